@@ -1,0 +1,188 @@
+//! What an operator asks of the engine, and what the engine tells about itself, as plain data.
+//!
+//! The QMP layer makes these from text and text from these; jobs and graph know nothing of JSON.
+
+/// `blockdev-add`: one node and, inline, its children.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockdevOptions {
+    /// The node's name; required for the outermost node, generated (`#blockNNN`) for inline children without one.
+    pub node_name: Option<String>,
+    /// What kind of node.
+    pub driver: DriverOptions,
+    /// `read-only`; inherited by inline children that do not say.
+    pub read_only: Option<bool>,
+    /// `auto-read-only`: fall back to (and stay at) read-only until a writer comes.
+    pub auto_read_only: Option<bool>,
+}
+
+/// The driver and what it needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DriverOptions {
+    /// A file of the host.
+    File {
+        /// Its path as the operator gave it.
+        filename: String,
+    },
+    /// Guest bytes as they are.
+    Raw {
+        /// Where they lie.
+        file: ChildOptions,
+    },
+    /// A qcow2 image.
+    Qcow2 {
+        /// Where it lies.
+        file: ChildOptions,
+        /// What lies below it.
+        backing: BackingOptions,
+    },
+}
+
+/// A child: an existing node by name, or one to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ChildOptions {
+    /// An existing node.
+    Reference(String),
+    /// A new node, owned by its parent.
+    Inline(Box<BlockdevOptions>),
+}
+
+/// The backing child of an image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BackingOptions {
+    /// Not said: what the image's header names is opened.
+    FromHeader,
+    /// `null`: none, whatever the header names.
+    None,
+    /// Said.
+    Child(ChildOptions),
+}
+
+/// `block-stream`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StreamArguments {
+    /// `job-id`.
+    pub job_id: Option<String>,
+    /// `device`: device or node name of the top image, the one that receives the data.
+    pub device: String,
+    /// `base`, by file name.
+    pub base: Option<String>,
+    /// `base-node`, by node name.
+    pub base_node: Option<String>,
+    /// `bottom`: the last node whose data is copied.
+    pub bottom: Option<String>,
+    /// `backing-file`: the string for top's header.
+    pub backing_file: Option<String>,
+    /// `backing-mask-protocol`.
+    pub backing_mask_protocol: bool,
+    /// `speed` in bytes a second; 0 is unlimited.
+    pub speed: i64,
+    /// `on-error`.
+    pub on_error: OnError,
+    /// `filter-node-name`.
+    pub filter_node_name: Option<String>,
+    /// `auto-finalize`, default true; held inverted so that Default is right.
+    pub manual_finalize: bool,
+    /// `auto-dismiss`, default true; held inverted so that Default is right.
+    pub manual_dismiss: bool,
+}
+
+/// What a job does about an I/O error.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum OnError {
+    /// End the job with the error.
+    #[default]
+    Report,
+    /// Go on, and fail at the end.
+    Ignore,
+    /// Stop on ENOSPC, report anything else.
+    Enospc,
+    /// Pause the job; resume tries again.
+    Stop,
+    /// As `Enospc`.
+    Auto,
+}
+
+/// Which of the two command families names a job: `block-job-*` or `job-*`. Their refusals differ.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// `block-job-*`.
+    BlockJob,
+    /// `job-*`.
+    Job,
+}
+
+/// An operator's request on a job.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// End without success. `block-job-cancel` is soft unless it says `force`; `job-cancel` always forces.
+    Cancel {
+        /// Whether a user-paused job may be cancelled too.
+        force: bool,
+    },
+    /// Pause at the next pause point.
+    Pause,
+    /// Undo a pause.
+    Resume,
+    /// Change the speed limit, bytes a second.
+    SetSpeed(i64),
+    /// Let a ready job finish.
+    Complete,
+    /// Let a pending job take effect.
+    Finalize,
+    /// Forget a concluded job.
+    Dismiss,
+    /// Change a job's options while it runs; no job here supports it.
+    Change,
+}
+
+/// One entry of `query-block-jobs`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockJobInfo {
+    /// `type`: `stream`.
+    pub kind: &'static str,
+    /// `device`: the job's id.
+    pub device: String,
+    /// Expected total, bytes.
+    pub len: u64,
+    /// Progress so far, bytes.
+    pub offset: u64,
+    /// Whether it is doing something at this moment.
+    pub busy: bool,
+    /// Whether somebody asked it to pause.
+    pub paused: bool,
+    /// Bytes a second, 0 for unlimited.
+    pub speed: i64,
+    /// `ok`, `failed` or `nospace`.
+    pub io_status: &'static str,
+    /// Whether it waits to be completed.
+    pub ready: bool,
+    /// The status word.
+    pub status: &'static str,
+    /// `auto-finalize`.
+    pub auto_finalize: bool,
+    /// `auto-dismiss`.
+    pub auto_dismiss: bool,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// One entry of `query-named-block-nodes`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeInfo {
+    /// `node-name`.
+    pub node_name: String,
+    /// `drv`.
+    pub driver: &'static str,
+    /// `ro`.
+    pub read_only: bool,
+    /// `file`: the node's file name.
+    pub file: String,
+    /// `backing_file`: file name of the backing node, if any.
+    pub backing_file: Option<String>,
+    /// `backing_file_depth`: how many layers lie below.
+    pub backing_file_depth: u64,
+    /// Virtual size in bytes.
+    pub virtual_size: u64,
+    /// Cluster size in bytes, where the format has one.
+    pub cluster_size: Option<u64>,
+}

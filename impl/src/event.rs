@@ -1,0 +1,69 @@
+//! What the engine tells without being asked: job events, in QEMU's order and with its fields.
+
+use crate::host::WallClock;
+
+/// One event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// `JOB_STATUS_CHANGE`.
+    JobStatusChange {
+        /// The job.
+        id: String,
+        /// Its new status.
+        status: &'static str,
+    },
+    /// `BLOCK_JOB_COMPLETED`.
+    BlockJobCompleted {
+        /// The job.
+        job: JobFacts,
+        /// Why it failed, if it did.
+        error: Option<String>,
+    },
+    /// `BLOCK_JOB_CANCELLED`.
+    BlockJobCancelled {
+        /// The job.
+        job: JobFacts,
+    },
+    /// `BLOCK_JOB_READY`.
+    BlockJobReady {
+        /// The job.
+        job: JobFacts,
+    },
+    /// `BLOCK_JOB_PENDING`.
+    BlockJobPending {
+        /// The job's type.
+        kind: &'static str,
+        /// The job.
+        id: String,
+    },
+    /// `BLOCK_JOB_ERROR`.
+    BlockJobError {
+        /// The job.
+        device: String,
+        /// `read` or `write`.
+        operation: &'static str,
+        /// `ignore`, `report` or `stop`.
+        action: &'static str,
+    },
+}
+
+/// What COMPLETED, CANCELLED and READY tell of a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobFacts {
+    /// `type`.
+    pub kind: &'static str,
+    /// `device`: the job's id.
+    pub device: String,
+    /// Expected total, bytes.
+    pub len: u64,
+    /// Progress, bytes.
+    pub offset: u64,
+    /// Speed limit, bytes a second.
+    pub speed: i64,
+}
+
+/// Somebody who hears every event at the moment it happens, in order. Must not call back into the engine.
+pub trait EventSink: Send + Sync {
+    /// One event.
+    fn emit(&self, event: &Event, at: WallClock);
+}

@@ -1,0 +1,152 @@
+//! The seam: everything the engine needs of the world, and the only way it meets it.
+//!
+//! Files, time and tasks come through these traits. `os.rs` is the real world, the simulator is the other one.
+//! A request is under way from the call, not from the first poll, and dropping its future does not cancel it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A boxed future, as the seam hands it out.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a request on a disk answers.
+pub type IoResult<T> = Result<T, Errno>;
+
+/// An operating system's error number (Linux numbers on every host).
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Operation not permitted.
+    pub const EPERM: Errno = Errno(1);
+    /// No such file or directory.
+    pub const ENOENT: Errno = Errno(2);
+    /// Input/output error.
+    pub const EIO: Errno = Errno(5);
+    /// Resource temporarily unavailable: somebody else holds the lock.
+    pub const EAGAIN: Errno = Errno(11);
+    /// Permission denied.
+    pub const EACCES: Errno = Errno(13);
+    /// Is a directory.
+    pub const EISDIR: Errno = Errno(21);
+    /// Invalid argument.
+    pub const EINVAL: Errno = Errno(22);
+    /// File too large.
+    pub const EFBIG: Errno = Errno(27);
+    /// No space left on device.
+    pub const ENOSPC: Errno = Errno(28);
+    /// Read-only file system.
+    pub const EROFS: Errno = Errno(30);
+    /// Operation not supported.
+    pub const ENOTSUP: Errno = Errno(95);
+
+    /// The text of strerror(3), which QMP replies and events carry.
+    pub fn text(self) -> String {
+        let known = match self {
+            Errno::EPERM => "Operation not permitted",
+            Errno::ENOENT => "No such file or directory",
+            Errno::EIO => "Input/output error",
+            Errno::EAGAIN => "Resource temporarily unavailable",
+            Errno::EACCES => "Permission denied",
+            Errno::EISDIR => "Is a directory",
+            Errno::EINVAL => "Invalid argument",
+            Errno::EFBIG => "File too large",
+            Errno::ENOSPC => "No space left on device",
+            Errno::EROFS => "Read-only file system",
+            Errno::ENOTSUP => "Operation not supported",
+            Errno(n) => return format!("Unknown error {n}"),
+        };
+        known.to_owned()
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+/// One file or device, read and written by position.
+///
+/// Requests may run at the same time and end in any order. Buffers are owned by the request while it runs.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// The present length in bytes.
+    fn len_bytes(&self) -> IoResult<u64>;
+    /// Fills `buffer` from `offset`, zeroes past the end of the file, and hands it back.
+    fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>>;
+    /// Writes all of `data` at `offset`, growing the file as needed. Torn at sectors if the world ends meanwhile.
+    fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>>;
+    /// Makes a range read as zeroes, growing the file as needed.
+    fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
+    /// Says that a range is not needed any more; what it reads afterwards is unspecified. May do nothing.
+    fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
+    /// Makes every write that ended before this call durable.
+    fn flush(&self) -> Pending<'static, IoResult<()>>;
+    /// Sets the length; a grown range reads as zeroes.
+    fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>>;
+    /// Changes between read-only and read-write in place. Requests in flight are not disturbed.
+    fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>>;
+}
+
+/// How a file is to be opened.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// Reads only; every write answers EROFS or EBADF.
+    ReadOnly,
+    /// Reads and writes an existing file.
+    ReadWrite,
+}
+
+/// Time since an arbitrary start, in nanoseconds; never goes back.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// One second.
+    pub const SECOND: Nanos = Nanos(1_000_000_000);
+    /// One millisecond.
+    pub const MILLISECOND: Nanos = Nanos(1_000_000);
+
+    /// This moment and `other` nanoseconds more; the far end of time at most.
+    pub fn plus(self, other: Nanos) -> Nanos {
+        Nanos(self.0.saturating_add(other.0))
+    }
+
+    /// Time from `earlier` to this moment; nothing if `earlier` is later.
+    pub fn since(self, earlier: Nanos) -> Nanos {
+        Nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Time of day, as QMP events carry it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct WallClock {
+    /// Seconds since 1970.
+    pub seconds: u64,
+    /// Microseconds of the second.
+    pub microseconds: u32,
+}
+
+/// The world.
+pub trait Host: Send + Sync + fmt::Debug {
+    /// Opens an existing file.
+    fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
+    /// The path in its simplest form (`.`, `..` and links resolved) when there is such a file; used to compare names.
+    fn canonical(&self, path: &str) -> Option<String>;
+    /// Monotonic time.
+    fn now(&self) -> Nanos;
+    /// Time of day.
+    fn wall_clock(&self) -> WallClock;
+    /// Waits until `deadline`.
+    fn sleep_until(&self, deadline: Nanos) -> Pending<'static, ()>;
+    /// Runs `task` to its end beside its maker. The name is stable: it stands in traces.
+    fn spawn(&self, name: &str, task: Pending<'static, ()>);
+}

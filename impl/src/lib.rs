@@ -1,0 +1,12 @@
+//! midstream's streaming engine: QEMU's block graph, qcow2, `block-stream` and its job life, for real.
+//!
+//! It meets the world through [`host`] alone, so the same code runs on real files (`midstreamd`) and in the
+//! simulator. Inside: qmp -> job -> io -> graph, io -> format -> host; everybody may use sync, id and error.
+
+pub mod command;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod format;
+pub mod host;
+pub mod sync;

@@ -1,0 +1,3 @@
+//! The world around the engine, and the judge: midstream itself.
+
+pub mod choice;
