@@ -1,3 +1,4 @@
 //! The world around the engine, and the judge: midstream itself.
 
 pub mod choice;
+pub mod verdict;

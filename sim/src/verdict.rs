@@ -1,0 +1,67 @@
+//! How a run ended, and what was seen on the way.
+
+use crate::choice::Decision;
+
+/// The judgement of one run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// No law broken, every job ended.
+    Passed,
+    /// A law of the model was broken.
+    Broken {
+        /// Its name: a sentence.
+        law: String,
+        /// Values: expected and found, where; chain before and after. Several lines.
+        detail: String,
+    },
+    /// Nothing could run any more, or a bound was reached, while somebody still waited.
+    Stuck {
+        /// Who waits for whom.
+        who: String,
+    },
+    /// The engine stopped itself: a broken invariant, with its values.
+    Panicked {
+        /// The panic's message and place.
+        message: String,
+    },
+}
+
+impl Verdict {
+    /// What the minimiser keeps the same: the law, or the kind of end.
+    pub fn law(&self) -> &str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Broken { law, .. } => law,
+            Verdict::Stuck { .. } => "every job and request ends",
+            Verdict::Panicked { .. } => "the engine never breaks its own invariants",
+        }
+    }
+}
+
+/// One run, looked back on.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The step at which it was reached.
+    pub steps: u64,
+    /// Fingerprint of the whole history: commands, replies, events, guest requests, crash, contents.
+    pub history_hash: u64,
+    /// How often each law was checked, by the law's index in `model`'s list.
+    pub laws_checked: Vec<u64>,
+    /// Which `sometimes` goals were reached, by index in `model`'s list.
+    pub goals_reached: Vec<bool>,
+    /// The history as readable lines, lane by lane; empty unless `Detail::Full` was asked.
+    pub history: Vec<String>,
+    /// Every decision taken.
+    pub tape: Vec<Decision>,
+}
+
+/// How much of a run to keep.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Verdict, hash, counts and tape.
+    Quiet,
+    /// The readable history as well.
+    Full,
+}
