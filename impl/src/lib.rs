@@ -9,4 +9,6 @@ pub mod error;
 pub mod event;
 pub mod format;
 pub mod host;
+pub mod os;
+pub mod qmp;
 pub mod sync;
