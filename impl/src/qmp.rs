@@ -13,6 +13,8 @@ mod lexer;
 pub mod monitor;
 pub mod options;
 mod outbox;
+#[cfg(test)]
+mod recorded;
 pub mod report;
 pub mod schema;
 pub mod text;

@@ -84,9 +84,8 @@ fn check_object(found: &Map<String, Value>, expected: &Object, place: &Place<'_>
         return Ok(());
     }
     let is_member = |name: &str, members: &[Member]| members.iter().any(|m| m.name == name);
-    let is_known = |name: &str| {
-        is_member(name, expected.members) || variant.is_some_and(|v| is_member(name, v.members))
-    };
+    let is_known =
+        |name: &str| is_member(name, expected.members) || variant.is_some_and(|v| is_member(name, v.members));
     let left = found.keys().find(|name| !is_known(name)).expect("more members than known ones");
     Err(Fault::Unexpected(Place::Member(place, left).to_string()))
 }

@@ -81,9 +81,8 @@ fn open_members(members: Arguments) -> Result<Request, Refusal> {
 
 /// Finds the command and checks its arguments.
 pub fn admit(request: &Request) -> Result<&'static Command, Refusal> {
-    let command = schema::command(&request.name).ok_or_else(|| {
-        Refusal::not_found(format!("The command {} has not been found", request.name))
-    })?;
+    let command = schema::command(&request.name)
+        .ok_or_else(|| Refusal::not_found(format!("The command {} has not been found", request.name)))?;
     check::check(&request.arguments, command.arguments)?;
     Ok(command)
 }
@@ -92,7 +91,11 @@ pub fn admit(request: &Request) -> Result<&'static Command, Refusal> {
 const NOTHING: Cow<'static, str> = Cow::Borrowed("{}");
 
 /// Does an admitted command; the answer is JSON text. Only one command may run at a time.
-pub async fn run(engine: &Arc<Engine>, command: &Command, arguments: &Arguments) -> Result<Cow<'static, str>, Refusal> {
+pub async fn run(
+    engine: &Arc<Engine>,
+    command: &Command,
+    arguments: &Arguments,
+) -> Result<Cow<'static, str>, Refusal> {
     match command.action {
         Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
         Action::BlockdevAdd => engine.blockdev_add(&options::blockdev(arguments)?).await?,
@@ -117,7 +120,11 @@ pub async fn run(engine: &Arc<Engine>, command: &Command, arguments: &Arguments)
 }
 
 /// Checks and does a command given by name, as a daemon does with its command line.
-pub async fn run_named(engine: &Arc<Engine>, name: &str, arguments: Arguments) -> Result<Cow<'static, str>, Refusal> {
+pub async fn run_named(
+    engine: &Arc<Engine>,
+    name: &str,
+    arguments: Arguments,
+) -> Result<Cow<'static, str>, Refusal> {
     let request = Request { name: name.to_owned(), arguments };
     let command = admit(&request)?;
     let _alone = engine.commands().drain().await;

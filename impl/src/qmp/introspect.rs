@@ -127,8 +127,7 @@ impl Introspection {
     }
 
     fn object(&mut self, name: &str, object: &Object) {
-        let members: Vec<(&Member, String)> =
-            object.members.iter().map(|m| (m, self.name(m.kind))).collect();
+        let members: Vec<(&Member, String)> = object.members.iter().map(|m| (m, self.name(m.kind))).collect();
         let variants = object.variants.as_ref().map(|v| (v.tag, self.cases(object, v.tag)));
         self.entry(name, "object", |o| {
             push_list(o.member("members"), &members, |out, (member, kind)| push_member(out, member, kind));
@@ -226,7 +225,8 @@ mod tests {
         let distinct: BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(names.len(), distinct.len(), "a name occurs twice");
         for e in &all {
-            let mut used: Vec<&Value> = ["arg-type", "ret-type", "element-type"].iter().filter_map(|k| e.get(k)).collect();
+            let mut used: Vec<&Value> =
+                ["arg-type", "ret-type", "element-type"].iter().filter_map(|k| e.get(k)).collect();
             let inner = ["members", "variants"].iter().filter_map(|k| e.get(k)?.as_array()).flatten();
             used.extend(inner.filter_map(|m| m.get("type")));
             for name in used {

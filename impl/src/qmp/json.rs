@@ -214,7 +214,7 @@ impl Tree<'_> {
         match kind {
             Kind::OpenBrace => self.object(),
             Kind::OpenBracket => self.array(),
-            Kind::String => string(&text[1..text.len() - 1]).map(Value::String),
+            Kind::String => string(&text[1..]).map(Value::String),
             Kind::Integer | Kind::Float => number(ascii(text)),
             Kind::Keyword => match text {
                 b"true" => Ok(Value::Bool(true)),
@@ -282,15 +282,16 @@ fn number(text: &str) -> Result<Value, JsonError> {
     Number::from_f64(double).map(Value::Number).ok_or(JsonError::Misplaced("number out of range"))
 }
 
-/// What stands between the quotes, with escapes resolved.
-fn string(raw: &[u8]) -> Result<String, JsonError> {
+/// What stands before the closing quote, with escapes resolved.
+fn string(quoted: &[u8]) -> Result<String, JsonError> {
+    let (_, raw) = quoted.split_last().expect("the lexer ends a string with its quote");
     if raw.iter().all(|&b| b.is_ascii() && b != b'\\') {
         return Ok(ascii(raw).to_owned());
     }
     let mut text = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some(&first) = rest.first() {
-        let (character, len) = match first {
+    let mut rest = quoted;
+    while rest.len() > 1 {
+        let (character, len) = match rest[0] {
             b'\\' => escape(rest)?,
             _ => plain(rest).ok_or(JsonError::Misplaced("invalid UTF-8 sequence in string"))?,
         };
@@ -328,7 +329,7 @@ fn escape(bytes: &[u8]) -> Result<(char, usize), JsonError> {
         Some(b'n') => '\n',
         Some(b'r') => '\r',
         Some(b't') => '\t',
-        Some(&c @ (b'"' | b'\'' | b'\\' | b'/'))) => c as char,
+        Some(&c @ (b'"' | b'\'' | b'\\' | b'/')) => c as char,
         Some(b'u') => return unicode_escape(bytes),
         _ => return Err(JsonError::Misplaced("invalid escape sequence in string")),
     };
@@ -337,6 +338,7 @@ fn escape(bytes: &[u8]) -> Result<(char, usize), JsonError> {
 
 fn unicode_escape(bytes: &[u8]) -> Result<(char, usize), JsonError> {
     let wrong = || {
+        // QEMU shows what follows, the closing quote included.
         let shown = &bytes[2..bytes.len().min(6)];
         JsonError::Character(String::from_utf8_lossy(shown).into_owned())
     };

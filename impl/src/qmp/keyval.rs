@@ -93,7 +93,8 @@ fn type_object(object: &mut Arguments, expected: &'static Object, path: &str) ->
     let members = expected.members.iter().chain(variant.iter().flat_map(|v| v.members));
     for member in members {
         if let Some(value) = object.get_mut(member.name) {
-            let path = if path.is_empty() { member.name.to_owned() } else { format!("{path}.{}", member.name) };
+            let path =
+                if path.is_empty() { member.name.to_owned() } else { format!("{path}.{}", member.name) };
             type_value(value, &member.kind, &path)?;
         }
     }

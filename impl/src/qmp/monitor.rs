@@ -155,9 +155,9 @@ impl Monitor {
             (true, false) => {
                 Err(Refusal::not_found("Expecting capabilities negotiation with 'qmp_capabilities'"))
             }
-            (false, true) => Err(Refusal::not_found(
-                "Capabilities negotiation is already complete, command ignored",
-            )),
+            (false, true) => {
+                Err(Refusal::not_found("Capabilities negotiation is already complete, command ignored"))
+            }
             _ => Ok(()),
         }
     }

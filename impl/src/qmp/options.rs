@@ -1,7 +1,9 @@
 //! Checked arguments to what the engine takes. Nothing here can be ill-typed: `check` has seen it.
 
 use super::dispatch::Refusal;
-use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, OnError, StreamArguments};
+use crate::command::{
+    BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, OnError, StreamArguments,
+};
 use serde_json::{Map, Value};
 
 /// Arguments by name.
@@ -76,9 +78,10 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
     Ok(match text(arguments, "driver") {
         "file" => DriverOptions::File { filename: text(arguments, "filename").to_owned() },
         "raw" => DriverOptions::Raw { file: child(&arguments["file"])? },
-        "qcow2" => {
-            DriverOptions::Qcow2 { file: child(&arguments["file"])?, backing: backing(arguments.get("backing"))? }
-        }
+        "qcow2" => DriverOptions::Qcow2 {
+            file: child(&arguments["file"])?,
+            backing: backing(arguments.get("backing"))?,
+        },
         other => panic!("{CHECKED}, but driver is {other}"),
     })
 }

@@ -4,7 +4,9 @@
 //! here may use it: `base-node` of `block-stream` tells that any node may be streamed into. What the engine does
 //! not do is not in the table.
 
-use super::types::Type::{Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str};
+use super::types::Type::{
+    Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
+};
 use super::types::*;
 use crate::command::Family;
 
@@ -92,8 +94,7 @@ pub static BLOCKDEV_OPTIONS: Object = Object {
 };
 static DRIVER: Enum = Enum { name: "BlockdevDriver", values: &["file", "qcow2", "raw"] };
 static DISCARD: Enum = Enum { name: "BlockdevDiscardOptions", values: &["ignore", "unmap"] };
-static DETECT_ZEROES: Enum =
-    Enum { name: "BlockdevDetectZeroesOptions", values: &["off", "on", "unmap"] };
+static DETECT_ZEROES: Enum = Enum { name: "BlockdevDetectZeroesOptions", values: &["off", "on", "unmap"] };
 static CACHE: Object =
     object("BlockdevCacheOptions", &[optional("direct", Bool), optional("no-flush", Bool)]);
 
@@ -132,8 +133,7 @@ static QCOW2_OPTIONS: Object = object(
         optional("cache-clean-interval", Int),
     ],
 );
-static REFERENCE: Alternate =
-    Alternate { name: "BlockdevRef", cases: &[Record(&BLOCKDEV_OPTIONS), Str] };
+static REFERENCE: Alternate = Alternate { name: "BlockdevRef", cases: &[Record(&BLOCKDEV_OPTIONS), Str] };
 static REFERENCE_OR_NULL: Alternate =
     Alternate { name: "BlockdevRefOrNull", cases: &[Record(&BLOCKDEV_OPTIONS), Str, Null] };
 static OVERLAP_CHECKS: Alternate =
@@ -247,8 +247,7 @@ static JOB_STATUS: Enum = Enum {
         "waiting", "pending", "aborting", "concluded", "null",
     ],
 };
-static IO_STATUS: Enum =
-    Enum { name: "BlockDeviceIoStatus", values: &["ok", "failed", "nospace"] };
+static IO_STATUS: Enum = Enum { name: "BlockDeviceIoStatus", values: &["ok", "failed", "nospace"] };
 static JOB_INFO: Object = object(
     "JobInfo",
     &[
@@ -304,8 +303,7 @@ static JOB_FACTS: Object = object(
         required("speed", Int),
     ],
 );
-static JOB_PENDING: Object =
-    object("JobPending", &[required("type", OneOf(&JOB_TYPE)), required("id", Str)]);
+static JOB_PENDING: Object = object("JobPending", &[required("type", OneOf(&JOB_TYPE)), required("id", Str)]);
 static JOB_ERROR: Object = object(
     "JobError",
     &[
@@ -315,8 +313,7 @@ static JOB_ERROR: Object = object(
     ],
 );
 static IO_OPERATION: Enum = Enum { name: "IoOperationType", values: &["read", "write"] };
-static ERROR_ACTION: Enum =
-    Enum { name: "BlockErrorAction", values: &["ignore", "report", "stop"] };
+static ERROR_ACTION: Enum = Enum { name: "BlockErrorAction", values: &["ignore", "report", "stop"] };
 
 // The language about itself.
 
@@ -340,11 +337,7 @@ static SCHEMA_INFO: Object = Object {
     }),
     ..object(
         "SchemaInfo",
-        &[
-            required("name", Str),
-            required("meta-type", OneOf(&META_TYPE)),
-            optional("features", List(&Str)),
-        ],
+        &[required("name", Str), required("meta-type", OneOf(&META_TYPE)), optional("features", List(&Str))],
     )
 };
 #[rustfmt::skip]
@@ -357,8 +350,7 @@ static JSON_TYPE: Enum = Enum {
     name: "JSONType",
     values: &["string", "number", "int", "boolean", "null", "object", "array", "value"],
 };
-static SCHEMA_BUILTIN: Object =
-    object("SchemaInfoBuiltin", &[required("json-type", OneOf(&JSON_TYPE))]);
+static SCHEMA_BUILTIN: Object = object("SchemaInfoBuiltin", &[required("json-type", OneOf(&JSON_TYPE))]);
 static SCHEMA_ENUM: Object = object(
     "SchemaInfoEnum",
     &[required("members", List(&Record(&SCHEMA_ENUM_MEMBER))), required("values", List(&Str))],
@@ -387,8 +379,7 @@ static SCHEMA_VARIANT: Object =
     object("SchemaInfoObjectVariant", &[required("case", Str), required("type", Str)]);
 static SCHEMA_ALTERNATE: Object =
     object("SchemaInfoAlternate", &[required("members", List(&Record(&SCHEMA_ALTERNATE_MEMBER)))]);
-static SCHEMA_ALTERNATE_MEMBER: Object =
-    object("SchemaInfoAlternateMember", &[required("type", Str)]);
+static SCHEMA_ALTERNATE_MEMBER: Object = object("SchemaInfoAlternateMember", &[required("type", Str)]);
 static SCHEMA_COMMAND: Object = object(
     "SchemaInfoCommand",
     &[required("arg-type", Str), required("ret-type", Str), optional("allow-oob", Bool)],

@@ -56,7 +56,11 @@ impl<'a> ObjectText<'a> {
 }
 
 /// Writes a list, each element by `write`.
-pub fn push_list<T>(out: &mut String, elements: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut String, T)) {
+pub fn push_list<T>(
+    out: &mut String,
+    elements: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut String, T),
+) {
     out.push('[');
     for (i, element) in elements.into_iter().enumerate() {
         if i > 0 {
