@@ -13,4 +13,6 @@ pub mod host;
 pub mod id;
 pub mod io;
 pub mod job;
+pub mod os;
+pub mod qmp;
 pub mod sync;
