@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// The slot of one command; 0 is no command.
 pub const COMMAND: &str = "client # command #";
 /// The slot of one fault; 0 is none.
-pub const FAULT: &str = "disk fault #";
+pub const FAULT: &str = "client # command # fault #";
 /// What the planted bug breaks.
 pub const LAW: &str = "cancel never loses a fault";
 /// Every script slot.
@@ -27,6 +27,7 @@ const COMMANDS: u32 = 4;
 
 #[derive(Clone, Copy)]
 struct Command {
+    slot: u32,
     kind: u32,
     device: u32,
     steps_left: u32,
@@ -80,7 +81,8 @@ fn client(choices: &mut Choices, id: u32) -> Client {
             continue;
         }
         let device = choices.choose(Point::new("client # command # device", [id, number, 0]), 4);
-        script.push(Command { kind, device, steps_left: if kind == STREAM { 4 } else { 1 }, faults: 0 });
+        let steps_left = if kind == STREAM { 4 } else { 1 };
+        script.push(Command { slot: number, kind, device, steps_left, faults: 0 });
     }
     Client { script, at: 0 }
 }
@@ -90,7 +92,7 @@ fn step(clients: &mut [Client], who: usize, choices: &mut Choices, faults: &mut 
     let kind = command.kind;
     command.steps_left -= 1;
     if kind == STREAM {
-        let fault = choices.choose(Point::new(FAULT, [*faults, 0, 0]), 8);
+        let fault = choices.choose(Point::new(FAULT, [who as u32, command.slot, command.steps_left]), 8);
         *faults += u32::from(fault > 0);
         command.faults += fault;
     }
@@ -144,13 +146,13 @@ pub fn first_failure() -> (u64, Outcome) {
         .expect("the planted bug is found")
 }
 
-/// Two tasks of thirty steps: did all of one run between the fifteenth and the sixteenth step of the other?
+/// Two tasks of a hundred steps: did all of one run at a stroke, near the middle of the other?
 pub fn starved(mut choices: Choices) -> bool {
     let mut done = [0u32; 2];
     let mut seen_at_start = 0;
     let mut last = 0;
-    while done[0] < 30 || done[1] < 30 {
-        let mut ready: Vec<u32> = (0..2).filter(|&t| done[t as usize] < 30).collect();
+    while done[0] < 100 || done[1] < 100 {
+        let mut ready: Vec<u32> = (0..2).filter(|&t| done[t as usize] < 100).collect();
         ready.sort_by_key(|&t| t != last);
         let options: Vec<Point> = ready.iter().map(|&t| Point::new("task #", [t, 0, 0])).collect();
         last = ready[choices.pick(Point::new("schedule", [0; 3]), &options)];
@@ -158,7 +160,7 @@ pub fn starved(mut choices: Choices) -> bool {
             seen_at_start = done[0];
         }
         done[last as usize] += 1;
-        if done[1] == 30 && done[0] == seen_at_start && seen_at_start == 15 {
+        if done[1] == 100 && done[0] == seen_at_start && (40..60).contains(&seen_at_start) {
             return true;
         }
     }

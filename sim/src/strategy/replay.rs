@@ -163,12 +163,32 @@ pub fn tolerant(
     recording: &Arc<Recording>,
     values: Vec<u32>,
 ) -> (Outcome, u64) {
+    variant(run, recording, values, None)
+}
+
+/// The same with another schedule: the recorded numbers, but whatever is picked `schedule` picks.
+pub fn rescheduled(
+    run: impl FnOnce(Choices) -> Outcome,
+    recording: &Arc<Recording>,
+    values: Vec<u32>,
+    schedule: Box<dyn Strategy + Send>,
+) -> Outcome {
+    variant(run, recording, values, Some(schedule)).0
+}
+
+fn variant(
+    run: impl FnOnce(Choices) -> Outcome,
+    recording: &Arc<Recording>,
+    values: Vec<u32>,
+    schedule: Option<Box<dyn Strategy + Send>>,
+) -> (Outcome, u64) {
     let drifts = Arc::new(AtomicU64::new(0));
     let follower = Tolerant {
         used: vec![0; recording.points.len()],
         recording: Arc::clone(recording),
         values,
         guess: 0,
+        schedule,
         drifts: Arc::clone(&drifts),
     };
     let outcome = run(Choices::new(Box::new(follower)));
@@ -185,6 +205,8 @@ struct Tolerant {
     used: Vec<u32>,
     /// Where on the tape the next decision stands if nothing has drifted.
     guess: usize,
+    /// Picks in place of the recorded picks.
+    schedule: Option<Box<dyn Strategy + Send>>,
     drifts: Arc<AtomicU64>,
 }
 
@@ -246,6 +268,9 @@ impl Strategy for Tolerant {
     }
 
     fn pick(&mut self, at: Point, options: &[Point]) -> usize {
+        if let Some(schedule) = &mut self.schedule {
+            return schedule.pick(at, options);
+        }
         let Some(point) = self.find(at) else { return self.drift() };
         if let Some((position, index)) = self.recorded_pick(point, options) {
             if Some(position) != self.peek(point, 0) {
