@@ -6,7 +6,8 @@
 //!
 //! The order is that of delta debugging (Zeller and Hildebrandt 2002): large chunks first, halves next, from the end
 //! of the tape to its start; first the script slots, then everything; then numbers one by one. An entry may only be in
-//! the way because the schedule counts on it: so it is also left out under a handful of other schedules.
+//! the way because the schedule counts on it: so it is also left out together with a stretch of the schedule, and
+//! under a handful of other schedules.
 
 use crate::choice::{Choices, Decision};
 use crate::strategy::pct::Pct;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// So many other schedules are tried for each entry.
 const SCHEDULES: u64 = 32;
+/// The shortest stretch of the schedule that is left out is one in so many.
+const STRETCHES: usize = 32;
 
 /// How long to go on.
 #[derive(Copy, Clone, Debug)]
@@ -126,7 +129,7 @@ impl Search<'_> {
             self.zero_chunks(|d| matches!(d, Decision::Option { .. }));
             self.lower_numbers();
             if self.weight == before {
-                self.reschedule();
+                self.leave_out_entries();
             }
             if self.weight == before || self.is_spent() {
                 return;
@@ -187,24 +190,52 @@ impl Search<'_> {
         }
     }
 
-    /// Leaves out one entry, or none, under other schedules.
-    fn reschedule(&mut self) {
+    /// Leaves out one entry, or none, with a stretch of the schedule or under another schedule.
+    fn leave_out_entries(&mut self) {
         let slots = self.slots;
         let entries = self.remarkable(&|d: &Decision| slots.contains(&d.at().name));
-        for left_out in entries.into_iter().rev().map(Some).chain([None]) {
+        for entry in entries.into_iter().rev().map(Some).chain([None]) {
             let mut values = self.best.values();
-            left_out.into_iter().for_each(|position: usize| values[position] = 0);
-            for seed in 0..SCHEDULES {
-                if self.is_spent() {
-                    return;
-                }
-                let schedule = Box::new(Pct::new(seed));
-                let outcome = rescheduled(self.run, &self.best, values.clone(), schedule);
-                if self.accept(outcome) {
-                    return;
-                }
+            entry.into_iter().for_each(|position: usize| values[position] = 0);
+            if self.reschedule(&values) || self.cut_schedule(&values) || self.is_spent() {
+                return;
             }
         }
+    }
+
+    fn reschedule(&mut self, values: &[u32]) -> bool {
+        (0..SCHEDULES).any(|seed| {
+            let schedule = Box::new(Pct::new(seed));
+            !self.is_spent() && {
+                let outcome = rescheduled(self.run, &self.best, values.to_vec(), schedule);
+                self.accept(outcome)
+            }
+        })
+    }
+
+    /// Half of the schedule, a quarter, down to one in thirty: every stretch of that size, overlapping by half.
+    fn cut_schedule(&mut self, values: &[u32]) -> bool {
+        let is_pick = |d: &Decision| matches!(d, Decision::Option { .. });
+        let picks: Vec<usize> = (0..values.len()).filter(|&i| is_pick(&self.best.tape()[i])).collect();
+        let mut size = picks.len() / 2;
+        while size > picks.len() / STRETCHES {
+            let starts = (0..=picks.len() - size).step_by((size / 2).max(1));
+            for start in starts {
+                let gone = &picks[start..start + size];
+                let kept: Vec<usize> = (0..values.len()).filter(|i| gone.binary_search(i).is_err()).collect();
+                let tape = kept.iter().map(|&i| self.best.tape()[i]).collect();
+                let values = kept.iter().map(|&i| values[i]).collect();
+                if self.is_spent() {
+                    return false;
+                }
+                let outcome = tolerant(self.run, &Arc::new(Recording::new(tape)), values).0;
+                if self.accept(outcome) {
+                    return true;
+                }
+            }
+            size /= 2;
+        }
+        false
     }
 
     /// Tries 1, half, and one less in place of every number.

@@ -196,7 +196,7 @@ fn variant(
 }
 
 /// How many recorded picks that are not on offer are passed over in search of one that is.
-const AHEAD_MAX: u32 = 16;
+const AHEAD_MAX: u32 = 64;
 
 struct Tolerant {
     recording: Arc<Recording>,
@@ -238,19 +238,14 @@ impl Tolerant {
         T::default()
     }
 
-    /// The next recorded pick that is on offer. A recorded 0 means the first option, whatever its name is now.
+    /// The next recorded pick that is on offer; what is not belongs to somebody who is gone. A pick changed to 0 means
+    /// the first option, whatever its name is now.
     fn recorded_pick(&self, point: usize, options: &[Point]) -> Option<(usize, usize)> {
-        let head = self.peek(point, 0)?;
-        if self.value(head) == 0 {
-            return Some((head, 0));
-        }
-        (0..AHEAD_MAX).map_while(|ahead| self.peek(point, ahead)).find_map(|position| {
-            match self.recording.tape[position] {
-                Decision::Option { picked, .. } if self.value(position) > 0 => {
-                    place(options, picked).map(|index| (position, index as usize))
-                }
-                _ => None,
-            }
+        let mut ahead = (0..AHEAD_MAX).map_while(|ahead| self.peek(point, ahead));
+        ahead.find_map(|position| match self.recording.tape[position] {
+            Decision::Option { value, .. } if value > 0 && self.value(position) == 0 => Some((position, 0)),
+            Decision::Option { picked, .. } => place(options, picked).map(|index| (position, index as usize)),
+            Decision::Number { .. } => None,
         })
     }
 }
