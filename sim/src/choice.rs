@@ -174,7 +174,10 @@ mod tests {
 
     #[test]
     fn a_point_reads_as_its_template_with_the_numbers_in_place() {
-        assert_eq!(Point::new("client # command # device", [1, 3, 0]).to_string(), "client 1 command 3 device");
+        assert_eq!(
+            Point::new("client # command # device", [1, 3, 0]).to_string(),
+            "client 1 command 3 device"
+        );
         assert_eq!(Point::new("crash", [7, 7, 7]).to_string(), "crash");
     }
 

@@ -1,7 +1,10 @@
 //! The world around the engine, and the judge: midstream itself.
 
+pub mod campaign;
 pub mod choice;
+pub mod coverage;
 pub mod minimise;
+pub mod panics;
 pub mod strategy;
 pub mod trace;
 pub mod verdict;

@@ -288,7 +288,8 @@ mod tests {
             assert_eq!(entries(tape, toy::FAULT), 1, "{}", text(tape));
             let picks = tape.iter().filter(|d| matches!(d, Decision::Option { .. }) && d.value() > 0).count();
             assert!(picks <= 2, "{}", text(tape));
-            let sum: u32 = tape.iter().filter(|d| matches!(d, Decision::Number { .. })).map(Decision::value).sum();
+            let sum: u32 =
+                tape.iter().filter(|d| matches!(d, Decision::Number { .. })).map(Decision::value).sum();
             assert_eq!(sum, 2 + 3 + 2 + 1, "stream, cancel, device 2, one fault: {}", text(tape));
         }
     }

@@ -4,7 +4,9 @@
 //! fault. The planted bug: if a stream of device 2 or 3 met a fault, and another client cancels before it ends,
 //! the law breaks. The least failure has two commands, device 2, one fault, and one pick that is not the plainest.
 
+use crate::campaign::Subject;
 use crate::choice::{Choices, Point};
+use crate::coverage::Names;
 use crate::verdict::{Detail, Outcome, Verdict};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -16,6 +18,13 @@ pub const FAULT: &str = "client # command # fault #";
 pub const LAW: &str = "cancel never loses a fault";
 /// Every script slot.
 pub const SLOTS: &[&str] = &[COMMAND, FAULT];
+/// The toy for campaigns.
+pub const SUBJECT: Subject = Subject {
+    run: world,
+    names: Names { laws: &[LAW], goals: &["a fault struck"] },
+    slots: SLOTS,
+    command: COMMAND,
+};
 /// Commands.
 pub const NONE: u32 = 0;
 const READ: u32 = 1;

@@ -100,7 +100,8 @@ mod tests {
         let tasks: Vec<Point> = (0..5).map(|i| Point::new("task #", [i, 0, 0])).collect();
         for seed in 0..100 {
             let mut pct = Pct::new(seed);
-            let picked: Vec<usize> = (0..200).map(|_| pct.pick(Point::new("schedule", [0; 3]), &tasks)).collect();
+            let picked: Vec<usize> =
+                (0..200).map(|_| pct.pick(Point::new("schedule", [0; 3]), &tasks)).collect();
             let switches = picked.windows(2).filter(|w| w[0] != w[1]).count();
             assert!(switches <= CHANGES_MAX as usize, "seed {seed}: {switches} switches");
         }

@@ -221,7 +221,9 @@ impl Tolerant {
 
     /// The tape position of the point's next decision but `ahead`.
     fn peek(&self, point: usize, ahead: u32) -> Option<usize> {
-        self.recording.queues[point].get((self.used[point] + ahead) as usize).map(|&position| position as usize)
+        self.recording.queues[point]
+            .get((self.used[point] + ahead) as usize)
+            .map(|&position| position as usize)
     }
 
     fn advance(&mut self, point: usize, position: usize) {

@@ -29,7 +29,11 @@ pub fn text(point: Point) -> String {
         point.name
     );
     let (template, of) = split(&text);
-    assert_eq!((template.as_str(), used(&template, point.of)), (point.name, of), "{text} reads as another point");
+    assert_eq!(
+        (template.as_str(), used(&template, point.of)),
+        (point.name, of),
+        "{text} reads as another point"
+    );
     text
 }
 

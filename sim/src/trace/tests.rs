@@ -50,8 +50,14 @@ fn trouble_is_named_by_its_member() {
     assert_eq!(with("\"version\": 1", "\"version\": 2"), "member `version`: 2 is not 1");
     assert_eq!(with("\"of\":4", "\"of\":1"), "member `choices[0].of`: 1 leaves nothing to decide");
     assert_eq!(with("\"value\":", "\"value\":9"), too_big(&good));
-    assert_eq!(with("\"at\":\"client 0", "\"at\":\"client\\u001b 0"), "member `choices[0].at`: '\\u{1b}' in a name");
-    assert_eq!(with("\"verdict\": \"", "\"verdict\": \"\\u0007"), "member `verdict`: control character '\\u{7}'");
+    assert_eq!(
+        with("\"at\":\"client 0", "\"at\":\"client\\u001b 0"),
+        "member `choices[0].at`: '\\u{1b}' in a name"
+    );
+    assert_eq!(
+        with("\"verdict\": \"", "\"verdict\": \"\\u0007"),
+        "member `verdict`: control character '\\u{7}'"
+    );
 }
 
 fn too_big(good: &str) -> String {
@@ -75,7 +81,10 @@ fn trouble_is_named_by_its_line() {
 #[test]
 fn hostile_bytes_are_refused_in_bounded_memory() {
     assert!(refusal(&"[".repeat(1_000_000)).contains("at line 1"));
-    assert_eq!(refusal(&" ".repeat(LEN_BYTES_MAX as usize + 1)), format!("longer than {LEN_BYTES_MAX} bytes"));
+    assert_eq!(
+        refusal(&" ".repeat(LEN_BYTES_MAX as usize + 1)),
+        format!("longer than {LEN_BYTES_MAX} bytes")
+    );
     assert!(refusal("{\"version\": 99999999999999999999}").contains("at line 1"));
     assert!(refusal("null").contains("expected struct File"));
     let line = "{\"at\":\"a\",\"of\":2,\"value\":0},\n".repeat(DECISIONS_MAX + 1);
