@@ -4,6 +4,9 @@
 //! that are not on offer are refused with their place.
 
 mod point;
+mod replay;
+
+pub use replay::Replayed;
 
 use crate::choice::Decision;
 use crate::verdict::{Outcome, Verdict};
