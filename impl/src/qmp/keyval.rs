@@ -42,7 +42,7 @@ pub fn parse(text: &str, implied: &str, expected: &'static Object) -> Result<Arg
 }
 
 /// Cuts at commas; two commas are one that does not cut.
-fn split(text: &str) -> Vec<String> {
+pub fn split(text: &str) -> Vec<String> {
     let mut parts = Vec::new();
     let mut part = String::new();
     let mut rest = text.chars().peekable();
@@ -127,4 +127,44 @@ fn type_value(value: &mut Value, kind: &Type, path: &str) -> Result<(), KeyvalEr
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::BLOCKDEV_OPTIONS;
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(text: &str) -> Result<Value, String> {
+        parse(text, "driver", &BLOCKDEV_OPTIONS).map(Value::Object).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn dots_nest_and_words_become_what_the_table_says() {
+        let text = "qcow2,node-name=n0,read-only=on,l2-cache-size=7,cache.direct=off,\
+                    file.driver=file,file.filename=/a,,b=c,file.read-only=yes";
+        let expected = json!({
+            "driver": "qcow2", "node-name": "n0", "read-only": true, "l2-cache-size": 7,
+            "cache": {"direct": false},
+            "file": {"driver": "file", "filename": "/a,b=c", "read-only": true},
+        });
+        assert_eq!(parsed(text), Ok(expected));
+        assert_eq!(parsed(""), Ok(json!({})));
+        assert_eq!(parsed("driver=file,filename="), Ok(json!({"driver": "file", "filename": ""})));
+    }
+
+    // The texts of the real daemon.
+    #[test]
+    fn faults_are_named() {
+        for (text, expected) in [
+            ("driver=file,filename", "Expected '=' after parameter 'filename'"),
+            ("driver=file,read-only=maybe", "Parameter 'read-only' expects 'on' or 'off'"),
+            ("driver=qcow2,l2-cache-size=1M", "Parameter 'l2-cache-size' expects integer"),
+            ("file.driver=file,file=y", "Parameters 'file.*' used inconsistently"),
+            ("file=y,file.driver=file", "Parameters 'file.*' used inconsistently"),
+            ("a..b=1", "Invalid parameter 'a..b'"),
+        ] {
+            assert_eq!(parsed(text), Err(expected.to_owned()), "{text}");
+        }
+    }
 }

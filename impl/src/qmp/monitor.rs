@@ -107,7 +107,12 @@ impl Monitor {
         self.outbox.pop()
     }
 
-    /// Says that no more lines are wanted; those that wait can still be taken.
+    /// Waits until so much waits to be sent that the client is given up.
+    pub async fn given_up(&self) {
+        self.outbox.given_up().await;
+    }
+
+    /// Says that no more lines are wanted, from now on and of no client; those that wait can still be taken.
     pub fn close(&self) {
         self.outbox.close();
     }
@@ -170,5 +175,127 @@ impl Monitor {
         }
         *self.phase.lock() = Phase::Open;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::{MESSAGE_BYTES_MAX, MESSAGE_TOKENS_MAX, NESTING_MAX};
+    use super::super::recorded::{output, with_monitor};
+    use super::*;
+
+    #[test]
+    fn before_negotiation_only_capabilities_are_spoken_of() {
+        with_monitor(async |monitor| {
+            monitor.reconnect();
+            assert!(monitor.try_output().unwrap().starts_with(r#"{"QMP": "#));
+            let refused = "Expecting capabilities negotiation with 'qmp_capabilities'";
+            monitor.receive(br#"{"execute":"query-version"}{"execute":"nosuch"}"#).await;
+            assert_eq!(output(&monitor), [refused, refused]);
+            monitor.receive(br#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#).await;
+            assert_eq!(output(&monitor), ["Capability oob not available"]);
+            monitor.receive(br#"{"execute":"qmp_capabilities","arguments":{"enable":["x"]}}"#).await;
+            assert_eq!(output(&monitor), ["Parameter 'null' does not accept value 'x'"]);
+            monitor.receive(br#"{"execute":"qmp_capabilities","arguments":{"enable":[]}}"#).await;
+            monitor.receive(br#"{"execute":"query-version"}"#).await;
+            assert_eq!(output(&monitor), ["return", "return"]);
+        });
+    }
+
+    #[test]
+    fn events_and_replies_keep_their_order_and_none_comes_before_negotiation() {
+        let event = Event::JobStatusChange { id: "j".to_owned(), status: "running" };
+        let at = WallClock { seconds: 1, microseconds: 2 };
+        with_monitor(async |monitor| {
+            let ear = Ear(Arc::downgrade(&monitor));
+            monitor.receive(br#"{"execute":"query-commands","id":1}"#).await;
+            ear.emit(&event, at);
+            monitor.receive(br#"{"execute":"query-commands","id":2}"#).await;
+            assert!(monitor.next_output().await.unwrap().ends_with(r#", "id": 1}"#));
+            let told = monitor.next_output().await.unwrap();
+            assert_eq!(
+                told,
+                r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "JOB_STATUS_CHANGE", "data": {"status": "running", "id": "j"}}"#
+            );
+            assert!(monitor.next_output().await.unwrap().ends_with(r#", "id": 2}"#));
+            monitor.reconnect();
+            ear.emit(&event, at);
+            assert!(monitor.try_output().unwrap().starts_with(r#"{"QMP": "#));
+            assert_eq!(monitor.try_output(), None);
+        });
+    }
+
+    #[test]
+    fn nothing_is_answered_after_quit() {
+        with_monitor(async |monitor| {
+            assert!(!monitor.wants_quit());
+            monitor.receive(br#"{"execute":"quit","id":"bye"}{"execute":"query-version"}"#).await;
+            assert_eq!(monitor.try_output().as_deref(), Some(r#"{"return": {}, "id": "bye"}"#));
+            assert!(monitor.wants_quit());
+            monitor.close();
+            assert_eq!(monitor.next_output().await, None);
+        });
+    }
+
+    #[test]
+    fn half_a_message_has_no_reply() {
+        with_monitor(async |monitor| {
+            assert_eq!(monitor.execute(r#"{"execute":"query-version""#).await, None);
+            assert_eq!(monitor.execute(" \n").await, None);
+        });
+    }
+
+    // Each of these would otherwise take memory without end.
+    #[test]
+    fn oversize_messages_cost_one_error_and_the_connection_goes_on() {
+        with_monitor(async |monitor| {
+            let deep = "[".repeat(NESTING_MAX + 1);
+            let many = format!("[{}", "1,".repeat(MESSAGE_TOKENS_MAX / 2));
+            let long_text = format!("{{'a':'{}", "x".repeat(2 * MESSAGE_BYTES_MAX));
+            let long_number = format!("{{'a':{}", "7".repeat(2 * MESSAGE_BYTES_MAX));
+            for (sent, expected) in [
+                (deep, "JSON nesting depth limit exceeded"),
+                (many, "JSON token count limit exceeded"),
+                (long_text, "JSON token size limit exceeded"),
+                (long_number, "JSON token size limit exceeded"),
+            ] {
+                for piece in sent.as_bytes().chunks(1 << 16) {
+                    monitor.receive(piece).await;
+                }
+                assert_eq!(output(&monitor), [expected]);
+                monitor.receive(b"\n{'execute':'query-commands'}").await;
+                assert_eq!(output(&monitor), ["return"]);
+            }
+            let deepest = format!("{}{}", "[".repeat(NESTING_MAX), "]".repeat(NESTING_MAX));
+            monitor.receive(deepest.as_bytes()).await;
+            assert_eq!(output(&monitor), ["QMP input must be a JSON object"]);
+        });
+    }
+
+    #[test]
+    fn a_client_that_never_reads_is_given_up() {
+        with_monitor(async |monitor| {
+            for _ in 0..100 {
+                // A megabyte each.
+                monitor.outbox.push("x".repeat(1 << 20));
+            }
+            assert_eq!(monitor.next_output().await, None);
+        });
+    }
+
+    #[test]
+    fn every_answer_is_what_the_schema_says() {
+        with_monitor(async |monitor| {
+            for name in ["query-version", "query-commands", "query-jobs", "query-block-jobs"] {
+                let reply = monitor.execute(&format!("{{'execute':'{name}'}}")).await.unwrap();
+                let reply: Value = serde_json::from_str(&reply).unwrap();
+                let command = super::super::schema::command(name).unwrap();
+                assert_eq!(
+                    super::super::check::check_value(&reply["return"], &command.returns),
+                    Ok(()),
+                    "{name}"
+                );
+            }
+        });
     }
 }

@@ -19,21 +19,33 @@ pub(super) struct Outbox {
 struct Lines {
     waiting: VecDeque<String>,
     bytes: usize,
-    closed: bool,
+    end: End,
+}
+
+/// Why no line is added any more.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+enum End {
+    /// Lines are added.
+    #[default]
+    None,
+    /// This client did not read. The next one may.
+    GivenUp,
+    /// For good.
+    Closed,
 }
 
 impl Outbox {
-    /// Adds a line; nothing happens once closed.
+    /// Adds a line; nothing happens after the end.
     pub(super) fn push(&self, line: String) {
         {
             let mut lines = self.lines.lock();
-            if lines.closed {
+            if lines.end != End::None {
                 return;
             }
             lines.bytes += line.len();
             lines.waiting.push_back(line);
             if lines.bytes > BYTES_MAX {
-                *lines = Lines { closed: true, ..Lines::default() };
+                *lines = Lines { end: End::GivenUp, ..Lines::default() };
             }
         }
         self.changed.notify();
@@ -51,14 +63,14 @@ impl Outbox {
         Some(line)
     }
 
-    /// Waits for the next line. `None`: closed, and every line has been taken.
+    /// Waits for the next line. `None`: the end has come, and every line has been taken.
     pub(super) async fn next(&self) -> Option<String> {
         loop {
             let seen = self.changed.changes();
             if let Some(line) = self.pop() {
                 return Some(line);
             }
-            if self.lines.lock().closed {
+            if self.lines.lock().end != End::None {
                 return None;
             }
             self.changed.changed_since(seen).await;
@@ -76,15 +88,30 @@ impl Outbox {
         }
     }
 
+    /// Waits until the client is given up.
+    pub(super) async fn given_up(&self) {
+        loop {
+            let seen = self.changed.changes();
+            if self.lines.lock().end == End::GivenUp {
+                return;
+            }
+            self.changed.changed_since(seen).await;
+        }
+    }
+
     /// No line is added any more.
     pub(super) fn close(&self) {
-        self.lines.lock().closed = true;
+        self.lines.lock().end = End::Closed;
         self.changed.notify();
     }
 
-    /// Empty and open again, for the next client.
+    /// Empty, and open unless closed: for the next client.
     pub(super) fn reset(&self) {
-        *self.lines.lock() = Lines::default();
+        {
+            let mut lines = self.lines.lock();
+            let end = if lines.end == End::Closed { End::Closed } else { End::None };
+            *lines = Lines { end, ..Lines::default() };
+        }
         self.changed.notify();
     }
 }

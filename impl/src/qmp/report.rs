@@ -77,3 +77,77 @@ fn list<T>(elements: &[T], write: impl FnMut(&mut String, &T)) -> String {
     push_list(&mut out, elements, write);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qmp::{check, schema};
+    use serde_json::Value;
+
+    fn node(name: &str, driver: &'static str, file: &str, backing: Option<&str>, depth: u64) -> NodeInfo {
+        NodeInfo {
+            node_name: name.to_owned(),
+            driver,
+            read_only: false,
+            file: file.to_owned(),
+            backing_file: backing.map(str::to_owned),
+            backing_file_depth: depth,
+            virtual_size: 1 << 20,
+            cluster_size: (driver == "qcow2").then_some(65536),
+        }
+    }
+
+    fn answer(text: &str, command: &str) -> Value {
+        let value = serde_json::from_str(text).expect("a report is JSON");
+        let command = schema::command(command).unwrap();
+        assert_eq!(check::check_value(&value, &command.returns), Ok(()));
+        value
+    }
+
+    // n0 <- n1 <- n2, each with its file.
+    #[test]
+    fn an_image_carries_the_images_below_it_unless_flat() {
+        let all = [
+            node("n2", "qcow2", "2", Some("1"), 2),
+            node("f1", "file", "1", None, 0),
+            node("n1", "qcow2", "1", Some("0"), 1),
+            node("f0", "file", "0", None, 0),
+            node("n0", "raw", "0", None, 0),
+        ];
+        let deep = answer(&nodes(&all, false), "query-named-block-nodes");
+        assert_eq!(deep[0]["backing_file_depth"], 2);
+        assert_eq!(deep[0]["image"]["backing-image"]["filename"], "1");
+        assert_eq!(deep[0]["image"]["backing-image"]["cluster-size"], 65536);
+        assert_eq!(deep[0]["image"]["backing-image"]["backing-image"]["format"], "raw");
+        assert_eq!(deep[4]["image"].get("backing-image"), None);
+        let flat = answer(&nodes(&all, true), "query-named-block-nodes");
+        assert_eq!(flat[0]["backing_file_depth"], 0);
+        assert_eq!(flat[0]["backing_file"], "1");
+        assert_eq!(flat[0]["image"].get("backing-image"), None);
+    }
+
+    #[test]
+    fn a_job_is_told_with_its_error() {
+        let job = BlockJobInfo {
+            kind: "stream",
+            device: "j\"0".to_owned(),
+            len: 10,
+            offset: 5,
+            busy: false,
+            paused: true,
+            speed: i64::MAX,
+            io_status: "nospace",
+            ready: false,
+            status: "concluded",
+            auto_finalize: true,
+            auto_dismiss: false,
+            error: Some("No space left on device".to_owned()),
+        };
+        let told = answer(&block_jobs(std::slice::from_ref(&job)), "query-block-jobs");
+        assert_eq!(told[0]["device"], "j\"0");
+        assert_eq!(told[0]["speed"], i64::MAX);
+        let told = answer(&jobs(&[job]), "query-jobs");
+        assert_eq!(told[0]["error"], "No space left on device");
+        assert_eq!(told[0]["current-progress"], 5);
+    }
+}
