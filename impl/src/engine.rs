@@ -13,7 +13,6 @@ pub use guest::Guest;
 use crate::command::{BlockJobInfo, Family, StreamArguments, Verb};
 use crate::error::Refused;
 use crate::event::EventSink;
-use crate::format::qcow2::Qcow2;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
 use crate::host::{Errno, Host, IoResult};
@@ -344,8 +343,9 @@ async fn wait_until_over(job: &Job) {
 
 async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
     match &node.driver {
-        Driver::Qcow2(image) => Qcow2::set_writable(image, writable).await,
-        Driver::Raw(_) | Driver::File { .. } => Ok(()),
+        Driver::Qcow2(image) => image.set_writable(writable).await,
+        Driver::Raw(image) => image.set_writable(writable).await,
+        Driver::File { .. } => Ok(()),
         Driver::CopyOnRead { .. } => Err(Errno::ENOTSUP),
     }
 }

@@ -136,8 +136,8 @@ impl Engine {
         let file = self.open_child(file, Opener::Format { read_only }).await?;
         let (disk, filename) = self.storage(&file, read_only).await?;
         let Some(backing) = backing else {
-            let raw =
-                Raw::open(disk).map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
+            let raw = Raw::open(disk, !read_only)
+                .map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
             let driver = Driver::Raw(raw);
             return Ok(Opened { name: None, filename, driver, file: Some(file), backing: None, read_only });
         };

@@ -11,7 +11,8 @@ use super::len_bytes;
 /// What the layer `id` alone says about the bytes from `offset`, for `len` bytes at most. The range is inside it.
 pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Run> {
     match &graph.node(id).driver {
-        Driver::File { .. } | Driver::Raw(_) => Ok(Run { len, kind: RunKind::Data }),
+        Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
+        Driver::Raw(image) => image.status(offset, len).await,
         Driver::Qcow2(image) => image.status(offset, len).await,
         Driver::CopyOnRead { .. } => unreachable!("a filter is not a layer"),
     }

@@ -45,7 +45,7 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
             Change::Discard(len) => disk.discard(offset, len).await,
         },
         Driver::Raw(image) => match change {
-            Change::Data(data) => image.write(offset, data).await,
+            Change::Data(data) => image.write(offset, &data).await,
             Change::Zeroes(len) => image.write_zeroes(offset, len).await,
             Change::Discard(len) => image.discard(offset, len).await,
         },
