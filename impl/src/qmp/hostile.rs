@@ -74,7 +74,7 @@ impl Draw {
 fn no_mutated_command_costs_the_connection() {
     with_monitor(async |monitor| {
         let mut draw = Draw(1);
-        let (mut refused, mut answered) = (0, 0);
+        let (mut understood, mut misread) = (0, 0);
         for _ in 0..6000 {
             let command = COMMANDS[draw.below(COMMANDS.len())];
             let sent = draw.mutated(command);
@@ -90,11 +90,13 @@ fn no_mutated_command_costs_the_connection() {
                 "after {:?}",
                 sent.escape_ascii().to_string()
             );
-            answered += said[..said.len() - 1].iter().filter(|s| *s == "return").count();
-            refused += said.len();
+            // Two errors and the last reply are ours, whatever was sent.
+            let wrong = said.iter().filter(|text| text.starts_with("JSON ")).count();
+            misread += wrong;
+            understood += said.len() - 1 - wrong;
         }
-        assert!(answered > 100, "too few commands survive their mutation: {answered}");
-        assert!(refused > 6000, "too few are refused: {refused}");
+        assert!(understood > 1000, "too few mutated commands are still commands: {understood}");
+        assert!(misread > 6000, "too few are broken: {misread}");
     });
 }
 
