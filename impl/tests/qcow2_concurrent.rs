@@ -104,6 +104,35 @@ fn a_discard_takes_no_cluster_that_is_in_use() {
     }
 }
 
+// The read has looked up its host cluster and waits for the disk; a discard frees the cluster and a write to another
+// place takes it.
+#[test]
+fn a_cluster_is_not_given_away_under_a_read() {
+    let (disk, image) = small_image();
+    block_on(image.write(0, &[1; 512], &Layer(None))).unwrap();
+    block_on(image.flush()).unwrap();
+    let len_before = disk.bytes().len();
+    disk.slow_reads(1000);
+    let seen = RefCell::new([0; 512]);
+    let (image, seen) = (&image, &seen);
+    let reader = async move {
+        let mut bytes = [0; 512];
+        image.read(0, &mut bytes, &Layer(None)).await.unwrap();
+        *seen.borrow_mut() = bytes;
+    };
+    let mut reader: Pin<Box<dyn Future<Output = ()>>> = Box::pin(reader);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(reader.as_mut().poll(&mut context).is_pending(), "the read is under way");
+    let writer = Box::pin(async move {
+        image.discard(0, 512, false).await.unwrap();
+        image.flush().await.unwrap();
+        image.write(1024, &[2; 512], &Layer(None)).await.unwrap();
+    });
+    interleave(vec![reader, writer], &mut Random::new(1));
+    assert_eq!(disk.bytes().len(), len_before, "the set-up needs the write to reuse the cluster");
+    assert_eq!(*seen.borrow(), [1; 512]);
+}
+
 #[test]
 fn allocating_writes_are_in_flight_together() {
     let (disk, image) = small_image();

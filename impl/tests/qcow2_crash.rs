@@ -211,7 +211,7 @@ fn every_cut_of_a_growing_refcount_table_is_survived() {
     assert_ne!(disk.bytes()[48..60], table_before, "the set-up needs a table that moves");
     let first = (0..(3 << 20) / SECTOR).map(|n| if n < (1900 << 10) / SECTOR { 7 } else { 0 }).collect();
     let recorded = Recorded { start, events: disk.take_log(), done, first, below: Layer(None) };
-    recorded.judge_all(&mut Random::new(1), 2);
+    recorded.judge_all(&mut Random::new(1), 12);
 }
 
 #[test]

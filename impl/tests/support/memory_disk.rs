@@ -46,6 +46,7 @@ struct State {
     fail_in: Option<u64>,
     failing: bool,
     delays: Option<(Random, u64)>,
+    slow_reads: u64,
     in_flight: u32,
     most_in_flight: u32,
 }
@@ -109,6 +110,11 @@ impl MemoryDisk {
         self.state().delays = Some((random, most));
     }
 
+    /// From now on, a read takes this many polls more, and gives what is there at its end.
+    pub fn slow_reads(&self, polls: u64) {
+        self.state().slow_reads = polls;
+    }
+
     /// The most writes that were ever in flight at once.
     pub fn most_in_flight(&self) -> u32 {
         self.state().most_in_flight
@@ -116,10 +122,11 @@ impl MemoryDisk {
 
     fn request<T: Send + 'static>(
         &self,
+        extra: u64,
         action: impl FnOnce(&mut State) -> T + Send + 'static,
     ) -> Pending<'static, T> {
         let mut state = self.state();
-        let polls = state.delays.as_mut().map_or(0, |(random, most)| random.below(*most));
+        let polls = extra + state.delays.as_mut().map_or(0, |(random, most)| random.below(*most));
         state.in_flight += 1;
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
         drop(state);
@@ -127,7 +134,7 @@ impl MemoryDisk {
     }
 
     fn change(&self, event: Event) -> Pending<'static, IoResult<()>> {
-        self.request(move |state| {
+        self.request(0, move |state| {
             if state.failing || count_down(&mut state.fail_in) {
                 return Err(Errno::EIO);
             }
@@ -185,7 +192,8 @@ impl Disk for MemoryDisk {
     }
 
     fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
-        self.request(move |state| {
+        let slow = self.state().slow_reads;
+        self.request(slow, move |state| {
             state.reads += 1;
             state.read_bytes += buffer.len() as u64;
             let len = state.bytes.len() as u64;
