@@ -416,8 +416,10 @@ impl Model {
             return None;
         }
         let graphs = self.graphs();
-        let (found, graph, edited) =
-            graphs.into_iter().skip(1).find_map(|(g, edited)| judge(self, &g).map(|found| (found, g, edited)))?;
+        let (found, graph, edited) = graphs
+            .into_iter()
+            .skip(1)
+            .find_map(|(g, edited)| judge(self, &g).map(|found| (found, g, edited)))?;
         self.graph = graph;
         for id in edited {
             self.edited(id);

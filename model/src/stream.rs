@@ -110,7 +110,11 @@ fn find_base(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Resu
     Ok(Some(base))
 }
 
-fn find_bottom(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Result<Option<NodeId>, Refusal> {
+fn find_bottom(
+    graph: &Graph,
+    arguments: &StreamArguments,
+    target: NodeId,
+) -> Result<Option<NodeId>, Refusal> {
     let Some(name) = &arguments.bottom else { return Ok(None) };
     let bottom = find_node(graph, name)?;
     if graph.is_filter(bottom) {

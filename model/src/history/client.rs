@@ -87,7 +87,9 @@ impl Model {
 
     /// The answers a command may get now.
     pub(super) fn answers(&self, client: usize, pending: &Pending, answers: &mut Vec<Answer>) {
-        if self.clients[client].negotiated != Known::Yes && !matches!(pending.command, Ok(Command::Capabilities)) {
+        if self.clients[client].negotiated != Known::Yes
+            && !matches!(pending.command, Ok(Command::Capabilities))
+        {
             answers.push(Answer::Refused(Refusal::NotNegotiated));
         }
         let command = match &pending.command {
@@ -169,11 +171,15 @@ impl Model {
             return Err(self.broken(LawId::Reply, format!("client {id} got what is no reply: {text}")));
         };
         let Some(client) = self.clients.iter().position(|client| client.id == id) else {
-            return Err(self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}")));
+            return Err(
+                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}"))
+            );
         };
         self.remember_others(client);
         let Some(pending) = self.clients[client].pending.pop_front() else {
-            return Err(self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}")));
+            return Err(
+                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}"))
+            );
         };
         self.count(LawId::Reply);
         match reply {
@@ -282,7 +288,9 @@ impl Model {
         }
         let command = match &pending.command {
             Ok(Command::Other(name)) => {
-                return Err(self.broken(LawId::Reply, format!("{name} succeeded, which the model knows nothing of")));
+                return Err(
+                    self.broken(LawId::Reply, format!("{name} succeeded, which the model knows nothing of"))
+                );
             }
             Ok(command) => command,
             Err(_) => return Err(self.not_allowed(client, &pending)),
@@ -292,7 +300,9 @@ impl Model {
             Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema
         );
         if !query && *value != Json::Object(Vec::new()) {
-            return Err(self.broken(LawId::Reply, format!("{command:?} returned {value:?} instead of nothing")));
+            return Err(
+                self.broken(LawId::Reply, format!("{command:?} returned {value:?} instead of nothing"))
+            );
         }
         match command {
             Command::Capabilities => self.clients[client].negotiated = Known::Yes,
@@ -320,7 +330,12 @@ impl Model {
         self.broken(law, self.unexpected(pending, "success", &allowed))
     }
 
-    fn verb_accepted(&mut self, client: usize, pending: &Pending, verb: &VerbArguments) -> Result<(), Broken> {
+    fn verb_accepted(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        verb: &VerbArguments,
+    ) -> Result<(), Broken> {
         if pending.taken {
             return Ok(());
         }

@@ -41,7 +41,9 @@ impl Model {
         self.remember();
         let found = self.settle(|_, graph| graph.find(name));
         let Some(node) = found else {
-            return Err(self.broken(LawId::DroppedGone, format!("guest {guest} is on `{name}`, which is gone")));
+            return Err(
+                self.broken(LawId::DroppedGone, format!("guest {guest} is on `{name}`, which is gone"))
+            );
         };
         if writable {
             let fits = self.settle(|_, graph| may_write(graph, name)).is_some();

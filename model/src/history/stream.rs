@@ -26,7 +26,8 @@ impl Model {
                 continue;
             }
             let arguments = arguments.clone();
-            match self.settle(|model, graph| plan(graph, &arguments, |id| model.find_job(id).is_some()).ok()) {
+            match self.settle(|model, graph| plan(graph, &arguments, |id| model.find_job(id).is_some()).ok())
+            {
                 Some(plan) => return self.start(index, &arguments, plan),
                 None => refused = Some(index),
             }
@@ -64,13 +65,20 @@ impl Model {
         Ok(())
     }
 
-    fn started(&mut self, id: JobId, arguments: &StreamArguments, layer: Option<ImageId>, between: &[ImageId]) {
+    fn started(
+        &mut self,
+        id: JobId,
+        arguments: &StreamArguments,
+        layer: Option<ImageId>,
+        between: &[ImageId],
+    ) {
         let base = [
             (arguments.base.is_some(), LawId::StreamWithBase),
             (arguments.base_node.is_some(), LawId::StreamWithBaseNode),
             (arguments.bottom.is_some(), LawId::StreamWithBottom),
         ];
-        let goal = base.into_iter().find(|(given, _)| *given).map_or(LawId::StreamWithoutBase, |(_, goal)| goal);
+        let goal =
+            base.into_iter().find(|(given, _)| *given).map_or(LawId::StreamWithoutBase, |(_, goal)| goal);
         self.count(goal);
         if self.job(id).read_only_before {
             self.count(LawId::ReadOnlyTarget);
@@ -93,9 +101,9 @@ impl Model {
         let chain = |id: JobId| self.graph.downwards(self.job(id).filter).collect::<Vec<_>>();
         let target = self.job(id).plan.target;
         let others = self.live_jobs().filter(|other| *other != id && self.job(*other).is_at_work());
-        others.into_iter().any(|other| {
-            chain(other).contains(&target) || chain(id).contains(&self.job(other).plan.target)
-        })
+        others
+            .into_iter()
+            .any(|other| chain(other).contains(&target) || chain(id).contains(&self.job(other).plan.target))
     }
 
     fn layers(&self, nodes: &[NodeId]) -> Vec<ImageId> {
@@ -151,7 +159,12 @@ impl Model {
         self.views.stream_ends(target, &between, below);
     }
 
-    pub(super) fn node_added(&mut self, client: usize, pending: &Pending, spec: &NodeSpec) -> Result<(), Broken> {
+    pub(super) fn node_added(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        spec: &NodeSpec,
+    ) -> Result<(), Broken> {
         let images = std::mem::take(&mut self.images);
         let opened = self.settle(|_, graph| {
             let mut after = graph.clone();
@@ -168,10 +181,9 @@ impl Model {
 
     /// A node just opened shows its image over the layers it was opened with.
     fn compose(&mut self, top: NodeId) {
-        let mut chain: Vec<NodeId> = std::iter::successors(self.graph.unfiltered(top), |node| {
-            self.graph.backing_layer(*node)
-        })
-        .collect();
+        let mut chain: Vec<NodeId> =
+            std::iter::successors(self.graph.unfiltered(top), |node| self.graph.backing_layer(*node))
+                .collect();
         chain.reverse();
         for node in chain {
             if self.graph.node(node).driver != Driver::Qcow2 {
@@ -183,7 +195,12 @@ impl Model {
         }
     }
 
-    pub(super) fn node_deleted(&mut self, client: usize, pending: &Pending, name: &str) -> Result<(), Broken> {
+    pub(super) fn node_deleted(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        name: &str,
+    ) -> Result<(), Broken> {
         let found = self.settle(|_, graph| match deletion(graph, name) {
             Answer::Done => graph.find(name),
             _ => None,
