@@ -13,10 +13,18 @@ struct Alarm {
 }
 
 /// Alarms by time, and among equals by age. A world has a handful, so a plain list is the fastest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Alarms {
     alarms: Vec<Alarm>,
     set: u64,
+    /// When the next one rings; the far end of time if none does. Asked at every step, so it is kept.
+    next: u64,
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Alarms { alarms: Vec::new(), set: 0, next: u64::MAX }
+    }
 }
 
 impl Alarms {
@@ -24,6 +32,7 @@ impl Alarms {
     pub fn set(&mut self, at: u64) -> u64 {
         self.set += 1;
         self.alarms.push(Alarm { id: self.set, at, waker: None });
+        self.next = self.next.min(at);
         self.set
     }
 
@@ -41,19 +50,29 @@ impl Alarms {
 
     /// Nobody waits for this one any more.
     pub fn drop_alarm(&mut self, id: u64) {
+        let before = self.alarms.len();
         self.alarms.retain(|a| a.id != id);
+        if self.alarms.len() < before {
+            self.look_ahead();
+        }
     }
 
-    /// When the next one rings.
-    pub fn next(&self) -> Option<u64> {
-        self.alarms.iter().map(|a| a.at).min()
+    /// When the next one rings; the far end of time if none does.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn look_ahead(&mut self) {
+        self.next = self.alarms.iter().map(|a| a.at).min().unwrap_or(u64::MAX);
     }
 
     /// Takes the oldest alarm due at `now`. The caller wakes after it has let go of its locks.
     pub fn ring(&mut self, now: u64) -> Option<Option<Waker>> {
         let due = self.alarms.iter().enumerate().filter(|(_, a)| a.at <= now);
         let (index, _) = due.min_by_key(|(_, a)| (a.at, a.id))?;
-        Some(self.alarms.remove(index).waker)
+        let rung = self.alarms.remove(index);
+        self.look_ahead();
+        Some(rung.waker)
     }
 
     /// Whether nobody waits.
@@ -72,7 +91,7 @@ mod tests {
         let late = alarms.set(9);
         let first = alarms.set(3);
         let second = alarms.set(3);
-        assert_eq!(alarms.next(), Some(3));
+        assert_eq!(alarms.next(), 3);
         assert!(alarms.ring(2).is_none(), "nothing is due at 2");
         assert!(alarms.ring(3).is_some());
         assert!(alarms.has_rung(first, Waker::noop()));

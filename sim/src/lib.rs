@@ -8,3 +8,4 @@ pub mod fault;
 pub mod host;
 pub mod scheduler;
 pub mod verdict;
+pub mod workload;

@@ -75,6 +75,8 @@ pub struct Scheduler {
     halt: Arc<AtomicBool>,
     tasks: Vec<Task>,
     last: Point,
+    /// The task that ran last, if that was a task.
+    last_polled: usize,
     steps: u64,
     names: Vec<Point>,
     offers: Vec<Offer>,
@@ -95,6 +97,7 @@ impl Scheduler {
             halt: Arc::default(),
             tasks: Vec::with_capacity(16),
             last: Point::new("nothing", [0; 3]),
+            last_polled: usize::MAX,
             steps: 0,
             names: Vec::with_capacity(16),
             offers: Vec::with_capacity(16),
@@ -161,7 +164,6 @@ impl Scheduler {
 
     /// One step; false when nothing can happen any more.
     fn step(&mut self, mut choices: Option<&mut Choices>) -> bool {
-        self.think();
         self.gather();
         // Every round lets one alarm ring, so this ends.
         while self.offers.is_empty() {
@@ -179,6 +181,7 @@ impl Scheduler {
         match self.offers[index] {
             Offer::Poll(task) => self.poll(task),
             Offer::Complete(request) => {
+                self.last_polled = usize::MAX;
                 let waker = self.host.core().disks.complete(request);
                 wake(waker);
             }
@@ -186,28 +189,26 @@ impl Scheduler {
         true
     }
 
-    /// Tells everybody who thought long enough, and takes over new tasks.
-    fn think(&mut self) {
-        let host = self.host.clone();
-        let mut core = host.core();
-        core.steps = self.steps;
-        let spawned = std::mem::take(&mut core.spawned);
-        while core.thoughts.next().is_some_and(|at| at <= self.steps) {
-            let waker = core.thoughts.ring(self.steps).flatten();
-            drop(core);
-            wake(waker);
-            core = host.core();
-        }
-        drop(core);
-        for (name, future) in spawned {
-            self.spawn(name, future);
-        }
-    }
-
     /// Lists what can happen: what ran last goes first, then ready tasks by age, then requests by age.
     fn gather(&mut self) {
         self.names.clear();
         self.offers.clear();
+        let mut core = self.host.core();
+        core.steps = self.steps;
+        while core.thoughts.next() <= self.steps {
+            let waker = core.thoughts.ring(self.steps).flatten();
+            drop(core);
+            wake(waker);
+            core = self.host.core();
+        }
+        if !core.spawned.is_empty() {
+            let spawned = std::mem::take(&mut core.spawned);
+            drop(core);
+            for (name, future) in spawned {
+                self.spawn(name, future);
+            }
+            core = self.host.core();
+        }
         for word in 0..self.tasks.len().div_ceil(64) {
             let mut bits = self.ready.words[word].load(Ordering::Relaxed);
             while bits != 0 {
@@ -219,13 +220,14 @@ impl Scheduler {
                 }
             }
         }
-        let core = self.host.core();
         for (index, name) in core.disks.names().iter().enumerate() {
             self.names.push(*name);
             self.offers.push(Offer::Complete(index));
         }
         drop(core);
-        if let Some(again) = self.names.iter().position(|n| *n == self.last) {
+        let last = self.last_polled;
+        if let Some(again) = self.offers.iter().position(|o| matches!(o, Offer::Poll(task) if *task == last))
+        {
             self.names[..=again].rotate_right(1);
             self.offers[..=again].rotate_right(1);
         }
@@ -233,6 +235,7 @@ impl Scheduler {
 
     fn poll(&mut self, index: usize) {
         self.ready.words[index / 64].fetch_and(!(1 << (index % 64)), Ordering::Relaxed);
+        self.last_polled = index;
         let task = &mut self.tasks[index];
         let future = task.future.as_mut().expect("only unfinished tasks are on offer");
         if future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready() {
@@ -253,8 +256,7 @@ impl Scheduler {
             (thinks, _) => !thinks,
         };
         let waker = if time_first {
-            let next = core.moments.next().expect("somebody waits for it");
-            core.now = core.now.max(next);
+            core.now = core.now.max(core.moments.next());
             let now = core.now;
             core.moments.ring(now)
         } else {

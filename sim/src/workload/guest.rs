@@ -1,0 +1,148 @@
+//! Draws what guests do: reads, writes, zeroes, discards and flushes, in one or two lanes each.
+//!
+//! A lane is sequential; lanes of one guest run at the same time, so that requests overlap. Places are biased to
+//! the edges of clusters and to where a job is copying.
+
+use super::image::Tag;
+use super::scenario::{Draw, Profile, Scenario};
+
+/// How many tables of operations there are.
+pub const PROFILES: u32 = 4;
+/// Lanes of a guest.
+const LANES: u32 = 2;
+/// Request slots of a lane.
+const REQUESTS: u32 = 6;
+
+/// What a guest does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GuestPlan {
+    /// Its number.
+    pub guest: u32,
+    /// Index of the image whose node it uses.
+    pub image: usize,
+    /// Whether it may write.
+    pub writable: bool,
+    /// Scripts that run at the same time.
+    pub lanes: Vec<Vec<Request>>,
+}
+
+/// One request.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Steps to think before it.
+    pub think: u32,
+    /// What.
+    pub operation: Operation,
+    /// Where.
+    pub place: Place,
+    /// How many sectors.
+    pub sectors: u64,
+    /// The tag a write leaves.
+    pub tag: Tag,
+}
+
+/// What a guest asks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Look.
+    Read,
+    /// Write the tag.
+    Write,
+    /// Write zeroes.
+    WriteZeroes,
+    /// Not needed any more.
+    Discard,
+    /// Make durable.
+    Flush,
+}
+
+/// Where a request begins.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// At a sector.
+    Sector(u64),
+    /// So many sectors after (or before) where the oldest job has got to.
+    NearJob(i64),
+}
+
+/// The operations of each profile; 0 in a slot is no request at all.
+const TABLES: [&[Option<Operation>; 16]; PROFILES as usize] = {
+    use Operation::{Discard, Flush, Read, Write, WriteZeroes};
+    let (r, w, z, d, f) = (Some(Read), Some(Write), Some(WriteZeroes), Some(Discard), Some(Flush));
+    [
+        &[None, r, w, None, w, r, w, r, w, z, d, f, None, None, w, None],
+        &[None, r, r, r, r, r, w, w, None, None, None, None, None, r, w, None],
+        &[None, w, w, w, w, w, f, r, w, w, w, f, w, z, r, w],
+        &[None, d, z, d, z, w, r, d, z, w, r, d, z, f, None, None],
+    ]
+};
+
+/// Draws guest number `guest`; nobody, if all of its slots are empty.
+pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u32) -> Option<GuestPlan> {
+    // 0 is the topmost node, where a guest belongs; the others read below, and some write there.
+    let count = scenario.images.len();
+    let image = match draw.below("guest # node", [guest, 0, 0], 8) {
+        0..=3 => count - 1,
+        other => (other as usize) % count,
+    };
+    let usual = scenario.is_root(image);
+    let writable = usual != (draw.below("guest # odd mode", [guest, 0, 0], 8) == 1);
+    let mut lanes = Vec::new();
+    for lane in 0..LANES {
+        let requests: Vec<Request> = (0..REQUESTS)
+            .filter_map(|slot| draw_request(draw, scenario, profile, image, [guest, lane, slot]))
+            .collect();
+        if !requests.is_empty() {
+            lanes.push(requests);
+        }
+    }
+    (!lanes.is_empty()).then_some(GuestPlan { guest, image, writable, lanes })
+}
+
+fn draw_request(
+    draw: &mut Draw<'_>,
+    scenario: &Scenario,
+    profile: Profile,
+    image: usize,
+    of: [u32; 3],
+) -> Option<Request> {
+    // The second lane is there to overlap with the first; half of it is empty.
+    let table = TABLES[profile.operations as usize];
+    let operation = draw.entry("guest # lane # request #", of, table)?;
+    if of[1] == 1 && draw.below("guest # lane # request # present", of, 2) == 0 {
+        return None;
+    }
+    let size = scenario.images[image].sectors();
+    let per_cluster = scenario.images[image].format.cluster_bytes() / 512;
+    let sectors = match draw.below("guest # lane # request # length", of, 8) {
+        0..=2 => 1,
+        3 => 2,
+        4 => per_cluster,
+        5 => per_cluster + 1,
+        6 => 3,
+        _ => per_cluster * 2,
+    };
+    let place = match draw.below("guest # lane # request # place", of, 4) {
+        0 | 1 => {
+            let cluster = u64::from(draw.below("guest # lane # request # cluster", of, 128))
+                % size.div_ceil(per_cluster);
+            let edge = draw.entry("guest # lane # request # edge", of, &[0, 0, 1, per_cluster - 1]);
+            Place::Sector((cluster * per_cluster + edge).min(size - 1))
+        }
+        2 => Place::Sector(u64::from(draw.below("guest # lane # request # sector", of, 128)) % size),
+        _ => Place::NearJob(draw.entry("guest # lane # request # beside", of, &[0, 1, 2, -1, -2, 4])),
+    };
+    let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32, 64, 128]);
+    let tag = 1 << 63 | u64::from(of[0]) << 48 | u64::from(of[1]) << 40 | u64::from(of[2]) << 32;
+    Some(Request { think, operation, place, sectors, tag })
+}
+
+impl Place {
+    /// The first sector, in an image of `size` sectors while the oldest job is at `job`.
+    pub fn sector(self, size: u64, job: u64) -> u64 {
+        match self {
+            Place::Sector(sector) => sector.min(size - 1),
+            Place::NearJob(beside) => job.saturating_add_signed(beside).min(size - 1),
+        }
+    }
+}
