@@ -4,6 +4,13 @@
 //! engine accepts, for a refused command tests little.
 
 use super::scenario::{Draw, Profile, Scenario};
+use crate::host::SimHost;
+use crate::oracle::Oracle;
+use block::command::BlockJobInfo;
+use block::engine::Engine;
+use block::host::{Host, Nanos};
+use block::qmp::Monitor;
+use std::sync::Arc;
 
 /// How many tables of commands there are.
 pub const PROFILES: u32 = 4;
@@ -117,7 +124,7 @@ const NONSENSE: [&str; 10] = [
     r#"{"execute":"block-stream","arguments":{"device":"n1","job-id":"j0","on-error":"shrug"}}"#,
     r#"{"execute":"block-job-set-speed","arguments":{"device":"j0","speed":"fast"}}"#,
     r#"{"execute":"no-such-command"}"#,
-    r#"{"execute":"query-jobs""#,
+    r#"{"execute":"query-jobs",}"#,
     r#"["query-jobs"]"#,
 ];
 
@@ -232,4 +239,62 @@ fn add(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let name = draw.entry("client # command # name", of, &["spare", "spare", "n", "filter"]);
     let file = format!(r#""driver":"file","filename":"{path}","read-only":true,"node-name":"{name}{image}""#);
     execute("blockdev-add", &file)
+}
+
+/// Sends one command and waits for its reply, the oracle seeing both.
+pub async fn send(client: u32, text: &str, monitor: &Monitor, oracle: &Oracle) {
+    oracle.sent(client, text);
+    if let Some(reply) = monitor.execute(text).await {
+        oracle.reply(client, &reply);
+    }
+}
+
+/// Runs a client's script.
+pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, host: SimHost) {
+    for command in &plan.commands {
+        host.think(command.think).await;
+        send(plan.client, &command.text, &monitor, &oracle).await;
+    }
+}
+
+/// How often the closing client looks after the jobs; each look is a second of virtual time.
+const ROUNDS_MAX: u32 = 60;
+
+/// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
+pub async fn close(client: u32, engine: Arc<Engine>, monitor: Arc<Monitor>, oracle: Arc<Oracle>, host: SimHost) {
+    for _ in 0..ROUNDS_MAX {
+        let jobs = engine.query_block_jobs();
+        if jobs.is_empty() {
+            return;
+        }
+        for job in &jobs {
+            for text in urge(job) {
+                send(client, &text, &monitor, &oracle).await;
+            }
+        }
+        // Time passes only when nothing else can happen, so after this the jobs have done all they could.
+        host.sleep_until(host.now().plus(Nanos::SECOND)).await;
+    }
+}
+
+/// What moves a job on from where it is.
+fn urge(job: &BlockJobInfo) -> Vec<String> {
+    let id = &job.device;
+    let say = |verb: &str, member: &str| execute(&format!("block-job-{verb}"), &format!(r#""{member}":"{id}""#));
+    match job.status {
+        "concluded" => vec![say("dismiss", "id")],
+        "pending" => vec![say("finalize", "id")],
+        "ready" => vec![say("complete", "device")],
+        "created" | "running" | "paused" | "standby" => {
+            let mut urges = Vec::new();
+            if job.speed != 0 {
+                urges.push(execute("block-job-set-speed", &format!(r#""device":"{id}","speed":0"#)));
+            }
+            if job.paused {
+                urges.push(say("resume", "device"));
+            }
+            urges
+        }
+        _ => Vec::new(),
+    }
 }

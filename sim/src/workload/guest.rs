@@ -3,8 +3,14 @@
 //! A lane is sequential; lanes of one guest run at the same time, so that requests overlap. Places are biased to
 //! the edges of clusters and to where a job is copying.
 
-use super::image::Tag;
+use super::image::{SECTOR_BYTES, Tag, fill, tag_of};
 use super::scenario::{Draw, Profile, Scenario};
+use crate::host::SimHost;
+use crate::oracle::Oracle;
+use block::engine::{Engine, Guest};
+use block::host::IoResult;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 
 /// How many tables of operations there are.
 pub const PROFILES: u32 = 4;
@@ -22,6 +28,8 @@ pub struct GuestPlan {
     pub image: usize,
     /// Whether it may write.
     pub writable: bool,
+    /// Steps to think before it attaches.
+    pub think: u32,
     /// Scripts that run at the same time.
     pub lanes: Vec<Vec<Request>>,
 }
@@ -96,7 +104,8 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
             lanes.push(requests);
         }
     }
-    (!lanes.is_empty()).then_some(GuestPlan { guest, image, writable, lanes })
+    let think = draw.entry("guest # think", [guest, 0, 0], &[0, 0, 0, 0, 8, 16, 64]);
+    (!lanes.is_empty()).then_some(GuestPlan { guest, image, writable, think, lanes })
 }
 
 fn draw_request(
@@ -144,5 +153,146 @@ impl Place {
             Place::Sector(sector) => sector.min(size - 1),
             Place::NearJob(beside) => job.saturating_add_signed(beside).min(size - 1),
         }
+    }
+}
+
+/// A guest at work: its plan, and its place at the node once it has one.
+#[derive(Debug)]
+pub struct Seat {
+    /// What it does.
+    pub plan: GuestPlan,
+    /// Name of its node.
+    pub node: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: Taken,
+    waiting: Vec<Waker>,
+    lanes_ended: usize,
+}
+
+#[derive(Debug, Default)]
+enum Taken {
+    #[default]
+    NotYet,
+    Refused,
+    By(Arc<Guest>),
+}
+
+impl Seat {
+    /// A guest that has not come yet.
+    pub fn new(plan: GuestPlan, node: String) -> Self {
+        Seat { plan, node, state: Mutex::default() }
+    }
+
+    /// Runs one lane: the first one attaches the guest, the last one detaches it.
+    pub async fn run_lane(self: Arc<Self>, lane: usize, engine: Arc<Engine>, oracle: Arc<Oracle>, host: SimHost) {
+        if lane == 0 {
+            host.think(self.plan.think).await;
+            self.attach(&engine, &oracle);
+        }
+        let Some(guest) = self.guest().await else {
+            return;
+        };
+        for (slot, request) in self.plan.lanes[lane].iter().enumerate() {
+            host.think(request.think).await;
+            let id = self.plan.guest << 16 | (lane as u32) << 8 | slot as u32;
+            perform(id, self.plan.guest, request, &guest, &engine, &oracle).await;
+        }
+        drop(guest);
+        self.leave(&oracle);
+    }
+
+    fn attach(&self, engine: &Arc<Engine>, oracle: &Oracle) {
+        let taken = match engine.open_guest(&self.node, self.plan.writable) {
+            Ok(guest) => {
+                oracle.attached(self.plan.guest, &self.node, self.plan.writable);
+                Taken::By(Arc::new(guest))
+            }
+            Err(refused) => {
+                oracle.turned_away(self.plan.guest, &self.node, self.plan.writable, &refused);
+                Taken::Refused
+            }
+        };
+        let mut state = self.state.lock().expect("nobody panics holding it");
+        state.taken = taken;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    async fn guest(&self) -> Option<Arc<Guest>> {
+        std::future::poll_fn(|context| {
+            let mut state = self.state.lock().expect("nobody panics holding it");
+            match &state.taken {
+                Taken::By(guest) => Poll::Ready(Some(guest.clone())),
+                Taken::Refused => Poll::Ready(None),
+                Taken::NotYet => {
+                    state.waiting.push(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn leave(&self, oracle: &Oracle) {
+        let mut state = self.state.lock().expect("nobody panics holding it");
+        state.lanes_ended += 1;
+        if state.lanes_ended < self.plan.lanes.len() {
+            return;
+        }
+        let guest = std::mem::replace(&mut state.taken, Taken::Refused);
+        drop(state);
+        drop(guest);
+        oracle.detached(self.plan.guest);
+    }
+}
+
+/// Does one request, from the oracle's seeing it begin to its seeing it end.
+async fn perform(id: u32, who: u32, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
+    let size = guest.len_bytes().map_or(0, |len| len / SECTOR_BYTES as u64);
+    if size == 0 {
+        return;
+    }
+    let sector = request.place.sector(size, job_sector(engine, request.place));
+    let sectors = request.sectors.min(size - sector);
+    let (offset, len) = (sector * SECTOR_BYTES as u64, sectors * SECTOR_BYTES as u64);
+    oracle.began(id, who, request.operation, sector, sectors, request.tag);
+    match request.operation {
+        Operation::Read => {
+            let read = guest.read(offset, len).await;
+            oracle.ended(id, read.map(|bytes| Some(tags(&bytes))));
+        }
+        change => oracle.ended(id, make(change, request.tag, guest, offset, len).await.map(|()| None)),
+    }
+}
+
+async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64) -> IoResult<()> {
+    match change {
+        Operation::Write => {
+            let mut data = vec![0; len as usize];
+            fill(&mut data, tag);
+            guest.write(offset, data).await
+        }
+        Operation::WriteZeroes => guest.write_zeroes(offset, len).await,
+        Operation::Discard => guest.discard(offset, len).await,
+        Operation::Flush => guest.flush().await,
+        Operation::Read => unreachable!("a read changes nothing"),
+    }
+}
+
+/// The tag of each sector.
+pub fn tags(bytes: &[u8]) -> Vec<Tag> {
+    bytes.chunks_exact(SECTOR_BYTES).map(tag_of).collect()
+}
+
+/// Where the oldest job has got to, if anybody wants to know.
+fn job_sector(engine: &Engine, place: Place) -> u64 {
+    match place {
+        Place::Sector(_) => 0,
+        Place::NearJob(_) => engine.query_block_jobs().last().map_or(0, |job| job.offset / SECTOR_BYTES as u64),
     }
 }
