@@ -6,6 +6,7 @@
 
 use crate::choice::{Choices, Point};
 use crate::disk::{Change, Disks, SECTOR_BYTES, apply};
+use crate::strategy::mix;
 
 /// How the world ends.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -114,12 +115,9 @@ fn tear(bytes: &mut Vec<u8>, offset: u64, change: &Change, by: u32) {
     }
 }
 
-/// Whether tear `by` keeps a sector: one bit of a well mixed number (the finaliser of splitmix64).
+/// Whether tear `by` keeps a sector: one bit of a well mixed number.
 fn keeps(by: u32, sector: u64) -> bool {
-    let mut mixed = (u64::from(by) << 32 | sector).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) & 1 == 1
+    mix(u64::from(by) << 32 | sector) & 1 == 1
 }
 
 #[cfg(test)]

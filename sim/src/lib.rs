@@ -1,11 +1,23 @@
 //! The world around the engine, and the judge: midstream itself.
 
+pub mod campaign;
 pub mod choice;
 pub mod clock;
+pub mod command;
+pub mod coverage;
 pub mod crash;
 pub mod disk;
 pub mod fault;
 pub mod host;
+pub mod minimise;
+pub mod mutants;
+pub mod panics;
+pub mod report;
 pub mod scheduler;
+pub mod strategy;
+pub mod trace;
 pub mod verdict;
 pub mod workload;
+
+#[cfg(test)]
+mod toy;
