@@ -6,7 +6,7 @@
 use super::image::{SECTOR_BYTES, Tag, fill, tag_of};
 use super::scenario::{Draw, Profile, Scenario};
 use crate::host::SimHost;
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, RequestId};
 use block::engine::{Engine, Guest};
 use block::host::IoResult;
 use std::sync::{Arc, Mutex};
@@ -198,8 +198,8 @@ impl Seat {
         };
         for (slot, request) in self.plan.lanes[lane].iter().enumerate() {
             host.think(request.think).await;
-            let id = self.plan.guest << 16 | (lane as u32) << 8 | slot as u32;
-            perform(id, self.plan.guest, request, &guest, &engine, &oracle).await;
+            let id = RequestId { guest: self.plan.guest, lane: lane as u32, slot: slot as u32 };
+            perform(id, request, &guest, &engine, &oracle).await;
         }
         drop(guest);
         self.leave(&oracle);
@@ -252,7 +252,7 @@ impl Seat {
 }
 
 /// Does one request, from the oracle's seeing it begin to its seeing it end.
-async fn perform(id: u32, who: u32, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
+async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
     let size = guest.len_bytes().map_or(0, |len| len / SECTOR_BYTES as u64);
     if size == 0 {
         return;
@@ -260,7 +260,7 @@ async fn perform(id: u32, who: u32, request: &Request, guest: &Guest, engine: &E
     let sector = request.place.sector(size, job_sector(engine, request.place));
     let sectors = request.sectors.min(size - sector);
     let (offset, len) = (sector * SECTOR_BYTES as u64, sectors * SECTOR_BYTES as u64);
-    oracle.began(id, who, request.operation, sector, sectors, request.tag);
+    oracle.began(id, request.operation, sector, sectors, request.tag);
     match request.operation {
         Operation::Read => {
             let read = guest.read(offset, len).await;

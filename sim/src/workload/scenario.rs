@@ -281,7 +281,7 @@ fn draw_crash(draw: &mut Draw<'_>) -> Option<Crash> {
         _ => return None,
     };
     // Coarse and fine, so that every step of a long run can be hit and a short one is not missed.
-    let coarse = draw.below("crash step / 32", [0; 3], 32);
-    let fine = draw.below("crash step % 32", [0; 3], 32);
+    let coarse = draw.below("crash step coarse", [0; 3], 32);
+    let fine = draw.below("crash step fine", [0; 3], 32);
     Some(Crash { step: u64::from(coarse * 32 + fine), ending })
 }
