@@ -49,7 +49,14 @@ struct History {
 
 impl History {
     /// One more thing: what kind, which numbers, which text. `line` says it to a reader.
-    fn note<L: Display>(&mut self, now: u64, step: u64, numbers: &[u64], text: &str, line: impl FnOnce() -> L) {
+    fn note<L: Display>(
+        &mut self,
+        now: u64,
+        step: u64,
+        numbers: &[u64],
+        text: &str,
+        line: impl FnOnce() -> L,
+    ) {
         self.bytes.extend_from_slice(&now.to_le_bytes());
         for number in numbers {
             self.bytes.extend_from_slice(&number.to_le_bytes());
@@ -71,7 +78,12 @@ impl fmt::Debug for Oracle {
 impl EventSink for Oracle {
     fn emit(&self, event: &Event, at: WallClock) {
         let text = event_text(event, at);
-        self.tell(&[1], &text, || format!("event     {}", without_time(&text)), &Observation::Event { text: &text });
+        self.tell(
+            &[1],
+            &text,
+            || format!("event     {}", without_time(&text)),
+            &Observation::Event { text: &text },
+        );
     }
 }
 
@@ -139,7 +151,8 @@ impl Oracle {
 
     /// A guest sits at its node now.
     pub fn attached(&self, guest: u32, node: &str, writable: bool) {
-        let line = || format!("guest {guest:<3} attaches to {node}{}", if writable { ", to write" } else { "" });
+        let line =
+            || format!("guest {guest:<3} attaches to {node}{}", if writable { ", to write" } else { "" });
         let observation = Observation::GuestAttached { guest, node, writable };
         self.tell(&[4, guest.into(), writable.into()], node, line, &observation);
     }
@@ -188,7 +201,12 @@ impl Oracle {
     /// From now on this may go wrong.
     pub fn armed(&self, fault: &Fault, scenario: &Scenario) {
         let file = &scenario.images[fault.file as usize].path;
-        let line = || format!("fault     {:?} of {file} {:?}: {} after {}", fault.kind, fault.often, fault.errno, fault.after);
+        let line = || {
+            format!(
+                "fault     {:?} of {file} {:?}: {} after {}",
+                fault.kind, fault.often, fault.errno, fault.after
+            )
+        };
         let numbers = [9, fault.file.into(), fault.kind as u64, fault.errno.0 as u64, fault.after.into()];
         self.tell(&numbers, file, line, &Observation::FaultArmed { file });
     }
@@ -215,7 +233,12 @@ impl Oracle {
 
     /// The world has ended without warning.
     pub fn crashed(&self, ending: Ending) {
-        self.tell(&[12, ending as u64], "", || format!("crash     {ending:?}"), &Observation::Crash { kind: ending_of(ending) });
+        self.tell(
+            &[12, ending as u64],
+            "",
+            || format!("crash     {ending:?}"),
+            &Observation::Crash { kind: ending_of(ending) },
+        );
         self.inner().outstanding.clear();
     }
 
@@ -260,6 +283,11 @@ impl Oracle {
     /// What has begun and not ended.
     pub fn outstanding(&self) -> Vec<String> {
         self.inner().outstanding.iter().map(|(point, what)| format!("{point} waits for {what}")).collect()
+    }
+
+    /// The readable history so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.inner().history.lines.clone().unwrap_or_default()
     }
 
     /// The judgement so far.
@@ -342,5 +370,20 @@ fn tag_name(tag: Tag) -> String {
         (Tag::MAX, _) => "?".to_owned(),
         (_, 1) => format!("g{}.{}.{}", tag >> 48 & 0x7fff, tag >> 40 & 0xff, tag >> 32 & 0xff),
         _ => format!("n{}", (tag >> 32) - 1),
+    }
+}
+fn model_of(_: &Scenario) -> Model {
+    Model
+}
+fn op_of(_: Operation, _: u64, _: u64, _: Tag) -> model::Op {
+    model::Op::X
+}
+fn ending_of(_: Ending) -> model::Kind {
+    model::Kind::K
+}
+fn result_of(r: &IoResult<Option<Vec<Tag>>>) -> Result<Option<&[u64]>, i32> {
+    match r {
+        Ok(v) => Ok(v.as_deref()),
+        Err(e) => Err(e.0),
     }
 }

@@ -81,7 +81,8 @@ enum Image {
 
 impl Layer {
     async fn open(host: &SimHost, path: &str, format: Format) -> Layer {
-        let mut layer = Layer { path: path.to_owned(), image: Image::Raw(Vec::new()), backing: None, corruptions: 0 };
+        let mut layer =
+            Layer { path: path.to_owned(), image: Image::Raw(Vec::new()), backing: None, corruptions: 0 };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
             layer.image = Image::Raw(host.core().disks.files[file as usize].bytes.clone());
@@ -121,7 +122,10 @@ async fn show(layers: &[Layer], index: usize) -> Recovered {
     let mut chain: Vec<&Layer> = vec![&layers[index]];
     while let Some(name) = &chain[chain.len() - 1].backing {
         let Some(below) = layers.iter().find(|l| l.path == *name) else {
-            recovered.values = Err(format!("{} names a backing file {name} that does not exist", chain[chain.len() - 1].path));
+            recovered.values = Err(format!(
+                "{} names a backing file {name} that does not exist",
+                chain[chain.len() - 1].path
+            ));
             break;
         };
         if chain.len() > layers.len() {

@@ -4,24 +4,23 @@
 //! every job to its end; look at every node at rest; close, and read the files afresh. A crash may end the second or
 //! third part at any step, and is followed by the last. Parts without anything to decide take the plainest course.
 
-use crate::panics::quietly;
-use crate::choice::Choices;
+pub mod scripted;
+
+use crate::choice::{Choices, Point};
 use crate::crash::{Ending, crash_images};
 use crate::disk::{Disks, File};
 use crate::host::SimHost;
 use crate::oracle::Oracle;
+use crate::panics::quietly;
 use crate::recovery;
 use crate::scheduler::{Rest, Scheduler, TaskId};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::scenario::Scenario;
 use crate::workload::{client, guest};
 use block::engine::{Engine, Tuning};
-use block::host::{Host, Pending};
 use block::qmp::Monitor;
 use std::fmt;
-use std::sync::{Arc, Mutex};
-
-use crate::choice::Point;
+use std::sync::Arc;
 
 /// Steps a part may take; far more than any healthy run needs.
 pub const STEPS_MAX: u64 = 200_000;
@@ -45,19 +44,11 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
         let scenario = draw(&mut choices);
         world.insert(World::new(scenario, detail)).live(&mut choices)
     });
-    let verdict = match lived {
+    let mut outcome = Outcome::of(match lived {
         Ok(verdict) => verdict,
         Err(message) => Verdict::Panicked { message },
-    };
-    let mut outcome = Outcome {
-        verdict,
-        steps: 0,
-        history_hash: 0,
-        laws_checked: Vec::new(),
-        goals_reached: Vec::new(),
-        history: Vec::new(),
-        tape: choices.tape().to_vec(),
-    };
+    });
+    outcome.tape = choices.tape().to_vec();
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
         world.oracle.report(&mut outcome);
@@ -99,7 +90,8 @@ impl World {
     /// A world with the scenario's files and an engine that knows none of them yet.
     pub fn new(scenario: Scenario, detail: Detail) -> World {
         let files = scenario.files().into_iter().zip(&scenario.images);
-        let host = SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
+        let host =
+            SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
         let scheduler = Scheduler::new(host.clone());
         let tuning = Tuning { stream_chunk_bytes: scenario.stream_chunk_bytes };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
@@ -121,6 +113,10 @@ impl World {
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
             Err(stop) => Err(stop),
         };
+        self.judge(ended)
+    }
+
+    fn judge(&self, ended: Result<(), Stop>) -> Verdict {
         match ended {
             Err(Stop::Stuck(why)) => Verdict::Stuck { who: self.stuck(why) },
             _ => self.oracle.verdict(),
@@ -153,7 +149,9 @@ impl World {
             for lane in 0..lanes {
                 let (engine, oracle, host) = (self.engine.clone(), self.oracle.clone(), self.host.clone());
                 let name = Point::new("guest # lane #", [number, lane as u32, 0]);
-                scripts.push(self.scheduler.spawn(name, Box::pin(seat.clone().run_lane(lane, engine, oracle, host))));
+                scripts.push(
+                    self.scheduler.spawn(name, Box::pin(seat.clone().run_lane(lane, engine, oracle, host))),
+                );
             }
         }
         for plan in std::mem::take(&mut self.scenario.clients) {
@@ -177,7 +175,8 @@ impl World {
 
     /// Reads every node at rest.
     fn look(&mut self) -> Result<(), Stop> {
-        let names: Vec<String> = (0..self.scenario.images.len()).map(|image| self.scenario.node(image)).collect();
+        let names: Vec<String> =
+            (0..self.scenario.images.len()).map(|image| self.scenario.node(image)).collect();
         let (engine, oracle) = (self.engine.clone(), self.oracle.clone());
         self.plain("look", async move {
             for name in names {
@@ -230,7 +229,11 @@ impl World {
     }
 
     /// Runs one task to its end, taking the plainest course.
-    fn plain(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Stop> {
+    fn plain(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Stop> {
         let task = self.scheduler.spawn(Point::new(name, [0; 3]), Box::pin(task));
         match self.scheduler.run(&[task], STEPS_MAX, None) {
             Rest::Done => Ok(()),

@@ -261,7 +261,13 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
 const ROUNDS_MAX: u32 = 60;
 
 /// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
-pub async fn close(client: u32, engine: Arc<Engine>, monitor: Arc<Monitor>, oracle: Arc<Oracle>, host: SimHost) {
+pub async fn close(
+    client: u32,
+    engine: Arc<Engine>,
+    monitor: Arc<Monitor>,
+    oracle: Arc<Oracle>,
+    host: SimHost,
+) {
     for _ in 0..ROUNDS_MAX {
         let jobs = engine.query_block_jobs();
         if jobs.is_empty() {
@@ -280,7 +286,8 @@ pub async fn close(client: u32, engine: Arc<Engine>, monitor: Arc<Monitor>, orac
 /// What moves a job on from where it is.
 fn urge(job: &BlockJobInfo) -> Vec<String> {
     let id = &job.device;
-    let say = |verb: &str, member: &str| execute(&format!("block-job-{verb}"), &format!(r#""{member}":"{id}""#));
+    let say =
+        |verb: &str, member: &str| execute(&format!("block-job-{verb}"), &format!(r#""{member}":"{id}""#));
     match job.status {
         "concluded" => vec![say("dismiss", "id")],
         "pending" => vec![say("finalize", "id")],

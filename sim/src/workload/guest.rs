@@ -142,8 +142,13 @@ fn draw_request(
         _ => Place::NearJob(draw.entry("guest # lane # request # beside", of, &[0, 1, 2, -1, -2, 4])),
     };
     let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32, 64, 128]);
-    let tag = 1 << 63 | u64::from(of[0]) << 48 | u64::from(of[1]) << 40 | u64::from(of[2]) << 32;
+    let tag = tag_of_request(of[0], of[1], of[2]);
     Some(Request { think, operation, place, sectors, tag })
+}
+
+/// The tag that one request writes.
+pub fn tag_of_request(guest: u32, lane: u32, slot: u32) -> Tag {
+    1 << 63 | u64::from(guest) << 48 | u64::from(lane) << 40 | u64::from(slot) << 32
 }
 
 impl Place {
@@ -188,7 +193,13 @@ impl Seat {
     }
 
     /// Runs one lane: the first one attaches the guest, the last one detaches it.
-    pub async fn run_lane(self: Arc<Self>, lane: usize, engine: Arc<Engine>, oracle: Arc<Oracle>, host: SimHost) {
+    pub async fn run_lane(
+        self: Arc<Self>,
+        lane: usize,
+        engine: Arc<Engine>,
+        oracle: Arc<Oracle>,
+        host: SimHost,
+    ) {
         if lane == 0 {
             host.think(self.plan.think).await;
             self.attach(&engine, &oracle);
@@ -252,7 +263,7 @@ impl Seat {
 }
 
 /// Does one request, from the oracle's seeing it begin to its seeing it end.
-async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
+pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
     let size = guest.len_bytes().map_or(0, |len| len / SECTOR_BYTES as u64);
     if size == 0 {
         return;
@@ -293,6 +304,8 @@ pub fn tags(bytes: &[u8]) -> Vec<Tag> {
 fn job_sector(engine: &Engine, place: Place) -> u64 {
     match place {
         Place::Sector(_) => 0,
-        Place::NearJob(_) => engine.query_block_jobs().last().map_or(0, |job| job.offset / SECTOR_BYTES as u64),
+        Place::NearJob(_) => {
+            engine.query_block_jobs().last().map_or(0, |job| job.offset / SECTOR_BYTES as u64)
+        }
     }
 }

@@ -113,6 +113,24 @@ impl Scenario {
         scenario
     }
 
+    /// A chain drawn as text, the lowest layer first, one character for each cluster of 1 KiB: `.` unallocated,
+    /// `d` data, `s` striped data, `0` zeroes, `z` zeroes with space, `_` zeroes written out.
+    /// All layers but the topmost are read-only; nothing happens in it yet.
+    pub fn chain(layers: &[&str]) -> Scenario {
+        let images: Vec<Image> =
+            layers.iter().enumerate().map(|(layer, drawn)| image_of(layer, drawn)).collect();
+        Scenario {
+            read_only: (1..=images.len()).map(|above| above < images.len()).collect(),
+            nodes: Nodes::Named,
+            stream_chunk_bytes: 1024,
+            guests: Vec::new(),
+            clients: Vec::new(),
+            faults: Vec::new(),
+            crash: None,
+            images,
+        }
+    }
+
     /// Name of an image's node.
     pub fn node(&self, image: usize) -> String {
         format!("n{image}")
@@ -160,6 +178,26 @@ impl Scenario {
     /// The images below one, nearest first.
     pub fn below(&self, image: usize) -> Vec<usize> {
         std::iter::successors(self.images[image].backing, |i| self.images[*i].backing).collect()
+    }
+}
+
+fn image_of(layer: usize, drawn: &str) -> Image {
+    let cluster = |c: char| match c {
+        '.' => Cluster::Unallocated,
+        'd' => Cluster::Data,
+        's' => Cluster::Striped,
+        '0' => Cluster::Zero,
+        'z' => Cluster::ZeroAllocated,
+        '_' => Cluster::ZeroData,
+        other => panic!("'{other}' draws no cluster"),
+    };
+    Image {
+        layer: layer as u32,
+        path: format!("/n{layer}.qcow2"),
+        format: Format::Qcow2 { version: 3, cluster_bits: 10, refcount_order: 4 },
+        size_bytes: drawn.len() as u64 * 1024,
+        backing: layer.checked_sub(1),
+        clusters: drawn.chars().map(cluster).collect(),
     }
 }
 
