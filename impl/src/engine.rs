@@ -4,6 +4,7 @@ use crate::command::{BlockJobInfo, BlockdevOptions, Family, NodeInfo, StreamArgu
 use crate::error::Refused;
 use crate::event::EventSink;
 use crate::host::Host;
+use crate::sync::gate::Gate;
 use std::sync::Arc;
 
 /// Sizes that a real daemon leaves alone and a small world makes small.
@@ -17,15 +18,19 @@ pub struct Tuning {
 #[derive(Debug)]
 pub struct Engine {
     host: Arc<dyn Host>,
+    commands: Gate,
 }
 
 #[allow(missing_docs, unused_variables)]
 impl Engine {
     pub fn new(host: Arc<dyn Host>, tuning: Tuning) -> Arc<Engine> {
-        Arc::new(Engine { host })
+        Arc::new(Engine { host, commands: Gate::new() })
     }
     pub fn host(&self) -> &Arc<dyn Host> {
         &self.host
+    }
+    pub fn commands(&self) -> &Gate {
+        &self.commands
     }
     pub fn subscribe(&self, sink: Arc<dyn EventSink>) {}
     pub async fn blockdev_add(self: &Arc<Self>, options: &BlockdevOptions) -> Result<(), Refused> {
