@@ -89,8 +89,8 @@ impl Layer {
             return layer;
         }
         let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
-        layer.corruptions = match check(&*disk, path).await {
-            Ok(report) => report.corruptions.len() as u64,
+        layer.corruptions = match check(&*disk).await {
+            Ok(report) => report.corruptions,
             Err(_) => 1,
         };
         match Qcow2::open(disk, path, false).await {
@@ -174,5 +174,60 @@ impl Below for Seen {
         buffer[..there].copy_from_slice(&bytes[from..from + there]);
         buffer[there..].fill(0);
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy;
+    use crate::workload::image;
+
+    /// What a reader of an image sees, composed from what each layer was built from.
+    fn composed(scenario: &Scenario, index: usize) -> Vec<Tag> {
+        let image = &scenario.images[index];
+        let below = image.backing.map(|below| composed(scenario, below)).unwrap_or_default();
+        let from_below = |sector: usize| below.get(sector).copied().unwrap_or(0);
+        image
+            .values()
+            .iter()
+            .enumerate()
+            .map(|(sector, own)| own.unwrap_or_else(|| from_below(sector)))
+            .collect()
+    }
+
+    #[test]
+    fn files_as_built_are_sound_and_show_what_they_were_built_from() {
+        for seed in 0..300 {
+            let scenario = Scenario::draw(&mut strategy::of_seed(seed));
+            let all = read_all(&scenario, scenario.files()).expect("it ends");
+            assert_eq!(all.len(), scenario.images.len());
+            for (index, recovered) in all.iter().enumerate() {
+                assert_eq!(
+                    recovered.values,
+                    Ok(composed(&scenario, index)),
+                    "seed {seed}, {}",
+                    recovered.file
+                );
+                assert_eq!(recovered.corruptions, 0, "seed {seed}, {}", recovered.file);
+                assert_eq!(recovered.chain.len(), scenario.below(index).len() + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_lost_its_header_or_its_backing_is_told_so() {
+        let scenario = Scenario::chain(&["dd", ".d", "d."]);
+        let mut files = scenario.files();
+        files[0][0] = 0;
+        let all = read_all(&scenario, files).expect("it ends");
+        assert!(all.iter().all(|recovered| recovered.values.is_err()), "{all:?}");
+        assert_eq!(all[0].corruptions, 1);
+        let mut images = scenario.files();
+        let name = images[1].windows(9).position(|w| w == b"/n0.qcow2").expect("its backing file's name");
+        images[1][name + 1] = b'm';
+        let all = read_all(&scenario, images).expect("it ends");
+        assert_eq!(all[0].values, Ok(vec![image::initial_tag(0, 0), 1 << 32 | 2, 1 << 32 | 3, 1 << 32 | 4]));
+        assert!(all[1].values.is_err(), "{:?}", all[1]);
     }
 }
