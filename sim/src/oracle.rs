@@ -5,18 +5,19 @@
 
 use crate::choice::Point;
 use crate::crash::Ending;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::host::SimHost;
 use crate::recovery::Recovered;
 use crate::verdict::{Outcome, Verdict};
 use crate::workload::guest::Operation;
-use crate::workload::image::Tag;
+use crate::workload::image::{Format, Image, Tag};
 use crate::workload::scenario::Scenario;
 use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::host::{IoResult, WallClock};
 use block::qmp::event_text;
-use model::{Broken, Model, Observation};
+use model::law::{Kind as LawKind, LAWS, LawId};
+use model::{Broken, CrashKind, FaultKind, GuestOp, ImageSetup, Model, Observation};
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -38,6 +39,8 @@ struct Inner {
     deaf: bool,
     /// Commands without a reply and requests without an end, for whoever asks why nothing moves.
     outstanding: Vec<(Point, String)>,
+    /// What nodes showed at rest, by the image under them.
+    looked: Vec<(usize, Vec<Tag>)>,
 }
 
 /// Everything that happened, in order.
@@ -91,8 +94,15 @@ impl Oracle {
     /// A judge of `scenario`'s world, which it stops by `halt`.
     pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>, readable: bool) -> Self {
         let history = History { bytes: Vec::with_capacity(8192), lines: readable.then(Vec::new) };
-        let model = model_of(scenario);
-        let inner = Inner { model, history, broken: None, deaf: false, outstanding: Vec::new() };
+        let setups: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
+        let inner = Inner {
+            model: Model::new(&setups),
+            history,
+            broken: None,
+            deaf: false,
+            outstanding: Vec::new(),
+            looked: Vec::new(),
+        };
         Oracle { host, halt, inner: Mutex::new(inner) }
     }
 
@@ -118,6 +128,20 @@ impl Oracle {
             inner.broken = Some(broken);
             self.halt.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn tell_values<L: Display>(
+        &self,
+        kind: u64,
+        values: &[Tag],
+        text: &str,
+        line: impl FnOnce() -> L,
+        observation: &Observation<'_>,
+    ) {
+        let mut numbers = Vec::with_capacity(values.len() + 1);
+        numbers.push(kind);
+        numbers.extend_from_slice(values);
+        self.tell(&numbers, text, line, observation);
     }
 
     /// One more thing that happened and that no law speaks about.
@@ -175,7 +199,14 @@ impl Oracle {
         let name = request.point();
         let line = || format!("{name} {operation:?} of {sectors} at {sector}");
         self.inner().outstanding.push((name, line()));
-        let op = op_of(operation, sector, sectors, tag);
+        let values = vec![tag; if operation == Operation::Write { sectors as usize } else { 0 }];
+        let op = match operation {
+            Operation::Read => GuestOp::Read { sector, count: sectors },
+            Operation::Write => GuestOp::Write { sector, values: &values },
+            Operation::WriteZeroes => GuestOp::WriteZeroes { sector, count: sectors },
+            Operation::Discard => GuestOp::Discard { sector, count: sectors },
+            Operation::Flush => GuestOp::Flush,
+        };
         let observation = Observation::GuestBegan { request: request.number(), guest: request.guest, op };
         self.tell(&[7, request.number(), operation as u64, sector, sectors], "", line, &observation);
     }
@@ -194,7 +225,12 @@ impl Oracle {
             Ok(None) => format!("{name} is done"),
             Err(errno) => format!("{name} fails: {errno}"),
         };
-        let observation = Observation::GuestEnded { request: request.number(), result: result_of(&result) };
+        let error = result.as_ref().map_err(|errno| errno.text());
+        let told = match &error {
+            Ok(tags) => Ok(tags.as_deref().unwrap_or_default()),
+            Err(text) => Err(text.as_str()),
+        };
+        let observation = Observation::GuestEnded { request: request.number(), result: told };
         self.tell(&numbers, "", line, &observation);
     }
 
@@ -208,7 +244,14 @@ impl Oracle {
             )
         };
         let numbers = [9, fault.file.into(), fault.kind as u64, fault.errno.0 as u64, fault.after.into()];
-        self.tell(&numbers, file, line, &Observation::FaultArmed { file });
+        let kind = match fault.kind {
+            Kind::Read => FaultKind::Read,
+            Kind::Write => FaultKind::Write,
+            Kind::Flush => FaultKind::Flush,
+            Kind::Open => FaultKind::Any,
+        };
+        let error = fault.errno.text();
+        self.tell(&numbers, file, line, &Observation::FaultArmed { file, kind, error: &error });
     }
 
     /// From now on nothing goes wrong any more.
@@ -216,64 +259,86 @@ impl Oracle {
         self.only_note(&[10], "", || "fault     no more");
     }
 
-    /// A node's whole content, at rest.
-    pub fn viewed(&self, node: &str, values: IoResult<Vec<Tag>>) {
-        let mut numbers = vec![11];
-        match &values {
-            Ok(values) => numbers.extend_from_slice(values),
-            Err(errno) => numbers.push(errno.0 as u64),
-        }
-        let line = || match &values {
-            Ok(values) => format!("look      {node}: {}", tags_text(values)),
-            Err(errno) => format!("look      {node} cannot be read: {errno}"),
+    /// A node's whole content, at rest; `image` is what lies under it.
+    pub fn viewed(&self, node: &str, image: usize, values: IoResult<Vec<Tag>>) {
+        let values = match values {
+            Ok(values) => values,
+            Err(errno) => {
+                let found = format!("{node} cannot be read at rest: {errno}");
+                return self.break_law(LawId::NoFaultNoFailure, found);
+            }
         };
-        let observation = Observation::View { node, values: values.as_deref().map_err(|errno| errno.0) };
-        self.tell(&numbers, node, line, &observation);
+        let line = || format!("look      {node}: {}", tags_text(&values));
+        let observation = Observation::View { node, values: &values };
+        self.tell_values(11, &values, node, line, &observation);
+        self.inner().looked.push((image, values));
     }
 
     /// The world has ended without warning.
     pub fn crashed(&self, ending: Ending) {
-        self.tell(
-            &[12, ending as u64],
-            "",
-            || format!("crash     {ending:?}"),
-            &Observation::Crash { kind: ending_of(ending) },
-        );
+        let kind = match ending {
+            Ending::Kill => CrashKind::Kill,
+            Ending::PowerCut => CrashKind::PowerCut,
+        };
+        self.tell(&[12, ending as u64], "", || format!("crash     {ending:?}"), &Observation::Crash { kind });
         self.inner().outstanding.clear();
     }
 
-    /// The engine has closed everything.
-    pub fn quit(&self) {
-        self.tell(&[13], "", || "quit", &Observation::Quit);
-    }
-
-    /// What a file shows to the next process.
+    /// What a file shows to the next process after a crash.
     pub fn recovered(&self, recovered: &Recovered) {
-        let mut numbers = vec![14, recovered.corruptions];
-        let text = match &recovered.values {
-            Ok(values) => {
-                numbers.extend_from_slice(values);
-                String::new()
-            }
-            Err(why) => why.clone(),
+        let values = match &recovered.values {
+            Ok(values) => values,
+            Err(why) => return self.break_law(LawId::ChainOnDisk, why.clone()),
         };
-        let line = || {
-            let content = recovered.values.as_ref().map_or_else(String::clone, |values| tags_text(values));
-            format!("afresh    {}: {content}", recovered.chain.join(" -> "))
-        };
+        let chain: Vec<&str> = recovered.chain.iter().map(String::as_str).collect();
         let observation = Observation::Recovered {
             file: &recovered.file,
-            values: recovered.values.as_deref().map_err(String::as_str),
-            chain: &recovered.chain,
+            values,
+            chain: &chain,
             check_corruptions: recovered.corruptions,
         };
-        self.tell(&numbers, &text, line, &observation);
+        let line = || format!("afresh    {}: {}", chain.join(" -> "), tags_text(values));
+        self.tell_values(14, values, &recovered.file, line, &observation);
     }
 
-    /// Everything is over.
-    pub fn ended_well(&self) {
+    /// What a file shows to the next process after a clean end: what its node showed at rest.
+    pub fn closed(&self, image: usize, recovered: &Recovered) {
+        let text = || recovered.values.as_ref().map_or_else(String::clone, |values| tags_text(values));
+        self.only_note(&[16], &recovered.file, || {
+            format!("afresh    {}: {}", recovered.chain.join(" -> "), text())
+        });
+        if recovered.corruptions > 0 {
+            let found = format!("{}: the check found {} corruptions", recovered.file, recovered.corruptions);
+            return self.break_law(LawId::NoCorruption, found);
+        }
+        let seen =
+            self.inner().looked.iter().find(|(looked, _)| *looked == image).map(|(_, values)| values.clone());
+        let Some(seen) = seen else {
+            return;
+        };
+        if recovered.values.as_ref() != Ok(&seen) {
+            let found = format!(
+                "{} after a clean end: expected {}, found {}",
+                recovered.file,
+                tags_text(&seen),
+                text()
+            );
+            self.break_law(LawId::ChainOnDisk, found);
+        }
+    }
+
+    /// A law that needs no model to be seen broken.
+    fn break_law(&self, law: LawId, detail: String) {
+        let mut inner = self.inner();
+        if !inner.deaf && inner.broken.is_none() {
+            inner.broken = Some(Broken { law, detail });
+            self.halt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The run is over.
+    pub fn over(&self) {
         self.tell(&[15], "", || "end", &Observation::End);
-        self.inner().deaf = true;
     }
 
     fn settle(&self, point: Point) {
@@ -306,9 +371,9 @@ impl Oracle {
         inner.deaf = true;
         outcome.history_hash = xxh3_64(&inner.history.bytes);
         outcome.history = inner.history.lines.take().unwrap_or_default();
-        let counts = inner.model.tally().counts();
-        outcome.laws_checked = counts.to_vec();
-        outcome.goals_reached = counts.iter().map(|count| *count > 0).collect();
+        let tally = inner.model.tally();
+        outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
+        outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
     }
 }
 
@@ -372,18 +437,26 @@ fn tag_name(tag: Tag) -> String {
         _ => format!("n{}", (tag >> 32) - 1),
     }
 }
-fn model_of(_: &Scenario) -> Model {
-    Model
+
+/// Laws that hold always or at the end, in the order of an outcome's counts.
+pub fn laws() -> impl Iterator<Item = LawId> {
+    LAWS.into_iter().filter(|law| law.kind() != LawKind::Sometimes)
 }
-fn op_of(_: Operation, _: u64, _: u64, _: Tag) -> model::Op {
-    model::Op::X
+
+/// Goals: what a campaign must reach, in the order of an outcome's flags.
+pub fn goals() -> impl Iterator<Item = LawId> {
+    LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes)
 }
-fn ending_of(_: Ending) -> model::Kind {
-    model::Kind::K
-}
-fn result_of(r: &IoResult<Option<Vec<Tag>>>) -> Result<Option<&[u64]>, i32> {
-    match r {
-        Ok(v) => Ok(v.as_deref()),
-        Err(e) => Err(e.0),
+
+/// An image as the model wants to know it.
+fn setup(image: &Image, scenario: &Scenario) -> ImageSetup {
+    let own = image.values().into_iter().enumerate().filter_map(|(at, value)| Some((at as u64, value?)));
+    ImageSetup {
+        file: image.path.clone(),
+        format: if image.format == Format::Raw { model::Format::Raw } else { model::Format::Qcow2 },
+        size_bytes: image.size_bytes,
+        cluster_bytes: image.format.cluster_bytes(),
+        backing: image.backing.map(|below| scenario.images[below].path.clone()),
+        own: own.collect(),
     }
 }

@@ -5,7 +5,6 @@
 use crate::choice::Point;
 use crate::disk::{Disks, File};
 use crate::host::SimHost;
-use crate::oracle::Oracle;
 use crate::scheduler::{Rest, Scheduler};
 use crate::workload::guest::tags;
 use crate::workload::image::{Format, Tag};
@@ -29,15 +28,7 @@ pub struct Recovered {
     pub corruptions: u64,
 }
 
-/// Reads all files of a scenario from `images`, and tells the oracle. Fails if the reading does not end.
-pub fn recover(scenario: &Scenario, images: Vec<Vec<u8>>, oracle: &Oracle) -> Result<(), &'static str> {
-    for recovered in read_all(scenario, images)? {
-        oracle.recovered(&recovered);
-    }
-    Ok(())
-}
-
-/// What each file shows.
+/// What each file of a scenario shows, with `images` in the files. Fails if the reading does not end.
 pub fn read_all(scenario: &Scenario, images: Vec<Vec<u8>>) -> Result<Vec<Recovered>, &'static str> {
     let named = images.into_iter().zip(&scenario.images);
     let host = SimHost::new(Disks::new(named.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));

@@ -179,7 +179,7 @@ impl World {
             (0..self.scenario.images.len()).map(|image| self.scenario.node(image)).collect();
         let (engine, oracle) = (self.engine.clone(), self.oracle.clone());
         self.plain("look", async move {
-            for name in names {
+            for (image, name) in names.into_iter().enumerate() {
                 // A node that the operators deleted is not there to be looked at.
                 let Ok(guest) = engine.open_guest(&name, false) else {
                     continue;
@@ -188,30 +188,33 @@ impl World {
                     Ok(len) => guest.read(0, len).await,
                     Err(errno) => Err(errno),
                 };
-                oracle.viewed(&name, read.map(|bytes| guest::tags(&bytes)));
+                oracle.viewed(&name, image, read.map(|bytes| guest::tags(&bytes)));
             }
         })
     }
 
-    /// Closes the engine, and reads the files afresh.
+    /// Closes the engine, and reads the files afresh: each shows what its node showed.
     fn quit(&mut self) -> Result<(), Stop> {
         let engine = self.engine.clone();
         self.plain("quit", async move { engine.quit().await })?;
-        self.oracle.quit();
+        self.oracle.over();
         let files = std::mem::take(&mut self.host.core().disks.files);
-        self.recover(files.into_iter().map(|file| file.bytes).collect())
+        let images = files.into_iter().map(|file| file.bytes).collect();
+        let all = recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)?;
+        for (image, recovered) in all.iter().enumerate() {
+            self.oracle.closed(image, recovered);
+        }
+        Ok(())
     }
 
     /// Ends the world without warning, and reads what is left.
     fn crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
         let images = crash_images(&self.host.core().disks, ending, choices);
         self.oracle.crashed(ending);
-        self.recover(images)
-    }
-
-    fn recover(&mut self, images: Vec<Vec<u8>>) -> Result<(), Stop> {
-        recovery::recover(&self.scenario, images, &self.oracle).map_err(Stop::Stuck)?;
-        self.oracle.ended_well();
+        for recovered in recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)? {
+            self.oracle.recovered(&recovered);
+        }
+        self.oracle.over();
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use sim::recovery::read_all;
 use sim::scheduler::{Rest, Scheduler};
 use sim::strategy;
 use sim::workload::guest::tag_of_request;
-use sim::workload::image::{Format, Image, Tag, fill};
+use sim::workload::image::{Cluster, Format, Image, Tag, fill};
 use sim::workload::scenario::Scenario;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ fn scenario(choices: &mut Choices) -> Scenario {
     let mut scenario = Scenario::chain(&["........................"]);
     scenario.images[0] = Image {
         format: Format::Qcow2 { version: 3, cluster_bits, refcount_order },
-        clusters: scenario.images[0].clusters[..(SECTORS * 512 >> cluster_bits) as usize].to_vec(),
+        clusters: vec![Cluster::Unallocated; (SECTORS * 512 >> cluster_bits) as usize],
         ..scenario.images[0].clone()
     };
     scenario

@@ -187,7 +187,9 @@ fn lower_end(draw: &mut Draw<'_>, scenario: &Scenario, device: usize, of: [u32; 
     let below = scenario.below(device);
     let kind = draw.below("client # command # lower end", of, 16);
     let far = draw.below("client # command # distance", of, 60) as usize;
-    let (Some(below), true) = (below.get(far % below.len().max(1)), kind != 15) else {
+    // The lowest node first: a base directly below the device leaves nothing to stream.
+    let nearest = below.len().saturating_sub(1 + far % below.len().max(1));
+    let (Some(below), true) = (below.get(nearest), kind != 15) else {
         // Nothing below, or an operator who is mistaken.
         return if kind < 15 {
             String::new()

@@ -93,13 +93,19 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
         0..=3 => count - 1,
         other => (other as usize) % count,
     };
-    let usual = scenario.is_root(image);
-    let writable = usual != (draw.below("guest # odd mode", [guest, 0, 0], 8) == 1);
+    // 1 is a writer where none belongs or a reader at the top; 2 is a reader who tries to write.
+    let mode = draw.below("guest # mode", [guest, 0, 0], 8);
+    let writable = scenario.is_root(image) != (mode == 1);
+    let odd = mode == 2;
     let mut lanes = Vec::new();
     for lane in 0..LANES {
-        let requests: Vec<Request> = (0..REQUESTS)
-            .filter_map(|slot| draw_request(draw, scenario, profile, image, [guest, lane, slot]))
-            .collect();
+        let requests: Vec<Request> =
+            (0..REQUESTS)
+                .filter_map(|slot| draw_request(draw, scenario, profile, image, [guest, lane, slot]))
+                .map(|request| {
+                    if writable || odd { request } else { Request { operation: Operation::Read, ..request } }
+                })
+                .collect();
         if !requests.is_empty() {
             lanes.push(requests);
         }
