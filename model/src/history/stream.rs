@@ -19,7 +19,10 @@ impl Model {
             return Err(self.broken(LawId::StatusTable, format!("job {name} was created again in {status}")));
         }
         let mut refused = None;
-        for index in 0..self.clients.len() {
+        // Commands take turns: of two that ask for the same, the older one is served first.
+        let mut by_age: Vec<usize> = (0..self.clients.len()).collect();
+        by_age.sort_by_key(|index| self.clients[*index].pending.front().map(|front| front.sent));
+        for index in by_age {
             let Some(front) = self.clients[index].pending.front() else { continue };
             let Ok(Command::Stream(arguments)) = &front.command else { continue };
             if arguments.job_id != name || front.created.is_some() {
