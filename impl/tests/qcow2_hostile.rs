@@ -84,10 +84,10 @@ fn exercise(bytes: Vec<u8>, random: &mut Random) -> bool {
     for start in [0, len.saturating_sub(64 << 10) / 512 * 512, random.below(len / 512 + 1) * 512] {
         let count = (len - start).min(64 << 10);
         let _ = block_on(image.read(start, &mut vec![0; count as usize], &below));
-        if count > 0 {
-            if let Ok(run) = block_on(image.status(start, len - start)) {
-                assert!((1..=len - start).contains(&run.len), "{run:?} of {} bytes", len - start);
-            }
+        if count > 0
+            && let Ok(run) = block_on(image.status(start, len - start))
+        {
+            assert!((1..=len - start).contains(&run.len), "{run:?} of {} bytes", len - start);
         }
         if writable {
             let _ = block_on(image.write(start, &vec![5; count.min(3000) as usize], &below));
