@@ -2,4 +2,45 @@
 //!
 //! Nothing outside this folder holds a lock across an await.
 
+pub mod gate;
+pub mod range_lock;
 pub mod shim;
+pub mod signal;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Lets others run once: a yield point where nothing else would be one.
+#[derive(Debug, Default)]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Ready when either is; the first wins a tie.
+pub async fn either<A, B>(first: A, second: B)
+where
+    A: Future<Output = ()>,
+    B: Future<Output = ()>,
+{
+    let mut first = std::pin::pin!(first);
+    let mut second = std::pin::pin!(second);
+    std::future::poll_fn(|context| match first.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => second.as_mut().poll(context),
+    })
+    .await;
+}

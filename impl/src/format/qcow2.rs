@@ -1,1 +1,221 @@
-//! qcow2.
+//! qcow2: one image file, versions 2 and 3, for many requests at once.
+//!
+//! Guest data goes to the disk at once, before its mapping is set; metadata lives in memory and goes to the disk in
+//! `flush`, in an order that keeps the file readable through a kill or a power cut (see `qcow2/flush.rs`).
+//!
+//! ```text
+//! read, write, zero ──> mapping (L1, L2) ──> alloc (refcounts)      one step each, under one short-held mutex
+//!        │                        │
+//!     Disk: data               cache ── flush ──> Disk: metadata, in order
+//! ```
+//!
+//! Two locks on ranges keep requests apart, and nothing else is held across an await: one on guest clusters, so that
+//! nobody frees a host cluster that another request still uses, and one that lets one flush run at a time.
+
+mod alloc;
+mod backing;
+mod cache;
+mod check;
+mod compressed;
+mod count;
+mod counter;
+mod create;
+mod entry;
+mod flush;
+mod geometry;
+mod header;
+mod mapping;
+mod metadata;
+mod open;
+mod open_error;
+mod pointers;
+mod read;
+mod resize;
+mod trouble;
+mod write;
+mod zero;
+
+pub use check::{CheckReport, check};
+pub use create::{CreateError, CreateOptions};
+pub use header::BackingName;
+pub use open_error::{OpenCause, OpenError};
+
+use crate::format::{Run, RunKind};
+use crate::host::{Disk, Errno, IoResult};
+use crate::sync::range_lock::{Acquire, Mode, RangeLock};
+use crate::sync::shim::Mutex;
+use mapping::Place;
+use metadata::Metadata;
+use std::sync::Arc;
+use trouble::{Missing, Trouble};
+
+/// An open image. `flush` or `close` it: what was not flushed may be lost.
+#[derive(Debug)]
+#[must_use = "an image that is dropped without close loses what was not flushed"]
+pub struct Qcow2 {
+    disk: Arc<dyn Disk>,
+    geometry: geometry::Geometry,
+    metadata: Mutex<Metadata>,
+    /// Guest clusters in use: shared by readers and in-place writers, exclusive to who changes a mapping.
+    clusters: RangeLock,
+    /// One flush, and one writer of cluster 0, at a time.
+    flushing: RangeLock,
+    flushes: Mutex<flush::Turns>,
+}
+
+impl Qcow2 {
+    /// Opens the image on `disk`. `name` is for messages. Nothing is written.
+    pub async fn open(disk: Arc<dyn Disk>, name: &str, writable: bool) -> Result<Arc<Qcow2>, OpenError> {
+        let mut metadata = open::load(&*disk, writable).await.map_err(|cause| cause.of(name))?;
+        metadata.writable = writable;
+        Ok(Arc::new(Qcow2 {
+            disk,
+            geometry: metadata.geometry,
+            metadata: Mutex::new(metadata),
+            clusters: RangeLock::new(),
+            flushing: RangeLock::new(),
+            flushes: Mutex::new(flush::Turns::default()),
+        }))
+    }
+
+    /// Makes a new, empty image on `disk`, whatever was there, and flushes it.
+    pub async fn create(disk: &Arc<dyn Disk>, options: &CreateOptions) -> Result<(), CreateError> {
+        create::create(&**disk, options).await
+    }
+
+    /// The guest's disk size.
+    pub fn len_bytes(&self) -> u64 {
+        self.metadata.lock().len_bytes
+    }
+
+    /// Bytes of a cluster, the unit of allocation.
+    pub fn cluster_bytes(&self) -> u64 {
+        self.geometry.cluster_bytes()
+    }
+
+    /// 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.geometry.version
+    }
+
+    /// Bits of a refcount: 1 to 64.
+    pub fn refcount_bits(&self) -> u32 {
+        1 << self.geometry.refcount_order
+    }
+
+    /// Whether compressed clusters are zstd rather than deflate.
+    pub fn is_zstd(&self) -> bool {
+        self.geometry.compression_type == 1
+    }
+
+    /// Whether the lazy-refcounts feature is on. This driver leaves it as it is and never defers refcounts.
+    pub fn lazy_refcounts(&self) -> bool {
+        self.metadata.lock().header.compatible & 1 != 0
+    }
+
+    /// Internal snapshots in the image.
+    pub fn snapshots(&self) -> u32 {
+        self.metadata.lock().header.snapshots
+    }
+
+    /// The file below, as the header names it.
+    pub fn backing(&self) -> Option<BackingName> {
+        self.metadata.lock().header.backing.clone()
+    }
+
+    /// The longest run of one kind that begins at `offset`, at most `len` bytes.
+    pub async fn status(&self, offset: u64, len: u64) -> IoResult<Run> {
+        self.assert_in_range(offset, len);
+        assert!(len > 0, "the status of nothing at {offset}");
+        let mut run: Option<Run> = None;
+        loop {
+            let known = run.map_or(0, |run| run.len);
+            if known == len {
+                return Ok(run.expect("at least one extent was found"));
+            }
+            let next = self.step(|m| m.locate(offset + known, len - known)).await;
+            let extent = match (next, run) {
+                // What is known is worth more than the failure behind it.
+                (Err(_), Some(run)) => return Ok(run),
+                (next, _) => next?,
+            };
+            let kind = match extent.place {
+                Place::Below => RunKind::Unallocated,
+                Place::Zero => RunKind::Zero,
+                Place::Host { .. } | Place::Compressed { .. } => RunKind::Data,
+            };
+            match run {
+                Some(run) if run.kind != kind => return Ok(run),
+                _ => run = Some(Run { len: known + extent.len, kind }),
+            }
+        }
+    }
+
+    /// Changes between read-only and read-write; the disk itself is reopened by the caller. Going read-only writes
+    /// and flushes everything first.
+    pub async fn set_writable(&self, writable: bool) -> IoResult<()> {
+        if writable {
+            let mut metadata = self.metadata.lock();
+            open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
+            metadata.writable = true;
+            return Ok(());
+        }
+        self.close().await?;
+        self.metadata.lock().writable = false;
+        Ok(())
+    }
+
+    /// Writes and flushes everything, clusters that became free included.
+    pub async fn close(&self) -> IoResult<()> {
+        self.flush().await?;
+        // Frees take effect once they are durable, and their refcounts with the next flush. No third is needed:
+        // lowering a refcount frees nothing else.
+        if self.metadata.lock().has_unwritten() {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs one step on the metadata, loading the tables it misses.
+    async fn step<T>(&self, mut step: impl FnMut(&mut Metadata) -> Result<T, Trouble>) -> IoResult<T> {
+        loop {
+            let outcome = step(&mut self.metadata.lock());
+            match outcome {
+                Ok(value) => return Ok(value),
+                Err(Trouble::Failed(errno)) => return Err(errno),
+                Err(Trouble::Missing(missing)) => self.load(missing).await?,
+            }
+        }
+    }
+
+    async fn load(&self, Missing { at, kind }: Missing) -> IoResult<()> {
+        {
+            let mut metadata = self.metadata.lock();
+            if !metadata.may_load(at, kind) {
+                return Err(Errno::EIO);
+            }
+            metadata.cache.begin_load(at);
+        }
+        let read = self.disk.read(at, vec![0; self.geometry.cluster_bytes() as usize]).await;
+        let failed = read.as_ref().err().copied();
+        self.metadata.lock().cache.end_load(at, kind, read.ok());
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Waits for the guest clusters that a range touches.
+    fn lock_clusters(&self, offset: u64, len: u64, mode: Mode) -> Acquire<'_> {
+        let touched = self.geometry.touched(offset, len);
+        self.clusters.acquire(touched.start, touched.end, mode)
+    }
+
+    fn assert_in_range(&self, offset: u64, len: u64) {
+        let size = self.len_bytes();
+        assert!(len <= size, "{len} bytes of an image of {size}");
+        assert!(offset <= size - len, "{len} bytes at {offset} of an image of {size}");
+    }
+
+    /// Writers come with a promise that the image is writable.
+    fn assert_writable(&self) {
+        assert!(self.metadata.lock().writable, "a write to a read-only image");
+    }
+}

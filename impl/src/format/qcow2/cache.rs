@@ -1,0 +1,282 @@
+//! L2 tables and refcount blocks in memory: written back, loaded when they are needed, bounded.
+//!
+//! A changed table stays until a flush has written it; unchanged ones leave in the order of their last use.
+//! Everything here is synchronous and runs under the image's mutex; who misses a table loads it and tries again.
+
+use super::geometry::SECTOR;
+use super::trouble::{Missing, TableKind, Trouble};
+use crate::host::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Tables are evicted beyond this many bytes, but never below `MIN_TABLES` tables.
+const CAPACITY_BYTES: usize = 16 << 20;
+const MIN_TABLES: usize = 16;
+
+/// Bytes to be written, a multiple of sectors, and the table they belong to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Piece {
+    pub table: u64,
+    /// Where the piece lies within its table.
+    pub range: Range<usize>,
+    /// Its content; moved out when it is written.
+    pub bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// Where the piece lies on the disk.
+    pub fn at(&self) -> u64 {
+        self.table + self.range.start as u64
+    }
+}
+
+/// Widens a dirty range to whole sectors and joins it with another.
+pub(super) fn widen(dirty: &Range<usize>, change: Range<usize>, len: usize) -> Range<usize> {
+    let sector = SECTOR as usize;
+    let start = change.start / sector * sector;
+    let end = change.end.next_multiple_of(sector).min(len.next_multiple_of(sector));
+    if dirty.is_empty() { start..end } else { dirty.start.min(start)..dirty.end.max(end) }
+}
+
+#[derive(Debug)]
+struct Table {
+    kind: TableKind,
+    bytes: Vec<u8>,
+    dirty: Range<usize>,
+    /// A flush is writing it: it must not be evicted, or a load could read what is not written yet.
+    in_flight: bool,
+    used: u64,
+}
+
+impl Table {
+    fn is_evictable(&self) -> bool {
+        self.dirty.is_empty() && !self.in_flight
+    }
+}
+
+/// Loads of one table under way.
+#[derive(Copy, Clone, Debug, Default)]
+struct Loading {
+    count: u32,
+    /// The table changed hands since: what was read is worth nothing.
+    stale: bool,
+}
+
+/// The tables in memory, by host offset.
+#[derive(Debug)]
+pub(super) struct TableCache {
+    table_bytes: usize,
+    capacity: usize,
+    tables: BTreeMap<u64, Table>,
+    dirty: BTreeSet<u64>,
+    loading: BTreeMap<u64, Loading>,
+    clock: u64,
+}
+
+impl TableCache {
+    /// An empty cache for tables of one cluster.
+    pub fn new(table_bytes: u64) -> Self {
+        let table_bytes = table_bytes as usize;
+        TableCache {
+            table_bytes,
+            capacity: (CAPACITY_BYTES / table_bytes).max(MIN_TABLES),
+            tables: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            loading: BTreeMap::new(),
+            clock: 0,
+        }
+    }
+
+    /// The table at `at`, to be read.
+    pub fn get(&mut self, at: u64, kind: TableKind) -> Result<&[u8], Trouble> {
+        Ok(&self.touch(at, kind)?.bytes)
+    }
+
+    /// The table at `at`, of which the bytes `change` are about to be changed.
+    pub fn get_mut(&mut self, at: u64, kind: TableKind, change: Range<usize>) -> Result<&mut [u8], Trouble> {
+        assert!(!change.is_empty(), "a change of nothing in the table at {at:#x}");
+        assert!(change.end <= self.table_bytes, "change {change:?} leaves the table at {at:#x}");
+        let table = self.touch(at, kind)?;
+        table.dirty = widen(&table.dirty, change, table.bytes.len());
+        self.dirty.insert(at);
+        Ok(&mut self.tables.get_mut(&at).expect("touched above").bytes)
+    }
+
+    fn touch(&mut self, at: u64, kind: TableKind) -> Result<&mut Table, Trouble> {
+        self.clock += 1;
+        let Some(table) = self.tables.get_mut(&at) else {
+            return Err(Trouble::Missing(Missing { at, kind }));
+        };
+        if table.kind != kind {
+            return Err(Trouble::Failed(Errno::EIO));
+        }
+        table.used = self.clock;
+        Ok(table)
+    }
+
+    /// Adds a table that the disk does not have yet; all of it is dirty.
+    pub fn insert_new(&mut self, at: u64, kind: TableKind, bytes: Vec<u8>) {
+        assert_eq!(bytes.len(), self.table_bytes, "a table of one cluster at {at:#x}");
+        self.mark_stale(at);
+        self.dirty.insert(at);
+        let table = Table { kind, dirty: 0..bytes.len(), bytes, in_flight: false, used: self.clock };
+        self.tables.insert(at, table);
+    }
+
+    /// Forgets a table whose cluster was freed.
+    pub fn remove(&mut self, at: u64) {
+        self.mark_stale(at);
+        self.dirty.remove(&at);
+        self.tables.remove(&at);
+    }
+
+    fn mark_stale(&mut self, at: u64) {
+        if let Some(loading) = self.loading.get_mut(&at) {
+            loading.stale = true;
+        }
+    }
+
+    /// Notes that somebody begins to read the table at `at` from the disk.
+    pub fn begin_load(&mut self, at: u64) {
+        self.loading.entry(at).or_default().count += 1;
+    }
+
+    /// Takes what was read, unless the table is here already or what was read is stale.
+    pub fn end_load(&mut self, at: u64, kind: TableKind, read: Option<Vec<u8>>) {
+        let loading = self.loading.get_mut(&at).expect("every load was begun");
+        loading.count -= 1;
+        let stale = loading.stale;
+        if loading.count == 0 {
+            self.loading.remove(&at);
+        }
+        let Some(bytes) = read else { return };
+        if stale || self.tables.contains_key(&at) {
+            return;
+        }
+        self.make_room();
+        self.clock += 1;
+        let table = Table { kind, bytes, dirty: 0..0, in_flight: false, used: self.clock };
+        self.tables.insert(at, table);
+    }
+
+    /// Evicts an eighth of the tables, those unused for longest, once the cache is full.
+    fn make_room(&mut self) {
+        if self.tables.len() < self.capacity {
+            return;
+        }
+        let mut idle: Vec<(u64, u64)> =
+            self.tables.iter().filter(|(_, t)| t.is_evictable()).map(|(at, t)| (t.used, *at)).collect();
+        idle.sort_unstable();
+        for (_, at) in idle.into_iter().take((self.capacity / 8).max(1)) {
+            self.mark_stale(at);
+            self.tables.remove(&at);
+        }
+    }
+
+    /// Whether so much is dirty that a flush should not wait for the guest's.
+    pub fn is_crowded(&self) -> bool {
+        self.dirty.len() > self.capacity / 2
+    }
+
+    /// Whether any table is dirty.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Takes the dirty sectors of all tables of one kind, in order of their place, and counts them as clean.
+    pub fn take_dirty(&mut self, kind: TableKind) -> Vec<Piece> {
+        let tables = &mut self.tables;
+        let mut pieces = Vec::new();
+        self.dirty.retain(|at| {
+            let table = tables.get_mut(at).expect("a dirty table is in the cache");
+            if table.kind != kind {
+                return true;
+            }
+            let range = std::mem::replace(&mut table.dirty, 0..0);
+            table.in_flight = true;
+            let bytes = table.bytes[range.clone()].to_vec();
+            pieces.push(Piece { table: *at, range, bytes });
+            false
+        });
+        pieces
+    }
+
+    /// The flush that took these pieces is over; what it did not write is dirty again.
+    pub fn settle(&mut self, pieces: &[Piece], written: bool) {
+        for piece in pieces {
+            let Some(table) = self.tables.get_mut(&piece.table) else { continue };
+            table.in_flight = false;
+            if !written {
+                table.dirty = widen(&table.dirty, piece.range.clone(), table.bytes.len());
+                self.dirty.insert(piece.table);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const L2: TableKind = TableKind::L2;
+
+    fn load(cache: &mut TableCache, at: u64, byte: u8) {
+        cache.begin_load(at);
+        cache.end_load(at, L2, Some(vec![byte; 1024]));
+    }
+
+    #[test]
+    fn only_the_changed_sectors_are_taken() {
+        let mut cache = TableCache::new(1024);
+        load(&mut cache, 4096, 0);
+        cache.get_mut(4096, L2, 600..608).unwrap()[600] = 7;
+        let pieces = cache.take_dirty(L2);
+        assert_eq!((pieces[0].at(), pieces[0].bytes.len(), pieces[0].bytes[88]), (4608, 512, 7));
+        assert!(!cache.has_dirty());
+    }
+
+    #[test]
+    fn what_a_failed_flush_took_is_dirty_again() {
+        let mut cache = TableCache::new(1024);
+        cache.insert_new(4096, L2, vec![1; 1024]);
+        let pieces = cache.take_dirty(L2);
+        cache.get_mut(4096, L2, 0..8).unwrap()[0] = 2;
+        cache.settle(&pieces, false);
+        let again = cache.take_dirty(L2);
+        assert_eq!((again[0].bytes.len(), again[0].bytes[0]), (1024, 2));
+    }
+
+    // A load reads the disk, the cluster is freed and becomes another table, then the load ends.
+    #[test]
+    fn a_load_that_was_overtaken_is_dropped() {
+        let mut cache = TableCache::new(1024);
+        cache.begin_load(4096);
+        cache.insert_new(4096, L2, vec![2; 1024]);
+        cache.remove(4096);
+        cache.end_load(4096, L2, Some(vec![1; 1024]));
+        assert!(matches!(cache.get(4096, L2), Err(Trouble::Missing(_))));
+    }
+
+    #[test]
+    fn eviction_spares_dirty_and_recently_used_tables() {
+        let mut cache = TableCache::new(1024);
+        cache.capacity = 16;
+        for n in 1..=16 {
+            load(&mut cache, n * 4096, n as u8);
+        }
+        cache.get_mut(4096, L2, 0..8).unwrap();
+        cache.get(2 * 4096, L2).unwrap();
+        load(&mut cache, 17 * 4096, 17);
+        assert_eq!(cache.tables.len(), 15, "an eighth went, one came");
+        assert!(cache.get(4096, L2).is_ok(), "dirty");
+        assert!(cache.get(2 * 4096, L2).is_ok(), "just used");
+        assert!(cache.get(3 * 4096, L2).is_err(), "unused for longest");
+    }
+
+    #[test]
+    fn a_table_of_another_kind_is_an_error_not_a_mix_up() {
+        let mut cache = TableCache::new(1024);
+        load(&mut cache, 4096, 0);
+        assert_eq!(cache.get(4096, TableKind::RefcountBlock), Err(Trouble::Failed(Errno::EIO)));
+    }
+}

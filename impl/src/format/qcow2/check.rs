@@ -1,0 +1,209 @@
+//! The checker: does every cluster have the refcount that the references to it ask for?
+//!
+//! It finds what `qemu-img check` finds and counts it the same way. Corruption means that a write may damage other
+//! data; a leak is a cluster that is counted and not used. It does not see a lost mapping. It writes nothing, and
+//! takes memory in proportion to the number of clusters in the file.
+
+use super::count::References;
+use super::counter;
+use super::entry::{COPIED, HOST_OFFSET, L2At, Mapping, decode_l2};
+use super::geometry::Geometry;
+use super::header::{Header, be64};
+use super::open::{load_header, validate};
+use super::open_error::{OpenCause, OpenError};
+use crate::host::Disk;
+use std::collections::BTreeMap;
+
+/// Files up to this size are read at once.
+const WHOLE_FILE: u64 = 1 << 20;
+/// Refcount blocks and L2 tables kept in memory.
+const KEPT_TABLES: usize = 64;
+/// More clusters than this are not checked: 512 MiB of counters.
+const MAX_CLUSTERS: u64 = 1 << 27;
+/// Findings that are put in words.
+const MAX_LINES: usize = 20;
+/// The bits of a refcount table entry that must be clear.
+pub(super) const TABLE_RESERVED: u64 = 511;
+
+/// What a check found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CheckReport {
+    /// Findings that endanger data.
+    pub corruptions: u64,
+    /// Clusters that are counted too often.
+    pub leaks: u64,
+    /// The first findings, a line each.
+    pub lines: Vec<String>,
+}
+
+impl CheckReport {
+    /// Nothing was found.
+    pub fn is_clean(&self) -> bool {
+        self.corruptions == 0 && self.leaks == 0
+    }
+
+    pub(super) fn corrupt(&mut self, times: u64, line: impl FnOnce() -> String) {
+        self.corruptions += times;
+        self.say(line);
+    }
+
+    fn leak(&mut self, line: impl FnOnce() -> String) {
+        self.leaks += 1;
+        self.say(line);
+    }
+
+    fn say(&mut self, line: impl FnOnce() -> String) {
+        if self.lines.len() < MAX_LINES {
+            self.lines.push(line());
+        }
+    }
+}
+
+/// Checks the image on `disk`. Errors say that it could not be checked at all.
+pub async fn check(disk: &dyn Disk) -> Result<CheckReport, OpenError> {
+    check_image(disk).await.map_err(|cause| cause.of("image"))
+}
+
+async fn check_image(disk: &dyn Disk) -> Result<CheckReport, OpenCause> {
+    let (header, file) = load_header(disk).await?;
+    validate(&header, file.len)?;
+    let mut image = Image::read(disk, header, file.len).await?;
+    let mut report = CheckReport::default();
+    let references = References::count(&mut image, &mut report).await?;
+    compare(&mut image, &references, &mut report).await?;
+    check_copied(&mut image, &references, &mut report).await?;
+    Ok(report)
+}
+
+/// The image being checked.
+#[derive(Debug)]
+pub(super) struct Image<'a> {
+    disk: &'a dyn Disk,
+    pub header: Header,
+    pub geometry: Geometry,
+    /// In whole sectors, as QEMU rounds it.
+    pub file_len: u64,
+    whole: Option<Vec<u8>>,
+    kept: BTreeMap<u64, Vec<u8>>,
+    refcount_table: Vec<u64>,
+}
+
+impl<'a> Image<'a> {
+    async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
+        let geometry = header.geometry();
+        let file_len = len.next_multiple_of(512);
+        if geometry.clusters_for(file_len) > MAX_CLUSTERS {
+            return Err(OpenCause::TooLargeToCheck(len));
+        }
+        let (kept, refcount_table) = (BTreeMap::new(), Vec::new());
+        let mut image = Image { disk, header, geometry, file_len, whole: None, kept, refcount_table };
+        if file_len <= WHOLE_FILE {
+            image.whole = Some(image.piece(0, file_len).await?);
+        }
+        let bytes = u64::from(image.header.refcount_table_clusters) << geometry.cluster_bits;
+        image.refcount_table = image.pointers(image.header.refcount_table_offset, bytes / 8).await?;
+        Ok(image)
+    }
+
+    /// Bytes of the file, zeroes past its end. The caller bounds `len`.
+    pub async fn piece(&self, offset: u64, len: u64) -> Result<Vec<u8>, OpenCause> {
+        if let Some(whole) = &self.whole {
+            let start = offset.min(whole.len() as u64) as usize;
+            let end = (offset + len).min(whole.len() as u64) as usize;
+            let mut bytes = whole[start..end].to_vec();
+            bytes.resize(len as usize, 0);
+            return Ok(bytes);
+        }
+        let read = self.disk.read(offset, vec![0; len as usize]).await;
+        read.map_err(|errno| OpenCause::Unreadable { what: "metadata", errno })
+    }
+
+    /// A table of `count` 64-bit numbers.
+    pub async fn pointers(&self, offset: u64, count: u64) -> Result<Vec<u64>, OpenCause> {
+        let bytes = self.piece(offset, count * 8).await?;
+        Ok((0..count as usize).map(|n| be64(&bytes, n * 8)).collect())
+    }
+
+    /// The refcount table's entries.
+    pub fn refcount_table(&self) -> &[u64] {
+        &self.refcount_table
+    }
+
+    /// A table of one cluster, kept for a while.
+    async fn table(&mut self, at: u64) -> Result<&[u8], OpenCause> {
+        if !self.kept.contains_key(&at) {
+            if self.kept.len() >= KEPT_TABLES {
+                self.kept.clear();
+            }
+            let bytes = self.piece(at, self.geometry.cluster_bytes()).await?;
+            self.kept.insert(at, bytes);
+        }
+        Ok(&self.kept[&at])
+    }
+
+    /// The refcount on the disk; `None` if its block cannot be found.
+    async fn stored(&mut self, cluster: u64) -> Result<Option<u64>, OpenCause> {
+        let per_area = self.geometry.area_clusters();
+        let order = self.geometry.refcount_order;
+        let entry = self.refcount_table.get((cluster / per_area) as usize).copied().unwrap_or(0);
+        let at = entry & !TABLE_RESERVED;
+        if at == 0 {
+            return Ok(Some(0));
+        }
+        if !self.geometry.is_aligned(at) || at >= self.file_len {
+            return Ok(None);
+        }
+        Ok(Some(counter::get(self.table(at).await?, cluster % per_area, order)))
+    }
+}
+
+/// Compares every cluster's refcount with the references found.
+async fn compare(
+    image: &mut Image<'_>,
+    references: &References,
+    report: &mut CheckReport,
+) -> Result<(), OpenCause> {
+    for (cluster, found) in references.counts().iter().enumerate() {
+        let (cluster, found) = (cluster as u64, u64::from(*found));
+        let Some(stored) = image.stored(cluster).await? else { continue };
+        let line = || format!("cluster {cluster}: refcount {stored}, references {found}");
+        match stored.cmp(&found) {
+            std::cmp::Ordering::Less => report.corrupt(1, line),
+            std::cmp::Ordering::Greater => report.leak(line),
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks that COPIED stands exactly where the refcount is 1, in the active tables.
+async fn check_copied(
+    image: &mut Image<'_>,
+    references: &References,
+    report: &mut CheckReport,
+) -> Result<(), OpenCause> {
+    let geometry = image.geometry;
+    for &(L2At { host, copied }, times) in references.active_tables() {
+        if let Some(count) = image.stored(geometry.cluster_of(host)).await?
+            && (count == 1) != copied
+        {
+            report.corrupt(times, || format!("L2 table at {host:#x}: refcount {count}, COPIED {copied}"));
+        }
+        let entries = image.piece(host, geometry.cluster_bytes()).await?;
+        for raw in (0..geometry.l2_entries() as usize).map(|n| be64(&entries, n * 8)) {
+            if raw == 0 || matches!(decode_l2(raw, geometry), Ok(Mapping::Compressed { .. })) {
+                continue;
+            }
+            let (at, copied) = (raw & HOST_OFFSET, raw & COPIED != 0);
+            if at == 0 {
+                continue;
+            }
+            if let Some(count) = image.stored(geometry.cluster_of(at)).await?
+                && (count == 1) != copied
+            {
+                report.corrupt(times, || format!("data at {at:#x}: refcount {count}, COPIED {copied}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! Counting every reference to every cluster of a file, for the checker.
+//!
+//! Tables that several entries lead to are read once and counted as often as they are led to, so that a hostile image
+//! costs no more time than its size.
+
+use super::check::{CheckReport, Image, TABLE_RESERVED};
+use super::counter;
+use super::entry::{COPIED, HOST_OFFSET, L1_RESERVED, L2_RESERVED, L2At, Mapping, decode_l2};
+use super::geometry::MAX_L1_BYTES;
+use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS, be32, be64};
+use super::open_error::OpenCause;
+use std::collections::BTreeMap;
+
+/// Largest snapshot table and bitmap directory, as QEMU limits them.
+const MAX_DIRECTORY: u64 = 64 << 20;
+/// Largest bitmap table, in entries.
+const MAX_BITMAP_TABLE: u64 = 0x800_0000;
+
+/// How often each cluster is referred to.
+#[derive(Debug)]
+pub(super) struct References {
+    counts: Vec<u32>,
+    /// The L2 tables the active L1 table leads to, and how often.
+    active: Vec<(L2At, u64)>,
+    /// L2 tables still to be counted, and how many L1 entries lead there.
+    pending: BTreeMap<u64, u64>,
+    /// Table entries that may still be read: a hostile image has no more tables than bytes.
+    budget: u64,
+}
+
+impl References {
+    /// How often each cluster of the file is referred to.
+    pub fn counts(&self) -> &[u32] {
+        &self.counts
+    }
+
+    /// The L2 tables of the active L1 table, and how often each is led to.
+    pub fn active_tables(&self) -> &[(L2At, u64)] {
+        &self.active
+    }
+
+    /// Counts everything.
+    pub async fn count(image: &mut Image<'_>, report: &mut CheckReport) -> Result<References, OpenCause> {
+        let clusters = image.geometry.clusters_for(image.file_len) as usize;
+        let budget = image.file_len + (1 << 20);
+        let mut references =
+            References { counts: vec![0; clusters], active: Vec::new(), pending: BTreeMap::new(), budget };
+        references.add(image, 0, image.geometry.cluster_bytes(), 1, report);
+        let (l1, entries) = (image.header.l1_offset, u64::from(image.header.l1_entries));
+        references.add_l1(image, l1, entries, true, report).await?;
+        references.add_snapshots(image, report).await?;
+        references.add_l2_tables(image, report).await?;
+        references.add_bitmaps(image, report).await?;
+        references.add_refcounts(image, report);
+        Ok(references)
+    }
+
+    fn spend(&mut self, image: &Image<'_>, entries: u64) -> Result<(), OpenCause> {
+        self.budget = self.budget.checked_sub(entries).ok_or(OpenCause::TooLargeToCheck(image.file_len))?;
+        Ok(())
+    }
+
+    /// Counts `times` references to every cluster that `len` bytes at `offset` touch.
+    fn add(&mut self, image: &Image<'_>, offset: u64, len: u64, times: u64, report: &mut CheckReport) {
+        if len == 0 {
+            return;
+        }
+        let geometry = image.geometry;
+        // The last cluster of a file may be cut short, so less than a cluster past the end is fine.
+        if offset + len >= image.file_len + geometry.cluster_bytes() {
+            report.corrupt(times, || format!("a reference to {offset:#x}, {len} bytes, is past the end"));
+            return;
+        }
+        let touched = geometry.touched(offset, len);
+        if self.counts.len() < touched.end as usize {
+            self.counts.resize(touched.end as usize, 0);
+        }
+        let max = counter::max(geometry.refcount_order).min(u32::MAX.into());
+        for cluster in touched {
+            let count = &mut self.counts[cluster as usize];
+            let sum = u64::from(*count) + times;
+            if sum > max {
+                report.corrupt(sum - max, || format!("cluster {cluster}: more references than {max}"));
+            }
+            *count = sum.min(max) as u32;
+        }
+    }
+
+    /// Counts an L1 table and notes the L2 tables it leads to.
+    async fn add_l1(
+        &mut self,
+        image: &Image<'_>,
+        offset: u64,
+        entries: u64,
+        active: bool,
+        report: &mut CheckReport,
+    ) -> Result<(), OpenCause> {
+        self.spend(image, entries)?;
+        self.add(image, offset, entries * 8, 1, report);
+        let mut seen: BTreeMap<(u64, bool), u64> = BTreeMap::new();
+        for raw in image.pointers(offset, entries).await? {
+            if raw == 0 {
+                continue;
+            }
+            if raw & L1_RESERVED != 0 {
+                report.corrupt(1, || format!("L1 entry {raw:#x} has reserved bits set"));
+            }
+            let host = raw & HOST_OFFSET;
+            self.add(image, host, image.geometry.cluster_bytes(), 1, report);
+            if !image.geometry.is_aligned(host) {
+                report.corrupt(1, || format!("L1 entry {raw:#x}: the L2 table is not aligned"));
+                continue;
+            }
+            *self.pending.entry(host).or_default() += 1;
+            if active && host != 0 {
+                *seen.entry((host, raw & COPIED != 0)).or_default() += 1;
+            }
+        }
+        let table = |((host, copied), times)| (L2At { host, copied }, times);
+        self.active.extend(seen.into_iter().map(table));
+        Ok(())
+    }
+
+    async fn add_l2_tables(&mut self, image: &Image<'_>, report: &mut CheckReport) -> Result<(), OpenCause> {
+        for (host, times) in std::mem::take(&mut self.pending) {
+            if host >= image.file_len {
+                continue;
+            }
+            let table = image.piece(host, image.geometry.cluster_bytes()).await?;
+            for slot in 0..image.geometry.l2_entries() as usize {
+                let raw = be64(&table, slot * 8);
+                if raw != 0 {
+                    self.add_l2_entry(image, raw, times, report);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_l2_entry(&mut self, image: &Image<'_>, raw: u64, times: u64, report: &mut CheckReport) {
+        if let Ok(Mapping::Compressed { host, len }) = decode_l2(raw, image.geometry) {
+            if raw & COPIED != 0 {
+                report.corrupt(times, || format!("L2 entry {raw:#x}: compressed and COPIED"));
+            }
+            return self.add(image, host, len, times, report);
+        }
+        if raw & L2_RESERVED != 0 {
+            report.corrupt(times, || format!("L2 entry {raw:#x} has reserved bits set"));
+        }
+        let host = raw & HOST_OFFSET;
+        if host == 0 {
+            return;
+        }
+        if !image.geometry.is_aligned(host) {
+            report.corrupt(times, || format!("L2 entry {raw:#x}: the cluster is not aligned"));
+        }
+        self.add(image, host, image.geometry.cluster_bytes(), times, report);
+    }
+
+    /// Counts the snapshot table and the snapshots' L1 tables.
+    async fn add_snapshots(&mut self, image: &Image<'_>, report: &mut CheckReport) -> Result<(), OpenCause> {
+        let start = image.header.snapshots_offset;
+        let mut at = start;
+        for _ in 0..image.header.snapshots {
+            if at + 40 > image.file_len || at - start > MAX_DIRECTORY {
+                report.corrupt(1, || format!("the snapshot table at {start:#x} is cut short"));
+                return Ok(());
+            }
+            let fixed = image.piece(at, 40).await?;
+            let (l1, entries) = (be64(&fixed, 0), u64::from(be32(&fixed, 8)));
+            let names = u64::from(be32(&fixed, 12));
+            // Lengths of id and name are 16 bits each, that of the extra data 32 bits.
+            let len = 40 + u64::from(be32(&fixed, 36)) + (names >> 16) + (names & 0xffff);
+            at = (at + len).next_multiple_of(8);
+            if !image.geometry.is_aligned(l1) || l1 > image.file_len {
+                report.corrupt(1, || format!("a snapshot's L1 table at {l1:#x} is not aligned"));
+            } else if entries * 8 > MAX_L1_BYTES {
+                report.corrupt(1, || format!("a snapshot's L1 table of {entries} entries is too large"));
+            } else {
+                self.add_l1(image, l1, entries, false, report).await?;
+            }
+        }
+        self.add(image, start, at - start, 1, report);
+        Ok(())
+    }
+
+    /// Counts the persistent bitmaps, unless the image was written by somebody who does not know them.
+    async fn add_bitmaps(&mut self, image: &Image<'_>, report: &mut CheckReport) -> Result<(), OpenCause> {
+        let Some(extension) = image.header.extension(EXTENSION_BITMAPS) else { return Ok(()) };
+        if image.header.autoclear & AUTOCLEAR_BITMAPS == 0 || extension.len() < 24 {
+            return Ok(());
+        }
+        let (len, start) = (be64(extension, 8), be64(extension, 16));
+        if len > MAX_DIRECTORY || start > image.file_len || start + len > image.file_len {
+            report.corrupt(1, || format!("the bitmap directory at {start:#x} is past the end"));
+            return Ok(());
+        }
+        self.add(image, start, len, 1, report);
+        let directory = image.piece(start, len).await?;
+        let mut at = 0;
+        while at + 24 <= directory.len() {
+            let (table, entries) = (be64(&directory, at), u64::from(be32(&directory, at + 8)));
+            let name = u64::from(be32(&directory, at + 16) & 0xffff);
+            let extra = u64::from(be32(&directory, at + 20));
+            at += (24 + name + extra).next_multiple_of(8) as usize;
+            self.add_bitmap_table(image, table, entries, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_bitmap_table(
+        &mut self,
+        image: &Image<'_>,
+        table: u64,
+        entries: u64,
+        report: &mut CheckReport,
+    ) -> Result<(), OpenCause> {
+        let fits = entries <= MAX_BITMAP_TABLE && table < image.file_len && entries * 8 <= image.file_len;
+        if !fits || !image.geometry.is_aligned(table) {
+            report.corrupt(1, || format!("a bitmap table at {table:#x} of {entries} entries is impossible"));
+            return Ok(());
+        }
+        self.spend(image, entries)?;
+        self.add(image, table, entries * 8, 1, report);
+        for raw in image.pointers(table, entries).await? {
+            let host = raw & HOST_OFFSET;
+            if host != 0 {
+                self.add(image, host, image.geometry.cluster_bytes(), 1, report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the refcount table and its blocks. Each block is referred to exactly once.
+    fn add_refcounts(&mut self, image: &Image<'_>, report: &mut CheckReport) {
+        let geometry = image.geometry;
+        let table = image.refcount_table();
+        self.add(image, image.header.refcount_table_offset, table.len() as u64 * 8, 1, report);
+        for (area, raw) in table.iter().enumerate().filter(|(_, raw)| **raw != 0) {
+            let host = raw & !TABLE_RESERVED;
+            let cluster = geometry.cluster_of(host);
+            let reason = match () {
+                () if raw & TABLE_RESERVED != 0 => "reserved bits set",
+                () if !geometry.is_aligned(host) => "not aligned",
+                () if cluster >= self.counts.len() as u64 => "outside the image",
+                () => {
+                    self.add(image, host, geometry.cluster_bytes(), 1, report);
+                    if self.counts[cluster as usize] == 1 {
+                        continue;
+                    }
+                    "shared with something else"
+                }
+            };
+            report.corrupt(1, || format!("refcount block {area} at {host:#x}: {reason}"));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The image's metadata in memory, always consistent: a cluster that an entry points at is counted.
+//!
+//! Every method is one synchronous step under the image's mutex. A step that needs a table which is not in memory
+//! answers `Trouble::Missing` and is tried again after the load; nothing here waits.
+
+use super::cache::TableCache;
+use super::entry::{HOST_OFFSET, decode_l1};
+use super::geometry::Geometry;
+use super::header::Header;
+use super::pointers::PointerTable;
+use super::trouble::{TableKind, Trouble};
+use crate::host::Errno;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// References that fewer than this many ranges hold wait for the guest's next flush.
+const MANY_PENDING_FREES: usize = 4096;
+
+/// Everything about the image but its data.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    pub geometry: Geometry,
+    /// Cluster 0 as it is on the disk. The tables may have moved in memory already.
+    pub header: Header,
+    /// The guest's disk size: the header's, in whole sectors.
+    pub len_bytes: u64,
+    /// The header's size field, as the next flush is to leave it.
+    pub wanted_len_bytes: u64,
+    pub l1: PointerTable,
+    pub refcount_table: PointerTable,
+    pub cache: TableCache,
+    /// Offsets of all L2 tables and of all refcount blocks: nothing else may be there.
+    pub l2_at: BTreeSet<u64>,
+    pub blocks_at: BTreeSet<u64>,
+    /// Host byte ranges whose pointers were cleared; they lose a reference once that is durable.
+    pub pending_frees: Vec<Range<u64>>,
+    /// No cluster before this one is free.
+    pub first_free: u64,
+    /// The length of the file, as far as this driver grew it.
+    pub file_end: u64,
+    /// Something was written since the last flush of the disk began.
+    pub unflushed: bool,
+    pub writable: bool,
+}
+
+impl Metadata {
+    pub fn new(header: Header, l1: PointerTable, refcount_table: PointerTable, file_end: u64) -> Self {
+        let geometry = header.geometry();
+        let tables = |entries: &[u64], mask: u64| -> BTreeSet<u64> {
+            entries.iter().map(|e| e & mask).filter(|at| *at != 0).collect()
+        };
+        Metadata {
+            geometry,
+            len_bytes: header.len_bytes & !511,
+            wanted_len_bytes: header.len_bytes,
+            l2_at: tables(l1.entries(), HOST_OFFSET),
+            blocks_at: tables(refcount_table.entries(), !511),
+            cache: TableCache::new(geometry.cluster_bytes()),
+            header,
+            l1,
+            refcount_table,
+            pending_frees: Vec::new(),
+            first_free: 0,
+            file_end,
+            // Whoever wrote before us may have been killed before its flush.
+            unflushed: true,
+            writable: false,
+        }
+    }
+
+    /// Whether the host bytes `at..at + len` hold metadata.
+    pub fn holds_metadata(&self, at: u64, len: u64) -> bool {
+        let meets = |offset: u64, bytes: u64| offset < at + len && at < offset + bytes;
+        // Tables begin at clusters, so it is enough to look for one that begins in the clusters touched.
+        let whole = at - self.geometry.within(at)..at + len;
+        self.holds_fixed_metadata(at, len)
+            || self.l2_at.range(whole.clone()).any(|t| meets(*t, self.geometry.cluster_bytes()))
+            || self.blocks_at.range(whole).any(|t| meets(*t, self.geometry.cluster_bytes()))
+    }
+
+    /// Like `holds_metadata`, of the header, the L1 table and the refcount table alone.
+    fn holds_fixed_metadata(&self, at: u64, len: u64) -> bool {
+        let meets = |offset: u64, bytes: u64| offset < at + len && at < offset + bytes;
+        let table_bytes = |table: &PointerTable| table.len_bytes().max(1);
+        meets(0, self.geometry.cluster_bytes())
+            || meets(self.l1.offset(), table_bytes(&self.l1))
+            || meets(self.refcount_table.offset(), table_bytes(&self.refcount_table))
+    }
+
+    /// Whether a table may be loaded from `at`: within the file and in nobody else's place.
+    pub fn may_load(&self, at: u64, kind: TableKind) -> bool {
+        let others = match kind {
+            TableKind::L2 => &self.blocks_at,
+            TableKind::RefcountBlock => &self.l2_at,
+        };
+        at < self.file_end
+            && !others.contains(&at)
+            && !self.holds_fixed_metadata(at, self.geometry.cluster_bytes())
+    }
+
+    /// Where the L2 table of L1 entry `index` lies, and whether it is ours alone.
+    pub fn l2_table(&self, index: u64) -> Result<Option<super::entry::L2At>, Trouble> {
+        let raw = self.l1.entries().get(index as usize).copied().unwrap_or(0);
+        Ok(decode_l1(raw, self.geometry)?)
+    }
+
+    /// Where the refcount block of an area lies.
+    pub fn refcount_block(&self, area: u64) -> Result<Option<u64>, Trouble> {
+        let at = self.refcount_table.entries().get(area as usize).copied().unwrap_or(0);
+        if !self.geometry.is_aligned(at) {
+            return Err(Trouble::Failed(Errno::EIO));
+        }
+        Ok((at != 0).then_some(at))
+    }
+
+    /// Notes host bytes that lost a pointer.
+    pub fn free_later(&mut self, at: u64, len: u64) {
+        match self.pending_frees.last_mut() {
+            Some(last) if last.end == at && self.geometry.is_aligned(at) => last.end += len,
+            _ => self.pending_frees.push(at..at + len),
+        }
+    }
+
+    /// Notes that the disk was written up to `end`.
+    pub fn wrote_up_to(&mut self, end: u64) {
+        self.unflushed = true;
+        self.file_end = self.file_end.max(end);
+    }
+
+    /// Whether so much waits to be written that a flush should not wait for the guest's.
+    pub fn is_crowded(&self) -> bool {
+        self.cache.is_crowded() || self.pending_frees.len() > MANY_PENDING_FREES
+    }
+
+    /// Whether a flush would have something to write.
+    pub fn has_unwritten(&self) -> bool {
+        self.cache.has_dirty()
+            || self.l1.is_dirty()
+            || self.refcount_table.is_dirty()
+            || !self.pending_frees.is_empty()
+    }
+}
