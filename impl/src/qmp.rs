@@ -6,6 +6,8 @@
 
 pub mod check;
 pub mod dispatch;
+#[cfg(test)]
+mod hostile;
 pub mod introspect;
 pub mod json;
 pub mod keyval;

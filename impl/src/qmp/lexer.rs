@@ -105,7 +105,8 @@ fn number(state: State, byte: u8) -> (State, Step) {
         (Zero, b'0'..=b'9') => STRAY,
         (Digits, b'0'..=b'9') => (Digits, More),
         (Zero | Digits, b'.') => (Point, More),
-        (Zero | Digits | Fraction, b'e' | b'E') => (Exponent, More),
+        // QEMU has no exponent right after a zero: `0e1` is a zero and a word.
+        (Digits | Fraction, b'e' | b'E') => (Exponent, More),
         (Zero | Digits, _) => (Start, Before(Kind::Integer)),
         (Point | Fraction, b'0'..=b'9') => (Fraction, More),
         (Exponent, b'+' | b'-') => (ExponentSign, More),

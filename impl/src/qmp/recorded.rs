@@ -165,6 +165,7 @@ const JSON: &[(&[u8], &[&str])] = &[
     (b"--1 ", &["JSON parse error, stray '--'"]),
     (b"1e+ ", &["JSON parse error, stray '1e+ '"]),
     (b"0x10 ", &["QMP input must be a JSON object", "JSON parse error, invalid keyword 'x'", "QMP input must be a JSON object"]),
+    (b"-0e1 ", &["QMP input must be a JSON object", "JSON parse error, invalid keyword 'e'", "QMP input must be a JSON object"]),
     (b"-a ", &["JSON parse error, stray '-a'"]),
     (b"@", &["JSON parse error, stray '@'"]),
     (br#"\"#, &["JSON parse error, stray '\\'"]),

@@ -23,8 +23,6 @@ use tokio::sync::Notify;
 /// How long clients have to take the last lines before the daemon leaves without them.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-const TUNING: Tuning = Tuning { stream_chunk_bytes: 512 << 10 };
-
 fn main() -> ExitCode {
     stop_the_process_on_panic();
     let options = Options::parse();
@@ -57,7 +55,7 @@ fn run(options: &Options) -> Result<(), String> {
 async fn live(options: &Options, endpoints: Vec<Endpoint>, runtime: &Runtime) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot catch SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot catch SIGINT: {e}"))?;
-    let engine = Engine::new(OsHost::new(runtime.handle().clone()), TUNING);
+    let engine = Engine::new(OsHost::new(runtime.handle().clone()), Tuning::default());
     let started = add_nodes(options, &engine).await;
     let pid_file = match &started {
         Ok(()) => options.pidfile.as_deref().map(PidFile::create).transpose(),

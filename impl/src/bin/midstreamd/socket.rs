@@ -3,7 +3,7 @@
 use rustix::fs::Mode;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -66,9 +66,10 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
     bound
 }
 
-/// Whether this is a socket that nobody listens on. A file of another kind is not ours to remove.
+/// Whether this is a socket that nobody listens on. An ordinary file refuses connections too, but is not ours to remove.
 fn is_abandoned(path: &Path) -> bool {
-    UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    is_socket && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// A file we made, removed when this is dropped, unless somebody has put another in its place.
