@@ -2,8 +2,8 @@
 
 use crate::campaign::Subject;
 use crate::coverage::Law;
+use crate::oracle::{goals, laws};
 use crate::world;
-use model::law::{Kind, LAWS};
 use std::sync::LazyLock;
 
 /// The slot of a command.
@@ -12,7 +12,8 @@ const COMMAND: &str = "client # command #";
 const SLOTS: &[&str] = &[COMMAND, "guest # lane # request #", "fault #", "crash", "layer # region #"];
 
 static MODEL_LAWS: LazyLock<Vec<Law>> = LazyLock::new(|| {
-    LAWS.iter().map(|law| Law { name: law.name(), is_goal: law.kind() == Kind::Sometimes }).collect()
+    let laws = laws().map(|law| Law { name: law.name(), is_goal: false });
+    laws.chain(goals().map(|goal| Law { name: goal.name(), is_goal: true })).collect()
 });
 
 /// The engine in its world, before the model.
@@ -47,9 +48,9 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_indexed_like_the_laws() {
+    fn there_is_one_count_for_every_law_and_goal() {
         let outcome = subject().quiet(of_seed(1));
-        assert_eq!(outcome.laws_checked.len(), subject().laws.len());
-        assert_eq!(outcome.goals_reached.len(), subject().laws.len());
+        let count = |is_goal| subject().laws.iter().filter(|law| law.is_goal == is_goal).count();
+        assert_eq!((outcome.laws_checked.len(), outcome.goals_reached.len()), (count(false), count(true)));
     }
 }
