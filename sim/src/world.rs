@@ -175,15 +175,18 @@ impl World {
 
     /// Reads every node at rest.
     fn look(&mut self) -> Result<(), Stop> {
-        let names: Vec<String> =
-            (0..self.scenario.images.len()).map(|image| self.scenario.node(image)).collect();
+        // A node that the operators deleted is not there to be looked at, or is another one under its name.
+        let known = self.engine.query_named_block_nodes();
+        let images = self.scenario.images.iter().enumerate();
+        let nodes: Vec<(usize, String)> = images
+            .map(|(image, facts)| (image, self.scenario.node(image), facts.format.driver()))
+            .filter(|(_, name, driver)| known.iter().any(|n| n.node_name == *name && n.driver == *driver))
+            .map(|(image, name, _)| (image, name))
+            .collect();
         let (engine, oracle) = (self.engine.clone(), self.oracle.clone());
         self.plain("look", async move {
-            for (image, name) in names.into_iter().enumerate() {
-                // A node that the operators deleted is not there to be looked at.
-                let Ok(guest) = engine.open_guest(&name, false) else {
-                    continue;
-                };
+            for (image, name) in nodes {
+                let guest = engine.open_guest(&name, false).expect("everybody may read a node that is there");
                 let read = match guest.len_bytes() {
                     Ok(len) => guest.read(0, len).await,
                     Err(errno) => Err(errno),

@@ -91,7 +91,8 @@ impl Model {
             }
             (Status::Pending, Status::Aborting) => {
                 let fails = !self.faults.is_empty() && self.may_finalize(id) || job.is_hopeless();
-                (self.was_cancelled(id) || fails, "aborts in pending without cancel or fault")
+                // Which of the two it was, its end will tell.
+                (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
             (_, Status::Aborting) => {
                 let failed = job.failure.is_some();
@@ -250,8 +251,8 @@ impl Model {
 
     fn cancelled(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         self.progress_told(id, progress)?;
+        let caused = self.was_cancelled(id);
         let job = self.job(id);
-        let caused = job.cancelled != Known::No || self.is_quitting();
         if job.status != Status::Aborting || job.ended || !caused {
             let what = format!("job {} told its cancellation in {}", job.id, job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
@@ -336,6 +337,9 @@ impl Model {
             self.edited(id);
         }
         if let Some((image, header)) = header {
+            let layer = self.graph.unfiltered(self.job(id).plan.target);
+            let layer = layer.expect("a job's target never loses its child");
+            self.graph.node_mut(layer).header = header.clone();
             self.images[usize::from(image.0)].headers = vec![header];
         }
         self.stream_succeeded(id);

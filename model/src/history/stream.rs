@@ -2,8 +2,8 @@
 
 use super::client::Pending;
 use super::{Model, Phase};
-use crate::blockdev::{Backing, NodeSpec, Opening, deletion};
-use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
+use crate::blockdev::{NodeSpec, Opening, deletion};
+use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::{Command, StreamArguments};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
@@ -19,7 +19,10 @@ impl Model {
             return Err(self.broken(LawId::StatusTable, format!("job {name} was created again in {status}")));
         }
         let mut refused = None;
-        for index in 0..self.clients.len() {
+        // Commands take turns: of two that ask for the same, the older one is served first.
+        let mut by_age: Vec<usize> = (0..self.clients.len()).collect();
+        by_age.sort_by_key(|index| self.clients[*index].pending.front().map(|front| front.sent));
+        for index in by_age {
             let Some(front) = self.clients[index].pending.front() else { continue };
             let Ok(Command::Stream(arguments)) = &front.command else { continue };
             if arguments.job_id != name || front.created.is_some() {

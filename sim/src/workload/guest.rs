@@ -208,6 +208,8 @@ impl Seat {
     ) {
         if lane == 0 {
             host.think(self.plan.think).await;
+            // Guests come by command, and commands take turns.
+            let _alone = engine.commands().drain().await;
             self.attach(&engine, &oracle);
         }
         let Some(guest) = self.guest().await else {

@@ -4,6 +4,7 @@
 
 use super::{OPERATOR, STEPS_MAX, Stop, World};
 use crate::choice::{Choices, Point, Strategy};
+use crate::fault::Fault;
 use crate::oracle::RequestId;
 use crate::scheduler::Rest;
 use crate::verdict::{Detail, Outcome, Verdict};
@@ -53,6 +54,12 @@ impl World {
             oracle.reply(OPERATOR, &reply);
             reply
         })
+    }
+
+    /// Arms a fault: from now on the disk may do this.
+    pub fn arm(&mut self, fault: Fault) {
+        self.oracle.armed(&fault, &self.scenario);
+        self.host.core().disks.faults.arm(fault);
     }
 
     /// Lets so many steps pass; fewer, if nothing is left to happen.
