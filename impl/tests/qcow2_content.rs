@@ -2,13 +2,14 @@
 
 mod support;
 
-use block::format::qcow2::{BackingName, CreateOptions, Qcow2, check};
+use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
+use block::format::raw::Raw;
 use block::format::{Below, RunKind};
 use block::host::{Disk, Errno};
 use std::sync::Arc;
 use support::executor::block_on;
 use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
+use support::memory_disk::{Event, MemoryDisk};
 use support::random::Random;
 
 fn options(version: u32, cluster_bits: u32, refcount_order: u32, len_bytes: u64) -> CreateOptions {
@@ -299,6 +300,104 @@ fn a_failed_flush_is_repeated_by_the_next() {
         assert_eq!((bytes[0], bytes[1024], bytes[4999], bytes[5000]), (0, 1, 1, 0), "{first:?}");
         assert_eq!(first.is_err(), fail_in < 6, "the flush is 6 requests: {fail_in}, {first:?}");
     }
+}
+
+// 64 KiB clusters: 256 tables fit in the cache, and 128 of them may be dirty.
+#[test]
+fn a_large_sparse_image_keeps_few_tables_in_memory() {
+    let disk = created(&options(3, 16, 4, 1 << 40));
+    let image = open(&disk);
+    disk.take_log();
+    let at = |n: u64| n * (1 << 30) + n * 512;
+    for n in 0..400 {
+        block_on(image.write(at(n), &[n as u8; 512], &Layer(None))).unwrap();
+    }
+    let flushes = disk.take_log().iter().filter(|e| matches!(e, Event::Flush)).count();
+    assert!(flushes > 3, "dirty tables are written without being asked");
+    let read_before = disk.reads();
+    for n in 0..400 {
+        let mut bytes = [0; 1024];
+        block_on(image.read(at(n), &mut bytes, &Layer(None))).unwrap();
+        assert_eq!((bytes[511], bytes[512]), (n as u8, 0));
+    }
+    assert!(disk.reads() - read_before > 400 + 50, "tables left the cache and came back");
+    block_on(image.close()).unwrap();
+    assert_clean(&disk);
+}
+
+#[test]
+fn autoclear_bits_go_before_the_first_change() {
+    let disk = created(&options(3, 9, 4, 64 << 10));
+    let mut bytes = disk.bytes();
+    bytes[95] = 0x81;
+    let disk = MemoryDisk::new(bytes);
+    let image = open(&disk);
+    block_on(image.read(0, &mut [0; 512], &Layer(None))).unwrap();
+    assert_eq!(disk.events(), 0, "reading changes nothing");
+    block_on(image.write(0, &[1; 512], &Layer(None))).unwrap();
+    assert_eq!(disk.bytes()[88..96], [0; 8]);
+    let log = disk.take_log();
+    assert!(matches!(log[..2], [Event::Write { offset: 0, .. }, Event::Flush]), "durable before the data");
+    block_on(image.write(0, &[2; 512], &Layer(None))).unwrap();
+    assert_eq!(disk.events(), 1, "once");
+}
+
+#[test]
+fn dirty_and_corrupt_images_are_read_only() {
+    let bytes = created(&options(3, 9, 4, 64 << 10)).bytes();
+    for (bit, cause) in [(1, OpenCause::Dirty), (2, OpenCause::Corrupt)] {
+        let mut bytes = bytes.clone();
+        bytes[79] = bit;
+        let disk = MemoryDisk::new(bytes);
+        let refused = block_on(Qcow2::open(disk.clone(), "test.qcow2", true)).unwrap_err();
+        assert_eq!(refused.cause, cause);
+        assert!(refused.to_string().starts_with("test.qcow2: "), "{refused}");
+        let image = block_on(Qcow2::open(disk.clone(), "test.qcow2", false)).unwrap();
+        assert_eq!(block_on(image.set_writable(true)), Err(Errno::EACCES));
+        assert_eq!(disk.events(), 0);
+    }
+}
+
+#[test]
+fn impossible_options_make_no_image() {
+    let disk = MemoryDisk::new(Vec::new());
+    let name = |len| Some(BackingName { file: "x".repeat(len), format: None });
+    for bad in [
+        options(1, 16, 4, 0),
+        options(3, 8, 4, 0),
+        options(3, 22, 4, 0),
+        options(3, 16, 7, 0),
+        options(2, 16, 3, 0),
+        options(3, 16, 4, 100),
+        options(3, 9, 4, 1 << 50),
+        CreateOptions { backing: name(1024), ..options(3, 16, 4, 0) },
+        CreateOptions { backing: name(450), ..options(3, 9, 4, 0) },
+    ] {
+        let made = block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &bad));
+        assert!(made.is_err(), "{bad:?}");
+        assert_eq!(disk.events(), 0, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_raw_file_is_its_own_disk() {
+    let disk = MemoryDisk::new(vec![1; 1000]);
+    let raw = Raw::open(disk.clone(), true).unwrap();
+    assert_eq!(raw.len_bytes(), 1024, "whole sectors");
+    let run = block_on(raw.status(512, 512)).unwrap();
+    assert_eq!((run.kind, run.len), (RunKind::Data, 512));
+    block_on(raw.write(500, &[2; 100])).unwrap();
+    block_on(raw.write_zeroes(0, 10)).unwrap();
+    block_on(raw.grow(2048)).unwrap();
+    let mut bytes = vec![9; 2048];
+    block_on(raw.read(0, &mut bytes)).unwrap();
+    let expected = [vec![0; 10], vec![1; 490], vec![2; 100], vec![1; 400], vec![0; 1048]].concat();
+    assert!(bytes == expected);
+    assert_eq!(block_on(raw.grow(512)), Err(Errno::EINVAL));
+    block_on(raw.set_writable(false)).unwrap();
+    disk.take_log();
+    block_on(raw.close()).unwrap();
+    assert_eq!(disk.events(), 0, "a read-only file has nothing to flush");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use support::crash::{killed, powered_off};
 use support::executor::block_on;
 use support::layer::Layer;
 use support::memory_disk::{Event, MemoryDisk};
+use support::qemu::find;
 use support::random::Random;
 
 const SECTOR: usize = 512;
@@ -233,6 +234,24 @@ fn every_cut_of_a_growing_image_is_survived() {
         below: Layer(None),
     };
     recorded.judge_all(&mut Random::new(2), 20);
+}
+
+// Shared clusters and tables are copied, compressed ones replaced: what they referred to goes only when it is safe.
+#[test]
+fn every_cut_of_snapshots_and_compressed_clusters_is_survived() {
+    let Some(qemu) = find() else { return };
+    for (seed, bits) in [(1, 9), (2, 12)] {
+        let fill: Vec<u8> = (0..96).flat_map(|n| sector(1 << 40 | n / 3)).collect();
+        qemu.put("source.raw", &fill);
+        let settings = format!("cluster_size={}", 1 << bits);
+        qemu.img_ok(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &settings, "source.raw", "a.qcow2"]);
+        qemu.img_ok(&["snapshot", "-c", "first", "a.qcow2"]);
+        qemu.io("a.qcow2", &["write -z 0 8192".into(), "write -z 20480 8192".into()]);
+        qemu.img_ok(&["snapshot", "-c", "second", "a.qcow2"]);
+        let options = options(3, bits, 4, 48 << 10);
+        let recorded = record(&options, Some(qemu.get("a.qcow2")), Layer(None), seed, 60);
+        recorded.judge_all(&mut Random::new(seed), 4);
+    }
 }
 
 // The name must be the old one or the new one, never a mixture: one sector holds the whole header.

@@ -289,12 +289,14 @@ impl Opening<'_> {
             name: spec.name.clone(),
             driver: spec.driver,
             filename: None,
+            header: None,
             image: None,
             file: None,
             backing: None,
             read_only,
             read_only_for_good: false,
             by_monitor: spec.name.is_some(),
+            vague: spec.vague,
             alive: true,
         };
         if spec.driver == Driver::File {
@@ -325,6 +327,7 @@ impl Opening<'_> {
         if spec.driver == Driver::Qcow2 {
             let backing = self.open_backing(graph, spec, image);
             node.backing = backing.map_err(|refusal| Refusal::Backing(Box::new(refusal)))?;
+            node.header = image.and_then(|image| self.facts(image).headers.last()?.clone());
         }
         Ok(graph.add(node))
     }
@@ -406,7 +409,7 @@ impl Opening<'_> {
 }
 
 /// A relative backing file name counts from the folder of the image whose header holds it.
-fn resolve(overlay: Option<&str>, header: &str) -> String {
+pub fn resolve(overlay: Option<&str>, header: &str) -> String {
     match overlay.and_then(|file| file.rsplit_once('/')) {
         Some((folder, _)) if !header.starts_with('/') => format!("{folder}/{header}"),
         _ => header.to_owned(),

@@ -56,6 +56,8 @@ pub struct Node {
     pub driver: Driver,
     /// The file name it was opened with, as its overlays' headers would name it.
     pub filename: Option<String>,
+    /// The backing file its header names, as last read or written.
+    pub header: Option<String>,
     /// The image at the end of its `file` links.
     pub image: Option<ImageId>,
     /// The child that holds this node's own bytes; for a filter, the node it filters.
@@ -68,6 +70,8 @@ pub struct Node {
     pub read_only_for_good: bool,
     /// Was added by an operator, who may delete it.
     pub by_monitor: bool,
+    /// Was opened with options whose effect the model does not know.
+    pub vague: bool,
     /// Still in the graph.
     pub alive: bool,
 }
@@ -202,12 +206,14 @@ impl Graph {
             name,
             driver: Driver::CopyOnRead,
             filename: node.filename.clone(),
+            header: None,
             image: node.image,
             file: Some(target),
             backing: None,
             read_only: node.read_only,
             read_only_for_good: false,
             by_monitor: false,
+            vague: false,
             alive: true,
         };
         let filter = self.add(filter);
@@ -296,6 +302,8 @@ mod tests {
             name: Some(name.into()),
             driver: Driver::Qcow2,
             filename: None,
+            header: None,
+            vague: false,
             image: None,
             file: None,
             backing,

@@ -325,6 +325,12 @@ impl Model {
         Some(self.views.layer(self.layer_of(&self.graph, id)?).sectors())
     }
 
+    /// The values a reader of a node's sector may get now.
+    pub fn readable(&self, node: &str, sector: u32) -> Vec<u64> {
+        let image = self.graph.find(node).and_then(|id| self.layer_of(&self.graph, id));
+        image.map_or_else(Vec::new, |image| self.views.readable(image, sector, self.now))
+    }
+
     /// What somebody who waits waits for: the jobs that have not ended, the commands and requests without an end.
     pub fn stuck(&self) -> Option<String> {
         let jobs = self.jobs.iter().filter(|job| job.is_live() && !job.waits_for_operator()).map(Job::line);

@@ -5,6 +5,7 @@
 //! other users of the nodes do not share. Two checks of QEMU cannot fail here, because streams are the only jobs:
 //! a frozen link lies between nodes that are busy already.
 
+use crate::blockdev::resolve;
 use crate::blocker::{Operation, Role};
 use crate::chain::{Driver, Graph, JobId, Node, NodeId};
 use crate::command::StreamArguments;
@@ -99,7 +100,7 @@ fn find_node(graph: &Graph, name: &str) -> Result<NodeId, Refusal> {
 
 fn find_base(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Result<Option<NodeId>, Refusal> {
     if let Some(file) = &arguments.base {
-        let found = graph.downwards(target).skip(1).find(|node| graph.is_named_by(*node, file));
+        let found = find_by_file(graph, target, file);
         return found.map(Some).ok_or_else(|| Refusal::NoSuchBase(file.clone()));
     }
     let Some(name) = &arguments.base_node else { return Ok(None) };
@@ -110,11 +111,27 @@ fn find_base(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Resu
     Ok(Some(base))
 }
 
-fn find_bottom(
-    graph: &Graph,
-    arguments: &StreamArguments,
-    target: NodeId,
-) -> Result<Option<NodeId>, Refusal> {
+/// A backing file as an overlay's header would name it: relative names count from the overlay's folder. Where the
+/// header names something else than what was opened, only the exact name of the opened file will do.
+fn find_by_file(graph: &Graph, target: NodeId, file: &str) -> Option<NodeId> {
+    let mut overlay = graph.unfiltered(target)?;
+    while let Some(below) = graph.backing_layer(overlay) {
+        let (Node { header, filename: from, .. }, opened) = (graph.node(overlay), &graph.node(below).filename);
+        let matches = match header {
+            Some(header) if Some(header) == opened.as_ref() => {
+                same_path(&resolve(from.as_deref(), file), &resolve(from.as_deref(), header))
+            }
+            _ => opened.as_deref() == Some(file),
+        };
+        if matches {
+            return Some(below);
+        }
+        overlay = below;
+    }
+    None
+}
+
+fn find_bottom(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Result<Option<NodeId>, Refusal> {
     let Some(name) = &arguments.bottom else { return Ok(None) };
     let bottom = find_node(graph, name)?;
     if graph.is_filter(bottom) {
@@ -225,12 +242,6 @@ impl Graph {
             let base = self.below(plan.above_base);
             self.set_backing(layer, base);
         }
-    }
-
-    /// Whether a file name given as `base` means this node.
-    fn is_named_by(&self, id: NodeId, file: &str) -> bool {
-        let Node { driver, filename, .. } = self.node(id);
-        *driver != Driver::CopyOnRead && filename.as_deref().is_some_and(|own| same_path(own, file))
     }
 }
 

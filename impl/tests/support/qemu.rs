@@ -64,6 +64,12 @@ impl Qemu {
         assert!(output.status.success(), "qemu-io {arguments:?}: {output:?}");
     }
 
+    /// What QEMU says when it does not open an image for writing.
+    pub fn open_error(&self, name: &str) -> String {
+        let output = self.run("qemu-io", &["-f", "qcow2", "-c", "read 0 512", name]);
+        String::from_utf8_lossy(&output.stderr).trim().to_owned()
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) -> Output {
         Command::new(program).args(arguments).current_dir(self.folder.path()).output().expect("a program")
     }

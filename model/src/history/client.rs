@@ -127,7 +127,12 @@ impl Model {
                 match plan(graph, arguments, in_use) {
                     Err(refusal) => answers.push(Answer::Refused(refusal)),
                     // A job that never runs is created all the same, and its events come first.
-                    Ok(_) => answers.push(Answer::Done),
+                    Ok(plan) => {
+                        if graph.node(plan.target).vague {
+                            answers.push(Answer::AnyError);
+                        }
+                        answers.push(Answer::Done);
+                    }
                 }
             }
             _ => {}

@@ -4,7 +4,6 @@ use super::{GuestOp, Model};
 use crate::chain::{Graph, ImageId, User};
 use crate::content::{Change, GARBAGE, Moment, Views};
 use crate::law::{Broken, LawId};
-use crate::record::Edit;
 
 /// A request without an end yet.
 #[derive(Clone, Debug)]
@@ -188,11 +187,6 @@ impl Model {
         let expected = shown(&self.views.readable(image, sector, began));
         let what = format!("sector {sector} of {file}: {who} expected {expected}, read {}", shown(&[*value]));
         Err(self.broken(law, what))
-    }
-
-    /// Whether any edit of the graph may have happened unseen.
-    pub(super) fn is_unsure(&self) -> bool {
-        self.live_jobs().any(|job| self.job(job).edit == Edit::Unsure)
     }
 }
 

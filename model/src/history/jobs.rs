@@ -337,6 +337,9 @@ impl Model {
             self.edited(id);
         }
         if let Some((image, header)) = header {
+            let layer = self.graph.unfiltered(self.job(id).plan.target);
+            let layer = layer.expect("a job's target never loses its child");
+            self.graph.node_mut(layer).header = header.clone();
             self.images[usize::from(image.0)].headers = vec![header];
         }
         self.stream_succeeded(id);

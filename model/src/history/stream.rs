@@ -2,8 +2,8 @@
 
 use super::client::Pending;
 use super::{Model, Phase};
-use crate::blockdev::{Backing, NodeSpec, Opening, deletion};
-use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
+use crate::blockdev::{NodeSpec, Opening, deletion};
+use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::{Command, StreamArguments};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
