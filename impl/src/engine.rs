@@ -215,6 +215,10 @@ impl Engine {
         let graph = self.graph();
         let place = graph.place(id);
         if !writable {
+            // Somebody came to write while it was writable: it stays so.
+            if graph.has_writer(id) {
+                return Err(Refused::ReadOnly);
+            }
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
         }
         if let Some(file) = place.file {

@@ -11,7 +11,7 @@ pub mod permission;
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
 use node::Node;
-use permission::Permissions;
+use permission::{Permissions, Set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -269,6 +269,11 @@ impl Graph {
         for user in self.users.values() {
             assert!(self.contains(user.node), "{:?} uses a node that was dropped", user.kind);
         }
+    }
+
+    /// Whether anybody may write through a node.
+    pub fn has_writer(&self, id: NodeId) -> bool {
+        Permissions::of(self).edges_to(id).iter().any(|edge| edge.taken.has(Set::WRITE))
     }
 
     /// Refuses a graph in which one needs what another does not share.

@@ -4,7 +4,7 @@
 //! the result is that of one thread, and what ends early ends after a whole number of blocks and can be resumed.
 
 use crate::choice::Choices;
-use crate::coverage::{Names, Totals};
+use crate::coverage::{Law, Totals};
 use crate::panics::quietly;
 use crate::strategy::replay::strict;
 use crate::strategy::{mix, of_seed};
@@ -28,8 +28,8 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct Subject {
     /// One run: a pure function of its choices.
     pub run: fn(Choices, Detail) -> Outcome,
-    /// Laws and goals.
-    pub names: Names,
+    /// Laws and goals, by the index of an `Outcome`'s counts.
+    pub laws: &'static [Law],
     /// Templates of the points that decide a script entry (0: none): commands, guest requests, faults.
     pub slots: &'static [&'static str],
     /// The slot of a command.

@@ -6,13 +6,13 @@ use crate::strategy::mix;
 use crate::verdict::{Outcome, Verdict};
 use std::collections::BTreeMap;
 
-/// Names for the counts of an `Outcome`.
-#[derive(Copy, Clone, Debug)]
-pub struct Names {
-    /// Laws by index.
-    pub laws: &'static [&'static str],
-    /// Goals by index: what a campaign must have reached to mean something.
-    pub goals: &'static [&'static str],
+/// What a count of an `Outcome` is about. Laws and goals share one list, and its index.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Law {
+    /// A sentence.
+    pub name: &'static str,
+    /// Whether it cannot be broken, but must have been reached by some run for a campaign to mean something.
+    pub is_goal: bool,
 }
 
 /// A campaign has to reach every goal only from so many runs on.
@@ -34,9 +34,9 @@ pub struct Totals {
     pub runs: u64,
     /// Steps of all runs.
     pub steps: u64,
-    /// How often each law was checked.
+    /// How often each law was checked, by index.
     pub laws_checked: Vec<u64>,
-    /// How many runs reached each goal.
+    /// How many runs reached each goal, by index.
     pub goals_reached: Vec<u64>,
     /// What broke, by law.
     pub broken: BTreeMap<String, Broken>,
@@ -75,24 +75,22 @@ impl Totals {
         self.broken.values().map(|broken| broken.runs).sum()
     }
 
+    /// How often a law was checked, or in how many runs a goal was reached: each law that is no goal, or each goal.
+    pub fn counts<'a>(&self, laws: &'a [Law], goals: bool) -> impl Iterator<Item = (&'a str, u64)> {
+        let counts = if goals { &self.goals_reached } else { &self.laws_checked };
+        let indexed = laws.iter().enumerate().filter(move |(_, law)| law.is_goal == goals);
+        indexed.map(|(index, law)| (law.name, counts.get(index).copied().unwrap_or(0)))
+    }
+
     /// Goals never reached and laws never checked, if there were enough runs to tell.
-    pub fn vacuous(&self, names: Names) -> Vec<String> {
+    pub fn vacuous(&self, laws: &[Law]) -> Vec<String> {
         if self.runs < VACUOUS_FROM_RUNS {
             return Vec::new();
         }
-        let missing = |names: &'static [&'static str], counts: &[u64]| {
-            let count = move |i: usize| counts.get(i).copied().unwrap_or(0);
-            names
-                .iter()
-                .enumerate()
-                .filter(|&(i, _)| count(i) == 0)
-                .map(|(_, name)| *name)
-                .collect::<Vec<_>>()
-        };
-        let goals = missing(names.goals, &self.goals_reached);
-        let laws = missing(names.laws, &self.laws_checked);
-        let goals = goals.iter().map(|goal| format!("never reached: {goal}"));
-        goals.chain(laws.iter().map(|law| format!("never checked: {law}"))).collect()
+        let goals = self.counts(laws, true).filter(|(_, count)| *count == 0);
+        let checks = self.counts(laws, false).filter(|(_, count)| *count == 0);
+        let goals = goals.map(|(name, _)| format!("never reached: {name}"));
+        goals.chain(checks.map(|(name, _)| format!("never checked: {name}"))).collect()
     }
 
     fn add_broken(&mut self, law: &str, more: Broken) {
@@ -123,8 +121,6 @@ mod tests {
     use crate::strategy::of_seed;
     use crate::toy;
 
-    const NAMES: Names = Names { laws: &["first", "second"], goals: &["third", "fourth"] };
-
     fn totals(seeds: impl Iterator<Item = u64>) -> Totals {
         let mut totals = Totals::default();
         seeds.for_each(|seed| totals.add(seed, &toy::run(of_seed(seed))));
@@ -150,10 +146,20 @@ mod tests {
 
     #[test]
     fn what_was_never_seen_is_vacuous_after_enough_runs() {
-        assert_eq!(totals(0..999).vacuous(NAMES), Vec::<String>::new());
-        // The toy never checks its second law.
-        assert_eq!(totals(0..1000).vacuous(NAMES), ["never checked: second"]);
+        let laws = toy::SUBJECT.laws;
+        assert_eq!(totals(0..999).vacuous(laws), Vec::<String>::new());
+        // The toy checks two of its laws in every run and never the third.
+        assert_eq!(totals(0..1000).vacuous(laws), ["never checked: nobody looks at this law"]);
         let silent = Totals { runs: 1000, ..Totals::default() };
-        assert_eq!(silent.vacuous(NAMES).len(), 4);
+        assert_eq!(silent.vacuous(laws).len(), laws.len());
+    }
+
+    #[test]
+    fn laws_and_goals_are_told_apart_by_index() {
+        let all = totals(0..100);
+        let goals: Vec<_> = all.counts(toy::SUBJECT.laws, true).collect();
+        assert_eq!(goals, [("a fault strikes", all.goals_reached[1])]);
+        let laws: Vec<_> = all.counts(toy::SUBJECT.laws, false).collect();
+        assert_eq!(laws, [(toy::LAW, all.steps), ("nobody looks at this law", 0)]);
     }
 }

@@ -72,7 +72,7 @@ pub fn minimise(
         best: Arc::new(Recording::new(outcome.tape.clone())),
         outcome,
     };
-    search.to_the_end();
+    search.exhaust();
     Some(Minimised { runs: search.runs, is_least: !search.is_spent(), outcome: search.outcome })
 }
 
@@ -120,7 +120,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn to_the_end(&mut self) {
+    fn exhaust(&mut self) {
         let slots = self.slots;
         loop {
             let before = self.weight;

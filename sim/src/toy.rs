@@ -6,7 +6,7 @@
 
 use crate::campaign::Subject;
 use crate::choice::{Choices, Point};
-use crate::coverage::Names;
+use crate::coverage::Law;
 use crate::verdict::{Detail, Outcome, Verdict};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -21,7 +21,11 @@ pub const SLOTS: &[&str] = &[COMMAND, FAULT];
 /// The toy for campaigns.
 pub const SUBJECT: Subject = Subject {
     run: world,
-    names: Names { laws: &[LAW], goals: &["a fault struck"] },
+    laws: &[
+        Law { name: LAW, is_goal: false },
+        Law { name: "a fault strikes", is_goal: true },
+        Law { name: "nobody looks at this law", is_goal: false },
+    ],
     slots: SLOTS,
     command: COMMAND,
 };
@@ -75,8 +79,8 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         verdict,
         steps,
         history_hash: log.hash.digest(),
-        laws_checked: vec![steps, 0],
-        goals_reached: vec![faults > 0, steps > 20],
+        laws_checked: vec![steps, faults.into(), 0],
+        goals_reached: vec![steps > 0, faults > 0, false],
         history: log.lines,
         tape: choices.into_tape(),
     }

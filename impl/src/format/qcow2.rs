@@ -113,6 +113,11 @@ impl Qcow2 {
         self.metadata.lock().header.compatible & 1 != 0
     }
 
+    /// Whether the image says of itself that it is damaged; it was then opened read-only.
+    pub fn is_marked_corrupt(&self) -> bool {
+        self.metadata.lock().header.incompatible & header::INCOMPATIBLE_CORRUPT != 0
+    }
+
     /// Internal snapshots in the image.
     pub fn snapshots(&self) -> u32 {
         self.metadata.lock().header.snapshots

@@ -71,7 +71,7 @@ impl Raw {
     /// Grows the file to `len_bytes`, a multiple of 512.
     pub async fn grow(&self, len_bytes: u64) -> IoResult<()> {
         self.assert_writable(0, 0);
-        if len_bytes < self.len_bytes() || len_bytes % 512 != 0 {
+        if len_bytes < self.len_bytes() || !len_bytes.is_multiple_of(512) {
             return Err(Errno::EINVAL);
         }
         self.disk.resize(len_bytes).await?;

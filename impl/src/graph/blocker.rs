@@ -1,9 +1,9 @@
 //! Which operations are refused on which nodes, and why.
 //!
-//! Nothing is stored: a job blocks the nodes it holds as children for as long as it holds them, and a backing link
+//! Nothing is stored but ids, which tell ages: a job blocks the nodes it holds as children for as long as it holds them, and a backing link
 //! blocks the backing node. QEMU 10.0: a job child blocks everything, a backing link everything but the four below.
 
-use super::{Graph, JobRole, UserKind};
+use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;
 use crate::id::NodeId;
 
@@ -36,16 +36,29 @@ impl Graph {
     }
 
     fn blocker(&self, op: Op, node: NodeId) -> Option<String> {
-        let job_holds = self.users().any(|(_, user)| {
-            user.node == node && matches!(&user.kind, UserKind::Job { role, .. } if *role != JobRole::Root)
-        });
-        if job_holds {
-            return Some("block device is in use by block job: stream".to_owned());
-        }
-        if op.is_allowed_on_backing() {
-            return None;
-        }
+        let by_job = |user: &User| matches!(&user.kind, UserKind::Job { role, .. } if *role != JobRole::Root);
+        let job = self.users().filter(|(_, user)| user.node == node && by_job(user)).last();
         let overlay = self.nodes().filter(|(_, place)| place.backing == Some(node)).last();
-        overlay.map(|(_, place)| format!("node is used as backing hd of '{}'", place.node.name))
+        let overlay = overlay.filter(|_| !op.is_allowed_on_backing());
+        let younger = |(id, _): (NodeId, &Place)| {
+            job.is_none_or(|(user, held)| user.0 < id.0 || self.was_linked_again(held))
+        };
+        match (job, overlay) {
+            (_, Some((id, place))) if younger((id, place)) => {
+                Some(format!("node is used as backing hd of '{}'", place.node.name))
+            }
+            (Some(_), _) => Some("block device is in use by block job: stream".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// When a job's filter goes, the overlays of its target are linked to the target anew.
+    fn was_linked_again(&self, held: &User) -> bool {
+        let UserKind::Job { serial: job, role: JobRole::Active, .. } = &held.kind else {
+            return false;
+        };
+        !self.users().any(|(_, user)| {
+            matches!(&user.kind, UserKind::Job { serial, role: JobRole::Main, .. } if serial == job)
+        })
     }
 }

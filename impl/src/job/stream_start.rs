@@ -199,10 +199,12 @@ pub fn attach(
     graph.add_user(region.target, child(JobRole::Active));
     let between: Vec<NodeId> =
         graph.chain(region.target).skip(1).take_while(|node| Some(*node) != region.base).collect();
+    graph.admit_permissions()?;
+    // One by one from the top, so that a conflict is told of the first node that brings it about.
     for node in between {
         graph.add_user(node, child(JobRole::Intermediate));
+        graph.admit_permissions()?;
     }
-    graph.admit_permissions()?;
     Ok(filter)
 }
 

@@ -133,17 +133,17 @@ impl Fuzz {
         if let Some(panicked) = &campaign.panicked {
             self.say(&format!("FAIL  the harness panicked\n{panicked}"));
         }
-        for vacuous in totals.vacuous(subject.names) {
+        for vacuous in totals.vacuous(subject.laws) {
             self.say(&format!("VACUOUS  {vacuous}"));
         }
         if campaign.is_early {
             self.say(&format!("resume  cargo midstream fuzz --seed {}", self.seed.wrapping_add(totals.runs)));
         }
-        self.say(&text::totals(totals, subject.names, self.seed, cost));
+        self.say(&text::totals(totals, subject.laws, self.seed, cost));
         if self.json {
-            println!("{}", json::campaign(campaign, subject.names, self.seed, cost, traces));
+            println!("{}", json::campaign(campaign, subject.laws, self.seed, cost, traces));
         }
-        exit(campaign, totals.vacuous(subject.names).is_empty())
+        exit(campaign, totals.vacuous(subject.laws).is_empty())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text for people. A failure ends with the two commands that repeat it.
 
-use crate::coverage::{Names, Totals};
+use crate::coverage::{Law, Totals};
 use crate::report::Cost;
 use crate::trace::verdict_text;
 use crate::verdict::{Outcome, Verdict};
@@ -35,9 +35,10 @@ pub fn repro(seed: Option<u64>, trace: Option<&Path>) -> String {
 }
 
 /// One line of totals.
-pub fn totals(totals: &Totals, names: Names, seed: u64, cost: Cost) -> String {
-    let reached = totals.goals_reached.iter().filter(|&&count| count > 0).count();
-    let checks: u64 = totals.laws_checked.iter().sum();
+pub fn totals(totals: &Totals, laws: &[Law], seed: u64, cost: Cost) -> String {
+    let (goals, checks): (Vec<_>, Vec<_>) =
+        (totals.counts(laws, true).collect(), totals.counts(laws, false).collect());
+    let reached = goals.iter().filter(|(_, count)| *count > 0).count();
     let broken = match totals.broken.len() {
         0 => "no law broken".to_owned(),
         1 => format!("1 law broken in {}", runs(totals.failures())),
@@ -50,9 +51,9 @@ pub fn totals(totals: &Totals, names: Names, seed: u64, cost: Cost) -> String {
         cost.wall.as_secs_f64(),
         grouped(cost.runs_per_second(totals) as u64),
         grouped(cost.steps_per_second(totals) as u64),
-        grouped(checks),
-        names.laws.len(),
-        names.goals.len(),
+        grouped(checks.iter().map(|(_, count)| count).sum()),
+        checks.len(),
+        goals.len(),
         totals.history_hash,
     )
 }
@@ -98,10 +99,10 @@ mod tests {
         let mut sum = Totals::default();
         (0..1000).for_each(|seed| sum.add(seed, &toy::run(of_seed(seed))));
         let cost = Cost { wall: Duration::from_secs(2), cpu_seconds: 4.0 };
-        let text = totals(&sum, toy::SUBJECT.names, 0, cost);
+        let text = totals(&sum, toy::SUBJECT.laws, 0, cost);
         assert!(text.starts_with("1,000 runs in 2.0 s (500/s, "), "{text}");
         assert!(text.contains("): 1 law broken in "), "{text}");
-        assert!(text.contains(" checks of 1 laws, 2 of 1 goals reached; seed 0, history "), "{text}");
+        assert!(text.contains(" checks of 2 laws, 1 of 1 goals reached; seed 0, history "), "{text}");
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl TableCache {
     pub fn insert_new(&mut self, at: u64, kind: TableKind, bytes: Vec<u8>) {
         assert_eq!(bytes.len(), self.table_bytes, "a table of one cluster at {at:#x}");
         self.mark_stale(at);
+        self.make_room();
         self.dirty.insert(at);
         let table = Table { kind, dirty: 0..bytes.len(), bytes, in_flight: false, used: self.clock };
         self.tables.insert(at, table);

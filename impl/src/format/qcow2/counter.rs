@@ -50,7 +50,7 @@ mod tests {
     fn every_width_keeps_its_neighbours() {
         for order in 0..=6 {
             let mut block = vec![0u8; 512];
-            let count = (block.len() * 8 >> order) as u64;
+            let count = ((block.len() * 8) >> order) as u64;
             for index in 0..count {
                 set(&mut block, index, order, index.wrapping_mul(0x9e37_79b9_7f4a_7c15) & max(order));
             }

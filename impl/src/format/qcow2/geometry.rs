@@ -39,7 +39,7 @@ impl Geometry {
 
     /// Counters of a refcount block: clusters of one area.
     pub fn area_clusters(self) -> u64 {
-        self.cluster_bytes() * 8 >> self.refcount_order
+        (self.cluster_bytes() * 8) >> self.refcount_order
     }
 
     /// Guest bytes that one L2 table maps.

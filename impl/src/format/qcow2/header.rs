@@ -356,3 +356,76 @@ fn push_extension(bytes: &mut Vec<u8>, kind: u32, data: &[u8]) {
 fn text(bytes: &[u8]) -> Result<String, OpenCause> {
     String::from_utf8(bytes.to_vec()).map_err(|_| OpenCause::BackingNameNotText)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backing(len: usize) -> Option<BackingName> {
+        Some(BackingName { file: "b".repeat(len), format: Some("raw".into()) })
+    }
+
+    fn parsed(bytes: &[u8]) -> Header {
+        let mut cluster = bytes.to_vec();
+        cluster.resize(1 << cluster_bits(bytes).unwrap(), 0);
+        Header::parse(&cluster).unwrap().expect("a whole cluster")
+    }
+
+    #[test]
+    fn what_is_unknown_is_kept() {
+        let mut header = Header::new(3, 16, 4, 1 << 20, backing(40));
+        header.rest.extend([1, 2, 3, 4, 5, 6, 7, 8]);
+        header.compatible = 1 << 40;
+        header.autoclear = 1 << 41;
+        header.extensions.push(Extension { kind: 0x1234_5678, data: vec![9; 13] });
+        assert_eq!(parsed(&header.encode().unwrap()), header);
+    }
+
+    #[test]
+    fn version_2_has_extensions_too() {
+        let mut header = Header::new(2, 9, 4, 1 << 20, backing(10));
+        header.extensions.push(Extension { kind: 7, data: vec![1] });
+        assert_eq!(parsed(&header.encode().unwrap()), header);
+    }
+
+    #[test]
+    fn feature_names_go_if_the_header_then_fits_in_one_sector() {
+        let mut header = Header::new(3, 16, 4, 1 << 20, backing(100));
+        header.extensions.push(Extension { kind: EXTENSION_FEATURE_NAMES, data: vec![0; 8 * 48] });
+        let bytes = header.encode().unwrap();
+        assert!(bytes.len() <= 512, "{} bytes", bytes.len());
+        assert_eq!(parsed(&bytes).extensions, []);
+        header.backing = backing(1000);
+        assert_eq!(parsed(&header.encode().unwrap()), header, "no use in dropping them");
+    }
+
+    #[test]
+    fn a_name_that_fits_nowhere_is_no_room() {
+        assert_eq!(Header::new(3, 9, 4, 0, backing(400)).encode(), Err(NoRoom));
+        assert!(Header::new(3, 9, 4, 0, backing(300)).encode().is_ok());
+    }
+
+    #[test]
+    fn unsupported_features_are_named_from_the_table() {
+        let mut header = Header::new(3, 16, 4, 1 << 20, None);
+        header.incompatible = 1 << 4 | 1 << 9;
+        let mut names = vec![0; 48];
+        names[1] = 4;
+        names[2..7].copy_from_slice(b"extra");
+        header.extensions.push(Extension { kind: EXTENSION_FEATURE_NAMES, data: names });
+        let mut cluster = header.encode_with(true);
+        cluster.resize(1 << 16, 0);
+        let names = "extra, Unknown incompatible feature: 200".to_owned();
+        assert_eq!(Header::parse(&cluster), Err(OpenCause::Features { names, bits: 1 << 4 | 1 << 9 }));
+    }
+
+    #[test]
+    fn a_long_header_asks_for_more_bytes() {
+        let mut header = Header::new(3, 16, 4, 1 << 20, backing(900));
+        header.extensions.push(Extension { kind: 7, data: vec![1; 4000] });
+        let mut bytes = header.encode().unwrap();
+        bytes.resize(1 << 16, 0);
+        assert_eq!(Header::parse(&bytes[..4096]), Ok(None));
+        assert_eq!(Header::parse(&bytes), Ok(Some(header)));
+    }
+}

@@ -80,11 +80,10 @@ impl Metadata {
 
     /// Like `holds_metadata`, of the header, the L1 table and the refcount table alone.
     fn holds_fixed_metadata(&self, at: u64, len: u64) -> bool {
-        let meets = |offset: u64, bytes: u64| offset < at + len && at < offset + bytes;
-        let table_bytes = |table: &PointerTable| table.len_bytes().max(1);
+        let meets = |offset: u64, bytes: u64| bytes > 0 && offset < at + len && at < offset + bytes;
         meets(0, self.geometry.cluster_bytes())
-            || meets(self.l1.offset(), table_bytes(&self.l1))
-            || meets(self.refcount_table.offset(), table_bytes(&self.refcount_table))
+            || meets(self.l1.offset(), self.l1.len_bytes())
+            || meets(self.refcount_table.offset(), self.refcount_table.len_bytes())
     }
 
     /// Whether a table may be loaded from `at`: within the file and in nobody else's place.

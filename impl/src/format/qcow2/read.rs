@@ -40,25 +40,40 @@ impl Qcow2 {
         read_below(offset, buffer, &gaps, below).await
     }
 
-    /// Fills what this image decides and answers what it does not.
+    /// Fills what this image decides and answers what it does not. Extents are read beside each other.
     async fn read_own(&self, offset: u64, buffer: &mut [u8]) -> IoResult<Vec<Gap>> {
         let mut gaps = Vec::new();
+        let mut under_way = Vec::new();
         let mut done = 0;
-        while done < buffer.len() {
+        let mut outcome = Ok(());
+        while done < buffer.len() && outcome.is_ok() {
             let at = offset + done as u64;
             let left = (buffer.len() - done) as u64;
-            let extent = self.step(|m| m.locate(at, left)).await?;
+            let extent = match self.step(|m| m.locate(at, left)).await {
+                Ok(extent) => extent,
+                Err(errno) => {
+                    outcome = Err(errno);
+                    break;
+                }
+            };
             let len = extent.len as usize;
             let part = &mut buffer[done..done + len];
             match extent.place {
                 Place::Below => gaps.push(Gap { start: done, len }),
                 Place::Zero => part.fill(0),
-                Place::Host { host } => part.copy_from_slice(&self.disk.read(host, vec![0; len]).await?),
-                Place::Compressed { host, len } => self.read_compressed(at, part, host, len).await?,
+                Place::Host { host } => under_way.push((done, self.disk.read(host, vec![0; len]))),
+                Place::Compressed { host, len } => outcome = self.read_compressed(at, part, host, len).await,
             }
             done += len;
         }
-        Ok(gaps)
+        // All of them, even after a failure: the clusters are ours only while the caller holds its lock.
+        for (start, read) in under_way {
+            match read.await {
+                Ok(bytes) => buffer[start..start + bytes.len()].copy_from_slice(&bytes),
+                Err(errno) => outcome = Err(errno),
+            }
+        }
+        outcome.map(|()| gaps)
     }
 
     async fn read_compressed(&self, offset: u64, part: &mut [u8], host: u64, len: u64) -> IoResult<()> {

@@ -15,7 +15,7 @@ impl Qcow2 {
     pub async fn grow(&self, len_bytes: u64) -> IoResult<()> {
         self.assert_writable();
         let old = self.len_bytes();
-        if len_bytes < old || len_bytes % 512 != 0 {
+        if len_bytes < old || !len_bytes.is_multiple_of(512) {
             return Err(Errno::EINVAL);
         }
         let entries = self.geometry.l1_entries_for(len_bytes);

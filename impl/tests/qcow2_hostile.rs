@@ -1,0 +1,166 @@
+//! No bytes make the driver panic, loop or take memory without bound, and an image that does not open is not written.
+
+mod support;
+
+use block::format::qcow2::{BackingName, CreateOptions, Qcow2, check};
+use block::host::Disk;
+use std::sync::Arc;
+use support::executor::block_on;
+use support::layer::Layer;
+use support::memory_disk::MemoryDisk;
+use support::random::Random;
+
+/// A small image with data, zero clusters, kept zero clusters, free clusters and a backing file.
+fn valid_image(version: u32, cluster_bits: u32, refcount_order: u32, seed: u64) -> Vec<u8> {
+    let disk = MemoryDisk::new(Vec::new());
+    let backing = Some(BackingName { file: "base".into(), format: Some("raw".into()) });
+    let len_bytes = (30 << cluster_bits).min(256 << 10);
+    let options = CreateOptions { version, len_bytes, cluster_bits, refcount_order, backing };
+    block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &options)).unwrap();
+    let image = block_on(Qcow2::open(disk.clone(), "valid.qcow2", true)).unwrap();
+    let mut random = Random::new(seed);
+    for _ in 0..12 {
+        let (offset, count) = random.range(len_bytes, 512, 8);
+        if random.one_in(3) {
+            block_on(image.write_zeroes(offset, count, &Layer(None))).unwrap();
+        } else {
+            block_on(image.write(offset, &vec![7; count as usize], &Layer(None))).unwrap();
+        }
+    }
+    block_on(image.close()).unwrap();
+    disk.bytes()
+}
+
+/// Changes a few bytes: anywhere, or in the header, or a whole table entry to something telling.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    const TELLING: [u64; 12] = [
+        0,
+        1,
+        0x200,
+        0x400,
+        0x8000_0000_0000_0000,
+        0x8000_0000_0000_0200,
+        0xffff_ffff_ffff_ffff,
+        0x00ff_ffff_ffff_fe00,
+        0x4000_0000_0000_0400,
+        0x7fff_ffff_ffff_ffff,
+        0x8000_0000_0001_0000,
+        0x0000_0001_0000_0000,
+    ];
+    for _ in 0..1 + random.below(4) {
+        let len = bytes.len() as u64;
+        match random.below(6) {
+            0 => bytes[random.below(112) as usize] = random.any() as u8,
+            1 => bytes[random.below(112) as usize] ^= 1 << random.below(8),
+            2 => bytes[random.below(len) as usize] = random.any() as u8,
+            3 if len > 4096 && random.one_in(8) => bytes.truncate(512 + random.below(len - 512) as usize),
+            _ => {
+                let entry = random.below(len / 8) as usize * 8;
+                let at = if random.one_in(2) { entry } else { pick_used_entry(bytes, entry) };
+                let value = TELLING[random.below(12) as usize];
+                bytes[at..at + 8].copy_from_slice(&value.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// The first entry from `from` on that is not zero: more likely to matter.
+fn pick_used_entry(bytes: &[u8], from: usize) -> usize {
+    (from..bytes.len() - 7).step_by(8).find(|at| bytes[*at..at + 8] != [0; 8]).unwrap_or(from)
+}
+
+/// Does everything with an image; any answer will do.
+fn exercise(bytes: Vec<u8>, random: &mut Random) -> bool {
+    let disk = MemoryDisk::new(bytes);
+    let _ = block_on(check(&*disk));
+    assert_eq!(disk.events(), 0, "the checker writes nothing");
+    let below = Layer(random.one_in(2).then(|| vec![1; 4096]));
+    let writable = random.one_in(2);
+    let Ok(image) = block_on(Qcow2::open(disk.clone(), "hostile.qcow2", writable)) else {
+        assert_eq!(disk.events(), 0, "an image that does not open is not written");
+        return false;
+    };
+    let len = image.len_bytes();
+    for start in [0, len.saturating_sub(64 << 10) / 512 * 512, random.below(len / 512 + 1) * 512] {
+        let count = (len - start).min(64 << 10);
+        let _ = block_on(image.read(start, &mut vec![0; count as usize], &below));
+        if count > 0
+            && let Ok(run) = block_on(image.status(start, len - start))
+        {
+            assert!((1..=len - start).contains(&run.len), "{run:?} of {} bytes", len - start);
+        }
+        if writable {
+            let _ = block_on(image.write(start, &vec![5; count.min(3000) as usize], &below));
+            let _ = block_on(image.write_zeroes(start, count.min(5000), &below));
+            let _ = block_on(image.discard(start, count, random.one_in(2)));
+            let _ = block_on(image.flush());
+        }
+    }
+    if writable {
+        let _ = block_on(image.change_backing(None));
+        let _ = block_on(image.grow((len + 4096) / 512 * 512));
+    }
+    let _ = block_on(image.close());
+    true
+}
+
+#[test]
+fn mutated_images_are_answered_not_obeyed() {
+    let mut opened = 0;
+    let mut random = Random::new(1);
+    let geometries = [(3, 9, 4), (3, 9, 0), (3, 9, 6), (2, 9, 4), (3, 12, 4), (2, 16, 4)];
+    let images: Vec<_> = geometries.iter().map(|(v, b, o)| valid_image(*v, *b, *o, 3)).collect();
+    const ROUNDS: u64 = 6000;
+    for _ in 0..ROUNDS {
+        let mut bytes = images[random.below(images.len() as u64) as usize].clone();
+        mutate(&mut bytes, &mut random);
+        opened += u64::from(exercise(bytes, &mut random));
+    }
+    // The set-up must reach both sides.
+    assert!(opened > ROUNDS / 4, "{opened} of {ROUNDS} opened");
+    assert!(opened < ROUNDS * 9 / 10, "{opened} of {ROUNDS} opened");
+}
+
+#[test]
+fn any_bytes_with_the_right_start_are_answered() {
+    let mut random = Random::new(2);
+    for _ in 0..2000 {
+        let mut bytes: Vec<u8> =
+            (0..2048).map(|_| if random.one_in(3) { random.any() as u8 } else { 0 }).collect();
+        bytes[..8].copy_from_slice(&[b'Q', b'F', b'I', 0xfb, 0, 0, 0, 2 + random.below(2) as u8]);
+        bytes[20..24].copy_from_slice(&(9 + random.below(13) as u32).to_be_bytes());
+        exercise(bytes, &mut random);
+    }
+}
+
+#[test]
+fn a_short_or_empty_file_is_no_image() {
+    for len in [0, 1, 71, 72, 511, 512] {
+        let disk = MemoryDisk::new(vec![0; len]);
+        assert!(block_on(Qcow2::open(disk, "short.qcow2", true)).is_err(), "{len} bytes");
+    }
+}
+
+// Every L1 entry leads to one L2 table whose every entry leads to one cluster: quadratic, if tables are read again for
+// each entry that leads to them.
+#[test]
+fn a_table_led_to_a_million_times_is_read_once() {
+    let disk = MemoryDisk::new(Vec::new());
+    let options = CreateOptions { len_bytes: 32 << 30, cluster_bits: 9, ..CreateOptions::default() };
+    block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &options)).unwrap();
+    let mut bytes = disk.bytes();
+    let l1 = u64::from_be_bytes(bytes[40..48].try_into().unwrap()) as usize;
+    let entries = u32::from_be_bytes(bytes[36..40].try_into().unwrap()) as usize;
+    assert!(entries >= 1 << 20, "{entries} entries");
+    let table = bytes.len() as u64;
+    for n in 0..entries {
+        bytes[l1 + n * 8..l1 + n * 8 + 8].copy_from_slice(&(table | 1 << 63).to_be_bytes());
+    }
+    bytes.extend_from_slice(&(table + 512).to_be_bytes().repeat(64));
+    bytes.extend_from_slice(&[1; 512]);
+    let disk = MemoryDisk::new(bytes);
+    let report = block_on(check(&*disk)).unwrap();
+    assert!(report.corruptions > 0);
+    assert!(report.lines.len() <= 20);
+    assert!(disk.read_bytes() < 64 << 20, "{} bytes read", disk.read_bytes());
+}

@@ -1,0 +1,10 @@
+//! What the tests of the image formats share: a disk in memory, two executors, a generator, QEMU's tools.
+
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
+pub mod crash;
+pub mod executor;
+pub mod layer;
+pub mod memory_disk;
+pub mod qemu;
+pub mod random;
