@@ -1,36 +1,168 @@
-//! The architecture's absences, checked: file headers, crate arrows, banned names.
+//! The architecture's absences, checked: file headers and lengths, crate arrows, banned names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(folder)
-        .expect("a folder of the workspace")
-        .map(|e| e.expect("an entry").path())
-        .collect();
-    entries.sort();
-    for path in entries {
+/// A file longer than this has taken in a second idea.
+const LINES_MAX: usize = 700;
+
+struct Source {
+    /// Path from the root of the workspace.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Lines with their numbers, comments left out.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().map(|(number, line)| (number + 1, line));
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// Fails if any line of code contains one of `words`.
+    fn must_not_say(&self, words: &[&str], why: &str) {
+        for (number, line) in self.code() {
+            for word in words {
+                assert!(!line.contains(word), "{}:{number} says `{word}`: {why}", self.path);
+            }
+        }
+    }
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).expect("a folder of the workspace");
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
         if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            find(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }
     }
 }
 
-fn all(folders: &[&str]) -> Vec<(PathBuf, String)> {
+fn sources(folders: &[&str]) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    for folder in folders {
-        sources(&root.join(folder), &mut found);
-    }
-    assert!(found.len() > 3, "no sources below {folders:?}");
-    found.into_iter().map(|p| (p.clone(), fs::read_to_string(p).expect("UTF-8"))).collect()
+    let mut paths = Vec::new();
+    folders.iter().for_each(|folder| find(&root.join(folder), &mut paths));
+    paths.sort();
+    assert!(paths.len() > 3, "hardly any sources below {folders:?}");
+    let read = |path: PathBuf| Source {
+        text: fs::read_to_string(&path).expect("sources are UTF-8"),
+        path: path.strip_prefix(root).expect("below the root").display().to_string(),
+    };
+    paths.into_iter().map(read).collect()
 }
+
+const EVERYTHING: [&str; 7] =
+    ["model/src", "model/tests", "impl/src", "impl/tests", "sim/src", "sim/tests", "tests"];
 
 #[test]
 fn every_file_says_what_it_is() {
-    for (path, text) in all(&["model/src", "impl/src", "sim/src", "tests"]) {
-        assert!(text.starts_with("//! "), "{} has no header", path.display());
+    for source in sources(&EVERYTHING) {
+        assert!(source.text.starts_with("//! "), "{} does not open with what it is", source.path);
+    }
+}
+
+#[test]
+fn no_file_has_taken_in_a_second_idea() {
+    for source in sources(&EVERYTHING) {
+        let lines = source.text.lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines", source.path);
+    }
+}
+
+#[test]
+fn the_model_knows_neither_engine_nor_world() {
+    for source in sources(&["model/src"]) {
+        source.must_not_say(&["block::", "sim::"], "the model shares nothing with what it judges");
+        let world =
+            ["std::fs", "std::io", "std::net", "std::time", "std::thread", "std::env", "async fn", ".await"];
+        source.must_not_say(&world, "the model is pure");
+    }
+}
+
+#[test]
+fn the_engine_knows_neither_model_nor_simulator() {
+    for source in sources(&["impl/src"]) {
+        source.must_not_say(&["model::", "sim::"], "judge and judged share nothing");
+    }
+}
+
+#[test]
+fn the_engine_meets_the_world_through_the_seam_only() {
+    // recorded.rs is a test: it plays recorded replies over the real host.
+    let real_world = ["impl/src/os", "impl/src/bin", "impl/src/qmp/recorded.rs"];
+    let is_real_world = |path: &str| real_world.iter().any(|real| path.starts_with(real));
+    for source in sources(&["impl/src"]).into_iter().filter(|source| !is_real_world(&source.path)) {
+        let world = ["tokio", "rustix", "std::fs", "std::net", "std::thread", "std::env", "std::process"];
+        source.must_not_say(&world, "only os.rs and the daemon meet the real world");
+        source.must_not_say(&["Instant", "SystemTime", "rand"], "time and chance come through host.rs");
+    }
+}
+
+#[test]
+fn only_the_oracle_holds_both_judges() {
+    let both: Vec<String> = sources(&["sim/src"])
+        .into_iter()
+        .filter(|source| source.code().any(|(_, line)| line.contains("model::")))
+        .filter(|source| source.code().any(|(_, line)| line.contains("block::")))
+        .map(|source| source.path)
+        .collect();
+    assert!(both.iter().all(|path| path.starts_with("sim/src/oracle")), "{both:?} know model and engine");
+}
+
+#[test]
+fn chance_has_one_door() {
+    for source in sources(&EVERYTHING) {
+        let is_door = source.path.starts_with("sim/src/strategy") || source.path.starts_with("impl/tests");
+        if !is_door && source.path != "tests/tidy.rs" {
+            source.must_not_say(&["rand_chacha", "ChaCha"], "chance comes through Choices");
+        }
+    }
+}
+
+#[test]
+fn no_test_is_ignored_and_none_sleeps() {
+    for source in sources(&["model", "impl", "sim", "tests"]) {
+        if source.path != "tests/tidy.rs" {
+            source.must_not_say(&["#[ignore"], "a known gap is a passing test that says so");
+            source.must_not_say(&["thread::sleep"], "wait for what is waited for");
+            source.must_not_say(&["HashMap", "HashSet"], "hash order is chance");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_stands_once_in_the_workspace_with_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["model", "impl", "sim"] {
+        let manifest = fs::read_to_string(root.join(folder).join("Cargo.toml")).expect("a manifest");
+        let versions: Vec<&str> = manifest.lines().filter(|line| line.contains("version = \"")).collect();
+        assert!(versions.is_empty(), "{folder}/Cargo.toml names versions of its own: {versions:?}");
+    }
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace manifest");
+    let (_, dependencies) = manifest.split_once("[workspace.dependencies]").expect("the section");
+    let (dependencies, _) = dependencies.split_once("\n[").expect("a section after it");
+    let mut reason = false;
+    for line in dependencies
+        .lines()
+        .filter(|line| line.contains("version = ") || line.starts_with('#') || line.contains(" = \""))
+    {
+        reason |= line.starts_with('#');
+        assert!(reason, "no reason above `{line}`");
+    }
+}
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the document");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> = quoted.filter(|word| word.contains('/') && !word.contains(' ')).collect();
+    assert!(paths.len() > 10, "the document names hardly any file");
+    for path in paths {
+        let place = if path.ends_with(".rs") || path.contains("src/") { path } else { continue };
+        let known = [place.to_owned(), format!("impl/src/{place}")];
+        assert!(known.iter().any(|known| root.join(known).exists()), "ARCHITECTURE.md names {path}");
     }
 }

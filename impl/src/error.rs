@@ -1,16 +1,92 @@
 //! Why the engine refuses a command. Each variant carries its cause; its text is QEMU 10.0's.
 
+use crate::host::Errno;
 use thiserror::Error;
 
 /// A command not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[allow(missing_docs)] // The text above each variant says what its fields are.
 pub enum Refused {
-    /// Text that has no variant of its own yet.
-    #[error("{0}")]
-    Other(String),
-    /// A `block-job-*` command names no block job.
     #[error("Block job '{0}' not found")]
     BlockJobNotFound(String),
+    #[error("Job not found")]
+    JobNotFound,
+    #[error("Job '{id}' in state '{status}' cannot accept command verb '{verb}'")]
+    VerbNotAccepted { id: String, status: &'static str, verb: &'static str },
+    #[error("Job is already paused")]
+    AlreadyPaused,
+    #[error("Can't resume a job that was not paused")]
+    NotPaused,
+    #[error("The active block job '{0}' cannot be completed")]
+    CannotComplete(String),
+    #[error("The block job for device '{0}' is currently paused")]
+    CancelWhilePaused(String),
+    #[error("Parameter 'speed' expects a non-negative value")]
+    NegativeSpeed,
+    #[error("Job type does not support change")]
+    ChangeNotSupported,
+    #[error("Invalid job ID '{0}'")]
+    InvalidJobId(String),
+    #[error("Job ID '{0}' already in use")]
+    DuplicateJobId(String),
+
+    #[error("Cannot find device='{device}' nor node-name='{node_name}'")]
+    NoSuchNode { device: String, node_name: String },
+    #[error("'{one}' and '{other}' cannot be specified at the same time")]
+    Exclusive { one: &'static str, other: &'static str },
+    #[error("Can't find '{0}' in the backing chain")]
+    NotInBackingChain(String),
+    #[error("Node '{node}' is not a backing image of '{device}'")]
+    NotABackingImage { node: String, device: String },
+    #[error("Node '{0}' is a filter, use a non-filter node as 'bottom'")]
+    BottomIsFilter(String),
+    #[error("Node '{node}' is not in a chain starting from '{device}'")]
+    NotInChain { node: String, device: String },
+    #[error("'{base}' is not in the backing chain of '{top}'")]
+    BaseNotInChain { base: String, top: String },
+    #[error("Node '{node}' is busy: {reason}")]
+    Busy { node: String, reason: String },
+    #[error("backing file specified, but streaming the entire chain")]
+    BackingFileWithoutBase,
+    #[error("Block node is read-only")]
+    ReadOnly,
+    #[error("Could not create node: {0}")]
+    FilterNotCreated(Box<Refused>),
+    #[error(
+        "Permission conflict on node '{node}': permissions '{permissions}' are both required by {taker} and unshared by {keeper}."
+    )]
+    PermissionConflict { node: String, permissions: String, taker: String, keeper: String },
+
+    #[error("Duplicate nodes with node-name='{0}'")]
+    DuplicateNodeName(String),
+    #[error("Invalid node-name: '{0}'")]
+    InvalidNodeName(String),
+    #[error("Node name too long")]
+    NodeNameTooLong,
+    #[error("'node-name' must be specified for the root node")]
+    NodeNameMissing,
+    #[error("Failed to find node with node-name='{0}'")]
+    NodeNotFound(String),
+    #[error("Node {0} is in use")]
+    NodeInUse(String),
+    #[error("Node {0} is not owned by the monitor")]
+    NotOwnedByMonitor(String),
+    #[error("Block device {0} is in use")]
+    DeviceInUse(String),
+    #[error("Could not open '{filename}': {errno}")]
+    CannotOpen { filename: String, errno: Errno },
+    #[error("{0}")]
+    MalformedImage(String),
+    #[error("Could not open backing file: {0}")]
+    BackingNotOpened(Box<Refused>),
+    #[error("Backing file '{backing}' of '{image}' cannot be opened: {why}")]
+    BackingNotFollowed { image: String, backing: String, why: &'static str },
+    #[error("'{0}' is not a file that can hold an image")]
+    NotStorage(String),
+    #[error("A child of the new node was deleted meanwhile")]
+    ChildGone,
+    #[error("{0}")]
+    Io(Errno),
 }
 
 impl Refused {
@@ -21,4 +97,11 @@ impl Refused {
             _ => "GenericError",
         }
     }
+}
+
+/// Whether an id may name a job or a node: a letter first, then letters, digits, `-`, `.`, `_`.
+pub fn is_well_formed_id(id: &str) -> bool {
+    let mut bytes = id.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
 }

@@ -1,4 +1,27 @@
 //! The world around the engine, and the judge: midstream itself.
 
+pub mod campaign;
 pub mod choice;
+pub mod clock;
+pub mod command;
+pub mod coverage;
+pub mod crash;
+pub mod disk;
+pub mod fault;
+pub mod host;
+pub mod minimise;
+pub mod mutants;
+pub mod oracle;
+pub mod panics;
+pub mod recovery;
+pub mod report;
+pub mod scheduler;
+pub mod strategy;
+pub mod subject;
+pub mod trace;
 pub mod verdict;
+pub mod workload;
+pub mod world;
+
+#[cfg(test)]
+mod toy;

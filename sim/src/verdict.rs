@@ -57,6 +57,21 @@ pub struct Outcome {
     pub tape: Vec<Decision>,
 }
 
+impl Outcome {
+    /// An outcome that tells nothing but its verdict yet.
+    pub fn of(verdict: Verdict) -> Outcome {
+        Outcome {
+            verdict,
+            steps: 0,
+            history_hash: 0,
+            laws_checked: Vec::new(),
+            goals_reached: Vec::new(),
+            history: Vec::new(),
+            tape: Vec::new(),
+        }
+    }
+}
+
 /// How much of a run to keep.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Detail {

@@ -1,20 +1,15 @@
-//! The locks underneath: std's, or loom's when every interleaving is explored (`cargo loom`).
+//! The lock underneath. tests/loom.rs compiles this folder over loom's instead, and explores every interleaving.
 
-#[cfg(loom)]
-use loom::sync as imp;
-#[cfg(not(loom))]
-use std::sync as imp;
+use std::sync::MutexGuard;
 
-pub use imp::{Arc, MutexGuard};
-
-/// A mutex that is never poisoned in a way anybody sees: a broken invariant stops the process.
+/// A mutex that nobody sees poisoned: a broken invariant stops the process.
 #[derive(Debug, Default)]
-pub struct Mutex<T>(imp::Mutex<T>);
+pub struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
     /// A new, unlocked one.
     pub fn new(value: T) -> Self {
-        Mutex(imp::Mutex::new(value))
+        Mutex(std::sync::Mutex::new(value))
     }
 
     /// Locks; held for a few instructions, never across an await.

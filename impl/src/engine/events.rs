@@ -1,0 +1,39 @@
+//! Who hears the engine's events.
+
+use crate::event::{Event, EventSink};
+use crate::host::Host;
+use crate::sync::shim::Mutex;
+use std::fmt;
+use std::sync::Arc;
+
+/// Everybody who subscribed.
+pub struct Events {
+    host: Arc<dyn Host>,
+    sinks: Mutex<Vec<Arc<dyn EventSink>>>,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("sinks", &self.sinks.lock().len()).finish()
+    }
+}
+
+impl Events {
+    /// Nobody listens yet.
+    pub fn new(host: Arc<dyn Host>) -> Self {
+        Events { host, sinks: Mutex::new(Vec::new()) }
+    }
+
+    /// Adds a listener, who hears everything from now on.
+    pub fn subscribe(&self, sink: Arc<dyn EventSink>) {
+        self.sinks.lock().push(sink);
+    }
+
+    /// Tells everybody, in the order in which things happen.
+    pub fn emit(&self, event: Event) {
+        let at = self.host.wall_clock();
+        for sink in self.sinks.lock().iter() {
+            sink.emit(&event, at);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The block graph: nodes, the links between them, and who uses them.
+//!
+//! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
+//! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
+
+pub mod blocker;
+pub mod chain;
+pub mod node;
+pub mod permission;
+
+use crate::error::Refused;
+use crate::id::{JobSerial, NodeId, UserId};
+use node::Node;
+use permission::{Permissions, Set};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// QEMU's limit on node names, in bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 31;
+
+/// Nodes, links and users at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: BTreeMap<NodeId, Place>,
+    users: BTreeMap<UserId, User>,
+    next_id: u32,
+    next_generated_name: u32,
+}
+
+/// A node and its links.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The node itself.
+    pub node: Arc<Node>,
+    /// The child that holds its bytes (a filter's filtered child too).
+    pub file: Option<NodeId>,
+    /// The child read where this layer has nothing allocated.
+    pub backing: Option<NodeId>,
+    /// When that link was made, on the graph's own clock: its ids. Of several reasons the youngest is told.
+    pub backing_since: u32,
+    /// Whether the operator made it and may delete it.
+    pub monitor_owned: bool,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
+    pub frozen_by: Option<JobSerial>,
+}
+
+/// Somebody outside the graph who uses a node.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// What is used.
+    pub node: NodeId,
+    /// By whom.
+    pub kind: UserKind,
+}
+
+/// Kinds of users.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UserKind {
+    /// A guest device or an export.
+    Guest {
+        /// Whether it writes.
+        writable: bool,
+    },
+    /// A job's child.
+    Job {
+        /// Which job.
+        serial: JobSerial,
+        /// Its id, for texts.
+        id: Arc<str>,
+        /// What the child is for.
+        role: JobRole,
+    },
+}
+
+/// Why a job holds a node.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum JobRole {
+    /// The node the job was made on: its filter.
+    Main,
+    /// The job's own access, through which it copies.
+    Root,
+    /// The node that receives the data.
+    Active,
+    /// A node whose data is copied.
+    Intermediate,
+}
+
+impl Graph {
+    /// All nodes, oldest first.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Place)> {
+        self.nodes.iter().map(|(id, place)| (*id, place))
+    }
+
+    /// All users, oldest first.
+    pub fn users(&self) -> impl Iterator<Item = (UserId, &User)> {
+        self.users.iter().map(|(id, user)| (*id, user))
+    }
+
+    /// A node's place.
+    pub fn place(&self, id: NodeId) -> &Place {
+        self.nodes.get(&id).unwrap_or_else(|| panic!("node {id:?} is used after it was dropped"))
+    }
+
+    /// A node's place, to be changed.
+    pub fn place_mut(&mut self, id: NodeId) -> &mut Place {
+        self.nodes.get_mut(&id).unwrap_or_else(|| panic!("node {id:?} is changed after it was dropped"))
+    }
+
+    /// The node itself.
+    pub fn node(&self, id: NodeId) -> &Arc<Node> {
+        &self.place(id).node
+    }
+
+    /// A node's name.
+    pub fn name(&self, id: NodeId) -> &str {
+        &self.place(id).node.name
+    }
+
+    /// A user, while it lives.
+    pub fn user(&self, id: UserId) -> Option<&User> {
+        self.users.get(&id)
+    }
+
+    /// Whether the node is still in the graph.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
+    /// Finds a node by its name.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.nodes.iter().find(|(_, place)| *place.node.name == *name).map(|(id, _)| *id)
+    }
+
+    /// Finds a node the way `device` arguments name one.
+    pub fn lookup(&self, name: &str) -> Result<NodeId, Refused> {
+        self.find(name)
+            .ok_or_else(|| Refused::NoSuchNode { device: name.to_owned(), node_name: name.to_owned() })
+    }
+
+    /// Finds a node the way `base-node` and `bottom` name one; the text differs.
+    pub fn lookup_node_name(&self, name: &str) -> Result<NodeId, Refused> {
+        self.find(name)
+            .ok_or_else(|| Refused::NoSuchNode { device: String::new(), node_name: name.to_owned() })
+    }
+
+    /// Refuses a name that a new node cannot have.
+    pub fn admit_name(&self, name: &str) -> Result<(), Refused> {
+        if !crate::error::is_well_formed_id(name) {
+            return Err(Refused::InvalidNodeName(name.to_owned()));
+        }
+        if self.find(name).is_some() {
+            return Err(Refused::DuplicateNodeName(name.to_owned()));
+        }
+        if name.len() > NODE_NAME_BYTES_MAX {
+            return Err(Refused::NodeNameTooLong);
+        }
+        Ok(())
+    }
+
+    /// A fresh name for a node nobody named.
+    pub fn generate_name(&mut self) -> String {
+        loop {
+            self.next_generated_name += 1;
+            let name = format!("#block{:03}", self.next_generated_name);
+            if self.find(&name).is_none() {
+                return name;
+            }
+        }
+    }
+
+    /// The next identity.
+    pub fn next_node_id(&mut self) -> NodeId {
+        self.next_id += 1;
+        NodeId(self.next_id)
+    }
+
+    /// Puts a node in.
+    pub fn insert(&mut self, id: NodeId, place: Place) {
+        assert!(self.find(&place.node.name).is_none(), "two nodes named {}", place.node.name);
+        self.next_id += 1;
+        let before = self.nodes.insert(id, Place { backing_since: self.next_id, ..place });
+        assert!(before.is_none(), "node {id:?} is put in twice");
+    }
+
+    /// Adds a user.
+    pub fn add_user(&mut self, node: NodeId, kind: UserKind) -> UserId {
+        self.next_id += 1;
+        let id = UserId(self.next_id);
+        self.users.insert(id, User { node, kind });
+        id
+    }
+
+    /// Removes a user.
+    pub fn remove_user(&mut self, id: UserId) {
+        self.users.remove(&id);
+    }
+
+    /// Removes every child of a job, or only those of one role.
+    pub fn remove_job_users(&mut self, job: JobSerial, only: Option<JobRole>) {
+        self.users.retain(|_, user| match &user.kind {
+            UserKind::Job { serial, role, .. } if *serial == job => only.is_some_and(|o| o != *role),
+            _ => true,
+        });
+    }
+
+    /// Links a layer to what lies below it from now on.
+    pub fn set_backing(&mut self, layer: NodeId, backing: Option<NodeId>) {
+        self.next_id += 1;
+        let since = self.next_id;
+        let place = self.place_mut(layer);
+        place.backing = backing;
+        place.backing_since = since;
+    }
+
+    /// Makes everybody who uses `from`, except `except` and jobs' own children, use `to` instead.
+    pub fn move_parents(&mut self, from: NodeId, to: NodeId, except: NodeId) {
+        for (id, place) in &mut self.nodes {
+            if *id == except {
+                continue;
+            }
+            if place.file == Some(from) {
+                place.file = Some(to);
+            }
+            if place.backing == Some(from) {
+                place.backing = Some(to);
+                self.next_id += 1;
+                place.backing_since = self.next_id;
+            }
+        }
+        for user in self.users.values_mut() {
+            let moves = matches!(user.kind, UserKind::Guest { .. });
+            if moves && user.node == from {
+                user.node = to;
+            }
+        }
+    }
+
+    /// Freezes or thaws the link below each node from `from` down to, but without, the link below `last`.
+    pub fn set_frozen(&mut self, from: NodeId, last: NodeId, by: Option<JobSerial>) {
+        let mut id = from;
+        while id != last {
+            let next = self.below(id).expect("the frozen part of a chain reaches its last node");
+            let place = self.place_mut(id);
+            assert!(
+                by.is_none() || place.frozen_by.is_none(),
+                "the link below {} is frozen twice",
+                place.node.name
+            );
+            place.frozen_by = by;
+            id = next;
+        }
+    }
+
+    /// Drops every node that nobody holds, and hands them back to be closed.
+    pub fn collect(&mut self) -> Vec<Arc<Node>> {
+        let mut reached = BTreeSet::new();
+        let owned = self.nodes.iter().filter(|(_, place)| place.monitor_owned).map(|(id, _)| *id);
+        let mut open: Vec<NodeId> = owned.chain(self.users.values().map(|user| user.node)).collect();
+        while let Some(id) = open.pop() {
+            if reached.insert(id) {
+                let place = self.place(id);
+                open.extend([place.file, place.backing].into_iter().flatten());
+            }
+        }
+        let gone: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !reached.contains(id)).collect();
+        gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node).collect()
+    }
+
+    /// Panics unless every link and every user points into the graph and every chain ends.
+    pub fn assert_well_formed(&self) {
+        for (id, place) in &self.nodes {
+            for child in [place.file, place.backing].into_iter().flatten() {
+                assert!(self.contains(child), "{} has a child {child:?} that was dropped", place.node.name);
+            }
+            assert_eq!(*id, place.node.id, "{} stands in another's place", place.node.name);
+            assert!(
+                self.chain(*id).count() <= self.nodes.len(),
+                "the chain below {} has no end",
+                place.node.name
+            );
+        }
+        for user in self.users.values() {
+            assert!(self.contains(user.node), "{:?} uses a node that was dropped", user.kind);
+        }
+    }
+
+    /// Whether anybody may write through a node.
+    pub fn has_writer(&self, id: NodeId) -> bool {
+        Permissions::of(self).edges_to(id).iter().any(|edge| edge.taken.has(Set::WRITE))
+    }
+
+    /// Refuses a graph in which one needs what another does not share.
+    pub fn admit_permissions(&self) -> Result<(), Refused> {
+        Permissions::of(self).admit(self)
+    }
+}

@@ -1,0 +1,46 @@
+//! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
+
+use super::Graph;
+use crate::id::NodeId;
+
+impl Graph {
+    /// Whether the node passes data through unchanged.
+    pub fn is_filter(&self, id: NodeId) -> bool {
+        self.node(id).is_filter()
+    }
+
+    /// The next node down: a filter's filtered child, else the backing.
+    pub fn below(&self, id: NodeId) -> Option<NodeId> {
+        let place = self.place(id);
+        if place.node.is_filter() { place.file } else { place.backing }
+    }
+
+    /// The first node from `id` downwards that is not a filter.
+    pub fn unfiltered(&self, id: NodeId) -> NodeId {
+        self.chain(id).find(|node| !self.is_filter(*node)).expect("a filter stands on a node")
+    }
+
+    /// The next layer below `id`'s layer, filters skipped.
+    pub fn layer_below(&self, id: NodeId) -> Option<NodeId> {
+        self.below(self.unfiltered(id)).map(|next| self.unfiltered(next))
+    }
+
+    /// The nodes from `top` down, `top` first.
+    pub fn chain(&self, top: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        // Chains are finite; the bound makes a loop a broken invariant instead of a hang.
+        std::iter::successors(Some(top), |id| self.below(*id)).take(self.nodes.len() + 1)
+    }
+
+    /// Whether `node` is strictly below `top`.
+    pub fn is_below(&self, node: NodeId, top: NodeId) -> bool {
+        self.chain(top).skip(1).any(|id| id == node)
+    }
+
+    /// The nodes that have `id` as a child.
+    pub fn parents(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let holds = move |child: Option<NodeId>| child == Some(id);
+        self.nodes()
+            .filter(move |(_, place)| holds(place.file) || holds(place.backing))
+            .map(|(parent, _)| parent)
+    }
+}

@@ -1,0 +1,90 @@
+//! One node: its name, its driver, and the requests in flight on it. Its links live in the graph.
+
+use crate::format::qcow2::Qcow2;
+use crate::format::raw::Raw;
+use crate::host::{Disk, IoResult};
+use crate::id::NodeId;
+use crate::sync::range_lock::RangeLock;
+use std::sync::Arc;
+
+/// A vertex of the block graph. It never changes; what changes is its place in the graph.
+#[derive(Debug)]
+pub struct Node {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The file name it was opened by; a filter's is that of its child.
+    pub filename: String,
+    /// What it does.
+    pub driver: Driver,
+    /// Guest and job requests on this node, by byte range. A copy-on-read is alone on its clusters.
+    pub requests: RangeLock,
+}
+
+/// Node drivers.
+#[derive(Debug)]
+pub enum Driver {
+    /// A file of the host.
+    File {
+        /// The file.
+        disk: Arc<dyn Disk>,
+        /// How writable it is.
+        access: FileAccess,
+    },
+    /// Guest bytes as they are.
+    Raw(Arc<Raw>),
+    /// A qcow2 image.
+    Qcow2(Arc<Qcow2>),
+    /// A stream's filter: reads through it also copy what they find below target, down to `bottom`, into target.
+    CopyOnRead {
+        /// The last layer whose data is copied.
+        bottom: NodeId,
+    },
+}
+
+/// What `read-only` and `auto-read-only` made of a file node.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum FileAccess {
+    /// As the operator said; never changes.
+    Fixed,
+    /// Read-only underneath until somebody above writes.
+    Auto,
+    /// Follows its parent, which made it.
+    Inherited,
+}
+
+impl Node {
+    /// The driver's name as QMP shows it.
+    pub fn driver_name(&self) -> &'static str {
+        match &self.driver {
+            Driver::File { .. } => "file",
+            Driver::Raw(_) => "raw",
+            Driver::Qcow2(_) => "qcow2",
+            Driver::CopyOnRead { .. } => "copy-on-read",
+        }
+    }
+
+    /// Whether it passes data through unchanged.
+    pub fn is_filter(&self) -> bool {
+        matches!(self.driver, Driver::CopyOnRead { .. })
+    }
+
+    /// Cluster size in bytes, where the format has one.
+    pub fn cluster_bytes(&self) -> Option<u64> {
+        match &self.driver {
+            Driver::Qcow2(image) => Some(image.cluster_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Makes what was written durable, and everything else this node still held in memory with it.
+    pub async fn flush(&self) -> IoResult<()> {
+        match &self.driver {
+            Driver::File { disk, .. } => disk.flush().await,
+            Driver::Raw(image) => image.flush().await,
+            Driver::Qcow2(image) => image.flush().await,
+            Driver::CopyOnRead { .. } => Ok(()),
+        }
+    }
+}

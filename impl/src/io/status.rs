@@ -1,0 +1,57 @@
+//! Which layer decides a byte.
+
+use crate::format::{Run, RunKind};
+use crate::graph::Graph;
+use crate::graph::node::Driver;
+use crate::host::IoResult;
+use crate::id::NodeId;
+
+use super::len_bytes;
+
+/// What the layer `id` alone says about the bytes from `offset`, for `len` bytes at most. The range is inside it.
+pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Run> {
+    match &graph.node(id).driver {
+        Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
+        Driver::Raw(image) => image.status(offset, len).await,
+        Driver::Qcow2(image) => image.status(offset, len).await,
+        Driver::CopyOnRead { .. } => unreachable!("a filter is not a layer"),
+    }
+}
+
+/// Whether a range is decided by one of several layers.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Decided {
+    /// Whether any of them has it allocated, or ends before it.
+    pub here: bool,
+    /// For how many bytes this holds; at least 1.
+    pub len: u64,
+}
+
+/// Whether the layers from `first` down to and including `bottom` decide the bytes from `offset`.
+///
+/// Past the end of a short layer the layers above it see zeroes, whatever lies further down: that layer decides.
+pub async fn decided_between(
+    graph: &Graph,
+    first: NodeId,
+    bottom: NodeId,
+    offset: u64,
+    len: u64,
+) -> IoResult<Decided> {
+    let mut len = len;
+    for id in graph.chain(first).filter(|id| !graph.is_filter(*id)) {
+        let there = len_bytes(graph, id)?.saturating_sub(offset);
+        if there == 0 {
+            return Ok(Decided { here: true, len });
+        }
+        let run = layer(graph, id, offset, len.min(there)).await?;
+        assert!(run.len > 0, "an empty answer about {offset} of {}", graph.name(id));
+        len = len.min(run.len);
+        if run.kind != RunKind::Unallocated {
+            return Ok(Decided { here: true, len });
+        }
+        if id == bottom {
+            return Ok(Decided { here: false, len });
+        }
+    }
+    panic!("{bottom:?} is not in the chain below {first:?}");
+}

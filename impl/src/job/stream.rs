@@ -1,0 +1,226 @@
+//! The stream job: pulls the data between target and base up into target, then drops the nodes between.
+//!
+//!     before  base <- bottom <- mid <- target
+//!     after   base <- target
+//!
+//! The chain changes only when everything target needs is durable: data -> refcounts -> L2 -> L1 -> flush -> header
+//! -> flush -> graph -> BLOCK_JOB_COMPLETED. Whoever crashes in between finds a chain with the same content.
+
+use super::life::{Cancelled, Job, Outcome, PausePoint};
+use super::rate::RateLimit;
+use super::stream_start::{self, Region};
+use crate::engine::Engine;
+use crate::format::RunKind;
+use crate::format::qcow2::BackingName;
+use crate::graph::Graph;
+use crate::graph::node::Driver;
+use crate::host::{Errno, IoResult};
+use crate::id::NodeId;
+use crate::io::{copy_on_read, len_bytes, status};
+use crate::sync::{YieldNow, either};
+use std::sync::Arc;
+
+/// One stream at work.
+#[derive(Debug)]
+pub struct Stream {
+    /// Where it works.
+    pub engine: Arc<Engine>,
+    /// Its life.
+    pub job: Arc<Job>,
+    /// What it streams.
+    pub region: Region,
+    /// Its filter, right above target.
+    pub filter: NodeId,
+    /// The string the operator wants in target's header.
+    pub backing_file: Option<String>,
+    /// Whether a protocol node below is written as `raw`.
+    pub mask_protocol: bool,
+    /// Whether target was read-only and becomes so again.
+    pub was_read_only: bool,
+}
+
+/// What one look at the chain found.
+enum Step {
+    /// So many bytes need no copy.
+    Skipped(u64),
+    /// So many bytes were copied.
+    Copied(u64),
+}
+
+impl Stream {
+    /// The whole life of the job's task.
+    pub async fn run(self) {
+        let worked = self.work().await;
+        self.job.set_busy(false);
+        let outcome = match worked {
+            Ok(()) => self.take_effect().await,
+            Err(outcome) => outcome,
+        };
+        if outcome != Outcome::Success {
+            self.job.abort(outcome);
+            self.give_up().await;
+        }
+        self.restore_read_only().await;
+        self.engine.conclude(&self.job, outcome).await;
+    }
+
+    /// Copies everything, and waits until the job may take effect.
+    async fn work(&self) -> Result<(), Outcome> {
+        let cancelled = |Cancelled| Outcome::Cancelled;
+        let copied = self.copy_all().await.map_err(cancelled)?;
+        copied.map_err(Outcome::Failed)?;
+        // A pause asked for at the very end is honoured before anything takes effect.
+        while !self.job.work_done().map_err(cancelled)? {
+            self.pause_point(&mut RateLimit::default()).await.map_err(cancelled)?;
+        }
+        self.job.finalized().await.map_err(cancelled)
+    }
+
+    async fn take_effect(&self) -> Outcome {
+        match self.rewire().await {
+            Ok(()) => Outcome::Success,
+            Err(errno) => Outcome::Failed(errno),
+        }
+    }
+
+    /// Goes once through target. The first error is the job's error, even if the job goes on (`ignore`).
+    async fn copy_all(&self) -> Result<IoResult<()>, Cancelled> {
+        let graph = self.engine.graph();
+        if self.region.is_empty(&graph) {
+            return Ok(Ok(()));
+        }
+        let len = match len_bytes(&graph, self.region.target) {
+            Ok(len) => len,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        let mut rate = RateLimit::default();
+        let mut first_error = Ok(());
+        let mut offset = 0;
+        while offset < len {
+            self.pause_point(&mut rate).await?;
+            self.job.set_busy(true);
+            let step = {
+                let _inside = self.engine.gate().enter().await;
+                self.step(&self.engine.graph(), offset, len).await
+            };
+            self.job.set_busy(false);
+            let done = match step {
+                Ok(Step::Skipped(done)) => done,
+                Ok(Step::Copied(done)) => {
+                    rate.charge(done);
+                    done
+                }
+                Err(errno) => match self.job.io_error(errno) {
+                    "stop" => 0,
+                    "ignore" => {
+                        first_error = first_error.and(Err(errno));
+                        self.engine.tuning().stream_chunk_bytes.min(len - offset)
+                    }
+                    _ => return Ok(first_error.and(Err(errno))),
+                },
+            };
+            offset += done;
+            self.job.set_offset(offset);
+        }
+        Ok(first_error)
+    }
+
+    /// Looks at the bytes from `offset` and copies them if a layer between target and base decides them.
+    async fn step(&self, graph: &Arc<Graph>, offset: u64, len: u64) -> IoResult<Step> {
+        let target = graph.unfiltered(self.region.target);
+        let own = status::layer(graph, target, offset, len - offset).await?;
+        if own.kind != RunKind::Unallocated {
+            return Ok(Step::Skipped(own.len));
+        }
+        let first = graph.layer_below(target).expect("a region that is not empty has a layer below target");
+        // Past the end of the first layer everything reads as zeroes. Without a base target may say so by having
+        // nothing there; with one the zeroes must be written, or base would show.
+        if self.region.base.is_none() && offset >= len_bytes(graph, first)? {
+            return Ok(Step::Skipped(len - offset));
+        }
+        let decided = status::decided_between(graph, first, self.region.bottom, offset, own.len).await?;
+        if !decided.here {
+            return Ok(Step::Skipped(decided.len));
+        }
+        let chunk = decided.len.min(self.engine.tuning().stream_chunk_bytes);
+        copy_on_read::bring_up(graph, target, self.region.bottom, offset, offset + chunk).await?;
+        Ok(Step::Copied(chunk))
+    }
+
+    /// Where the job pauses, sleeps for its speed limit, and hears that it was cancelled.
+    async fn pause_point(&self, rate: &mut RateLimit) -> Result<(), Cancelled> {
+        loop {
+            let seen = self.job.changes();
+            if self.job.pause_point()? == PausePoint::Wait {
+                self.job.changed_since(seen).await;
+                continue;
+            }
+            let host = self.engine.host();
+            let start = rate.next_start(self.job.speed(), host.now());
+            if start <= host.now() {
+                // Others may run once, and a cancel may come, even if nothing else makes us wait.
+                YieldNow::default().await;
+                if self.job.pause_point()? == PausePoint::Wait {
+                    continue;
+                }
+                return Ok(());
+            }
+            either(host.sleep_until(start), self.job.changed_since(seen)).await;
+        }
+    }
+
+    /// Makes target stand on base: on disk first, then in the graph. On an error the graph is as before.
+    async fn rewire(&self) -> IoResult<()> {
+        let target = self.engine.graph().unfiltered(self.region.target);
+        // Everything that target took over must be durable before its header may name a shorter chain.
+        self.engine.graph().node(target).flush().await?;
+        let _alone = self.engine.gate().drain().await;
+        let graph = self.engine.graph();
+        // Another job may have changed what hangs below while we waited: only now is base what it will be.
+        let base = graph.below(self.region.above_base);
+        if graph.place(target).backing.is_some() {
+            self.write_header(&graph, target, base).await?;
+        }
+        let dropped = self.engine.edit(|graph| {
+            stream_start::detach(graph, &self.region, self.job.serial, self.filter);
+            graph.set_backing(target, base);
+        });
+        self.engine.close(dropped).await;
+        Ok(())
+    }
+
+    async fn write_header(&self, graph: &Graph, target: NodeId, base: Option<NodeId>) -> IoResult<()> {
+        let Driver::Qcow2(image) = &graph.node(target).driver else {
+            return Err(Errno::ENOTSUP);
+        };
+        // An empty `backing-file` means that the header names none.
+        let name = base.map(|base| self.backing_name(graph, base)).filter(|name| !name.file.is_empty());
+        image.change_backing(name).await?;
+        image.flush().await
+    }
+
+    /// What target's header will say of `base`.
+    fn backing_name(&self, graph: &Graph, base: NodeId) -> BackingName {
+        let node = graph.node(graph.unfiltered(base));
+        let file = self.backing_file.clone().unwrap_or_else(|| node.filename.clone());
+        let is_protocol = matches!(node.driver, Driver::File { .. });
+        let format = if is_protocol && self.mask_protocol { "raw" } else { node.driver_name() };
+        BackingName { file, format: Some(format.to_owned()) }
+    }
+
+    /// Takes the filter out; the chain stays as it was.
+    async fn give_up(&self) {
+        let _alone = self.engine.gate().drain().await;
+        let dropped =
+            self.engine.edit(|graph| stream_start::detach(graph, &self.region, self.job.serial, self.filter));
+        self.engine.close(dropped).await;
+    }
+
+    /// What was read-only before the job is so again; an error here changes nothing about the job.
+    async fn restore_read_only(&self) {
+        if self.was_read_only {
+            let _alone = self.engine.gate().drain().await;
+            let _kept_writable = self.engine.reopen(self.region.target, false).await;
+        }
+    }
+}

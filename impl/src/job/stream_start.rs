@@ -1,0 +1,218 @@
+//! What `block-stream` checks before it starts, in QEMU 10.0's order, and the filter it puts in.
+//!
+//!     before  base <- bottom <- mid <- target <- overlay
+//!     after   base <- bottom <- mid <- target <- filter <- overlay
+
+use crate::command::StreamArguments;
+use crate::error::{Refused, is_well_formed_id};
+use crate::graph::blocker::Op;
+use crate::graph::node::{Driver, Node};
+use crate::graph::{Graph, JobRole, Place, UserKind};
+use crate::host::Host;
+use crate::id::{JobSerial, NodeId};
+use crate::sync::range_lock::RangeLock;
+use std::sync::Arc;
+
+/// Which part of a chain a stream works on.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Region {
+    /// The node that receives the data.
+    pub target: NodeId,
+    /// The last layer whose data is copied; target's own layer if there is nothing to do.
+    pub bottom: NodeId,
+    /// The node directly above base: bottom, or the lowest filter between the two.
+    pub above_base: NodeId,
+    /// What hangs below when the job starts. It is not held: it may change until the job completes.
+    pub base: Option<NodeId>,
+}
+
+impl Region {
+    /// Whether target already holds all there is.
+    pub fn is_empty(&self, graph: &Graph) -> bool {
+        graph.unfiltered(self.target) == self.bottom
+    }
+}
+
+/// Finds the region that `arguments` mean, or says what is wrong with them (rows 1 to 10 of the order).
+pub fn admit(graph: &Graph, host: &dyn Host, arguments: &StreamArguments) -> Result<Region, Refused> {
+    admit_exclusions(arguments)?;
+    let target = graph.lookup(&arguments.device)?;
+    let base = find_base(graph, host, target, arguments)?;
+    let bottom = find_bottom(graph, target, arguments)?;
+    admit_blockers(graph, target, base, bottom)?;
+    if arguments.backing_file.is_some() && base.is_none() {
+        return Err(Refused::BackingFileWithoutBase);
+    }
+    let (bottom, above_base) = match (bottom, base) {
+        (Some(bottom), _) => (bottom, bottom),
+        (None, Some(base)) => above(graph, target, base)?,
+        (None, None) => {
+            let last = graph.chain(target).last().expect("a chain has at least its top");
+            let last = graph.unfiltered(last);
+            (last, last)
+        }
+    };
+    Ok(Region { target, bottom, above_base, base: graph.below(above_base) })
+}
+
+fn admit_exclusions(arguments: &StreamArguments) -> Result<(), Refused> {
+    let base = arguments.base.is_some();
+    let base_node = arguments.base_node.is_some();
+    let bottom = arguments.bottom.is_some();
+    if base && base_node {
+        return Err(Refused::Exclusive { one: "base", other: "base-node" });
+    }
+    if base && bottom {
+        return Err(Refused::Exclusive { one: "base", other: "bottom" });
+    }
+    if bottom && base_node {
+        return Err(Refused::Exclusive { one: "bottom", other: "base-node" });
+    }
+    Ok(())
+}
+
+fn find_base(
+    graph: &Graph,
+    host: &dyn Host,
+    target: NodeId,
+    arguments: &StreamArguments,
+) -> Result<Option<NodeId>, Refused> {
+    if let Some(filename) = &arguments.base {
+        let wanted = host.canonical(filename);
+        let is_named = |id: &NodeId| {
+            let name = &graph.node(*id).filename;
+            name == filename || (wanted.is_some() && host.canonical(name) == wanted)
+        };
+        let found = graph.chain(target).skip(1).filter(|id| !graph.is_filter(*id)).find(is_named);
+        return found.map(Some).ok_or_else(|| Refused::NotInBackingChain(filename.clone()));
+    }
+    let Some(name) = &arguments.base_node else {
+        return Ok(None);
+    };
+    let base = graph.lookup_node_name(name)?;
+    if !graph.is_below(base, target) {
+        return Err(Refused::NotABackingImage { node: name.clone(), device: arguments.device.clone() });
+    }
+    Ok(Some(base))
+}
+
+fn find_bottom(
+    graph: &Graph,
+    target: NodeId,
+    arguments: &StreamArguments,
+) -> Result<Option<NodeId>, Refused> {
+    let Some(name) = &arguments.bottom else {
+        return Ok(None);
+    };
+    let bottom = graph.lookup_node_name(name)?;
+    if graph.is_filter(bottom) {
+        return Err(Refused::BottomIsFilter(name.clone()));
+    }
+    if bottom != target && !graph.is_below(bottom, target) {
+        return Err(Refused::NotInChain { node: name.clone(), device: arguments.device.clone() });
+    }
+    Ok(Some(bottom))
+}
+
+/// Nobody may be at work on any node from target down to, but without, base. The first busy one from the top wins.
+fn admit_blockers(
+    graph: &Graph,
+    target: NodeId,
+    base: Option<NodeId>,
+    bottom: Option<NodeId>,
+) -> Result<(), Refused> {
+    let end = bottom.map_or(base, |bottom| graph.below(bottom));
+    for id in graph.chain(target).take_while(|id| Some(*id) != end) {
+        graph.admit_op(Op::Stream, id)?;
+    }
+    Ok(())
+}
+
+/// The last layer above `base`, and the node directly above it.
+fn above(graph: &Graph, target: NodeId, base: NodeId) -> Result<(NodeId, NodeId), Refused> {
+    let above_base = graph.chain(target).find(|id| graph.below(*id) == Some(base));
+    let layers = graph.chain(target).take_while(|id| *id != base).filter(|id| !graph.is_filter(*id));
+    match (above_base, layers.last()) {
+        (Some(above_base), Some(overlay)) => Ok((overlay, above_base)),
+        _ => Err(Refused::BaseNotInChain {
+            base: graph.name(base).to_owned(),
+            top: graph.name(target).to_owned(),
+        }),
+    }
+}
+
+/// Names and ids that the new job and its filter cannot have (rows 13 and 14).
+pub fn admit_names(
+    graph: &Graph,
+    arguments: &StreamArguments,
+    ids_in_use: &[Arc<str>],
+) -> Result<Arc<str>, Refused> {
+    if let Some(name) = &arguments.filter_node_name {
+        graph.admit_name(name).map_err(|refused| Refused::FilterNotCreated(Box::new(refused)))?;
+    }
+    let id: Arc<str> = arguments.job_id.as_deref().unwrap_or("").into();
+    if !is_well_formed_id(&id) {
+        return Err(Refused::InvalidJobId(id.to_string()));
+    }
+    if ids_in_use.contains(&id) {
+        return Err(Refused::DuplicateJobId(id.to_string()));
+    }
+    Ok(id)
+}
+
+/// Puts the filter in, freezes the chain below it and makes the job hold its nodes. Answers the filter.
+pub fn attach(
+    graph: &mut Graph,
+    region: &Region,
+    serial: JobSerial,
+    id: &Arc<str>,
+    filter_name: Option<&str>,
+) -> Result<NodeId, Refused> {
+    let filter = graph.next_node_id();
+    let name: Arc<str> = match filter_name {
+        Some(name) => name.into(),
+        None => graph.generate_name().into(),
+    };
+    let target = graph.place(region.target);
+    let node = Arc::new(Node {
+        id: filter,
+        name,
+        filename: target.node.filename.clone(),
+        driver: Driver::CopyOnRead { bottom: region.bottom },
+        requests: RangeLock::new(),
+    });
+    let read_only = target.read_only;
+    let place = Place {
+        node,
+        file: Some(region.target),
+        backing: None,
+        backing_since: 0,
+        monitor_owned: false,
+        read_only,
+        frozen_by: None,
+    };
+    graph.move_parents(region.target, filter, filter);
+    graph.insert(filter, place);
+    graph.set_frozen(filter, region.above_base, Some(serial));
+    let child = |role| UserKind::Job { serial, id: id.clone(), role };
+    graph.add_user(filter, child(JobRole::Main));
+    graph.add_user(filter, child(JobRole::Root));
+    graph.add_user(region.target, child(JobRole::Active));
+    let between: Vec<NodeId> =
+        graph.chain(region.target).skip(1).take_while(|node| Some(*node) != region.base).collect();
+    graph.admit_permissions()?;
+    // One by one from the top, so that a conflict is told of the first node that brings it about.
+    for node in between {
+        graph.add_user(node, child(JobRole::Intermediate));
+        graph.admit_permissions()?;
+    }
+    Ok(filter)
+}
+
+/// Takes the filter out again: its parents use target, and the chain below is free.
+pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId) {
+    graph.set_frozen(filter, region.above_base, None);
+    graph.move_parents(filter, region.target, filter);
+    graph.remove_job_users(serial, Some(JobRole::Root));
+    graph.remove_job_users(serial, Some(JobRole::Main));
+}

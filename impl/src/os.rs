@@ -1,0 +1,371 @@
+//! The real world: files through rustix on tokio's blocking threads, tasks and timers of tokio.
+//!
+//! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
+
+use crate::host::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
+use crate::sync::shim::Mutex;
+use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
+use rustix::io;
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::runtime::Handle;
+
+/// The host the daemon runs on.
+#[derive(Debug)]
+pub struct OsHost {
+    runtime: Handle,
+    start: Instant,
+}
+
+impl OsHost {
+    /// Tasks, timers and I/O run on `runtime`.
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    pub fn new(runtime: Handle) -> Arc<OsHost> {
+        Arc::new(OsHost { runtime, start: Instant::now() })
+    }
+}
+
+impl Host for OsHost {
+    fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let runtime = self.runtime.clone();
+        let path = path.to_owned();
+        blocking(&self.runtime, move || {
+            let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(runtime, path, mode)?);
+            Ok(disk)
+        })
+    }
+
+    fn canonical(&self, path: &str) -> Option<String> {
+        std::fs::canonicalize(path).ok()?.into_os_string().into_string().ok()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn now(&self) -> Nanos {
+        let elapsed = Instant::now().duration_since(self.start);
+        Nanos(elapsed.as_nanos().try_into().expect("no process runs for 500 years"))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn wall_clock(&self) -> WallClock {
+        // A clock set before 1970 tells 1970.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        WallClock { seconds: since.as_secs(), microseconds: since.subsec_micros() }
+    }
+
+    fn sleep_until(&self, deadline: Nanos) -> Pending<'static, ()> {
+        let start = self.start;
+        Box::pin(async move {
+            // A deadline too far to be told is never reached.
+            match start.checked_add(Duration::from_nanos(deadline.0)) {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn spawn(&self, _name: &str, task: Pending<'static, ()>) {
+        self.runtime.spawn(task);
+    }
+}
+
+/// Runs `work` on a blocking thread at once; what comes back only tells of its end.
+fn blocking<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> IoResult<T> + Send + 'static,
+) -> Pending<'static, IoResult<T>> {
+    let running = runtime.spawn_blocking(work);
+    Box::pin(async move { running.await.expect("I/O does not panic, and its thread is not aborted") })
+}
+
+/// A file or block device. Reopening swaps the descriptor; requests in flight keep theirs.
+struct OsDisk {
+    runtime: Handle,
+    path: String,
+    descriptor: Arc<Mutex<Arc<OwnedFd>>>,
+}
+
+impl fmt::Debug for OsDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OsDisk({})", self.path)
+    }
+}
+
+impl OsDisk {
+    fn open(runtime: Handle, path: String, mode: OpenMode) -> IoResult<OsDisk> {
+        let writable = mode == OpenMode::ReadWrite;
+        let descriptor = open_descriptor(&path, writable)?;
+        lock(&descriptor, writable)?;
+        Ok(OsDisk { runtime, path, descriptor: Arc::new(Mutex::new(Arc::new(descriptor))) })
+    }
+
+    fn present(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.descriptor.lock())
+    }
+
+    fn request<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send + 'static,
+    ) -> Pending<'static, IoResult<T>> {
+        let descriptor = self.present();
+        blocking(&self.runtime, move || Ok(work(&descriptor)?))
+    }
+}
+
+impl Disk for OsDisk {
+    fn len_bytes(&self) -> IoResult<u64> {
+        Ok(len_bytes(&self.present())?)
+    }
+
+    fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
+        self.request(move |descriptor| {
+            let mut filled = 0;
+            while filled < buffer.len() {
+                let at = offset + filled as u64;
+                match io::retry_on_intr(|| io::pread(descriptor, &mut buffer[filled..], at))? {
+                    0 => break,
+                    n => filled += n,
+                }
+            }
+            // The end of the file.
+            buffer[filled..].fill(0);
+            Ok(buffer)
+        })
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
+        self.request(move |descriptor| write_all(descriptor, offset, &data))
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.request(move |descriptor| write_zeroes(descriptor, offset, len))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.request(move |descriptor| {
+            let punched = allocate(descriptor, FallocateFlags::PUNCH_HOLE, offset, len);
+            // Discarding is a wish: where it cannot be granted, nothing happens.
+            match punched {
+                Err(e) if is_unsupported(e) => Ok(()),
+                other => other,
+            }
+        })
+    }
+
+    fn flush(&self) -> Pending<'static, IoResult<()>> {
+        self.request(|descriptor| fs::fdatasync(descriptor))
+    }
+
+    fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
+        self.request(move |descriptor| io::retry_on_intr(|| fs::ftruncate(descriptor, len_bytes)))
+    }
+
+    fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
+        let present = Arc::clone(&self.descriptor);
+        blocking(&self.runtime, move || {
+            let old = Arc::clone(&present.lock());
+            // By way of the open descriptor: the name may by now belong to another file.
+            let same = format!("/proc/self/fd/{}", old.as_raw_fd());
+            let new = open_descriptor(&same, writable)?;
+            // Locks belong to descriptors, so the old one must let go before the new one can hold.
+            fs::flock(&old, FlockOperation::Unlock)?;
+            if let Err(refused) = lock(&new, writable) {
+                lock(&old, is_writable(&old)?)?;
+                return Err(refused);
+            }
+            *present.lock() = Arc::new(new);
+            Ok(())
+        })
+    }
+}
+
+fn open_descriptor(path: &str, writable: bool) -> IoResult<OwnedFd> {
+    let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+    // NONBLOCK matters only for what is refused below: a pipe must not hold us up.
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let descriptor = io::retry_on_intr(|| fs::open(path, flags, Mode::empty()))?;
+    match FileType::from_raw_mode(fs::fstat(&descriptor)?.st_mode) {
+        FileType::RegularFile | FileType::BlockDevice => Ok(descriptor),
+        FileType::Directory => Err(Errno::EISDIR),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn is_writable(descriptor: &OwnedFd) -> IoResult<bool> {
+    Ok(fs::fcntl_getfl(descriptor)?.contains(OFlags::RDWR))
+}
+
+/// One writer for a file, over all processes that ask; readers are not counted.
+fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
+    if !writable {
+        return Ok(());
+    }
+    match fs::flock(descriptor, FlockOperation::NonBlockingLockExclusive) {
+        // A file system without locks.
+        Err(e) if is_unsupported(e) || e == io::Errno::NOLCK => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn len_bytes(descriptor: &OwnedFd) -> io::Result<u64> {
+    let stat = fs::fstat(descriptor)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        // Nobody else uses the position: all I/O names its own.
+        FileType::BlockDevice => fs::seek(descriptor, SeekFrom::End(0)),
+        _ => Ok(stat.st_size.try_into().expect("no file has a negative length")),
+    }
+}
+
+fn write_all(descriptor: &OwnedFd, mut offset: u64, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let written = io::retry_on_intr(|| io::pwrite(descriptor, data, offset))?;
+        if written == 0 {
+            return Err(io::Errno::IO);
+        }
+        data = &data[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
+    let end = offset.checked_add(len).ok_or(io::Errno::FBIG)?;
+    let within = len_bytes(descriptor)?.clamp(offset, end) - offset;
+    if within > 0 {
+        zero_existing(descriptor, offset, within)?;
+    }
+    if within < len {
+        // One byte at the end grows the file with a hole. Unlike ftruncate it can never cut off what
+        // somebody else appends at this moment.
+        write_all(descriptor, end - 1, &[0])?;
+    }
+    Ok(())
+}
+
+/// Zeroes a range that does not pass the end: kept allocated, else as a hole, else written.
+fn zero_existing(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
+    for way in [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE] {
+        match allocate(descriptor, way, offset, len) {
+            Err(e) if is_unsupported(e) => {}
+            other => return other,
+        }
+    }
+    const PIECE: u64 = 1 << 20;
+    let zeroes = vec![0; len.min(PIECE) as usize];
+    let mut done = 0;
+    while done < len {
+        let piece = (len - done).min(PIECE);
+        write_all(descriptor, offset + done, &zeroes[..piece as usize])?;
+        done += piece;
+    }
+    Ok(())
+}
+
+fn allocate(descriptor: &OwnedFd, way: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
+    let flags = way | FallocateFlags::KEEP_SIZE;
+    io::retry_on_intr(|| fs::fallocate(descriptor, flags, offset, len))
+}
+
+fn is_unsupported(error: io::Errno) -> bool {
+    matches!(error, io::Errno::OPNOTSUPP | io::Errno::NOSYS | io::Errno::NODEV)
+}
+
+impl From<io::Errno> for Errno {
+    fn from(error: io::Errno) -> Errno {
+        Errno(error.raw_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn with_disk(content: &[u8], mode: OpenMode, check: impl AsyncFnOnce(Arc<dyn Disk>)) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = OsHost::new(runtime.handle().clone());
+        runtime.block_on(async {
+            let disk = host.open(&path, mode).await.unwrap();
+            check(disk).await;
+        });
+    }
+
+    #[test]
+    fn a_read_past_the_end_gives_zeroes() {
+        with_disk(b"abc", OpenMode::ReadOnly, async |disk| {
+            assert_eq!(disk.read(1, vec![7; 5]).await, Ok(b"bc\0\0\0".to_vec()));
+            assert_eq!(disk.read(1 << 40, vec![7; 2]).await, Ok(vec![0; 2]));
+        });
+    }
+
+    #[test]
+    fn zeroes_grow_the_file_and_leave_the_rest_alone() {
+        with_disk(b"abcdef", OpenMode::ReadWrite, async |disk| {
+            disk.write_zeroes(2, 2).await.unwrap();
+            assert_eq!(disk.len_bytes(), Ok(6));
+            disk.write_zeroes(5, 10).await.unwrap();
+            assert_eq!(disk.len_bytes(), Ok(15));
+            assert_eq!(disk.read(0, vec![7; 15]).await, Ok(b"ab\0\0e\0\0\0\0\0\0\0\0\0\0".to_vec()));
+            assert_eq!(disk.write_zeroes(u64::MAX, 2).await, Err(Errno::EFBIG));
+        });
+    }
+
+    #[test]
+    fn a_reopened_disk_changes_its_mode_in_place() {
+        with_disk(b"abc", OpenMode::ReadOnly, async |disk| {
+            assert!(disk.write(0, b"x".to_vec()).await.is_err(), "read-only");
+            disk.reopen(true).await.unwrap();
+            disk.write(0, b"x".to_vec()).await.unwrap();
+            disk.reopen(false).await.unwrap();
+            assert!(disk.write(0, b"y".to_vec()).await.is_err(), "read-only again");
+            assert_eq!(disk.read(0, vec![0; 3]).await, Ok(b"xbc".to_vec()));
+        });
+    }
+
+    #[test]
+    fn a_request_goes_on_though_its_future_is_dropped() {
+        with_disk(b"abc", OpenMode::ReadWrite, async |disk| {
+            drop(disk.write(0, b"x".to_vec()));
+            // Each look gives the blocking thread time; the write needs no poll to get done.
+            for _ in 0..10_000 {
+                if disk.read(0, vec![0; 1]).await == Ok(b"x".to_vec()) {
+                    return;
+                }
+            }
+            panic!("the write never happened");
+        });
+    }
+
+    #[test]
+    fn a_file_has_one_writer() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = OsHost::new(runtime.handle().clone());
+        runtime.block_on(async {
+            let first = host.open(&path, OpenMode::ReadWrite).await.unwrap();
+            let second = host.open(&path, OpenMode::ReadWrite).await;
+            assert_eq!(second.err(), Some(Errno::EAGAIN));
+            let reader = host.open(&path, OpenMode::ReadOnly).await.unwrap();
+            assert_eq!(reader.reopen(true).await, Err(Errno::EAGAIN));
+            drop(first);
+            assert_eq!(reader.reopen(true).await, Ok(()));
+        });
+    }
+
+    #[test]
+    fn only_files_and_devices_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = OsHost::new(runtime.handle().clone());
+        let open = |path: &str| runtime.block_on(host.open(path, OpenMode::ReadOnly)).err();
+        assert_eq!(open(folder.path().to_str().unwrap()), Some(Errno::EISDIR));
+        assert_eq!(open(folder.path().join("none").to_str().unwrap()), Some(Errno::ENOENT));
+        assert_eq!(open("/dev/null"), Some(Errno::EINVAL));
+        assert!(open("a\0b").is_some());
+    }
+}

@@ -1,0 +1,164 @@
+//! From a message to what it does: the envelope, the command, its arguments, the engine.
+
+use super::options::{self, Arguments};
+use super::types::{Action, Command, JobVerb};
+use super::{check, introspect, report, schema, text};
+use crate::command::{Family, Verb};
+use crate::engine::Engine;
+use crate::error::Refused;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Why a message was not done, as the client is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The error class.
+    pub class: &'static str,
+    /// The text.
+    pub description: String,
+}
+
+impl Refusal {
+    /// Of the class of nearly all of them.
+    pub fn generic(description: impl Into<String>) -> Refusal {
+        Refusal { class: "GenericError", description: description.into() }
+    }
+
+    /// The command is not there, or not now.
+    pub fn not_found(description: impl Into<String>) -> Refusal {
+        Refusal { class: "CommandNotFound", description: description.into() }
+    }
+}
+
+impl From<check::Fault> for Refusal {
+    fn from(fault: check::Fault) -> Refusal {
+        Refusal::generic(fault.to_string())
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        Refusal { class: refused.class(), description: refused.to_string() }
+    }
+}
+
+/// A command taken out of its message.
+#[derive(Debug)]
+pub struct Request {
+    /// Its name as it came.
+    pub name: String,
+    /// Its arguments, unchecked.
+    pub arguments: Arguments,
+}
+
+/// Takes the envelope off: `execute`, `arguments`, and an `id` that goes back with the reply, whatever it is.
+pub fn open(message: Value) -> (Result<Request, Refusal>, Option<Value>) {
+    let Value::Object(mut members) = message else {
+        return (Err(Refusal::generic("QMP input must be a JSON object")), None);
+    };
+    let id = members.remove("id");
+    (open_members(members), id)
+}
+
+fn open_members(members: Arguments) -> Result<Request, Refusal> {
+    let mut name = None;
+    let mut arguments = Arguments::new();
+    for (member, value) in members {
+        match (member.as_str(), value) {
+            ("execute", Value::String(command)) => name = Some(command),
+            ("execute", _) => return Err(Refusal::generic("QMP input member 'execute' must be a string")),
+            ("arguments", Value::Object(found)) => arguments = found,
+            ("arguments", _) => {
+                return Err(Refusal::generic("QMP input member 'arguments' must be an object"));
+            }
+            _ => return Err(Refusal::generic(format!("QMP input member '{member}' is unexpected"))),
+        }
+    }
+    let name = name.ok_or_else(|| Refusal::generic("QMP input lacks member 'execute'"))?;
+    Ok(Request { name, arguments })
+}
+
+/// Finds the command and checks its arguments.
+pub fn admit(request: &Request) -> Result<&'static Command, Refusal> {
+    let command = schema::command(&request.name)
+        .ok_or_else(|| Refusal::not_found(format!("The command {} has not been found", request.name)))?;
+    check::check(&request.arguments, command.arguments)?;
+    Ok(command)
+}
+
+/// The answer of a command that has nothing to tell.
+const NOTHING: Cow<'static, str> = Cow::Borrowed("{}");
+
+/// Does an admitted command; the answer is JSON text. Only one command may run at a time.
+pub async fn run(
+    engine: &Arc<Engine>,
+    command: &Command,
+    arguments: &Arguments,
+) -> Result<Cow<'static, str>, Refusal> {
+    match command.action {
+        Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
+        Action::BlockdevAdd => engine.blockdev_add(&options::blockdev(arguments)?).await?,
+        Action::BlockdevDel => engine.blockdev_del(options::text(arguments, "node-name")).await?,
+        Action::Job(family, verb) => {
+            let id = options::text(arguments, job_member(command));
+            engine.job_verb(family, id, job_verb(family, verb, arguments)).await?;
+        }
+        Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),
+        Action::QueryJobs => return Ok(report::jobs(&engine.query_block_jobs()).into()),
+        Action::QueryNamedBlockNodes => {
+            let flat = options::truth(arguments, "flat").unwrap_or(false);
+            return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());
+        }
+        Action::QueryVersion => return Ok(text::version_text().into()),
+        Action::QueryCommands => return Ok(command_names().into()),
+        Action::QueryQmpSchema => return Ok(introspect::schema_text().into()),
+        // What these do concerns the monitor, not the engine.
+        Action::QmpCapabilities | Action::Quit => {}
+    }
+    Ok(NOTHING)
+}
+
+/// Checks and does a command given by name, as a daemon does with its command line.
+pub async fn run_named(
+    engine: &Arc<Engine>,
+    name: &str,
+    arguments: Arguments,
+) -> Result<Cow<'static, str>, Refusal> {
+    let request = Request { name: name.to_owned(), arguments };
+    let command = admit(&request)?;
+    let _alone = engine.commands().drain().await;
+    run(engine, command, &request.arguments).await
+}
+
+/// Which member names the job: `device` for the older half of `block-job-*`, `id` for all others.
+fn job_member(command: &Command) -> &'static str {
+    command.arguments.members.first().expect("a job command names its job first").name
+}
+
+fn job_verb(family: Family, verb: JobVerb, arguments: &Arguments) -> Verb {
+    match verb {
+        JobVerb::Cancel => {
+            // job-cancel has no `force` and always means it.
+            let force = options::truth(arguments, "force").unwrap_or(family == Family::Job);
+            Verb::Cancel { force }
+        }
+        JobVerb::Pause => Verb::Pause,
+        JobVerb::Resume => Verb::Resume,
+        JobVerb::SetSpeed => Verb::SetSpeed(options::integer(arguments, "speed").expect("speed is required")),
+        JobVerb::Complete => Verb::Complete,
+        JobVerb::Finalize => Verb::Finalize,
+        JobVerb::Dismiss => Verb::Dismiss,
+        JobVerb::Change => Verb::Change,
+    }
+}
+
+fn command_names() -> String {
+    let mut out = String::new();
+    text::push_list(&mut out, schema::COMMANDS, |out, command| {
+        let mut entry = text::ObjectText::open(out);
+        entry.text("name", command.name);
+        entry.close();
+    });
+    out
+}

@@ -1,0 +1,130 @@
+//! Mutated commands by the thousand: never a panic, never a lost connection, and every reply one of the two kinds.
+
+use super::recorded::{output, with_monitor};
+
+const COMMANDS: &[&str] = &[
+    r#"{"execute":"query-version","id":[1,2.5,"x\u00e9\ud83d\ude00",null,{"a":true}]}"#,
+    r#"{'execute':'query-commands','id':'q\'\"'}"#,
+    r#"{"execute":"block-stream","arguments":{"device":"n1","job-id":7,"speed":12,"on-error":"stop"}}"#,
+    r#"{"execute":"blockdev-add","arguments":{"driver":"qcow2","node-name":"n","file":{"driver":"file","filename":"/nowhere/x"},"backing":null,"cache":{"direct":false}}}"#,
+    r#"{"execute":"block-job-change","arguments":{"id":"j","type":"mirror","copy-mode":"background"}}"#,
+    r#"{"execute":"block-job-set-speed","arguments":{"device":"zz","speed":9223372036854775807}}"#,
+    r#"{"execute":"job-cancel","arguments":{"id":"j"},"id":-12e3}"#,
+    r#"[1,{"a":[]},"s",false]"#,
+];
+const PIECES: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b",",
+    b"\"",
+    b"'",
+    b"\\",
+    b" ",
+    b"\n",
+    b"\0",
+    b"\x7f",
+    b"\x80",
+    b"\xc3",
+    b"\xff",
+    b"null",
+    b"true",
+    b"-1",
+    b"1e999",
+    b"0",
+    b".",
+    b"\\u",
+    b"\\ud83d",
+    b"{}",
+    b"\"device\"",
+    b"\"file\":{\"driver\":",
+];
+
+/// SplitMix64: the same mutations on every machine.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) % n as u64) as usize
+    }
+
+    fn mutated(&mut self, command: &str) -> Vec<u8> {
+        let mut bytes = command.as_bytes().to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len() + 1);
+            let to = bytes.len().min(at + self.below(6));
+            match self.below(4) {
+                0 => drop(bytes.splice(at..at, PIECES[self.below(PIECES.len())].iter().copied())),
+                1 => drop(bytes.drain(at..to)),
+                2 => drop(bytes.splice(at..to, PIECES[self.below(PIECES.len())].iter().copied())),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        bytes
+    }
+}
+
+#[test]
+fn no_mutated_command_costs_the_connection() {
+    with_monitor(async |monitor| {
+        let mut draw = Draw(1);
+        let (mut understood, mut misread) = (0, 0);
+        for _ in 0..6000 {
+            let command = COMMANDS[draw.below(COMMANDS.len())];
+            let sent = draw.mutated(command);
+            for piece in sent.chunks(1 + draw.below(40)) {
+                monitor.receive(piece).await;
+            }
+            // What is left open is thrown away by a stray byte, and the next command must be heard.
+            monitor.receive(b"\n@\n\"\n{'execute':'query-version'}").await;
+            let said = output(&monitor);
+            assert_eq!(
+                said.last().map(String::as_str),
+                Some("return"),
+                "after {:?}",
+                sent.escape_ascii().to_string()
+            );
+            // Two errors and the last reply are ours, whatever was sent.
+            let wrong = said.iter().filter(|text| text.starts_with("JSON ")).count();
+            misread += wrong;
+            understood += said.len() - 1 - wrong;
+        }
+        assert!(understood > 1000, "too few mutated commands are still commands: {understood}");
+        assert!(misread > 6000, "too few are broken: {misread}");
+    });
+}
+
+// As one stream, so that errors run into the next command.
+#[test]
+fn a_stream_of_noise_is_answered_within_bounds() {
+    with_monitor(async |monitor| {
+        let mut draw = Draw(2);
+        for _ in 0..2000 {
+            let sent: Vec<u8> = (0..64).flat_map(|_| PIECES[draw.below(PIECES.len())]).copied().collect();
+            monitor.receive(&sent).await;
+            let replies = output(&monitor).len();
+            assert!(replies <= sent.len(), "{replies} replies to {} bytes", sent.len());
+        }
+    });
+}
+
+// The deepest and the longest that passes the reader must not overturn what comes after it.
+#[test]
+fn the_largest_messages_are_refused_like_any_other() {
+    with_monitor(async |monitor| {
+        let deep = "{\"driver\":\"qcow2\",\"file\":".repeat(1000);
+        let open = format!("{{\"execute\":\"blockdev-add\",\"arguments\":{deep}1{}}}", "}".repeat(1000));
+        monitor.receive(open.as_bytes()).await;
+        let said = output(&monitor);
+        assert!(said[0].starts_with("Invalid parameter type for 'file.file.file."), "{said:?}");
+        let long = format!("{{\"execute\":\"{}\"}}", "x".repeat(1 << 20));
+        monitor.receive(long.as_bytes()).await;
+        assert!(output(&monitor)[0].ends_with("has not been found"));
+    });
+}

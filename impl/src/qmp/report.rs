@@ -1,0 +1,153 @@
+//! The answers to the `query-*` commands as text.
+
+use super::text::{ObjectText, push_list};
+use crate::command::{BlockJobInfo, NodeInfo};
+
+/// `query-block-jobs`.
+pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
+    list(jobs, |out, job| {
+        let mut o = ObjectText::open(out);
+        o.plain("auto-finalize", job.auto_finalize).text("io-status", job.io_status);
+        o.text("device", &job.device).plain("auto-dismiss", job.auto_dismiss).plain("busy", job.busy);
+        o.plain("len", job.len).plain("offset", job.offset).text("status", job.status);
+        o.plain("paused", job.paused).plain("speed", job.speed).plain("ready", job.ready);
+        o.text("type", job.kind).optional_text("error", job.error.as_deref());
+        o.close();
+    })
+}
+
+/// `query-jobs`.
+pub fn jobs(jobs: &[BlockJobInfo]) -> String {
+    list(jobs, |out, job| {
+        let mut o = ObjectText::open(out);
+        o.plain("current-progress", job.offset).text("status", job.status);
+        o.plain("total-progress", job.len).text("type", job.kind).text("id", &job.device);
+        o.optional_text("error", job.error.as_deref());
+        o.close();
+    })
+}
+
+/// `query-named-block-nodes`. Unless `flat`, each image carries the images below it.
+pub fn nodes(nodes: &[NodeInfo], flat: bool) -> String {
+    list(nodes, |out, node| {
+        let mut o = ObjectText::open(out);
+        o.plain("iops_rd", 0).text("detect_zeroes", "off").plain("active", true);
+        push_image(o.member("image"), node, if flat { None } else { Some(nodes) });
+        o.plain("iops_wr", 0).plain("ro", node.read_only).text("node-name", &node.node_name);
+        o.plain("backing_file_depth", if flat { 0 } else { node.backing_file_depth });
+        o.text("drv", node.driver).plain("iops", 0).plain("bps_wr", 0).plain("write_threshold", 0);
+        o.optional_text("backing_file", node.backing_file.as_deref());
+        o.plain("encrypted", false).plain("bps", 0).plain("bps_rd", 0);
+        o.plain("cache", r#"{"no-flush": false, "direct": false, "writeback": true}"#);
+        o.text("file", &node.file);
+        o.close();
+    })
+}
+
+fn push_image(out: &mut String, node: &NodeInfo, chain: Option<&[NodeInfo]>) {
+    // Each turn goes one image down; the depth bounds them, whatever the names say.
+    let mut image = Some(node);
+    let mut open = 0;
+    for _ in 0..=node.backing_file_depth {
+        let Some(node) = image else { break };
+        if open > 0 {
+            out.push_str(", \"backing-image\": ");
+        }
+        let mut o = ObjectText::open(out);
+        o.plain("virtual-size", node.virtual_size).text("filename", &node.file).text("format", node.driver);
+        if let Some(cluster_size) = node.cluster_size {
+            o.plain("cluster-size", cluster_size);
+        }
+        open += 1;
+        image = chain.and_then(|nodes| below(node, nodes));
+    }
+    out.extend(std::iter::repeat_n('}', open));
+}
+
+/// The image below: nodes of one file and format say the same of it, so any of them will do.
+fn below<'a>(node: &NodeInfo, nodes: &'a [NodeInfo]) -> Option<&'a NodeInfo> {
+    let file = node.backing_file.as_deref()?;
+    let mut same_file = nodes.iter().filter(|n| n.file == file);
+    let formatted = same_file.clone().find(|n| n.driver != "file");
+    formatted.or_else(|| same_file.next())
+}
+
+fn list<T>(elements: &[T], write: impl FnMut(&mut String, &T)) -> String {
+    let mut out = String::new();
+    push_list(&mut out, elements, write);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qmp::{check, schema};
+    use serde_json::Value;
+
+    fn node(name: &str, driver: &'static str, file: &str, backing: Option<&str>, depth: u64) -> NodeInfo {
+        NodeInfo {
+            node_name: name.to_owned(),
+            driver,
+            read_only: false,
+            file: file.to_owned(),
+            backing_file: backing.map(str::to_owned),
+            backing_file_depth: depth,
+            virtual_size: 1 << 20,
+            cluster_size: (driver == "qcow2").then_some(65536),
+        }
+    }
+
+    fn answer(text: &str, command: &str) -> Value {
+        let value = serde_json::from_str(text).expect("a report is JSON");
+        let command = schema::command(command).unwrap();
+        assert_eq!(check::check_value(&value, &command.returns), Ok(()));
+        value
+    }
+
+    // n0 <- n1 <- n2, each with its file.
+    #[test]
+    fn an_image_carries_the_images_below_it_unless_flat() {
+        let all = [
+            node("n2", "qcow2", "2", Some("1"), 2),
+            node("f1", "file", "1", None, 0),
+            node("n1", "qcow2", "1", Some("0"), 1),
+            node("f0", "file", "0", None, 0),
+            node("n0", "raw", "0", None, 0),
+        ];
+        let deep = answer(&nodes(&all, false), "query-named-block-nodes");
+        assert_eq!(deep[0]["backing_file_depth"], 2);
+        assert_eq!(deep[0]["image"]["backing-image"]["filename"], "1");
+        assert_eq!(deep[0]["image"]["backing-image"]["cluster-size"], 65536);
+        assert_eq!(deep[0]["image"]["backing-image"]["backing-image"]["format"], "raw");
+        assert_eq!(deep[4]["image"].get("backing-image"), None);
+        let flat = answer(&nodes(&all, true), "query-named-block-nodes");
+        assert_eq!(flat[0]["backing_file_depth"], 0);
+        assert_eq!(flat[0]["backing_file"], "1");
+        assert_eq!(flat[0]["image"].get("backing-image"), None);
+    }
+
+    #[test]
+    fn a_job_is_told_with_its_error() {
+        let job = BlockJobInfo {
+            kind: "stream",
+            device: "j\"0".to_owned(),
+            len: 10,
+            offset: 5,
+            busy: false,
+            paused: true,
+            speed: i64::MAX,
+            io_status: "nospace",
+            ready: false,
+            status: "concluded",
+            auto_finalize: true,
+            auto_dismiss: false,
+            error: Some("No space left on device".to_owned()),
+        };
+        let told = answer(&block_jobs(std::slice::from_ref(&job)), "query-block-jobs");
+        assert_eq!(told[0]["device"], "j\"0");
+        assert_eq!(told[0]["speed"], i64::MAX);
+        let told = answer(&jobs(&[job]), "query-jobs");
+        assert_eq!(told[0]["error"], "No space left on device");
+        assert_eq!(told[0]["current-progress"], 5);
+    }
+}

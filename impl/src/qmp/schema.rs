@@ -1,0 +1,387 @@
+//! The one table of what may be said: every command with its arguments and answer, and every event.
+//!
+//! Arguments are checked against it and `query-qmp-schema` is written from it, so a client that finds an argument
+//! here may use it: `base-node` of `block-stream` tells that any node may be streamed into. What the engine does
+//! not do is not in the table.
+
+use super::types::Type::{
+    Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
+};
+use super::types::*;
+use crate::command::Family;
+
+/// The command of this name.
+pub fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|c| c.name == name)
+}
+
+const NOTHING: Type = Record(&EMPTY);
+
+const fn entry(name: &'static str, action: Action, arguments: &'static Object, returns: Type) -> Command {
+    Command { name, action, arguments, returns }
+}
+
+const fn job(name: &'static str, family: Family, verb: JobVerb, arguments: &'static Object) -> Command {
+    entry(name, Action::Job(family, verb), arguments, NOTHING)
+}
+
+use Family::{BlockJob, Job};
+use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpeed};
+
+/// Every command, the ones that run most often first.
+pub static COMMANDS: &[Command] = &[
+    entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
+    entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
+    entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
+    entry("query-named-block-nodes", Action::QueryNamedBlockNodes, &FLAT, List(&Record(&NODE_INFO))),
+    entry("blockdev-add", Action::BlockdevAdd, &BLOCKDEV_OPTIONS, NOTHING),
+    entry("blockdev-del", Action::BlockdevDel, &NODE_NAME, NOTHING),
+    job("block-job-set-speed", BlockJob, SetSpeed, &DEVICE_AND_SPEED),
+    job("block-job-cancel", BlockJob, Cancel, &DEVICE_AND_FORCE),
+    job("block-job-pause", BlockJob, Pause, &DEVICE),
+    job("block-job-resume", BlockJob, Resume, &DEVICE),
+    job("block-job-complete", BlockJob, Complete, &DEVICE),
+    job("block-job-finalize", BlockJob, Finalize, &ID),
+    job("block-job-dismiss", BlockJob, Dismiss, &ID),
+    job("block-job-change", BlockJob, Change, &JOB_CHANGE),
+    job("job-pause", Job, Pause, &ID),
+    job("job-resume", Job, Resume, &ID),
+    job("job-cancel", Job, Cancel, &ID),
+    job("job-complete", Job, Complete, &ID),
+    job("job-finalize", Job, Finalize, &ID),
+    job("job-dismiss", Job, Dismiss, &ID),
+    entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
+    entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
+    entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
+    entry("qmp_capabilities", Action::QmpCapabilities, &CAPABILITIES, NOTHING),
+    entry("quit", Action::Quit, &EMPTY, NOTHING),
+];
+
+/// Every event.
+pub static EVENTS: &[EventType] = &[
+    EventType { name: "JOB_STATUS_CHANGE", data: &JOB_STATUS_CHANGE },
+    EventType { name: "BLOCK_JOB_COMPLETED", data: &JOB_COMPLETED },
+    EventType { name: "BLOCK_JOB_CANCELLED", data: &JOB_FACTS },
+    EventType { name: "BLOCK_JOB_READY", data: &JOB_FACTS },
+    EventType { name: "BLOCK_JOB_PENDING", data: &JOB_PENDING },
+    EventType { name: "BLOCK_JOB_ERROR", data: &JOB_ERROR },
+];
+
+static EMPTY: Object = object("Empty", &[]);
+static CAPABILITIES: Object = object("Capabilities", &[optional("enable", List(&OneOf(&CAPABILITY)))]);
+static CAPABILITY: Enum = Enum { name: "QMPCapability", values: &["oob"] };
+
+// Nodes.
+
+/// What `blockdev-add` takes, and every inline child.
+pub static BLOCKDEV_OPTIONS: Object = Object {
+    name: "BlockdevOptions",
+    members: &[
+        required("driver", OneOf(&DRIVER)),
+        optional("node-name", Str),
+        optional("discard", OneOf(&DISCARD)),
+        optional("cache", Record(&CACHE)),
+        optional("read-only", Bool),
+        optional("auto-read-only", Bool),
+        optional("force-share", Bool),
+        optional("detect-zeroes", OneOf(&DETECT_ZEROES)),
+    ],
+    variants: Some(Variants {
+        tag: "driver",
+        cases: &[("file", &FILE_OPTIONS), ("qcow2", &QCOW2_OPTIONS), ("raw", &RAW_OPTIONS)],
+    }),
+    features: &[],
+};
+static DRIVER: Enum = Enum { name: "BlockdevDriver", values: &["file", "qcow2", "raw"] };
+static DISCARD: Enum = Enum { name: "BlockdevDiscardOptions", values: &["ignore", "unmap"] };
+static DETECT_ZEROES: Enum = Enum { name: "BlockdevDetectZeroesOptions", values: &["off", "on", "unmap"] };
+static CACHE: Object =
+    object("BlockdevCacheOptions", &[optional("direct", Bool), optional("no-flush", Bool)]);
+
+/// The options below tune how the host does I/O; none changes what a reader sees or what is durable.
+static FILE_OPTIONS: Object = Object {
+    features: &["dynamic-auto-read-only"],
+    ..object(
+        "BlockdevOptionsFile",
+        &[
+            required("filename", Str),
+            optional("locking", OneOf(&LOCKING)),
+            optional("aio", OneOf(&AIO)),
+            optional("aio-max-batch", Int),
+            optional("drop-cache", Bool),
+        ],
+    )
+};
+static LOCKING: Enum = Enum { name: "OnOffAuto", values: &["auto", "on", "off"] };
+static AIO: Enum = Enum { name: "BlockdevAioOptions", values: &["threads", "native", "io_uring"] };
+static RAW_OPTIONS: Object = object("BlockdevOptionsRaw", &[required("file", Either(&REFERENCE))]);
+static QCOW2_OPTIONS: Object = object(
+    "BlockdevOptionsQcow2",
+    &[
+        required("file", Either(&REFERENCE)),
+        optional("backing", Either(&REFERENCE_OR_NULL)),
+        optional("lazy-refcounts", Bool),
+        optional("pass-discard-request", Bool),
+        optional("pass-discard-snapshot", Bool),
+        optional("pass-discard-other", Bool),
+        optional("discard-no-unref", Bool),
+        optional("overlap-check", Either(&OVERLAP_CHECKS)),
+        optional("cache-size", Int),
+        optional("l2-cache-size", Int),
+        optional("l2-cache-entry-size", Int),
+        optional("refcount-cache-size", Int),
+        optional("cache-clean-interval", Int),
+    ],
+);
+static REFERENCE: Alternate = Alternate { name: "BlockdevRef", cases: &[Record(&BLOCKDEV_OPTIONS), Str] };
+static REFERENCE_OR_NULL: Alternate =
+    Alternate { name: "BlockdevRefOrNull", cases: &[Record(&BLOCKDEV_OPTIONS), Str, Null] };
+static OVERLAP_CHECKS: Alternate =
+    Alternate { name: "Qcow2OverlapChecks", cases: &[Record(&OVERLAP_FLAGS), OneOf(&OVERLAP_MODE)] };
+static OVERLAP_MODE: Enum =
+    Enum { name: "Qcow2OverlapCheckMode", values: &["none", "constant", "cached", "all"] };
+static OVERLAP_FLAGS: Object = object(
+    "Qcow2OverlapCheckFlags",
+    &[
+        optional("template", OneOf(&OVERLAP_MODE)),
+        optional("main-header", Bool),
+        optional("active-l1", Bool),
+        optional("active-l2", Bool),
+        optional("refcount-table", Bool),
+        optional("refcount-block", Bool),
+        optional("snapshot-table", Bool),
+        optional("inactive-l1", Bool),
+        optional("inactive-l2", Bool),
+        optional("bitmap-directory", Bool),
+    ],
+);
+static NODE_NAME: Object = object("NodeName", &[required("node-name", Str)]);
+static FLAT: Object = object("Flat", &[optional("flat", Bool)]);
+static NODE_INFO: Object = object(
+    "BlockDeviceInfo",
+    &[
+        required("file", Str),
+        optional("node-name", Str),
+        required("ro", Bool),
+        required("drv", Str),
+        optional("backing_file", Str),
+        required("backing_file_depth", Int),
+        required("active", Bool),
+        required("encrypted", Bool),
+        required("detect_zeroes", OneOf(&DETECT_ZEROES)),
+        required("bps", Int),
+        required("bps_rd", Int),
+        required("bps_wr", Int),
+        required("iops", Int),
+        required("iops_rd", Int),
+        required("iops_wr", Int),
+        required("image", Record(&IMAGE_INFO)),
+        required("cache", Record(&CACHE_INFO)),
+        required("write_threshold", Int),
+    ],
+);
+static CACHE_INFO: Object = object(
+    "BlockdevCacheInfo",
+    &[required("writeback", Bool), required("direct", Bool), required("no-flush", Bool)],
+);
+static IMAGE_INFO: Object = object(
+    "ImageInfo",
+    &[
+        required("filename", Str),
+        required("format", Str),
+        optional("dirty-flag", Bool),
+        required("virtual-size", Int),
+        optional("cluster-size", Int),
+        optional("full-backing-filename", Str),
+        optional("backing-image", Record(&IMAGE_INFO)),
+    ],
+);
+
+// Jobs.
+
+static STREAM: Object = object(
+    "BlockStream",
+    &[
+        optional("job-id", Str),
+        required("device", Str),
+        optional("base", Str),
+        optional("base-node", Str),
+        optional("backing-file", Str),
+        optional("backing-mask-protocol", Bool),
+        optional("bottom", Str),
+        optional("speed", Int),
+        optional("on-error", OneOf(&ON_ERROR)),
+        optional("filter-node-name", Str),
+        optional("auto-finalize", Bool),
+        optional("auto-dismiss", Bool),
+    ],
+);
+static ON_ERROR: Enum =
+    Enum { name: "BlockdevOnError", values: &["report", "ignore", "enospc", "stop", "auto"] };
+static DEVICE: Object = object("Device", &[required("device", Str)]);
+static DEVICE_AND_FORCE: Object =
+    object("DeviceAndForce", &[required("device", Str), optional("force", Bool)]);
+static DEVICE_AND_SPEED: Object =
+    object("DeviceAndSpeed", &[required("device", Str), required("speed", Int)]);
+static ID: Object = object("Id", &[required("id", Str)]);
+static JOB_CHANGE: Object = Object {
+    variants: Some(Variants { tag: "type", cases: &[("mirror", &JOB_CHANGE_MIRROR)] }),
+    ..object("JobChangeOptions", &[required("id", Str), required("type", OneOf(&JOB_TYPE))])
+};
+static JOB_CHANGE_MIRROR: Object =
+    object("BlockJobChangeOptionsMirror", &[required("copy-mode", OneOf(&COPY_MODE))]);
+static COPY_MODE: Enum = Enum { name: "MirrorCopyMode", values: &["background", "write-blocking"] };
+#[rustfmt::skip]
+static JOB_TYPE: Enum = Enum {
+    name: "JobType",
+    values: &[
+        "commit", "stream", "mirror", "backup", "create", "amend",
+        "snapshot-load", "snapshot-save", "snapshot-delete",
+    ],
+};
+#[rustfmt::skip]
+static JOB_STATUS: Enum = Enum {
+    name: "JobStatus",
+    values: &[
+        "undefined", "created", "running", "paused", "ready", "standby",
+        "waiting", "pending", "aborting", "concluded", "null",
+    ],
+};
+static IO_STATUS: Enum = Enum { name: "BlockDeviceIoStatus", values: &["ok", "failed", "nospace"] };
+static JOB_INFO: Object = object(
+    "JobInfo",
+    &[
+        required("id", Str),
+        required("type", OneOf(&JOB_TYPE)),
+        required("status", OneOf(&JOB_STATUS)),
+        required("current-progress", Int),
+        required("total-progress", Int),
+        optional("error", Str),
+    ],
+);
+static BLOCK_JOB_INFO: Object = object(
+    "BlockJobInfo",
+    &[
+        required("type", OneOf(&JOB_TYPE)),
+        required("device", Str),
+        required("len", Int),
+        required("offset", Int),
+        required("busy", Bool),
+        required("paused", Bool),
+        required("speed", Int),
+        required("io-status", OneOf(&IO_STATUS)),
+        required("ready", Bool),
+        required("status", OneOf(&JOB_STATUS)),
+        required("auto-finalize", Bool),
+        required("auto-dismiss", Bool),
+        optional("error", Str),
+    ],
+);
+
+// Events.
+
+static JOB_STATUS_CHANGE: Object =
+    object("JobStatusChange", &[required("id", Str), required("status", OneOf(&JOB_STATUS))]);
+static JOB_COMPLETED: Object = object(
+    "JobCompleted",
+    &[
+        required("type", OneOf(&JOB_TYPE)),
+        required("device", Str),
+        required("len", Int),
+        required("offset", Int),
+        required("speed", Int),
+        optional("error", Str),
+    ],
+);
+static JOB_FACTS: Object = object(
+    "JobFacts",
+    &[
+        required("type", OneOf(&JOB_TYPE)),
+        required("device", Str),
+        required("len", Int),
+        required("offset", Int),
+        required("speed", Int),
+    ],
+);
+static JOB_PENDING: Object = object("JobPending", &[required("type", OneOf(&JOB_TYPE)), required("id", Str)]);
+static JOB_ERROR: Object = object(
+    "JobError",
+    &[
+        required("device", Str),
+        required("operation", OneOf(&IO_OPERATION)),
+        required("action", OneOf(&ERROR_ACTION)),
+    ],
+);
+static IO_OPERATION: Enum = Enum { name: "IoOperationType", values: &["read", "write"] };
+static ERROR_ACTION: Enum = Enum { name: "BlockErrorAction", values: &["ignore", "report", "stop"] };
+
+// The language about itself.
+
+static VERSION_INFO: Object =
+    object("VersionInfo", &[required("qemu", Record(&VERSION_TRIPLE)), required("package", Str)]);
+static VERSION_TRIPLE: Object =
+    object("VersionTriple", &[required("major", Int), required("minor", Int), required("micro", Int)]);
+static COMMAND_INFO: Object = object("CommandInfo", &[required("name", Str)]);
+static SCHEMA_INFO: Object = Object {
+    variants: Some(Variants {
+        tag: "meta-type",
+        cases: &[
+            ("builtin", &SCHEMA_BUILTIN),
+            ("enum", &SCHEMA_ENUM),
+            ("array", &SCHEMA_ARRAY),
+            ("object", &SCHEMA_OBJECT),
+            ("alternate", &SCHEMA_ALTERNATE),
+            ("command", &SCHEMA_COMMAND),
+            ("event", &SCHEMA_EVENT),
+        ],
+    }),
+    ..object(
+        "SchemaInfo",
+        &[required("name", Str), required("meta-type", OneOf(&META_TYPE)), optional("features", List(&Str))],
+    )
+};
+#[rustfmt::skip]
+static META_TYPE: Enum = Enum {
+    name: "SchemaMetaType",
+    values: &["builtin", "enum", "array", "object", "alternate", "command", "event"],
+};
+#[rustfmt::skip]
+static JSON_TYPE: Enum = Enum {
+    name: "JSONType",
+    values: &["string", "number", "int", "boolean", "null", "object", "array", "value"],
+};
+static SCHEMA_BUILTIN: Object = object("SchemaInfoBuiltin", &[required("json-type", OneOf(&JSON_TYPE))]);
+static SCHEMA_ENUM: Object = object(
+    "SchemaInfoEnum",
+    &[required("members", List(&Record(&SCHEMA_ENUM_MEMBER))), required("values", List(&Str))],
+);
+static SCHEMA_ENUM_MEMBER: Object =
+    object("SchemaInfoEnumMember", &[required("name", Str), optional("features", List(&Str))]);
+static SCHEMA_ARRAY: Object = object("SchemaInfoArray", &[required("element-type", Str)]);
+static SCHEMA_OBJECT: Object = object(
+    "SchemaInfoObject",
+    &[
+        required("members", List(&Record(&SCHEMA_OBJECT_MEMBER))),
+        optional("tag", Str),
+        optional("variants", List(&Record(&SCHEMA_VARIANT))),
+    ],
+);
+static SCHEMA_OBJECT_MEMBER: Object = object(
+    "SchemaInfoObjectMember",
+    &[
+        required("name", Str),
+        required("type", Str),
+        optional("default", Any),
+        optional("features", List(&Str)),
+    ],
+);
+static SCHEMA_VARIANT: Object =
+    object("SchemaInfoObjectVariant", &[required("case", Str), required("type", Str)]);
+static SCHEMA_ALTERNATE: Object =
+    object("SchemaInfoAlternate", &[required("members", List(&Record(&SCHEMA_ALTERNATE_MEMBER)))]);
+static SCHEMA_ALTERNATE_MEMBER: Object = object("SchemaInfoAlternateMember", &[required("type", Str)]);
+static SCHEMA_COMMAND: Object = object(
+    "SchemaInfoCommand",
+    &[required("arg-type", Str), required("ret-type", Str), optional("allow-oob", Bool)],
+);
+static SCHEMA_EVENT: Object = object("SchemaInfoEvent", &[required("arg-type", Str)]);

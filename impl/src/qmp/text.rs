@@ -1,0 +1,238 @@
+//! JSON text out: values, replies, refusals, events and the greeting, spaced and escaped as QEMU does it.
+
+use crate::event::{Event, JobFacts};
+use crate::host::WallClock;
+use serde_json::{Number, Value};
+use std::fmt::{Display, Write as _};
+
+/// Writes an object, member by member.
+#[derive(Debug)]
+pub struct ObjectText<'a> {
+    out: &'a mut String,
+    first: bool,
+}
+
+impl<'a> ObjectText<'a> {
+    /// Opens an object at the end of `out`.
+    pub fn open(out: &'a mut String) -> Self {
+        out.push('{');
+        ObjectText { out, first: true }
+    }
+
+    /// Writes a member's name; its value is to be appended to what this returns.
+    pub fn member(&mut self, name: &str) -> &mut String {
+        if !std::mem::take(&mut self.first) {
+            self.out.push_str(", ");
+        }
+        push_string(self.out, name);
+        self.out.push_str(": ");
+        self.out
+    }
+
+    /// A member that is a text.
+    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+        push_string(self.member(name), value);
+        self
+    }
+
+    /// A member that is a text, if there is one.
+    pub fn optional_text(&mut self, name: &str, value: Option<&str>) -> &mut Self {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+        self
+    }
+
+    /// A member whose text needs no quotes: a number or a truth.
+    pub fn plain(&mut self, name: &str, value: impl Display) -> &mut Self {
+        write!(self.member(name), "{value}").expect("a String takes everything");
+        self
+    }
+
+    /// Closes the object.
+    pub fn close(self) {
+        self.out.push('}');
+    }
+}
+
+/// Writes a list, each element by `write`.
+pub fn push_list<T>(
+    out: &mut String,
+    elements: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut String, T),
+) {
+    out.push('[');
+    for (i, element) in elements.into_iter().enumerate() {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        write(out, element);
+    }
+    out.push(']');
+}
+
+/// Writes a text in double quotes; everything but printable ASCII is escaped.
+pub fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| !matches!(c, ' '..='~') || c == '"' || c == '\\') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let c = special.chars().next().expect("something was found there");
+        push_escaped(out, c);
+        rest = &special[c.len_utf8()..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn push_escaped(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        _ => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04X}").expect("a String takes everything");
+            }
+        }
+    }
+}
+
+/// Writes any value.
+pub fn push_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Number(number) => push_number(out, number),
+        Value::String(text) => push_string(out, text),
+        Value::Array(elements) => push_list(out, elements, push_value),
+        Value::Object(members) => {
+            let mut object = ObjectText::open(out);
+            for (name, value) in members {
+                push_value(object.member(name), value);
+            }
+            object.close();
+        }
+    }
+}
+
+fn push_number(out: &mut String, number: &Number) {
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(double) => out.push_str(&general(double)),
+        None => write!(out, "{number}").expect("a String takes everything"),
+    }
+}
+
+/// A double with 17 significant digits, as C's `%.17g` prints it: enough to read the same double back.
+fn general(double: f64) -> String {
+    const DIGITS: i32 = 17;
+    let scientific = format!("{:.*e}", DIGITS as usize - 1, double);
+    let (mantissa, exponent) = scientific.split_once('e').expect("the format has an exponent");
+    let exponent: i32 = exponent.parse().expect("the exponent is a number");
+    if (-4..DIGITS).contains(&exponent) {
+        let fixed = format!("{:.*}", (DIGITS - 1 - exponent) as usize, double);
+        return without_trailing_zeroes(&fixed).to_owned();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", without_trailing_zeroes(mantissa), exponent.abs())
+}
+
+fn without_trailing_zeroes(decimal: &str) -> &str {
+    match decimal.contains('.') {
+        true => decimal.trim_end_matches('0').trim_end_matches('.'),
+        false => decimal,
+    }
+}
+
+/// A reply: `returns` is the text of the answer.
+pub fn reply_text(returns: &str, id: Option<&Value>) -> String {
+    let mut out = String::with_capacity(returns.len() + 32);
+    out.push_str("{\"return\": ");
+    out.push_str(returns);
+    if let Some(id) = id {
+        out.push_str(", \"id\": ");
+        push_value(&mut out, id);
+    }
+    out.push('}');
+    out
+}
+
+/// A refusal.
+pub fn error_text(class: &str, description: &str, id: Option<&Value>) -> String {
+    let mut out = String::with_capacity(description.len() + 64);
+    let mut object = ObjectText::open(&mut out);
+    if let Some(id) = id {
+        push_value(object.member("id"), id);
+    }
+    let mut error = ObjectText::open(object.member("error"));
+    error.text("class", class).text("desc", description);
+    error.close();
+    object.close();
+    out
+}
+
+/// The first line a client gets. Out-of-band execution is not among our capabilities.
+pub fn greeting_text() -> String {
+    format!("{{\"QMP\": {{\"version\": {}, \"capabilities\": []}}}}", version_text())
+}
+
+/// The version of the language, and who speaks it.
+pub fn version_text() -> String {
+    let package = concat!("midstream ", env!("CARGO_PKG_VERSION"));
+    format!("{{\"qemu\": {{\"micro\": 2, \"minor\": 0, \"major\": 10}}, \"package\": \"{package}\"}}")
+}
+
+/// An event.
+pub fn event_text(event: &Event, at: WallClock) -> String {
+    let mut out = String::with_capacity(192);
+    let mut object = ObjectText::open(&mut out);
+    let mut time = ObjectText::open(object.member("timestamp"));
+    time.plain("seconds", at.seconds).plain("microseconds", at.microseconds);
+    time.close();
+    object.text("event", event_name(event));
+    push_event_data(object.member("data"), event);
+    object.close();
+    out
+}
+
+fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::JobStatusChange { .. } => "JOB_STATUS_CHANGE",
+        Event::BlockJobCompleted { .. } => "BLOCK_JOB_COMPLETED",
+        Event::BlockJobCancelled { .. } => "BLOCK_JOB_CANCELLED",
+        Event::BlockJobReady { .. } => "BLOCK_JOB_READY",
+        Event::BlockJobPending { .. } => "BLOCK_JOB_PENDING",
+        Event::BlockJobError { .. } => "BLOCK_JOB_ERROR",
+    }
+}
+
+fn push_event_data(out: &mut String, event: &Event) {
+    let mut data = ObjectText::open(out);
+    match event {
+        Event::JobStatusChange { id, status } => {
+            data.text("status", status).text("id", id);
+        }
+        Event::BlockJobCompleted { job, error } => {
+            push_facts(&mut data, job);
+            data.optional_text("error", error.as_deref());
+        }
+        Event::BlockJobCancelled { job } | Event::BlockJobReady { job } => push_facts(&mut data, job),
+        Event::BlockJobPending { kind, id } => {
+            data.text("type", kind).text("id", id);
+        }
+        Event::BlockJobError { device, operation, action } => {
+            data.text("device", device).text("operation", operation).text("action", action);
+        }
+    }
+    data.close();
+}
+
+fn push_facts(data: &mut ObjectText<'_>, job: &JobFacts) {
+    data.text("device", &job.device).plain("len", job.len).plain("offset", job.offset);
+    data.plain("speed", job.speed).text("type", job.kind);
+}

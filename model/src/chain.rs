@@ -1,0 +1,359 @@
+//! Nodes, backing, overlay: the block graph as an operator sees it, and the edits a stream makes to it.
+//!
+//! ```text
+//! before      base <- mid <- top          block-stream device=mid base-node=base
+//! meanwhile   base <- mid <- #filter <- top   (no layer between mid and base is dropped here)
+//! ```
+//! A node is never removed from the table, only marked dead, so that a [`NodeId`] stays good for texts.
+
+use std::fmt::Write;
+
+use crate::blocker::{Blocker, Reason};
+
+/// A node of the graph.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeId(pub u16);
+
+/// An image file: the unit that holds content and survives a crash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ImageId(pub u16);
+
+/// A job, in the order of creation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct JobId(pub u16);
+
+/// What a node does with its children.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Driver {
+    /// The protocol node over an image file.
+    File,
+    /// The raw format.
+    Raw,
+    /// The qcow2 format.
+    Qcow2,
+    /// The filter of a stream.
+    CopyOnRead,
+}
+
+impl Driver {
+    /// The word of QMP.
+    pub fn word(self) -> &'static str {
+        match self {
+            Driver::File => "file",
+            Driver::Raw => "raw",
+            Driver::Qcow2 => "qcow2",
+            Driver::CopyOnRead => "copy-on-read",
+        }
+    }
+}
+
+/// One vertex.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Node {
+    /// The node name; `None` for a generated one that nothing has told yet.
+    pub name: Option<String>,
+    /// What it does.
+    pub driver: Driver,
+    /// The file name it was opened with, as its overlays' headers would name it.
+    pub filename: Option<String>,
+    /// The backing file its header names, as last read or written.
+    pub header: Option<String>,
+    /// The image at the end of its `file` links.
+    pub image: Option<ImageId>,
+    /// The child that holds this node's own bytes; for a filter, the node it filters.
+    pub file: Option<NodeId>,
+    /// The node read where this one has nothing allocated.
+    pub backing: Option<NodeId>,
+    /// Refuses writes now.
+    pub read_only: bool,
+    /// Was opened so that no job may reopen it for writing.
+    pub read_only_for_good: bool,
+    /// Was added by an operator, who may delete it.
+    pub by_monitor: bool,
+    /// Was opened with options whose effect the model does not know.
+    pub vague: bool,
+    /// Still in the graph.
+    pub alive: bool,
+}
+
+/// A user of the graph that is not a node: a guest's device.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct User {
+    /// Which guest.
+    pub guest: u32,
+    /// Where it reads and writes.
+    pub node: NodeId,
+    /// Whether it may write.
+    pub writable: bool,
+}
+
+/// All nodes, their users, and what is forbidden on them.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    /// Guests, in the order of attachment.
+    pub users: Vec<User>,
+    /// Standing prohibitions, oldest first.
+    pub blockers: Vec<Blocker>,
+}
+
+impl Graph {
+    /// Adds a node. Its `file` and `backing` links start here, and forbid what they must.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        let id = NodeId(u16::try_from(self.nodes.len()).expect("a run adds fewer than 65,536 nodes"));
+        let backing = node.backing;
+        self.nodes.push(Node { backing: None, ..node });
+        self.set_backing(id, backing);
+        id
+    }
+
+    /// A node, dead or alive.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[usize::from(id.0)]
+    }
+
+    /// A node, to change it.
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[usize::from(id.0)]
+    }
+
+    /// Every living node.
+    pub fn alive(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        (0u16..).zip(&self.nodes).filter(|(_, node)| node.alive).map(|(index, node)| (NodeId(index), node))
+    }
+
+    /// The living node of that name.
+    pub fn find(&self, name: &str) -> Option<NodeId> {
+        self.alive().find(|(_, node)| node.name.as_deref() == Some(name)).map(|(id, _)| id)
+    }
+
+    /// The name for texts; a generated name that is not known yet reads as [`GENERATED`].
+    pub fn name(&self, id: NodeId) -> &str {
+        self.node(id).name.as_deref().unwrap_or(GENERATED)
+    }
+
+    /// Whether a node only passes data through.
+    pub fn is_filter(&self, id: NodeId) -> bool {
+        self.node(id).driver == Driver::CopyOnRead
+    }
+
+    /// The child a reader falls through to: a filter's file, any other node's backing.
+    pub fn below(&self, id: NodeId) -> Option<NodeId> {
+        let node = self.node(id);
+        if node.driver == Driver::CopyOnRead { node.file } else { node.backing }
+    }
+
+    /// The first node at or below `id` that is no filter; `None` below a filter that has lost its child.
+    pub fn unfiltered(&self, id: NodeId) -> Option<NodeId> {
+        let mut id = id;
+        while self.is_filter(id) {
+            id = self.node(id).file?;
+        }
+        Some(id)
+    }
+
+    /// The next node of the chain that is no filter.
+    pub fn backing_layer(&self, id: NodeId) -> Option<NodeId> {
+        self.below(self.unfiltered(id)?).and_then(|below| self.unfiltered(below))
+    }
+
+    /// `id` and everything a reader falls through below it, filters included.
+    pub fn downwards(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        std::iter::successors(Some(id), |at| self.below(*at))
+    }
+
+    /// The nodes that read `id` directly.
+    pub fn parents(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        self.alive()
+            .filter(move |(_, node)| node.backing == Some(id) || node.file == Some(id))
+            .map(|(id, _)| id)
+    }
+
+    /// Whether anything at all reads `id` or stands on it.
+    pub fn is_used(&self, id: NodeId) -> bool {
+        self.parents(id).next().is_some() || self.users.iter().any(|user| user.node == id)
+    }
+
+    /// Moves a backing link, and with it the prohibitions it puts on the node it points to.
+    pub fn set_backing(&mut self, overlay: NodeId, backing: Option<NodeId>) {
+        self.blockers.retain(|b| b.reason != Reason::BackingOf(overlay));
+        self.node_mut(overlay).backing = backing;
+        if let Some(node) = backing {
+            self.blockers.push(Blocker { node, reason: Reason::BackingOf(overlay) });
+        }
+    }
+
+    /// Moves everything that stands on `from` to `to`, except `to` itself.
+    fn replace(&mut self, from: NodeId, to: NodeId) {
+        let parents: Vec<NodeId> = self.parents(from).filter(|parent| *parent != to).collect();
+        for parent in parents {
+            if self.node(parent).file == Some(from) {
+                self.node_mut(parent).file = Some(to);
+            }
+            if self.node(parent).backing == Some(from) {
+                self.set_backing(parent, Some(to));
+            }
+        }
+        for user in self.users.iter_mut().filter(|user| user.node == from) {
+            user.node = to;
+        }
+    }
+
+    /// Puts a stream's filter directly above `target`: every parent of `target` now reads the filter.
+    pub fn insert_filter(&mut self, target: NodeId, name: Option<String>) -> NodeId {
+        let node = self.node(target);
+        let filter = Node {
+            name,
+            driver: Driver::CopyOnRead,
+            filename: node.filename.clone(),
+            header: None,
+            image: node.image,
+            file: Some(target),
+            backing: None,
+            read_only: node.read_only,
+            read_only_for_good: false,
+            by_monitor: false,
+            vague: false,
+            alive: true,
+        };
+        let filter = self.add(filter);
+        self.replace(target, filter);
+        filter
+    }
+
+    /// Takes a filter out again: its parents read its child. The node itself dies with its last holder.
+    pub fn drop_filter(&mut self, filter: NodeId) {
+        if let Some(child) = self.node_mut(filter).file.take() {
+            self.replace(filter, child);
+        }
+    }
+
+    /// Buries every node that nothing holds any more. Returns whether any was.
+    pub fn bury(&mut self) -> bool {
+        let mut any = false;
+        // One pass buries at most one level of a chain, so passes are bounded by its depth.
+        loop {
+            let unheld = self.alive().map(|(id, _)| id).find(|id| !self.is_held(*id));
+            let Some(dead) = unheld else { return any };
+            self.set_backing(dead, None);
+            let node = self.node_mut(dead);
+            node.alive = false;
+            node.file = None;
+            any = true;
+        }
+    }
+
+    fn is_held(&self, id: NodeId) -> bool {
+        self.node(id).by_monitor || self.is_used(id) || self.held_by_job(id).is_some()
+    }
+
+    /// What is wrong with the graph, if anything: links end at living nodes and no chain bites its tail.
+    pub fn malformed(&self) -> Option<String> {
+        for (id, node) in self.alive() {
+            for child in node.file.into_iter().chain(node.backing) {
+                if !self.node(child).alive {
+                    return Some(format!("`{}` reads the dead node `{}`", self.name(id), self.name(child)));
+                }
+            }
+            if self.downwards(id).take(self.nodes.len() + 1).count() > self.nodes.len() {
+                return Some(format!("the chain below `{}` has no end", self.name(id)));
+            }
+        }
+        None
+    }
+
+    /// The chain from its base up to `top`: `base <- mid <- top`.
+    pub fn chain_text(&self, top: NodeId) -> String {
+        let mut nodes: Vec<NodeId> = self.downwards(top).collect();
+        nodes.reverse();
+        let mut text = String::new();
+        for (index, id) in nodes.into_iter().enumerate() {
+            let arrow = if index == 0 { "" } else { " <- " };
+            write!(text, "{arrow}{}", self.shown(id)).expect("writing to a string never fails");
+        }
+        text
+    }
+
+    fn shown(&self, id: NodeId) -> &str {
+        match &self.node(id).name {
+            Some(name) => name,
+            None if self.is_filter(id) => "(filter)",
+            None => "(unnamed)",
+        }
+    }
+
+    /// Every chain, a line each, drawn from the nodes that no other node reads.
+    pub fn drawing(&self) -> String {
+        let roots = self.alive().filter(|(id, _)| self.parents(*id).next().is_none());
+        let lines: Vec<String> = roots.map(|(id, _)| self.chain_text(id)).collect();
+        lines.join("\n")
+    }
+}
+
+/// Stands in texts for a generated node name, which is random: `#block` and digits.
+pub const GENERATED: &str = "#block?";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(graph: &mut Graph, name: &str, backing: Option<NodeId>) -> NodeId {
+        graph.add(Node {
+            name: Some(name.into()),
+            driver: Driver::Qcow2,
+            filename: None,
+            header: None,
+            vague: false,
+            image: None,
+            file: None,
+            backing,
+            read_only: false,
+            read_only_for_good: false,
+            by_monitor: true,
+            alive: true,
+        })
+    }
+
+    fn three() -> (Graph, NodeId, NodeId, NodeId) {
+        let mut graph = Graph::default();
+        let base = layer(&mut graph, "base", None);
+        let mid = layer(&mut graph, "mid", Some(base));
+        let top = layer(&mut graph, "top", Some(mid));
+        (graph, base, mid, top)
+    }
+
+    #[test]
+    fn a_filter_comes_between_a_node_and_all_its_parents_and_leaves_no_trace() {
+        let (mut graph, _, mid, top) = three();
+        graph.users.push(User { guest: 1, node: mid, writable: false });
+        let before = graph.drawing();
+        let filter = graph.insert_filter(mid, Some("filt".into()));
+        assert_eq!(graph.chain_text(top), "base <- mid <- filt <- top");
+        assert_eq!(graph.users[0].node, filter);
+        assert_eq!(graph.unfiltered(filter), Some(mid));
+        graph.drop_filter(filter);
+        graph.bury();
+        assert_eq!(graph.drawing(), before);
+        assert_eq!(graph.users[0].node, mid);
+        assert_eq!(graph.malformed(), None);
+    }
+
+    #[test]
+    fn a_node_dies_with_its_last_holder_and_takes_its_backing_along() {
+        let (mut graph, base, mid, top) = three();
+        for id in [base, mid] {
+            graph.node_mut(id).by_monitor = false;
+        }
+        assert!(!graph.bury(), "top holds them");
+        graph.node_mut(top).by_monitor = false;
+        assert!(graph.bury());
+        assert_eq!(graph.alive().count(), 0);
+    }
+
+    #[test]
+    fn a_chain_that_bites_its_tail_is_malformed() {
+        let (mut graph, base, _, top) = three();
+        graph.set_backing(base, Some(top));
+        assert_eq!(graph.malformed().as_deref(), Some("the chain below `base` has no end"));
+    }
+}

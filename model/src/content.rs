@@ -1,0 +1,550 @@
+//! What a reader of each layer may see, sector by sector, now and after a crash.
+//!
+//! A layer's *view* is what a reader of that image sees through its whole chain. Almost every sector
+//! has one settled value. A sector that was written since the last flush has a list of versions instead: the
+//! settled value, and each write with the moments it began and ended. From that list follow
+//!
+//! - what a read may return: every version that was not superseded before the read began. A version is
+//!   superseded when a later write, begun after the version's end, ends without error;
+//! - what a crash may leave: every version that was not superseded before a flush began that ended well.
+//!
+//! ```text
+//! write a  |---|
+//! write b         |---|            read: a or b       flush: forgets the old value, keeps b
+//! read               |------|      crash: old, a, b   crash: b
+//! ```
+//! A failed write and a discard add a version that supersedes nothing: both old and new stay possible.
+//! A read settles nothing. Streams, filters and rewiring leave every view alone; that is the law.
+
+use crate::chain::ImageId;
+
+/// A sector nobody wrote a known value to: torn, foreign, or nonsense. Never allowed.
+pub const GARBAGE: u64 = u64::MAX;
+
+/// The unit of content.
+pub const SECTOR_BYTES: u64 = 512;
+
+/// A moment: the number of an observation.
+pub type Moment = u32;
+
+const NEVER: Moment = Moment::MAX;
+const NONE: u32 = u32::MAX;
+
+/// Whether a layer itself decides a sector, rather than its backing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decides {
+    /// Read from the backing.
+    No,
+    /// A copy or a neighbour's write may have allocated it.
+    Maybe,
+    /// Read from this layer.
+    Yes,
+}
+
+/// One value a sector may have.
+#[derive(Clone, Debug)]
+struct Version {
+    value: u64,
+    /// The request that writes it; 0 for the value before all requests.
+    request: u64,
+    /// The image that was written, which may lie below the layer that shows it.
+    origin: ImageId,
+    began: Moment,
+    ended: Moment,
+    /// Whether it replaces what was there before, once it ends without error.
+    replaces: bool,
+    superseded: Moment,
+    superseded_by: ImageId,
+    /// A flush has made sure that no crash brings it back; kept for reads that began before.
+    gone: bool,
+    next: u32,
+}
+
+/// One image and what its readers see.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The layer this view was composed with.
+    pub below: Option<ImageId>,
+    /// Sectors allocated together.
+    pub cluster_sectors: u32,
+    settled: Vec<u64>,
+    /// Head of each sector's version list, or [`NONE`].
+    heads: Vec<u32>,
+    unsettled: Vec<u32>,
+    decides: Vec<Decides>,
+}
+
+/// The views of all layers.
+#[derive(Clone, Debug)]
+pub struct Views {
+    layers: Vec<Layer>,
+    pool: Vec<Version>,
+    /// First unused slot of the pool, or [`NONE`].
+    free: u32,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Views { layers: Vec::new(), pool: Vec::new(), free: NONE }
+    }
+}
+
+/// What a request does to the sectors it covers.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// One value a sector.
+    Values(&'a [u64]),
+    /// Zeroes, for that many sectors.
+    Zeroes(u32),
+    /// Zeroes or nothing, sector by sector, for that many sectors.
+    Discard(u32),
+}
+
+impl Change<'_> {
+    fn len(&self) -> u32 {
+        match self {
+            Change::Values(values) => u32::try_from(values.len()).unwrap_or(u32::MAX),
+            Change::Zeroes(count) | Change::Discard(count) => *count,
+        }
+    }
+
+    fn value(&self, index: u32) -> u64 {
+        match self {
+            Change::Values(values) => values[index as usize],
+            Change::Zeroes(_) | Change::Discard(_) => 0,
+        }
+    }
+}
+
+impl Layer {
+    /// A layer that decides the sectors in `own` and shows zeroes elsewhere until it is composed.
+    pub fn new(sectors: u32, cluster_sectors: u32, decides_all: bool, own: &[(u64, u64)]) -> Layer {
+        let count = sectors as usize;
+        let start = if decides_all { Decides::Yes } else { Decides::No };
+        let mut layer = Layer {
+            below: None,
+            cluster_sectors: cluster_sectors.max(1),
+            settled: vec![0; count],
+            heads: vec![NONE; count],
+            unsettled: Vec::new(),
+            decides: vec![start; count],
+        };
+        for &(sector, value) in own {
+            let Some(at) = usize::try_from(sector).ok().filter(|at| *at < count) else { continue };
+            layer.settled[at] = value;
+            layer.decides[at] = Decides::Yes;
+        }
+        layer
+    }
+
+    /// Its length.
+    pub fn sectors(&self) -> u32 {
+        // `new` is given a u32, and the length never changes.
+        self.settled.len() as u32
+    }
+
+    /// Whether it decides a sector itself; past its end it does not.
+    pub fn decides(&self, sector: u32) -> Decides {
+        self.decides.get(sector as usize).copied().unwrap_or(Decides::No)
+    }
+
+    fn cluster(&self, sector: u32) -> std::ops::Range<u32> {
+        let start = sector - sector % self.cluster_sectors;
+        start..start.saturating_add(self.cluster_sectors).min(self.sectors())
+    }
+
+    fn may_decide(&mut self, sector: u32) {
+        let decides = &mut self.decides[sector as usize];
+        if *decides == Decides::No {
+            *decides = Decides::Maybe;
+        }
+    }
+}
+
+impl Views {
+    /// Adds a layer; its id is the number of layers before it.
+    pub fn add(&mut self, layer: Layer) -> ImageId {
+        let id = ImageId(u16::try_from(self.layers.len()).expect("a run has fewer than 65,536 images"));
+        self.layers.push(layer);
+        id
+    }
+
+    /// A layer.
+    pub fn layer(&self, id: ImageId) -> &Layer {
+        &self.layers[usize::from(id.0)]
+    }
+
+    fn layer_mut(&mut self, id: ImageId) -> &mut Layer {
+        &mut self.layers[usize::from(id.0)]
+    }
+
+    /// A layer and all that are composed over it.
+    pub fn at_or_above(&self, id: ImageId) -> Vec<ImageId> {
+        let mut found = vec![id];
+        let mut index = 0;
+        // Each layer is found once, so the loop ends even if headers name each other in a ring.
+        while let Some(&at) = found.get(index) {
+            let above = self.ids().filter(|above| self.layer(*above).below == Some(at));
+            let fresh: Vec<ImageId> = above.filter(|above| !found.contains(above)).collect();
+            found.extend(fresh);
+            index += 1;
+        }
+        found
+    }
+
+    fn ids(&self) -> impl Iterator<Item = ImageId> + use<> {
+        (0..self.layers.len()).map(|index| ImageId(index as u16))
+    }
+
+    fn take(&mut self, version: Version) -> u32 {
+        if self.free == NONE {
+            self.pool.push(version);
+            return self.pool.len() as u32 - 1;
+        }
+        let slot = self.free;
+        self.free = self.pool[slot as usize].next;
+        self.pool[slot as usize] = version;
+        slot
+    }
+
+    fn give_back(&mut self, slot: u32) {
+        self.pool[slot as usize].next = self.free;
+        self.free = slot;
+    }
+
+    fn versions(&self, id: ImageId, sector: u32) -> impl Iterator<Item = &Version> {
+        let head = self.layer(id).heads[sector as usize];
+        std::iter::successors(self.pool.get(head as usize), |v| self.pool.get(v.next as usize))
+    }
+
+    fn push(&mut self, id: ImageId, sector: u32, version: Version) {
+        let at = sector as usize;
+        if self.layer(id).heads[at] == NONE {
+            let settled = self.layer(id).settled[at];
+            let first = Version { value: settled, ..Version::before_all(id) };
+            let slot = self.take(first);
+            let layer = self.layer_mut(id);
+            layer.heads[at] = slot;
+            layer.unsettled.push(sector);
+        }
+        let next = self.layer(id).heads[at];
+        let slot = self.take(Version { next, ..version });
+        self.layer_mut(id).heads[at] = slot;
+    }
+
+    /// A request begins to change `image`, and with it every view above that shows it.
+    /// Returns whether it meets a write to the same sector that has not ended.
+    pub fn begin(
+        &mut self,
+        image: ImageId,
+        sector: u32,
+        change: &Change<'_>,
+        request: u64,
+        now: Moment,
+    ) -> bool {
+        let replaces = !matches!(change, Change::Discard(_));
+        let mut meets = false;
+        for index in 0..change.len() {
+            let at = sector + index;
+            meets |= self.versions(image, at).any(|v| v.ended == NEVER);
+            let version = Version {
+                value: change.value(index),
+                request,
+                began: now,
+                ended: NEVER,
+                replaces,
+                ..Version::before_all(image)
+            };
+            self.show(image, at, version);
+        }
+        self.touch_clusters(image, sector, change.len());
+        meets
+    }
+
+    /// A write allocates whole clusters: from now on the layer may decide the neighbours as well.
+    fn touch_clusters(&mut self, image: ImageId, sector: u32, count: u32) {
+        let layer = self.layer_mut(image);
+        if count == 0 {
+            return;
+        }
+        for at in layer.cluster(sector).start..layer.cluster(sector + count - 1).end {
+            layer.may_decide(at);
+        }
+    }
+
+    fn show(&mut self, layer: ImageId, sector: u32, version: Version) {
+        for above in self.ids() {
+            if self.layer(above).below != Some(layer) || sector >= self.layer(above).sectors() {
+                continue;
+            }
+            match self.layer(above).decides(sector) {
+                Decides::Yes => {}
+                Decides::No => self.show(above, sector, version.clone()),
+                Decides::Maybe => self.show(above, sector, Version { replaces: false, ..version.clone() }),
+            }
+        }
+        self.push(layer, sector, version);
+    }
+
+    /// The request ends. If it failed, both old and new stay possible.
+    pub fn end(&mut self, image: ImageId, sector: u32, count: u32, request: u64, failed: bool, now: Moment) {
+        for at in sector..sector + count {
+            for id in self.ids() {
+                if at < self.layer(id).sectors() && self.layer(id).heads[at as usize] != NONE {
+                    let hidden = id != image && self.layer(id).decides(at) != Decides::No;
+                    self.end_in(id, at, request, failed || hidden, now);
+                }
+            }
+            let replaced = self.versions(image, at).any(|v| v.request == request && v.replaces);
+            if replaced {
+                self.layer_mut(image).decides[at as usize] = Decides::Yes;
+            }
+        }
+    }
+
+    fn end_in(&mut self, id: ImageId, sector: u32, request: u64, failed: bool, now: Moment) {
+        let Some(own) = self.versions(id, sector).find(|v| v.request == request) else { return };
+        let (began, origin, replaces) = (own.began, own.origin, own.replaces && !failed);
+        let mut slot = self.layer(id).heads[sector as usize];
+        while slot != NONE {
+            let version = &mut self.pool[slot as usize];
+            if version.request == request {
+                version.ended = now;
+                version.replaces = replaces;
+            } else if replaces && version.ended < began && version.superseded == NEVER {
+                version.superseded = now;
+                version.superseded_by = origin;
+            }
+            slot = version.next;
+        }
+    }
+
+    /// A flush of `image` that began at `began` has ended without error: what it superseded cannot come back.
+    /// `oldest_read` is the moment the oldest unfinished read began.
+    pub fn flushed(&mut self, image: ImageId, began: Moment, oldest_read: Moment) {
+        for id in self.ids() {
+            let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
+            let still =
+                unsettled.into_iter().filter(|sector| !self.forget(id, *sector, image, began, oldest_read));
+            let still = still.collect();
+            self.layer_mut(id).unsettled = still;
+        }
+    }
+
+    /// Forgets what the flush made impossible in one sector; true once a single settled value is left.
+    fn forget(
+        &mut self,
+        id: ImageId,
+        sector: u32,
+        flushed: ImageId,
+        began: Moment,
+        oldest_read: Moment,
+    ) -> bool {
+        let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
+        let (mut kept, mut last) = (0, NONE);
+        while slot != NONE {
+            let version = &mut self.pool[slot as usize];
+            let next = version.next;
+            version.gone |= version.superseded < began && version.superseded_by == flushed;
+            if version.gone && version.superseded <= oldest_read {
+                self.give_back(slot);
+            } else {
+                kept += 1;
+                version.next = NONE;
+                match last {
+                    NONE => self.layer_mut(id).heads[sector as usize] = slot,
+                    last => self.pool[last as usize].next = slot,
+                }
+                last = slot;
+            }
+            slot = next;
+        }
+        assert!(kept > 0, "a flush left sector {sector} of image {} without any value", id.0);
+        let head = self.layer(id).heads[sector as usize];
+        let only = &self.pool[head as usize];
+        if kept > 1 || only.ended == NEVER {
+            return false;
+        }
+        let value = only.value;
+        self.give_back(head);
+        let layer = self.layer_mut(id);
+        layer.heads[sector as usize] = NONE;
+        layer.settled[sector as usize] = value;
+        true
+    }
+
+    /// Whether a read of `sector` that began at `began` may return `value` now.
+    pub fn may_read(&self, id: ImageId, sector: u32, value: u64, began: Moment) -> bool {
+        let layer = self.layer(id);
+        match layer.heads.get(sector as usize) {
+            None => value == 0,
+            Some(&NONE) => layer.settled[sector as usize] == value,
+            Some(_) => self.versions(id, sector).any(|v| v.value == value && v.superseded > began),
+        }
+    }
+
+    /// Whether a crash now may leave `value` in `sector`.
+    pub fn may_survive(&self, id: ImageId, sector: u32, value: u64) -> bool {
+        let layer = self.layer(id);
+        match layer.heads.get(sector as usize) {
+            None => value == 0,
+            Some(&NONE) => layer.settled[sector as usize] == value,
+            Some(_) => self.versions(id, sector).any(|v| v.value == value && !v.gone),
+        }
+    }
+
+    /// Every value a read begun at `began` may return: for texts.
+    pub fn readable(&self, id: ImageId, sector: u32, began: Moment) -> Vec<u64> {
+        self.values(id, sector, |v| v.superseded > began)
+    }
+
+    /// Every value a crash may leave: for texts.
+    pub fn survivors(&self, id: ImageId, sector: u32) -> Vec<u64> {
+        self.values(id, sector, |v| !v.gone)
+    }
+
+    fn values(&self, id: ImageId, sector: u32, possible: impl Fn(&Version) -> bool) -> Vec<u64> {
+        let layer = self.layer(id);
+        match layer.heads.get(sector as usize) {
+            None => vec![0],
+            Some(&NONE) => vec![layer.settled[sector as usize]],
+            Some(_) => {
+                let mut values: Vec<u64> =
+                    self.versions(id, sector).filter(|v| possible(v)).map(|v| v.value).collect();
+                values.sort_unstable();
+                values.dedup();
+                values
+            }
+        }
+    }
+
+    /// Says what `id` is composed with, before [`Views::compose_all`].
+    pub fn link(&mut self, id: ImageId, below: Option<ImageId>) {
+        self.layer_mut(id).below = below;
+    }
+
+    /// Opens `id` over `below`. If that is not what its view was composed with, composes it anew,
+    /// and every view above with it.
+    pub fn compose(&mut self, id: ImageId, below: Option<ImageId>) {
+        if self.layer(id).below != below {
+            self.layer_mut(id).below = below;
+            self.recompose(id, self.layers.len());
+        }
+    }
+
+    /// Composes every view from the layers' own sectors; `below` links must be set.
+    pub fn compose_all(&mut self) {
+        for id in self.ids() {
+            if self.layer(id).below.is_none() {
+                self.recompose(id, self.layers.len());
+            }
+        }
+    }
+
+    fn recompose(&mut self, id: ImageId, depth_max: usize) {
+        if let Some(below) = self.layer(id).below {
+            for sector in 0..self.layer(id).sectors() {
+                match self.layer(id).decides(sector) {
+                    Decides::Yes => {}
+                    Decides::No => self.look_through(id, below, sector, true),
+                    Decides::Maybe => self.look_through(id, below, sector, false),
+                }
+            }
+        }
+        // The header of an image could name the image itself: the depth bounds what the links do not.
+        if depth_max > 0 {
+            let above = self.ids().filter(|above| self.layer(*above).below == Some(id));
+            for above in above.collect::<Vec<_>>() {
+                self.recompose(above, depth_max - 1);
+            }
+        }
+    }
+
+    /// Makes a sector of `id` show what `below` shows, instead of its own versions or beside them.
+    fn look_through(&mut self, id: ImageId, below: ImageId, sector: u32, instead: bool) {
+        let past_end = sector >= self.layer(below).sectors();
+        let lower: Vec<Version> = match past_end {
+            true => vec![Version::before_all(id)],
+            false if self.layer(below).heads[sector as usize] == NONE => {
+                let value = self.layer(below).settled[sector as usize];
+                vec![Version { value, ..Version::before_all(below) }]
+            }
+            false => self.versions(below, sector).cloned().collect(),
+        };
+        if instead {
+            self.clear(id, sector);
+            if let [only] = &lower[..] {
+                self.layer_mut(id).settled[sector as usize] = only.value;
+                return;
+            }
+        }
+        for version in lower.into_iter().rev() {
+            if instead && self.layer(id).heads[sector as usize] == NONE {
+                let slot = self.take(Version { next: NONE, ..version });
+                self.layer_mut(id).heads[sector as usize] = slot;
+                self.layer_mut(id).unsettled.push(sector);
+            } else {
+                let replaces = instead && version.replaces;
+                self.push(id, sector, Version { replaces, ..version });
+            }
+        }
+    }
+
+    fn clear(&mut self, id: ImageId, sector: u32) {
+        let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
+        if slot != NONE {
+            self.layer_mut(id).unsettled.retain(|other| *other != sector);
+        }
+        while slot != NONE {
+            let next = self.pool[slot as usize].next;
+            self.give_back(slot);
+            slot = next;
+        }
+    }
+
+    /// A stream from the layers `between` into `target` starts: what it copies, `target` may decide from now on.
+    pub fn stream_starts(&mut self, target: ImageId, between: &[ImageId]) {
+        for sector in 0..self.layer(target).sectors() {
+            let copied = between.iter().any(|id| self.copies(*id, sector));
+            if copied && self.layer(target).decides(sector) == Decides::No {
+                let layer = self.layer_mut(target);
+                for neighbour in layer.cluster(sector) {
+                    layer.may_decide(neighbour);
+                }
+            }
+        }
+    }
+
+    /// Whether a layer's part of the chain must be copied up: what it decides, and the zeroes past its end.
+    fn copies(&self, id: ImageId, sector: u32) -> bool {
+        sector >= self.layer(id).sectors() || self.layer(id).decides(sector) != Decides::No
+    }
+
+    /// The stream has ended well: `target` decides what the layers between decided, and reads `below` elsewhere.
+    pub fn stream_ends(&mut self, target: ImageId, between: &[ImageId], below: Option<ImageId>) {
+        for sector in 0..self.layer(target).sectors() {
+            if between.iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes) {
+                self.layer_mut(target).decides[sector as usize] = Decides::Yes;
+            }
+        }
+        self.layer_mut(target).below = below;
+    }
+}
+
+impl Version {
+    /// A version that has always been there.
+    fn before_all(origin: ImageId) -> Version {
+        Version {
+            value: 0,
+            request: 0,
+            origin,
+            began: 0,
+            ended: 0,
+            replaces: true,
+            superseded: NEVER,
+            superseded_by: origin,
+            gone: false,
+            next: NONE,
+        }
+    }
+}

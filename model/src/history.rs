@@ -1,0 +1,453 @@
+//! Follows one run by observation; the first observation that nothing explains is the verdict.
+//!
+//! One state is kept, not a set of states. Where the world may have moved unseen, the state says so itself: three-valued
+//! knowledge about a job, several versions of a sector, an edit of the graph that may have happened already. A command
+//! takes effect at the moment of its reply, except for the events it causes, which come before: those are explained by the
+//! command that is still unanswered. The answers allowed to a command are those of any moment between its sending and its
+//! reply, so they are collected whenever the state is about to change.
+
+mod client;
+mod crash;
+mod guest;
+mod jobs;
+mod query;
+mod stream;
+
+use crate::blockdev::{ImageFacts, Opening};
+use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
+use crate::content::{Layer, Moment, SECTOR_BYTES, Views};
+use crate::law::{Broken, LawId, Tally};
+use crate::record::{Edit, Job};
+use crate::reply::Names;
+use client::Client;
+use guest::Request;
+
+/// An image file as it is before the run.
+#[derive(Clone, Debug)]
+pub struct ImageSetup {
+    /// Its file name, as `filename` and headers name it.
+    pub file: String,
+    /// Its format.
+    pub format: Format,
+    /// Its virtual size. A last part of a sector is not judged.
+    pub size_bytes: u64,
+    /// Its unit of allocation.
+    pub cluster_bytes: u64,
+    /// The backing file its header names.
+    pub backing: Option<String>,
+    /// Every sector this layer decides, with its value; 0 is zeroes. Ignored sectors read from the backing.
+    pub own: Vec<(u64, u64)>,
+}
+
+/// The format of an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Bytes as they are.
+    Raw,
+    /// qcow2
+    Qcow2,
+}
+
+/// One thing seen from outside.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Observation<'a> {
+    /// A client sent a command, as JSON text.
+    Sent {
+        /// Which client.
+        client: u32,
+        /// The command.
+        text: &'a str,
+    },
+    /// A client got the reply to its oldest unanswered command.
+    Reply {
+        /// Which client.
+        client: u32,
+        /// The reply, as JSON text.
+        text: &'a str,
+    },
+    /// An event was emitted. An event broadcast to several clients is one observation.
+    Event {
+        /// The event, as JSON text.
+        text: &'a str,
+    },
+    /// A guest's device was put on a node.
+    GuestAttached {
+        /// Which guest.
+        guest: u32,
+        /// The node's name.
+        node: &'a str,
+        /// Whether it may write.
+        writable: bool,
+    },
+    /// A guest's device was taken away.
+    GuestDetached {
+        /// Which guest.
+        guest: u32,
+    },
+    /// A guest began a request.
+    GuestBegan {
+        /// Its number, not used before; not 0.
+        request: u64,
+        /// Which guest.
+        guest: u32,
+        /// What it does.
+        op: GuestOp<'a>,
+    },
+    /// A guest's request ended.
+    GuestEnded {
+        /// Its number.
+        request: u64,
+        /// The values read, or none; or the text of the error.
+        result: Result<&'a [u64], &'a str>,
+    },
+    /// From now on this kind of I/O on this file may fail with this text.
+    FaultArmed {
+        /// The image file.
+        file: &'a str,
+        /// Which kind of I/O.
+        kind: FaultKind,
+        /// The error's text, like `Input/output error`.
+        error: &'a str,
+    },
+    /// The whole content of a node, read at rest.
+    View {
+        /// The node's name.
+        node: &'a str,
+        /// Its sectors.
+        values: &'a [u64],
+    },
+    /// Everything stopped without warning.
+    Crash {
+        /// How.
+        kind: CrashKind,
+    },
+    /// After a crash: an image file, reopened through the chain that the headers on disk name.
+    Recovered {
+        /// The image file.
+        file: &'a str,
+        /// Its sectors, read through its chain.
+        values: &'a [u64],
+        /// The files of the chain, from this one down to its base.
+        chain: &'a [&'a str],
+        /// Corruptions the image check found.
+        check_corruptions: u64,
+    },
+    /// The run is over, and no fault is active any more.
+    End,
+}
+
+/// What a guest asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GuestOp<'a> {
+    /// Read sectors.
+    Read {
+        /// First sector.
+        sector: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Write sectors.
+    Write {
+        /// First sector.
+        sector: u64,
+        /// A value for each.
+        values: &'a [u64],
+    },
+    /// Write zeroes.
+    WriteZeroes {
+        /// First sector.
+        sector: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Give up content: each sector reads as before or as zeroes until it is written.
+    Discard {
+        /// First sector.
+        sector: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Make durable what has ended.
+    Flush,
+}
+
+/// A kind of I/O that may fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// Reads.
+    Read,
+    /// Writes, zeroes and discards.
+    Write,
+    /// Flushes.
+    Flush,
+    /// Anything.
+    Any,
+}
+
+/// How everything stopped. The model allows the same after both: caches may lie between a write and the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CrashKind {
+    /// The process was killed.
+    Kill,
+    /// The power failed.
+    PowerCut,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Running,
+    Quitting,
+    Crashed,
+    Over,
+}
+
+/// The reference model, following one run.
+#[derive(Clone, Debug)]
+pub struct Model {
+    images: Vec<ImageFacts>,
+    /// By image: a stream has touched what its readers see.
+    streamed: Vec<bool>,
+    graph: Graph,
+    views: Views,
+    jobs: Vec<Job>,
+    clients: Vec<Client>,
+    requests: Vec<Request>,
+    /// Error texts that armed faults may cause.
+    faults: Vec<String>,
+    phase: Phase,
+    now: Moment,
+    tally: Tally,
+}
+
+impl Model {
+    /// A run that starts with these images, nothing opened.
+    pub fn new(images: &[ImageSetup]) -> Model {
+        let facts: Vec<ImageFacts> = images.iter().map(facts).collect();
+        let mut views = Views::default();
+        for image in images {
+            views.add(layer(image));
+        }
+        let opening = Opening { images: &facts };
+        for (index, image) in images.iter().enumerate() {
+            let below = image.backing.as_ref().and_then(|header| opening.find_header(&image.file, header));
+            views.link(ImageId(index as u16), below);
+        }
+        views.compose_all();
+        Model {
+            streamed: vec![false; facts.len()],
+            images: facts,
+            graph: Graph::default(),
+            views,
+            jobs: Vec::new(),
+            clients: Vec::new(),
+            requests: Vec::new(),
+            faults: Vec::new(),
+            phase: Phase::Running,
+            now: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes the next observation, or says which law it breaks.
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
+        self.now += 1;
+        match *observation {
+            Observation::Sent { client, text } => {
+                self.sent(client, text);
+                Ok(())
+            }
+            Observation::Reply { client, text } => self.replied(client, text),
+            Observation::Event { text } => self.event(text),
+            Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),
+            Observation::GuestDetached { guest } => {
+                self.detached(guest);
+                Ok(())
+            }
+            Observation::GuestBegan { request, guest, op } => {
+                self.began(request, guest, op);
+                Ok(())
+            }
+            Observation::GuestEnded { request, result } => self.ended(request, result),
+            Observation::FaultArmed { error, .. } => {
+                if !self.faults.iter().any(|known| known == error) {
+                    self.faults.push(error.to_owned());
+                }
+                Ok(())
+            }
+            Observation::View { node, values } => self.viewed(node, values),
+            Observation::Crash { .. } => {
+                self.crashed();
+                Ok(())
+            }
+            Observation::Recovered { file, values, chain, check_corruptions } => {
+                self.recovered(file, values, chain, check_corruptions)
+            }
+            Observation::End => self.over(),
+        }
+    }
+
+    /// How often each law was checked, and which goals were reached.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Every chain, a line each: `base <- mid <- top`.
+    pub fn chain_text(&self) -> String {
+        self.graph.drawing()
+    }
+
+    /// Every living job, a line each.
+    pub fn jobs_text(&self) -> String {
+        let lines: Vec<String> = self.jobs.iter().filter(|job| job.is_live()).map(Job::line).collect();
+        lines.join("\n")
+    }
+
+    /// The named nodes that hold content a guest could use.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.graph
+            .alive()
+            .filter(|(id, _)| self.layer_of(&self.graph, *id).is_some())
+            .filter_map(|(_, node)| node.name.as_deref())
+    }
+
+    /// Whether a guest may be put on a node now.
+    pub fn may_attach(&self, node: &str, writable: bool) -> bool {
+        self.graph.find(node).is_some_and(|id| {
+            let node = self.graph.node(id);
+            !writable || (!node.read_only && self.graph.unshared_write(id).is_none())
+        })
+    }
+
+    /// How long a node is, in sectors.
+    pub fn sectors(&self, node: &str) -> Option<u32> {
+        let id = self.graph.find(node)?;
+        Some(self.views.layer(self.layer_of(&self.graph, id)?).sectors())
+    }
+
+    /// The values a reader of a node's sector may get now.
+    pub fn readable(&self, node: &str, sector: u32) -> Vec<u64> {
+        let image = self.graph.find(node).and_then(|id| self.layer_of(&self.graph, id));
+        image.map_or_else(Vec::new, |image| self.views.readable(image, sector, self.now))
+    }
+
+    /// What somebody who waits waits for: the jobs that have not ended, the commands and requests without an end.
+    pub fn stuck(&self) -> Option<String> {
+        let jobs = self.jobs.iter().filter(|job| job.is_live() && !job.waits_for_operator()).map(Job::line);
+        let commands = self.clients.iter().filter_map(Client::stuck);
+        let requests = self.requests.iter().map(Request::line);
+        let lines: Vec<String> = jobs.chain(commands).chain(requests).collect();
+        if lines.is_empty() { None } else { Some(lines.join("\n")) }
+    }
+
+    /// The layer whose view a node shows; `None` if it shows the raw bytes of a format.
+    fn layer_of(&self, graph: &Graph, node: NodeId) -> Option<ImageId> {
+        let node = graph.node(graph.unfiltered(node)?);
+        let image = node.image?;
+        let qcow2 = self.images[usize::from(image.0)].qcow2;
+        (qcow2 == (node.driver == Driver::Qcow2)).then_some(image)
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names { graph: &self.graph, jobs: &self.jobs }
+    }
+
+    fn job(&self, id: JobId) -> &Job {
+        &self.jobs[usize::from(id.0)]
+    }
+
+    fn job_mut(&mut self, id: JobId) -> &mut Job {
+        &mut self.jobs[usize::from(id.0)]
+    }
+
+    /// The living job of that name.
+    fn find_job(&self, name: &str) -> Option<JobId> {
+        let index = self.jobs.iter().rposition(|job| job.is_live() && job.id == name)?;
+        Some(JobId(index as u16))
+    }
+
+    fn live_jobs(&self) -> impl Iterator<Item = JobId> {
+        (0u16..).zip(&self.jobs).filter(|(_, job)| job.is_live()).map(|(index, _)| JobId(index))
+    }
+
+    fn count(&mut self, law: LawId) {
+        self.tally.count(law);
+    }
+
+    /// The verdict, with the chains and jobs below it.
+    fn broken(&self, law: LawId, what: impl std::fmt::Display) -> Broken {
+        let mut detail = what.to_string();
+        for part in [self.chain_text(), self.jobs_text()] {
+            if !part.is_empty() {
+                detail.push('\n');
+                detail.push_str(&part);
+            }
+        }
+        Broken { law, detail }
+    }
+
+    /// Counts a check, and breaks the law if what it asks for does not hold.
+    fn hold(&mut self, law: LawId, holds: bool, what: impl FnOnce(&Model) -> String) -> Result<(), Broken> {
+        self.tally.count(law);
+        if holds { Ok(()) } else { Err(self.broken(law, what(self))) }
+    }
+
+    /// The graph as it is, and as it is if edits that may have happened have.
+    fn graphs(&self) -> Vec<(Graph, Vec<JobId>)> {
+        let mut graphs = vec![(self.graph.clone(), Vec::new())];
+        for id in self.live_jobs().filter(|id| self.job(*id).edit != Edit::NotYet) {
+            let job = self.job(id);
+            for index in 0..graphs.len().min(GRAPHS_MAX) {
+                let (mut graph, mut edited) = graphs[index].clone();
+                if job.edit == Edit::Unsure {
+                    self.edit(&mut graph, id);
+                    edited.push(id);
+                    graphs.push((graph.clone(), edited.clone()));
+                }
+                // The filter of a job that is over may already be gone, or be held until `null`.
+                graph.blockers.retain(|blocker| blocker.node != job.filter);
+                graph.bury();
+                graphs.push((graph, edited));
+            }
+        }
+        graphs
+    }
+
+    /// The first graph in which `judge` finds an answer becomes the graph.
+    fn settle<T>(&mut self, judge: impl Fn(&Model, &Graph) -> Option<T>) -> Option<T> {
+        if let Some(found) = judge(self, &self.graph) {
+            return Some(found);
+        }
+        if self.live_jobs().all(|id| self.job(id).edit == Edit::NotYet) {
+            return None;
+        }
+        let graphs = self.graphs();
+        let (found, graph, edited) = graphs
+            .into_iter()
+            .skip(1)
+            .find_map(|(g, edited)| judge(self, &g).map(|found| (found, g, edited)))?;
+        self.graph = graph;
+        for id in edited {
+            self.edited(id);
+        }
+        Some(found)
+    }
+}
+
+/// More graphs than this are not tried: three jobs that end at once have fewer.
+const GRAPHS_MAX: usize = 27;
+
+fn facts(image: &ImageSetup) -> ImageFacts {
+    ImageFacts {
+        file: image.file.clone(),
+        qcow2: image.format == Format::Qcow2,
+        headers: vec![image.backing.clone()],
+        size_bytes: image.size_bytes,
+    }
+}
+
+fn layer(image: &ImageSetup) -> Layer {
+    let sectors = |bytes: u64| u32::try_from(bytes / SECTOR_BYTES).unwrap_or(u32::MAX);
+    let raw = image.format == Format::Raw;
+    Layer::new(sectors(image.size_bytes), sectors(image.cluster_bytes), raw, &image.own)
+}

@@ -1,0 +1,406 @@
+//! Commands between their sending and their reply.
+
+use std::collections::VecDeque;
+
+use super::{Model, Phase};
+use crate::blockdev::{Opening, deletion, is_about_a_name};
+use crate::chain::JobId;
+use crate::command::{Command, VerbArguments};
+use crate::content::Moment;
+use crate::job::{Status, Verb};
+use crate::json::Json;
+use crate::law::{Broken, LawId};
+use crate::record::Known;
+use crate::reply::{Answer, Refusal, Reply};
+use crate::stream::plan;
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub id: u32,
+    negotiated: Known,
+    pub pending: VecDeque<Pending>,
+}
+
+/// A command without a reply yet.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub command: Result<Command, Refusal>,
+    pub sent: Moment,
+    /// Answers that were allowed at some moment since it was sent.
+    pub earlier: Vec<Answer>,
+    /// Graphs that were real at some moment since: only kept for a query about nodes.
+    pub graphs: Vec<crate::chain::Graph>,
+    /// An event was explained by it: it must have been accepted, and has taken effect.
+    pub taken: bool,
+    /// The job it created, and the refusal it must get if that job never ran.
+    pub created: Option<(JobId, Option<Refusal>)>,
+}
+
+impl Client {
+    /// The command without an answer, for texts.
+    pub fn stuck(&self) -> Option<String> {
+        let front = self.pending.front()?;
+        Some(format!("client {} waits for the reply to {:?}", self.id, front.command))
+    }
+}
+
+impl Model {
+    pub(super) fn sent(&mut self, id: u32, text: &str) {
+        let pending = Pending {
+            command: Command::parse(text),
+            sent: self.now,
+            earlier: Vec::new(),
+            graphs: Vec::new(),
+            taken: false,
+            created: None,
+        };
+        let client = match self.clients.iter().position(|client| client.id == id) {
+            Some(index) => &mut self.clients[index],
+            None => {
+                self.clients.push(Client { id, negotiated: Known::Maybe, pending: VecDeque::new() });
+                self.clients.last_mut().expect("a client was just pushed")
+            }
+        };
+        client.pending.push_back(pending);
+    }
+
+    /// Collects the answers each waiting command may get now: the state is about to change.
+    pub(super) fn remember(&mut self) {
+        for index in 0..self.clients.len() {
+            let Some(front) = self.clients[index].pending.front() else { continue };
+            if front.created.is_some() || front.taken {
+                continue;
+            }
+            let mut answers = Vec::new();
+            self.answers(index, front, &mut answers);
+            let graphs = match front.command {
+                Ok(Command::QueryNodes) => self.graphs().into_iter().map(|(graph, _)| graph).collect(),
+                _ => Vec::new(),
+            };
+            let front = self.clients[index].pending.front_mut().expect("it was there a moment ago");
+            answers.retain(|answer| !front.earlier.contains(answer));
+            front.earlier.append(&mut answers);
+            front.graphs.extend(graphs);
+        }
+    }
+
+    /// The answers a command may get now.
+    pub(super) fn answers(&self, client: usize, pending: &Pending, answers: &mut Vec<Answer>) {
+        if self.clients[client].negotiated != Known::Yes
+            && !matches!(pending.command, Ok(Command::Capabilities))
+        {
+            answers.push(Answer::Refused(Refusal::NotNegotiated));
+        }
+        let command = match &pending.command {
+            Ok(command) => command,
+            Err(refusal) => return answers.push(Answer::Refused(refusal.clone())),
+        };
+        match command {
+            Command::Capabilities => {
+                answers.push(Answer::Done);
+                answers.push(Answer::Refused(Refusal::AlreadyNegotiated));
+            }
+            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema => {
+                answers.push(Answer::Told);
+            }
+            Command::Quit => answers.push(Answer::Done),
+            Command::Other(_) => answers.push(Answer::AnyError),
+            Command::Verb(verb) => self.verb_answers(verb, answers),
+            Command::Add(_) | Command::Delete(_) | Command::Stream(_) => {
+                for (graph, _) in self.graphs() {
+                    self.graph_answers(&graph, command, answers);
+                }
+                if !self.faults.is_empty() {
+                    answers.push(Answer::Fault);
+                }
+            }
+        }
+    }
+
+    fn graph_answers(&self, graph: &crate::chain::Graph, command: &Command, answers: &mut Vec<Answer>) {
+        match command {
+            Command::Add(spec) => Opening { images: &self.images }.answers(graph, spec, answers),
+            Command::Delete(name) => answers.push(deletion(graph, name)),
+            Command::Stream(arguments) => {
+                let in_use = |id: &str| self.find_job(id).is_some();
+                match plan(graph, arguments, in_use) {
+                    Err(refusal) => answers.push(Answer::Refused(refusal)),
+                    // A job that never runs is created all the same, and its events come first.
+                    Ok(plan) => {
+                        if graph.node(plan.target).vague {
+                            answers.push(Answer::AnyError);
+                        }
+                        answers.push(Answer::Done);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a verb may be answered, by the table and by what is known of the job.
+    pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
+        let Some(id) = self.find_job(&asked.job) else {
+            return answers.push(Answer::Refused(Refusal::NoJob(asked.job.clone(), asked.block_job)));
+        };
+        let job = self.job(id);
+        let admitted = if job.status.admits(asked.verb) {
+            Answer::Done
+        } else {
+            Answer::Refused(Refusal::WrongStatus(id, job.status, asked.verb))
+        };
+        let accepted = admitted == Answer::Done;
+        let paused = |answers: &mut Vec<Answer>, if_paused: Answer, if_not: Answer| match job.paused {
+            Known::Yes => answers.push(if_paused),
+            Known::No => answers.push(if_not),
+            Known::Maybe => answers.extend([if_paused, if_not]),
+        };
+        match asked.verb {
+            Verb::Pause if accepted => paused(answers, Answer::Refused(Refusal::AlreadyPaused), Answer::Done),
+            Verb::Resume => paused(answers, admitted, Answer::Refused(Refusal::NotPaused)),
+            Verb::Cancel if asked.block_job && !asked.force => {
+                paused(answers, Answer::Refused(Refusal::CurrentlyPaused(id)), admitted);
+            }
+            Verb::SetSpeed if accepted && asked.speed < 0 => {
+                answers.push(Answer::Refused(Refusal::NegativeSpeed));
+            }
+            Verb::Change if accepted => answers.push(Answer::Refused(Refusal::NothingToChange)),
+            _ => answers.push(admitted),
+        }
+    }
+
+    pub(super) fn replied(&mut self, id: u32, text: &str) -> Result<(), Broken> {
+        let json = Json::parse(text);
+        let Some(reply) = json.as_ref().and_then(Reply::read) else {
+            return Err(self.broken(LawId::Reply, format!("client {id} got what is no reply: {text}")));
+        };
+        let Some(client) = self.clients.iter().position(|client| client.id == id) else {
+            return Err(
+                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}"))
+            );
+        };
+        self.remember_others(client);
+        let Some(pending) = self.clients[client].pending.pop_front() else {
+            return Err(
+                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}"))
+            );
+        };
+        self.count(LawId::Reply);
+        match reply {
+            Reply::Return(value) => self.accepted(client, pending, value),
+            Reply::Error(class, description) => self.refused(client, pending, class, description),
+        }
+    }
+
+    /// Other clients' commands see the state from before this reply as well.
+    fn remember_others(&mut self, client: usize) {
+        let waiting = self.clients.iter().enumerate().any(|(i, c)| i != client && !c.pending.is_empty());
+        let changes = self.clients[client].pending.front().is_some_and(|front| {
+            matches!(front.command, Ok(Command::Add(_) | Command::Delete(_) | Command::Verb(_)))
+        });
+        if waiting && changes {
+            self.remember();
+        }
+    }
+
+    fn refused(&mut self, client: usize, pending: Pending, class: &str, text: &str) -> Result<(), Broken> {
+        let mut allowed = Vec::new();
+        match &pending.created {
+            Some((_, Some(late))) => allowed.push(Answer::Refused(late.clone())),
+            Some((_, None)) => {}
+            None if pending.taken => allowed.push(Answer::Done),
+            None => {
+                self.answers(client, &pending, &mut allowed);
+                allowed.extend_from_slice(&pending.earlier);
+            }
+        }
+        let Some(answer) = allowed.iter().find(|answer| self.is_told(answer, class, text)) else {
+            let found = format!("{class}: {text}");
+            return Err(self.broken(LawId::Reply, self.unexpected(&pending, &found, &allowed)));
+        };
+        if let Answer::Refused(refusal) = answer {
+            let refusal = refusal.clone();
+            self.learn_refusal(client, &refusal, text);
+        }
+        Ok(())
+    }
+
+    fn is_told(&self, answer: &Answer, class: &str, text: &str) -> bool {
+        match answer {
+            Answer::Done | Answer::Told => false,
+            Answer::AnyError => true,
+            Answer::ErrorAbout(about) => text.contains(about),
+            Answer::Fault => self.faults.iter().any(|fault| text.contains(fault.as_str())),
+            Answer::Refused(refusal) => refusal.class() == class && refusal.is_told_by(text, self.names()),
+        }
+    }
+
+    fn learn_refusal(&mut self, client: usize, refusal: &Refusal, text: &str) {
+        let goal = match refusal {
+            Refusal::NotNegotiated => {
+                self.clients[client].negotiated = Known::No;
+                return;
+            }
+            Refusal::Busy(node, _) => {
+                self.learn_name(*node, text);
+                LawId::OverlapSeenRefused
+            }
+            Refusal::WrongStatus(..) | Refusal::AlreadyPaused | Refusal::NotPaused => LawId::VerbRefused,
+            Refusal::CurrentlyPaused(_) | Refusal::NothingToChange => LawId::VerbRefused,
+            refusal if is_about_a_name(refusal) => LawId::NameRefused,
+            Refusal::NotJson | Refusal::NotAnObject | Refusal::Missing(_) | Refusal::Unexpected(_) => {
+                LawId::InputRefused
+            }
+            Refusal::BadType(..) | Refusal::BadWord(..) | Refusal::UnknownCommand(_) => LawId::InputRefused,
+            _ => return,
+        };
+        if matches!(refusal, Refusal::Busy(_, crate::blocker::Reason::BackingOf(_))) {
+            return;
+        }
+        self.count(goal);
+    }
+
+    /// A refusal that names a busy filter tells its generated name.
+    fn learn_name(&mut self, node: crate::chain::NodeId, text: &str) {
+        if self.graph.node(node).name.is_none() {
+            let name = text.find("#block").and_then(|at| crate::reply::generated_name(&text[at..]));
+            self.graph.node_mut(node).name = name.map(str::to_owned);
+        }
+    }
+
+    pub(super) fn unexpected(&self, pending: &Pending, found: &str, allowed: &[Answer]) -> String {
+        let mut expected: Vec<String> = Vec::new();
+        for answer in allowed {
+            let text = match answer {
+                Answer::Done => "success".into(),
+                Answer::Told => "an answer".into(),
+                Answer::AnyError => "any error".into(),
+                Answer::ErrorAbout(about) => format!("an error about `{about}`"),
+                Answer::Fault => format!("an armed fault: {}", self.faults.join(", ")),
+                Answer::Refused(refusal) => format!("{}: {}", refusal.class(), refusal.text(self.names())),
+            };
+            if !expected.contains(&text) {
+                expected.push(text);
+            }
+        }
+        format!("{:?}\nfound    {found}\nexpected {}", pending.command, expected.join("\n      or "))
+    }
+
+    fn accepted(&mut self, client: usize, pending: Pending, value: &Json<'_>) -> Result<(), Broken> {
+        if !matches!(pending.command, Ok(Command::Capabilities)) {
+            self.clients[client].negotiated = Known::Yes;
+        }
+        let command = match &pending.command {
+            Ok(Command::Other(name)) => {
+                return Err(
+                    self.broken(LawId::Reply, format!("{name} succeeded, which the model knows nothing of"))
+                );
+            }
+            Ok(command) => command,
+            Err(_) => return Err(self.not_allowed(client, &pending)),
+        };
+        let query = matches!(
+            command,
+            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema
+        );
+        if !query && *value != Json::Object(Vec::new()) {
+            return Err(
+                self.broken(LawId::Reply, format!("{command:?} returned {value:?} instead of nothing"))
+            );
+        }
+        match command {
+            Command::Capabilities => self.clients[client].negotiated = Known::Yes,
+            Command::QueryJobs => self.jobs_told(pending.sent, value, false)?,
+            Command::QueryBlockJobs => self.jobs_told(pending.sent, value, true)?,
+            Command::QueryNodes => self.nodes_told(pending.graphs, value)?,
+            Command::QuerySchema => self.schema_told(value)?,
+            Command::Quit => self.phase = Phase::Quitting,
+            Command::Add(spec) => self.node_added(client, &pending, spec)?,
+            Command::Delete(name) => self.node_deleted(client, &pending, name)?,
+            Command::Stream(_) => self.stream_accepted(client, &pending)?,
+            Command::Verb(verb) => self.verb_accepted(client, &pending, verb)?,
+            Command::Other(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A success that no moment since the sending allows.
+    pub(super) fn not_allowed(&self, client: usize, pending: &Pending) -> Broken {
+        let mut allowed = pending.earlier.clone();
+        self.answers(client, pending, &mut allowed);
+        let busy = |answer: &Answer| matches!(answer, Answer::Refused(Refusal::Busy(..)));
+        let overlap = matches!(pending.command, Ok(Command::Stream(_))) && allowed.iter().any(busy);
+        let law = if overlap { LawId::OverlapRefused } else { LawId::Reply };
+        self.broken(law, self.unexpected(pending, "success", &allowed))
+    }
+
+    fn verb_accepted(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        verb: &VerbArguments,
+    ) -> Result<(), Broken> {
+        if pending.taken {
+            return Ok(());
+        }
+        let mut answers = Vec::new();
+        self.verb_answers(verb, &mut answers);
+        let now = answers.contains(&Answer::Done);
+        if !now && !pending.earlier.contains(&Answer::Done) {
+            return Err(self.not_allowed(client, pending));
+        }
+        if let Some(job) = self.find_job(&verb.job) {
+            self.apply_verb(job, verb, now);
+        }
+        Ok(())
+    }
+
+    /// A verb takes effect. If the moment is not known for `certain`, so is not what it did.
+    pub(super) fn apply_verb(&mut self, id: JobId, verb: &VerbArguments, certain: bool) {
+        let job = self.job_mut(id);
+        let status = job.status;
+        let goal = match verb.verb {
+            Verb::Pause => {
+                job.paused = if certain { Known::Yes } else { Known::Maybe };
+                LawId::JobPaused
+            }
+            Verb::Resume => {
+                let stopped = std::mem::replace(&mut job.stopped, false);
+                job.paused = if certain { Known::No } else { Known::Maybe };
+                if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
+            }
+            Verb::Cancel => {
+                // A job that is finalizing itself may be past the point where it can be stopped.
+                let in_time = job.is_at_work() || (status == Status::Pending && !job.may_finalize());
+                job.cancelled = if certain && in_time { Known::Yes } else { job.cancelled.at_least_maybe() };
+                job.paused = if certain { Known::No } else { Known::Maybe };
+                match status {
+                    Status::Paused => LawId::CancelledPaused,
+                    Status::Pending => LawId::CancelledPending,
+                    _ => LawId::CancelledRunning,
+                }
+            }
+            Verb::SetSpeed => {
+                if certain {
+                    job.speeds.clear();
+                }
+                job.speeds.push(verb.speed);
+                LawId::SpeedChanged
+            }
+            Verb::Finalize => {
+                job.finalize_asked = true;
+                LawId::FinalizedByHand
+            }
+            Verb::Dismiss => {
+                job.dismiss_asked = true;
+                LawId::DismissedByHand
+            }
+            Verb::Complete | Verb::Change => return,
+        };
+        self.count(goal);
+        if verb.verb == Verb::Finalize {
+            self.finalizing(id);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What must be true after everything stopped, and at the end of a run.
+
+use super::guest::shown;
+use super::{Model, Phase};
+use crate::blockdev::Opening;
+use crate::chain::ImageId;
+use crate::content::GARBAGE;
+use crate::job::Status;
+use crate::law::{Broken, LawId};
+
+impl Model {
+    pub(super) fn crashed(&mut self) {
+        if self.jobs.iter().any(|job| job.is_at_work()) {
+            self.count(LawId::CrashWhileRunning);
+        }
+        if self.jobs.iter().any(|job| job.ended && job.failure.is_none()) {
+            self.count(LawId::CrashAfterCompletion);
+        }
+        // A job in pending may be rewriting its header on behalf of a command that was not answered.
+        let pending: Vec<_> = self.live_jobs().filter(|id| self.job(*id).status == Status::Pending).collect();
+        for id in pending {
+            self.finalizing(id);
+        }
+        self.requests.clear();
+        self.phase = Phase::Crashed;
+    }
+
+    pub(super) fn recovered(
+        &mut self,
+        file: &str,
+        values: &[u64],
+        chain: &[&str],
+        check_corruptions: u64,
+    ) -> Result<(), Broken> {
+        self.hold(LawId::NoCorruption, check_corruptions == 0, |_| {
+            format!("{file}: the check found {check_corruptions} corruptions")
+        })?;
+        let opening = Opening { images: &self.images };
+        let Some(image) = opening.find(file) else {
+            return Err(self.broken(LawId::ChainOnDisk, format!("{file} is no image of this run")));
+        };
+        let links: Vec<Option<ImageId>> = chain.iter().map(|file| opening.find(file)).collect();
+        self.headers_fit(image, chain)?;
+        // A header may rightly name another chain than the one that was opened. Then nothing is promised.
+        let same_view = (0..links.len()).all(|index| {
+            let below = links.get(index + 1).copied().flatten();
+            links[index].is_some_and(|layer| self.views.layer(layer).below == below)
+        });
+        if !same_view {
+            return Ok(());
+        }
+        self.survives(image, values)
+    }
+
+    /// Every header names the backing it had, or the one a job was writing.
+    fn headers_fit(&mut self, image: ImageId, chain: &[&str]) -> Result<(), Broken> {
+        self.count(LawId::ChainOnDisk);
+        let mut overlay = image;
+        for (index, file) in chain.iter().enumerate() {
+            let opening = Opening { images: &self.images };
+            let Some(found) = opening.find(file) else { return Ok(()) };
+            if index == 0 && found != image {
+                let what = format!("the chain of {} starts with {file}", self.file(image));
+                return Err(self.broken(LawId::ChainOnDisk, what));
+            }
+            if index > 0 && !self.may_name(overlay, Some(found)) {
+                let what = format!("the header of {} names {file}", self.file(overlay));
+                return Err(self.broken(LawId::ChainOnDisk, self.headers_text(overlay, what)));
+            }
+            overlay = found;
+        }
+        if !self.may_name(overlay, None) {
+            let what = format!("the header of {} names no backing", self.file(overlay));
+            return Err(self.broken(LawId::ChainOnDisk, self.headers_text(overlay, what)));
+        }
+        Ok(())
+    }
+
+    fn may_name(&self, overlay: ImageId, below: Option<ImageId>) -> bool {
+        let opening = Opening { images: &self.images };
+        let facts = &self.images[usize::from(overlay.0)];
+        facts.headers.iter().any(|header| match header {
+            None => below.is_none(),
+            Some(header) => opening.find_header(&facts.file, header) == below,
+        })
+    }
+
+    fn headers_text(&self, overlay: ImageId, what: String) -> String {
+        let headers = &self.images[usize::from(overlay.0)].headers;
+        let names: Vec<&str> =
+            headers.iter().map(|header| header.as_deref().unwrap_or("no backing")).collect();
+        format!("{what}, expected {}", names.join(" or "))
+    }
+
+    fn survives(&mut self, image: ImageId, values: &[u64]) -> Result<(), Broken> {
+        let streamed = self.streamed[usize::from(image.0)];
+        let law = if streamed { LawId::ChainOnDisk } else { LawId::FlushedSurvives };
+        self.count(LawId::FlushedSurvives);
+        let sectors = self.views.layer(image).sectors() as usize;
+        if values.len() < sectors {
+            let what = format!("{} has {sectors} sectors and showed {}", self.file(image), values.len());
+            return Err(self.broken(law, what));
+        }
+        let wrong = (0u32..)
+            .zip(&values[..sectors])
+            .find(|(sector, value)| **value == GARBAGE || !self.views.may_survive(image, *sector, **value));
+        let Some((sector, value)) = wrong else { return Ok(()) };
+        let expected = shown(&self.views.survivors(image, sector));
+        let what = format!(
+            "sector {sector} of {} after the crash: expected {expected}, found {}",
+            self.file(image),
+            shown(&[*value])
+        );
+        Err(self.broken(law, what))
+    }
+
+    fn file(&self, image: ImageId) -> &str {
+        &self.images[usize::from(image.0)].file
+    }
+
+    pub(super) fn over(&mut self) -> Result<(), Broken> {
+        let stopped = matches!(self.phase, Phase::Crashed | Phase::Quitting);
+        self.phase = Phase::Over;
+        if stopped {
+            return Ok(());
+        }
+        let stuck = self.jobs.iter().find(|job| job.is_live() && !job.waits_for_operator());
+        let stuck = stuck.map(|job| job.line());
+        self.hold(LawId::JobsEnd, stuck.is_none(), |_| {
+            format!("still there: {}", stuck.unwrap_or_default())
+        })?;
+        let unanswered = self.clients.iter().find_map(super::Client::stuck);
+        self.hold(LawId::CommandsAnswered, unanswered.is_none(), |_| unanswered.unwrap_or_default())?;
+        let endless = self.requests.first().map(super::Request::line);
+        self.hold(LawId::RequestsEnd, endless.is_none(), |_| endless.unwrap_or_default())
+    }
+}

@@ -1,0 +1,209 @@
+//! Guests: where they may be, what they read, what they leave behind.
+
+use super::{GuestOp, Model};
+use crate::chain::{Graph, ImageId, User};
+use crate::content::{Change, GARBAGE, Moment, Views};
+use crate::law::{Broken, LawId};
+
+/// A request without an end yet.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    number: u64,
+    guest: u32,
+    /// The image whose view it uses; `None` if the model knows nothing of it.
+    image: Option<ImageId>,
+    kind: Kind,
+    sector: u32,
+    count: u32,
+    began: Moment,
+    /// It may fail without a fault: it asks for more than there is, or for what it may not do.
+    may_fail: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Read,
+    Change,
+    Flush,
+}
+
+impl Request {
+    /// The request in a line, for texts.
+    pub fn line(&self) -> String {
+        let last = u64::from(self.sector) + u64::from(self.count);
+        format!("guest {} waits for {:?} of sectors {}..{last}", self.guest, self.kind, self.sector)
+    }
+}
+
+impl Model {
+    pub(super) fn attached(&mut self, guest: u32, name: &str, writable: bool) -> Result<(), Broken> {
+        self.remember();
+        let found = self.settle(|_, graph| graph.find(name));
+        let Some(node) = found else {
+            return Err(
+                self.broken(LawId::DroppedGone, format!("guest {guest} is on `{name}`, which is gone"))
+            );
+        };
+        if writable {
+            let fits = self.settle(|_, graph| may_write(graph, name)).is_some();
+            self.hold(LawId::WriterRefused, fits, |model| {
+                let by = model.graph.unshared_write(node);
+                let read_only = model.graph.node(node).read_only;
+                format!("guest {guest} may write `{name}`: read-only {read_only}, unshared {by:?}")
+            })?;
+        }
+        self.graph.users.push(User { guest, node, writable });
+        Ok(())
+    }
+
+    pub(super) fn detached(&mut self, guest: u32) {
+        self.remember();
+        self.graph.users.retain(|user| user.guest != guest);
+        self.graph.bury();
+    }
+
+    pub(super) fn began(&mut self, number: u64, guest: u32, op: GuestOp<'_>) {
+        let user = self.graph.users.iter().find(|user| user.guest == guest);
+        let image = user.and_then(|user| self.layer_of(&self.graph, user.node));
+        let sectors = image.map_or(0, |image| self.views.layer(image).sectors());
+        let (kind, sector, count) = match op {
+            GuestOp::Read { sector, count } => (Kind::Read, sector, count),
+            GuestOp::Write { sector, values } => (Kind::Change, sector, values.len() as u64),
+            GuestOp::WriteZeroes { sector, count } | GuestOp::Discard { sector, count } => {
+                (Kind::Change, sector, count)
+            }
+            GuestOp::Flush => (Kind::Flush, 0, 0),
+        };
+        let beyond = sector.checked_add(count).is_none_or(|end| end > u64::from(sectors));
+        let sector = sector.min(u64::from(sectors)) as u32;
+        let count = count.min(u64::from(sectors - sector)) as u32;
+        let unwritable = kind == Kind::Change && !user.is_some_and(|user| user.writable);
+        let may_fail = beyond || unwritable || image.is_none();
+        if let (Some(image), Kind::Change) = (image, kind) {
+            self.change_begins(image, sector, count, number, op);
+        }
+        self.requests.push(Request { number, guest, image, kind, sector, count, began: self.now, may_fail });
+    }
+
+    fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: GuestOp<'_>) {
+        let change = match op {
+            GuestOp::Write { values, .. } => Change::Values(&values[..count as usize]),
+            GuestOp::WriteZeroes { .. } => Change::Zeroes(count),
+            _ => Change::Discard(count),
+        };
+        if self.live_jobs().any(|job| self.job(job).is_at_work()) {
+            self.count(LawId::WriteWhileStreaming);
+            if self.meets_a_copy(image, sector, count) {
+                self.count(LawId::WriteMeetsCopy);
+            }
+        }
+        if self.views.begin(image, sector, &change, number, self.now) {
+            self.count(LawId::ConcurrentWrites);
+        }
+    }
+
+    /// Whether a running stream into this image may be copying one of these sectors.
+    fn meets_a_copy(&self, image: ImageId, sector: u32, count: u32) -> bool {
+        let into = |job| {
+            let job = self.job(job);
+            job.is_at_work() && self.layer_of(&self.graph, job.plan.target) == Some(image)
+        };
+        let layer = self.views.layer(image);
+        self.live_jobs().any(into)
+            && (sector..sector + count).any(|at| layer.decides(at) == crate::content::Decides::Maybe)
+    }
+
+    pub(super) fn ended(&mut self, number: u64, result: Result<&[u64], &str>) -> Result<(), Broken> {
+        let Some(index) = self.requests.iter().position(|request| request.number == number) else {
+            return Err(self.broken(LawId::RequestsEnd, format!("request {number} ended and never began")));
+        };
+        let request = self.requests.swap_remove(index);
+        let fine = request.may_fail || !self.faults.is_empty();
+        self.hold(LawId::NoFaultNoFailure, result.is_ok() || fine, |_| {
+            format!("{:?} of guest {} failed: {}", request.kind, request.guest, result.err().unwrap_or(""))
+        })?;
+        let Some(image) = request.image else { return Ok(()) };
+        match (request.kind, result) {
+            (Kind::Read, Ok(values)) => self.read(&request, image, values),
+            (Kind::Read, Err(_)) | (Kind::Flush, Err(_)) => Ok(()),
+            (Kind::Change, result) => {
+                let failed = result.is_err();
+                self.views.end(image, request.sector, request.count, number, failed, self.now);
+                Ok(())
+            }
+            (Kind::Flush, Ok(_)) => {
+                self.count(LawId::GuestFlushed);
+                let reads = self.requests.iter().filter(|request| request.kind == Kind::Read);
+                let oldest = reads.map(|request| request.began).min().unwrap_or(Moment::MAX);
+                self.views.flushed(image, request.began, oldest);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, request: &Request, image: ImageId, values: &[u64]) -> Result<(), Broken> {
+        let who = format_args!("guest {}", request.guest);
+        if values.len() < request.count as usize {
+            let what = format!("{who} asked for {} sectors and got {}", request.count, values.len());
+            return Err(self.broken(LawId::GuestReads, what));
+        }
+        let values = &values[..request.count as usize];
+        self.judge(image, request.sector, values, request.began, &who)
+    }
+
+    /// The whole content of a node.
+    pub(super) fn viewed(&mut self, name: &str, values: &[u64]) -> Result<(), Broken> {
+        let Some(node) = self.settle(|_, graph| graph.find(name)) else {
+            return Err(self.broken(LawId::DroppedGone, format!("`{name}` was read and is gone")));
+        };
+        let Some(image) = self.layer_of(&self.graph, node) else { return Ok(()) };
+        let sectors = self.views.layer(image).sectors() as usize;
+        if values.len() < sectors {
+            let what = format!("`{name}` has {sectors} sectors and showed {}", values.len());
+            return Err(self.broken(LawId::GuestReads, what));
+        }
+        self.judge(image, 0, &values[..sectors], self.now, &format_args!("a reader of `{name}`"))
+    }
+
+    fn judge(
+        &mut self,
+        image: ImageId,
+        first: u32,
+        values: &[u64],
+        began: Moment,
+        who: &dyn std::fmt::Display,
+    ) -> Result<(), Broken> {
+        self.count(LawId::GuestReads);
+        let streamed = self.streamed[usize::from(image.0)];
+        if streamed {
+            self.count(LawId::StreamUnseen);
+        }
+        let wrong = (first..).zip(values).find(|(sector, value)| {
+            **value == GARBAGE || !self.views.may_read(image, *sector, **value, began)
+        });
+        let Some((sector, value)) = wrong else { return Ok(()) };
+        let law = if streamed { LawId::StreamUnseen } else { LawId::GuestReads };
+        let file = &self.images[usize::from(image.0)].file;
+        let expected = shown(&self.views.readable(image, sector, began));
+        let what = format!("sector {sector} of {file}: {who} expected {expected}, read {}", shown(&[*value]));
+        Err(self.broken(law, what))
+    }
+}
+
+fn may_write(graph: &Graph, name: &str) -> Option<()> {
+    let id = graph.find(name)?;
+    (!graph.node(id).read_only && graph.unshared_write(id).is_none()).then_some(())
+}
+
+/// Values as texts show them: `zeroes`, `w7`, `garbage`.
+pub(super) fn shown(values: &[u64]) -> String {
+    let word = |value: &u64| match *value {
+        0 => "zeroes".to_owned(),
+        GARBAGE => "garbage".to_owned(),
+        tag => format!("w{tag}"),
+    };
+    values.iter().map(word).collect::<Vec<_>>().join(" or ")
+}
+
+/// Sees to it that the type stays small enough to copy a run's whole content.
+const _: () = assert!(std::mem::size_of::<Views>() < 128);

@@ -1,0 +1,375 @@
+//! Events: each must be the next in its job's life, and have a cause.
+
+use super::{Model, Phase};
+use crate::chain::{Graph, ImageId, JobId};
+use crate::command::Command;
+use crate::event::{Event, News, Progress};
+use crate::job::{ErrorAction, Status, Verb};
+use crate::json::Json;
+use crate::law::{Broken, LawId};
+use crate::record::{Edit, Failure, Known};
+use crate::reply::Answer;
+
+impl Model {
+    pub(super) fn event(&mut self, text: &str) -> Result<(), Broken> {
+        let Some(json) = Json::parse(text) else {
+            return Err(self.broken(LawId::EventFields, format!("an event that is no JSON: {text}")));
+        };
+        let event = match Event::read(&json) {
+            Ok(Some(event)) => event,
+            Ok(None) => return Ok(()),
+            Err(what) => return Err(self.broken(LawId::EventFields, what)),
+        };
+        self.remember();
+        self.count(LawId::EventOrder);
+        if let News::Status(Status::Created) = event.news {
+            return self.created(event.job);
+        }
+        let Some(id) = self.find_job(event.job) else {
+            let what = format!("{} for `{}`, which is no living job", event.words(), event.job);
+            return Err(self.broken(LawId::EventOrder, what));
+        };
+        match event.news {
+            News::Status(status) => self.status_changed(id, status),
+            News::Error(action, operation) => self.failed(id, action, operation),
+            News::Pending(kind) => self.told_pending(id, kind),
+            News::Completed(progress, error) => self.completed(id, progress, error),
+            News::Cancelled(progress) => self.cancelled(id, progress),
+        }
+    }
+
+    fn status_changed(&mut self, id: JobId, next: Status) -> Result<(), Broken> {
+        let status = self.job(id).status;
+        self.hold(LawId::StatusTable, status.may_become(next), |model| {
+            format!("job {} went from {} to {}", model.job(id).id, status.word(), next.word())
+        })?;
+        self.in_order(id, status, next)?;
+        self.has_cause(id, status, next)?;
+        let now = self.now;
+        let job = self.job_mut(id);
+        job.status = next;
+        job.statuses.push((now, next));
+        match next {
+            Status::Pending if job.auto_finalize => self.finalizing(id),
+            Status::Aborting => {
+                if status == Status::Pending && job.cancelled == Known::No && job.failure.is_none() {
+                    job.failure = Some(Failure::Finalizing);
+                }
+                job.edit = Edit::Unsure;
+            }
+            Status::Null => self.vanished(id, status),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the table leaves open: an end is told before it is concluded, a failed job does not complete.
+    fn in_order(&self, id: JobId, status: Status, next: Status) -> Result<(), Broken> {
+        let job = self.job(id);
+        let wrong = match next {
+            Status::Concluded if !job.ended => "was concluded before its end was told",
+            Status::Waiting if job.failure.is_some() => "waits for completion after an error",
+            Status::Waiting if job.cancelled == Known::Yes => "waits for completion after it was cancelled",
+            Status::Aborting if job.ended => "aborts after its end was told",
+            Status::Null if status == Status::Created && !self.may_fail_at_start(id) => {
+                "vanished instead of starting"
+            }
+            _ => return Ok(()),
+        };
+        Err(self.broken(LawId::EventOrder, format!("job {} {wrong}", job.id)))
+    }
+
+    /// Moves that only an operator or an error can cause.
+    fn has_cause(&mut self, id: JobId, status: Status, next: Status) -> Result<(), Broken> {
+        let job = self.job(id);
+        let name = job.id.clone();
+        let (cause, what) = match (status, next) {
+            (Status::Paused, Status::Running) => {
+                let free = job.paused != Known::Yes || self.is_quitting();
+                let cause = free || self.take_verb(id, Verb::Resume) || self.take_verb(id, Verb::Cancel);
+                (cause, "runs again though nobody resumed or cancelled it")
+            }
+            (Status::Pending, Status::Aborting) => {
+                let fails = !self.faults.is_empty() && self.may_finalize(id) || job.is_hopeless();
+                // Which of the two it was, its end will tell.
+                (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
+            }
+            (_, Status::Aborting) => {
+                let failed = job.failure.is_some();
+                (failed || self.was_cancelled(id), "aborts without cancel or error")
+            }
+            (Status::Concluded, Status::Null) => {
+                let free = job.auto_dismiss || job.dismiss_asked || self.is_quitting();
+                (free || self.take_verb(id, Verb::Dismiss), "vanished though nobody dismissed it")
+            }
+            _ => return Ok(()),
+        };
+        self.hold(LawId::Cause, cause, |_| format!("job {name} {what}"))
+    }
+
+    fn is_quitting(&self) -> bool {
+        let quit = |client: &super::Client| {
+            client.pending.front().is_some_and(|front| matches!(front.command, Ok(Command::Quit)))
+        };
+        self.phase == Phase::Quitting || self.clients.iter().any(quit)
+    }
+
+    fn was_cancelled(&mut self, id: JobId) -> bool {
+        self.job(id).cancelled != Known::No || self.is_quitting() || self.take_verb(id, Verb::Cancel)
+    }
+
+    fn may_finalize(&self, id: JobId) -> bool {
+        self.job(id).may_finalize() || self.has_unanswered(id, Verb::Finalize)
+    }
+
+    fn has_unanswered(&self, id: JobId, verb: Verb) -> bool {
+        let name = &self.job(id).id;
+        self.clients.iter().filter_map(|client| client.pending.front()).any(
+            |front| matches!(&front.command, Ok(Command::Verb(asked)) if asked.verb == verb && asked.job == *name),
+        )
+    }
+
+    /// Explains an event by a command that has no reply yet. If only one can be meant, it was accepted.
+    fn take_verb(&mut self, id: JobId, verb: Verb) -> bool {
+        let mut found = None;
+        let mut several = false;
+        for (index, client) in self.clients.iter().enumerate() {
+            let Some(front) = client.pending.front().filter(|front| !front.taken) else { continue };
+            let Ok(Command::Verb(asked)) = &front.command else { continue };
+            if asked.verb != verb || asked.job != self.job(id).id {
+                continue;
+            }
+            let mut answers = Vec::new();
+            self.verb_answers(asked, &mut answers);
+            if answers.contains(&Answer::Done) || front.earlier.contains(&Answer::Done) {
+                several |= found.is_some();
+                found = Some((index, asked.clone()));
+            }
+        }
+        let Some((index, asked)) = found else { return false };
+        if !several {
+            let front = self.clients[index].pending.front_mut().expect("it was there a moment ago");
+            front.taken = true;
+        }
+        self.apply_verb(id, &asked, true);
+        true
+    }
+
+    fn failed(&mut self, id: JobId, action: ErrorAction, operation: &str) -> Result<(), Broken> {
+        let job = self.job(id);
+        let (name, status, on_error) = (job.id.clone(), job.status, job.on_error);
+        self.hold(LawId::NoFaultNoFailure, !self.faults.is_empty(), |_| {
+            format!("job {name} met an I/O error and no fault was armed")
+        })?;
+        if status != Status::Running || self.job(id).failure == Some(Failure::Reported) {
+            let what = format!("job {name} met an I/O error in {}", status.word());
+            return Err(self.broken(LawId::EventOrder, what));
+        }
+        // QEMU names every error of a stream a read, even when the write failed.
+        self.hold(LawId::EventFields, operation == "read" && on_error.allows(action), |_| {
+            format!("job {name} with on-error {on_error:?} told {action:?} for a {operation}")
+        })?;
+        let job = self.job_mut(id);
+        let goal = match action {
+            ErrorAction::Report => {
+                job.failure = Some(Failure::Reported);
+                LawId::ErrorReported
+            }
+            ErrorAction::Ignore => {
+                job.failure = Some(Failure::Ignored);
+                LawId::ErrorIgnored
+            }
+            ErrorAction::Stop => {
+                job.stopped = true;
+                job.paused = Known::Yes;
+                LawId::ErrorStopped
+            }
+        };
+        self.count(goal);
+        Ok(())
+    }
+
+    fn told_pending(&mut self, id: JobId, kind: &str) -> Result<(), Broken> {
+        let job = self.job(id);
+        let in_order = job.status == Status::Pending && !job.auto_finalize && !job.pending_told;
+        if !in_order || kind != "stream" {
+            let what = format!("BLOCK_JOB_PENDING of type {kind} for job {} out of order", job.id);
+            return Err(self.broken(LawId::EventOrder, what));
+        }
+        self.job_mut(id).pending_told = true;
+        Ok(())
+    }
+
+    fn completed(&mut self, id: JobId, progress: Progress<'_>, error: Option<&str>) -> Result<(), Broken> {
+        self.progress_told(id, progress)?;
+        match error {
+            None => self.succeeded(id, progress),
+            Some(error) => self.ended_with(id, error),
+        }
+    }
+
+    fn succeeded(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
+        let job = self.job(id);
+        let name = job.id.clone();
+        let told = job.auto_finalize || job.pending_told;
+        if job.status != Status::Pending || job.ended || !told || job.failure.is_some() {
+            let what = format!("job {name} completed in {}", job.status.word());
+            return Err(self.broken(LawId::EventOrder, what));
+        }
+        let cancelled = job.cancelled == Known::Yes;
+        let whole = progress.offset == progress.len;
+        let allowed = job.may_finalize() || self.take_verb(id, Verb::Finalize);
+        self.hold(LawId::Cause, allowed && !cancelled, |_| {
+            format!("job {name} completed; finalizing allowed: {allowed}, cancelled: {cancelled}")
+        })?;
+        self.hold(LawId::Progress, whole, |_| {
+            format!("job {name} completed at {} of {} bytes", progress.offset, progress.len)
+        })?;
+        self.finish(id);
+        Ok(())
+    }
+
+    fn ended_with(&mut self, id: JobId, error: &str) -> Result<(), Broken> {
+        let job = self.job(id);
+        let name = job.id.clone();
+        if job.status != Status::Aborting || job.ended || job.failure.is_none() {
+            let what = format!("job {name} failed with `{error}` in {}", job.status.word());
+            return Err(self.broken(LawId::EventOrder, what));
+        }
+        let finalizing = job.failure == Some(Failure::Finalizing);
+        let hopeless = job.is_hopeless() && error == "Invalid argument";
+        let armed = self.faults.iter().any(|fault| fault == error);
+        self.hold(LawId::NoFaultNoFailure, hopeless || armed, |model| {
+            format!("job {name} failed with `{error}`; armed faults: {}", model.faults.join(", "))
+        })?;
+        if finalizing {
+            self.count(LawId::FinalizeFailed);
+        }
+        self.give_up(id);
+        Ok(())
+    }
+
+    fn cancelled(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
+        self.progress_told(id, progress)?;
+        let caused = self.was_cancelled(id);
+        let job = self.job(id);
+        if job.status != Status::Aborting || job.ended || !caused {
+            let what = format!("job {} told its cancellation in {}", job.id, job.status.word());
+            return Err(self.broken(LawId::EventOrder, what));
+        }
+        self.give_up(id);
+        Ok(())
+    }
+
+    fn progress_told(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
+        let job = self.job(id);
+        let speed = job.speeds.contains(&progress.speed) || self.is_speed_unanswered(id, progress.speed);
+        let fits = progress.kind == "stream" && speed;
+        self.hold(LawId::EventFields, fits, |model| {
+            let job = model.job(id);
+            format!("job {}: {progress:?}, expected a stream with a speed of {:?}", job.id, job.speeds)
+        })?;
+        self.advanced(id, progress.offset, progress.len)
+    }
+
+    fn is_speed_unanswered(&self, id: JobId, speed: i64) -> bool {
+        let name = &self.job(id).id;
+        self.clients.iter().filter_map(|client| client.pending.front()).any(|front| {
+            matches!(&front.command, Ok(Command::Verb(asked))
+                if asked.verb == Verb::SetSpeed && asked.job == *name && asked.speed == speed)
+        })
+    }
+
+    /// Progress was told, by an event or a query.
+    pub(super) fn advanced(&mut self, id: JobId, offset: i64, len: i64) -> Result<(), Broken> {
+        let job = self.job(id);
+        let before = job.offset;
+        let whole = job.len_bytes.is_none_or(|bytes| len == 0 || i64::try_from(bytes) == Ok(len));
+        let forward = before <= offset && 0 <= offset && offset <= len;
+        self.hold(LawId::Progress, whole && forward, |model| {
+            let job = model.job(id);
+            format!("job {} at {offset} of {len} bytes; was at {before} of {:?}", job.id, job.len_bytes)
+        })?;
+        self.job_mut(id).offset = offset;
+        Ok(())
+    }
+
+    /// The job rewrites the header now; the graph follows at any moment.
+    pub(super) fn finalizing(&mut self, id: JobId) {
+        self.job_mut(id).edit = Edit::Unsure;
+        let Some((image, header)) = self.next_header(id) else { return };
+        let headers = &mut self.images[usize::from(image.0)].headers;
+        if !headers.contains(&header) {
+            // The current one stays last: it is what a node opened now would read.
+            headers.insert(0, header);
+        }
+    }
+
+    /// What the target's header names once the job has succeeded.
+    pub(super) fn next_header(&self, id: JobId) -> Option<(ImageId, Option<String>)> {
+        let plan = &self.job(id).plan;
+        let layer = self.graph.unfiltered(plan.target)?;
+        self.graph.node(layer).backing?;
+        let image = self.layer_of(&self.graph, layer)?;
+        let base = self.graph.below(plan.above_base).and_then(|base| self.graph.unfiltered(base));
+        let header = base.and_then(|base| self.graph.node(base).filename.clone());
+        let given = self.job(id).backing_file.clone().filter(|_| base.is_some());
+        let header = given.or(header).filter(|file| !file.is_empty());
+        Some((image, header))
+    }
+
+    /// What a job that ends does to a graph.
+    pub(super) fn edit(&self, graph: &mut Graph, id: JobId) {
+        let job = self.job(id);
+        if job.status == Status::Pending {
+            graph.finish_stream(&job.plan, job.filter, job.read_only_before);
+        } else {
+            graph.abandon_stream(&job.plan, job.filter, job.read_only_before);
+        }
+    }
+
+    fn finish(&mut self, id: JobId) {
+        let header = self.next_header(id);
+        if self.job(id).edit != Edit::Done {
+            let mut graph = std::mem::take(&mut self.graph);
+            self.edit(&mut graph, id);
+            self.graph = graph;
+            self.edited(id);
+        }
+        if let Some((image, header)) = header {
+            let layer = self.graph.unfiltered(self.job(id).plan.target);
+            let layer = layer.expect("a job's target never loses its child");
+            self.graph.node_mut(layer).header = header.clone();
+            self.images[usize::from(image.0)].headers = vec![header];
+        }
+        self.stream_succeeded(id);
+    }
+
+    fn give_up(&mut self, id: JobId) {
+        self.count(LawId::GraphKept);
+        if self.job(id).edit != Edit::Done {
+            let mut graph = std::mem::take(&mut self.graph);
+            self.edit(&mut graph, id);
+            self.graph = graph;
+            self.edited(id);
+        }
+        self.job_mut(id).ended = true;
+    }
+
+    /// The graph has been edited by a job that ends.
+    pub(super) fn edited(&mut self, id: JobId) {
+        self.job_mut(id).edit = Edit::Done;
+        assert_eq!(self.graph.malformed(), None, "after job {} ended", self.job(id).id);
+    }
+
+    fn vanished(&mut self, id: JobId, before: Status) {
+        if before == Status::Created {
+            self.give_up(id);
+        }
+        let filter = self.job(id).filter;
+        self.graph.release(id);
+        self.graph.bury();
+        let node = self.graph.node(filter);
+        assert!(!node.alive || node.file.is_some(), "the filter of a vanished job is still there, and empty");
+    }
+}

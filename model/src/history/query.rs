@@ -1,0 +1,170 @@
+//! Queries: what they tell must have been true at some moment between the question and the answer.
+
+use super::Model;
+use crate::chain::{Driver, Graph, JobId, NodeId};
+use crate::content::Moment;
+use crate::job::Status;
+use crate::json::Json;
+use crate::law::{Broken, LawId};
+use crate::reply::generated_name;
+
+impl Model {
+    /// `query-jobs` and `query-block-jobs`.
+    pub(super) fn jobs_told(&mut self, since: Moment, value: &Json<'_>, block: bool) -> Result<(), Broken> {
+        self.count(LawId::QueryTruth);
+        let Some(list) = value.list() else {
+            return Err(self.broken(LawId::QueryTruth, "the jobs are no list"));
+        };
+        let mut told: Vec<JobId> = Vec::new();
+        for entry in list {
+            let id = self.job_told(since, entry, block)?;
+            // The newest job comes first.
+            if told.last().is_some_and(|last| *last <= id) {
+                return Err(self.broken(LawId::QueryTruth, format!("job {} out of order", self.job(id).id)));
+            }
+            told.push(id);
+        }
+        let missing = self.live_jobs().find(|id| self.job(*id).lives_since(since) && !told.contains(id));
+        match missing {
+            Some(id) => {
+                let what = format!("{} is missing from the list", self.job(id).line());
+                Err(self.broken(LawId::QueryTruth, what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn job_told(&mut self, since: Moment, entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
+        let names =
+            if block { ["device", "offset", "len"] } else { ["id", "current-progress", "total-progress"] };
+        let name = entry.text_of(names[0]).unwrap_or("");
+        let lived = |(_, job): &(u16, &crate::record::Job)| job.id == name && job.lived_since(since);
+        let found = (0u16..).zip(&self.jobs).filter(lived).map(|(index, _)| JobId(index)).last();
+        let Some(id) = found else {
+            return Err(self.broken(LawId::QueryTruth, format!("job `{name}` is told and does not exist")));
+        };
+        let job = self.job(id);
+        let status = entry.text_of("status").and_then(Status::from_word);
+        let status_fits = status.is_some_and(|status| job.had_since(status, since));
+        let auto = |member: &str, value: bool| entry.get(member).and_then(Json::boolean) == Some(value);
+        let block_fits = !block
+            || (auto("auto-finalize", job.auto_finalize)
+                && auto("auto-dismiss", job.auto_dismiss)
+                && entry.integer_of("speed").is_some_and(|speed| job.speeds.contains(&speed)));
+        if !status_fits || !block_fits || entry.text_of("type") != Some("stream") {
+            let statuses: Vec<&str> = job.statuses.iter().map(|(_, status)| status.word()).collect();
+            let what = format!("told {entry:?}\nlife {}\nspeeds {:?}", statuses.join(" "), job.speeds);
+            return Err(self.broken(LawId::QueryTruth, what));
+        }
+        let (offset, len) = (entry.integer_of(names[1]), entry.integer_of(names[2]));
+        let (Some(offset), Some(len)) = (offset, len) else {
+            return Err(self.broken(LawId::QueryTruth, format!("told {entry:?} without progress")));
+        };
+        // A job that has ended is told as it ended, however long ago.
+        if self.job(id).is_live() {
+            self.advanced(id, offset, len)?;
+        }
+        Ok(id)
+    }
+
+    /// `query-named-block-nodes`.
+    pub(super) fn nodes_told(&mut self, earlier: Vec<Graph>, value: &Json<'_>) -> Result<(), Broken> {
+        self.count(LawId::QueryTruth);
+        let Some(list) = value.list() else {
+            return Err(self.broken(LawId::QueryTruth, "the nodes are no list"));
+        };
+        if self.settle(|_, graph| first_lie(graph, list).is_none().then_some(())).is_some() {
+            self.learn_names(list);
+            return Ok(());
+        }
+        if earlier.iter().any(|graph| first_lie(graph, list).is_none()) {
+            return Ok(());
+        }
+        let (gone, lie) = first_lie(&self.graph, list).expect("no graph fits, so this one does not");
+        let law = match gone {
+            true => LawId::DroppedGone,
+            false if self.jobs.iter().any(|job| job.failure.is_some()) => LawId::GraphKept,
+            false => LawId::QueryTruth,
+        };
+        Err(self.broken(law, lie))
+    }
+
+    /// A generated name is told by a query if only one node can bear it.
+    fn learn_names(&mut self, list: &[Json<'_>]) {
+        for driver in [Driver::CopyOnRead, Driver::File, Driver::Qcow2, Driver::Raw] {
+            let unnamed: Vec<NodeId> = self
+                .graph
+                .alive()
+                .filter(|(_, node)| node.driver == driver && node.name.is_none())
+                .map(|(id, _)| id)
+                .collect();
+            let fresh = |entry: &&Json<'_>| {
+                let name = entry.text_of("node-name").unwrap_or("");
+                entry.text_of("drv") == Some(driver.word()) && self.graph.find(name).is_none()
+            };
+            let mut names = list.iter().filter(fresh).filter_map(|entry| entry.text_of("node-name"));
+            if let (&[only], Some(name), None) = (&unnamed[..], names.next(), names.next()) {
+                self.graph.node_mut(only).name = Some(name.to_owned());
+            }
+        }
+    }
+
+    /// `query-qmp-schema`: `base-node` must be among the arguments of `block-stream`, for it tells that
+    /// any node may be a target.
+    pub(super) fn schema_told(&mut self, value: &Json<'_>) -> Result<(), Broken> {
+        let list = value.list().unwrap_or(&[]);
+        let entry = |name: &str| list.iter().find(|entry| entry.text_of("name") == Some(name));
+        let arguments = entry("block-stream").and_then(|command| entry(command.text_of("arg-type")?));
+        let members = arguments.and_then(|object| object.get("members")?.list()).unwrap_or(&[]);
+        let witness = members.iter().any(|member| member.text_of("name") == Some("base-node"));
+        self.hold(LawId::QueryTruth, witness, |_| "the schema of block-stream has no base-node".into())
+    }
+}
+
+/// The first entry that is not true of `graph`, or the first node that is missing; and whether it names a
+/// node that is gone.
+fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
+    for entry in list {
+        let name = entry.text_of("node-name").unwrap_or("");
+        let Some(id) = graph.find(name) else {
+            if generated_name(name) == Some(name) {
+                continue;
+            }
+            return Some((true, format!("node `{name}` is told and does not exist")));
+        };
+        if let Some(lie) = lie(graph, id, entry) {
+            return Some((false, format!("node `{name}`: {lie}")));
+        }
+    }
+    for (_, node) in graph.alive() {
+        if let Some(name) = &node.name
+            && !list.iter().any(|entry| entry.text_of("node-name") == Some(name))
+        {
+            return Some((false, format!("node `{name}` is missing from the list")));
+        }
+    }
+    let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
+    let strange = list.iter().filter(|entry| graph.find(entry.text_of("node-name").unwrap_or("")).is_none());
+    let told = strange.count();
+    (told != unnamed)
+        .then(|| (told > unnamed, format!("{told} nodes with generated names, expected {unnamed}")))
+}
+
+fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {
+    let node = graph.node(id);
+    let driver = entry.text_of("drv");
+    if driver != Some(node.driver.word()) {
+        return Some(format!("driver {driver:?}, expected {}", node.driver.word()));
+    }
+    if node.driver != Driver::Qcow2 {
+        return None;
+    }
+    let backing = node.backing.and_then(|below| graph.unfiltered(below));
+    let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
+    let told = entry.text_of("backing_file");
+    // Where the header does not lead to what was opened, QEMU shows the opened chain as a `json:` name.
+    let described =
+        |told: &str| expected.is_some_and(|file| told.starts_with("json:") && told.contains(file));
+    let fits = told == expected || told.is_some_and(described);
+    (!fits).then(|| format!("backing file {told:?}, expected {expected:?}"))
+}

@@ -1,0 +1,268 @@
+//! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
+
+use super::{Exit, refuse};
+use crate::campaign::{self, Campaign, News, Plan, Subject};
+use crate::coverage::Totals;
+use crate::minimise::{Limits, entries, minimise};
+use crate::report::progress::Progress;
+use crate::report::{Cost, json, text};
+use crate::strategy::of_seed;
+use crate::trace::Trace;
+use crate::verdict::Outcome;
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Without a limit a campaign takes so long.
+const SECONDS: u64 = 30;
+/// Traces are written for so many laws; the runs that break others are only counted.
+const TRACES_MAX: usize = 10;
+/// A failure is minimised for at most so long.
+const MINIMISE_MAX: Duration = Duration::from_secs(10);
+/// A second interrupt ends the process with the code shells give it.
+const INTERRUPTED: i32 = 130;
+
+/// Run random worlds until a law breaks or a limit ends it; run i has the seed S + i.
+#[derive(Args, Debug)]
+pub(super) struct Fuzz {
+    /// The seed of the first run: a number, or `random`.
+    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seed)]
+    seed: u64,
+    /// End after so many runs.
+    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    runs: Option<u64>,
+    /// End after so many seconds; 30 when no other end is given.
+    #[arg(long, value_name = "T")]
+    seconds: Option<u64>,
+    /// Threads; all cores when not given. The result does not depend on it.
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Where to put traces of failures.
+    #[arg(long, value_name = "DIR", default_value = "traces/new")]
+    out: PathBuf,
+    /// End with one line of JSON on stdout; everything else goes to stderr.
+    #[arg(long)]
+    json: bool,
+    /// End with the first failure.
+    #[arg(long)]
+    until_failure: bool,
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    if text == "random" {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
+        // Short enough to be read aloud.
+        return Ok(now.as_micros() as u64 % 1_000_000_000_000);
+    }
+    text.parse().map_err(|_| "neither a number nor `random`".to_owned())
+}
+
+impl Fuzz {
+    pub(super) fn run(&self, subject: &Subject) -> Exit {
+        let stop = match stop_on_interrupt() {
+            Ok(stop) => stop,
+            Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
+        };
+        let plan = self.plan();
+        self.announce(&plan);
+        let started = Instant::now();
+        let mut failures = Failures { fuzz: self, subject, traces: BTreeMap::new() };
+        let mut progress = Progress::new(self.runs, plan.time);
+        let campaign = campaign::run(subject, &plan, &stop, &mut |totals, news| match news {
+            News::Tick => progress.tell(totals),
+            News::Broken { law, seed } => {
+                let block = failures.block(law, seed);
+                progress.print(|| self.say(&block));
+            }
+        });
+        progress.end();
+        let cost = Cost::now(started.elapsed(), plan.jobs);
+        self.conclude(subject, &campaign, cost, &failures.traces)
+    }
+
+    fn plan(&self) -> Plan {
+        let default = (self.runs.is_none() && !self.until_failure).then_some(SECONDS);
+        let jobs = self.jobs.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        Plan {
+            seed: self.seed,
+            runs: self.runs.unwrap_or(u64::MAX),
+            time: self.seconds.or(default).map(Duration::from_secs),
+            jobs,
+            until_failure: self.until_failure,
+        }
+    }
+
+    fn announce(&self, plan: &Plan) {
+        let end = match (self.runs, plan.time) {
+            (Some(runs), _) => format!("{} runs", text::grouped(runs)),
+            (None, Some(time)) => format!("{} s", time.as_secs()),
+            (None, None) => "until something breaks".to_owned(),
+        };
+        eprintln!("fuzz from seed {}, {end}, {} threads", plan.seed, plan.jobs);
+    }
+
+    /// People read stdout unless a program does.
+    fn say(&self, text: &str) {
+        if self.json {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
+    }
+
+    fn conclude(
+        &self,
+        subject: &Subject,
+        campaign: &Campaign,
+        cost: Cost,
+        traces: &BTreeMap<String, PathBuf>,
+    ) -> Exit {
+        let totals = &campaign.totals;
+        if let Some(nondeterminism) = &campaign.nondeterminism {
+            let repro = text::repro(Some(nondeterminism.seed), None);
+            self.say(&format!("FAIL  not deterministic\n{nondeterminism}\n{repro}"));
+        }
+        if let Some(panicked) = &campaign.panicked {
+            self.say(&format!("FAIL  the harness panicked\n{panicked}"));
+        }
+        for vacuous in totals.vacuous(subject.laws) {
+            self.say(&format!("VACUOUS  {vacuous}"));
+        }
+        if campaign.is_early {
+            self.say(&format!("resume  cargo midstream fuzz --seed {}", self.seed.wrapping_add(totals.runs)));
+        }
+        self.say(&text::totals(totals, subject.laws, self.seed, cost));
+        if self.json {
+            println!("{}", json::campaign(campaign, subject.laws, self.seed, cost, traces));
+        }
+        exit(campaign, totals.vacuous(subject.laws).is_empty())
+    }
+}
+
+/// What is worst about a campaign.
+fn exit(campaign: &Campaign, is_telling: bool) -> Exit {
+    let totals: &Totals = &campaign.totals;
+    if campaign.panicked.is_some() {
+        Exit::Panicked
+    } else if campaign.nondeterminism.is_some() {
+        Exit::Nondeterministic
+    } else if !totals.broken.is_empty() {
+        Exit::Broken
+    } else if campaign.is_early {
+        Exit::Early
+    } else if !is_telling {
+        Exit::Vacuous
+    } else {
+        Exit::Clean
+    }
+}
+
+fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first interrupt only raises the flag, the second finds it raised.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+struct Failures<'a> {
+    fuzz: &'a Fuzz,
+    subject: &'a Subject,
+    traces: BTreeMap<String, PathBuf>,
+}
+
+impl Failures<'_> {
+    /// Minimises the run of `seed`, writes its trace, and tells all about it.
+    fn block(&mut self, law: &str, seed: u64) -> String {
+        let found = self.subject.quiet(of_seed(seed));
+        if self.traces.len() >= TRACES_MAX {
+            return text::failure(&found) + &text::repro(Some(seed), None);
+        }
+        let (least, runs) = self.least(&found, law);
+        let path = self.fuzz.out.join(format!("{seed}.json"));
+        let mut block = text::failure(&least);
+        match Trace::of(&least, Some(seed)).write(&path) {
+            Ok(()) => {
+                block += &text::repro(Some(seed), Some(&path));
+                self.traces.insert(law.to_owned(), path);
+            }
+            Err(error) => {
+                block += &text::repro(Some(seed), None);
+                writeln!(block, "trace   {}: not written: {error}", path.display())
+                    .expect("a string takes any text");
+            }
+        }
+        let commands = entries(&least.tape, self.subject.command);
+        let decisions = [least.tape.len(), found.tape.len()];
+        writeln!(block, "        {}", text::shortened(commands, decisions, runs))
+            .expect("a string takes any text");
+        block
+    }
+
+    fn least(&self, found: &Outcome, law: &str) -> (Outcome, u64) {
+        let run = |choices| self.subject.quiet(choices);
+        let limits = Limits { time_max: MINIMISE_MAX, ..Limits::default() };
+        match minimise(&run, &found.tape, law, self.subject.slots, limits) {
+            Some(least) => (least.outcome, least.runs),
+            None => (found.clone(), 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::Nondeterminism;
+    use crate::coverage::Broken;
+    use crate::toy;
+
+    fn fuzz(out: PathBuf) -> Fuzz {
+        Fuzz { seed: 1, runs: Some(2_000), seconds: None, jobs: None, out, json: true, until_failure: true }
+    }
+
+    #[test]
+    fn the_worst_of_a_campaign_is_its_end() {
+        let mut campaign = Campaign::default();
+        assert_eq!(exit(&campaign, true), Exit::Clean);
+        assert_eq!(exit(&campaign, false), Exit::Vacuous);
+        campaign.is_early = true;
+        assert_eq!(exit(&campaign, false), Exit::Early);
+        campaign.totals.broken.insert("a law".to_owned(), Broken { runs: 1, seed: 1 });
+        assert_eq!(exit(&campaign, true), Exit::Broken);
+        let difference = String::new();
+        campaign.nondeterminism = Some(Nondeterminism { seed: 1, hashes: [1, 2], difference });
+        assert_eq!(exit(&campaign, true), Exit::Nondeterministic);
+        campaign.panicked = Some(String::new());
+        assert_eq!(exit(&campaign, true), Exit::Panicked);
+    }
+
+    #[test]
+    fn a_failure_leaves_a_short_trace_that_replays() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        assert_eq!(fuzz(folder.path().join("new")).run(&toy::SUBJECT), Exit::Broken);
+        let seed = (1..).find(|&seed| toy::run(of_seed(seed)).verdict.law() == toy::LAW).expect("it breaks");
+        let trace = Trace::read(&folder.path().join(format!("new/{seed}.json"))).expect("a trace");
+        assert_eq!((trace.seed, entries(&trace.choices, toy::COMMAND)), (Some(seed), 2));
+        let replayed = trace.replay(&toy::SUBJECT, crate::verdict::Detail::Quiet);
+        assert!(replayed.is_expected(&trace) && replayed.divergence.is_none());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told_in_the_block() {
+        let file = tempfile::NamedTempFile::new().expect("a scratch file");
+        let fuzz = fuzz(file.path().join("new"));
+        let mut failures = Failures { fuzz: &fuzz, subject: &toy::SUBJECT, traces: BTreeMap::new() };
+        let block = failures.block(toy::LAW, toy::first_failure().0);
+        assert!(block.contains("not written: "), "{block}");
+    }
+}

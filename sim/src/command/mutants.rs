@@ -1,0 +1,213 @@
+//! `midstream mutants`: does the harness find the bugs it should?
+//!
+//! Each mutant is built into a scratch copy and fuzzed. It is caught if a law breaks in time, if the minimised trace
+//! has few commands and breaks the same law again, and if the true engine passes the same trace.
+
+use super::{Exit, refuse};
+use crate::campaign::Subject;
+use crate::minimise::entries;
+use crate::mutants::{Mutant, tree};
+use crate::trace::Trace;
+use crate::verdict::Detail;
+use clap::Args;
+use serde_json::Value;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A trace of one bug needs no more commands.
+const COMMANDS_MAX: usize = 12;
+
+/// Build known bugs into a scratch copy of the engine and check that each is found.
+#[derive(Args, Debug)]
+pub(super) struct Mutants {
+    /// Only these.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Seconds of fuzzing for each.
+    #[arg(long, value_name = "T", default_value_t = 60)]
+    seconds: u64,
+    /// Keep each mutant's command beside its trace, below target/mutants.
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Mutants {
+    pub(super) fn run(&self, subject: &Subject) -> Exit {
+        self.all(subject).unwrap_or_else(|problem| refuse(&problem))
+    }
+
+    fn all(&self, subject: &Subject) -> Result<Exit, String> {
+        let here = env::current_dir().map_err(|e| e.to_string())?;
+        let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
+        let mutants = self.selected(root)?;
+        let mut all_caught = true;
+        println!("{:<32} {:<6} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
+        for mutant in &mutants {
+            eprintln!("{}: {} ({})", mutant.name, mutant.bug, mutant.source);
+            let row = self.judge(mutant, root, subject);
+            all_caught &= row.is_ok();
+            println!("{}", line(&mutant.name, &row));
+        }
+        Ok(if all_caught { Exit::Clean } else { Exit::Broken })
+    }
+
+    fn selected(&self, root: &Path) -> Result<Vec<Mutant>, String> {
+        let all = Mutant::read_all(&root.join("tests/mutants"))
+            .map_err(|(path, error)| format!("{}: {error}", path.display()))?;
+        if let Some(unknown) = self.names.iter().find(|name| !all.iter().any(|mutant| mutant.name == **name))
+        {
+            return Err(format!("no mutant is called `{unknown}`"));
+        }
+        Ok(all.into_iter().filter(|m| self.names.is_empty() || self.names.contains(&m.name)).collect())
+    }
+
+    fn judge(&self, mutant: &Mutant, root: &Path, subject: &Subject) -> Result<Caught, String> {
+        let scratch = root.join("target/mutants");
+        let home = scratch.join(&mutant.name);
+        fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+        let binary = build(mutant, root, &scratch)?;
+        if self.keep {
+            let kept = home.join(binary.file_name().expect("a program has a name"));
+            fs::copy(&binary, &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
+        }
+        let mut caught = self.fuzz(&binary, &home)?;
+        let trace = Trace::read(&caught.trace).map_err(|e| format!("{}: {e}", caught.trace.display()))?;
+        caught.commands = entries(&trace.choices, subject.command);
+        if caught.commands > COMMANDS_MAX {
+            return Err(format!("the trace has {} commands, more than {COMMANDS_MAX}", caught.commands));
+        }
+        let again = output(Command::new(&binary).args(["replay", "--expect"]).arg(&caught.trace))?;
+        if !again.status.success() {
+            return Err(format!("the mutant does not repeat its trace: {}", first_line(&again.stdout)));
+        }
+        let truth = trace.replay_somehow(subject, Detail::Quiet);
+        if truth.is_broken() {
+            return Err(format!("the true engine breaks `{}` on the same trace", truth.law()));
+        }
+        Ok(caught)
+    }
+
+    fn fuzz(&self, binary: &Path, home: &Path) -> Result<Caught, String> {
+        let seconds = self.seconds.to_string();
+        let out = home.join("traces");
+        let fuzz = ["fuzz", "--until-failure", "--json", "--seconds", &seconds, "--out"];
+        let output = output(Command::new(binary).args(fuzz).arg(&out).stderr(Stdio::null()))?;
+        let said = last_line(&output.stdout);
+        let totals: Value =
+            serde_json::from_str(&said).map_err(|_| format!("fuzz ended with {}: {said}", output.status))?;
+        Caught::of(&totals)
+    }
+}
+
+/// How a mutant was found.
+#[derive(Debug)]
+struct Caught {
+    law: String,
+    runs: u64,
+    cpu_seconds: f64,
+    commands: usize,
+    trace: PathBuf,
+}
+
+impl Caught {
+    /// Reads it from the totals of a campaign.
+    fn of(totals: &Value) -> Result<Self, String> {
+        let runs = totals["runs"].as_u64().unwrap_or(0);
+        let cpu_seconds = totals["cpu_seconds"].as_f64().unwrap_or(0.0);
+        let (law, broken) = totals["laws_broken"]
+            .as_object()
+            .and_then(|laws| laws.iter().next())
+            .ok_or_else(|| format!("no law broken in {runs} runs, {cpu_seconds:.1} CPU s"))?;
+        let trace = broken["trace"].as_str().ok_or("a law broke, but no trace was written")?;
+        Ok(Caught { law: law.clone(), runs, cpu_seconds, commands: 0, trace: PathBuf::from(trace) })
+    }
+}
+
+fn line(name: &str, row: &Result<Caught, String>) -> String {
+    match row {
+        Ok(c) => {
+            format!("{name:<32} yes    {:>9} {:>6.1} {:>8}  {}", c.runs, c.cpu_seconds, c.commands, c.law)
+        }
+        Err(problem) => format!("{name:<32} NO     {problem}"),
+    }
+}
+
+/// Builds the mutated command. All mutants share one copy and one target folder, so that little is built twice.
+fn build(mutant: &Mutant, root: &Path, scratch: &Path) -> Result<PathBuf, String> {
+    let copy = scratch.join("tree");
+    tree::refresh(root, &copy).map_err(|e| format!("{}: {e}", copy.display()))?;
+    mutant.apply(&copy).map_err(|e| e.to_string())?;
+    let target = scratch.join("target");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut complaint = String::new();
+    // What this workspace was built from is at hand, so the network is only the second try.
+    for offline in [&["--offline"][..], &[]] {
+        let mut build = Command::new(&cargo);
+        build.current_dir(&copy).args([
+            "build",
+            "--release",
+            "--quiet",
+            "--bin",
+            "midstream",
+            "--target-dir",
+        ]);
+        let built = output(build.arg(&target).args(offline))?;
+        if built.status.success() {
+            return Ok(target.join("release").join(format!("midstream{}", env::consts::EXE_SUFFIX)));
+        }
+        complaint = first_error(&built.stderr);
+    }
+    Err(format!("does not build: {complaint}"))
+}
+
+fn output(command: &mut Command) -> Result<Output, String> {
+    command.output().map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))
+}
+
+fn last_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).lines().last().unwrap_or_default().to_owned()
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned()
+}
+
+fn first_error(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines().filter(|line| line.starts_with("error"));
+    lines.next().or_else(|| text.lines().last()).unwrap_or("without a word").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_caught_mutant_is_read_from_the_totals() {
+        let totals = json!({
+            "runs": 17, "cpu_seconds": 0.5,
+            "laws_broken": { "a law": { "runs": 1, "seed": 3, "trace": "new/3.json" } },
+        });
+        let caught = Caught::of(&totals).expect("a law broke");
+        let text = line("late-flush", &Ok(caught));
+        let row: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(row, ["late-flush", "yes", "17", "0.5", "0", "a", "law"]);
+    }
+
+    #[test]
+    fn a_mutant_that_survives_says_how_long_it_was_looked_for() {
+        let totals = json!({ "runs": 1000, "cpu_seconds": 60.0, "laws_broken": {} });
+        let problem = Caught::of(&totals).expect_err("nothing broke");
+        assert_eq!(problem, "no law broken in 1000 runs, 60.0 CPU s");
+        assert!(line("late-flush", &Err(problem)).contains(" NO "));
+    }
+
+    #[test]
+    fn what_a_compiler_says_first_is_the_reason() {
+        assert_eq!(first_error(b"warning: x\nerror[E1]: y\nerror: z\n"), "error[E1]: y");
+        assert_eq!(first_error(b""), "without a word");
+    }
+}

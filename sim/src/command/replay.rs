@@ -1,0 +1,139 @@
+//! `midstream replay`: takes recorded runs again and says whether the same law breaks.
+
+use super::{Exit, read, refuse};
+use crate::campaign::Subject;
+use crate::report::text;
+use crate::trace::{Replayed, Trace};
+use crate::verdict::Detail;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Take recorded runs again, decision by decision.
+///
+/// Ends with 1 if a law breaks, with 3 if a decision is no longer on offer: then the engine has changed, or it is not
+/// deterministic.
+#[derive(Args, Debug)]
+pub(super) struct Replay {
+    /// Trace files.
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+    /// End with 0 exactly if every trace gives what it expects.
+    #[arg(long)]
+    expect: bool,
+    /// Carry on where a decision is no longer on offer.
+    #[arg(long)]
+    tolerant: bool,
+    /// Write the trace anew, as the run went now, expecting what it gave now; tolerantly where it does not fit.
+    #[arg(long)]
+    update: bool,
+}
+
+impl Replay {
+    pub(super) fn run(&self, subject: &Subject) -> Exit {
+        let mut worst = Exit::Clean;
+        for path in &self.traces {
+            let exit = self.one(path, subject).unwrap_or_else(|exit| exit);
+            worst = if worst.code() < exit.code() { exit } else { worst };
+        }
+        worst
+    }
+
+    fn one(&self, path: &Path, subject: &Subject) -> Result<Exit, Exit> {
+        let trace = read(path)?;
+        let replayed = match (self.tolerant, self.update) {
+            (true, _) => trace.replay_tolerantly(subject, Detail::Quiet),
+            (false, true) => trace.replay_somehow(subject, Detail::Quiet),
+            (false, false) => trace.replay(subject, Detail::Quiet),
+        };
+        print!("{}: {}", path.display(), summary(&trace, &replayed));
+        if self.update {
+            let (law, verdict) = (trace.law.clone(), trace.verdict.clone());
+            let new = Trace { law, verdict, ..Trace::of(&replayed.outcome, trace.seed) };
+            new.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
+        }
+        Ok(self.exit(&trace, &replayed))
+    }
+
+    fn exit(&self, trace: &Trace, replayed: &Replayed) -> Exit {
+        let is_failed = if self.expect { replayed.law() != trace.expect } else { replayed.is_broken() };
+        match (replayed.fits(), is_failed) {
+            (false, _) => Exit::Nondeterministic,
+            (true, true) => Exit::Broken,
+            (true, false) => Exit::Clean,
+        }
+    }
+}
+
+/// What became of the trace: one line, and the divergence or the failure.
+fn summary(trace: &Trace, replayed: &Replayed) -> String {
+    if let (false, Some(divergence)) = (replayed.fits(), &replayed.divergence) {
+        return format!("{divergence}\n");
+    }
+    let result = match (replayed.is_broken(), replayed.law() == trace.law) {
+        (false, _) => "passed".to_owned(),
+        (true, true) => "reproduced".to_owned(),
+        (true, false) => format!("another law than `{}`", trace.law),
+    };
+    let expected = if replayed.law() == trace.expect { "as expected" } else { "not as expected" };
+    let drifts = match replayed.drifts {
+        0 => String::new(),
+        drifts => format!(", {drifts} drifts"),
+    };
+    let failure = if replayed.is_broken() { text::failure(&replayed.outcome) } else { String::new() };
+    format!("{result}, {expected}{drifts}\n{failure}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy;
+    use crate::trace::PASSED;
+
+    fn replay(trace: &Trace, change: impl FnOnce(&mut Replay)) -> (Exit, Trace) {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("1.json");
+        trace.write(&path).expect("writable");
+        let mut replay = Replay { traces: vec![path.clone()], expect: false, tolerant: false, update: false };
+        change(&mut replay);
+        (replay.run(&toy::SUBJECT), Trace::read(&path).expect("still a trace"))
+    }
+
+    fn trace() -> Trace {
+        let (seed, outcome) = toy::first_failure();
+        Trace::of(&outcome, Some(seed))
+    }
+
+    #[test]
+    fn a_broken_law_ends_with_1_unless_it_is_expected() {
+        assert_eq!(replay(&trace(), |_| ()).0, Exit::Broken);
+        assert_eq!(replay(&trace(), |r| r.expect = true).0, Exit::Clean);
+        let mended = Trace { expect: PASSED.to_owned(), ..trace() };
+        assert_eq!(replay(&mended, |r| r.expect = true).0, Exit::Broken);
+    }
+
+    #[test]
+    fn a_trace_that_does_not_fit_is_refused_unless_told_otherwise() {
+        let mut changed = trace();
+        changed.choices.remove(5);
+        assert_eq!(replay(&changed, |_| ()).0, Exit::Nondeterministic);
+        assert_ne!(replay(&changed, |r| r.tolerant = true).0, Exit::Nondeterministic);
+    }
+
+    #[test]
+    fn an_updated_trace_fits_and_expects_what_happens_now() {
+        let mut changed = trace();
+        changed.choices.truncate(10);
+        changed.choices.remove(5);
+        let (_, updated) = replay(&changed, |r| r.update = true);
+        assert_eq!((updated.law.as_str(), updated.expect.as_str()), (toy::LAW, PASSED));
+        assert_eq!(replay(&updated, |r| r.expect = true).0, Exit::Clean);
+    }
+
+    #[test]
+    fn a_file_that_is_no_trace_is_a_usage_error() {
+        let file = tempfile::NamedTempFile::new().expect("a scratch file");
+        let traces = vec![file.path().to_owned()];
+        let replay = Replay { traces, expect: false, tolerant: false, update: false };
+        assert_eq!(replay.run(&toy::SUBJECT), Exit::Usage);
+    }
+}

@@ -1,0 +1,165 @@
+//! What a campaign saw, added up: runs, steps, how often each law was checked, which goals were reached, what broke.
+//!
+//! Adding up in any order gives the same totals, so the number of threads never shows.
+
+use crate::strategy::mix;
+use crate::verdict::{Outcome, Verdict};
+use std::collections::BTreeMap;
+
+/// What a count of an `Outcome` is about. Laws are counted in the order they have here, and so are goals.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Law {
+    /// A sentence.
+    pub name: &'static str,
+    /// Whether it cannot be broken, but must have been reached by some run for a campaign to mean something.
+    pub is_goal: bool,
+}
+
+/// A campaign has to reach every goal only from so many runs on.
+pub const VACUOUS_FROM_RUNS: u64 = 1_000;
+
+/// One law that broke.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// In so many runs.
+    pub runs: u64,
+    /// The lowest seed that breaks it.
+    pub seed: u64,
+}
+
+/// Counts of any number of runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Runs.
+    pub runs: u64,
+    /// Steps of all runs.
+    pub steps: u64,
+    /// How often each law was checked, in the order of the laws.
+    pub laws_checked: Vec<u64>,
+    /// How many runs reached each goal, in the order of the goals.
+    pub goals_reached: Vec<u64>,
+    /// What broke, by law.
+    pub broken: BTreeMap<String, Broken>,
+    /// One number for all histories; the same for the same seeds on every machine and any number of threads.
+    pub history_hash: u64,
+}
+
+impl Totals {
+    /// Adds one run.
+    pub fn add(&mut self, seed: u64, outcome: &Outcome) {
+        self.runs += 1;
+        self.steps += outcome.steps;
+        // Histories of different seeds may be alike: the seed tells them apart, or two of them would add up to nothing.
+        self.history_hash = self.history_hash.wrapping_add(mix(outcome.history_hash ^ mix(seed)));
+        add(&mut self.laws_checked, outcome.laws_checked.iter().copied());
+        add(&mut self.goals_reached, outcome.goals_reached.iter().map(|&reached| u64::from(reached)));
+        if outcome.verdict != Verdict::Passed {
+            self.add_broken(outcome.verdict.law(), Broken { runs: 1, seed });
+        }
+    }
+
+    /// Adds other totals.
+    pub fn merge(&mut self, other: &Totals) {
+        self.runs += other.runs;
+        self.steps += other.steps;
+        self.history_hash = self.history_hash.wrapping_add(other.history_hash);
+        add(&mut self.laws_checked, other.laws_checked.iter().copied());
+        add(&mut self.goals_reached, other.goals_reached.iter().copied());
+        for (law, &broken) in &other.broken {
+            self.add_broken(law, broken);
+        }
+    }
+
+    /// In how many runs something broke.
+    pub fn failures(&self) -> u64 {
+        self.broken.values().map(|broken| broken.runs).sum()
+    }
+
+    /// How often a law was checked, or in how many runs a goal was reached: each law that is no goal, or each goal.
+    pub fn counts<'a>(&self, laws: &'a [Law], goals: bool) -> impl Iterator<Item = (&'a str, u64)> {
+        let counts = if goals { &self.goals_reached } else { &self.laws_checked };
+        let named = laws.iter().filter(move |law| law.is_goal == goals).enumerate();
+        named.map(|(index, law)| (law.name, counts.get(index).copied().unwrap_or(0)))
+    }
+
+    /// Goals never reached and laws never checked, if there were enough runs to tell.
+    pub fn vacuous(&self, laws: &[Law]) -> Vec<String> {
+        if self.runs < VACUOUS_FROM_RUNS {
+            return Vec::new();
+        }
+        let goals = self.counts(laws, true).filter(|(_, count)| *count == 0);
+        let checks = self.counts(laws, false).filter(|(_, count)| *count == 0);
+        let goals = goals.map(|(name, _)| format!("never reached: {name}"));
+        goals.chain(checks.map(|(name, _)| format!("never checked: {name}"))).collect()
+    }
+
+    fn add_broken(&mut self, law: &str, more: Broken) {
+        match self.broken.get_mut(law) {
+            Some(known) => {
+                known.runs += more.runs;
+                known.seed = known.seed.min(more.seed);
+            }
+            None => {
+                self.broken.insert(law.to_owned(), more);
+            }
+        }
+    }
+}
+
+fn add(totals: &mut Vec<u64>, more: impl ExactSizeIterator<Item = u64>) {
+    if totals.len() < more.len() {
+        totals.resize(more.len(), 0);
+    }
+    for (total, more) in totals.iter_mut().zip(more) {
+        *total += more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::of_seed;
+    use crate::toy;
+
+    fn totals(seeds: impl Iterator<Item = u64>) -> Totals {
+        let mut totals = Totals::default();
+        seeds.for_each(|seed| totals.add(seed, &toy::run(of_seed(seed))));
+        totals
+    }
+
+    #[test]
+    fn the_order_of_runs_never_shows() {
+        let mut halves = totals(500..1000);
+        halves.merge(&totals((0..500).rev()));
+        assert_eq!(halves, totals(0..1000));
+        assert_ne!(halves.history_hash, totals(0..999).history_hash);
+    }
+
+    #[test]
+    fn the_lowest_failing_seed_is_kept() {
+        let all = totals(0..2000);
+        let lowest = toy::first_failure().0;
+        assert_eq!(all.broken[toy::LAW].seed, lowest);
+        assert_eq!(all.failures(), all.broken[toy::LAW].runs);
+        assert!(all.failures() > 1);
+    }
+
+    #[test]
+    fn what_was_never_seen_is_vacuous_after_enough_runs() {
+        let laws = toy::SUBJECT.laws;
+        assert_eq!(totals(0..999).vacuous(laws), Vec::<String>::new());
+        // The toy checks two of its laws in every run and never the third.
+        assert_eq!(totals(0..1000).vacuous(laws), ["never checked: nobody looks at this law"]);
+        let silent = Totals { runs: 1000, ..Totals::default() };
+        assert_eq!(silent.vacuous(laws).len(), laws.len());
+    }
+
+    #[test]
+    fn laws_and_goals_are_counted_apart() {
+        let all = totals(0..100);
+        let goals: Vec<_> = all.counts(toy::SUBJECT.laws, true).collect();
+        assert_eq!(goals, [("a fault strikes", all.goals_reached[0])]);
+        let laws: Vec<_> = all.counts(toy::SUBJECT.laws, false).collect();
+        assert_eq!(laws, [(toy::LAW, all.steps), ("nobody looks at this law", 0)]);
+    }
+}

@@ -1,0 +1,113 @@
+//! What the disk does badly, and how much of it: only faults a block layer must survive.
+//!
+//! A fault strikes a request when it completes: it answers an error and changes nothing. When the chaos is over
+//! the faults stop, and everything that failed must be able to go on.
+
+use block::host::Errno;
+
+/// What a request asks of a disk, as faults and names see it.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// Reading.
+    Read,
+    /// Writing data or zeroes, discarding, changing the length.
+    Write,
+    /// Making durable.
+    Flush,
+    /// Opening and reopening, which no fault strikes.
+    Open,
+}
+
+/// How often a fault strikes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Often {
+    /// One time.
+    Once,
+    /// Every time until the faults stop.
+    Always,
+}
+
+/// One thing a disk does badly.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Index of the file.
+    pub file: u32,
+    /// Which requests.
+    pub kind: Kind,
+    /// What it answers.
+    pub errno: Errno,
+    /// How many matching requests go well before.
+    pub after: u32,
+    /// How often it strikes then.
+    pub often: Often,
+    /// Only requests touching these bytes of the file, if given: start and end.
+    pub range: Option<(u64, u64)>,
+}
+
+/// The faults of one run.
+#[derive(Debug, Default)]
+pub struct Faults {
+    armed: Vec<Fault>,
+    struck: u64,
+}
+
+impl Faults {
+    /// Adds a fault.
+    pub fn arm(&mut self, fault: Fault) {
+        assert!(fault.kind != Kind::Open, "opening never fails by fault");
+        self.armed.push(fault);
+    }
+
+    /// The chaos is over.
+    pub fn stop(&mut self) {
+        self.armed.clear();
+    }
+
+    /// How many requests were struck so far.
+    pub fn struck(&self) -> u64 {
+        self.struck
+    }
+
+    /// Whether a request that completes now fails, and how.
+    pub fn strike(&mut self, file: u32, kind: Kind, start: u64, end: u64) -> Option<Errno> {
+        let matches = |f: &Fault| {
+            f.file == file && f.kind == kind && f.range.is_none_or(|(from, to)| start < to && from < end)
+        };
+        for index in 0..self.armed.len() {
+            let fault = &mut self.armed[index];
+            if !matches(fault) {
+                continue;
+            }
+            if fault.after > 0 {
+                fault.after -= 1;
+                continue;
+            }
+            self.struck += 1;
+            let errno = fault.errno;
+            if fault.often == Often::Once {
+                self.armed.remove(index);
+            }
+            return Some(errno);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_lets_some_pass_strikes_once_and_is_gone() {
+        let mut faults = Faults::default();
+        let (file, kind, range) = (1, Kind::Write, Some((512, 1024)));
+        faults.arm(Fault { file, kind, errno: Errno::EIO, after: 1, often: Often::Once, range });
+        assert_eq!(faults.strike(0, Kind::Write, 512, 1024), None, "another file");
+        assert_eq!(faults.strike(1, Kind::Read, 512, 1024), None, "another kind");
+        assert_eq!(faults.strike(1, Kind::Write, 0, 512), None, "another range");
+        assert_eq!(faults.strike(1, Kind::Write, 1023, 1024), None, "the one that passes");
+        assert_eq!(faults.strike(1, Kind::Write, 0, 513), Some(Errno::EIO));
+        assert_eq!(faults.strike(1, Kind::Write, 512, 1024), None, "it was to strike once");
+        assert_eq!(faults.struck(), 1);
+    }
+}

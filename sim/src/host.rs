@@ -1,0 +1,274 @@
+//! The simulated host: the engine's seam, served by the world's disks and its virtual time.
+//!
+//! Every request only notes itself; the scheduler decides when it completes. One lock guards it all; a world runs on
+//! one thread, so nobody ever waits for it.
+
+use crate::choice::Point;
+use crate::clock::Alarms;
+use crate::disk::{Answer, Ask, Change, Disks};
+use block::host::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+/// A task that waits to be taken over by the scheduler.
+pub type Spawned = (Point, Pending<'static, ()>);
+
+/// What the engine, the workload and the scheduler share.
+#[derive(Default)]
+#[allow(missing_debug_implementations)]
+pub struct Core {
+    /// Files and requests.
+    pub disks: Disks,
+    /// Virtual time since the start of the world, nanoseconds.
+    pub now: u64,
+    /// Steps of the scheduler so far.
+    pub steps: u64,
+    /// Who waits for a moment.
+    pub moments: Alarms,
+    /// Who waits for a step.
+    pub thoughts: Alarms,
+    /// New tasks.
+    pub spawned: Vec<Spawned>,
+    named: Vec<Point>,
+}
+
+/// The simulated host.
+#[derive(Clone, Default)]
+pub struct SimHost {
+    core: Arc<Mutex<Core>>,
+}
+
+impl fmt::Debug for SimHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimHost")
+    }
+}
+
+impl SimHost {
+    /// A host with these files.
+    pub fn new(disks: Disks) -> Self {
+        SimHost { core: Arc::new(Mutex::new(Core { disks, ..Core::default() })) }
+    }
+
+    /// The inside. Never call back into the engine, nor wake anybody, while holding it.
+    pub fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits for so many steps of the run, or until nothing else can run: how the workload takes its time.
+    pub fn think(&self, steps: u32) -> Pending<'static, ()> {
+        if steps == 0 {
+            return Box::pin(std::future::ready(()));
+        }
+        let mut core = self.core();
+        let at = core.steps + u64::from(steps);
+        let id = core.thoughts.set(at);
+        drop(core);
+        Box::pin(Wait { host: self.clone(), id, steps: true })
+    }
+
+    fn request(&self, id: u64) -> Asked {
+        Asked { host: self.clone(), id: Some(id) }
+    }
+}
+
+impl Host for SimHost {
+    fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let mut core = self.core();
+        let Some(file) = core.disks.find(path) else {
+            return Box::pin(std::future::ready(Err(Errno::ENOENT)));
+        };
+        let asked = core.disks.submit(file, Ask::Open);
+        drop(core);
+        let (asked, host) = (self.request(asked), self.clone());
+        Box::pin(async move {
+            asked.await?;
+            let writable = AtomicBool::new(mode == OpenMode::ReadWrite);
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk { host, file, writable });
+            Ok(disk)
+        })
+    }
+
+    fn canonical(&self, path: &str) -> Option<String> {
+        self.core().disks.find(path).map(|_| path.to_owned())
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos(self.core().now)
+    }
+
+    fn wall_clock(&self) -> WallClock {
+        let now = self.core().now;
+        WallClock { seconds: now / 1_000_000_000, microseconds: (now / 1_000 % 1_000_000) as u32 }
+    }
+
+    fn sleep_until(&self, deadline: Nanos) -> Pending<'static, ()> {
+        let mut core = self.core();
+        if deadline.0 <= core.now {
+            return Box::pin(std::future::ready(()));
+        }
+        let id = core.moments.set(deadline.0);
+        drop(core);
+        Box::pin(Wait { host: self.clone(), id, steps: false })
+    }
+
+    fn spawn(&self, name: &str, task: Pending<'static, ()>) {
+        let mut core = self.core();
+        let mut point = point_of(name);
+        while core.named.contains(&point) {
+            point.of[1] += 1;
+            point.name = if point.name.starts_with("job") { "job # run #" } else { "task # run #" };
+        }
+        core.named.push(point);
+        core.spawned.push((point, task));
+    }
+}
+
+/// A stable short name for an engine's task: its kind and the number its name ends with.
+fn point_of(name: &str) -> Point {
+    let digits = name.bytes().rev().take_while(u8::is_ascii_digit).count().min(9);
+    let number = name[name.len() - digits..].parse().unwrap_or(0);
+    let kind = if name.starts_with("job") { "job #" } else { "task #" };
+    Point::new(kind, [number, 0, 0])
+}
+
+/// An open file.
+struct SimDisk {
+    host: SimHost,
+    file: u32,
+    writable: AtomicBool,
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimDisk({})", self.file)
+    }
+}
+
+impl SimDisk {
+    fn submit(&self, ask: Ask) -> Asked {
+        self.host.request(self.host.core().disks.submit(self.file, ask))
+    }
+
+    fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
+        if !self.writable.load(Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err(Errno::EROFS)));
+        }
+        done(self.submit(Ask::Write(offset, change)))
+    }
+}
+
+fn done(asked: Asked) -> Pending<'static, IoResult<()>> {
+    Box::pin(async move { asked.await.map(|_| ()) })
+}
+
+impl Disk for SimDisk {
+    fn len_bytes(&self) -> IoResult<u64> {
+        Ok(self.host.core().disks.files[self.file as usize].bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
+        Box::pin(self.submit(Ask::Read(offset, buffer)))
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Bytes(data))
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Zeroes(len))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        // Punching a hole never grows a file.
+        let end = self.len_bytes().unwrap_or(0).max(offset);
+        self.change(offset, Change::Zeroes(len.min(end - offset)))
+    }
+
+    fn flush(&self) -> Pending<'static, IoResult<()>> {
+        done(self.submit(Ask::Flush))
+    }
+
+    fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
+        self.change(0, Change::Length(len_bytes))
+    }
+
+    fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
+        self.writable.store(writable, Ordering::Relaxed);
+        done(self.submit(Ask::Open))
+    }
+}
+
+/// A request under way.
+struct Asked {
+    host: SimHost,
+    id: Option<u64>,
+}
+
+impl Future for Asked {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        let id = self.id.expect("a request is not polled after its answer");
+        let answer = self.host.core().disks.answer(id, context.waker());
+        match answer {
+            Some(answer) => {
+                self.id = None;
+                Poll::Ready(answer)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.host.core().disks.abandon(id);
+        }
+    }
+}
+
+/// A wait for a moment or a step.
+struct Wait {
+    host: SimHost,
+    id: u64,
+    steps: bool,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.host.core();
+        let alarms = if self.steps { &mut core.thoughts } else { &mut core.moments };
+        if alarms.has_rung(self.id, context.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut core = self.host.core();
+        let alarms = if self.steps { &mut core.thoughts } else { &mut core.moments };
+        alarms.drop_alarm(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spawned_tasks_get_stable_names_that_never_repeat() {
+        let host = SimHost::default();
+        for name in ["job j3", "job j3", "writeback", "job stream12"] {
+            host.spawn(name, Box::pin(std::future::ready(())));
+        }
+        let names: Vec<String> = host.core().spawned.iter().map(|s| s.0.to_string()).collect();
+        assert_eq!(names, ["job 3", "job 3 run 1", "task 0", "job 12"]);
+    }
+}

@@ -1,0 +1,224 @@
+//! Reads files afresh, as the next process would: each by the chain its own header names, after a check of its own.
+//!
+//! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
+
+use crate::choice::Point;
+use crate::disk::{Disks, File};
+use crate::host::SimHost;
+use crate::scheduler::{Rest, Scheduler};
+use crate::workload::guest::tags;
+use crate::workload::image::{Format, Tag};
+use crate::workload::scenario::Scenario;
+use crate::world::STEPS_MAX;
+use block::format::Below;
+use block::format::qcow2::{Qcow2, check};
+use block::host::{Host, IoResult, OpenMode, Pending};
+use std::sync::{Arc, Mutex};
+
+/// What one file shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Its name.
+    pub file: String,
+    /// What a reader sees through the whole chain, by sector; or why nobody can.
+    pub values: Result<Vec<Tag>, String>,
+    /// The files of the chain by name, itself first.
+    pub chain: Vec<String>,
+    /// Damage that a check found; leaks are none.
+    pub corruptions: u64,
+}
+
+/// What each file of a scenario shows, with `images` in the files. Fails if the reading does not end.
+pub fn read_all(scenario: &Scenario, images: Vec<Vec<u8>>) -> Result<Vec<Recovered>, &'static str> {
+    let named = images.into_iter().zip(&scenario.images);
+    let host = SimHost::new(Disks::new(named.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
+    let files: Vec<(String, Format)> = scenario.images.iter().map(|i| (i.path.clone(), i.format)).collect();
+    let found = Arc::new(Mutex::new(Vec::with_capacity(files.len())));
+    let mut scheduler = Scheduler::new(host.clone());
+    let put = found.clone();
+    let reading: Pending<'static, ()> = Box::pin(async move {
+        let mut layers: Vec<Layer> = Vec::with_capacity(files.len());
+        for (path, format) in &files {
+            layers.push(Layer::open(&host, path, *format).await);
+        }
+        for index in 0..layers.len() {
+            let recovered = show(&layers, index).await;
+            put.lock().expect("nobody panics holding it").push(recovered);
+        }
+    });
+    let task = scheduler.spawn(Point::new("recovery", [0; 3]), reading);
+    match scheduler.run(&[task], STEPS_MAX, None) {
+        Rest::Done => {}
+        _ => return Err("reading the files afresh does not end"),
+    }
+    drop(scheduler);
+    Ok(std::mem::take(&mut *found.lock().expect("nobody panics holding it")))
+}
+
+/// One file, opened.
+struct Layer {
+    path: String,
+    image: Image,
+    /// Name of the file below, by the header.
+    backing: Option<String>,
+    corruptions: u64,
+}
+
+enum Image {
+    Raw(Vec<u8>),
+    Qcow2(Arc<Qcow2>),
+    Unreadable(String),
+}
+
+impl Layer {
+    async fn open(host: &SimHost, path: &str, format: Format) -> Layer {
+        let mut layer =
+            Layer { path: path.to_owned(), image: Image::Raw(Vec::new()), backing: None, corruptions: 0 };
+        if format == Format::Raw {
+            let file = host.core().disks.find(path).expect("every image has its file");
+            layer.image = Image::Raw(host.core().disks.files[file as usize].bytes.clone());
+            return layer;
+        }
+        let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
+        layer.corruptions = match check(&*disk).await {
+            Ok(report) => report.corruptions,
+            Err(_) => 1,
+        };
+        match Qcow2::open(disk, path, false).await {
+            Ok(image) => {
+                layer.backing = image.backing().map(|backing| backing.file);
+                layer.image = Image::Qcow2(image);
+            }
+            Err(error) => layer.image = Image::Unreadable(error.to_string()),
+        }
+        layer
+    }
+
+    fn len_bytes(&self) -> u64 {
+        match &self.image {
+            Image::Raw(bytes) => bytes.len() as u64,
+            Image::Qcow2(image) => image.len_bytes(),
+            Image::Unreadable(_) => 0,
+        }
+    }
+}
+
+async fn show(layers: &[Layer], index: usize) -> Recovered {
+    let mut recovered = Recovered {
+        file: layers[index].path.clone(),
+        values: Ok(Vec::new()),
+        chain: Vec::new(),
+        corruptions: layers[index].corruptions,
+    };
+    let mut chain: Vec<&Layer> = vec![&layers[index]];
+    while let Some(name) = &chain[chain.len() - 1].backing {
+        let Some(below) = layers.iter().find(|l| l.path == *name) else {
+            recovered.values = Err(format!(
+                "{} names a backing file {name} that does not exist",
+                chain[chain.len() - 1].path
+            ));
+            break;
+        };
+        if chain.len() > layers.len() {
+            recovered.values = Err(format!("the chain of {} comes back to {name}", layers[index].path));
+            break;
+        }
+        chain.push(below);
+    }
+    recovered.chain = chain.iter().map(|layer| layer.path.clone()).collect();
+    if recovered.values.is_ok() {
+        recovered.values = view(&chain).await;
+    }
+    recovered
+}
+
+/// Reads through a chain, from its lowest layer up.
+async fn view(chain: &[&Layer]) -> Result<Vec<Tag>, String> {
+    let mut below: Option<Vec<u8>> = None;
+    for layer in chain.iter().rev() {
+        let mut bytes = vec![0; layer.len_bytes() as usize];
+        match &layer.image {
+            Image::Unreadable(why) => return Err(why.clone()),
+            Image::Raw(raw) => bytes.copy_from_slice(raw),
+            Image::Qcow2(image) => {
+                let read = image.read(0, &mut bytes, &Seen(below.take())).await;
+                read.map_err(|errno| format!("{} cannot be read: {errno}", layer.path))?;
+            }
+        }
+        below = Some(bytes);
+    }
+    Ok(tags(&below.unwrap_or_default()))
+}
+
+/// What a reader of the layer below sees, already read.
+struct Seen(Option<Vec<u8>>);
+
+impl Below for Seen {
+    fn exists(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn read<'a>(&'a self, offset: u64, buffer: &'a mut [u8]) -> Pending<'a, IoResult<()>> {
+        let bytes = self.0.as_deref().unwrap_or_default();
+        let from = (offset as usize).min(bytes.len());
+        let there = (bytes.len() - from).min(buffer.len());
+        buffer[..there].copy_from_slice(&bytes[from..from + there]);
+        buffer[there..].fill(0);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy;
+    use crate::workload::image;
+
+    /// What a reader of an image sees, composed from what each layer was built from.
+    fn composed(scenario: &Scenario, index: usize) -> Vec<Tag> {
+        let image = &scenario.images[index];
+        let below = image.backing.map(|below| composed(scenario, below)).unwrap_or_default();
+        let from_below = |sector: usize| below.get(sector).copied().unwrap_or(0);
+        image
+            .values()
+            .iter()
+            .enumerate()
+            .map(|(sector, own)| own.unwrap_or_else(|| from_below(sector)))
+            .collect()
+    }
+
+    #[test]
+    fn files_as_built_are_sound_and_show_what_they_were_built_from() {
+        for seed in 0..300 {
+            let scenario = Scenario::draw(&mut strategy::of_seed(seed));
+            let all = read_all(&scenario, scenario.files()).expect("it ends");
+            assert_eq!(all.len(), scenario.images.len());
+            for (index, recovered) in all.iter().enumerate() {
+                assert_eq!(
+                    recovered.values,
+                    Ok(composed(&scenario, index)),
+                    "seed {seed}, {}",
+                    recovered.file
+                );
+                assert_eq!(recovered.corruptions, 0, "seed {seed}, {}", recovered.file);
+                assert_eq!(recovered.chain.len(), scenario.below(index).len() + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_lost_its_header_or_its_backing_is_told_so() {
+        let scenario = Scenario::chain(&["dd", ".d", "d."]);
+        let mut files = scenario.files();
+        files[0][0] = 0;
+        let all = read_all(&scenario, files).expect("it ends");
+        assert!(all.iter().all(|recovered| recovered.values.is_err()), "{all:?}");
+        assert_eq!(all[0].corruptions, 1);
+        let mut images = scenario.files();
+        let name = images[1].windows(9).position(|w| w == b"/n0.qcow2").expect("its backing file's name");
+        images[1][name + 1] = b'm';
+        let all = read_all(&scenario, images).expect("it ends");
+        assert_eq!(all[0].values, Ok(vec![image::initial_tag(0, 0), 1 << 32 | 2, 1 << 32 | 3, 1 << 32 | 4]));
+        assert!(all[1].values.is_err(), "{:?}", all[1]);
+    }
+}

@@ -1,0 +1,92 @@
+//! How far a campaign is: a bar on a terminal, a plain line every few seconds elsewhere. Always on stderr.
+
+use crate::coverage::Totals;
+use crate::report::text::grouped;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt;
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+/// Between two plain lines.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The progress of one campaign.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    told: Instant,
+    runs_max: Option<u64>,
+    time_max: Option<Duration>,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Progress(since {:?})", self.started)
+    }
+}
+
+impl Progress {
+    /// The progress towards so many runs, or so much time; without either there is no end in sight.
+    pub fn new(runs_max: Option<u64>, time_max: Option<Duration>) -> Self {
+        let now = Instant::now();
+        let bar = stderr().is_terminal().then(|| bar(runs_max.is_some() || time_max.is_some()));
+        Progress { bar, started: now, told: now, runs_max, time_max }
+    }
+
+    /// Tells how far it is.
+    pub fn tell(&mut self, totals: &Totals) {
+        let elapsed = self.started.elapsed();
+        let message = format!("{} runs, {} failed", grouped(totals.runs), grouped(totals.failures()));
+        if let Some(bar) = &self.bar {
+            bar.set_position((self.share(totals, elapsed) * 1000.0) as u64);
+            bar.set_message(message);
+        } else if self.told.elapsed() >= PAUSE {
+            self.told = Instant::now();
+            eprintln!("{:>5} s  {message}", elapsed.as_secs());
+        }
+    }
+
+    /// Prints something above the bar.
+    pub fn print(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn share(&self, totals: &Totals, elapsed: Duration) -> f64 {
+        let by_runs = self.runs_max.map_or(0.0, |max| totals.runs as f64 / max.max(1) as f64);
+        let by_time = self.time_max.map_or(0.0, |max| elapsed.as_secs_f64() / max.as_secs_f64().max(1e-9));
+        by_runs.max(by_time).min(1.0)
+    }
+}
+
+fn bar(has_end: bool) -> ProgressBar {
+    let template =
+        if has_end { "{elapsed_precise} [{bar:40}] {msg}" } else { "{elapsed_precise} {spinner} {msg}" };
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    let bar = if has_end { ProgressBar::new(1000) } else { ProgressBar::new_spinner() };
+    bar.with_style(style.progress_chars("=> "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whichever_limit_is_nearer_counts() {
+        let progress = Progress::new(Some(100), Some(Duration::from_secs(10)));
+        let totals = |runs| Totals { runs, ..Totals::default() };
+        assert_eq!(progress.share(&totals(50), Duration::from_secs(1)), 0.5);
+        assert_eq!(progress.share(&totals(10), Duration::from_secs(9)), 0.9);
+        assert_eq!(progress.share(&totals(10), Duration::from_secs(90)), 1.0);
+        assert_eq!(Progress::new(None, None).share(&totals(10), Duration::from_secs(90)), 0.0);
+    }
+}

@@ -1,0 +1,119 @@
+//! Text for people. A failure ends with the two commands that repeat it.
+
+use crate::coverage::{Law, Totals};
+use crate::report::Cost;
+use crate::trace::verdict_text;
+use crate::verdict::{Outcome, Verdict};
+use std::fmt::Write;
+use std::path::Path;
+
+/// The law, the step and the values of a failure.
+pub fn failure(outcome: &Outcome) -> String {
+    let head = match &outcome.verdict {
+        Verdict::Passed => "PASS".to_owned(),
+        broken => format!("FAIL  law `{}`", broken.law()),
+    };
+    let mut text = format!("{head}  at step {}\n", outcome.steps);
+    for line in verdict_text(&outcome.verdict).lines() {
+        writeln!(text, "      {line}").expect("a string takes any text");
+    }
+    text
+}
+
+/// The two commands to paste. Without a trace there is only the seed.
+pub fn repro(seed: Option<u64>, trace: Option<&Path>) -> String {
+    let mut text = String::new();
+    if let Some(seed) = seed {
+        writeln!(text, "repro   cargo midstream fuzz --seed {seed} --runs 1")
+            .expect("a string takes any text");
+    }
+    if let Some(trace) = trace {
+        writeln!(text, "trace   cargo midstream replay {}", trace.display())
+            .expect("a string takes any text");
+    }
+    text
+}
+
+/// One line of totals.
+pub fn totals(totals: &Totals, laws: &[Law], seed: u64, cost: Cost) -> String {
+    let (goals, checks): (Vec<_>, Vec<_>) =
+        (totals.counts(laws, true).collect(), totals.counts(laws, false).collect());
+    let reached = goals.iter().filter(|(_, count)| *count > 0).count();
+    let broken = match totals.broken.len() {
+        0 => "no law broken".to_owned(),
+        1 => format!("1 law broken in {}", runs(totals.failures())),
+        laws => format!("{laws} laws broken in {}", runs(totals.failures())),
+    };
+    format!(
+        "{} in {:.1} s ({}/s, {} steps/s): {broken}; {} checks of {} laws, {reached} of {} goals reached; \
+         seed {seed}, history {:016x}",
+        runs(totals.runs),
+        cost.wall.as_secs_f64(),
+        grouped(cost.runs_per_second(totals) as u64),
+        grouped(cost.steps_per_second(totals) as u64),
+        grouped(checks.iter().map(|(_, count)| count).sum()),
+        checks.len(),
+        goals.len(),
+        totals.history_hash,
+    )
+}
+
+fn runs(count: u64) -> String {
+    format!("{} run{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// How short a trace has become: `1 command, 115 of 302 decisions, minimised in 599 runs`.
+pub fn shortened(commands: usize, decisions: [usize; 2], took: u64) -> String {
+    let [after, before] = decisions;
+    let s = if commands == 1 { "" } else { "s" };
+    format!("{commands} command{s}, {after} of {before} decisions, minimised in {}", runs(took))
+}
+
+/// A number with commas between its thousands.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.char_indices() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::of_seed;
+    use crate::toy;
+    use std::time::Duration;
+
+    #[test]
+    fn a_failure_is_the_law_its_values_and_two_commands() {
+        let (seed, outcome) = toy::first_failure();
+        let text = failure(&outcome) + &repro(Some(seed), Some(Path::new("traces/new/1.json")));
+        let lines: Vec<&str> = text.lines().collect();
+        let steps = outcome.steps;
+        assert_eq!(lines[0], format!("FAIL  law `cancel never loses a fault`  at step {steps}"));
+        assert!(lines[1].starts_with("      client "), "{text}");
+        assert_eq!(lines[2], format!("repro   cargo midstream fuzz --seed {seed} --runs 1"));
+        assert_eq!(lines[3], "trace   cargo midstream replay traces/new/1.json");
+    }
+
+    #[test]
+    fn totals_are_one_line() {
+        let mut sum = Totals::default();
+        (0..1000).for_each(|seed| sum.add(seed, &toy::run(of_seed(seed))));
+        let cost = Cost { wall: Duration::from_secs(2), cpu_seconds: 4.0 };
+        let text = totals(&sum, toy::SUBJECT.laws, 0, cost);
+        assert!(text.starts_with("1,000 runs in 2.0 s (500/s, "), "{text}");
+        assert!(text.contains("): 1 law broken in "), "{text}");
+        assert!(text.contains(" checks of 2 laws, 1 of 1 goals reached; seed 0, history "), "{text}");
+    }
+
+    #[test]
+    fn thousands_are_told_apart() {
+        assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,309 @@
+//! Draws what operators say: streams, verbs on their jobs, queries, nodes added and removed, and plain nonsense.
+//!
+//! A client is sequential: it reads the reply to a command before it sends the next. Commands are biased to what the
+//! engine accepts, for a refused command tests little.
+
+use super::scenario::{Draw, Profile, Scenario};
+use crate::host::SimHost;
+use crate::oracle::Oracle;
+use block::command::BlockJobInfo;
+use block::engine::Engine;
+use block::host::{Host, Nanos};
+use block::qmp::Monitor;
+use std::sync::Arc;
+
+/// How many tables of commands there are.
+pub const PROFILES: u32 = 4;
+/// Command slots of a client.
+const COMMANDS: u32 = 4;
+
+/// What a client says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientPlan {
+    /// Its number.
+    pub client: u32,
+    /// One command after the other.
+    pub commands: Vec<Command>,
+}
+
+/// One command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Command {
+    /// Steps to think before it.
+    pub think: u32,
+    /// The text as it is sent.
+    pub text: String,
+}
+
+/// The kinds of commands.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Word {
+    Nothing,
+    Stream,
+    Pause,
+    Resume,
+    SetSpeed,
+    Cancel,
+    Complete,
+    Finalize,
+    Dismiss,
+    Query,
+    Add,
+    Del,
+    Nonsense,
+}
+
+/// The commands of each profile: a balance, streams alone, verbs, and an operator who means no good.
+const TABLES: [&[Word; 32]; PROFILES as usize] = {
+    use Word::{
+        Add, Cancel, Complete, Del, Dismiss, Finalize, Nonsense, Nothing, Pause, Query, Resume, SetSpeed,
+        Stream,
+    };
+    [
+        &[
+            Nothing, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Pause,
+            Pause, Resume, Resume, SetSpeed, SetSpeed, Cancel, Cancel, Complete, Finalize, Dismiss, Query,
+            Query, Add, Del, Del, Nonsense, Nothing, Nothing, Nothing, Nothing,
+        ],
+        &[
+            Nothing, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream,
+            Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream,
+            Nothing, Nothing, Nothing, Nothing, Nothing, Nothing, Nothing, Nothing,
+        ],
+        &[
+            Nothing, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Stream, Pause,
+            Pause, Pause, Resume, Resume, Resume, SetSpeed, SetSpeed, SetSpeed, Cancel, Cancel, Cancel,
+            Cancel, Complete, Finalize, Finalize, Finalize, Dismiss, Dismiss, Dismiss, Nothing,
+        ],
+        &[
+            Nothing, Stream, Stream, Stream, Stream, Stream, Stream, Del, Del, Del, Del, Add, Add, Add, Add,
+            Query, Query, Query, Nonsense, Nonsense, Nonsense, Nonsense, Nonsense, Nonsense, Cancel, Cancel,
+            Pause, Resume, Finalize, Dismiss, Complete, Nothing,
+        ],
+    ]
+};
+
+/// Draws client number `client`.
+pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, client: u32) -> ClientPlan {
+    let commands =
+        (0..COMMANDS).filter_map(|slot| draw_command(draw, scenario, profile, [client, slot, 0])).collect();
+    ClientPlan { client, commands }
+}
+
+fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> Option<Command> {
+    let word = draw.entry("client # command #", of, TABLES[profile.commands as usize]);
+    let text = match word {
+        Word::Nothing => return None,
+        Word::Stream => stream(draw, scenario, of),
+        Word::Query => draw.entry("client # command # query", of, &QUERIES).to_owned(),
+        Word::Add => add(draw, scenario, of),
+        Word::Del => {
+            let node = node(draw, scenario, of);
+            execute("blockdev-del", &format!(r#""node-name":"{node}""#))
+        }
+        Word::Nonsense => draw.entry("client # command # nonsense", of, &NONSENSE).to_owned(),
+        verb => self::verb(draw, scenario, verb, of),
+    };
+    let think = draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]);
+    Some(Command { think, text })
+}
+
+const QUERIES: [&str; 4] = [
+    r#"{"execute":"query-block-jobs"}"#,
+    r#"{"execute":"query-jobs"}"#,
+    r#"{"execute":"query-named-block-nodes"}"#,
+    r#"{"execute":"query-block-jobs","id":{"any":["value",1]}}"#,
+];
+
+const NONSENSE: [&str; 10] = [
+    r#"{"execute":"block-stream"}"#,
+    r#"{"execute":"block-stream","arguments":{"device":"n1","job-id":"j0","depth":3}}"#,
+    r#"{"execute":"block-stream","arguments":{"device":"nowhere","job-id":"j0"}}"#,
+    r#"{"execute":"block-stream","arguments":{"device":"n1","job-id":7}}"#,
+    r#"{"execute":"block-stream","arguments":{"device":"n1","job-id":"7up"}}"#,
+    r#"{"execute":"block-stream","arguments":{"device":"n1","job-id":"j0","on-error":"shrug"}}"#,
+    r#"{"execute":"block-job-set-speed","arguments":{"device":"j0","speed":"fast"}}"#,
+    r#"{"execute":"no-such-command"}"#,
+    r#"{"execute":"query-jobs",}"#,
+    r#"["query-jobs"]"#,
+];
+
+fn execute(command: &str, arguments: &str) -> String {
+    format!(r#"{{"execute":"{command}","arguments":{{{arguments}}}}}"#)
+}
+
+/// A job's id: mostly the client's own job, sometimes somebody else's.
+fn job(draw: &mut Draw<'_>, of: [u32; 3]) -> u32 {
+    match draw.below("client # command # job", of, 8) {
+        0..=4 => of[0],
+        other => other - 5,
+    }
+}
+
+/// A node of the scenario, counted from the top.
+fn image(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> usize {
+    let count = scenario.images.len();
+    count - 1 - draw.below("client # command # node", of, 60) as usize % count
+}
+
+fn node(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let image = image(draw, scenario, of);
+    let kind = draw.entry("client # command # node kind", of, &["n", "n", "f", "spare"]);
+    format!("{kind}{image}")
+}
+
+fn stream(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let device = image(draw, scenario, of);
+    let job = job(draw, of);
+    let mut arguments = format!(r#""device":"n{device}","job-id":"j{job}""#);
+    arguments += &lower_end(draw, scenario, device, of);
+    arguments += match draw.below("client # command # on-error", of, 8) {
+        0..=3 => "",
+        4 => r#","on-error":"ignore""#,
+        5 | 6 => r#","on-error":"stop""#,
+        _ => r#","on-error":"enospc""#,
+    };
+    let slow = scenario.stream_chunk_bytes * 10;
+    match draw.below("client # command # speed", of, 8) {
+        0..=4 => {}
+        5 | 6 => arguments += &format!(r#","speed":{slow}"#),
+        _ => arguments += r#","speed":512"#,
+    }
+    arguments += match draw.below("client # command # endings", of, 8) {
+        0..=3 => "",
+        4 => r#","auto-finalize":false"#,
+        5 => r#","auto-dismiss":false"#,
+        6 => r#","auto-finalize":false,"auto-dismiss":false"#,
+        _ => r#","auto-finalize":true,"auto-dismiss":true"#,
+    };
+    if draw.below("client # command # filter", of, 6) == 1 {
+        arguments += &format!(r#","filter-node-name":"filter{job}""#);
+    }
+    execute("block-stream", &arguments)
+}
+
+/// `base`, `base-node` or `bottom`: mostly a node that is really below the device.
+fn lower_end(draw: &mut Draw<'_>, scenario: &Scenario, device: usize, of: [u32; 3]) -> String {
+    let below = scenario.below(device);
+    let kind = draw.below("client # command # lower end", of, 16);
+    let far = draw.below("client # command # distance", of, 60) as usize;
+    // The lowest node first: a base directly below the device leaves nothing to stream.
+    let nearest = below.len().saturating_sub(1 + far % below.len().max(1));
+    let (Some(below), true) = (below.get(nearest), kind != 15) else {
+        // Nothing below, or an operator who is mistaken.
+        return if kind < 15 {
+            String::new()
+        } else {
+            format!(r#","base-node":"n{}""#, far % scenario.images.len())
+        };
+    };
+    match kind {
+        0..=4 => String::new(),
+        5..=8 => format!(r#","base-node":"n{below}""#),
+        9..=11 => format!(r#","bottom":"n{below}""#),
+        12 | 13 => format!(r#","base":"{}""#, scenario.images[*below].path),
+        _ => format!(r#","base-node":"n{below}","backing-file":"{}""#, scenario.images[*below].path),
+    }
+}
+
+fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, of: [u32; 3]) -> String {
+    let job = job(draw, of);
+    let jobs_family = draw.below("client # command # family", of, 2) == 1;
+    let (family, member) = if jobs_family { ("job", "id") } else { ("block-job", "device") };
+    let mut arguments = format!(r#""{member}":"j{job}""#);
+    let verb = match word {
+        Word::Pause => "pause",
+        Word::Resume => "resume",
+        Word::Complete => "complete",
+        Word::Finalize if !jobs_family => return execute("block-job-finalize", &format!(r#""id":"j{job}""#)),
+        Word::Finalize => "finalize",
+        Word::Dismiss if !jobs_family => return execute("block-job-dismiss", &format!(r#""id":"j{job}""#)),
+        Word::Dismiss => "dismiss",
+        Word::SetSpeed => {
+            let slow = i64::try_from(scenario.stream_chunk_bytes * 10).expect("a small world's sizes");
+            let speed = draw.entry("client # command # new speed", of, &[0, slow, 512, 1, -1]);
+            return execute("block-job-set-speed", &format!(r#""device":"j{job}","speed":{speed}"#));
+        }
+        _ => {
+            if !jobs_family && draw.below("client # command # force", of, 2) == 1 {
+                arguments += r#","force":true"#;
+            }
+            "cancel"
+        }
+    };
+    execute(&format!("{family}-{verb}"), &arguments)
+}
+
+/// Adds a second node beside the scenario's own: a spare file node on an image's file, or a name that is taken.
+fn add(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let image = image(draw, scenario, of);
+    let path = &scenario.images[image].path;
+    let name = draw.entry("client # command # name", of, &["spare", "spare", "n", "filter"]);
+    let file = format!(r#""driver":"file","filename":"{path}","read-only":true,"node-name":"{name}{image}""#);
+    execute("blockdev-add", &file)
+}
+
+/// Sends one command and waits for its reply, the oracle seeing both.
+pub async fn send(client: u32, text: &str, monitor: &Monitor, oracle: &Oracle) {
+    oracle.sent(client, text);
+    if let Some(reply) = monitor.execute(text).await {
+        oracle.reply(client, &reply);
+    }
+}
+
+/// Runs a client's script.
+pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, host: SimHost) {
+    for command in &plan.commands {
+        host.think(command.think).await;
+        send(plan.client, &command.text, &monitor, &oracle).await;
+    }
+}
+
+/// How often the closing client looks after the jobs; each look is a second of virtual time.
+const ROUNDS_MAX: u32 = 60;
+
+/// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
+pub async fn close(
+    client: u32,
+    engine: Arc<Engine>,
+    monitor: Arc<Monitor>,
+    oracle: Arc<Oracle>,
+    host: SimHost,
+) {
+    for _ in 0..ROUNDS_MAX {
+        let jobs = engine.query_block_jobs();
+        if jobs.is_empty() {
+            return;
+        }
+        for job in &jobs {
+            for text in urge(job) {
+                send(client, &text, &monitor, &oracle).await;
+            }
+        }
+        // Time passes only when nothing else can happen, so after this the jobs have done all they could.
+        host.sleep_until(host.now().plus(Nanos::SECOND)).await;
+    }
+}
+
+/// What moves a job on from where it is.
+fn urge(job: &BlockJobInfo) -> Vec<String> {
+    let id = &job.device;
+    let say =
+        |verb: &str, member: &str| execute(&format!("block-job-{verb}"), &format!(r#""{member}":"{id}""#));
+    match job.status {
+        "concluded" => vec![say("dismiss", "id")],
+        "pending" => vec![say("finalize", "id")],
+        "ready" => vec![say("complete", "device")],
+        "created" | "running" | "paused" | "standby" => {
+            let mut urges = Vec::new();
+            if job.speed != 0 {
+                urges.push(execute("block-job-set-speed", &format!(r#""device":"{id}","speed":0"#)));
+            }
+            if job.paused {
+                urges.push(say("resume", "device"));
+            }
+            urges
+        }
+        _ => Vec::new(),
+    }
+}

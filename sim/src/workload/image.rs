@@ -1,0 +1,328 @@
+//! Builds an image file from a description, independently of the engine's own drivers.
+//!
+//! A qcow2 image is laid out as header, refcount table, refcount blocks, L1 table, L2 tables, data: the plainest
+//! valid file. Every sector of a data cluster repeats an eight-byte tag, so that a reader can say where it came from.
+
+/// The unit of content: one tag fills one.
+pub const SECTOR_BYTES: usize = 512;
+
+/// Content of one sector: its tag, or 0 for zeroes.
+pub type Tag = u64;
+
+/// What is read where no tag was ever written.
+pub const GARBAGE: Tag = u64::MAX;
+
+/// How guest bytes lie in a file.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// As they are.
+    Raw,
+    /// In clusters of `1 << cluster_bits` bytes.
+    Qcow2 {
+        /// 2 or 3.
+        version: u32,
+        /// Cluster size.
+        cluster_bits: u32,
+        /// Refcounts are `1 << refcount_order` bits wide.
+        refcount_order: u32,
+    },
+}
+
+/// What a layer says about one cluster.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Cluster {
+    /// Nothing: the layer below decides.
+    Unallocated,
+    /// Tagged data in every sector.
+    Data,
+    /// Tagged data in every second sector, zeroes between.
+    Striped,
+    /// Zeroes, without space in the file.
+    Zero,
+    /// Zeroes, with space in the file.
+    ZeroAllocated,
+    /// Zeroes, written out.
+    ZeroData,
+}
+
+/// One image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Image {
+    /// Its layer's number: part of every tag.
+    pub layer: u32,
+    /// The file's name.
+    pub path: String,
+    /// How bytes lie.
+    pub format: Format,
+    /// Virtual size, whole sectors.
+    pub size_bytes: u64,
+    /// Index of the image below.
+    pub backing: Option<usize>,
+    /// Content, by cluster; of a raw image by 512-byte sector.
+    pub clusters: Vec<Cluster>,
+}
+
+/// Tag of a sector that was there before the run.
+pub fn initial_tag(layer: u32, sector: u64) -> Tag {
+    (u64::from(layer) + 1) << 32 | (sector + 1)
+}
+
+/// The tag a sector's bytes repeat.
+pub fn tag_of(sector: &[u8]) -> Tag {
+    let (first, rest) = sector.split_at(8);
+    if !rest.chunks_exact(8).all(|c| c == first) {
+        return GARBAGE;
+    }
+    Tag::from_le_bytes(first.try_into().expect("eight bytes"))
+}
+
+/// Fills whole sectors with a tag.
+pub fn fill(bytes: &mut [u8], tag: Tag) {
+    bytes.as_chunks_mut::<8>().0.fill(tag.to_le_bytes());
+}
+
+impl Format {
+    /// The unit of allocation; a sector for raw.
+    pub fn cluster_bytes(self) -> u64 {
+        match self {
+            Format::Raw => SECTOR_BYTES as u64,
+            Format::Qcow2 { cluster_bits, .. } => 1 << cluster_bits,
+        }
+    }
+
+    /// The driver's name.
+    pub fn driver(self) -> &'static str {
+        match self {
+            Format::Raw => "raw",
+            Format::Qcow2 { .. } => "qcow2",
+        }
+    }
+}
+
+impl Image {
+    /// Whole sectors of the guest's view.
+    pub fn sectors(&self) -> u64 {
+        self.size_bytes / SECTOR_BYTES as u64
+    }
+
+    /// What this layer says about each sector: a tag, or `None` where the layer below decides.
+    pub fn values(&self) -> Vec<Option<Tag>> {
+        let per_cluster = self.format.cluster_bytes() / SECTOR_BYTES as u64;
+        let value = |sector: u64| match self.clusters[(sector / per_cluster) as usize] {
+            Cluster::Unallocated if self.format == Format::Raw => Some(0),
+            Cluster::Unallocated => None,
+            Cluster::Data => Some(initial_tag(self.layer, sector)),
+            Cluster::Striped if sector.is_multiple_of(2) => Some(initial_tag(self.layer, sector)),
+            _ => Some(0),
+        };
+        (0..self.sectors()).map(value).collect()
+    }
+
+    /// The file.
+    pub fn build(&self, backing: Option<(&str, &str)>) -> Vec<u8> {
+        match self.format {
+            Format::Raw => self.guest_bytes(0, self.size_bytes),
+            Format::Qcow2 { version, cluster_bits, refcount_order } => {
+                assert!(version == 3 || refcount_order == 4, "version 2 has 16-bit refcounts");
+                Layout::new(self, cluster_bits, refcount_order).build(self, version, backing)
+            }
+        }
+    }
+
+    fn guest_bytes(&self, from: u64, len: u64) -> Vec<u8> {
+        let mut bytes = vec![0; len as usize];
+        let per_cluster = self.format.cluster_bytes() / SECTOR_BYTES as u64;
+        let first = from / SECTOR_BYTES as u64;
+        for (sector, chunk) in (first..self.sectors()).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
+            match self.clusters[(sector / per_cluster) as usize] {
+                Cluster::Data => fill(chunk, initial_tag(self.layer, sector)),
+                Cluster::Striped if sector.is_multiple_of(2) => fill(chunk, initial_tag(self.layer, sector)),
+                _ => {}
+            }
+        }
+        bytes
+    }
+}
+
+/// Where everything lies in a qcow2 file, in clusters.
+struct Layout {
+    cluster_bytes: u64,
+    refcount_bits: u64,
+    table_clusters: u64,
+    blocks: u64,
+    l1_entries: u64,
+    l1_clusters: u64,
+    data: u64,
+}
+
+impl Layout {
+    fn new(image: &Image, cluster_bits: u32, refcount_order: u32) -> Layout {
+        let cluster_bytes = 1u64 << cluster_bits;
+        let refcount_bits = 1u64 << refcount_order;
+        let l1_entries = (image.clusters.len() as u64).div_ceil(cluster_bytes / 8);
+        let data = image.clusters.iter().filter(|c| has_space(**c)).count() as u64;
+        let l1_clusters = (l1_entries * 8).div_ceil(cluster_bytes).max(1);
+        let mut layout = Layout {
+            cluster_bytes,
+            refcount_bits,
+            table_clusters: 1,
+            blocks: 1,
+            l1_entries,
+            l1_clusters,
+            data,
+        };
+        // The refcounts count themselves: grow until they cover the whole file, which a few rounds reach.
+        while layout.blocks * cluster_bytes * 8 / refcount_bits < layout.clusters() {
+            layout.blocks += 1;
+            layout.table_clusters = (layout.blocks * 8).div_ceil(cluster_bytes);
+        }
+        layout
+    }
+
+    fn l1(&self) -> u64 {
+        1 + self.table_clusters + self.blocks
+    }
+
+    fn clusters(&self) -> u64 {
+        self.l1() + self.l1_clusters + self.l1_entries + self.data
+    }
+
+    fn build(&self, image: &Image, version: u32, backing: Option<(&str, &str)>) -> Vec<u8> {
+        let mut file = vec![0; (self.clusters() * self.cluster_bytes) as usize];
+        let at = |cluster: u64| cluster * self.cluster_bytes;
+        for block in 0..self.blocks {
+            put(&mut file, at(1) + block * 8, &at(1 + self.table_clusters + block).to_be_bytes());
+        }
+        for cluster in 0..self.clusters() {
+            self.count(&mut file, cluster);
+        }
+        let first_l2 = self.l1() + self.l1_clusters;
+        for table in 0..self.l1_entries {
+            put(&mut file, at(self.l1()) + table * 8, &(at(first_l2 + table) | COPIED).to_be_bytes());
+        }
+        // The L2 tables lie side by side, so together they are one array of entries.
+        let mut data = first_l2 + self.l1_entries;
+        for (index, cluster) in image.clusters.iter().enumerate() {
+            let entry = match cluster {
+                Cluster::Unallocated => continue,
+                Cluster::Zero => ZERO,
+                Cluster::ZeroAllocated => at(data) | COPIED | ZERO,
+                _ => at(data) | COPIED,
+            };
+            put(&mut file, at(first_l2) + index as u64 * 8, &entry.to_be_bytes());
+            if has_space(*cluster) {
+                let bytes = image.guest_bytes(index as u64 * self.cluster_bytes, self.cluster_bytes);
+                put(&mut file, at(data), &bytes);
+                data += 1;
+            }
+        }
+        self.header(&mut file, image, version, backing);
+        file
+    }
+
+    /// Counts one use of a cluster; counters narrower than a byte fill it from the least significant bit.
+    fn count(&self, file: &mut [u8], cluster: u64) {
+        let bits = (1 + self.table_clusters) * self.cluster_bytes * 8 + cluster * self.refcount_bits;
+        if self.refcount_bits < 8 {
+            file[(bits / 8) as usize] |= 1 << (bits % 8);
+        } else {
+            file[((bits + self.refcount_bits) / 8 - 1) as usize] = 1;
+        }
+    }
+
+    fn header(&self, file: &mut [u8], image: &Image, version: u32, backing: Option<(&str, &str)>) {
+        let mut header = Vec::with_capacity(256);
+        let word = |h: &mut Vec<u8>, v: u32| h.extend_from_slice(&v.to_be_bytes());
+        let long = |h: &mut Vec<u8>, v: u64| h.extend_from_slice(&v.to_be_bytes());
+        let (name, format) = backing.unwrap_or_default();
+        let extension = if backing.is_some() { 8 + format.len().next_multiple_of(8) } else { 0 };
+        let header_len = if version == 2 { 72 } else { 104 };
+        let name_at = if backing.is_some() { (header_len + extension + 8) as u64 } else { 0 };
+        assert!(name_at as usize + name.len() <= self.cluster_bytes as usize, "{name} fits into cluster 0");
+        word(&mut header, 0x5146_49fb);
+        word(&mut header, version);
+        long(&mut header, name_at);
+        word(&mut header, name.len() as u32);
+        word(&mut header, self.cluster_bytes.trailing_zeros());
+        long(&mut header, image.size_bytes);
+        word(&mut header, 0);
+        word(&mut header, self.l1_entries as u32);
+        long(&mut header, self.l1() * self.cluster_bytes);
+        long(&mut header, self.cluster_bytes);
+        word(&mut header, self.table_clusters as u32);
+        word(&mut header, 0);
+        long(&mut header, 0);
+        if version == 3 {
+            header.resize(96, 0);
+            word(&mut header, self.refcount_bits.trailing_zeros());
+            word(&mut header, header_len as u32);
+        }
+        if backing.is_some() {
+            word(&mut header, 0xe279_2aca);
+            word(&mut header, format.len() as u32);
+            header.extend_from_slice(format.as_bytes());
+            header.resize(header_len + extension, 0);
+        }
+        long(&mut header, 0);
+        header.extend_from_slice(name.as_bytes());
+        put(file, 0, &header);
+    }
+}
+
+const COPIED: u64 = 1 << 63;
+const ZERO: u64 = 1;
+
+fn has_space(cluster: Cluster) -> bool {
+    !matches!(cluster, Cluster::Unallocated | Cluster::Zero)
+}
+
+fn put(file: &mut [u8], offset: u64, bytes: &[u8]) {
+    file[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(cluster_bits: u32, refcount_order: u32, clusters: Vec<Cluster>) -> Image {
+        Image {
+            layer: 1,
+            path: "/n1".to_owned(),
+            format: Format::Qcow2 { version: 3, cluster_bits, refcount_order },
+            size_bytes: (clusters.len() as u64) << cluster_bits,
+            backing: Some(0),
+            clusters,
+        }
+    }
+
+    #[test]
+    fn the_refcounts_cover_the_whole_file_at_every_width() {
+        for order in 0..=6 {
+            let layout = Layout::new(&image(9, order, vec![Cluster::Data; 128]), 9, order);
+            let covered = layout.blocks * 512 * 8 / layout.refcount_bits;
+            assert!(covered >= layout.clusters(), "order {order}: {covered} of {}", layout.clusters());
+        }
+    }
+
+    #[test]
+    fn a_layer_says_what_it_was_built_from() {
+        let image = image(10, 4, vec![Cluster::Data, Cluster::Unallocated, Cluster::Zero, Cluster::Striped]);
+        let (own, stripe) = (Some(initial_tag(1, 0)), Some(initial_tag(1, 6)));
+        let values = image.values();
+        assert_eq!(values[0], own);
+        assert_eq!(values[2..6], [None, None, Some(0), Some(0)]);
+        assert_eq!(values[6..], [stripe, Some(0)]);
+        let file = image.build(Some(("/n0", "raw")));
+        assert!(file.chunks(512).any(|sector| Some(tag_of(sector)) == own));
+    }
+
+    #[test]
+    fn a_torn_or_shifted_sector_is_garbage() {
+        let mut sector = [0; 512];
+        assert_eq!(tag_of(&sector), 0);
+        fill(&mut sector, 7);
+        assert_eq!(tag_of(&sector), 7);
+        sector[300] = 1;
+        assert_eq!(tag_of(&sector), GARBAGE);
+    }
+}

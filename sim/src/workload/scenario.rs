@@ -1,0 +1,325 @@
+//! Draws what a world is built from: images and their content, nodes, guests, clients, faults, crash.
+//!
+//! First a profile is drawn (swarm): which kinds of things happen at all, and how often. Then every slot is drawn at
+//! its own named choice, where 0 is the plainest.
+
+use super::client::{self, ClientPlan};
+use super::guest::{self, GuestPlan};
+use super::image::{Cluster, Format, Image};
+use crate::choice::{Choices, Point};
+use crate::crash::Ending;
+use crate::fault::{Fault, Kind, Often};
+use block::host::Errno;
+
+/// Slots of a run; what is drawn into most of them may be nothing.
+const GUESTS: u32 = 3;
+const CLIENTS: u32 = 3;
+const FAULTS: u32 = 3;
+/// Regions of a layer whose content is decided one by one.
+const REGIONS: u64 = 12;
+
+/// Everything a world is built from and everything done to it, as plain data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scenario {
+    /// Images, from the bottom up: a backing image comes before its overlays.
+    pub images: Vec<Image>,
+    /// Which nodes are opened read-only.
+    pub read_only: Vec<bool>,
+    /// How nodes are added.
+    pub nodes: Nodes,
+    /// How much a stream copies at a time.
+    pub stream_chunk_bytes: u64,
+    /// Guests, each on one node.
+    pub guests: Vec<GuestPlan>,
+    /// Operators, each with a script.
+    pub clients: Vec<ClientPlan>,
+    /// Faults, armed when the scripts begin.
+    pub faults: Vec<Fault>,
+    /// The end of the world, if it comes early.
+    pub crash: Option<Crash>,
+}
+
+/// How `blockdev-add` builds a node.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Nodes {
+    /// A file node by itself, then the format node on it, its backing by reference: libvirt's way.
+    #[default]
+    Named,
+    /// The file node inside the format node's options.
+    InlineFile,
+}
+
+/// When and how the world ends early.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Crash {
+    /// Before this step of the scripts.
+    pub step: u64,
+    /// How.
+    pub ending: Ending,
+}
+
+/// Which kinds of things a run does, and how often.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Profile {
+    /// Index of the table of commands.
+    pub commands: u32,
+    /// Index of the table of guest operations.
+    pub operations: u32,
+}
+
+/// Draws numbers at named points.
+#[allow(missing_debug_implementations)]
+pub struct Draw<'a> {
+    choices: &'a mut Choices,
+}
+
+impl Draw<'_> {
+    /// A number below `of`.
+    pub fn below(&mut self, name: &'static str, of: [u32; 3], below: u32) -> u32 {
+        self.choices.choose(Point::new(name, of), below)
+    }
+
+    /// One entry of a table. The first is the plainest; one that stands there twice comes up twice as often.
+    pub fn entry<T: Copy>(&mut self, name: &'static str, of: [u32; 3], table: &[T]) -> T {
+        table[self.below(name, of, table.len() as u32) as usize]
+    }
+}
+
+impl Scenario {
+    /// Draws a scenario.
+    pub fn draw(choices: &mut Choices) -> Scenario {
+        let mut draw = Draw { choices };
+        let profile = Profile {
+            commands: draw.below("profile commands", [0; 3], client::PROFILES),
+            operations: draw.below("profile operations", [0; 3], guest::PROFILES),
+        };
+        let images = draw_images(&mut draw);
+        let mut scenario = Scenario {
+            read_only: draw_read_only(&mut draw, &images),
+            nodes: draw.entry("nodes", [0; 3], &[Nodes::Named, Nodes::Named, Nodes::InlineFile]),
+            stream_chunk_bytes: draw_chunk(&mut draw, &images),
+            guests: Vec::new(),
+            clients: Vec::new(),
+            faults: draw_faults(&mut draw, &images),
+            crash: draw_crash(&mut draw),
+            images,
+        };
+        for guest in 0..GUESTS {
+            scenario.guests.extend(guest::draw(&mut draw, &scenario, profile, guest));
+        }
+        for client in 0..CLIENTS {
+            scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
+        }
+        scenario
+    }
+
+    /// A chain drawn as text, the lowest layer first, one character for each cluster of 1 KiB: `.` unallocated,
+    /// `d` data, `s` striped data, `0` zeroes, `z` zeroes with space, `_` zeroes written out.
+    /// All layers but the topmost are read-only; nothing happens in it yet.
+    pub fn chain(layers: &[&str]) -> Scenario {
+        let images: Vec<Image> =
+            layers.iter().enumerate().map(|(layer, drawn)| image_of(layer, drawn)).collect();
+        Scenario {
+            read_only: (1..=images.len()).map(|above| above < images.len()).collect(),
+            nodes: Nodes::Named,
+            stream_chunk_bytes: 1024,
+            guests: Vec::new(),
+            clients: Vec::new(),
+            faults: Vec::new(),
+            crash: None,
+            images,
+        }
+    }
+
+    /// Name of an image's node.
+    pub fn node(&self, image: usize) -> String {
+        format!("n{image}")
+    }
+
+    /// The `blockdev-add` commands that build the nodes, in order.
+    pub fn setup(&self) -> Vec<String> {
+        let mut commands = Vec::with_capacity(self.images.len() * 2);
+        for (index, image) in self.images.iter().enumerate() {
+            let file = format!(r#""driver":"file","filename":"{}","auto-read-only":true"#, image.path);
+            let child = match self.nodes {
+                Nodes::Named => {
+                    commands.push(add(&format!(r#"{file},"node-name":"f{index}""#)));
+                    format!(r#""f{index}""#)
+                }
+                Nodes::InlineFile => format!(r#"{{{file},"node-name":"f{index}"}}"#),
+            };
+            let backing = match (image.format, image.backing) {
+                (Format::Raw, _) => String::new(),
+                (_, None) => r#","backing":null"#.to_owned(),
+                (_, Some(below)) => format!(r#","backing":"{}""#, self.node(below)),
+            };
+            let driver = image.format.driver();
+            let read_only = self.read_only[index];
+            commands.push(add(&format!(
+                r#""driver":"{driver}","node-name":"n{index}","file":{child}{backing},"read-only":{read_only}"#
+            )));
+        }
+        commands
+    }
+
+    /// The files, ready to be read.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let below = |image: &Image| {
+            image.backing.map(|b| (self.images[b].path.as_str(), self.images[b].format.driver()))
+        };
+        self.images.iter().map(|image| image.build(below(image))).collect()
+    }
+
+    /// Whether no image lies on this one.
+    pub fn is_root(&self, image: usize) -> bool {
+        self.images.iter().all(|other| other.backing != Some(image))
+    }
+
+    /// The images below one, nearest first.
+    pub fn below(&self, image: usize) -> Vec<usize> {
+        std::iter::successors(self.images[image].backing, |i| self.images[*i].backing).collect()
+    }
+}
+
+fn image_of(layer: usize, drawn: &str) -> Image {
+    let cluster = |c: char| match c {
+        '.' => Cluster::Unallocated,
+        'd' => Cluster::Data,
+        's' => Cluster::Striped,
+        '0' => Cluster::Zero,
+        'z' => Cluster::ZeroAllocated,
+        '_' => Cluster::ZeroData,
+        other => panic!("'{other}' draws no cluster"),
+    };
+    Image {
+        layer: layer as u32,
+        path: format!("/n{layer}.qcow2"),
+        format: Format::Qcow2 { version: 3, cluster_bits: 10, refcount_order: 4 },
+        size_bytes: drawn.len() as u64 * 1024,
+        backing: layer.checked_sub(1),
+        clusters: drawn.chars().map(cluster).collect(),
+    }
+}
+
+fn add(arguments: &str) -> String {
+    format!(r#"{{"execute":"blockdev-add","arguments":{{{arguments}}}}}"#)
+}
+
+fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {
+    let count = draw.entry("images", [0; 3], &[2, 3, 3, 3, 4, 4, 5]);
+    let sectors: u32 = draw.entry("sectors", [0; 3], &[16, 16, 32, 32, 64, 128]);
+    let fork = count > 2 && draw.below("fork", [0; 3], 4) == 1;
+    let raw_base = draw.below("raw base", [0; 3], 4) == 1;
+    (0..count)
+        .map(|layer: u32| {
+            let format = if layer == 0 && raw_base { Format::Raw } else { draw_format(draw, layer) };
+            // Most layers are as large as the first one; a short or odd one is where engines go wrong.
+            let sectors = match draw.below("layer # size", [layer, 0, 0], 10) {
+                0..=6 => sectors,
+                7 => sectors / 2,
+                8 => sectors - 1,
+                _ => sectors / 4 + 3,
+            };
+            let backing = match layer {
+                0 => None,
+                // Two overlays on one base: the last image sits beside the one before it.
+                _ if fork && layer + 1 == count => Some(layer as usize - 2),
+                _ => Some(layer as usize - 1),
+            };
+            let clusters = draw_clusters(draw, layer, format, u64::from(sectors) * 512);
+            let path = format!("/n{layer}.{}", format.driver());
+            Image { layer, path, format, size_bytes: u64::from(sectors) * 512, backing, clusters }
+        })
+        .collect()
+}
+
+fn draw_format(draw: &mut Draw<'_>, layer: u32) -> Format {
+    let cluster_bits = draw.entry("layer # cluster bits", [layer, 0, 0], &[10, 10, 9, 9, 11, 12]);
+    match draw.below("layer # format", [layer, 0, 0], 10) {
+        0..=6 => Format::Qcow2 { version: 3, cluster_bits, refcount_order: 4 },
+        7 => Format::Qcow2 { version: 2, cluster_bits, refcount_order: 4 },
+        _ => {
+            let refcount_order = draw.entry("layer # refcount order", [layer, 0, 0], &[4, 0, 1, 2, 3, 5, 6]);
+            Format::Qcow2 { version: 3, cluster_bits, refcount_order }
+        }
+    }
+}
+
+fn draw_clusters(draw: &mut Draw<'_>, layer: u32, format: Format, size_bytes: u64) -> Vec<Cluster> {
+    use Cluster::{Data, Striped, Unallocated, Zero, ZeroAllocated, ZeroData};
+    let table: &[Cluster] = match format {
+        Format::Raw => &[Unallocated, Data, Data, Data],
+        Format::Qcow2 { version: 2, .. } => {
+            &[Unallocated, Data, Unallocated, Unallocated, Data, Striped, ZeroData, Unallocated]
+        }
+        Format::Qcow2 { .. } => {
+            &[Unallocated, Data, Unallocated, Unallocated, Data, Striped, Zero, Zero, ZeroAllocated, ZeroData]
+        }
+    };
+    let clusters = size_bytes.div_ceil(format.cluster_bytes());
+    let per_region = clusters.div_ceil(REGIONS);
+    let mut content = Vec::with_capacity(clusters as usize);
+    for region in 0..clusters.div_ceil(per_region.max(1)) {
+        let kind = draw.entry("layer # region #", [layer, region as u32, 0], table);
+        let len = per_region.min(clusters - content.len() as u64);
+        content.extend(std::iter::repeat_n(kind, len as usize));
+    }
+    content
+}
+
+fn draw_read_only(draw: &mut Draw<'_>, images: &[Image]) -> Vec<bool> {
+    (0..images.len())
+        .map(|index| {
+            let is_root = images.iter().all(|other| other.backing != Some(index));
+            let odd = draw.below("layer # odd mode", [index as u32, 0, 0], 6) == 1;
+            is_root == odd
+        })
+        .collect()
+}
+
+fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
+    let largest = images.iter().map(|i| i.format.cluster_bytes()).max().expect("there are images");
+    largest * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
+}
+
+fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
+    if draw.below("profile faults", [0; 3], 3) != 1 {
+        return faults;
+    }
+    for slot in 0..FAULTS {
+        let of = [slot, 0, 0];
+        let kinds = [None, Some(Kind::Read), Some(Kind::Write), Some(Kind::Flush)];
+        let Some(kind) = draw.entry("fault #", of, &kinds) else {
+            continue;
+        };
+        let errno = match kind {
+            Kind::Write => draw.entry("fault # errno", of, &[Errno::EIO, Errno::ENOSPC]),
+            _ => Errno::EIO,
+        };
+        let file = draw.below("fault # file", of, images.len() as u32);
+        let after = draw.entry("fault # after", of, &[0, 1, 2, 3, 5, 8, 13, 21]);
+        let often = draw.entry("fault # often", of, &[Often::Once, Often::Once, Often::Always]);
+        // A range of the file beyond its metadata, so that a guest's data is struck and not the tables.
+        let range = match draw.below("fault # range", of, 4) {
+            1 => Some((0, 512)),
+            2 => Some((8192, 16384)),
+            _ => None,
+        };
+        faults.push(Fault { file, kind, errno, after, often, range });
+    }
+    faults
+}
+
+fn draw_crash(draw: &mut Draw<'_>) -> Option<Crash> {
+    let ending = match draw.below("crash", [0; 3], 8) {
+        1 => Ending::Kill,
+        2 => Ending::PowerCut,
+        _ => return None,
+    };
+    // Coarse and fine, so that every step of a long run can be hit and a short one is not missed.
+    let coarse = draw.below("crash step coarse", [0; 3], 32);
+    let fine = draw.below("crash step fine", [0; 3], 32);
+    Some(Crash { step: u64::from(coarse * 32 + fine), ending })
+}

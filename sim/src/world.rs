@@ -1,0 +1,269 @@
+//! Builds a scenario, runs it to a verdict.
+//!
+//! A run has up to five parts: set up the nodes; let guests, operators and faults loose; stop the faults and bring
+//! every job to its end; look at every node at rest; close, and read the files afresh. A crash may end the second or
+//! third part at any step, and is followed by the last. Parts without anything to decide take the plainest course.
+
+pub mod scripted;
+
+use crate::choice::{Choices, Point};
+use crate::crash::{Ending, crash_images};
+use crate::disk::{Disks, File};
+use crate::host::SimHost;
+use crate::oracle::Oracle;
+use crate::panics::quietly;
+use crate::recovery;
+use crate::scheduler::{Rest, Scheduler, TaskId};
+use crate::verdict::{Detail, Outcome, Verdict};
+use crate::workload::scenario::Scenario;
+use crate::workload::{client, guest};
+use block::engine::{Engine, Tuning};
+use block::qmp::Monitor;
+use std::fmt;
+use std::sync::Arc;
+
+/// Steps a part may take; far more than any healthy run needs.
+pub const STEPS_MAX: u64 = 200_000;
+
+/// The client that sets up and closes, beside the scenario's own.
+const OPERATOR: u32 = 99;
+
+/// Draws a scenario and runs it.
+pub fn run(choices: Choices, detail: Detail) -> Outcome {
+    run_with(Scenario::draw, choices, detail)
+}
+
+/// Runs a given scenario: what is drawn is the schedule and the crash's survivors.
+pub fn play(scenario: Scenario, choices: Choices, detail: Detail) -> Outcome {
+    run_with(move |_| scenario, choices, detail)
+}
+
+fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, detail: Detail) -> Outcome {
+    let mut world = None;
+    let lived = quietly(|| {
+        let scenario = draw(&mut choices);
+        world.insert(World::new(scenario, detail)).live(&mut choices)
+    });
+    let mut outcome = Outcome::of(match lived {
+        Ok(verdict) => verdict,
+        Err(message) => Verdict::Panicked { message },
+    });
+    outcome.tape = choices.tape().to_vec();
+    if let Some(world) = world {
+        outcome.steps = world.scheduler.steps();
+        world.oracle.report(&mut outcome);
+        // After a panic the engine may not bear even to be dropped.
+        let _already_judged = quietly(|| drop(world));
+    }
+    outcome
+}
+
+/// Why a part ended before its time.
+enum Stop {
+    /// A law was broken.
+    Broken,
+    /// Nobody can go on, or not within the bound.
+    Stuck(&'static str),
+    /// The step of the crash has come.
+    Crash(Ending),
+}
+
+/// One simulated system.
+pub struct World {
+    scenario: Scenario,
+    host: SimHost,
+    scheduler: Scheduler,
+    engine: Arc<Engine>,
+    monitor: Arc<Monitor>,
+    oracle: Arc<Oracle>,
+    /// The step of the scheduler before which the world ends, and how.
+    crash: Option<(u64, Ending)>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World({:?})", self.scheduler)
+    }
+}
+
+impl World {
+    /// A world with the scenario's files and an engine that knows none of them yet.
+    pub fn new(scenario: Scenario, detail: Detail) -> World {
+        let files = scenario.files().into_iter().zip(&scenario.images);
+        let host =
+            SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
+        let scheduler = Scheduler::new(host.clone());
+        let tuning = Tuning { stream_chunk_bytes: scenario.stream_chunk_bytes };
+        let engine = Engine::new(Arc::new(host.clone()), tuning);
+        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag(), detail == Detail::Full);
+        let oracle = Arc::new(oracle);
+        engine.subscribe(oracle.clone());
+        let monitor = Monitor::new(engine.clone());
+        World { scenario, host, scheduler, engine, monitor, oracle, crash: None }
+    }
+
+    /// Lives through all parts.
+    pub fn live(&mut self, choices: &mut Choices) -> Verdict {
+        let mut lived = self.set_up();
+        if lived.is_ok() {
+            lived = self.loose(choices).and_then(|()| self.close(choices)).and_then(|()| self.look());
+        }
+        let ended = match lived {
+            Ok(()) => self.quit(),
+            Err(Stop::Crash(ending)) => self.crash(ending, choices),
+            Err(stop) => Err(stop),
+        };
+        self.judge(ended)
+    }
+
+    fn judge(&self, ended: Result<(), Stop>) -> Verdict {
+        match ended {
+            Err(Stop::Stuck(why)) => Verdict::Stuck { who: self.stuck(why) },
+            _ => self.oracle.verdict(),
+        }
+    }
+
+    /// Adds the scenario's nodes, one command after the other.
+    fn set_up(&mut self) -> Result<(), Stop> {
+        let (monitor, oracle) = (self.monitor.clone(), self.oracle.clone());
+        let commands = self.scenario.setup();
+        self.plain("set up", async move {
+            monitor.execute(r#"{"execute":"qmp_capabilities"}"#).await;
+            for command in &commands {
+                client::send(OPERATOR, command, &monitor, &oracle).await;
+            }
+        })
+    }
+
+    /// Lets guests, operators and faults loose, until the scripts are over.
+    fn loose(&mut self, choices: &mut Choices) -> Result<(), Stop> {
+        self.crash = self.scenario.crash.map(|crash| (self.scheduler.steps() + crash.step, crash.ending));
+        for fault in &self.scenario.faults {
+            self.oracle.armed(fault, &self.scenario);
+            self.host.core().disks.faults.arm(fault.clone());
+        }
+        let mut scripts = Vec::with_capacity(16);
+        for plan in std::mem::take(&mut self.scenario.guests) {
+            let (lanes, number) = (plan.lanes.len(), plan.guest);
+            let seat = Arc::new(guest::Seat::new(plan.clone(), self.scenario.node(plan.image)));
+            for lane in 0..lanes {
+                let (engine, oracle, host) = (self.engine.clone(), self.oracle.clone(), self.host.clone());
+                let name = Point::new("guest # lane #", [number, lane as u32, 0]);
+                scripts.push(
+                    self.scheduler.spawn(name, Box::pin(seat.clone().run_lane(lane, engine, oracle, host))),
+                );
+            }
+        }
+        for plan in std::mem::take(&mut self.scenario.clients) {
+            let name = Point::new("client #", [plan.client, 0, 0]);
+            let task = client::run(plan, self.monitor.clone(), self.oracle.clone(), self.host.clone());
+            scripts.push(self.scheduler.spawn(name, Box::pin(task)));
+        }
+        self.advance(&scripts, choices)
+    }
+
+    /// Stops the faults and brings every job to its end.
+    fn close(&mut self, choices: &mut Choices) -> Result<(), Stop> {
+        self.host.core().disks.faults.stop();
+        self.oracle.faults_stopped();
+        let (engine, monitor) = (self.engine.clone(), self.monitor.clone());
+        let closing = client::close(OPERATOR, engine, monitor, self.oracle.clone(), self.host.clone());
+        let task = self.scheduler.spawn(Point::new("closing client", [0; 3]), Box::pin(closing));
+        self.advance(&[task], choices)?;
+        if self.engine.query_block_jobs().is_empty() { Ok(()) } else { Err(Stop::Stuck("jobs did not end")) }
+    }
+
+    /// Reads every node at rest.
+    fn look(&mut self) -> Result<(), Stop> {
+        // A node that the operators deleted is not there to be looked at, or is another one under its name.
+        let known = self.engine.query_named_block_nodes();
+        let images = self.scenario.images.iter().enumerate();
+        let nodes: Vec<(usize, String)> = images
+            .map(|(image, facts)| (image, self.scenario.node(image), facts.format.driver()))
+            .filter(|(_, name, driver)| known.iter().any(|n| n.node_name == *name && n.driver == *driver))
+            .map(|(image, name, _)| (image, name))
+            .collect();
+        let (engine, oracle) = (self.engine.clone(), self.oracle.clone());
+        self.plain("look", async move {
+            for (image, name) in nodes {
+                let guest = engine.open_guest(&name, false).expect("everybody may read a node that is there");
+                let read = match guest.len_bytes() {
+                    Ok(len) => guest.read(0, len).await,
+                    Err(errno) => Err(errno),
+                };
+                oracle.viewed(&name, image, read.map(|bytes| guest::tags(&bytes)));
+            }
+        })
+    }
+
+    /// Closes the engine, and reads the files afresh: each shows what its node showed.
+    fn quit(&mut self) -> Result<(), Stop> {
+        let engine = self.engine.clone();
+        self.plain("quit", async move { engine.quit().await })?;
+        self.oracle.over();
+        let files = std::mem::take(&mut self.host.core().disks.files);
+        let images = files.into_iter().map(|file| file.bytes).collect();
+        let all = recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)?;
+        for (image, recovered) in all.iter().enumerate() {
+            self.oracle.closed(image, recovered);
+        }
+        Ok(())
+    }
+
+    /// Ends the world without warning, and reads what is left.
+    fn crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
+        let images = crash_images(&self.host.core().disks, ending, choices);
+        self.oracle.crashed(ending);
+        for recovered in recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)? {
+            self.oracle.recovered(&recovered);
+        }
+        self.oracle.over();
+        Ok(())
+    }
+
+    /// Runs until `tasks` have ended, the crash comes, a law breaks, or nobody can go on.
+    fn advance(&mut self, tasks: &[TaskId], choices: &mut Choices) -> Result<(), Stop> {
+        let left = self.crash.map(|(step, _)| step.saturating_sub(self.scheduler.steps()));
+        let steps_max = left.unwrap_or(STEPS_MAX).min(STEPS_MAX);
+        match (self.scheduler.run(tasks, steps_max, Some(choices)), self.crash) {
+            (Rest::Done, _) => Ok(()),
+            (Rest::Halted, _) => Err(Stop::Broken),
+            (Rest::Bound, Some((_, ending))) => Err(Stop::Crash(ending)),
+            (Rest::Bound, None) => Err(Stop::Stuck("the bound of steps was reached")),
+            (Rest::Idle, _) => Err(Stop::Stuck("nothing can run any more")),
+        }
+    }
+
+    /// Runs one task to its end, taking the plainest course.
+    fn plain(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Stop> {
+        let task = self.scheduler.spawn(Point::new(name, [0; 3]), Box::pin(task));
+        match self.scheduler.run(&[task], STEPS_MAX, None) {
+            Rest::Done => Ok(()),
+            Rest::Halted => Err(Stop::Broken),
+            Rest::Bound => Err(Stop::Stuck("the bound of steps was reached")),
+            Rest::Idle => Err(Stop::Stuck("nothing can run any more")),
+        }
+    }
+
+    /// Who waits for whom.
+    fn stuck(&self, why: &str) -> String {
+        let mut who = why.to_owned();
+        for name in self.scheduler.unfinished() {
+            who += &format!("\n  {name} has not ended");
+        }
+        for waiting in self.oracle.outstanding() {
+            who += &format!("\n  {waiting}");
+        }
+        for job in self.engine.query_block_jobs() {
+            who += &format!(
+                "\n  job {} is {} at {} of {}, speed {}, paused {}, io-status {}",
+                job.device, job.status, job.offset, job.len, job.speed, job.paused, job.io_status
+            );
+        }
+        who
+    }
+}

@@ -1,0 +1,4 @@
+//! What several tests need: a daemon with its clients, and images made by qemu-img.
+
+pub mod daemon;
+pub mod images;
