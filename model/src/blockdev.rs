@@ -153,9 +153,7 @@ impl NodeSpec {
             other if is_beyond(other) => return Ok(None),
             other => return Err(Refusal::BadWord(format!("{prefix}driver"), other.to_owned())),
         };
-        let mut members = COMMON.to_vec();
-        members.extend_from_slice(own);
-        check(&members, prefix, arguments)?;
+        check(&[&COMMON, own], prefix, arguments)?;
         let Some(file) = Child::read(arguments, "file", prefix)? else { return Ok(None) };
         let backing = match arguments.get("backing") {
             None => Backing::Header,
@@ -204,11 +202,50 @@ impl Child {
 /// Drivers that QEMU knows and this model does not.
 fn is_beyond(driver: &str) -> bool {
     const DRIVERS: [&str; 44] = [
-        "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-before-write",
-        "copy-on-read", "dmg", "ftp", "ftps", "gluster", "host_cdrom", "host_device", "http", "https", "io_uring",
-        "iscsi", "luks", "nbd", "nfs", "null-aio", "null-co", "nvme", "nvme-io_uring", "parallels", "preallocate",
-        "qcow", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx",
-        "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "vmdk", "vpc", "vvfat",
+        "blkdebug",
+        "blklogwrites",
+        "blkreplay",
+        "blkverify",
+        "bochs",
+        "cloop",
+        "compress",
+        "copy-before-write",
+        "copy-on-read",
+        "dmg",
+        "ftp",
+        "ftps",
+        "gluster",
+        "host_cdrom",
+        "host_device",
+        "http",
+        "https",
+        "io_uring",
+        "iscsi",
+        "luks",
+        "nbd",
+        "nfs",
+        "null-aio",
+        "null-co",
+        "nvme",
+        "nvme-io_uring",
+        "parallels",
+        "preallocate",
+        "qcow",
+        "qed",
+        "quorum",
+        "rbd",
+        "replication",
+        "snapshot-access",
+        "ssh",
+        "throttle",
+        "vdi",
+        "vhdx",
+        "virtio-blk-vfio-pci",
+        "virtio-blk-vhost-user",
+        "virtio-blk-vhost-vdpa",
+        "vmdk",
+        "vpc",
+        "vvfat",
     ];
     DRIVERS.contains(&driver)
 }
@@ -294,7 +331,12 @@ impl Opening<'_> {
     }
 
     /// A node written inside another belongs to it, not to the operator.
-    fn open_inline(&self, graph: &mut Graph, spec: &NodeSpec, parent: Option<bool>) -> Result<NodeId, Refusal> {
+    fn open_inline(
+        &self,
+        graph: &mut Graph,
+        spec: &NodeSpec,
+        parent: Option<bool>,
+    ) -> Result<NodeId, Refusal> {
         let id = self.open(graph, spec, parent)?;
         graph.node_mut(id).by_monitor = false;
         Ok(id)
@@ -319,7 +361,12 @@ impl Opening<'_> {
     }
 
     /// Opens the image that a header names, and its chain: nameless nodes, read-only.
-    fn open_header(&self, graph: &mut Graph, overlay: Option<ImageId>, header: &str) -> Result<NodeId, Refusal> {
+    fn open_header(
+        &self,
+        graph: &mut Graph,
+        overlay: Option<ImageId>,
+        header: &str,
+    ) -> Result<NodeId, Refusal> {
         let overlay = overlay.map(|image| self.facts(image).file.as_str());
         let file = resolve(overlay, header);
         let image = self.find(&file).ok_or(Refusal::NoSuchFile(file.clone()))?;
@@ -383,8 +430,10 @@ fn shares_an_image(before: &Graph, after: &Graph) -> bool {
         graph.alive().filter(|(_, node)| node.driver == Driver::File).map(|(_, node)| node.image).collect()
     };
     let (old, new) = (files(before), files(after));
-    let twice = new.iter().enumerate().any(|(index, image)| index >= old.len() && new[..index].contains(image));
-    let formats = |id: NodeId| after.parents(id).filter(|parent| after.node(*parent).file == Some(id)).count();
+    let twice =
+        new.iter().enumerate().any(|(index, image)| index >= old.len() && new[..index].contains(image));
+    let formats =
+        |id: NodeId| after.parents(id).filter(|parent| after.node(*parent).file == Some(id)).count();
     twice || after.alive().any(|(id, _)| formats(id) > 1)
 }
 

@@ -234,7 +234,14 @@ impl Views {
 
     /// A request begins to change `image`, and with it every view above that shows it.
     /// Returns whether it meets a write to the same sector that has not ended.
-    pub fn begin(&mut self, image: ImageId, sector: u32, change: &Change<'_>, request: u64, now: Moment) -> bool {
+    pub fn begin(
+        &mut self,
+        image: ImageId,
+        sector: u32,
+        change: &Change<'_>,
+        request: u64,
+        now: Moment,
+    ) -> bool {
         let replaces = !matches!(change, Change::Discard(_));
         let mut meets = false;
         for index in 0..change.len() {
@@ -317,14 +324,22 @@ impl Views {
     pub fn flushed(&mut self, image: ImageId, began: Moment, oldest_read: Moment) {
         for id in self.ids() {
             let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
-            let still = unsettled.into_iter().filter(|sector| !self.forget(id, *sector, image, began, oldest_read));
+            let still =
+                unsettled.into_iter().filter(|sector| !self.forget(id, *sector, image, began, oldest_read));
             let still = still.collect();
             self.layer_mut(id).unsettled = still;
         }
     }
 
     /// Forgets what the flush made impossible in one sector; true once a single settled value is left.
-    fn forget(&mut self, id: ImageId, sector: u32, flushed: ImageId, began: Moment, oldest_read: Moment) -> bool {
+    fn forget(
+        &mut self,
+        id: ImageId,
+        sector: u32,
+        flushed: ImageId,
+        began: Moment,
+        oldest_read: Moment,
+    ) -> bool {
         let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
         let (mut kept, mut last) = (0, NONE);
         while slot != NONE {

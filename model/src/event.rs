@@ -60,8 +60,8 @@ impl<'a> Event<'a> {
             "BLOCK_JOB_PENDING" => (text("id")?, News::Pending(text("type")?)),
             "BLOCK_JOB_ERROR" => {
                 let word = text("action")?;
-                let action =
-                    ErrorAction::from_word(word).ok_or_else(|| format!("there is no error action `{word}`"))?;
+                let action = ErrorAction::from_word(word)
+                    .ok_or_else(|| format!("there is no error action `{word}`"))?;
                 (text("device")?, News::Error(action, text("operation")?))
             }
             _ => return Ok(None),

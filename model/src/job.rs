@@ -226,7 +226,11 @@ impl ErrorAction {
 mod tests {
     use super::*;
 
-    fn matrix<R: Copy>(rows: &[R], letter: impl Fn(R) -> String, allowed: impl Fn(R, Status) -> bool) -> String {
+    fn matrix<R: Copy>(
+        rows: &[R],
+        letter: impl Fn(R) -> String,
+        allowed: impl Fn(R, Status) -> bool,
+    ) -> String {
         let mut text = String::from("U C R P Y S W D X E N");
         for &row in rows {
             text.push_str(&format!("\n{}", letter(row)));
@@ -276,7 +280,8 @@ mod tests {
             (Verb::Change, "created running paused ready standby"),
         ];
         for (verb, admitted) in rows {
-            let found: Vec<&str> = STATUSES.into_iter().filter(|s| s.admits(verb)).map(Status::word).collect();
+            let found: Vec<&str> =
+                STATUSES.into_iter().filter(|s| s.admits(verb)).map(Status::word).collect();
             assert_eq!(found.join(" "), admitted, "{verb:?}");
         }
         assert_eq!(matrix(&VERBS, |v| v.word().into(), |v, s| s.admits(v)).matches('+').count(), 31);

@@ -147,7 +147,9 @@ impl Refusal {
     pub fn class(&self) -> &'static str {
         match self {
             Refusal::NoJob(_, true) => "DeviceNotActive",
-            Refusal::NotNegotiated | Refusal::AlreadyNegotiated | Refusal::UnknownCommand(_) => "CommandNotFound",
+            Refusal::NotNegotiated | Refusal::AlreadyNegotiated | Refusal::UnknownCommand(_) => {
+                "CommandNotFound"
+            }
             _ => "GenericError",
         }
     }
@@ -201,7 +203,9 @@ impl Refusal {
             Refusal::BottomElsewhere(name, device) => {
                 format!("Node '{name}' is not in a chain starting from '{device}'")
             }
-            Refusal::NotInChain(base, target) => format!("'{base}' is not in the backing chain of '{target}'"),
+            Refusal::NotInChain(base, target) => {
+                format!("'{base}' is not in the backing chain of '{target}'")
+            }
             Refusal::Busy(id, Reason::Job(..)) => {
                 format!("Node '{}' is busy: block device is in use by block job: stream", node(*id))
             }

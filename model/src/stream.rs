@@ -116,7 +116,8 @@ fn find_base(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Resu
 fn find_by_file(graph: &Graph, target: NodeId, file: &str) -> Option<NodeId> {
     let mut overlay = graph.unfiltered(target)?;
     while let Some(below) = graph.backing_layer(overlay) {
-        let (Node { header, filename: from, .. }, opened) = (graph.node(overlay), &graph.node(below).filename);
+        let (Node { header, filename: from, .. }, opened) =
+            (graph.node(overlay), &graph.node(below).filename);
         let matches = match header {
             Some(header) if Some(header) == opened.as_ref() => {
                 same_path(&resolve(from.as_deref(), file), &resolve(from.as_deref(), header))
@@ -131,7 +132,11 @@ fn find_by_file(graph: &Graph, target: NodeId, file: &str) -> Option<NodeId> {
     None
 }
 
-fn find_bottom(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Result<Option<NodeId>, Refusal> {
+fn find_bottom(
+    graph: &Graph,
+    arguments: &StreamArguments,
+    target: NodeId,
+) -> Result<Option<NodeId>, Refusal> {
     let Some(name) = &arguments.bottom else { return Ok(None) };
     let bottom = find_node(graph, name)?;
     if graph.is_filter(bottom) {

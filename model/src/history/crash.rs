@@ -87,7 +87,8 @@ impl Model {
 
     fn headers_text(&self, overlay: ImageId, what: String) -> String {
         let headers = &self.images[usize::from(overlay.0)].headers;
-        let names: Vec<&str> = headers.iter().map(|header| header.as_deref().unwrap_or("no backing")).collect();
+        let names: Vec<&str> =
+            headers.iter().map(|header| header.as_deref().unwrap_or("no backing")).collect();
         format!("{what}, expected {}", names.join(" or "))
     }
 
@@ -100,9 +101,9 @@ impl Model {
             let what = format!("{} has {sectors} sectors and showed {}", self.file(image), values.len());
             return Err(self.broken(law, what));
         }
-        let wrong = (0u32..).zip(&values[..sectors]).find(|(sector, value)| {
-            **value == GARBAGE || !self.views.may_survive(image, *sector, **value)
-        });
+        let wrong = (0u32..)
+            .zip(&values[..sectors])
+            .find(|(sector, value)| **value == GARBAGE || !self.views.may_survive(image, *sector, **value));
         let Some((sector, value)) = wrong else { return Ok(()) };
         let expected = shown(&self.views.survivors(image, sector));
         let what = format!(
@@ -125,7 +126,9 @@ impl Model {
         }
         let stuck = self.jobs.iter().find(|job| job.is_live() && !job.waits_for_operator());
         let stuck = stuck.map(|job| job.line());
-        self.hold(LawId::JobsEnd, stuck.is_none(), |_| format!("still there: {}", stuck.unwrap_or_default()))?;
+        self.hold(LawId::JobsEnd, stuck.is_none(), |_| {
+            format!("still there: {}", stuck.unwrap_or_default())
+        })?;
         let unanswered = self.clients.iter().find_map(super::Client::stuck);
         self.hold(LawId::CommandsAnswered, unanswered.is_none(), |_| unanswered.unwrap_or_default())?;
         let endless = self.requests.first().map(super::Request::line);

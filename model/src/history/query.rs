@@ -35,7 +35,8 @@ impl Model {
     }
 
     fn job_told(&mut self, since: Moment, entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
-        let names = if block { ["device", "offset", "len"] } else { ["id", "current-progress", "total-progress"] };
+        let names =
+            if block { ["device", "offset", "len"] } else { ["id", "current-progress", "total-progress"] };
         let name = entry.text_of(names[0]).unwrap_or("");
         let lived = |(_, job): &(u16, &crate::record::Job)| job.id == name && job.lived_since(since);
         let found = (0u16..).zip(&self.jobs).filter(lived).map(|(index, _)| JobId(index)).last();
@@ -145,7 +146,8 @@ fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
     let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
     let strange = list.iter().filter(|entry| graph.find(entry.text_of("node-name").unwrap_or("")).is_none());
     let told = strange.count();
-    (told != unnamed).then(|| (told > unnamed, format!("{told} nodes with generated names, expected {unnamed}")))
+    (told != unnamed)
+        .then(|| (told > unnamed, format!("{told} nodes with generated names, expected {unnamed}")))
 }
 
 fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {
@@ -161,7 +163,8 @@ fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {
     let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
     let told = entry.text_of("backing_file");
     // Where the header does not lead to what was opened, QEMU shows the opened chain as a `json:` name.
-    let described = |told: &str| expected.is_some_and(|file| told.starts_with("json:") && told.contains(file));
+    let described =
+        |told: &str| expected.is_some_and(|file| told.starts_with("json:") && told.contains(file));
     let fits = told == expected || told.is_some_and(described);
     (!fits).then(|| format!("backing file {told:?}, expected {expected:?}"))
 }
