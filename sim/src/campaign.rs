@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct Subject {
     /// One run: a pure function of its choices.
     pub run: fn(Choices, Detail) -> Outcome,
-    /// Laws and goals, by the index of an `Outcome`'s counts.
+    /// Laws and goals, each in the order of an `Outcome`'s counts.
     pub laws: &'static [Law],
     /// Templates of the points that decide a script entry (0: none): commands, guest requests, faults.
     pub slots: &'static [&'static str],

@@ -17,6 +17,7 @@ pub mod recovery;
 pub mod report;
 pub mod scheduler;
 pub mod strategy;
+pub mod subject;
 pub mod trace;
 pub mod verdict;
 pub mod workload;

@@ -21,6 +21,9 @@ const SCHEDULES: u64 = 32;
 /// The shortest stretch of the schedule that is left out is one in so many.
 const STRETCHES: usize = 32;
 
+/// Numbers below this one are all tried in place of a larger one.
+const SMALL: u32 = 9;
+
 /// How long to go on.
 #[derive(Copy, Clone, Debug)]
 pub struct Limits {
@@ -238,14 +241,15 @@ impl Search<'_> {
         false
     }
 
-    /// Tries 1, half, and one less in place of every number.
+    /// Tries the smallest numbers, half, and one less in place of every number.
     fn lower_numbers(&mut self) {
         let is_number = |d: &Decision| matches!(d, Decision::Number { .. });
         let mut kept = 0;
         while let Some(&position) = self.remarkable(&is_number).iter().rev().nth(kept) {
             let value = self.best.tape()[position].value();
-            let lower = [1, value / 2, value - 1];
-            let lowered = lower.into_iter().filter(|&l| l > 0 && l < value).any(|l| {
+            let lower =
+                (1..SMALL.min(value)).chain([value / 2, value - 1]).filter(|l| (1..value).contains(l));
+            let lowered = lower.into_iter().any(|l| {
                 let mut values = self.best.values();
                 values[position] = l;
                 self.attempt(values)

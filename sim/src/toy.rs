@@ -79,8 +79,8 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         verdict,
         steps,
         history_hash: log.hash.digest(),
-        laws_checked: vec![steps, faults.into(), 0],
-        goals_reached: vec![steps > 0, faults > 0, false],
+        laws_checked: vec![steps, 0],
+        goals_reached: vec![faults > 0],
         history: log.lines,
         tape: choices.into_tape(),
     }

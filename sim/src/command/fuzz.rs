@@ -203,12 +203,9 @@ impl Failures<'_> {
             }
         }
         let commands = entries(&least.tape, self.subject.command);
-        let (before, after) = (found.tape.len(), least.tape.len());
-        writeln!(
-            block,
-            "        {commands} commands, {after} of {before} decisions, minimised in {runs} runs"
-        )
-        .expect("a string takes any text");
+        let decisions = [least.tape.len(), found.tape.len()];
+        writeln!(block, "        {}", text::shortened(commands, decisions, runs))
+            .expect("a string takes any text");
         block
     }
 

@@ -34,7 +34,7 @@ impl Minimise {
     fn shorten(&self, subject: &Subject) -> Result<Exit, Exit> {
         let name = self.trace.display();
         let trace = read(&self.trace)?;
-        let replayed = trace.replay(subject, Detail::Quiet);
+        let replayed = trace.replay_somehow(subject, Detail::Quiet);
         if replayed.law() != trace.law {
             return Err(refuse(&format!(
                 "{name}: gives {} instead of breaking `{}`",
@@ -51,14 +51,9 @@ impl Minimise {
         let written = Trace::of(&least.outcome, trace.seed).write(path);
         written.map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         print!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path)));
-        println!(
-            "        {} commands, {} of {} decisions, {} runs{}",
-            entries(&least.outcome.tape, subject.command),
-            least.outcome.tape.len(),
-            tape.len(),
-            text::grouped(least.runs),
-            if least.is_least { "" } else { "; a limit ended the search" },
-        );
+        let commands = entries(&least.outcome.tape, subject.command);
+        let shortened = text::shortened(commands, [least.outcome.tape.len(), tape.len()], least.runs);
+        println!("        {shortened}{}", if least.is_least { "" } else { "; a limit ended the search" });
         Ok(Exit::Broken)
     }
 }

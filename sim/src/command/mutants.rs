@@ -78,12 +78,11 @@ impl Mutants {
         if caught.commands > COMMANDS_MAX {
             return Err(format!("the trace has {} commands, more than {COMMANDS_MAX}", caught.commands));
         }
-        let again =
-            output(Command::new(&binary).args(["replay", "--strict", "--expect"]).arg(&caught.trace))?;
+        let again = output(Command::new(&binary).args(["replay", "--expect"]).arg(&caught.trace))?;
         if !again.status.success() {
-            return Err(format!("the mutant does not repeat its trace: {}", last_line(&again.stdout)));
+            return Err(format!("the mutant does not repeat its trace: {}", first_line(&again.stdout)));
         }
-        let truth = trace.replay(subject, Detail::Quiet);
+        let truth = trace.replay_somehow(subject, Detail::Quiet);
         if truth.is_broken() {
             return Err(format!("the true engine breaks `{}` on the same trace", truth.law()));
         }
@@ -169,6 +168,10 @@ fn output(command: &mut Command) -> Result<Output, String> {
 
 fn last_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).lines().last().unwrap_or_default().to_owned()
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned()
 }
 
 fn first_error(bytes: &[u8]) -> String {

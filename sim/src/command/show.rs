@@ -26,7 +26,7 @@ impl Show {
             Ok(trace) => trace,
             Err(exit) => return exit,
         };
-        let replayed = trace.replay(subject, Detail::Full);
+        let replayed = trace.replay_somehow(subject, Detail::Full);
         print!("{}", self.text(&trace, &replayed));
         Exit::Clean
     }
@@ -36,8 +36,8 @@ impl Show {
         let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
         let mut line = |what: String| writeln!(text, "{what}").expect("a string takes any text");
         line(format!("recorded by midstream {}{seed}: law `{}`", trace.midstream, trace.law));
-        if let Some(divergence) = &replayed.divergence {
-            line(format!("{divergence}\ncarried on tolerantly with {} drifts", replayed.drifts));
+        if replayed.drifts > 0 {
+            line(format!("the trace does not fit any more: {} drifts", replayed.drifts));
         }
         line(String::new());
         replayed.outcome.history.iter().for_each(|event| line(event.clone()));

@@ -62,6 +62,13 @@ fn runs(count: u64) -> String {
     format!("{} run{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
+/// How short a trace has become: `1 command, 115 of 302 decisions, minimised in 599 runs`.
+pub fn shortened(commands: usize, decisions: [usize; 2], took: u64) -> String {
+    let [after, before] = decisions;
+    let s = if commands == 1 { "" } else { "s" };
+    format!("{commands} command{s}, {after} of {before} decisions, minimised in {}", runs(took))
+}
+
 /// A number with commas between its thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -43,11 +43,10 @@ pub enum Offer {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "diverged at decision {}\n  recorded  ", self.after + 1)?;
-        match &self.recorded {
-            Some(decision) => write!(f, "{decision}")?,
-            None => write!(f, "nothing more")?,
-        }
+        let Some(recorded) = &self.recorded else {
+            return write!(f, "the run goes on after the last of {} decisions", self.after);
+        };
+        write!(f, "diverged at decision {}\n  recorded  {recorded}", self.after + 1)?;
         match &self.offered {
             Offer::Number { at, of } => write!(f, "\n  on offer  {at}: a number below {of}"),
             Offer::Options { at, options } => {
