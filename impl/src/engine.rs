@@ -213,7 +213,6 @@ impl Engine {
     /// Changes a layer, and the file below it as far as it may be, between read-only and read-write.
     pub(crate) async fn reopen(&self, id: NodeId, writable: bool) -> Result<(), Refused> {
         let graph = self.graph();
-        let place = graph.place(id);
         if !writable {
             // From here on nobody comes to write; if somebody has come already, it stays writable.
             self.try_edit(|graph| {
