@@ -9,15 +9,16 @@
 //! the way because the schedule counts on it: so it is also left out together with a stretch of the schedule, and
 //! under a handful of other schedules.
 
-use crate::choice::{Choices, Decision};
+use crate::choice::{Choices, Decision, Strategy};
 use crate::strategy::pct::Pct;
+use crate::strategy::random::Random;
 use crate::strategy::replay::{Recording, rescheduled, tolerant};
 use crate::verdict::Outcome;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So many other schedules are tried for each entry.
-const SCHEDULES: u64 = 32;
+const SCHEDULES: u64 = 64;
 /// The shortest stretch of the schedule that is left out is one in so many.
 const STRETCHES: usize = 32;
 
@@ -208,7 +209,8 @@ impl Search<'_> {
 
     fn reschedule(&mut self, values: &[u32]) -> bool {
         (0..SCHEDULES).any(|seed| {
-            let schedule = Box::new(Pct::new(seed));
+            let schedule: Box<dyn Strategy + Send> =
+                if seed.is_multiple_of(2) { Box::new(Pct::new(seed)) } else { Box::new(Random::new(seed)) };
             !self.is_spent() && {
                 let outcome = rescheduled(self.run, &self.best, values.to_vec(), schedule);
                 self.accept(outcome)
