@@ -215,28 +215,33 @@ impl Engine {
         let graph = self.graph();
         let place = graph.place(id);
         if !writable {
-            // Somebody came to write while it was writable: it stays so.
-            if graph.has_writer(id) {
-                return Err(Refused::ReadOnly);
-            }
+            // From here on nobody comes to write; if somebody has come already, it stays writable.
+            self.try_edit(|graph| {
+                if graph.has_writer(id) {
+                    return Err(Refused::ReadOnly);
+                }
+                set_read_only(graph, id, true);
+                Ok(())
+            })?;
+        }
+        let reopened = self.reopen_images(&graph, id, writable).await;
+        if reopened.is_ok() == writable {
+            self.edit(|graph| set_read_only(graph, id, false));
+        }
+        reopened
+    }
+
+    async fn reopen_images(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
+        let place = graph.place(id);
+        if !writable {
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
         }
         if let Some(file) = place.file {
-            self.reopen_file(&graph, file, writable).await?;
+            self.reopen_file(graph, file, writable).await?;
         }
         if writable {
             set_format_writable(&place.node, true).await.map_err(Refused::Io)?;
         }
-        let file = place.file;
-        self.edit(|graph| {
-            graph.place_mut(id).read_only = !writable;
-            let inherits = |file: &NodeId| {
-                matches!(graph.node(*file).driver, Driver::File { access: FileAccess::Inherited, .. })
-            };
-            if let Some(file) = file.filter(inherits) {
-                graph.place_mut(file).read_only = !writable;
-            }
-        });
         Ok(())
     }
 
@@ -342,6 +347,17 @@ async fn wait_until_over(job: &Job) {
             return;
         }
         job.changed_since(seen).await;
+    }
+}
+
+/// Marks a layer, and the file that follows it, as read-only or not.
+fn set_read_only(graph: &mut Graph, id: NodeId, read_only: bool) {
+    graph.place_mut(id).read_only = read_only;
+    let follows = |file: &NodeId| {
+        matches!(graph.node(*file).driver, Driver::File { access: FileAccess::Inherited, .. })
+    };
+    if let Some(file) = graph.place(id).file.filter(follows) {
+        graph.place_mut(file).read_only = read_only;
     }
 }
 

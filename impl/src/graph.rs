@@ -36,6 +36,8 @@ pub struct Place {
     pub file: Option<NodeId>,
     /// The child read where this layer has nothing allocated.
     pub backing: Option<NodeId>,
+    /// When that link was made, on the graph's own clock: its ids. Of several reasons the youngest is told.
+    pub backing_since: u32,
     /// Whether the operator made it and may delete it.
     pub monitor_owned: bool,
     /// Whether writes are refused.
@@ -177,7 +179,8 @@ impl Graph {
     /// Puts a node in.
     pub fn insert(&mut self, id: NodeId, place: Place) {
         assert!(self.find(&place.node.name).is_none(), "two nodes named {}", place.node.name);
-        let before = self.nodes.insert(id, place);
+        self.next_id += 1;
+        let before = self.nodes.insert(id, Place { backing_since: self.next_id, ..place });
         assert!(before.is_none(), "node {id:?} is put in twice");
     }
 
@@ -202,16 +205,28 @@ impl Graph {
         });
     }
 
+    /// Links a layer to what lies below it from now on.
+    pub fn set_backing(&mut self, layer: NodeId, backing: Option<NodeId>) {
+        self.next_id += 1;
+        let since = self.next_id;
+        let place = self.place_mut(layer);
+        place.backing = backing;
+        place.backing_since = since;
+    }
+
     /// Makes everybody who uses `from`, except `except` and jobs' own children, use `to` instead.
     pub fn move_parents(&mut self, from: NodeId, to: NodeId, except: NodeId) {
         for (id, place) in &mut self.nodes {
             if *id == except {
                 continue;
             }
-            for link in [&mut place.file, &mut place.backing] {
-                if *link == Some(from) {
-                    *link = Some(to);
-                }
+            if place.file == Some(from) {
+                place.file = Some(to);
+            }
+            if place.backing == Some(from) {
+                place.backing = Some(to);
+                self.next_id += 1;
+                place.backing_since = self.next_id;
             }
         }
         for user in self.users.values_mut() {

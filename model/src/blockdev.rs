@@ -295,6 +295,7 @@ impl Opening<'_> {
             backing: None,
             read_only,
             read_only_for_good: false,
+            may_have_stayed_writable: false,
             by_monitor: spec.name.is_some(),
             vague: spec.vague,
             alive: true,

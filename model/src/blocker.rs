@@ -50,7 +50,7 @@ pub enum Unshared {
     ByJob(JobId),
     /// A node reads it as backing and must see it unchanged.
     ByOverlay(NodeId),
-    /// A format node keeps its own bytes in it.
+    /// The node above keeps its own bytes in it: a format node, or a filter.
     ByFormat(NodeId),
 }
 
@@ -92,8 +92,10 @@ impl Graph {
     fn unshared_by(&self, parent: NodeId, node: NodeId) -> Option<Unshared> {
         let link = self.node(parent);
         match link.driver {
-            // A filter, and raw without a limit, share what their own users share.
-            Driver::CopyOnRead | Driver::Raw => self.unshared_write(parent),
+            // A filter, and raw without a limit, share what their own users share; a conflict names the nearest.
+            Driver::CopyOnRead | Driver::Raw => {
+                self.unshared_write(parent).map(|_| Unshared::ByFormat(parent))
+            }
             _ if link.file == Some(node) => Some(Unshared::ByFormat(parent)),
             // An overlay can live with a changing backing only if its own users can.
             _ => self.unshared_write(parent).map(|_| Unshared::ByOverlay(parent)),

@@ -68,6 +68,8 @@ pub struct Node {
     pub read_only: bool,
     /// Was opened so that no job may reopen it for writing.
     pub read_only_for_good: bool,
+    /// Was to become read-only again after a job; a fault may have kept it from that.
+    pub may_have_stayed_writable: bool,
     /// Was added by an operator, who may delete it.
     pub by_monitor: bool,
     /// Was opened with options whose effect the model does not know.
@@ -212,6 +214,7 @@ impl Graph {
             backing: None,
             read_only: node.read_only,
             read_only_for_good: false,
+            may_have_stayed_writable: false,
             by_monitor: false,
             vague: false,
             alive: true,
@@ -309,6 +312,7 @@ mod tests {
             backing,
             read_only: false,
             read_only_for_good: false,
+            may_have_stayed_writable: false,
             by_monitor: true,
             alive: true,
         })

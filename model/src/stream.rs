@@ -116,7 +116,8 @@ fn find_base(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Resu
 fn find_by_file(graph: &Graph, target: NodeId, file: &str) -> Option<NodeId> {
     let mut overlay = graph.unfiltered(target)?;
     while let Some(below) = graph.backing_layer(overlay) {
-        let (Node { header, filename: from, .. }, opened) = (graph.node(overlay), &graph.node(below).filename);
+        let (Node { header, filename: from, .. }, opened) =
+            (graph.node(overlay), &graph.node(below).filename);
         let matches = match header {
             Some(header) if Some(header) == opened.as_ref() => {
                 same_path(&resolve(from.as_deref(), file), &resolve(from.as_deref(), header))
@@ -131,7 +132,11 @@ fn find_by_file(graph: &Graph, target: NodeId, file: &str) -> Option<NodeId> {
     None
 }
 
-fn find_bottom(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Result<Option<NodeId>, Refusal> {
+fn find_bottom(
+    graph: &Graph,
+    arguments: &StreamArguments,
+    target: NodeId,
+) -> Result<Option<NodeId>, Refusal> {
     let Some(name) = &arguments.bottom else { return Ok(None) };
     let bottom = find_node(graph, name)?;
     if graph.is_filter(bottom) {
@@ -230,13 +235,19 @@ impl Graph {
     /// Ends a stream that failed or was cancelled: the filter goes, everything else stays.
     pub fn abandon_stream(&mut self, plan: &Plan, filter: NodeId, read_only: bool) {
         self.drop_filter(filter);
-        self.node_mut(plan.target).read_only = read_only;
+        self.restore(plan.target, read_only);
+    }
+
+    /// A target that was read-only is so again, unless somebody has come to write.
+    fn restore(&mut self, target: NodeId, read_only: bool) {
+        let has_writer = self.users.iter().any(|user| user.writable && user.node == target);
+        self.node_mut(target).read_only = read_only && !has_writer;
     }
 
     /// Ends a stream that succeeded: the target now reads whatever the bottom reads, and the nodes between fall out.
     pub fn finish_stream(&mut self, plan: &Plan, filter: NodeId, read_only: bool) {
         self.drop_filter(filter);
-        self.node_mut(plan.target).read_only = read_only;
+        self.restore(plan.target, read_only);
         let layer = self.unfiltered(plan.target).expect("a job's target never loses its child");
         if self.node(layer).backing.is_some() {
             let base = self.below(plan.above_base);

@@ -251,7 +251,10 @@ fn insert(graph: &mut Graph, opened: Opened) -> Result<NodeId, Refused> {
     let name: Arc<str> = name.unwrap_or_else(|| graph.generate_name()).into();
     let id = graph.next_node_id();
     let node = Arc::new(Node { id, name, filename, driver, requests: RangeLock::new() });
-    graph.insert(id, Place { node, file, backing, monitor_owned: false, read_only, frozen_by: None });
+    graph.insert(
+        id,
+        Place { node, file, backing, backing_since: 0, monitor_owned: false, read_only, frozen_by: None },
+    );
     Ok(id)
 }
 

@@ -3,7 +3,7 @@
 //! Nothing is stored but ids, which tell ages: a job blocks the nodes it holds as children for as long as it holds them, and a backing link
 //! blocks the backing node. QEMU 10.0: a job child blocks everything, a backing link everything but the four below.
 
-use super::{Graph, JobRole, Place, User, UserKind};
+use super::{Graph, JobRole, User, UserKind};
 use crate::error::Refused;
 use crate::id::NodeId;
 
@@ -37,28 +37,15 @@ impl Graph {
 
     fn blocker(&self, op: Op, node: NodeId) -> Option<String> {
         let by_job = |user: &User| matches!(&user.kind, UserKind::Job { role, .. } if *role != JobRole::Root);
-        let job = self.users().filter(|(_, user)| user.node == node && by_job(user)).last();
-        let overlay = self.nodes().filter(|(_, place)| place.backing == Some(node)).last();
-        let overlay = overlay.filter(|_| !op.is_allowed_on_backing());
-        let younger = |(id, _): (NodeId, &Place)| {
-            job.is_none_or(|(user, held)| user.0 < id.0 || self.was_linked_again(held))
-        };
-        match (job, overlay) {
-            (_, Some((id, place))) if younger((id, place)) => {
+        let job =
+            self.users().filter(|(_, user)| user.node == node && by_job(user)).map(|(id, _)| id.0).last();
+        let overlays = self.nodes().map(|(_, place)| place).filter(|place| place.backing == Some(node));
+        let overlay = overlays.max_by_key(|place| place.backing_since);
+        match overlay.filter(|_| !op.is_allowed_on_backing()) {
+            Some(place) if job.is_none_or(|held_since| held_since < place.backing_since) => {
                 Some(format!("node is used as backing hd of '{}'", place.node.name))
             }
-            (Some(_), _) => Some("block device is in use by block job: stream".to_owned()),
-            _ => None,
+            _ => job.map(|_| "block device is in use by block job: stream".to_owned()),
         }
-    }
-
-    /// When a job's filter goes, the overlays of its target are linked to the target anew.
-    fn was_linked_again(&self, held: &User) -> bool {
-        let UserKind::Job { serial: job, role: JobRole::Active, .. } = &held.kind else {
-            return false;
-        };
-        !self.users().any(|(_, user)| {
-            matches!(&user.kind, UserKind::Job { serial, role: JobRole::Main, .. } if serial == job)
-        })
     }
 }

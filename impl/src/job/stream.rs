@@ -160,7 +160,10 @@ impl Stream {
             if start <= host.now() {
                 // Others may run once, and a cancel may come, even if nothing else makes us wait.
                 YieldNow::default().await;
-                return self.job.pause_point().map(|_| ());
+                if self.job.pause_point()? == PausePoint::Wait {
+                    continue;
+                }
+                return Ok(());
             }
             either(host.sleep_until(start), self.job.changed_since(seen)).await;
         }
@@ -180,7 +183,7 @@ impl Stream {
         }
         let dropped = self.engine.edit(|graph| {
             stream_start::detach(graph, &self.region, self.job.serial, self.filter);
-            graph.place_mut(target).backing = base;
+            graph.set_backing(target, base);
         });
         self.engine.close(dropped).await;
         Ok(())

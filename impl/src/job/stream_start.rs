@@ -186,6 +186,7 @@ pub fn attach(
         node,
         file: Some(region.target),
         backing: None,
+        backing_since: 0,
         monitor_owned: false,
         read_only,
         frozen_by: None,

@@ -192,7 +192,9 @@ impl Model {
 
 fn may_write(graph: &Graph, name: &str) -> Option<()> {
     let id = graph.find(name)?;
-    (!graph.node(id).read_only && graph.unshared_write(id).is_none()).then_some(())
+    let node = graph.node(id);
+    let writable = !node.read_only || node.may_have_stayed_writable;
+    (writable && graph.unshared_write(id).is_none()).then_some(())
 }
 
 /// Values as texts show them: `zeroes`, `w7`, `garbage`.

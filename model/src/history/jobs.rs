@@ -326,6 +326,8 @@ impl Model {
         } else {
             graph.abandon_stream(&job.plan, job.filter, job.read_only_before);
         }
+        let target = graph.node_mut(job.plan.target);
+        target.may_have_stayed_writable = target.read_only && !self.faults.is_empty();
     }
 
     fn finish(&mut self, id: JobId) {

@@ -163,7 +163,8 @@ fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {
     let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
     let told = entry.text_of("backing_file");
     // Where the header does not lead to what was opened, QEMU shows the opened chain as a `json:` name.
-    let described = |told: &str| expected.is_some_and(|file| told.starts_with("json:") && told.contains(file));
+    let described =
+        |told: &str| expected.is_some_and(|file| told.starts_with("json:") && told.contains(file));
     let fits = told == expected || told.is_some_and(described);
     (!fits).then(|| format!("backing file {told:?}, expected {expected:?}"))
 }
