@@ -82,7 +82,8 @@ impl Recorded {
         let mut content = vec![0; image.len_bytes() as usize];
         block_on(image.read(0, &mut content, &self.below)).unwrap();
         for (n, (found, allowed)) in content.chunks(SECTOR).zip(self.allowed(at)).enumerate() {
-            let fits = allowed.iter().any(|value| sector(*value) == found);
+            let is = |value: u64| found.chunks(8).all(|word| word == value.to_be_bytes());
+            let fits = allowed.iter().any(|value| is(*value));
             assert!(fits, "{how} behind event {at}: sector {n} begins {:?}, not {allowed:?}", &found[..8]);
         }
         // Whoever goes on with the image must not make it worse.
@@ -199,7 +200,7 @@ fn every_cut_of_a_growing_refcount_table_is_survived() {
     let start = disk.bytes();
     let image = block_on(Qcow2::open(disk.clone(), "test.qcow2", true)).unwrap();
     let mut done = Vec::new();
-    for step in 0..8 {
+    for step in 0..3 {
         let from = disk.events();
         let at = (1900 << 10) + step * (64 << 10);
         block_on(image.write(at as u64, &sector(8).repeat(128), &Layer(None))).unwrap();
