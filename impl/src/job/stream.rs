@@ -22,6 +22,10 @@ use crate::io::{copy_on_read, len_bytes, status};
 use crate::sync::{YieldNow, either};
 use std::sync::Arc;
 
+/// How far one look goes. A look costs time for every cluster it passes, and what lies behind the first change is
+/// looked at again.
+const LOOK_BYTES_MAX: u64 = 64 << 20;
+
 /// One stream at work.
 #[derive(Debug)]
 pub struct Stream {
@@ -130,7 +134,7 @@ impl Stream {
     /// Looks at the bytes from `offset` and copies them if a layer between target and base decides them.
     async fn step(&self, graph: &Arc<Graph>, offset: u64, len: u64) -> IoResult<Step> {
         let target = graph.unfiltered(self.region.target);
-        let own = status::layer(graph, target, offset, len - offset).await?;
+        let own = status::layer(graph, target, offset, (len - offset).min(LOOK_BYTES_MAX)).await?;
         if own.kind != RunKind::Unallocated {
             return Ok(Step::Skipped(own.len));
         }
