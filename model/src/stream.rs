@@ -5,10 +5,10 @@
 //! other users of the nodes do not share. Two checks of QEMU cannot fail here, because streams are the only jobs:
 //! a frozen link lies between nodes that are busy already.
 
-use crate::blockdev::resolve;
 use crate::blocker::{Operation, Role};
 use crate::chain::{Driver, Graph, JobId, Node, NodeId};
 use crate::command::StreamArguments;
+use crate::opening::resolve;
 use crate::reply::{NameRefusal, Refusal};
 
 /// What an accepted stream will do.

@@ -232,7 +232,7 @@ fn a_refused_overlap_that_succeeds_breaks_its_own_law() {
     let busy = |step: &Value| step[2]["error"]["desc"].as_str().is_some_and(|text| text.contains("is busy"));
     let index = history.steps.iter().position(busy).expect("the recording has a refused overlap");
     history.steps[index][2] = serde_json::json!({"return": {}});
-    let broken = play(&history).err().expect("an overlap must be refused");
+    let broken = play(&history).expect_err("an overlap must be refused");
     assert_eq!(broken.law, LawId::OverlapRefused);
     assert!(broken.detail.contains("Node 'n2' is busy"), "{broken}");
 }
