@@ -17,6 +17,7 @@
 //! A read settles nothing. Streams, filters and rewiring leave every view alone; that is the law.
 
 mod compose;
+mod possible;
 
 use crate::chain::ImageId;
 
@@ -63,7 +64,7 @@ struct Version {
 }
 
 /// One image and what its readers see.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Layer {
     /// The layer this view was composed with.
     pub below: Option<ImageId>,
@@ -74,6 +75,19 @@ pub struct Layer {
     heads: Vec<u32>,
     unsettled: Vec<u32>,
     decides: Vec<Decides>,
+}
+
+impl std::fmt::Debug for Layer {
+    // Whole contents would drown every other value in a message.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let below = self.below;
+        write!(
+            f,
+            "Layer {{ below: {below:?}, sectors: {}, unsettled: {:?} }}",
+            self.sectors(),
+            self.unsettled
+        )
+    }
 }
 
 /// The views of all layers.
@@ -244,6 +258,8 @@ impl Views {
         request: u64,
         now: Moment,
     ) -> bool {
+        // The value from before all requests counts as written by request 0.
+        assert_ne!(request, 0, "a guest request has the number 0");
         let replaces = !matches!(change, Change::Discard(_));
         let mut meets = false;
         for index in 0..change.len() {
@@ -373,51 +389,6 @@ impl Views {
         layer.heads[sector as usize] = NONE;
         layer.settled[sector as usize] = value;
         true
-    }
-
-    /// Whether a read of `sector` that began at `began` may return `value` now.
-    pub fn may_read(&self, id: ImageId, sector: u32, value: u64, began: Moment) -> bool {
-        let layer = self.layer(id);
-        match layer.heads.get(sector as usize) {
-            None => value == 0,
-            Some(&NONE) => layer.settled[sector as usize] == value,
-            Some(_) => self.versions(id, sector).any(|v| v.value == value && v.superseded > began),
-        }
-    }
-
-    /// Whether a crash now may leave `value` in `sector`.
-    pub fn may_survive(&self, id: ImageId, sector: u32, value: u64) -> bool {
-        let layer = self.layer(id);
-        match layer.heads.get(sector as usize) {
-            None => value == 0,
-            Some(&NONE) => layer.settled[sector as usize] == value,
-            Some(_) => self.versions(id, sector).any(|v| v.value == value && !v.gone),
-        }
-    }
-
-    /// Every value a read begun at `began` may return: for texts.
-    pub fn readable(&self, id: ImageId, sector: u32, began: Moment) -> Vec<u64> {
-        self.values(id, sector, |v| v.superseded > began)
-    }
-
-    /// Every value a crash may leave: for texts.
-    pub fn survivors(&self, id: ImageId, sector: u32) -> Vec<u64> {
-        self.values(id, sector, |v| !v.gone)
-    }
-
-    fn values(&self, id: ImageId, sector: u32, possible: impl Fn(&Version) -> bool) -> Vec<u64> {
-        let layer = self.layer(id);
-        match layer.heads.get(sector as usize) {
-            None => vec![0],
-            Some(&NONE) => vec![layer.settled[sector as usize]],
-            Some(_) => {
-                let mut values: Vec<u64> =
-                    self.versions(id, sector).filter(|v| possible(v)).map(|v| v.value).collect();
-                values.sort_unstable();
-                values.dedup();
-                values
-            }
-        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Client {
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub command: Result<Command, Refusal>,
+    /// The `id` its reply must carry.
+    pub echo: Option<String>,
     pub sent: Moment,
     /// Answers that were allowed at some moment since it was sent.
     pub earlier: Vec<Answer>,
@@ -53,8 +55,10 @@ impl Client {
 
 impl Model {
     pub(super) fn sent(&mut self, id: u32, text: &str) {
+        let (command, echo) = Command::read(text);
         let pending = Pending {
-            command: Command::parse(text),
+            command,
+            echo,
             sent: self.now,
             earlier: Vec::new(),
             graphs: Vec::new(),
@@ -162,7 +166,10 @@ impl Model {
                 self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {text}"))
             );
         };
-        self.count(LawId::Reply);
+        let echo = json.as_ref().and_then(|json| json.get("id")).map(|id| format!("{id:?}"));
+        self.hold(LawId::Reply, echo == pending.echo, |_| {
+            format!("client {id} got a reply with id {echo:?}, expected {:?}", pending.echo)
+        })?;
         match reply {
             Reply::Return(value) => self.accepted(client, pending, value),
             Reply::Error(class, description) => self.refused(client, pending, class, description),
