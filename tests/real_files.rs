@@ -2,6 +2,7 @@
 //!
 //! Without qemu-img and qemu-io each test says that it was skipped.
 
+#[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
 
 use serde_json::{Value, json};

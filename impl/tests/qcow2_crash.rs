@@ -241,7 +241,7 @@ fn every_cut_of_a_growing_image_is_survived() {
 fn every_cut_of_snapshots_and_compressed_clusters_is_survived() {
     let Some(qemu) = find() else { return };
     for (seed, bits) in [(1, 9), (2, 12)] {
-        let fill: Vec<u8> = (0..96).flat_map(|n| sector(1 << 40 | n / 3)).collect();
+        let fill: Vec<u8> = (0..96).flat_map(|n| sector((1 << 40) | (n / 3))).collect();
         qemu.put("source.raw", &fill);
         let settings = format!("cluster_size={}", 1 << bits);
         qemu.img_ok(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &settings, "source.raw", "a.qcow2"]);

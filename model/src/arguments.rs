@@ -45,10 +45,11 @@ pub const fn optional(name: &'static str, kind: Type) -> Member {
     Member { name, kind, required: false }
 }
 
-/// Reads an object against its schema. `prefix` is the path to it: empty, or like `file.`.
-pub fn check(members: &[Member], prefix: &str, arguments: &Json<'_>) -> Result<(), Refusal> {
+/// Reads an object against its schema, given in parts. `prefix` is the path to it: empty, or like `file.`.
+pub fn check(schema: &[&[Member]], prefix: &str, arguments: &Json<'_>) -> Result<(), Refusal> {
+    let members = || schema.iter().copied().flatten();
     let mut known = 0;
-    for member in members {
+    for member in members() {
         match arguments.get(member.name) {
             None if member.required => return Err(Refusal::Missing(format!("{prefix}{}", member.name))),
             None => {}
@@ -62,7 +63,7 @@ pub fn check(members: &[Member], prefix: &str, arguments: &Json<'_>) -> Result<(
     if known == given.len() {
         return Ok(());
     }
-    let strangers = given.iter().filter(|(name, _)| members.iter().all(|m| m.name != name));
+    let strangers = given.iter().filter(|(name, _)| members().all(|m| m.name != name));
     Err(Refusal::Unexpected(strangers.map(|(name, _)| format!("{prefix}{name}")).collect()))
 }
 

@@ -153,9 +153,7 @@ impl NodeSpec {
             other if is_beyond(other) => return Ok(None),
             other => return Err(Refusal::BadWord(format!("{prefix}driver"), other.to_owned())),
         };
-        let mut members = COMMON.to_vec();
-        members.extend_from_slice(own);
-        check(&members, prefix, arguments)?;
+        check(&[&COMMON, own], prefix, arguments)?;
         let Some(file) = Child::read(arguments, "file", prefix)? else { return Ok(None) };
         let backing = match arguments.get("backing") {
             None => Backing::Header,

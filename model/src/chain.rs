@@ -109,6 +109,20 @@ impl Graph {
         id
     }
 
+    /// Takes back every node added after the first `count`.
+    pub fn truncate(&mut self, count: usize) {
+        self.nodes.truncate(count);
+        self.blockers.retain(|blocker| match blocker.reason {
+            Reason::BackingOf(overlay) => usize::from(overlay.0) < count,
+            Reason::Job(..) => true,
+        });
+    }
+
+    /// How many nodes there have ever been.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// A node, dead or alive.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[usize::from(id.0)]

@@ -199,15 +199,15 @@ impl Command {
         match shape(name) {
             None if BEYOND.contains(&name) => Ok(Command::Other(name.to_owned())),
             None => Err(Refusal::UnknownCommand(name.to_owned())),
-            Some(Shape::Plain(command, members)) => check(members, "", arguments).map(|()| command),
+            Some(Shape::Plain(command, members)) => check(&[members], "", arguments).map(|()| command),
             Some(Shape::Stream) => stream(arguments),
             Some(Shape::Add) => NodeSpec::read(arguments),
             Some(Shape::Delete) => {
-                check(DELETE, "", arguments)?;
+                check(&[DELETE], "", arguments)?;
                 Ok(Command::Delete(owned(arguments, "node-name").unwrap_or_default()))
             }
             Some(Shape::Verb(verb, block_job, members)) => {
-                check(members, "", arguments)?;
+                check(&[members], "", arguments)?;
                 Ok(Command::Verb(verb_arguments(verb, block_job, members[0].name, arguments)))
             }
         }
@@ -250,7 +250,7 @@ fn boolean(arguments: &Json<'_>, name: &str, default: bool) -> bool {
 }
 
 fn stream(arguments: &Json<'_>) -> Result<Command, Refusal> {
-    check(STREAM, "", arguments)?;
+    check(&[STREAM], "", arguments)?;
     let text = |name| owned(arguments, name);
     let on_error = arguments.text_of("on-error").and_then(OnError::from_word);
     Ok(Command::Stream(Box::new(StreamArguments {

@@ -193,6 +193,14 @@ pub enum CrashKind {
     PowerCut,
 }
 
+/// A fault that may strike from now on.
+#[derive(Clone, Debug)]
+struct Fault {
+    file: String,
+    kind: FaultKind,
+    error: String,
+}
+
 /// Where a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -213,8 +221,7 @@ pub struct Model {
     jobs: Vec<Job>,
     clients: Vec<Client>,
     requests: Vec<Request>,
-    /// Error texts that armed faults may cause.
-    faults: Vec<String>,
+    faults: Vec<Fault>,
     phase: Phase,
     now: Moment,
     tally: Tally,
@@ -269,10 +276,9 @@ impl Model {
                 Ok(())
             }
             Observation::GuestEnded { request, result } => self.ended(request, result),
-            Observation::FaultArmed { error, .. } => {
-                if !self.faults.iter().any(|known| known == error) {
-                    self.faults.push(error.to_owned());
-                }
+            Observation::FaultArmed { file, kind, error } => {
+                self.remember();
+                self.faults.push(Fault { file: file.to_owned(), kind, error: error.to_owned() });
                 Ok(())
             }
             Observation::View { node, values } => self.viewed(node, values),
@@ -346,6 +352,20 @@ impl Model {
         let image = node.image?;
         let qcow2 = self.images[usize::from(image.0)].qcow2;
         (qcow2 == (node.driver == Driver::Qcow2)).then_some(image)
+    }
+
+    /// Whether an armed fault may have caused an error with this text.
+    fn is_fault(&self, error: &str) -> bool {
+        self.faults.iter().any(|fault| fault.error == error)
+    }
+
+    /// The armed faults, for texts.
+    fn faults_text(&self) -> String {
+        if self.faults.is_empty() {
+            return "no fault is armed".into();
+        }
+        let line = |fault: &Fault| format!("{:?} of {}: {}", fault.kind, fault.file, fault.error);
+        self.faults.iter().map(line).collect::<Vec<_>>().join("; ")
     }
 
     fn names(&self) -> Names<'_> {

@@ -6,18 +6,19 @@
 //!
 //! The order is that of delta debugging (Zeller and Hildebrandt 2002): large chunks first, halves next, from the end
 //! of the tape to its start; first the script slots, then everything; then numbers one by one. An entry may only be in
-//! the way because the schedule counts on it: so it is also left out together with a stretch of the schedule, and
-//! under a handful of other schedules.
+//! the way because the schedule counts on it: so it is also left out together with a stretch of the schedule, under a
+//! handful of other schedules, and with some arguments drawn anew.
 
-use crate::choice::{Choices, Decision};
+use crate::choice::{Choices, Decision, Strategy};
 use crate::strategy::pct::Pct;
+use crate::strategy::random::{Random, Stream};
 use crate::strategy::replay::{Recording, rescheduled, tolerant};
 use crate::verdict::Outcome;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So many other schedules are tried for each entry.
-const SCHEDULES: u64 = 32;
+const SCHEDULES: u64 = 64;
 /// The shortest stretch of the schedule that is left out is one in so many.
 const STRETCHES: usize = 32;
 
@@ -200,7 +201,11 @@ impl Search<'_> {
         for entry in entries.into_iter().rev().map(Some).chain([None]) {
             let mut values = self.best.values();
             entry.into_iter().for_each(|position: usize| values[position] = 0);
-            if self.reschedule(&values) || self.cut_schedule(&values) || self.is_spent() {
+            if self.reschedule(&values)
+                || self.reroll(&values)
+                || self.cut_schedule(&values)
+                || self.is_spent()
+            {
                 return;
             }
         }
@@ -208,11 +213,28 @@ impl Search<'_> {
 
     fn reschedule(&mut self, values: &[u32]) -> bool {
         (0..SCHEDULES).any(|seed| {
-            let schedule = Box::new(Pct::new(seed));
+            let schedule: Box<dyn Strategy + Send> =
+                if seed.is_multiple_of(2) { Box::new(Pct::new(seed)) } else { Box::new(Random::new(seed)) };
             !self.is_spent() && {
                 let outcome = rescheduled(self.run, &self.best, values.to_vec(), schedule);
                 self.accept(outcome)
             }
+        })
+    }
+
+    /// Draws one in four of the arguments anew: what is left out may only have passed time.
+    fn reroll(&mut self, values: &[u32]) -> bool {
+        (0..SCHEDULES).any(|seed| {
+            let mut chance = Stream::new(seed);
+            let mut rolled = values.to_vec();
+            for (value, decision) in rolled.iter_mut().zip(self.best.tape()) {
+                let is_argument =
+                    matches!(decision, Decision::Number { .. }) && !self.slots.contains(&decision.at().name);
+                if is_argument && chance.below(4) == 0 {
+                    *value = chance.below(decision.of());
+                }
+            }
+            self.attempt(rolled)
         })
     }
 

@@ -4,12 +4,12 @@
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails: a bound, not a wait.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +55,18 @@ impl Daemon {
         (daemon, listeners.map(|listener| Client::new(accept(listener))))
     }
 
+    /// Starts a daemon with these arguments and no client.
+    pub fn start_with(arguments: &[&str]) -> Daemon {
+        let mut command = Command::new(binary());
+        command.stdin(Stdio::null()).args(arguments);
+        Daemon { process: command.spawn().expect("the daemon's binary was built") }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Stops the process without warning, as SIGKILL does.
     pub fn kill(mut self) {
         self.process.kill().expect("the daemon runs");
@@ -93,6 +105,18 @@ pub struct Client {
 }
 
 impl Client {
+    /// Connects to a daemon that may not listen yet: tries until it does.
+    pub fn connect(path: &Path) -> Client {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => return Client::new(stream),
+                Err(e) => assert!(Instant::now() < deadline, "nobody listens at {}: {e}", path.display()),
+            }
+            std::thread::yield_now();
+        }
+    }
+
     fn new(stream: UnixStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut client = Client { lines: BufReader::new(stream), events: VecDeque::new() };
@@ -132,6 +156,12 @@ impl Client {
                 return event["data"].take();
             }
         }
+    }
+
+    /// Whether the daemon has closed the connection; what it sent before is passed over.
+    pub fn is_closed(mut self) -> bool {
+        let mut rest = Vec::new();
+        self.lines.read_to_end(&mut rest).is_ok()
     }
 
     fn line(&mut self) -> Value {

@@ -1,7 +1,9 @@
 //! The stream job: pulls the data between target and base up into target, then drops the nodes between.
 //!
-//!     before  base <- bottom <- mid <- target
-//!     after   base <- target
+//! ```text
+//! before  base <- bottom <- mid <- target
+//! after   base <- target
+//! ```
 //!
 //! The chain changes only when everything target needs is durable: data -> refcounts -> L2 -> L1 -> flush -> header
 //! -> flush -> graph -> BLOCK_JOB_COMPLETED. Whoever crashes in between finds a chain with the same content.

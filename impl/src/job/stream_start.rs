@@ -1,7 +1,9 @@
 //! What `block-stream` checks before it starts, in QEMU 10.0's order, and the filter it puts in.
 //!
-//!     before  base <- bottom <- mid <- target <- overlay
-//!     after   base <- bottom <- mid <- target <- filter <- overlay
+//! ```text
+//! before  base <- bottom <- mid <- target <- overlay
+//! after   base <- bottom <- mid <- target <- filter <- overlay
+//! ```
 
 use crate::command::StreamArguments;
 use crate::error::{Refused, is_well_formed_id};

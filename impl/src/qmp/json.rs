@@ -170,6 +170,9 @@ pub fn read(text: &str) -> Option<Result<Value, JsonError>> {
         found.get_or_insert(message);
     };
     let mut reader = Reader::new();
+    // Most messages fit without growing step by step.
+    reader.text.reserve(text.len().min(1 << 10));
+    reader.tokens.reserve(64);
     reader.feed(text.as_bytes(), &mut keep_first);
     reader.finish(&mut keep_first);
     found

@@ -44,6 +44,10 @@ impl Model {
             format!("job {} went from {} to {}", model.job(id).id, status.word(), next.word())
         })?;
         self.in_order(id, status, next)?;
+        if next == Status::Aborting && self.job(id).edit == Edit::Done {
+            let what = format!("job {} had changed the chain before it failed", self.job(id).id);
+            return Err(self.broken(LawId::GraphKept, what));
+        }
         self.has_cause(id, status, next)?;
         let now = self.now;
         let job = self.job_mut(id);
@@ -238,9 +242,9 @@ impl Model {
         }
         let finalizing = job.failure == Some(Failure::Finalizing);
         let hopeless = job.is_hopeless() && error == "Invalid argument";
-        let armed = self.faults.iter().any(|fault| fault == error);
+        let armed = self.is_fault(error);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |model| {
-            format!("job {name} failed with `{error}`; armed faults: {}", model.faults.join(", "))
+            format!("job {name} failed with `{error}`; {}", model.faults_text())
         })?;
         if finalizing {
             self.count(LawId::FinalizeFailed);

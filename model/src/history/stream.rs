@@ -7,7 +7,7 @@ use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::{Command, StreamArguments};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
-use crate::record::Job;
+use crate::record::{Edit, Job};
 use crate::reply::Answer;
 use crate::stream::{Plan, plan};
 
@@ -100,6 +100,75 @@ impl Model {
         }
     }
 
+    /// A `block-stream` that was taken for the creator of a job is refused: then another unanswered one with the same
+    /// job id created it.
+    pub(super) fn hand_over(&mut self, mut pending: Pending) -> Pending {
+        let (Some((id, None)), Ok(Command::Stream(refused))) = (&pending.created, &pending.command) else {
+            return pending;
+        };
+        let (id, name) = (*id, refused.job_id.clone());
+        let other = self.clients.iter().position(|client| {
+            client.pending.front().is_some_and(|front| {
+                let same = matches!(&front.command, Ok(Command::Stream(other)) if other.job_id == name);
+                same && front.created.is_none()
+            })
+        });
+        let Some(other) = other else { return pending };
+        let front = self.clients[other].pending.front_mut().expect("it was there a moment ago");
+        front.created = Some((id, None));
+        let Ok(Command::Stream(arguments)) = &front.command else { return pending };
+        let arguments = arguments.clone();
+        pending.created = None;
+        self.replace_plan(id, &arguments);
+        pending
+    }
+
+    /// A `block-stream` returned, and the job it must have created was taken for that of another one.
+    fn take_over(&mut self, pending: &Pending) -> bool {
+        let Ok(Command::Stream(arguments)) = &pending.command else { return false };
+        for index in 0..self.clients.len() {
+            let Some(front) = self.clients[index].pending.front_mut() else { continue };
+            let same =
+                matches!(&front.command, Ok(Command::Stream(other)) if other.job_id == arguments.job_id);
+            if let (true, Some((id, None))) = (same, &front.created) {
+                let id = *id;
+                front.created = None;
+                self.replace_plan(id, arguments);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The job does what `arguments` say, and has done so from its start.
+    fn replace_plan(&mut self, id: JobId, arguments: &StreamArguments) {
+        let old = self.job(id).clone();
+        if old.edit != Edit::NotYet {
+            // It is ending already: which of two like-named streams it was can no longer be seen.
+            return;
+        }
+        self.graph.abandon_stream(&old.plan, old.filter, old.read_only_before);
+        self.graph.release(id);
+        self.graph.bury();
+        let Ok(plan) =
+            plan(&self.graph, arguments, |other| other != old.id && self.find_job(other).is_some())
+        else {
+            return;
+        };
+        let read_only_before = self.graph.node(plan.target).read_only;
+        let layer = self.layer_of(&self.graph, plan.target);
+        let between = self.layers(&plan.between);
+        let filter = self.graph.start_stream(&plan, id, arguments.filter_node_name.clone());
+        let mut job = Job::new(arguments, plan, filter, self.now);
+        job.read_only_before = read_only_before;
+        job.len_bytes = layer.map(|image| self.images[usize::from(image.0)].size_bytes);
+        job.status = old.status;
+        job.statuses = old.statuses;
+        job.offset = old.offset;
+        *self.job_mut(id) = job;
+        self.started(id, arguments, layer, &between);
+    }
+
     fn shares_a_chain(&self, id: JobId) -> bool {
         let chain = |id: JobId| self.graph.downwards(self.job(id).filter).collect::<Vec<_>>();
         let target = self.job(id).plan.target;
@@ -133,6 +202,7 @@ impl Model {
                 let what = format!("block-stream returned before job {} ran", self.job(*id).id);
                 Err(self.broken(LawId::EventOrder, what))
             }
+            None if self.take_over(pending) => Ok(()),
             None => {
                 let mut answers = pending.earlier.clone();
                 self.answers(client, pending, &mut answers);
@@ -168,18 +238,26 @@ impl Model {
         pending: &Pending,
         spec: &NodeSpec,
     ) -> Result<(), Broken> {
-        let images = std::mem::take(&mut self.images);
-        let opened = self.settle(|_, graph| {
-            let mut after = graph.clone();
-            let id = Opening { images: &images }.open(&mut after, spec, None).ok()?;
-            spec.name.as_ref().map(|_| (id, after))
-        });
-        self.images = images;
-        let Some((id, graph)) = opened else { return Err(self.not_allowed(client, pending)) };
-        self.graph = graph;
+        let Some(id) = self.open(spec) else { return Err(self.not_allowed(client, pending)) };
         self.compose(id);
         assert_eq!(self.graph.malformed(), None, "after a node was added");
         Ok(())
+    }
+
+    fn open(&mut self, spec: &NodeSpec) -> Option<NodeId> {
+        spec.name.as_ref()?;
+        let before = self.graph.count();
+        let opened = Opening { images: &self.images }.open(&mut self.graph, spec, None);
+        opened.ok().or_else(|| {
+            self.graph.truncate(before);
+            let (id, graph) = self.settle(|model, graph| {
+                let mut after = graph.clone();
+                let id = Opening { images: &model.images }.open(&mut after, spec, None).ok()?;
+                Some((id, after))
+            })?;
+            self.graph = graph;
+            Some(id)
+        })
     }
 
     /// A node just opened shows its image over the layers it was opened with.

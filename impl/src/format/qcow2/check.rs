@@ -147,11 +147,12 @@ impl<'a> Image<'a> {
         let order = self.geometry.refcount_order;
         let entry = self.refcount_table.get((cluster / per_area) as usize).copied().unwrap_or(0);
         let at = entry & !TABLE_RESERVED;
-        if at == 0 {
-            return Ok(Some(0));
-        }
-        if !self.geometry.is_aligned(at) || at >= self.file_len {
+        if !self.geometry.is_aligned(at) {
             return Ok(None);
+        }
+        // Past the end of the file are zeroes.
+        if at == 0 || at >= self.file_len {
+            return Ok(Some(0));
         }
         Ok(Some(counter::get(self.table(at).await?, cluster % per_area, order)))
     }

@@ -107,14 +107,13 @@ impl References {
             }
             let host = raw & HOST_OFFSET;
             self.add(image, host, image.geometry.cluster_bytes(), 1, report);
-            if !image.geometry.is_aligned(host) {
-                report.corrupt(1, || format!("L1 entry {raw:#x}: the L2 table is not aligned"));
-                continue;
-            }
-            *self.pending.entry(host).or_default() += 1;
             if active && host != 0 {
                 *seen.entry((host, raw & COPIED != 0)).or_default() += 1;
             }
+            if !image.geometry.is_aligned(host) {
+                report.corrupt(1, || format!("L1 entry {raw:#x}: the L2 table is not aligned"));
+            }
+            *self.pending.entry(host).or_default() += 1;
         }
         let table = |((host, copied), times)| (L2At { host, copied }, times);
         self.active.extend(seen.into_iter().map(table));
@@ -126,6 +125,8 @@ impl References {
             if host >= image.file_len {
                 continue;
             }
+            // Unaligned tables may overlap, and so be more than the file has bytes for.
+            self.spend(image, image.geometry.l2_entries())?;
             let table = image.piece(host, image.geometry.cluster_bytes()).await?;
             for slot in 0..image.geometry.l2_entries() as usize {
                 let raw = be64(&table, slot * 8);
