@@ -190,10 +190,20 @@ fn shape(name: &str) -> Option<Shape> {
 }
 
 impl Command {
+    /// Reads a command from its text, and the `id` that its reply must echo, as text.
+    pub fn read(text: &str) -> (Result<Command, Refusal>, Option<String>) {
+        let Some(request) = Json::parse(text) else { return (Err(Refusal::NotJson), None) };
+        let id = request.get("id").map(|id| format!("{id:?}"));
+        (Self::from_json(&request), id)
+    }
+
     /// Reads a command from its text.
     pub fn parse(text: &str) -> Result<Command, Refusal> {
-        let request = Json::parse(text).ok_or(Refusal::NotJson)?;
-        let (name, arguments) = envelope(&request)?;
+        Self::read(text).0
+    }
+
+    fn from_json(request: &Json<'_>) -> Result<Command, Refusal> {
+        let (name, arguments) = envelope(request)?;
         let empty = Json::Object(Vec::new());
         let arguments = arguments.unwrap_or(&empty);
         match shape(name) {

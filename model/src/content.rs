@@ -16,6 +16,9 @@
 //! A failed write and a discard add a version that supersedes nothing: both old and new stay possible.
 //! A read settles nothing. Streams, filters and rewiring leave every view alone; that is the law.
 
+mod compose;
+mod possible;
+
 use crate::chain::ImageId;
 
 /// A sector nobody wrote a known value to: torn, foreign, or nonsense. Never allowed.
@@ -61,7 +64,7 @@ struct Version {
 }
 
 /// One image and what its readers see.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Layer {
     /// The layer this view was composed with.
     pub below: Option<ImageId>,
@@ -72,6 +75,19 @@ pub struct Layer {
     heads: Vec<u32>,
     unsettled: Vec<u32>,
     decides: Vec<Decides>,
+}
+
+impl std::fmt::Debug for Layer {
+    // Whole contents would drown every other value in a message.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let below = self.below;
+        write!(
+            f,
+            "Layer {{ below: {below:?}, sectors: {}, unsettled: {:?} }}",
+            self.sectors(),
+            self.unsettled
+        )
+    }
 }
 
 /// The views of all layers.
@@ -242,6 +258,8 @@ impl Views {
         request: u64,
         now: Moment,
     ) -> bool {
+        // The value from before all requests counts as written by request 0.
+        assert_ne!(request, 0, "a guest request has the number 0");
         let replaces = !matches!(change, Change::Discard(_));
         let mut meets = false;
         for index in 0..change.len() {
@@ -371,163 +389,6 @@ impl Views {
         layer.heads[sector as usize] = NONE;
         layer.settled[sector as usize] = value;
         true
-    }
-
-    /// Whether a read of `sector` that began at `began` may return `value` now.
-    pub fn may_read(&self, id: ImageId, sector: u32, value: u64, began: Moment) -> bool {
-        let layer = self.layer(id);
-        match layer.heads.get(sector as usize) {
-            None => value == 0,
-            Some(&NONE) => layer.settled[sector as usize] == value,
-            Some(_) => self.versions(id, sector).any(|v| v.value == value && v.superseded > began),
-        }
-    }
-
-    /// Whether a crash now may leave `value` in `sector`.
-    pub fn may_survive(&self, id: ImageId, sector: u32, value: u64) -> bool {
-        let layer = self.layer(id);
-        match layer.heads.get(sector as usize) {
-            None => value == 0,
-            Some(&NONE) => layer.settled[sector as usize] == value,
-            Some(_) => self.versions(id, sector).any(|v| v.value == value && !v.gone),
-        }
-    }
-
-    /// Every value a read begun at `began` may return: for texts.
-    pub fn readable(&self, id: ImageId, sector: u32, began: Moment) -> Vec<u64> {
-        self.values(id, sector, |v| v.superseded > began)
-    }
-
-    /// Every value a crash may leave: for texts.
-    pub fn survivors(&self, id: ImageId, sector: u32) -> Vec<u64> {
-        self.values(id, sector, |v| !v.gone)
-    }
-
-    fn values(&self, id: ImageId, sector: u32, possible: impl Fn(&Version) -> bool) -> Vec<u64> {
-        let layer = self.layer(id);
-        match layer.heads.get(sector as usize) {
-            None => vec![0],
-            Some(&NONE) => vec![layer.settled[sector as usize]],
-            Some(_) => {
-                let mut values: Vec<u64> =
-                    self.versions(id, sector).filter(|v| possible(v)).map(|v| v.value).collect();
-                values.sort_unstable();
-                values.dedup();
-                values
-            }
-        }
-    }
-
-    /// Says what `id` is composed with, before [`Views::compose_all`].
-    pub fn link(&mut self, id: ImageId, below: Option<ImageId>) {
-        self.layer_mut(id).below = below;
-    }
-
-    /// Opens `id` over `below`. If that is not what its view was composed with, composes it anew,
-    /// and every view above with it.
-    pub fn compose(&mut self, id: ImageId, below: Option<ImageId>) {
-        if self.layer(id).below != below {
-            self.layer_mut(id).below = below;
-            self.recompose(id, self.layers.len());
-        }
-    }
-
-    /// Composes every view from the layers' own sectors; `below` links must be set.
-    pub fn compose_all(&mut self) {
-        for id in self.ids() {
-            if self.layer(id).below.is_none() {
-                self.recompose(id, self.layers.len());
-            }
-        }
-    }
-
-    fn recompose(&mut self, id: ImageId, depth_max: usize) {
-        if let Some(below) = self.layer(id).below {
-            for sector in 0..self.layer(id).sectors() {
-                match self.layer(id).decides(sector) {
-                    Decides::Yes => {}
-                    Decides::No => self.look_through(id, below, sector, true),
-                    Decides::Maybe => self.look_through(id, below, sector, false),
-                }
-            }
-        }
-        // The header of an image could name the image itself: the depth bounds what the links do not.
-        if depth_max > 0 {
-            let above = self.ids().filter(|above| self.layer(*above).below == Some(id));
-            for above in above.collect::<Vec<_>>() {
-                self.recompose(above, depth_max - 1);
-            }
-        }
-    }
-
-    /// Makes a sector of `id` show what `below` shows, instead of its own versions or beside them.
-    fn look_through(&mut self, id: ImageId, below: ImageId, sector: u32, instead: bool) {
-        let past_end = sector >= self.layer(below).sectors();
-        let lower: Vec<Version> = match past_end {
-            true => vec![Version::before_all(id)],
-            false if self.layer(below).heads[sector as usize] == NONE => {
-                let value = self.layer(below).settled[sector as usize];
-                vec![Version { value, ..Version::before_all(below) }]
-            }
-            false => self.versions(below, sector).cloned().collect(),
-        };
-        if instead {
-            self.clear(id, sector);
-            if let [only] = &lower[..] {
-                self.layer_mut(id).settled[sector as usize] = only.value;
-                return;
-            }
-        }
-        for version in lower.into_iter().rev() {
-            if instead && self.layer(id).heads[sector as usize] == NONE {
-                let slot = self.take(Version { next: NONE, ..version });
-                self.layer_mut(id).heads[sector as usize] = slot;
-                self.layer_mut(id).unsettled.push(sector);
-            } else {
-                let replaces = instead && version.replaces;
-                self.push(id, sector, Version { replaces, ..version });
-            }
-        }
-    }
-
-    fn clear(&mut self, id: ImageId, sector: u32) {
-        let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
-        if slot != NONE {
-            self.layer_mut(id).unsettled.retain(|other| *other != sector);
-        }
-        while slot != NONE {
-            let next = self.pool[slot as usize].next;
-            self.give_back(slot);
-            slot = next;
-        }
-    }
-
-    /// A stream from the layers `between` into `target` starts: what it copies, `target` may decide from now on.
-    pub fn stream_starts(&mut self, target: ImageId, between: &[ImageId]) {
-        for sector in 0..self.layer(target).sectors() {
-            let copied = between.iter().any(|id| self.copies(*id, sector));
-            if copied && self.layer(target).decides(sector) == Decides::No {
-                let layer = self.layer_mut(target);
-                for neighbour in layer.cluster(sector) {
-                    layer.may_decide(neighbour);
-                }
-            }
-        }
-    }
-
-    /// Whether a layer's part of the chain must be copied up: what it decides, and the zeroes past its end.
-    fn copies(&self, id: ImageId, sector: u32) -> bool {
-        sector >= self.layer(id).sectors() || self.layer(id).decides(sector) != Decides::No
-    }
-
-    /// The stream has ended well: `target` decides what the layers between decided, and reads `below` elsewhere.
-    pub fn stream_ends(&mut self, target: ImageId, between: &[ImageId], below: Option<ImageId>) {
-        for sector in 0..self.layer(target).sectors() {
-            if between.iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes) {
-                self.layer_mut(target).decides[sector as usize] = Decides::Yes;
-            }
-        }
-        self.layer_mut(target).below = below;
     }
 }
 

@@ -1,4 +1,53 @@
-//! What must be true: the reference model of streams on image chains.
+//! What must be true: the reference model of streams on chains of disk images.
+//!
+//! `block-stream` pulls the data of the nodes between its target and a base up into the target and then drops those nodes
+//! from the chain. Nobody who reads through the target, or above it, may notice; nothing that was durable may be lost;
+//! every job must end. This crate says so precisely, and follows a run to see whether it is true:
+//!
+//! ```
+//! use model::{Format, ImageSetup, LawId, Model, Observation};
+//!
+//! let image = |file: &str, backing: Option<&str>, own: Vec<(u64, u64)>| ImageSetup {
+//!     file: file.into(),
+//!     format: Format::Qcow2,
+//!     size_bytes: 4 * 512,
+//!     cluster_bytes: 512,
+//!     backing: backing.map(str::to_owned),
+//!     own,
+//! };
+//! let mut model = Model::new(&[
+//!     image("base.img", None, vec![(0, 7)]),
+//!     image("mid.img", Some("base.img"), vec![(1, 8)]),
+//!     image("top.img", Some("mid.img"), vec![(2, 9)]),
+//! ]);
+//! let mut command = |model: &mut Model, text: &str| {
+//!     model.observe(&Observation::Sent { client: 1, text }).unwrap();
+//! };
+//! command(&mut model, r#"{"execute": "blockdev-add", "arguments": {
+//!     "driver": "qcow2", "node-name": "top", "file": {"driver": "file", "filename": "top.img"}}}"#);
+//! model.observe(&Observation::Reply { client: 1, text: r#"{"return": {}}"# }).unwrap();
+//!
+//! command(&mut model, r#"{"execute": "block-stream", "arguments": {"job-id": "j", "device": "top"}}"#);
+//! for status in ["created", "running"] {
+//!     let text = format!(
+//!         r#"{{"event": "JOB_STATUS_CHANGE", "data": {{"id": "j", "status": "{status}"}}}}"#);
+//!     model.observe(&Observation::Event { text: &text }).unwrap();
+//! }
+//! model.observe(&Observation::Reply { client: 1, text: r#"{"return": {}}"# }).unwrap();
+//!
+//! // Whatever the stream has copied by now, a reader of top sees what was there.
+//! model.observe(&Observation::View { node: "top", values: &[7, 8, 9, 0] }).unwrap();
+//! let broken = model.observe(&Observation::View { node: "top", values: &[7, 0, 9, 0] }).unwrap_err();
+//! assert_eq!(broken.law, LawId::StreamUnseen);
+//! assert!(broken.detail.starts_with("sector 1 of top.img: a reader of `top` expected w8, read zeroes"));
+//! ```
+//!
+//! Read [`job`] for the two tables of a job's life, [`chain`] and [`blocker`] for the graph, [`stream`] for when a stream
+//! is refused, [`content`] for what a reader may see, [`law`] for every law by name, and [`history`] for how a run is
+//! followed. The crate does no I/O and knows no clock, no chance and no threads; it shares no code with the engine.
+//!
+//! What it does not do: it keeps one state instead of a set of states, so where the world may have moved unseen it allows
+//! what both possibilities allow; and it knows streams only, so success of another job's command is a broken law.
 
 pub mod arguments;
 pub mod blockdev;
@@ -12,9 +61,12 @@ pub mod history;
 pub mod job;
 pub mod json;
 pub mod law;
+pub mod observation;
+pub mod opening;
 pub mod record;
 pub mod reply;
 pub mod stream;
 
-pub use history::{CrashKind, FaultKind, Format, GuestOp, ImageSetup, Model, Observation};
+pub use history::Model;
 pub use law::{Broken, Kind, LAW_COUNT, LAWS, LawId, Tally};
+pub use observation::{CrashKind, FaultKind, Format, GuestOp, ImageSetup, Observation};

@@ -84,8 +84,9 @@ pub enum Refusal {
     NegativeSpeed,
     /// Somebody writes where the job forbids it.
     WriteConflict(NodeId, Unshared, String),
-    /// A format node above would lose the right to resize its protocol node.
-    ResizeConflict(NodeId),
+    /// The format node above a protocol node would lose the right to resize it, for it now reads the filter; with the
+    /// name that was asked for the filter.
+    ResizeConflict(NodeId, Option<String>),
     /// No such job, asked by a `block-job-` command or a `job-` command.
     NoJob(String, bool),
     /// The verb is not for this status.
@@ -221,7 +222,7 @@ impl Refusal {
             Refusal::JobIdInUse(id) => format!("Job ID '{id}' already in use"),
             Refusal::NegativeSpeed => "Parameter 'speed' expects a non-negative value".into(),
             Refusal::WriteConflict(id, by, job) => write_conflict(names, *id, *by, job),
-            Refusal::ResizeConflict(filter) => resize_conflict(names, *filter),
+            Refusal::ResizeConflict(format, filter) => resize_conflict(names, *format, filter.as_deref()),
             Refusal::NoJob(id, true) => format!("Block job '{id}' not found"),
             Refusal::NoJob(_, false) => "Job not found".into(),
             Refusal::WrongStatus(job, status, verb) => format!(
@@ -275,12 +276,13 @@ fn write_conflict(names: Names<'_>, id: NodeId, by: Unshared, job: &str) -> Stri
     )
 }
 
-fn resize_conflict(names: Names<'_>, format: NodeId) -> String {
+fn resize_conflict(names: Names<'_>, format: NodeId, filter: Option<&str>) -> String {
     let parent = names.graph.name(format);
+    let filter = filter.unwrap_or(GENERATED);
     format!(
-        "Permission conflict on node '{GENERATED}': permissions 'resize' are both required by node '{parent}' \
-         (uses node '{GENERATED}' as 'file' child) and unshared by an unnamed block device (uses node \
-         '{GENERATED}' as 'root' child)."
+        "Permission conflict on node '{filter}': permissions 'resize' are both required by node '{parent}' \
+         (uses node '{filter}' as 'file' child) and unshared by an unnamed block device (uses node \
+         '{filter}' as 'root' child)."
     )
 }
 

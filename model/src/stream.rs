@@ -5,10 +5,10 @@
 //! other users of the nodes do not share. Two checks of QEMU cannot fail here, because streams are the only jobs:
 //! a frozen link lies between nodes that are busy already.
 
-use crate::blockdev::resolve;
 use crate::blocker::{Operation, Role};
 use crate::chain::{Driver, Graph, JobId, Node, NodeId};
 use crate::command::StreamArguments;
+use crate::opening::resolve;
 use crate::reply::{NameRefusal, Refusal};
 
 /// What an accepted stream will do.
@@ -194,7 +194,7 @@ fn late_refusal(graph: &Graph, arguments: &StreamArguments, plan: &Plan) -> Opti
     if arguments.speed < 0 {
         return Some(Refusal::NegativeSpeed);
     }
-    write_conflict(graph, arguments, plan).or_else(|| resize_conflict(graph, plan.target))
+    write_conflict(graph, arguments, plan).or_else(|| resize_conflict(graph, arguments, plan.target))
 }
 
 /// The job lets nobody write between target and base, and so nobody may write below either.
@@ -209,12 +209,13 @@ fn write_conflict(graph: &Graph, arguments: &StreamArguments, plan: &Plan) -> Op
 }
 
 /// A writable format node resizes its protocol node, which the job does not share.
-fn resize_conflict(graph: &Graph, target: NodeId) -> Option<Refusal> {
+fn resize_conflict(graph: &Graph, arguments: &StreamArguments, target: NodeId) -> Option<Refusal> {
     let holds = |parent: &NodeId| {
         let node = graph.node(*parent);
         node.file == Some(target) && node.driver == Driver::Qcow2 && !node.read_only
     };
-    graph.parents(target).find(holds).map(Refusal::ResizeConflict)
+    let format = graph.parents(target).find(holds)?;
+    Some(Refusal::ResizeConflict(format, arguments.filter_node_name.clone()))
 }
 
 impl Graph {
@@ -242,6 +243,13 @@ impl Graph {
     fn restore(&mut self, target: NodeId, read_only: bool) {
         let has_writer = self.users.iter().any(|user| user.writable && user.node == target);
         self.node_mut(target).read_only = read_only && !has_writer;
+        if read_only && self.node(target).driver == Driver::File {
+            // QEMU 10.0 then takes the mode for the operator's own wish and may refuse to reopen what stands above.
+            let parents: Vec<NodeId> = self.parents(target).collect();
+            for parent in parents {
+                self.node_mut(parent).vague = true;
+            }
+        }
     }
 
     /// Ends a stream that succeeded: the target now reads whatever the bottom reads, and the nodes between fall out.

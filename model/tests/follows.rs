@@ -2,7 +2,7 @@
 
 mod support;
 
-use model::{LawId, Tally};
+use model::{LawId, Observation, Tally};
 use support::Run;
 
 const THREE: &str = "base <- mid <- top";
@@ -291,4 +291,31 @@ fn an_undismissed_job_keeps_its_nodes_busy() {
     let tally = accept(THREE, script);
     assert_eq!(tally.of(LawId::DismissedByHand), 1);
     assert_eq!(tally.of(LawId::OverlapSeenRefused), 2);
+}
+
+#[test]
+fn a_reply_echoes_the_id_of_its_command() {
+    let mut run = Run::open(THREE);
+    let text = r#"{"execute": "query-jobs", "id": [1, "x"]}"#;
+    run.model.observe(&Observation::Sent { client: 1, text }).unwrap();
+    let mut other = run.model.clone();
+    run.model.observe(&Observation::Reply { client: 1, text: r#"{"return": [], "id": [1, "x"]}"# }).unwrap();
+    let broken = other.observe(&Observation::Reply { client: 1, text: r#"{"return": []}"# }).unwrap_err();
+    assert_eq!(broken.law, LawId::Reply);
+}
+
+#[test]
+fn bytes_that_are_no_command_never_stop_the_model() {
+    for text in [
+        "",
+        "\"",
+        "[[[[",
+        "{\"execute\":",
+        "{\"execute\":\"block-stream\",\"arguments\":{\"device\":\"\\u0000\"}}",
+    ] {
+        let mut run = Run::open(THREE);
+        run.model.observe(&Observation::Sent { client: 1, text }).unwrap();
+        assert!(run.model.observe(&Observation::Reply { client: 1, text }).is_err(), "{text} is no reply");
+        assert!(run.model.observe(&Observation::Event { text }).is_err(), "{text} is no event");
+    }
 }

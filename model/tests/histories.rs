@@ -65,12 +65,12 @@ fn qmp(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn play(history: &History) -> Result<Model, Broken> {
+fn play(history: &History) -> Result<(), Broken> {
     let mut model = Model::new(&history.images);
     for step in &history.steps {
         observe(&mut model, step)?;
     }
-    Ok(model)
+    Ok(())
 }
 
 fn observe(model: &mut Model, step: &Value) -> Result<(), Broken> {
@@ -196,11 +196,21 @@ fn what_was_refused_cannot_succeed_and_what_succeeded_cannot_be_refused() {
             }
             let mut history = history.clone();
             let refused = history.steps[index][2].get("error").is_some();
+            if refused && is_event(&history.steps[index - 1]) {
+                // The job moved on meanwhile: the command could have come at a better moment.
+                continue;
+            }
             history.steps[index][2] = match refused {
                 true => serde_json::json!({"return": {}}),
                 false => serde_json::json!({"error": {"class": "GenericError", "desc": "Job is tired"}}),
             };
-            let broken = play(&history).expect_err("a reply turned round");
+            let Err(broken) = play(&history) else {
+                panic!(
+                    "{}: the reply at {index} was turned round unnoticed: {}",
+                    history.name,
+                    history.steps[index - 1]
+                );
+            };
             let laws = [LawId::Reply, LawId::OverlapRefused];
             assert!(laws.contains(&broken.law), "{}: {broken}", history.name);
         }
@@ -232,7 +242,7 @@ fn a_refused_overlap_that_succeeds_breaks_its_own_law() {
     let busy = |step: &Value| step[2]["error"]["desc"].as_str().is_some_and(|text| text.contains("is busy"));
     let index = history.steps.iter().position(busy).expect("the recording has a refused overlap");
     history.steps[index][2] = serde_json::json!({"return": {}});
-    let broken = play(&history).err().expect("an overlap must be refused");
+    let broken = play(&history).expect_err("an overlap must be refused");
     assert_eq!(broken.law, LawId::OverlapRefused);
     assert!(broken.detail.contains("Node 'n2' is busy"), "{broken}");
 }

@@ -2,11 +2,11 @@
 
 use super::guest::shown;
 use super::{Model, Phase};
-use crate::blockdev::Opening;
 use crate::chain::ImageId;
 use crate::content::GARBAGE;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
+use crate::opening::Opening;
 
 impl Model {
     pub(super) fn crashed(&mut self) {

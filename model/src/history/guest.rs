@@ -2,7 +2,7 @@
 
 use super::{Fault, FaultKind, GuestOp, Model, Phase};
 use crate::chain::{Graph, ImageId, User};
-use crate::content::{Change, GARBAGE, Moment, Views};
+use crate::content::{Change, GARBAGE, Moment};
 use crate::law::{Broken, LawId};
 
 /// A request without an end yet.
@@ -213,6 +213,3 @@ pub(super) fn shown(values: &[u64]) -> String {
     };
     values.iter().map(word).collect::<Vec<_>>().join(" or ")
 }
-
-/// Sees to it that the type stays small enough to copy a run's whole content.
-const _: () = assert!(std::mem::size_of::<Views>() < 128);

@@ -2,11 +2,12 @@
 
 use super::client::Pending;
 use super::{Model, Phase};
-use crate::blockdev::{NodeSpec, Opening, deletion};
+use crate::blockdev::{NodeSpec, deletion};
 use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::{Command, StreamArguments};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
+use crate::opening::Opening;
 use crate::record::{Edit, Job};
 use crate::reply::Answer;
 use crate::stream::{Plan, plan};

@@ -1,0 +1,118 @@
+//! How views come about: layers over layers, when nodes are opened and when a stream moves data up.
+
+use super::{Decides, NONE, Version, Views};
+use crate::chain::ImageId;
+
+impl Views {
+    /// Says what `id` is composed with, before [`Views::compose_all`].
+    pub fn link(&mut self, id: ImageId, below: Option<ImageId>) {
+        self.layer_mut(id).below = below;
+    }
+
+    /// Opens `id` over `below`. If that is not what its view was composed with, composes it anew,
+    /// and every view above with it.
+    pub fn compose(&mut self, id: ImageId, below: Option<ImageId>) {
+        if self.layer(id).below != below {
+            self.layer_mut(id).below = below;
+            self.recompose(id, self.layers.len());
+        }
+    }
+
+    /// Composes every view from the layers' own sectors; `below` links must be set.
+    pub fn compose_all(&mut self) {
+        for id in self.ids() {
+            if self.layer(id).below.is_none() {
+                self.recompose(id, self.layers.len());
+            }
+        }
+    }
+
+    fn recompose(&mut self, id: ImageId, depth_max: usize) {
+        if let Some(below) = self.layer(id).below {
+            for sector in 0..self.layer(id).sectors() {
+                match self.layer(id).decides(sector) {
+                    Decides::Yes => {}
+                    Decides::No => self.look_through(id, below, sector, true),
+                    Decides::Maybe => self.look_through(id, below, sector, false),
+                }
+            }
+        }
+        // The header of an image could name the image itself: the depth bounds what the links do not.
+        if depth_max > 0 {
+            let above = self.ids().filter(|above| self.layer(*above).below == Some(id));
+            for above in above.collect::<Vec<_>>() {
+                self.recompose(above, depth_max - 1);
+            }
+        }
+    }
+
+    /// Makes a sector of `id` show what `below` shows, instead of its own versions or beside them.
+    fn look_through(&mut self, id: ImageId, below: ImageId, sector: u32, instead: bool) {
+        let past_end = sector >= self.layer(below).sectors();
+        let lower: Vec<Version> = match past_end {
+            true => vec![Version::before_all(id)],
+            false if self.layer(below).heads[sector as usize] == NONE => {
+                let value = self.layer(below).settled[sector as usize];
+                vec![Version { value, ..Version::before_all(below) }]
+            }
+            false => self.versions(below, sector).cloned().collect(),
+        };
+        if instead {
+            self.clear(id, sector);
+            if let [only] = &lower[..] {
+                self.layer_mut(id).settled[sector as usize] = only.value;
+                return;
+            }
+        }
+        for version in lower.into_iter().rev() {
+            if instead && self.layer(id).heads[sector as usize] == NONE {
+                let slot = self.take(Version { next: NONE, ..version });
+                self.layer_mut(id).heads[sector as usize] = slot;
+                self.layer_mut(id).unsettled.push(sector);
+            } else {
+                let replaces = instead && version.replaces;
+                self.push(id, sector, Version { replaces, ..version });
+            }
+        }
+    }
+
+    fn clear(&mut self, id: ImageId, sector: u32) {
+        let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
+        if slot != NONE {
+            self.layer_mut(id).unsettled.retain(|other| *other != sector);
+        }
+        while slot != NONE {
+            let next = self.pool[slot as usize].next;
+            self.give_back(slot);
+            slot = next;
+        }
+    }
+
+    /// A stream from the layers `between` into `target` starts: what it copies, `target` may decide from now on.
+    pub fn stream_starts(&mut self, target: ImageId, between: &[ImageId]) {
+        for sector in 0..self.layer(target).sectors() {
+            let copied = between.iter().any(|id| self.copies(*id, sector));
+            if copied && self.layer(target).decides(sector) == Decides::No {
+                let layer = self.layer_mut(target);
+                for neighbour in layer.cluster(sector) {
+                    layer.may_decide(neighbour);
+                }
+            }
+        }
+    }
+
+    /// Whether a layer's part of the chain must be copied up: what it decides, and the zeroes past its end.
+    fn copies(&self, id: ImageId, sector: u32) -> bool {
+        sector >= self.layer(id).sectors() || self.layer(id).decides(sector) != Decides::No
+    }
+
+    /// The stream has ended well: `target` decides what the layers between decided, and reads `below` elsewhere.
+    pub fn stream_ends(&mut self, target: ImageId, between: &[ImageId], below: Option<ImageId>) {
+        for sector in 0..self.layer(target).sectors() {
+            if between.iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes) {
+                self.layer_mut(target).decides[sector as usize] = Decides::Yes;
+            }
+        }
+        self.layer_mut(target).below = below;
+    }
+}
