@@ -242,8 +242,7 @@ impl Graph {
     /// A target that was read-only is so again, unless somebody has come to write.
     fn restore(&mut self, target: NodeId, read_only: bool) {
         let has_writer = self.users.iter().any(|user| user.writable && user.node == target);
-        let read_only = read_only && !has_writer;
-        self.node_mut(target).read_only = read_only;
+        self.node_mut(target).read_only = read_only && !has_writer;
         if read_only && self.node(target).driver == Driver::File {
             // QEMU 10.0 then takes the mode for the operator's own wish and may refuse to reopen what stands above.
             let parents: Vec<NodeId> = self.parents(target).collect();

@@ -38,9 +38,15 @@ struct Inner {
     /// The world has ended; what the engine's parts say while they are taken down counts for nothing.
     deaf: bool,
     /// Commands without a reply and requests without an end, for whoever asks why nothing moves.
-    outstanding: Vec<(Point, String)>,
+    outstanding: Vec<(Point, Waiting)>,
     /// What nodes showed at rest, by the image under them.
     looked: Vec<(usize, Vec<Tag>)>,
+}
+
+/// What somebody waits for the end of.
+enum Waiting {
+    Command(String),
+    Request(Operation, u64, u64),
 }
 
 /// Everything that happened, in order.
@@ -161,7 +167,7 @@ impl Oracle {
     /// A command is about to be handed in.
     pub fn sent(&self, client: u32, text: &str) {
         let point = Point::new("client #", [client, 0, 0]);
-        self.inner().outstanding.push((point, text.to_owned()));
+        self.inner().outstanding.push((point, Waiting::Command(text.to_owned())));
         let line = || format!("client {client:<2} -> {}", brief(text));
         self.tell(&[2, client.into()], text, line, &Observation::Sent { client, text });
     }
@@ -198,7 +204,7 @@ impl Oracle {
     pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
         let name = request.point();
         let line = || format!("{name} {operation:?} of {sectors} at {sector}");
-        self.inner().outstanding.push((name, line()));
+        self.inner().outstanding.push((name, Waiting::Request(operation, sector, sectors)));
         let values = vec![tag; if operation == Operation::Write { sectors as usize } else { 0 }];
         let op = match operation {
             Operation::Read => GuestOp::Read { sector, count: sectors },
@@ -347,7 +353,13 @@ impl Oracle {
 
     /// What has begun and not ended.
     pub fn outstanding(&self) -> Vec<String> {
-        self.inner().outstanding.iter().map(|(point, what)| format!("{point} waits for {what}")).collect()
+        let waits = |(who, what): &(Point, Waiting)| match what {
+            Waiting::Command(text) => format!("{who} waits for the reply to {}", brief(text)),
+            Waiting::Request(operation, sector, sectors) => {
+                format!("{who} waits for {operation:?} of {sectors} at {sector}")
+            }
+        };
+        self.inner().outstanding.iter().map(waits).collect()
     }
 
     /// The readable history so far.

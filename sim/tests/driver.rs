@@ -33,7 +33,7 @@ fn scenario(choices: &mut Choices) -> Scenario {
     let mut scenario = Scenario::chain(&["........................"]);
     scenario.images[0] = Image {
         format: Format::Qcow2 { version: 3, cluster_bits, refcount_order },
-        clusters: vec![Cluster::Unallocated; (SECTORS * 512 >> cluster_bits) as usize],
+        clusters: vec![Cluster::Unallocated; ((SECTORS * 512) >> cluster_bits) as usize],
         ..scenario.images[0].clone()
     };
     scenario

@@ -54,8 +54,8 @@ enum State {
     Paused,
     Waiting,
     Pending(Finalize),
-    Aborting(Outcome),
-    Concluded(Outcome),
+    Aborting(End),
+    Concluded(End),
     Null,
 }
 
@@ -65,6 +65,16 @@ enum Asked {
     Nothing,
     Pause,
     Cancel,
+    /// To cancel, and then to pause: it ends all the same, and counts as paused until it is gone.
+    CancelThenPause,
+}
+
+/// An ended job.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+struct End {
+    outcome: Outcome,
+    /// A pause that was asked for and not resumed before the end came.
+    user_paused: bool,
 }
 
 /// How far the end of a pending job has come.
@@ -135,7 +145,11 @@ impl State {
 
     /// Whether an operator, or an error that stops, asked for a pause that was not resumed yet.
     fn is_user_paused(&self) -> bool {
-        matches!(self, State::Paused | State::Running(Asked::Pause))
+        match self {
+            State::Paused | State::Running(Asked::Pause | Asked::CancelThenPause) => true,
+            State::Aborting(end) | State::Concluded(end) => end.user_paused,
+            _ => false,
+        }
     }
 }
 
@@ -221,7 +235,7 @@ impl Job {
         let mut life = self.life.lock();
         match life.state {
             State::Running(Asked::Nothing) => Ok(PausePoint::Go),
-            State::Running(Asked::Cancel) => Err(Cancelled),
+            State::Running(Asked::Cancel | Asked::CancelThenPause) => Err(Cancelled),
             State::Running(Asked::Pause) => {
                 self.become_(&mut life, State::Paused);
                 Ok(PausePoint::Wait)
@@ -277,7 +291,7 @@ impl Job {
         match life.state {
             State::Running(Asked::Nothing) => {}
             State::Running(Asked::Pause) => return Ok(false),
-            State::Running(Asked::Cancel) => return Err(Cancelled),
+            State::Running(Asked::Cancel | Asked::CancelThenPause) => return Err(Cancelled),
             ref other => panic!("job {} ends its work while {}", self.id, other.status().word()),
         }
         self.become_(&mut life, State::Waiting);
@@ -305,7 +319,9 @@ impl Job {
 
     /// The job failed or was cancelled and now undoes what it prepared.
     pub fn abort(&self, outcome: Outcome) {
-        self.become_(&mut self.life.lock(), State::Aborting(outcome));
+        let mut life = self.life.lock();
+        let user_paused = life.state.is_user_paused();
+        self.become_(&mut life, State::Aborting(End { outcome, user_paused }));
     }
 
     /// Tells how it ended and concludes.
@@ -322,7 +338,8 @@ impl Job {
             Outcome::Cancelled => Event::BlockJobCancelled { job },
             _ => Event::BlockJobCompleted { job, error: outcome.error() },
         });
-        self.become_(&mut life, State::Concluded(outcome));
+        let user_paused = life.state.is_user_paused();
+        self.become_(&mut life, State::Concluded(End { outcome, user_paused }));
     }
 
     /// Is forgotten.
@@ -354,9 +371,11 @@ impl Job {
         if life.state.is_user_paused() {
             return Err(Refused::AlreadyPaused);
         }
-        if life.state == State::Running(Asked::Nothing) {
-            self.become_(&mut life, State::Running(Asked::Pause));
-        }
+        let next = match life.state {
+            State::Running(Asked::Cancel) => Asked::CancelThenPause,
+            _ => Asked::Pause,
+        };
+        self.become_(&mut life, State::Running(next));
         Ok(())
     }
 
@@ -368,7 +387,11 @@ impl Job {
         }
         self.admit(life.state.status(), VerbName::Resume)?;
         life.io_status = IoStatus::Ok;
-        self.become_(&mut life, State::Running(Asked::Nothing));
+        let next = match life.state {
+            State::Running(Asked::CancelThenPause) => Asked::Cancel,
+            _ => Asked::Nothing,
+        };
+        self.become_(&mut life, State::Running(next));
         Ok(())
     }
 
@@ -430,7 +453,7 @@ impl Job {
     pub fn info(&self) -> BlockJobInfo {
         let life = self.life.lock();
         let outcome = match life.state {
-            State::Aborting(outcome) | State::Concluded(outcome) => Some(outcome),
+            State::Aborting(end) | State::Concluded(end) => Some(end.outcome),
             _ => None,
         };
         BlockJobInfo {
