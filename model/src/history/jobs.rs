@@ -2,7 +2,7 @@
 
 use super::{Model, Phase};
 use crate::chain::{Graph, ImageId, JobId};
-use crate::command::Command;
+use crate::command::{Command, VerbArguments};
 use crate::event::{Event, News, Progress};
 use crate::job::{ErrorAction, Status, Verb};
 use crate::json::Json;
@@ -90,7 +90,7 @@ impl Model {
         let (cause, what) = match (status, next) {
             (Status::Paused, Status::Running) => {
                 let free = job.paused != Known::Yes || self.is_quitting();
-                let cause = free || self.take_verb(id, Verb::Resume) || self.take_verb(id, Verb::Cancel);
+                let cause = free || self.take_verb(id, &[Verb::Resume, Verb::Cancel]);
                 (cause, "runs again though nobody resumed or cancelled it")
             }
             (Status::Pending, Status::Aborting) => {
@@ -104,7 +104,7 @@ impl Model {
             }
             (Status::Concluded, Status::Null) => {
                 let free = job.auto_dismiss || job.dismiss_asked || self.is_quitting();
-                (free || self.take_verb(id, Verb::Dismiss), "vanished though nobody dismissed it")
+                (free || self.take_verb(id, &[Verb::Dismiss]), "vanished though nobody dismissed it")
             }
             _ => return Ok(()),
         };
@@ -119,7 +119,7 @@ impl Model {
     }
 
     fn was_cancelled(&mut self, id: JobId) -> bool {
-        self.job(id).cancelled != Known::No || self.is_quitting() || self.take_verb(id, Verb::Cancel)
+        self.job(id).cancelled != Known::No || self.is_quitting() || self.take_verb(id, &[Verb::Cancel])
     }
 
     fn may_finalize(&self, id: JobId) -> bool {
@@ -133,30 +133,31 @@ impl Model {
         )
     }
 
-    /// Explains an event by a command that has no reply yet. If only one can be meant, it was accepted.
-    fn take_verb(&mut self, id: JobId, verb: Verb) -> bool {
-        let mut found = None;
-        let mut several = false;
+    /// Explains an event by a command that has no reply yet. If only one can be meant, it was accepted; if several
+    /// can and they do different things, any of them may have been.
+    fn take_verb(&mut self, id: JobId, verbs: &[Verb]) -> bool {
+        let mut found: Vec<(usize, VerbArguments)> = Vec::new();
         for (index, client) in self.clients.iter().enumerate() {
             let Some(front) = client.pending.front().filter(|front| !front.taken) else { continue };
             let Ok(Command::Verb(asked)) = &front.command else { continue };
-            if asked.verb != verb || asked.job != self.job(id).id {
+            if !verbs.contains(&asked.verb) || asked.job != self.job(id).id {
                 continue;
             }
             let mut answers = Vec::new();
             self.verb_answers(asked, &mut answers);
             if answers.contains(&Answer::Done) || front.earlier.contains(&Answer::Done) {
-                several |= found.is_some();
-                found = Some((index, asked.clone()));
+                found.push((index, asked.clone()));
             }
         }
-        let Some((index, asked)) = found else { return false };
-        if !several {
+        let certain = found.iter().all(|(_, asked)| asked.verb == found[0].1.verb);
+        if let [(index, _)] = found[..] {
             let front = self.clients[index].pending.front_mut().expect("it was there a moment ago");
             front.taken = true;
         }
-        self.apply_verb(id, &asked, true);
-        true
+        for (_, asked) in &found {
+            self.apply_verb(id, asked, certain);
+        }
+        !found.is_empty()
     }
 
     fn failed(&mut self, id: JobId, action: ErrorAction, operation: &str) -> Result<(), Broken> {
@@ -222,7 +223,7 @@ impl Model {
         }
         let cancelled = job.cancelled == Known::Yes;
         let whole = progress.offset == progress.len;
-        let allowed = job.may_finalize() || self.take_verb(id, Verb::Finalize);
+        let allowed = job.may_finalize() || self.take_verb(id, &[Verb::Finalize]);
         self.hold(LawId::Cause, allowed && !cancelled, |_| {
             format!("job {name} completed; finalizing allowed: {allowed}, cancelled: {cancelled}")
         })?;
