@@ -94,6 +94,7 @@ fn layer(name: String, backing: Option<NodeId>) -> Node {
         backing,
         read_only: false,
         read_only_for_good: false,
+        may_have_stayed_writable: false,
         by_monitor: true,
         vague: false,
         alive: true,

@@ -56,6 +56,9 @@ impl Client {
 impl Model {
     pub(super) fn sent(&mut self, id: u32, text: &str) {
         let (command, echo) = Command::read(text);
+        if let Ok(Command::Stream(arguments)) = &command {
+            self.may_stay_writable(&arguments.device);
+        }
         let pending = Pending {
             command,
             echo,
@@ -73,6 +76,15 @@ impl Model {
             }
         };
         client.pending.push_back(pending);
+    }
+
+    /// A stream that is refused late has reopened its target, and a fault may keep it from turning read-only again.
+    fn may_stay_writable(&mut self, device: &str) {
+        let target = self.graph.find(device).and_then(|node| self.graph.unfiltered(node));
+        if let Some(target) = target.filter(|_| !self.faults.is_empty()) {
+            let node = self.graph.node_mut(target);
+            node.may_have_stayed_writable |= node.read_only;
+        }
     }
 
     /// Collects the answers each waiting command may get now: the state is about to change.
