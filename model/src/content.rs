@@ -38,7 +38,7 @@ const NONE: u32 = u32::MAX;
 pub enum Decides {
     /// Read from the backing.
     No,
-    /// A copy or a neighbour's write may have allocated it.
+    /// A copy or a neighbour's write may have allocated it, or a write that a crash may still undo.
     Maybe,
     /// Read from this layer.
     Yes,
@@ -313,10 +313,6 @@ impl Views {
                     self.end_in(id, at, request, failed || hidden, now);
                 }
             }
-            let replaced = self.versions(image, at).any(|v| v.request == request && v.replaces);
-            if replaced {
-                self.layer_mut(image).decides[at as usize] = Decides::Yes;
-            }
         }
     }
 
@@ -358,6 +354,11 @@ impl Views {
         began: Moment,
         oldest_read: Moment,
     ) -> bool {
+        // A write that is durable hides the layers below for good.
+        let is_kept = |v: &Version| v.origin == id && v.request != 0 && v.replaces && v.ended < began;
+        if flushed == id && self.versions(id, sector).any(is_kept) {
+            self.layer_mut(id).decides[sector as usize] = Decides::Yes;
+        }
         let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
         let (mut kept, mut last) = (0, NONE);
         while slot != NONE {

@@ -203,7 +203,11 @@ impl Model {
         let mut allowed = Vec::new();
         let pending = self.hand_over(pending);
         match &pending.created {
-            Some((_, Some(late))) => allowed.push(Answer::Refused(late.clone())),
+            Some((_, Some(late))) => {
+                // Which graph the conflict was met in, if another job was about to change it, nobody saw.
+                allowed.push(Answer::Refused(late.clone()));
+                allowed.extend(pending.earlier.iter().filter(|answer| is_conflict(answer)).cloned());
+            }
             Some((_, None)) => {}
             None if pending.taken => allowed.push(Answer::Done),
             None => {
@@ -330,4 +334,8 @@ impl Model {
         let law = if overlap { LawId::OverlapRefused } else { LawId::Reply };
         self.broken(law, self.unexpected(pending, "success", &allowed))
     }
+}
+
+fn is_conflict(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused(Refusal::WriteConflict(..) | Refusal::ResizeConflict(..)))
 }
