@@ -43,6 +43,8 @@ pub(super) struct Pending {
     pub taken: bool,
     /// The job it created, and the refusal it must get if that job never ran.
     pub created: Option<(JobId, Option<Refusal>)>,
+    /// Refusals of the same kind that it would get in other graphs that were possible when its job was created.
+    pub conflicts: Vec<Refusal>,
 }
 
 impl Client {
@@ -67,6 +69,7 @@ impl Model {
             graphs: Vec::new(),
             taken: false,
             created: None,
+            conflicts: Vec::new(),
         };
         let client = match self.clients.iter().position(|client| client.id == id) {
             Some(index) => &mut self.clients[index],
@@ -206,7 +209,7 @@ impl Model {
             Some((_, Some(late))) => {
                 // Which graph the conflict was met in, if another job was about to change it, nobody saw.
                 allowed.push(Answer::Refused(late.clone()));
-                allowed.extend(pending.earlier.iter().filter(|answer| is_conflict(answer)).cloned());
+                allowed.extend(pending.conflicts.iter().cloned().map(Answer::Refused));
             }
             Some((_, None)) => {}
             None if pending.taken => allowed.push(Answer::Done),
@@ -334,8 +337,4 @@ impl Model {
         let law = if overlap { LawId::OverlapRefused } else { LawId::Reply };
         self.broken(law, self.unexpected(pending, "success", &allowed))
     }
-}
-
-fn is_conflict(answer: &Answer) -> bool {
-    matches!(answer, Answer::Refused(Refusal::WriteConflict(..) | Refusal::ResizeConflict(..)))
 }

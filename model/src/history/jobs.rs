@@ -331,8 +331,19 @@ impl Model {
         } else {
             graph.abandon_stream(&job.plan, job.filter, job.read_only_before);
         }
+        // Until its end is told the job may be about to reopen its target.
         let target = graph.node_mut(job.plan.target);
-        target.may_have_stayed_writable = target.read_only && !self.faults.is_empty();
+        target.may_have_stayed_writable = target.read_only;
+    }
+
+    /// Its end is told: a target that was read-only is so again, unless somebody writes or a fault kept it from it.
+    fn restored(&mut self, id: JobId) {
+        let (target, was_read_only) = (self.job(id).plan.target, self.job(id).read_only_before);
+        let has_writer = self.graph.users.iter().any(|user| user.writable && user.node == target);
+        let is_unsure = !self.faults.is_empty();
+        let node = self.graph.node_mut(target);
+        node.read_only = was_read_only && !has_writer;
+        node.may_have_stayed_writable = node.read_only && is_unsure;
     }
 
     fn finish(&mut self, id: JobId) {
@@ -343,6 +354,7 @@ impl Model {
             self.graph = graph;
             self.edited(id);
         }
+        self.restored(id);
         if let Some((image, header)) = header {
             let layer = self.graph.unfiltered(self.job(id).plan.target);
             let layer = layer.expect("a job's target never loses its child");
@@ -360,6 +372,7 @@ impl Model {
             self.graph = graph;
             self.edited(id);
         }
+        self.restored(id);
         self.job_mut(id).ended = true;
     }
 

@@ -143,11 +143,36 @@ fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
             return Some((false, format!("node `{name}` is missing from the list")));
         }
     }
+    let (stand_on, told_to) = (unnamed_filters(graph), told_filters(graph, list));
+    if stand_on.len() == told_to.len() && stand_on != told_to {
+        return Some((false, format!("filters on {told_to:?}, expected on {stand_on:?}")));
+    }
     let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
     let strange = list.iter().filter(|entry| graph.find(entry.text_of("node-name").unwrap_or("")).is_none());
     let told = strange.count();
     (told != unnamed)
         .then(|| (told > unnamed, format!("{told} nodes with generated names, expected {unnamed}")))
+}
+
+/// The files that filters with generated names stand on.
+fn unnamed_filters(graph: &Graph) -> Vec<&str> {
+    let filters = graph.alive().filter(|(_, node)| node.driver == Driver::CopyOnRead && node.name.is_none());
+    let below = filters.filter_map(|(id, _)| graph.unfiltered(id));
+    let mut files: Vec<&str> = below.filter_map(|layer| graph.node(layer).filename.as_deref()).collect();
+    files.sort_unstable();
+    files
+}
+
+/// The files that a query says such filters stand on.
+fn told_filters<'a>(graph: &Graph, list: &'a [Json<'_>]) -> Vec<&'a str> {
+    let is_unnamed = |entry: &&Json<'_>| {
+        let name = entry.text_of("node-name").unwrap_or("");
+        entry.text_of("drv") == Some(Driver::CopyOnRead.word()) && graph.find(name).is_none()
+    };
+    let mut files: Vec<&str> =
+        list.iter().filter(is_unnamed).filter_map(|entry| entry.text_of("file")).collect();
+    files.sort_unstable();
+    files
 }
 
 fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {

@@ -30,6 +30,9 @@ impl Model {
                 continue;
             }
             let arguments = arguments.clone();
+            let late = |graph| plan(graph, &arguments, |id| self.find_job(id).is_some()).ok()?.late;
+            let conflicts = self.graphs().iter().filter_map(|(graph, _)| late(graph)).collect();
+            self.clients[index].pending[0].conflicts = conflicts;
             match self.settle(|model, graph| plan(graph, &arguments, |id| model.find_job(id).is_some()).ok())
             {
                 Some(plan) => return self.start(index, &arguments, plan),
