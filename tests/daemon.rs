@@ -69,8 +69,8 @@ fn clients_come_one_after_another_and_at_once() {
     }
     let mut last = Client::connect(&place.path("a"));
     last.done("quit", json!({}));
-    assert!(last.is_closed());
-    assert!(other.is_closed());
+    assert!(last.reads_end());
+    assert!(other.reads_end());
     assert!(daemon.wait().success());
     place.assert_tidied_up();
 }
@@ -87,7 +87,7 @@ fn a_signal_ends_it_as_quit_does() {
         assert_eq!(pid.trim(), daemon.id().to_string());
         let sent = Command::new("kill").args([signal, pid.trim()]).status().expect("kill runs");
         assert!(sent.success());
-        assert!(client.is_closed());
+        assert!(client.reads_end());
         assert!(daemon.wait().success());
         place.assert_tidied_up();
     }

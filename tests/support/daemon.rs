@@ -159,7 +159,7 @@ impl Client {
     }
 
     /// Whether the daemon has closed the connection; what it sent before is passed over.
-    pub fn is_closed(mut self) -> bool {
+    pub fn reads_end(mut self) -> bool {
         let mut rest = Vec::new();
         self.lines.read_to_end(&mut rest).is_ok()
     }
