@@ -7,6 +7,7 @@ use crate::content::GARBAGE;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::opening::Opening;
+use crate::record::Edit;
 
 impl Model {
     pub(super) fn crashed(&mut self) {
@@ -41,15 +42,28 @@ impl Model {
         };
         let links: Vec<Option<ImageId>> = chain.iter().map(|file| opening.find(file)).collect();
         self.headers_fit(image, chain)?;
-        // A header may rightly name another chain than the one that was opened. Then nothing is promised.
+        // A header may rightly name another chain than the one that was opened. Then nothing is promised, unless it
+        // is a job that rewrote it: the new chain must show what the old one did.
         let same_view = (0..links.len()).all(|index| {
             let below = links.get(index + 1).copied().flatten();
-            links[index].is_some_and(|layer| self.views.layer(layer).below == below)
+            links[index].is_some_and(|layer| {
+                self.views.layer(layer).below == below || self.is_rewired_by_a_job(layer, below)
+            })
         });
         if !same_view {
             return Ok(());
         }
         self.survives(image, values)
+    }
+
+    /// Whether a job that was about to end puts `layer` on `below`.
+    fn is_rewired_by_a_job(&self, layer: ImageId, below: Option<ImageId>) -> bool {
+        self.live_jobs().filter(|id| self.job(*id).edit != Edit::NotYet).any(|id| {
+            let target = self.next_header(id).map(|(image, _)| image);
+            let base = self.graph.below(self.job(id).plan.above_base);
+            let base = base.and_then(|base| self.graph.unfiltered(base));
+            target == Some(layer) && base.and_then(|base| self.layer_of(&self.graph, base)) == below
+        })
     }
 
     /// Every header names the backing it had, or the one a job was writing.
