@@ -135,7 +135,7 @@ impl Engine {
     /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's.
     pub(crate) async fn close(&self, dropped: Vec<Arc<Node>>) {
         for node in dropped {
-            let _nobody_waits_for_it = node.flush().await;
+            let _nobody_waits_for_it = node.close().await;
         }
     }
 

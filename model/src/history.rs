@@ -99,6 +99,7 @@ impl Model {
             Observation::Reply { client, text } => self.replied(client, text),
             Observation::Event { text } => self.event(text),
             Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),
+            Observation::GuestRefused { guest, node, writable } => self.turned_away(guest, node, writable),
             Observation::GuestDetached { guest } => {
                 self.detached(guest);
                 Ok(())
@@ -120,6 +121,9 @@ impl Model {
             }
             Observation::Recovered { file, values, chain, check_corruptions } => {
                 self.recovered(file, values, chain, check_corruptions)
+            }
+            Observation::Closed { file, values, chain, check_corruptions, check_leaks } => {
+                self.closed(file, values, chain, (check_corruptions, check_leaks))
             }
             Observation::End => self.over(),
         }

@@ -49,6 +49,8 @@ laws! {
     Always FlushedSurvives = "what was flushed survives a crash",
     Always ChainOnDisk = "the chain on disk shows the same view after a crash",
     Always NoCorruption = "no image is corrupt after a crash",
+    Always NoLeak = "a clean end leaks no cluster",
+    Always ReaderAdmitted = "a guest is turned away only for a reason",
     Always Reply = "a reply is one QEMU would give",
     Always EventOrder = "events come in a job's order",
     Always EventFields = "an event tells the job as it is",

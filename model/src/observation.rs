@@ -57,6 +57,15 @@ pub enum Observation<'a> {
         /// Whether it may write.
         writable: bool,
     },
+    /// A guest was not let in.
+    GuestRefused {
+        /// Which guest.
+        guest: u32,
+        /// The node it wanted.
+        node: &'a str,
+        /// Whether it wanted to write.
+        writable: bool,
+    },
     /// A guest's device was taken away.
     GuestDetached {
         /// Which guest.
@@ -109,6 +118,19 @@ pub enum Observation<'a> {
         chain: &'a [&'a str],
         /// Corruptions the image check found.
         check_corruptions: u64,
+    },
+    /// After a clean end: an image file, reopened likewise.
+    Closed {
+        /// The image file.
+        file: &'a str,
+        /// Its sectors, read through its chain.
+        values: &'a [u64],
+        /// The files of the chain, from this one down to its base.
+        chain: &'a [&'a str],
+        /// Corruptions the image check found.
+        check_corruptions: u64,
+        /// Leaked clusters the image check found.
+        check_leaks: u64,
     },
     /// The run is over, and no fault is active any more.
     End,

@@ -9,7 +9,7 @@ use crate::fault::{Fault, Kind};
 use crate::host::SimHost;
 use crate::recovery::Recovered;
 use crate::verdict::{Outcome, Verdict};
-use crate::workload::guest::Operation;
+use crate::workload::guest::{Operation, tag_in_sector};
 use crate::workload::image::{Format, Image, Tag};
 use crate::workload::scenario::Scenario;
 use block::error::Refused;
@@ -191,7 +191,8 @@ impl Oracle {
     pub fn turned_away(&self, guest: u32, node: &str, writable: bool, refused: &Refused) {
         let text = refused.to_string();
         let line = || format!("guest {guest:<3} is turned away from {node}: {text}");
-        self.only_note(&[5, guest.into(), writable.into()], &text, line);
+        let observation = Observation::GuestRefused { guest, node, writable };
+        self.tell(&[5, guest.into(), writable.into()], &text, line, &observation);
     }
 
     /// A guest has left.
@@ -205,7 +206,8 @@ impl Oracle {
         let name = request.point();
         let line = || format!("{name} {operation:?} of {sectors} at {sector}");
         self.inner().outstanding.push((name, Waiting::Request(operation, sector, sectors)));
-        let values = vec![tag; if operation == Operation::Write { sectors as usize } else { 0 }];
+        let written = if operation == Operation::Write { sectors } else { 0 };
+        let values: Vec<Tag> = (sector..sector + written).map(|sector| tag_in_sector(tag, sector)).collect();
         let op = match operation {
             Operation::Read => GuestOp::Read { sector, count: sectors },
             Operation::Write => GuestOp::Write { sector, values: &values },
@@ -309,25 +311,31 @@ impl Oracle {
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, recovered: &Recovered) {
-        let text = || recovered.values.as_ref().map_or_else(String::clone, |values| tags_text(values));
-        self.only_note(&[16], &recovered.file, || {
-            format!("afresh    {}: {}", recovered.chain.join(" -> "), text())
-        });
-        if recovered.corruptions > 0 {
-            let found = format!("{}: the check found {} corruptions", recovered.file, recovered.corruptions);
-            return self.break_law(LawId::NoCorruption, found);
-        }
+        let values = match &recovered.values {
+            Ok(values) => values,
+            Err(why) => return self.break_law(LawId::ChainOnDisk, why.clone()),
+        };
+        let chain: Vec<&str> = recovered.chain.iter().map(String::as_str).collect();
+        let observation = Observation::Closed {
+            file: &recovered.file,
+            values,
+            chain: &chain,
+            check_corruptions: recovered.corruptions,
+            check_leaks: recovered.leaks,
+        };
+        let line = || format!("afresh    {}: {}", chain.join(" -> "), tags_text(values));
+        self.tell_values(16, values, &recovered.file, line, &observation);
         let seen =
             self.inner().looked.iter().find(|(looked, _)| *looked == image).map(|(_, values)| values.clone());
         let Some(seen) = seen else {
             return;
         };
-        if recovered.values.as_ref() != Ok(&seen) {
+        if *values != seen {
             let found = format!(
                 "{} after a clean end: expected {}, found {}",
                 recovered.file,
                 tags_text(&seen),
-                text()
+                tags_text(values)
             );
             self.break_law(LawId::ChainOnDisk, found);
         }

@@ -24,8 +24,10 @@ pub struct Recovered {
     pub values: Result<Vec<Tag>, String>,
     /// The files of the chain by name, itself first.
     pub chain: Vec<String>,
-    /// Damage that a check found; leaks are none.
+    /// Damage that a check found.
     pub corruptions: u64,
+    /// Clusters that count as used and are not.
+    pub leaks: u64,
 }
 
 /// What each file of a scenario shows, with `images` in the files. Fails if the reading does not end.
@@ -62,6 +64,7 @@ struct Layer {
     /// Name of the file below, by the header.
     backing: Option<String>,
     corruptions: u64,
+    leaks: u64,
 }
 
 enum Image {
@@ -72,17 +75,22 @@ enum Image {
 
 impl Layer {
     async fn open(host: &SimHost, path: &str, format: Format) -> Layer {
-        let mut layer =
-            Layer { path: path.to_owned(), image: Image::Raw(Vec::new()), backing: None, corruptions: 0 };
+        let mut layer = Layer {
+            path: path.to_owned(),
+            image: Image::Raw(Vec::new()),
+            backing: None,
+            corruptions: 0,
+            leaks: 0,
+        };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
             layer.image = Image::Raw(host.core().disks.files[file as usize].bytes.clone());
             return layer;
         }
         let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
-        layer.corruptions = match check(&*disk).await {
-            Ok(report) => report.corruptions,
-            Err(_) => 1,
+        (layer.corruptions, layer.leaks) = match check(&*disk).await {
+            Ok(report) => (report.corruptions, report.leaks),
+            Err(_) => (1, 0),
         };
         match Qcow2::open(disk, path, false).await {
             Ok(image) => {
@@ -109,6 +117,7 @@ async fn show(layers: &[Layer], index: usize) -> Recovered {
         values: Ok(Vec::new()),
         chain: Vec::new(),
         corruptions: layers[index].corruptions,
+        leaks: layers[index].leaks,
     };
     let mut chain: Vec<&Layer> = vec![&layers[index]];
     while let Some(name) = &chain[chain.len() - 1].backing {

@@ -183,8 +183,11 @@ impl World {
             .filter(|(_, name, driver)| known.iter().any(|n| n.node_name == *name && n.driver == *driver))
             .map(|(image, name, _)| (image, name))
             .collect();
-        let (engine, oracle) = (self.engine.clone(), self.oracle.clone());
+        let (engine, monitor, oracle) = (self.engine.clone(), self.monitor.clone(), self.oracle.clone());
         self.plain("look", async move {
+            for query in ["query-named-block-nodes", "query-jobs"] {
+                client::send(OPERATOR, &format!(r#"{{"execute":"{query}"}}"#), &monitor, &oracle).await;
+            }
             for (image, name) in nodes {
                 let guest = engine.open_guest(&name, false).expect("everybody may read a node that is there");
                 let read = match guest.len_bytes() {

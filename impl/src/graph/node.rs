@@ -87,4 +87,12 @@ impl Node {
             Driver::CopyOnRead { .. } => Ok(()),
         }
     }
+
+    /// As `flush`, and what only a close writes (clusters that were freed lately) is written too.
+    pub async fn close(&self) -> IoResult<()> {
+        match &self.driver {
+            Driver::Qcow2(image) => image.close().await,
+            _ => self.flush().await,
+        }
+    }
 }

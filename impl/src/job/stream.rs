@@ -13,7 +13,7 @@ use super::rate::RateLimit;
 use super::stream_start::{self, Region};
 use crate::engine::Engine;
 use crate::format::RunKind;
-use crate::format::qcow2::BackingName;
+use crate::format::qcow2::{BackingName, Qcow2};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
@@ -201,8 +201,14 @@ impl Stream {
         };
         // An empty `backing-file` means that the header names none.
         let name = base.map(|base| self.backing_name(graph, base)).filter(|name| !name.file.is_empty());
-        image.change_backing(name).await?;
-        image.flush().await
+        let before = image.backing();
+        let written = write_durably(image, name).await;
+        if written.is_err() {
+            // Nobody knows which name the disk has now. Both show the same, but the job fails and the old chain goes
+            // on: the header says so again, as far as it can.
+            let _as_far_as_it_can = write_durably(image, before).await;
+        }
+        written
     }
 
     /// What target's header will say of `base`.
@@ -229,4 +235,9 @@ impl Stream {
             let _kept_writable = self.engine.reopen(self.region.target, false).await;
         }
     }
+}
+
+async fn write_durably(image: &Qcow2, backing: Option<BackingName>) -> IoResult<()> {
+    image.change_backing(backing).await?;
+    image.flush().await
 }

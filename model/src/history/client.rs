@@ -146,7 +146,17 @@ impl Model {
     fn graph_answers(&self, graph: &crate::chain::Graph, command: &Command, answers: &mut Vec<Answer>) {
         match command {
             Command::Add(spec) => Opening { images: &self.images }.answers(graph, spec, answers),
-            Command::Delete(name) => answers.push(deletion(graph, name)),
+            Command::Delete(name) => {
+                answers.push(deletion(graph, name));
+                // Which of two reasons is the younger, a job that ended while another began has left open.
+                let reasons = graph.find(name).into_iter().flat_map(|id| {
+                    let here = graph.blockers.iter().filter(move |blocker| blocker.node == id);
+                    here.map(move |blocker| Answer::Refused(Refusal::Busy(id, blocker.reason)))
+                });
+                if matches!(answers.last(), Some(Answer::Refused(Refusal::Busy(..)))) {
+                    answers.extend(reasons);
+                }
+            }
             Command::Stream(arguments) => {
                 let in_use = |id: &str| self.find_job(id).is_some();
                 match plan(graph, arguments, in_use) {

@@ -56,6 +56,24 @@ impl Model {
         self.survives(image, values)
     }
 
+    /// A clean end leaves what a crash may leave, and nothing that is lost for ever.
+    pub(super) fn closed(
+        &mut self,
+        file: &str,
+        values: &[u64],
+        chain: &[&str],
+        check: (u64, u64),
+    ) -> Result<(), Broken> {
+        let (corruptions, leaks) = check;
+        // A write that failed may have left its cluster counted.
+        if self.faults.is_empty() {
+            self.hold(LawId::NoLeak, leaks == 0, |_| {
+                format!("{file}: the check found {leaks} leaked clusters")
+            })?;
+        }
+        self.recovered(file, values, chain, corruptions)
+    }
+
     /// Whether a job that was about to end puts `layer` on `below`.
     fn is_rewired_by_a_job(&self, layer: ImageId, below: Option<ImageId>) -> bool {
         self.live_jobs().filter(|id| self.job(*id).edit != Edit::NotYet).any(|id| {

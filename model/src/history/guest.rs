@@ -56,6 +56,21 @@ impl Model {
         Ok(())
     }
 
+    /// A guest was turned away: there must be a state of things, of those that are possible, in which it had to be.
+    pub(super) fn turned_away(&mut self, guest: u32, name: &str, writable: bool) -> Result<(), Broken> {
+        let is_welcome = |graph: &Graph| {
+            graph.find(name).is_some_and(|id| {
+                !writable || (!graph.node(id).read_only && graph.unshared_write(id).is_none())
+            })
+        };
+        let welcome = self.graphs().iter().all(|(graph, _)| is_welcome(graph));
+        self.hold(LawId::ReaderAdmitted, !welcome, |_| {
+            format!(
+                "guest {guest} was turned away from `{name}`, where nothing forbids it (writing: {writable})"
+            )
+        })
+    }
+
     pub(super) fn detached(&mut self, guest: u32) {
         self.remember();
         self.graph.users.retain(|user| user.guest != guest);

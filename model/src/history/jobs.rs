@@ -49,6 +49,10 @@ impl Model {
             return Err(self.broken(LawId::GraphKept, what));
         }
         self.has_cause(id, status, next)?;
+        if (status, next) == (Status::Pending, Status::Aborting) {
+            // The header may have been written before the job failed.
+            self.finalizing(id);
+        }
         let now = self.now;
         let job = self.job_mut(id);
         job.status = next;

@@ -152,7 +152,12 @@ fn draw_request(
     Some(Request { think, operation, place, sectors, tag })
 }
 
-/// The tag that one request writes.
+/// The tag that one request writes into a sector: data that lands in another sector is seen.
+pub fn tag_in_sector(tag: Tag, sector: u64) -> Tag {
+    tag | (sector + 1)
+}
+
+/// The tag of one request, without its sectors.
 pub fn tag_of_request(guest: u32, lane: u32, slot: u32) -> Tag {
     1 << 63 | u64::from(guest) << 48 | u64::from(lane) << 40 | u64::from(slot) << 32
 }
@@ -293,7 +298,9 @@ async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64)
     match change {
         Operation::Write => {
             let mut data = vec![0; len as usize];
-            fill(&mut data, tag);
+            for (sector, bytes) in (offset / SECTOR_BYTES as u64..).zip(data.chunks_mut(SECTOR_BYTES)) {
+                fill(bytes, tag_in_sector(tag, sector));
+            }
             guest.write(offset, data).await
         }
         Operation::WriteZeroes => guest.write_zeroes(offset, len).await,

@@ -318,8 +318,8 @@ fn draw_crash(draw: &mut Draw<'_>) -> Option<Crash> {
         2 => Ending::PowerCut,
         _ => return None,
     };
-    // Coarse and fine, so that every step of a long run can be hit and a short one is not missed.
-    let coarse = draw.below("crash step coarse", [0; 3], 32);
-    let fine = draw.below("crash step fine", [0; 3], 32);
-    Some(Crash { step: u64::from(coarse * 32 + fine), ending })
+    // The scale first: most runs are over after some 200 steps, a few take 1,000.
+    let scale = draw.entry("crash step scale", [0; 3], &[1, 2, 2, 4, 4, 4, 8, 32]);
+    let step = draw.below("crash step", [0; 3], 32) * scale + draw.below("crash step rest", [0; 3], scale);
+    Some(Crash { step: u64::from(step), ending })
 }
