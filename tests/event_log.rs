@@ -3,6 +3,7 @@
 //! Chains are drawn lowest layer first, one letter a cluster: `.` unallocated, `d` data, `z` zeroes.
 
 use block::host::Errno;
+use sim::crash::Fate;
 use sim::fault::{Fault, Kind, Often};
 use sim::verdict::Verdict;
 use sim::workload::scenario::Scenario;
@@ -36,7 +37,7 @@ fn write_error(errno: Errno) -> Fault {
 }
 
 fn fault_on(file: u32, kind: Kind, errno: Errno) -> Fault {
-    Fault { file, kind, errno, after: 0, often: Often::Once, range: None }
+    Fault { file, kind, errno, after: 0, often: Often::Once, range: None, leaves: Fate::Lost }
 }
 
 #[test]

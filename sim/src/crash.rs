@@ -17,10 +17,12 @@ pub enum Ending {
     PowerCut,
 }
 
-/// One write's fate.
+/// One write's fate, when the world ends or when it fails.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Fate {
+pub enum Fate {
+    /// Nothing of it is there.
     Lost,
+    /// All of it is there.
     Whole,
     /// Each sector on its own, by this number.
     Torn(u32),
@@ -84,21 +86,26 @@ pub fn crash_images(disks: &Disks, ending: Ending, choices: &mut Choices) -> Vec
 
 /// Applies what survives of one change.
 fn survive(bytes: &mut Vec<u8>, offset: u64, change: &Change, fate: Fate) {
-    match (fate, change) {
-        (Fate::Lost, _) => {}
-        (Fate::Whole, _) => apply(bytes, offset, change),
-        // A new length is one number: it is there or it is not.
-        (Fate::Torn(by), Change::Length(_)) => {
-            if by.is_multiple_of(2) {
-                apply(bytes, offset, change);
-            }
-        }
-        (Fate::Torn(by), _) => tear(bytes, offset, change, by),
+    for (at, part) in survivors(offset, change, fate) {
+        apply(bytes, at, &part);
     }
 }
 
-fn tear(bytes: &mut Vec<u8>, offset: u64, change: &Change, by: u32) {
+/// The parts of one change that reach the disk, and where they land.
+pub fn survivors(offset: u64, change: &Change, fate: Fate) -> Vec<(u64, Change)> {
+    match (fate, change) {
+        (Fate::Lost, _) => Vec::new(),
+        (Fate::Whole, _) => vec![(offset, change.clone())],
+        // A new length is one number: it is there or it is not.
+        (Fate::Torn(by), Change::Length(_)) if !by.is_multiple_of(2) => Vec::new(),
+        (Fate::Torn(_), Change::Length(_)) => vec![(offset, change.clone())],
+        (Fate::Torn(by), _) => tear(offset, change, by),
+    }
+}
+
+fn tear(offset: u64, change: &Change, by: u32) -> Vec<(u64, Change)> {
     let end = offset + change.len_bytes();
+    let mut parts = Vec::new();
     let mut from = offset;
     while from < end {
         let to = end.min((from / SECTOR_BYTES + 1) * SECTOR_BYTES);
@@ -109,10 +116,11 @@ fn tear(bytes: &mut Vec<u8>, offset: u64, change: &Change, by: u32) {
                 }
                 _ => Change::Zeroes(to - from),
             };
-            apply(bytes, from, &part);
+            parts.push((from, part));
         }
         from = to;
     }
+    parts
 }
 
 /// Whether tear `by` keeps a sector: one bit of a well mixed number.

@@ -5,6 +5,7 @@
 //! scheduler completes it: a write's bytes land then, a read sees the bytes of then.
 
 use crate::choice::Point;
+use crate::crash::survivors;
 use crate::fault::{Faults, Kind};
 use block::host::{Errno, IoResult};
 use std::task::Waker;
@@ -277,7 +278,15 @@ impl Disks {
         let Request { id, file, number, ask, landed } = self.in_flight.remove(index);
         let (start, end) = ask.range();
         let answer = match self.faults.strike(file, ask.kind(), start, end) {
-            Some(errno) => Err(errno),
+            Some((errno, fate)) => {
+                if let Ask::Write(offset, change) = &ask {
+                    let file = &mut self.files[file as usize];
+                    for (at, part) in survivors(*offset, change, fate) {
+                        file.land(number, at, part);
+                    }
+                }
+                Err(errno)
+            }
             None => carry_out(&mut self.files[file as usize], number, ask, landed),
         };
         let index =

@@ -1,8 +1,10 @@
 //! What the disk does badly, and how much of it: only faults a block layer must survive.
 //!
-//! A fault strikes a request when it completes: it answers an error and changes nothing. When the chaos is over
+//! A fault strikes a request when it completes: it answers an error, and a write may have landed all the same, or
+//! in part. When the chaos is over
 //! the faults stop, and everything that failed must be able to go on.
 
+use crate::crash::Fate;
 use block::host::Errno;
 
 /// What a request asks of a disk, as faults and names see it.
@@ -42,6 +44,8 @@ pub struct Fault {
     pub often: Often,
     /// Only requests touching these bytes of the file, if given: start and end.
     pub range: Option<(u64, u64)>,
+    /// What a write that it strikes leaves on the disk.
+    pub leaves: Fate,
 }
 
 /// The faults of one run.
@@ -69,7 +73,7 @@ impl Faults {
     }
 
     /// Whether a request that completes now fails, and how.
-    pub fn strike(&mut self, file: u32, kind: Kind, start: u64, end: u64) -> Option<Errno> {
+    pub fn strike(&mut self, file: u32, kind: Kind, start: u64, end: u64) -> Option<(Errno, Fate)> {
         let matches = |f: &Fault| {
             f.file == file && f.kind == kind && f.range.is_none_or(|(from, to)| start < to && from < end)
         };
@@ -83,11 +87,11 @@ impl Faults {
                 continue;
             }
             self.struck += 1;
-            let errno = fault.errno;
+            let struck = (fault.errno, fault.leaves);
             if fault.often == Often::Once {
                 self.armed.remove(index);
             }
-            return Some(errno);
+            return Some(struck);
         }
         None
     }
@@ -101,12 +105,20 @@ mod tests {
     fn a_fault_lets_some_pass_strikes_once_and_is_gone() {
         let mut faults = Faults::default();
         let (file, kind, range) = (1, Kind::Write, Some((512, 1024)));
-        faults.arm(Fault { file, kind, errno: Errno::EIO, after: 1, often: Often::Once, range });
+        faults.arm(Fault {
+            file,
+            kind,
+            errno: Errno::EIO,
+            after: 1,
+            often: Often::Once,
+            range,
+            leaves: Fate::Lost,
+        });
         assert_eq!(faults.strike(0, Kind::Write, 512, 1024), None, "another file");
         assert_eq!(faults.strike(1, Kind::Read, 512, 1024), None, "another kind");
         assert_eq!(faults.strike(1, Kind::Write, 0, 512), None, "another range");
         assert_eq!(faults.strike(1, Kind::Write, 1023, 1024), None, "the one that passes");
-        assert_eq!(faults.strike(1, Kind::Write, 0, 513), Some(Errno::EIO));
+        assert_eq!(faults.strike(1, Kind::Write, 0, 513), Some((Errno::EIO, Fate::Lost)));
         assert_eq!(faults.strike(1, Kind::Write, 512, 1024), None, "it was to strike once");
         assert_eq!(faults.struck(), 1);
     }

@@ -278,8 +278,8 @@ impl Job {
             if life.io_status == IoStatus::Ok {
                 life.io_status = if errno == Errno::ENOSPC { IoStatus::NoSpace } else { IoStatus::Failed };
             }
-            if life.state == State::Running(Asked::Nothing) {
-                self.become_(&mut life, State::Running(Asked::Pause));
+            if !life.state.is_user_paused() {
+                self.ask_to_pause(&mut life);
             }
         }
         action
@@ -371,12 +371,18 @@ impl Job {
         if life.state.is_user_paused() {
             return Err(Refused::AlreadyPaused);
         }
+        self.ask_to_pause(&mut life);
+        Ok(())
+    }
+
+    /// A pause that an operator, or an error that stops, asks of a running job. After a cancel it changes only what
+    /// operators are told.
+    fn ask_to_pause(&self, life: &mut Life) {
         let next = match life.state {
             State::Running(Asked::Cancel) => Asked::CancelThenPause,
             _ => Asked::Pause,
         };
-        self.become_(&mut life, State::Running(next));
-        Ok(())
+        self.become_(life, State::Running(next));
     }
 
     /// Undoes a pause.

@@ -7,7 +7,7 @@ use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Format, Image};
 use crate::choice::{Choices, Point};
-use crate::crash::Ending;
+use crate::crash::{Ending, Fate};
 use crate::fault::{Fault, Kind, Often};
 use block::host::Errno;
 
@@ -307,7 +307,12 @@ fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
             2 => Some((8192, 16384)),
             _ => None,
         };
-        faults.push(Fault { file, kind, errno, after, often, range });
+        let leaves = match draw.below("fault # leaves", of, 8) {
+            1 | 2 => Fate::Whole,
+            3 => Fate::Torn(draw.below("fault # tear", of, 16)),
+            _ => Fate::Lost,
+        };
+        faults.push(Fault { file, kind, errno, after, often, range, leaves });
     }
     faults
 }
