@@ -53,6 +53,8 @@ pub struct Fault {
 pub struct Faults {
     armed: Vec<Fault>,
     struck: u64,
+    /// Strikes that nobody has been told of yet: file, kind, answer.
+    strikes: Vec<(u32, Kind, Errno)>,
 }
 
 impl Faults {
@@ -72,6 +74,11 @@ impl Faults {
         self.struck
     }
 
+    /// The strikes since the last call.
+    pub fn take_strikes(&mut self) -> Vec<(u32, Kind, Errno)> {
+        std::mem::take(&mut self.strikes)
+    }
+
     /// Whether a request that completes now fails, and how.
     pub fn strike(&mut self, file: u32, kind: Kind, start: u64, end: u64) -> Option<(Errno, Fate)> {
         let matches = |f: &Fault| {
@@ -87,6 +94,7 @@ impl Faults {
                 continue;
             }
             self.struck += 1;
+            self.strikes.push((file, kind, fault.errno));
             let struck = (fault.errno, fault.leaves);
             if fault.often == Often::Once {
                 self.armed.remove(index);

@@ -129,6 +129,7 @@ impl Oracle {
             return;
         }
         let (now, step) = self.moment();
+        self.tell_strikes(&mut inner.model);
         inner.history.note(now, step, numbers, text, line);
         if let Err(broken) = inner.model.observe(observation) {
             inner.broken = Some(broken);
@@ -156,6 +157,23 @@ impl Oracle {
         let (now, step) = self.moment();
         if !inner.deaf {
             inner.history.note(now, step, numbers, text, line);
+        }
+    }
+
+    /// Faults that have struck: whatever is seen from now on may come of them. One that is only armed excuses nothing.
+    fn tell_strikes(&self, model: &mut Model) {
+        let mut core = self.host.core();
+        let strikes = core.disks.faults.take_strikes();
+        for (file, kind, errno) in strikes {
+            let kind = match kind {
+                Kind::Read => FaultKind::Read,
+                Kind::Write => FaultKind::Write,
+                Kind::Flush => FaultKind::Flush,
+                Kind::Open => FaultKind::Any,
+            };
+            let (file, error) = (core.disks.files[file as usize].path.as_str(), errno.text());
+            let told = model.observe(&Observation::FaultArmed { file, kind, error: &error });
+            assert!(told.is_ok(), "a fault breaks no law by itself");
         }
     }
 
@@ -252,14 +270,7 @@ impl Oracle {
             )
         };
         let numbers = [9, fault.file.into(), fault.kind as u64, fault.errno.0 as u64, fault.after.into()];
-        let kind = match fault.kind {
-            Kind::Read => FaultKind::Read,
-            Kind::Write => FaultKind::Write,
-            Kind::Flush => FaultKind::Flush,
-            Kind::Open => FaultKind::Any,
-        };
-        let error = fault.errno.text();
-        self.tell(&numbers, file, line, &Observation::FaultArmed { file, kind, error: &error });
+        self.only_note(&numbers, file, line);
     }
 
     /// From now on nothing goes wrong any more.

@@ -215,6 +215,9 @@ impl Model {
     fn refused(&mut self, client: usize, pending: Pending, class: &str, text: &str) -> Result<(), Broken> {
         let mut allowed = Vec::new();
         let pending = self.hand_over(pending);
+        if let Ok(Command::Stream(arguments)) = &pending.command {
+            self.may_stay_writable(&arguments.device);
+        }
         match &pending.created {
             Some((_, Some(late))) => {
                 // Which graph the conflict was met in, if another job was about to change it, nobody saw.
