@@ -18,7 +18,7 @@ use crate::graph::node::{Driver, FileAccess, Node};
 use crate::host::{Errno, Host, IoResult};
 use crate::id::{JobSerial, NodeId};
 use crate::io::len_bytes;
-use crate::job::life::{Job, NewJob, Outcome};
+use crate::job::life::{CancelStep, Job, NewJob, Outcome};
 use crate::job::stream::Stream;
 use crate::job::stream_start;
 use crate::sync::gate::Gate;
@@ -50,6 +50,8 @@ pub struct Engine {
     gate: Gate,
     graph: Mutex<Arc<Graph>>,
     jobs: Mutex<Jobs>,
+    /// `quit` has been called: no command changes anything any more.
+    ended: Mutex<bool>,
     events: Arc<Events>,
 }
 
@@ -72,6 +74,7 @@ impl Engine {
             gate: Gate::new(),
             graph: Mutex::default(),
             jobs: Mutex::default(),
+            ended: Mutex::default(),
             events,
         })
     }
@@ -230,16 +233,24 @@ impl Engine {
         reopened
     }
 
+    /// The format and its file change together or not at all.
     async fn reopen_images(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
         let place = graph.place(id);
         if !writable {
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
         }
         if let Some(file) = place.file {
-            self.reopen_file(graph, file, writable).await?;
+            let reopened = self.reopen_file(graph, file, writable).await;
+            if reopened.is_err() && !writable {
+                set_format_writable(&place.node, true).await.map_err(Refused::Io)?;
+            }
+            reopened?;
         }
-        if writable {
-            set_format_writable(&place.node, true).await.map_err(Refused::Io)?;
+        if writable && let Err(errno) = set_format_writable(&place.node, true).await {
+            if let Some(file) = place.file {
+                let _stays_open_for_nobody = self.reopen_file(graph, file, false).await;
+            }
+            return Err(Refused::Io(errno));
         }
         Ok(())
     }
@@ -278,14 +289,19 @@ impl Engine {
             job = self.find_job(family, id)?;
         }
         match verb {
-            Verb::Cancel { force } => {
-                let was_pending = job.status() == crate::job::status::Status::Pending;
-                job.cancel(family, force)?;
-                if was_pending {
-                    wait_until_over(&job).await;
+            Verb::Cancel { force } => loop {
+                match job.cancel(family, force)? {
+                    CancelStep::Asked => return Ok(()),
+                    CancelStep::Ends => {
+                        wait_until_over(&job).await;
+                        return Ok(());
+                    }
+                    CancelStep::TooLate => {
+                        wait_until_over(&job).await;
+                        job = self.find_job(family, id)?;
+                    }
                 }
-                Ok(())
-            }
+            },
             Verb::Pause => job.pause(),
             Verb::Resume => job.resume(),
             Verb::SetSpeed(speed) => job.set_speed(speed),
@@ -315,8 +331,12 @@ impl Engine {
     /// `null`: the nodes it held are free, and its id may be used again.
     async fn forget(&self, job: &Arc<Job>) {
         let dropped = self.edit(|graph| graph.remove_job_users(job.serial, None));
-        self.jobs.lock().by_serial.remove(&job.serial);
-        job.forget();
+        {
+            // Under the lock, so that nobody is told of a new job with this id before the old one is gone.
+            let mut jobs = self.jobs.lock();
+            job.forget();
+            jobs.by_serial.remove(&job.serial);
+        }
         self.close(dropped).await;
     }
 
@@ -325,8 +345,14 @@ impl Engine {
         self.jobs.lock().by_serial.values().rev().map(|job| job.info()).collect()
     }
 
+    /// Whether `quit` has been called. Who holds `commands` and finds it so leaves everything as it is.
+    pub fn has_ended(&self) -> bool {
+        *self.ended.lock()
+    }
+
     /// Cancels every job and waits for its end, then makes every image durable.
     pub async fn quit(self: &Arc<Self>) {
+        *self.ended.lock() = true;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
         for job in jobs {
             // Refused only if the job is over already.

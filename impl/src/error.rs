@@ -85,6 +85,8 @@ pub enum Refused {
     NotStorage(String),
     #[error("A child of the new node was deleted meanwhile")]
     ChildGone,
+    #[error("The engine has ended")]
+    Ended,
     #[error("{0}")]
     Io(Errno),
 }

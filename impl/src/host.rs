@@ -141,6 +141,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
     /// The path in its simplest form (`.`, `..` and links resolved) when there is such a file; used to compare names.
     fn canonical(&self, path: &str) -> Option<String>;
+    /// The path from the root, wherever the process stands; links are kept as they are.
+    fn absolute(&self, path: &str) -> String;
     /// Monotonic time.
     fn now(&self) -> Nanos;
     /// Time of day.

@@ -41,6 +41,12 @@ impl Host for OsHost {
         std::fs::canonicalize(path).ok()?.into_os_string().into_string().ok()
     }
 
+    fn absolute(&self, path: &str) -> String {
+        let absolute =
+            std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+        absolute.unwrap_or_else(|| path.to_owned())
+    }
+
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     fn now(&self) -> Nanos {
         let elapsed = Instant::now().duration_since(self.start);
@@ -76,7 +82,14 @@ fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> IoResult<T> + Send + 'static,
 ) -> Pending<'static, IoResult<T>> {
     let running = runtime.spawn_blocking(work);
-    Box::pin(async move { running.await.expect("I/O does not panic, and its thread is not aborted") })
+    Box::pin(async move {
+        match running.await {
+            Ok(answer) => answer,
+            Err(failed) if failed.is_panic() => panic!("I/O panicked: {failed}"),
+            // The runtime is going down, and nobody will ask any more.
+            Err(_) => std::future::pending().await,
+        }
+    })
 }
 
 /// A file or block device. Reopening swaps the descriptor; requests in flight keep theirs.
@@ -84,6 +97,9 @@ struct OsDisk {
     runtime: Handle,
     path: String,
     descriptor: Arc<Mutex<Arc<OwnedFd>>>,
+    /// The first flush that failed. The kernel forgets what it could not write, so no later flush may say that
+    /// everything is durable.
+    flush_error: Arc<Mutex<Option<Errno>>>,
 }
 
 impl fmt::Debug for OsDisk {
@@ -97,7 +113,8 @@ impl OsDisk {
         let writable = mode == OpenMode::ReadWrite;
         let descriptor = open_descriptor(&path, writable)?;
         lock(&descriptor, writable)?;
-        Ok(OsDisk { runtime, path, descriptor: Arc::new(Mutex::new(Arc::new(descriptor))) })
+        let descriptor = Arc::new(Mutex::new(Arc::new(descriptor)));
+        Ok(OsDisk { runtime, path, descriptor, flush_error: Arc::default() })
     }
 
     fn present(&self) -> Arc<OwnedFd> {
@@ -154,7 +171,15 @@ impl Disk for OsDisk {
     }
 
     fn flush(&self) -> Pending<'static, IoResult<()>> {
-        self.request(|descriptor| fs::fdatasync(descriptor))
+        let (descriptor, failed) = (self.present(), Arc::clone(&self.flush_error));
+        blocking(&self.runtime, move || {
+            let flushed = fs::fdatasync(&*descriptor).map_err(Errno::from);
+            let mut failed = failed.lock();
+            if let Err(errno) = flushed {
+                failed.get_or_insert(errno);
+            }
+            failed.map_or(Ok(()), Err)
+        })
     }
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
@@ -196,12 +221,14 @@ fn is_writable(descriptor: &OwnedFd) -> IoResult<bool> {
     Ok(fs::fcntl_getfl(descriptor)?.contains(OFlags::RDWR))
 }
 
-/// One writer for a file, over all processes that ask; readers are not counted.
+/// One writer or several readers for a file, over all processes that ask: a reader keeps tables in memory, which a
+/// writer would change under it.
 fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
-    if !writable {
-        return Ok(());
-    }
-    match fs::flock(descriptor, FlockOperation::NonBlockingLockExclusive) {
+    let wanted = match writable {
+        true => FlockOperation::NonBlockingLockExclusive,
+        false => FlockOperation::NonBlockingLockShared,
+    };
+    match fs::flock(descriptor, wanted) {
         // A file system without locks.
         Err(e) if is_unsupported(e) || e == io::Errno::NOLCK => Ok(()),
         other => Ok(other?),
@@ -341,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_one_writer() {
+    fn a_file_has_one_writer_or_several_readers() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap().to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -350,9 +377,12 @@ mod tests {
             let first = host.open(&path, OpenMode::ReadWrite).await.unwrap();
             let second = host.open(&path, OpenMode::ReadWrite).await;
             assert_eq!(second.err(), Some(Errno::EAGAIN));
-            let reader = host.open(&path, OpenMode::ReadOnly).await.unwrap();
-            assert_eq!(reader.reopen(true).await, Err(Errno::EAGAIN));
+            assert_eq!(host.open(&path, OpenMode::ReadOnly).await.err(), Some(Errno::EAGAIN));
             drop(first);
+            let reader = host.open(&path, OpenMode::ReadOnly).await.unwrap();
+            let other = host.open(&path, OpenMode::ReadOnly).await.unwrap();
+            assert_eq!(reader.reopen(true).await, Err(Errno::EAGAIN));
+            drop(other);
             assert_eq!(reader.reopen(true).await, Ok(()));
         });
     }

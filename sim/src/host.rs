@@ -97,6 +97,10 @@ impl Host for SimHost {
         self.core().disks.find(path).map(|_| path.to_owned())
     }
 
+    fn absolute(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
     fn now(&self) -> Nanos {
         Nanos(self.core().now)
     }

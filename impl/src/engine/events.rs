@@ -31,8 +31,10 @@ impl Events {
 
     /// Tells everybody, in the order in which things happen.
     pub fn emit(&self, event: Event) {
+        let sinks = self.sinks.lock();
+        // Under the lock, so that of two events the later one has the later time.
         let at = self.host.wall_clock();
-        for sink in self.sinks.lock().iter() {
+        for sink in sinks.iter() {
             sink.emit(&event, at);
         }
     }

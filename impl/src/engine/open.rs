@@ -109,6 +109,7 @@ impl Engine {
         let (read_only, access) = match (options.read_only, by) {
             (Some(read_only), _) if read_only || !auto => (read_only, FileAccess::Fixed),
             (None, Opener::Format { read_only }) => (read_only, FileAccess::Inherited),
+            (None, Opener::Overlay { .. }) => (true, FileAccess::Fixed),
             _ if auto => (false, FileAccess::Auto),
             _ => (false, FileAccess::Fixed),
         };
@@ -202,6 +203,8 @@ impl Engine {
         let graph = self.graph();
         let (driver, filename, file_read_only) = match file {
             Child::New(opened) => (&opened.driver, &opened.filename, opened.read_only),
+            // It may have gone with a job that ended since it was looked up.
+            Child::Existing(id) if !graph.contains(*id) => return Err(Refused::ChildGone),
             Child::Existing(id) => {
                 let place = graph.place(*id);
                 (&place.node.driver, &place.node.filename, place.read_only)

@@ -119,6 +119,17 @@ enum IoStatus {
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Cancelled;
 
+/// What comes of a cancel.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum CancelStep {
+    /// The job ends at its next pause point.
+    Asked,
+    /// It was pending, and ends now.
+    Ends,
+    /// It takes effect already, and nothing comes between: what was said is said to what comes after.
+    TooLate,
+}
+
 /// What a running job finds at a pause point.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum PausePoint {
@@ -354,9 +365,13 @@ impl Job {
         matches!(self.life.lock().state, State::Pending(Finalize::UnderWay))
     }
 
-    /// Whether the job has concluded or is gone.
+    /// Whether the job is gone, or waits for an operator to dismiss it.
     pub fn is_over(&self) -> bool {
-        matches!(self.life.lock().state, State::Concluded(_) | State::Null)
+        match self.life.lock().state {
+            State::Concluded(_) => self.manual_dismiss,
+            State::Null => true,
+            _ => false,
+        }
     }
 
     /// Its status.
@@ -401,8 +416,8 @@ impl Job {
         Ok(())
     }
 
-    /// Cancels.
-    pub fn cancel(&self, family: Family, force: bool) -> Result<(), Refused> {
+    /// Cancels, and says what comes of it.
+    pub fn cancel(&self, family: Family, force: bool) -> Result<CancelStep, Refused> {
         let mut life = self.life.lock();
         if family == Family::BlockJob && !force && life.state.is_user_paused() {
             return Err(Refused::CancelWhilePaused(self.id.to_string()));
@@ -410,13 +425,13 @@ impl Job {
         self.admit(life.state.status(), VerbName::Cancel)?;
         let next = match life.state {
             State::Running(_) | State::Paused => State::Running(Asked::Cancel),
-            // Nothing comes between a job and its effect once that is under way.
-            State::Pending(Finalize::UnderWay) => return Ok(()),
+            State::Pending(Finalize::UnderWay) => return Ok(CancelStep::TooLate),
             State::Pending(_) => State::Pending(Finalize::Cancelled),
             ref other => panic!("job {} is cancelled while {}", self.id, other.status().word()),
         };
+        let was_pending = life.state.status() == Status::Pending;
         self.become_(&mut life, next);
-        Ok(())
+        Ok(if was_pending { CancelStep::Ends } else { CancelStep::Asked })
     }
 
     /// Changes the speed limit.

@@ -9,6 +9,7 @@ use super::outbox::Outbox;
 use super::text::{error_text, event_text, greeting_text, reply_text};
 use super::types::Action;
 use crate::engine::Engine;
+use crate::error::Refused;
 use crate::event::{Event, EventSink};
 use crate::host::WallClock;
 use crate::sync::shim::Mutex;
@@ -151,6 +152,9 @@ impl Monitor {
             _ => {}
         }
         let _alone = self.engine.commands().drain().await;
+        if self.engine.has_ended() {
+            return Err(Refused::Ended.into());
+        }
         dispatch::run(&self.engine, command, &request.arguments).await
     }
 

@@ -31,12 +31,24 @@ pub async fn serve(endpoint: Endpoint, monitor: Arc<Monitor>, quit: Arc<Notify>)
     }
 }
 
+/// How long a listener waits after it could not take a client.
+const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// `None`: no client is wanted any more.
 async fn next_client(listener: &UnixListener, monitor: &Monitor) -> Option<UnixStream> {
     // Between clients nothing reads the monitor's lines, so nothing is lost by taking them here.
     let closed = async { while monitor.next_output().await.is_some() {} };
+    let accepted = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return stream,
+                // Too many open files, say. It may pass, and asking again at once would only burn time.
+                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+            }
+        }
+    };
     tokio::select! {
-        accepted = listener.accept() => accepted.ok().map(|(stream, _)| stream),
+        stream = accepted => Some(stream),
         () = closed => None,
     }
 }
