@@ -1,6 +1,6 @@
 //! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
-use super::{Exit, read};
+use super::{Exit, guarded, read};
 use crate::campaign::Subject;
 use crate::choice::Decision;
 use crate::report::chain::{chain, scenario_of};
@@ -27,13 +27,21 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
-        let trace = match read(&self.trace) {
-            Ok(trace) => trace,
-            Err(exit) => return exit,
-        };
-        let replayed = trace.replay_somehow(subject, Detail::Full);
-        print!("{}", self.text(&trace, &replayed));
-        Exit::Clean
+        self.shown(subject).map_or_else(
+            |exit| exit,
+            |text| {
+                print!("{text}");
+                Exit::Clean
+            },
+        )
+    }
+
+    fn shown(&self, subject: &Subject) -> Result<String, Exit> {
+        let trace = read(&self.trace)?;
+        guarded(&self.trace, &trace, || {
+            let replayed = trace.replay_somehow(subject, Detail::Full);
+            self.text(&trace, &replayed)
+        })
     }
 
     fn text(&self, trace: &Trace, replayed: &Replayed) -> String {
