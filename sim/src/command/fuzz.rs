@@ -271,9 +271,10 @@ impl Failures<'_> {
 mod tests {
     use super::*;
     use crate::campaign::Nondeterminism;
+    use crate::choice::Choices;
     use crate::coverage::Broken;
     use crate::toy;
-    use crate::verdict::INVARIANTS;
+    use crate::verdict::{Detail, INVARIANTS, Verdict};
 
     fn fuzz(out: PathBuf) -> Fuzz {
         let (runs, law) = (Some(2_000), Vec::new());
@@ -292,6 +293,21 @@ mod tests {
         let (runs, seconds) = (None, Some(9));
         let plain = Fuzz { runs, seconds, until_failure: false, json: false, ..fuzz(PathBuf::from("new")) };
         assert_eq!(plain.resume(5), "resume  cargo midstream fuzz --seed 6 --seconds 9 --out new");
+    }
+
+    /// The toy, but a failure of two commands is more than its harness bears: only the minimiser gets there.
+    fn fragile(choices: Choices, detail: Detail) -> Outcome {
+        let outcome = toy::world(choices, detail);
+        let is_short = entries(&outcome.tape, toy::COMMAND) <= 2;
+        assert!(!is_short || outcome.verdict == Verdict::Passed, "the world fell over");
+        outcome
+    }
+
+    #[test]
+    fn a_harness_that_falls_over_while_a_trace_is_made_shorter_is_its_own_end() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let subject = Subject { run: fragile, ..toy::SUBJECT };
+        assert_eq!(fuzz(folder.path().join("new")).run(&subject), Exit::Panicked);
     }
 
     #[test]
