@@ -49,7 +49,7 @@ impl Subject {
 }
 
 /// How far a campaign goes.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The seed of the first run; the next has the next.
     pub seed: u64,
@@ -61,6 +61,15 @@ pub struct Plan {
     pub jobs: usize,
     /// End with the first failure.
     pub until_failure: bool,
+    /// Only these laws end it then; without any, every law does.
+    pub ending_laws: Vec<String>,
+}
+
+impl Plan {
+    /// Whether a run that broke this law is the last one.
+    fn ends_with(&self, law: &str) -> bool {
+        self.until_failure && (self.ending_laws.is_empty() || self.ending_laws.iter().any(|l| l == law))
+    }
 }
 
 /// A run that was not the same when taken again.
@@ -168,7 +177,7 @@ impl Campaign {
         }
         self.nondeterminism = block.nondeterminism.clone();
         self.panicked = block.panicked.clone();
-        let is_failed = plan.until_failure && !self.totals.broken.is_empty();
+        let is_failed = self.totals.broken.keys().any(|law| plan.ends_with(law));
         is_failed || self.nondeterminism.is_some() || self.panicked.is_some()
     }
 }
@@ -220,8 +229,8 @@ impl Shared<'_> {
             match quietly(|| self.one(seed, &mut block)) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(message) => {
-                    block.panicked = Some(format!("seed {seed}: {message}"));
+                Err(panic) => {
+                    block.panicked = Some(format!("seed {seed}: {panic}"));
                     break;
                 }
             }
@@ -237,7 +246,7 @@ impl Shared<'_> {
         if is_failed || mix(!seed).is_multiple_of(CHECK_AGAIN_EVERY) {
             block.nondeterminism = check_again(self.subject, seed, &outcome);
         }
-        block.nondeterminism.is_none() && !(is_failed && self.plan.until_failure)
+        block.nondeterminism.is_none() && !(is_failed && self.plan.ends_with(outcome.verdict.law()))
     }
 }
 
@@ -280,7 +289,7 @@ mod tests {
     use crate::toy;
 
     fn campaign(subject: &Subject, jobs: usize, runs: u64, until_failure: bool) -> (Campaign, Vec<u64>) {
-        let plan = Plan { seed: 5, runs, time: None, jobs, until_failure };
+        let plan = Plan { seed: 5, runs, time: None, jobs, until_failure, ending_laws: Vec::new() };
         let mut seeds = Vec::new();
         let campaign = run(subject, &plan, &AtomicBool::new(false), &mut |_, news| {
             if let News::Broken { seed, .. } = news {
@@ -307,6 +316,23 @@ mod tests {
         assert_eq!(one.totals, four.totals);
         assert_eq!(one.totals.failures(), 1);
         assert_eq!((vec![4 + one.totals.runs], first), (second.clone(), second));
+    }
+
+    #[test]
+    fn only_the_laws_asked_for_end_a_campaign() {
+        let ending = |law: &str| Plan {
+            seed: 5,
+            runs: 3_000,
+            time: None,
+            jobs: 2,
+            until_failure: true,
+            ending_laws: vec!["another law".to_owned(), law.to_owned()],
+        };
+        let take = |plan: &Plan| run(&toy::SUBJECT, plan, &AtomicBool::new(false), &mut |_, _| {}).totals;
+        let (on, ended) = (take(&ending("a third law")), take(&ending(toy::LAW)));
+        assert_eq!(on.runs, 3_000);
+        assert!(on.failures() > 1, "other failures are counted");
+        assert_eq!(ended.failures(), 1);
     }
 
     #[test]
@@ -353,7 +379,14 @@ mod tests {
 
     #[test]
     fn asking_to_stop_ends_early_without_a_gap() {
-        let plan = Plan { seed: 1, runs: u64::MAX, time: None, jobs: 2, until_failure: false };
+        let plan = Plan {
+            seed: 1,
+            runs: u64::MAX,
+            time: None,
+            jobs: 2,
+            until_failure: false,
+            ending_laws: Vec::new(),
+        };
         let stop = AtomicBool::new(false);
         let campaign = run(&toy::SUBJECT, &plan, &stop, &mut |totals, _| {
             if totals.runs > 200 {
@@ -369,7 +402,8 @@ mod tests {
     #[test]
     fn time_ends_a_campaign() {
         let time = Some(Duration::from_millis(50));
-        let plan = Plan { seed: 1, runs: u64::MAX, time, jobs: 1, until_failure: false };
+        let plan =
+            Plan { seed: 1, runs: u64::MAX, time, jobs: 1, until_failure: false, ending_laws: Vec::new() };
         let campaign = run(&toy::SUBJECT, &plan, &AtomicBool::new(false), &mut |_, _| {});
         assert!(campaign.totals.runs > 0 && !campaign.is_early);
     }

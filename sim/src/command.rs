@@ -7,8 +7,11 @@ mod replay;
 mod show;
 
 use crate::campaign::Subject;
+use crate::panics::quietly;
 use crate::trace::Trace;
-use clap::{Parser, Subcommand};
+use crate::verdict::{INVARIANTS, LIVENESS};
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, Subcommand, value_parser};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -84,6 +87,29 @@ fn read(path: &Path) -> Result<Trace, Exit> {
     Trace::read(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))
 }
 
+/// Takes a recorded run; a panic of the harness ends the command with the file and the seed that did it.
+fn guarded<T>(path: &Path, trace: &Trace, run: impl FnOnce() -> T) -> Result<T, Exit> {
+    quietly(run).map_err(|panic| {
+        let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+        eprintln!("FAIL  the harness panicked\n{}{seed}: {panic}", path.display());
+        Exit::Panicked
+    })
+}
+
+/// A limit: nothing at all would prove nothing.
+fn at_least_1() -> RangedU64ValueParser {
+    value_parser!(u64).range(1..)
+}
+
+/// Refuses what no run can break: a law by another name would be waited for in vain.
+fn check_law(subject: &Subject, law: &str) -> Result<(), String> {
+    let of_model = subject.laws.iter().filter(|law| !law.is_goal).map(|law| law.name);
+    if of_model.chain([LIVENESS, INVARIANTS]).any(|known| known == law) {
+        return Ok(());
+    }
+    Err(format!("no law is called `{law}`"))
+}
+
 /// Says what is wrong with the command line or a file.
 fn refuse(what: &str) -> Exit {
     eprintln!("midstream: {what}");
@@ -115,12 +141,33 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_of_the_harness_is_its_own_end() {
+        let trace = Trace::of(&crate::toy::first_failure().1, Some(7));
+        let exit = guarded(Path::new("7.json"), &trace, || panic!("the world fell over"));
+        assert_eq!(exit, Err::<(), Exit>(Exit::Panicked));
+        assert_eq!(guarded(Path::new("7.json"), &trace, || 3), Ok(3));
+    }
+
+    #[test]
     fn limits_are_read_and_contradictions_refused() {
         assert!(Cli::try_parse_from(["midstream", "fuzz", "--seed", "7", "--runs", "1"]).is_ok());
         assert!(Cli::try_parse_from(["midstream", "fuzz", "--seed", "random"]).is_ok());
         assert!(Cli::try_parse_from(["midstream", "fuzz", "--seed", "soon"]).is_err());
         assert!(Cli::try_parse_from(["midstream", "fuzz", "--runs", "1", "--seconds", "1"]).is_err());
         assert!(Cli::try_parse_from(["midstream", "fuzz", "--jobs", "0"]).is_err());
+        assert!(Cli::try_parse_from(["midstream", "fuzz", "--law", "every job ends"]).is_err());
         assert!(Cli::try_parse_from(["midstream", "replay"]).is_err());
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_with_its_name() {
+        for (command, limit) in
+            [("fuzz", "--runs"), ("fuzz", "--seconds"), ("minimise", "--runs"), ("mutants", "--seconds")]
+        {
+            let refused = Cli::try_parse_from(["midstream", command, limit, "0"]).expect_err(limit);
+            assert_eq!(refused.exit_code(), 2);
+            let said = refused.to_string();
+            assert!(said.contains("invalid value '0'") && said.contains(limit), "{said}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Mutants: known bugs put back into a scratch copy of the engine, which the harness must find.
 //!
-//! A mutant is a unified diff under `tests/mutants/`, with three lines above it: `name:`, `bug:` and `source:`. The
-//! engine itself stays clean; the copy lives below `target/mutants/`.
+//! A mutant is a unified diff under `tests/mutants/`, with lines above it: `name:`, `bug:`, `source:`, and `law:` for
+//! each law that may catch it. The engine itself stays clean; the copy lives below `target/mutants/`.
 
 pub mod tree;
 
@@ -19,6 +19,8 @@ pub struct Mutant {
     pub bug: String,
     /// Where it comes from.
     pub source: String,
+    /// The laws it breaks. A harness that sees only another one broken has not understood it.
+    pub laws: Vec<String>,
     diff: String,
 }
 
@@ -68,12 +70,19 @@ impl Mutant {
         let start = if text.starts_with("--- ") { Some(0) } else { text.find("\n--- ").map(|i| i + 1) };
         let start = start.ok_or_else(|| MutantError::Header("no diff below it".to_owned()))?;
         let (head, diff) = text.split_at(start);
-        let (mut name, mut bug, mut source) = (None, None, None);
+        let (mut name, mut bug, mut source, mut laws) = (None, None, None, Vec::new());
         for line in head.lines().filter(|line| !line.trim().is_empty()) {
             let (key, value) = line
                 .split_once(": ")
                 .ok_or_else(|| MutantError::Header(format!("`{line}` is no `key: value`")))?;
             let place = match key {
+                "law" if laws.iter().any(|law| law == value.trim()) => {
+                    return Err(MutantError::Header(format!("law `{}` twice", value.trim())));
+                }
+                "law" => {
+                    laws.push(value.trim().to_owned());
+                    continue;
+                }
                 "name" => &mut name,
                 "bug" => &mut bug,
                 "source" => &mut source,
@@ -93,8 +102,12 @@ impl Mutant {
                 "name `{name}` is not made of letters, digits and hyphens"
             )));
         }
+        if laws.is_empty() {
+            return Err(MutantError::Header("`law` is missing".to_owned()));
+        }
         Ok(Mutant {
             name,
+            laws,
             bug: needed(bug, "bug")?,
             source: needed(source, "source")?,
             diff: diff.to_owned(),
@@ -146,6 +159,8 @@ mod tests {
 name: late-flush
 bug: data is lost after a crash
 source: a test
+law: what was flushed survives
+law: no image is corrupt
 
 --- a/impl/src/flush.rs
 +++ b/impl/src/flush.rs
@@ -169,6 +184,7 @@ source: a test
             (mutant.name.as_str(), mutant.bug.as_str(), mutant.source.as_str()),
             ("late-flush", "data is lost after a crash", "a test")
         );
+        assert_eq!(mutant.laws, ["what was flushed survives", "no image is corrupt"]);
         // Further down than the diff says: lines were added above since.
         let root = tree("new\nfirst\nflush\nlast\n");
         mutant.apply(root.path()).expect("it applies");
@@ -203,6 +219,11 @@ source: a test
         let error = |text: &str| Mutant::parse(text).expect_err("refused").to_string();
         assert_eq!(error(&PATCH.replace("bug: ", "bag: ")), "header: unknown key `bag`");
         assert_eq!(error(&PATCH.replace("source: a test\n", "")), "header: `source` is missing");
+        assert_eq!(error(&PATCH.replace("law: ", "laws: ")), "header: unknown key `laws`");
+        let same = PATCH.replace("no image is corrupt", "what was flushed survives");
+        assert_eq!(error(&same), "header: law `what was flushed survives` twice");
+        let lawless = PATCH.replace("law: what was flushed survives\nlaw: no image is corrupt\n", "");
+        assert_eq!(error(&lawless), "header: `law` is missing");
         assert_eq!(error(&PATCH.replace("bug:", "name:")), "header: `name` twice");
         assert!(error(&PATCH.replace("late-flush", "../x")).contains("letters, digits and hyphens"));
         assert_eq!(error("name: x\n"), "header: no diff below it");

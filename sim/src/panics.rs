@@ -1,21 +1,59 @@
-//! Panics of what is being tested, caught and kept quiet: a broken invariant of the engine is a verdict, not noise.
+//! Panics, caught and kept quiet, each with its place: a broken invariant of the engine is a verdict, not noise.
+//!
+//! A panic that comes from elsewhere (model, oracle, scheduler, workload) says nothing about the engine. Whoever
+//! catches one raises it again, up to where the run's seed or file is known.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::path::{Component, Path};
 use std::sync::Once;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    static HEARD: RefCell<Option<String>> = const { RefCell::new(None) };
+    static HEARD: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
 static HOOK: Once = Once::new();
 
-/// Calls `f`; if it panics, nothing is printed and the message with its place comes back.
+/// A panic that was caught.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Panic {
+    message: String,
+    /// File and line.
+    place: Option<(String, u32)>,
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some((file, line)) => write!(f, "{} ({file}:{line})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl Panic {
+    /// Whether the engine stopped itself: the place is in a source file below impl/.
+    pub fn is_of_engine(&self) -> bool {
+        self.place.as_ref().is_some_and(|(file, _)| is_engine_source(file))
+    }
+
+    /// Raises it again, for whoever called.
+    pub fn raise(self) -> ! {
+        // Nobody up there listens quietly: then this is the last chance to say it.
+        if !QUIET.get() {
+            eprintln!("panic: {self}");
+        }
+        panic::resume_unwind(Box::new(self))
+    }
+}
+
+/// Calls `f`; if it panics, nothing is printed and the panic comes back.
 ///
 /// State that `f` shared with others is the caller's to throw away.
-pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     HOOK.call_once(|| {
         let loud = panic::take_hook();
         panic::set_hook(Box::new(move |info| if QUIET.get() { hear(info) } else { loud(info) }));
@@ -23,14 +61,27 @@ pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     let before = QUIET.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     QUIET.set(before);
-    result.map_err(|payload| HEARD.take().unwrap_or_else(|| text(payload.as_ref()).to_owned()))
+    result.map_err(|payload| match payload.downcast::<Panic>() {
+        Ok(raised) => *raised,
+        Err(payload) => {
+            let unheard = || Panic { message: text(payload.as_ref()).to_owned(), place: None };
+            HEARD.take().unwrap_or_else(unheard)
+        }
+    })
 }
 
 fn hear(info: &PanicHookInfo<'_>) {
-    let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-    let message = format!("{}{place}", text(info.payload()));
-    // The first panic is the cause; a second one while unwinding aborts anyway.
-    HEARD.set(Some(message));
+    let place = info.location().map(|l| (l.file().to_owned(), l.line()));
+    // The last panic is the one that is caught: one raised while unwinding aborts.
+    HEARD.set(Some(Panic { message: text(info.payload()).to_owned(), place }));
+}
+
+/// Whether a path leads through `impl/src`, as those of the engine do wherever the workspace lies.
+fn is_engine_source(file: &str) -> bool {
+    let parts: Vec<Component<'_>> = Path::new(file).components().collect();
+    parts
+        .windows(2)
+        .any(|pair| pair == [Component::Normal("impl".as_ref()), Component::Normal("src".as_ref())])
 }
 
 fn text(payload: &dyn Any) -> &str {
@@ -43,6 +94,10 @@ fn text(payload: &dyn Any) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::of_seed;
+    use crate::verdict::Detail;
+    use crate::workload::scenario::Scenario;
+    use crate::world::play;
 
     #[test]
     fn a_panic_comes_back_as_its_message_and_place() {
@@ -50,6 +105,8 @@ mod tests {
         let said =
             quietly(|| assert!(values[0] == values[1], "node {} is not node {}", values[0], values[1]));
         let said = said.expect_err("1 is not 2");
+        assert!(!said.is_of_engine(), "{said} is our own");
+        let said = said.to_string();
         assert!(said.starts_with("node 1 is not node 2 ("), "{said}");
         assert!(said.contains("panics.rs:"), "{said}");
         assert_eq!(quietly(|| 7), Ok(7));
@@ -58,6 +115,38 @@ mod tests {
     #[test]
     fn an_inner_call_hears_its_own_panic_and_the_outer_goes_on() {
         let said = quietly(|| quietly(|| panic!("inner")).expect_err("it panicked"));
-        assert!(said.expect("the outer ends well").starts_with("inner"));
+        assert!(said.expect("the outer ends well").to_string().starts_with("inner"));
+    }
+
+    #[test]
+    fn a_panic_that_is_raised_again_keeps_its_message_and_place() {
+        let mut first = None;
+        let said = quietly(|| {
+            let inner = quietly(|| panic!("inner")).expect_err("it panicked");
+            first = Some(inner.clone());
+            inner.raise()
+        });
+        assert_eq!(said, Err(first.expect("it was heard")));
+    }
+
+    // A scenario that says of no image whether it is read-only makes the workload itself trip.
+    #[test]
+    fn a_panic_of_the_workload_is_no_verdict_about_the_engine() {
+        let broken = Scenario { read_only: Vec::new(), ..Scenario::chain(&["d", "."]) };
+        let said = quietly(|| play(broken, of_seed(1), Detail::Quiet)).expect_err("nothing to judge");
+        assert!(!said.is_of_engine(), "{said}");
+        assert!(said.to_string().contains("sim/src/workload/scenario.rs:"), "{said}");
+    }
+
+    #[test]
+    fn only_sources_below_impl_are_the_engine() {
+        for file in ["impl/src/job/stream.rs", "/home/u/midstream/impl/src/lib.rs"] {
+            assert!(is_engine_source(file), "{file}");
+        }
+        for file in
+            ["model/src/chain.rs", "sim/src/implement.rs", "sim/src/impl.rs", "/rustc/1/core/src/a.rs"]
+        {
+            assert!(!is_engine_source(file), "{file}");
+        }
     }
 }

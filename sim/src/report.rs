@@ -1,6 +1,8 @@
 //! What the command tells: text for people, one line of JSON for programs.
 
+pub mod chain;
 pub mod json;
+pub mod lanes;
 pub mod progress;
 pub mod text;
 

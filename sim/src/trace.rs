@@ -1,8 +1,9 @@
 //! One run in a file: every decision by the name of its point, so that the run outlives changes of the code.
 //!
 //! JSON, one decision a line. Reading is strict and bounded: unknown members, names that are no points and values
-//! that are not on offer are refused with their place.
+//! that are not on offer are refused with their place. What is written can be read, or is not written.
 
+mod lines;
 mod point;
 mod replay;
 
@@ -10,7 +11,10 @@ pub use replay::Replayed;
 
 use crate::choice::Decision;
 use crate::verdict::{Outcome, Verdict};
+use crate::world::STEPS_MAX;
+use lines::{Line, Lines};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
@@ -20,9 +24,10 @@ use thiserror::Error;
 /// The version of the format written here.
 const VERSION: u32 = 1;
 /// A trace file is at most so long.
-pub const LEN_BYTES_MAX: u64 = 16 << 20;
-/// A trace has at most so many decisions.
-pub const DECISIONS_MAX: usize = 100_000;
+pub const LEN_BYTES_MAX: u64 = 128 << 20;
+/// A trace has at most so many decisions: two parts of a run are decided, each step by at most two decisions, and as
+/// many again are left for the scenario and for the writes that a crash may leave.
+pub const DECISIONS_MAX: usize = 6 * STEPS_MAX as usize;
 /// A law or a verdict is at most so long.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// What `expect` says of a run that breaks nothing.
@@ -55,7 +60,7 @@ pub enum TraceError {
     #[error("longer than {LEN_BYTES_MAX} bytes")]
     TooLong,
     /// Not the JSON of a trace; serde says what and at which line.
-    #[error("{0}")]
+    #[error("{}", escaped(&.0.to_string(), |_| false))]
     Json(#[from] serde_json::Error),
     /// A member has a value no trace has.
     #[error("member `{member}`: {problem}")]
@@ -77,30 +82,19 @@ struct File {
     law: String,
     expect: String,
     verdict: String,
-    choices: Vec<Line>,
-}
-
-/// One decision as it stands.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    at: String,
-    of: u32,
-    value: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pick: Option<String>,
+    choices: Lines,
 }
 
 impl Trace {
-    /// The trace of a run, expecting the same again.
+    /// The trace of a run, expecting the same again. The values of its failure are cut where they are too long.
     pub fn of(outcome: &Outcome, seed: Option<u64>) -> Self {
-        let law = outcome.verdict.law().to_owned();
+        let law = readable(outcome.verdict.law());
         Trace {
             midstream: env!("CARGO_PKG_VERSION").to_owned(),
             seed,
             expect: law.clone(),
             law,
-            verdict: verdict_text(&outcome.verdict).to_owned(),
+            verdict: readable(verdict_text(&outcome.verdict)),
             choices: outcome.tape.clone(),
         }
     }
@@ -121,9 +115,6 @@ impl Trace {
         if file.version != VERSION {
             return Err(member("version", format!("{} is not {VERSION}", file.version)));
         }
-        if file.choices.len() > DECISIONS_MAX {
-            return Err(member("choices", format!("{} are more than {DECISIONS_MAX}", file.choices.len())));
-        }
         let texts = [
             ("midstream", &file.midstream),
             ("law", &file.law),
@@ -133,7 +124,7 @@ impl Trace {
         for (name, text) in texts {
             check_text(name, text)?;
         }
-        let choices = file.choices.iter().enumerate().map(|(i, line)| line.decision(i));
+        let choices = file.choices.0.iter().enumerate().map(|(i, line)| line.decision(i));
         Ok(Trace {
             midstream: file.midstream,
             seed: file.seed,
@@ -144,12 +135,19 @@ impl Trace {
         })
     }
 
-    /// Writes a file, and the folder it is in.
+    /// Writes a file, and the folder it is in. What could not be read again is refused.
     pub fn write(&self, path: &Path) -> Result<(), TraceError> {
+        if self.choices.len() > DECISIONS_MAX {
+            return Err(member("choices", format!("{} are more than {DECISIONS_MAX}", self.choices.len())));
+        }
+        let text = self.to_text();
+        if text.len() as u64 > LEN_BYTES_MAX {
+            return Err(TraceError::TooLong);
+        }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        Ok(fs::write(path, self.to_text())?)
+        Ok(fs::write(path, text)?)
     }
 
     /// The text of the file.
@@ -187,41 +185,35 @@ pub fn verdict_text(verdict: &Verdict) -> &str {
     }
 }
 
-impl Line {
-    fn of(decision: &Decision) -> Self {
-        let pick = match decision {
-            Decision::Number { .. } => None,
-            Decision::Option { picked, .. } => Some(point::text(*picked)),
-        };
-        Line { at: point::text(decision.at()), of: decision.of(), value: decision.value(), pick }
-    }
-
-    fn decision(&self, index: usize) -> Result<Decision, TraceError> {
-        let at_member = |name: &str, problem| member(&format!("choices[{index}].{name}"), problem);
-        let at = point::parse(&self.at).map_err(|e| at_member("at", e))?;
-        let (of, value) = (self.of, self.value);
-        if of < 2 {
-            return Err(at_member("of", format!("{of} leaves nothing to decide")));
-        }
-        if value >= of {
-            return Err(at_member("value", format!("{value} is not below {of}")));
-        }
-        Ok(match &self.pick {
-            None => Decision::Number { at, of, value },
-            Some(pick) => {
-                let picked = point::parse(pick).map_err(|e| at_member("pick", e))?;
-                Decision::Option { at, of, value, picked }
-            }
-        })
-    }
-}
-
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("text and numbers are always JSON")
 }
 
 fn member(member: &str, problem: String) -> TraceError {
     TraceError::Member { member: member.to_owned(), problem }
+}
+
+/// A text with every control character but those kept spelt out, so that it cannot steer a terminal.
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_control() || is_kept(c);
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let spelt = |c: char| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() };
+    Cow::Owned(text.chars().map(spelt).collect())
+}
+
+/// A text as `check_text` lets it through.
+fn readable(text: &str) -> String {
+    const CUT: &str = "…";
+    let mut text = escaped(text, |c| c == '\n').into_owned();
+    if text.len() > TEXT_BYTES_MAX {
+        let room = TEXT_BYTES_MAX - CUT.len();
+        let end = (0..=room).rev().find(|&end| text.is_char_boundary(end)).expect("0 is a boundary");
+        text.truncate(end);
+        text.push_str(CUT);
+    }
+    text
 }
 
 /// These texts are shown on terminals, so nothing in them may steer one.

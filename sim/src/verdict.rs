@@ -2,6 +2,11 @@
 
 use crate::choice::Decision;
 
+/// The law that a world where nothing moves any more breaks.
+pub const LIVENESS: &str = "every job and request ends";
+/// The law that an engine that panics breaks.
+pub const INVARIANTS: &str = "the engine never breaks its own invariants";
+
 /// The judgement of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -32,8 +37,8 @@ impl Verdict {
         match self {
             Verdict::Passed => "passed",
             Verdict::Broken { law, .. } => law,
-            Verdict::Stuck { .. } => "every job and request ends",
-            Verdict::Panicked { .. } => "the engine never breaks its own invariants",
+            Verdict::Stuck { .. } => LIVENESS,
+            Verdict::Panicked { .. } => INVARIANTS,
         }
     }
 }

@@ -44,16 +44,22 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
         let scenario = draw(&mut choices);
         world.insert(World::new(scenario, detail)).live(&mut choices)
     });
-    let mut outcome = Outcome::of(match lived {
-        Ok(verdict) => verdict,
-        Err(message) => Verdict::Panicked { message },
-    });
+    let (verdict, foreign) = match lived {
+        Ok(verdict) => (verdict, None),
+        Err(panic) if panic.is_of_engine() => (Verdict::Panicked { message: panic.to_string() }, None),
+        Err(panic) => (Verdict::Passed, Some(panic)),
+    };
+    let mut outcome = Outcome::of(verdict);
     outcome.tape = choices.tape().to_vec();
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
         world.oracle.report(&mut outcome);
         // After a panic the engine may not bear even to be dropped.
         let _already_judged = quietly(|| drop(world));
+    }
+    // The world stands no more, so whoever hears of the panic of another part of it can go on.
+    if let Some(panic) = foreign {
+        panic.raise();
     }
     outcome
 }

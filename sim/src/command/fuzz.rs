@@ -1,9 +1,10 @@
 //! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
 
-use super::{Exit, refuse};
+use super::{Exit, at_least_1, check_law, refuse};
 use crate::campaign::{self, Campaign, News, Plan, Subject};
 use crate::coverage::Totals;
 use crate::minimise::{Limits, entries, minimise};
+use crate::panics::{Panic, quietly};
 use crate::report::progress::Progress;
 use crate::report::{Cost, json, text};
 use crate::strategy::of_seed;
@@ -12,12 +13,12 @@ use crate::verdict::Outcome;
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,10 +38,10 @@ pub(super) struct Fuzz {
     #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seed)]
     seed: u64,
     /// End after so many runs.
-    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = at_least_1())]
     runs: Option<u64>,
     /// End after so many seconds; 30 when no other end is given.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = at_least_1())]
     seconds: Option<u64>,
     /// Threads; all cores when not given. The result does not depend on it.
     #[arg(long, value_name = "N")]
@@ -54,6 +55,9 @@ pub(super) struct Fuzz {
     /// End with the first failure.
     #[arg(long)]
     until_failure: bool,
+    /// Only a failure of this law is the first failure; others are told and counted. Can be given more than once.
+    #[arg(long, value_name = "LAW", requires = "until_failure")]
+    law: Vec<String>,
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {
@@ -67,6 +71,9 @@ fn parse_seed(text: &str) -> Result<u64, String> {
 
 impl Fuzz {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if let Err(problem) = self.law.iter().try_for_each(|law| check_law(subject, law)) {
+            return refuse(&format!("--law: {problem}"));
+        }
         let stop = match stop_on_interrupt() {
             Ok(stop) => stop,
             Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
@@ -76,13 +83,18 @@ impl Fuzz {
         let started = Instant::now();
         let mut failures = Failures { fuzz: self, subject, traces: BTreeMap::new() };
         let mut progress = Progress::new(self.runs, plan.time);
-        let campaign = campaign::run(subject, &plan, &stop, &mut |totals, news| match news {
+        let mut trouble = None;
+        let mut campaign = campaign::run(subject, &plan, &stop, &mut |totals, news| match news {
             News::Tick => progress.tell(totals),
-            News::Broken { law, seed } => {
-                let block = failures.block(law, seed);
-                progress.print(|| self.say(&block));
-            }
+            News::Broken { law, seed } => match quietly(|| failures.block(law, seed)) {
+                Ok(block) => progress.print(|| self.say(&block)),
+                Err(panic) => {
+                    trouble = Some(minimising(seed, &panic));
+                    stop.store(true, Ordering::Relaxed);
+                }
+            },
         });
+        campaign.panicked = campaign.panicked.or(trouble);
         progress.end();
         let cost = Cost::now(started.elapsed(), plan.jobs);
         self.conclude(subject, &campaign, cost, &failures.traces)
@@ -97,6 +109,7 @@ impl Fuzz {
             time: self.seconds.or(default).map(Duration::from_secs),
             jobs,
             until_failure: self.until_failure,
+            ending_laws: self.law.clone(),
         }
     }
 
@@ -118,6 +131,34 @@ impl Fuzz {
         }
     }
 
+    /// The command that does what is left after so many runs.
+    fn resume(&self, done: u64) -> String {
+        let mut line = format!("resume  cargo midstream fuzz --seed {}", self.seed.wrapping_add(done));
+        let mut option = |name: &str, value: &dyn fmt::Display| {
+            write!(line, " --{name} {value}").expect("a string takes any text");
+        };
+        if let Some(runs) = self.runs {
+            option("runs", &runs.saturating_sub(done));
+        }
+        if let Some(seconds) = self.seconds {
+            option("seconds", &seconds);
+        }
+        if let Some(jobs) = self.jobs {
+            option("jobs", &jobs);
+        }
+        option("out", &text::quoted(&self.out.display().to_string()));
+        for law in &self.law {
+            option("law", &text::quoted(law));
+        }
+        line + if self.until_failure { " --until-failure" } else { "" }
+            + if self.json { " --json" } else { "" }
+    }
+
+    /// Whether the trace of a law is what somebody waits for.
+    fn is_wanted(&self, law: &str) -> bool {
+        self.law.iter().any(|wanted| wanted == law)
+    }
+
     fn conclude(
         &self,
         subject: &Subject,
@@ -137,7 +178,7 @@ impl Fuzz {
             self.say(&format!("VACUOUS  {vacuous}"));
         }
         if campaign.is_early {
-            self.say(&format!("resume  cargo midstream fuzz --seed {}", self.seed.wrapping_add(totals.runs)));
+            self.say(&self.resume(totals.runs));
         }
         self.say(&text::totals(totals, subject.laws, self.seed, cost));
         if self.json {
@@ -145,6 +186,11 @@ impl Fuzz {
         }
         exit(campaign, totals.vacuous(subject.laws).is_empty())
     }
+}
+
+/// The panic of the harness in a variant of a run.
+fn minimising(seed: u64, panic: &Panic) -> String {
+    format!("seed {seed}, while its trace was made shorter: {panic}")
 }
 
 /// What is worst about a campaign.
@@ -185,7 +231,9 @@ impl Failures<'_> {
     /// Minimises the run of `seed`, writes its trace, and tells all about it.
     fn block(&mut self, law: &str, seed: u64) -> String {
         let found = self.subject.quiet(of_seed(seed));
-        if self.traces.len() >= TRACES_MAX {
+        // Those that somebody waits for always leave one; others only while nobody waits for anything else.
+        let has_trace = self.fuzz.law.is_empty() && self.traces.len() < TRACES_MAX;
+        if !has_trace && !self.fuzz.is_wanted(law) {
             return text::failure(&found) + &text::repro(Some(seed), None);
         }
         let (least, runs) = self.least(&found, law);
@@ -223,11 +271,61 @@ impl Failures<'_> {
 mod tests {
     use super::*;
     use crate::campaign::Nondeterminism;
+    use crate::choice::Choices;
     use crate::coverage::Broken;
     use crate::toy;
+    use crate::verdict::{Detail, INVARIANTS, Verdict};
 
     fn fuzz(out: PathBuf) -> Fuzz {
-        Fuzz { seed: 1, runs: Some(2_000), seconds: None, jobs: None, out, json: true, until_failure: true }
+        let (runs, law) = (Some(2_000), Vec::new());
+        Fuzz { seed: 1, runs, seconds: None, jobs: None, out, json: true, until_failure: true, law }
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_every_option_that_was_given() {
+        let jobs = NonZeroUsize::new(3);
+        let given = Fuzz { jobs, law: vec!["every job ends".to_owned()], ..fuzz(PathBuf::from("a b")) };
+        assert_eq!(
+            given.resume(1_500),
+            "resume  cargo midstream fuzz --seed 1501 --runs 500 --jobs 3 --out 'a b' --law 'every job ends' \
+             --until-failure --json"
+        );
+        let (runs, seconds) = (None, Some(9));
+        let plain = Fuzz { runs, seconds, until_failure: false, json: false, ..fuzz(PathBuf::from("new")) };
+        assert_eq!(plain.resume(5), "resume  cargo midstream fuzz --seed 6 --seconds 9 --out new");
+    }
+
+    /// The toy, but a failure of two commands is more than its harness bears: only the minimiser gets there.
+    fn fragile(choices: Choices, detail: Detail) -> Outcome {
+        let outcome = toy::world(choices, detail);
+        let is_short = entries(&outcome.tape, toy::COMMAND) <= 2;
+        assert!(!is_short || outcome.verdict == Verdict::Passed, "the world fell over");
+        outcome
+    }
+
+    #[test]
+    fn a_harness_that_falls_over_while_a_trace_is_made_shorter_is_its_own_end() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let subject = Subject { run: fragile, ..toy::SUBJECT };
+        assert_eq!(fuzz(folder.path().join("new")).run(&subject), Exit::Panicked);
+    }
+
+    #[test]
+    fn a_law_by_an_unknown_name_is_a_usage_error() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let fuzz = Fuzz { law: vec!["no such law".to_owned()], ..fuzz(folder.path().to_owned()) };
+        assert_eq!(fuzz.run(&toy::SUBJECT), Exit::Usage);
+    }
+
+    #[test]
+    fn a_law_that_nobody_waits_for_is_told_without_a_trace() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let fuzz = Fuzz { law: vec![INVARIANTS.to_owned()], ..fuzz(folder.path().join("new")) };
+        let mut failures = Failures { fuzz: &fuzz, subject: &toy::SUBJECT, traces: BTreeMap::new() };
+        let seed = toy::first_failure().0;
+        let block = failures.block(toy::LAW, seed);
+        assert!(block.ends_with(&format!("--seed {seed} --runs 1\n")), "{block}");
+        assert!(failures.traces.is_empty() && !folder.path().join("new").exists());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `midstream minimise`: makes a recorded failure shorter.
 
-use super::{Exit, read, refuse};
+use super::{Exit, at_least_1, guarded, read, refuse};
 use crate::campaign::Subject;
 use crate::minimise::{Limits, entries, minimise};
 use crate::report::text;
@@ -19,10 +19,10 @@ pub(super) struct Minimise {
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Stop after so many runs.
-    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = at_least_1())]
     runs: u64,
     /// Stop after so many seconds.
-    #[arg(long, value_name = "T", default_value_t = 300)]
+    #[arg(long, value_name = "T", default_value_t = 300, value_parser = at_least_1())]
     seconds: u64,
 }
 
@@ -34,7 +34,7 @@ impl Minimise {
     fn shorten(&self, subject: &Subject) -> Result<Exit, Exit> {
         let name = self.trace.display();
         let trace = read(&self.trace)?;
-        let replayed = trace.replay_somehow(subject, Detail::Quiet);
+        let replayed = guarded(&self.trace, &trace, || trace.replay_somehow(subject, Detail::Quiet))?;
         if replayed.law() != trace.law {
             return Err(refuse(&format!(
                 "{name}: gives {} instead of breaking `{}`",
@@ -45,7 +45,8 @@ impl Minimise {
         let limits = Limits { runs_max: self.runs, time_max: Duration::from_secs(self.seconds) };
         let run = |choices| subject.quiet(choices);
         let tape = &replayed.outcome.tape;
-        let least = minimise(&run, tape, &trace.law, subject.slots, limits)
+        let shorten = || minimise(&run, tape, &trace.law, subject.slots, limits);
+        let least = guarded(&self.trace, &trace, shorten)?
             .ok_or_else(|| refuse(&format!("{name}: does not break `{}` when replayed", trace.law)))?;
         let path = self.out.as_ref().unwrap_or(&self.trace);
         let written = Trace::of(&least.outcome, trace.seed).write(path);

@@ -1,12 +1,13 @@
 //! `midstream mutants`: does the harness find the bugs it should?
 //!
-//! Each mutant is built into a scratch copy and fuzzed. It is caught if a law breaks in time, if the minimised trace
-//! has few commands and breaks the same law again, and if the true engine passes the same trace.
+//! Each mutant is built into a scratch copy and fuzzed. It is caught if one of its own laws breaks in time, if the
+//! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace.
 
-use super::{Exit, refuse};
+use super::{Exit, at_least_1, check_law, refuse};
 use crate::campaign::Subject;
 use crate::minimise::entries;
 use crate::mutants::{Mutant, tree};
+use crate::panics::quietly;
 use crate::trace::Trace;
 use crate::verdict::Detail;
 use clap::Args;
@@ -26,7 +27,7 @@ pub(super) struct Mutants {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Seconds of fuzzing for each.
-    #[arg(long, value_name = "T", default_value_t = 60)]
+    #[arg(long, value_name = "T", default_value_t = 60, value_parser = at_least_1())]
     seconds: u64,
     /// Keep each mutant's command beside its trace, below target/mutants.
     #[arg(long)]
@@ -42,8 +43,12 @@ impl Mutants {
         let here = env::current_dir().map_err(|e| e.to_string())?;
         let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
         let mutants = self.selected(root)?;
+        for mutant in &mutants {
+            let known = mutant.laws.iter().try_for_each(|law| check_law(subject, law));
+            known.map_err(|problem| format!("{}: {problem}", mutant.name))?;
+        }
         let mut all_caught = true;
-        println!("{:<32} {:<6} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
+        println!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
         for mutant in &mutants {
             eprintln!("{}: {} ({})", mutant.name, mutant.bug, mutant.source);
             let row = self.judge(mutant, root, subject);
@@ -56,6 +61,9 @@ impl Mutants {
     fn selected(&self, root: &Path) -> Result<Vec<Mutant>, String> {
         let all = Mutant::read_all(&root.join("tests/mutants"))
             .map_err(|(path, error)| format!("{}: {error}", path.display()))?;
+        if all.is_empty() {
+            return Err(format!("no mutant in {}", root.join("tests/mutants").display()));
+        }
         if let Some(unknown) = self.names.iter().find(|name| !all.iter().any(|mutant| mutant.name == **name))
         {
             return Err(format!("no mutant is called `{unknown}`"));
@@ -63,7 +71,7 @@ impl Mutants {
         Ok(all.into_iter().filter(|m| self.names.is_empty() || self.names.contains(&m.name)).collect())
     }
 
-    fn judge(&self, mutant: &Mutant, root: &Path, subject: &Subject) -> Result<Caught, String> {
+    fn judge(&self, mutant: &Mutant, root: &Path, subject: &Subject) -> Result<Caught, Missed> {
         let scratch = root.join("target/mutants");
         let home = scratch.join(&mutant.name);
         fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
@@ -72,32 +80,43 @@ impl Mutants {
             let kept = home.join(binary.file_name().expect("a program has a name"));
             fs::copy(&binary, &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
         }
-        let mut caught = self.fuzz(&binary, &home)?;
+        let mut caught = self.fuzz(&binary, &home, &mutant.laws)?;
         let trace = Trace::read(&caught.trace).map_err(|e| format!("{}: {e}", caught.trace.display()))?;
         caught.commands = entries(&trace.choices, subject.command);
         if caught.commands > COMMANDS_MAX {
-            return Err(format!("the trace has {} commands, more than {COMMANDS_MAX}", caught.commands));
+            return Err(
+                format!("the trace has {} commands, more than {COMMANDS_MAX}", caught.commands).into()
+            );
+        }
+        if trace.law != caught.law {
+            return Err(format!("the trace is of `{}`, the law broken `{}`", trace.law, caught.law).into());
         }
         let again = output(Command::new(&binary).args(["replay", "--expect"]).arg(&caught.trace))?;
         if !again.status.success() {
-            return Err(format!("the mutant does not repeat its trace: {}", first_line(&again.stdout)));
+            return Err(format!("the mutant does not repeat its trace: {}", first_line(&again.stdout)).into());
         }
-        let truth = trace.replay_somehow(subject, Detail::Quiet);
+        let truth = quietly(|| trace.replay_somehow(subject, Detail::Quiet))
+            .map_err(|panic| format!("the harness panicked on the same trace: {panic}"))?;
         if truth.is_broken() {
-            return Err(format!("the true engine breaks `{}` on the same trace", truth.law()));
+            return Err(format!("the true engine breaks `{}` on the same trace", truth.law()).into());
         }
+        caught.drifts = truth.drifts;
         Ok(caught)
     }
 
-    fn fuzz(&self, binary: &Path, home: &Path) -> Result<Caught, String> {
+    fn fuzz(&self, binary: &Path, home: &Path, laws: &[String]) -> Result<Caught, Missed> {
         let seconds = self.seconds.to_string();
         let out = home.join("traces");
-        let fuzz = ["fuzz", "--until-failure", "--json", "--seconds", &seconds, "--out"];
-        let output = output(Command::new(binary).args(fuzz).arg(&out).stderr(Stdio::null()))?;
+        let mut fuzz = Command::new(binary);
+        fuzz.args(["fuzz", "--until-failure", "--json", "--seconds", &seconds, "--out"]).arg(&out);
+        for law in laws {
+            fuzz.args(["--law", law]);
+        }
+        let output = output(fuzz.stderr(Stdio::null()))?;
         let said = last_line(&output.stdout);
         let totals: Value =
             serde_json::from_str(&said).map_err(|_| format!("fuzz ended with {}: {said}", output.status))?;
-        Caught::of(&totals)
+        Caught::of(&totals, laws)
     }
 }
 
@@ -109,28 +128,67 @@ struct Caught {
     cpu_seconds: f64,
     commands: usize,
     trace: PathBuf,
+    /// How often the true engine did not fit the trace.
+    drifts: u64,
 }
 
-impl Caught {
-    /// Reads it from the totals of a campaign.
-    fn of(totals: &Value) -> Result<Self, String> {
-        let runs = totals["runs"].as_u64().unwrap_or(0);
-        let cpu_seconds = totals["cpu_seconds"].as_f64().unwrap_or(0.0);
-        let (law, broken) = totals["laws_broken"]
-            .as_object()
-            .and_then(|laws| laws.iter().next())
-            .ok_or_else(|| format!("no law broken in {runs} runs, {cpu_seconds:.1} CPU s"))?;
-        let trace = broken["trace"].as_str().ok_or("a law broke, but no trace was written")?;
-        Ok(Caught { law: law.clone(), runs, cpu_seconds, commands: 0, trace: PathBuf::from(trace) })
+/// How a mutant was not found.
+#[derive(Debug)]
+enum Missed {
+    /// It broke a law, but none of its own.
+    OtherLaw(String),
+    /// Anything else.
+    Because(String),
+}
+
+impl From<String> for Missed {
+    fn from(reason: String) -> Self {
+        Missed::Because(reason)
     }
 }
 
-fn line(name: &str, row: &Result<Caught, String>) -> String {
+impl Caught {
+    /// Reads it from the totals of a campaign that was to break one of `laws`.
+    fn of(totals: &Value, laws: &[String]) -> Result<Self, Missed> {
+        let runs = totals["runs"].as_u64().unwrap_or(0);
+        let cpu_seconds = totals["cpu_seconds"].as_f64().unwrap_or(0.0);
+        let broken = &totals["laws_broken"];
+        let Some(law) = laws.iter().find(|law| !broken[law.as_str()].is_null()) else {
+            return Err(missed(totals, &format!("in {runs} runs, {cpu_seconds:.1} CPU s")));
+        };
+        let trace = broken[law.as_str()]["trace"].as_str();
+        let trace = PathBuf::from(trace.ok_or("a law broke, but no trace was written".to_owned())?);
+        Ok(Caught { law: law.clone(), runs, cpu_seconds, commands: 0, trace, drifts: 0 })
+    }
+}
+
+/// Why a campaign broke none of the laws it was to break.
+fn missed(totals: &Value, effort: &str) -> Missed {
+    if let Some(panic) = totals["panicked"].as_str() {
+        return Missed::Because(format!("the harness panicked: {panic}"));
+    }
+    if let Some(difference) = totals["nondeterminism"].as_str() {
+        let what = difference.lines().next().unwrap_or_default();
+        return Missed::Because(format!("not deterministic: {what}"));
+    }
+    match totals["laws_broken"].as_object().and_then(|broken| broken.iter().next()) {
+        Some((law, broken)) => Missed::OtherLaw(format!("{law} (seed {}), {effort}", broken["seed"])),
+        None => Missed::Because(format!("no law broken {effort}")),
+    }
+}
+
+fn line(name: &str, row: &Result<Caught, Missed>) -> String {
     match row {
         Ok(c) => {
-            format!("{name:<32} yes    {:>9} {:>6.1} {:>8}  {}", c.runs, c.cpu_seconds, c.commands, c.law)
+            let drifts = match c.drifts {
+                0 => String::new(),
+                drifts => format!("; the true engine passes with {drifts} drifts"),
+            };
+            let Caught { law, runs, cpu_seconds, commands, .. } = c;
+            format!("{name:<32} {:<10} {runs:>9} {cpu_seconds:>6.1} {commands:>8}  {law}{drifts}", "yes")
         }
-        Err(problem) => format!("{name:<32} NO     {problem}"),
+        Err(Missed::OtherLaw(which)) => format!("{name:<32} {:<10} {which}", "other law"),
+        Err(Missed::Because(reason)) => format!("{name:<32} {:<10} {reason}", "NO"),
     }
 }
 
@@ -185,24 +243,57 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn laws() -> [String; 2] {
+        ["a law", "another law"].map(str::to_owned)
+    }
+
     #[test]
     fn a_caught_mutant_is_read_from_the_totals() {
+        let broken = |seed: u64| json!({ "runs": 1, "seed": seed, "trace": format!("new/{seed}.json") });
         let totals = json!({
             "runs": 17, "cpu_seconds": 0.5,
-            "laws_broken": { "a law": { "runs": 1, "seed": 3, "trace": "new/3.json" } },
+            "laws_broken": { "a foreign law": broken(2), "another law": broken(3) },
         });
-        let caught = Caught::of(&totals).expect("a law broke");
-        let text = line("late-flush", &Ok(caught));
+        let caught = Caught::of(&totals, &laws()).expect("a law broke");
+        assert_eq!(caught.trace, Path::new("new/3.json"));
+        let text = line("late-flush", &Ok(Caught { drifts: 2, ..caught }));
         let row: Vec<&str> = text.split_whitespace().collect();
-        assert_eq!(row, ["late-flush", "yes", "17", "0.5", "0", "a", "law"]);
+        assert_eq!(row[..7], ["late-flush", "yes", "17", "0.5", "0", "another", "law;"]);
+        assert!(text.ends_with("; the true engine passes with 2 drifts"), "{text}");
     }
 
     #[test]
     fn a_mutant_that_survives_says_how_long_it_was_looked_for() {
         let totals = json!({ "runs": 1000, "cpu_seconds": 60.0, "laws_broken": {} });
-        let problem = Caught::of(&totals).expect_err("nothing broke");
-        assert_eq!(problem, "no law broken in 1000 runs, 60.0 CPU s");
-        assert!(line("late-flush", &Err(problem)).contains(" NO "));
+        let problem = Caught::of(&totals, &laws()).expect_err("nothing broke");
+        let text = line("late-flush", &Err(problem));
+        assert!(text.contains(" NO ") && text.ends_with(" no law broken in 1000 runs, 60.0 CPU s"), "{text}");
+    }
+
+    #[test]
+    fn a_mutant_that_breaks_only_a_foreign_law_is_not_caught() {
+        let totals = json!({
+            "runs": 9, "cpu_seconds": 1.0,
+            "laws_broken": { "a foreign law": { "runs": 2, "seed": 4, "trace": null } },
+        });
+        let problem = Caught::of(&totals, &laws()).expect_err("not its own law");
+        let text = line("late-flush", &Err(problem));
+        assert!(text.contains(" other law  a foreign law (seed 4), in 9 runs"), "{text}");
+    }
+
+    #[test]
+    fn a_harness_that_panicked_has_caught_nothing() {
+        let totals = json!({ "runs": 9, "laws_broken": {}, "panicked": "seed 9: the world fell over" });
+        let problem = Caught::of(&totals, &laws()).expect_err("a panic");
+        assert!(line("x", &Err(problem)).ends_with("the harness panicked: seed 9: the world fell over"));
+    }
+
+    #[test]
+    fn a_workspace_without_mutants_is_an_error() {
+        let root = tempfile::tempdir().expect("a scratch folder");
+        fs::create_dir_all(root.path().join("tests/mutants")).expect("a folder");
+        let mutants = Mutants { names: Vec::new(), seconds: 1, keep: false };
+        assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `midstream replay`: takes recorded runs again and says whether the same law breaks.
 
-use super::{Exit, read, refuse};
+use super::{Exit, guarded, read, refuse};
 use crate::campaign::Subject;
 use crate::report::text;
 use crate::trace::{Replayed, Trace};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Take recorded runs again, decision by decision.
 ///
 /// Ends with 1 if a law breaks, with 3 if a decision is no longer on offer: then the engine has changed, or it is not
-/// deterministic.
+/// deterministic. A panic of the harness ends with 101.
 #[derive(Args, Debug)]
 pub(super) struct Replay {
     /// Trace files.
@@ -40,11 +40,11 @@ impl Replay {
 
     fn one(&self, path: &Path, subject: &Subject) -> Result<Exit, Exit> {
         let trace = read(path)?;
-        let replayed = match (self.tolerant, self.update) {
+        let replayed = guarded(path, &trace, || match (self.tolerant, self.update) {
             (true, _) => trace.replay_tolerantly(subject, Detail::Quiet),
             (false, true) => trace.replay_somehow(subject, Detail::Quiet),
             (false, false) => trace.replay(subject, Detail::Quiet),
-        };
+        })?;
         print!("{}: {}", path.display(), summary(&trace, &replayed));
         if self.update {
             let (law, verdict) = (trace.law.clone(), trace.verdict.clone());

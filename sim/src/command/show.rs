@@ -1,8 +1,10 @@
-//! `midstream show`: a recorded run as readable text.
+//! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
-use super::{Exit, read};
+use super::{Exit, guarded, read};
 use crate::campaign::Subject;
 use crate::choice::Decision;
+use crate::report::chain::{chain, scenario_of};
+use crate::report::lanes::lanes;
 use crate::report::text;
 use crate::trace::{Replayed, Trace};
 use crate::verdict::Detail;
@@ -10,7 +12,7 @@ use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Show a recorded run: the chain, what clients, guests and jobs did by step, events, and the broken law.
+/// Show a recorded run: the chain and what was planned to go wrong, the history lane by lane, the law, the final chain.
 #[derive(Args, Debug)]
 pub(super) struct Show {
     /// The trace file.
@@ -18,54 +20,107 @@ pub(super) struct Show {
     /// Every decision that is not the plainest, too.
     #[arg(long)]
     decisions: bool,
+    /// Keep long texts whole, past the end of their column.
+    #[arg(long)]
+    wide: bool,
 }
 
 impl Show {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
-        let trace = match read(&self.trace) {
-            Ok(trace) => trace,
-            Err(exit) => return exit,
-        };
-        let replayed = trace.replay_somehow(subject, Detail::Full);
-        print!("{}", self.text(&trace, &replayed));
-        Exit::Clean
+        self.shown(subject).map_or_else(
+            |exit| exit,
+            |text| {
+                print!("{text}");
+                Exit::Clean
+            },
+        )
+    }
+
+    fn shown(&self, subject: &Subject) -> Result<String, Exit> {
+        let trace = read(&self.trace)?;
+        guarded(&self.trace, &trace, || {
+            let replayed = trace.replay_somehow(subject, Detail::Full);
+            self.text(&trace, &replayed)
+        })
     }
 
     fn text(&self, trace: &Trace, replayed: &Replayed) -> String {
+        let outcome = &replayed.outcome;
         let mut text = String::new();
         let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
-        let mut line = |what: String| writeln!(text, "{what}").expect("a string takes any text");
-        line(format!("recorded by midstream {}{seed}: law `{}`", trace.midstream, trace.law));
+        let mut part = |what: String| writeln!(text, "{what}").expect("a string takes any text");
+        part(format!("recorded by midstream {}{seed}: law `{}`", trace.midstream, trace.law));
         if replayed.drifts > 0 {
-            line(format!("the trace does not fit any more: {} drifts", replayed.drifts));
+            part(format!("the trace does not fit any more: {} drifts", replayed.drifts));
         }
-        line(String::new());
-        replayed.outcome.history.iter().for_each(|event| line(event.clone()));
-        line(String::new());
+        part(String::new());
+        if let Some(scenario) = scenario_of(&outcome.tape) {
+            part(chain(&scenario));
+        }
+        part(lanes(&outcome.history, self.wide));
         if self.decisions {
-            let remarkable = replayed.outcome.tape.iter().filter(|d| d.value() > 0);
-            remarkable.for_each(|decision: &Decision| line(format!("  {decision}")));
-            line(String::new());
+            part(decisions(&outcome.tape));
         }
-        text + &text::failure(&replayed.outcome)
+        text + &text::failure(outcome) + &final_chain(&outcome.history)
     }
+}
+
+/// Every decision that is not the plainest.
+fn decisions(tape: &[Decision]) -> String {
+    let remarkable = tape.iter().filter(|decision| decision.value() > 0);
+    remarkable.map(|decision| format!("  {decision}\n")).collect()
+}
+
+/// What the files show when they are read afresh, overlays last. A run that a broken law ended has none: then the
+/// chain stands with the law's values.
+fn final_chain(history: &[String]) -> String {
+    let afresh = history.iter().filter_map(|line| line.split_once(" afresh "));
+    let files: String = afresh.map(|(_, file)| format!("      {}\n", file.trim_start())).collect();
+    if files.is_empty() { files } else { format!("final chain, files read afresh\n{files}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::subject;
     use crate::toy;
+    use std::path::Path;
+
+    fn show() -> Show {
+        Show { trace: PathBuf::new(), decisions: true, wide: false }
+    }
 
     #[test]
     fn the_history_the_decisions_and_the_law_are_shown() {
         let (seed, outcome) = toy::first_failure();
         let trace = Trace::of(&outcome, Some(seed));
         let replayed = trace.replay(&toy::SUBJECT, Detail::Full);
-        let show = Show { trace: PathBuf::new(), decisions: true };
-        let text = show.text(&trace, &replayed);
+        let text = show().text(&trace, &replayed);
         assert!(text.contains(&format!(", seed {seed}: law `{}`\n", toy::LAW)), "{text}");
-        assert!(text.contains("\nclient 0: command "), "{text}");
+        assert!(text.contains(": command "), "{text}");
         assert!(text.contains("\n  schedule: client "), "{text}");
         assert!(text.contains(&format!("\nFAIL  law `{}`", toy::LAW)), "{text}");
+    }
+
+    #[test]
+    fn a_recorded_trace_is_shown_from_its_chain_to_its_final_chain() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces");
+        let path = folder.join("crash-undoes-write-that-hid-a-lower-layer.json");
+        let trace = Trace::read(&path).expect("a recorded trace");
+        let replayed = trace.replay_somehow(&subject(), Detail::Full);
+        let text = show().text(&trace, &replayed);
+        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part:?} in\n{text}"));
+        let parts = [
+            "\nn0  base ",
+            "\ncrash  the process is killed ",
+            "\nstep ",
+            "\nPASS",
+            "\nfinal chain",
+            "/n1.qcow2",
+        ];
+        let places = parts.map(place);
+        assert!(places[..5].is_sorted(), "{places:?} in\n{text}");
+        let again = show().text(&trace, &trace.replay_somehow(&subject(), Detail::Full));
+        assert_eq!(text, again, "the same trace is the same text");
     }
 }

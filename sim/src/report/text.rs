@@ -28,7 +28,7 @@ pub fn repro(seed: Option<u64>, trace: Option<&Path>) -> String {
             .expect("a string takes any text");
     }
     if let Some(trace) = trace {
-        writeln!(text, "trace   cargo midstream replay {}", trace.display())
+        writeln!(text, "trace   cargo midstream replay {}", quoted(&trace.display().to_string()))
             .expect("a string takes any text");
     }
     text
@@ -67,6 +67,15 @@ pub fn shortened(commands: usize, decisions: [usize; 2], took: u64) -> String {
     let [after, before] = decisions;
     let s = if commands == 1 { "" } else { "s" };
     format!("{commands} command{s}, {after} of {before} decisions, minimised in {}", runs(took))
+}
+
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A number with commas between its thousands.
@@ -110,6 +119,14 @@ mod tests {
         assert!(text.starts_with("1,000 runs in 2.0 s (500/s, "), "{text}");
         assert!(text.contains("): 1 law broken in "), "{text}");
         assert!(text.contains(" checks of 2 laws, 1 of 1 goals reached; seed 0, history "), "{text}");
+    }
+
+    #[test]
+    fn words_that_a_shell_would_split_are_quoted() {
+        assert_eq!(
+            ["traces/new", "a b", "it's", ""].map(quoted),
+            ["traces/new", "'a b'", r"'it'\''s'", "''"]
+        );
     }
 
     #[test]

@@ -89,5 +89,49 @@ fn hostile_bytes_are_refused_in_bounded_memory() {
     assert!(refusal("null").contains("expected struct File"));
     let line = "{\"at\":\"a\",\"of\":2,\"value\":0},\n".repeat(DECISIONS_MAX + 1);
     let many = trace().to_text().replace("\"choices\": [\n", &format!("\"choices\": [\n{line}"));
-    assert!(refusal(&many).starts_with("member `choices`: "), "too many decisions");
+    assert!(refusal(&many).starts_with(&format!("more than {DECISIONS_MAX} decisions at line ")));
+}
+
+#[test]
+fn a_hostile_file_cannot_steer_the_terminal_that_shows_its_refusal() {
+    let good = trace().to_text();
+    let evil = r"\u001b]0;owned\u0007\n";
+    for member in ["version", "midstream", "law", "expect", "verdict", "choices", "at", "of", "value", "pick"]
+    {
+        let name = refusal(&good.replacen(&format!("\"{member}\""), &format!("\"{member}{evil}\""), 1));
+        assert!(!name.contains(char::is_control), "{name:?}");
+    }
+    for from in ["\"law\": \"", "\"at\":\"", "\"pick\":\"", "\"seed\": "] {
+        let value = refusal(&good.replacen(from, &format!("{}\"{evil}", from.trim_end_matches('"')), 1));
+        assert!(!value.contains(char::is_control), "{value:?}");
+    }
+}
+
+#[test]
+fn the_longest_run_can_be_written_and_read() {
+    let trace = trace();
+    let choices: Vec<Decision> = trace.choices.iter().copied().cycle().take(DECISIONS_MAX).collect();
+    let longest = Trace { choices, ..trace };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = folder.path().join("1.json");
+    longest.write(&path).expect("as long as a run can be");
+    assert_eq!(Trace::read(&path).expect("our own file").choices.len(), DECISIONS_MAX);
+    let mut longer = longest;
+    longer.choices.push(longer.choices[0]);
+    let refused = longer.write(&path).expect_err("no run is so long").to_string();
+    assert_eq!(refused, format!("member `choices`: {} are more than {DECISIONS_MAX}", DECISIONS_MAX + 1));
+}
+
+#[test]
+fn a_verdict_of_any_text_is_written_so_that_it_can_be_read() {
+    let mut outcome = toy::first_failure().1;
+    let texts = ["\u{1b}[2J\u{7}\ttext\nline\r".to_owned(), "é".repeat(TEXT_BYTES_MAX)];
+    let read = texts.map(|text| {
+        outcome.verdict = Verdict::Broken { law: toy::LAW.to_owned(), detail: text };
+        let trace = Trace::of(&outcome, None);
+        assert_eq!(Trace::parse(&trace.to_text()).expect("our own text"), trace);
+        trace.verdict
+    });
+    assert_eq!(read[0], "\\u{1b}[2J\\u{7}\\ttext\nline\\r");
+    assert!(read[1].ends_with("é…") && read[1].len() <= TEXT_BYTES_MAX, "{} bytes", read[1].len());
 }
