@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::io::ErrorKind;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -13,7 +14,9 @@ pub fn have_qemu_img(test: &str) -> bool {
     };
     for name in ["qemu-img", "qemu-io"] {
         if missing(name) {
-            println!("skipped: {test}: {name} not found");
+            // Past the capture of a test's output: somebody must see it.
+            writeln!(std::io::stderr(), "skipped: {test}: {name} not found")
+                .expect("standard error takes it");
             return false;
         }
     }

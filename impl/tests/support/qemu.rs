@@ -1,12 +1,14 @@
 //! QEMU's tools as judges, where they are installed.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// qemu-img and qemu-io with a scratch folder; `None`, said aloud, where there is no QEMU.
 pub fn find() -> Option<Qemu> {
     if Command::new("qemu-img").arg("--version").output().is_err() {
-        println!("skipped: no qemu-img on PATH");
+        // Past the capture of a test's output: somebody must see it.
+        writeln!(std::io::stderr(), "skipped: no qemu-img on PATH").expect("standard error takes it");
         return None;
     }
     Some(Qemu { folder: tempfile::tempdir().expect("a scratch folder") })
