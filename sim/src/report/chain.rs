@@ -1,8 +1,8 @@
 //! What a run was built from, as text: one line for each image, then the faults and the crash that were planned.
 
 use crate::choice::Decision;
-use crate::crash::Ending;
-use crate::fault::{Fault, Often};
+use crate::crash::{Ending, Fate};
+use crate::fault::{Fault, Kind, Often};
 use crate::strategy::replay::{Offer, strict};
 use crate::verdict::{Outcome, Verdict};
 use crate::workload::image::{Cluster, Format, Image};
@@ -84,9 +84,14 @@ fn fault_text(fault: &Fault, scenario: &Scenario) -> String {
         Some((from, to)) => format!(", at bytes {from} to {to}"),
         None => String::new(),
     };
+    let leaves = match (fault.kind, fault.leaves) {
+        (Kind::Write, Fate::Whole) => ", yet all of it lands",
+        (Kind::Write, Fate::Torn(_)) => ", yet some sectors land",
+        _ => "",
+    };
     let path = scenario.images.get(fault.file as usize).map_or("?", |image| image.path.as_str());
     let kind = format!("{:?}", fault.kind).to_lowercase();
-    format!("{kind} of {path}: {} after {} that go well, {often}{range}", fault.errno, fault.after)
+    format!("{kind} of {path}: {} after {} that go well, {often}{range}{leaves}", fault.errno, fault.after)
 }
 
 fn crash_text(crash: &Crash) -> String {
@@ -100,7 +105,6 @@ fn crash_text(crash: &Crash) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Kind;
     use crate::strategy::of_seed;
     use crate::toy;
     use crate::verdict::Detail;
@@ -125,7 +129,15 @@ mod tests {
     fn planned_faults_and_the_crash_stand_below_the_chain() {
         let mut scenario = Scenario::chain(&["d", "."]);
         let (kind, often, range) = (Kind::Write, Often::Once, Some((0, 512)));
-        scenario.faults.push(Fault { file: 1, kind, errno: Errno::ENOSPC, after: 2, often, range });
+        scenario.faults.push(Fault {
+            file: 1,
+            kind,
+            errno: Errno::ENOSPC,
+            after: 2,
+            often,
+            range,
+            leaves: Fate::Torn(3),
+        });
         scenario.crash = Some(Crash { step: 34, ending: Ending::PowerCut });
         let text = chain(&scenario);
         let below: Vec<&str> = text.lines().skip(2).collect();
@@ -133,7 +145,9 @@ mod tests {
         assert_eq!(
             below,
             [
-                format!("fault  write of /n1.qcow2: {errno} after 2 that go well, once, at bytes 0 to 512"),
+                format!(
+                    "fault  write of /n1.qcow2: {errno} after 2 that go well, once, at bytes 0 to 512, yet some sectors land"
+                ),
                 "crash  the power is cut before step 34 of the scripts".to_owned(),
             ]
         );
