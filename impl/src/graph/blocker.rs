@@ -1,7 +1,8 @@
 //! Which operations are refused on which nodes, and why.
 //!
-//! Nothing is stored but ids, which tell ages: a job blocks the nodes it holds as children for as long as it holds them, and a backing link
-//! blocks the backing node. QEMU 10.0: a job child blocks everything, a backing link everything but the four below.
+//! No blocker is stored: a job blocks the nodes it holds as children for as long as it holds them, and a backing link
+//! blocks the backing node. QEMU 10.0: a job child blocks everything, a backing link everything but COMMIT_TARGET,
+//! STREAM, BACKUP_SOURCE and BACKUP_TARGET. Which of several is the youngest, ids and `backing_since` tell.
 
 use super::{Graph, JobRole, User, UserKind};
 use crate::error::Refused;
