@@ -48,6 +48,12 @@ pub enum Refused {
     Busy { node: String, reason: String },
     #[error("backing file specified, but streaming the entire chain")]
     BackingFileWithoutBase,
+    #[error("Cannot change frozen '{link}' link from '{from}' to '{to}'")]
+    LinkFrozen { link: &'static str, from: String, to: String },
+    #[error("Cannot freeze '{link}' link to '{to}'")]
+    CannotFreeze { link: &'static str, to: String },
+    #[error("Need a root block node")]
+    NeedRootNode,
     #[error("Block node is read-only")]
     ReadOnly,
     #[error("Could not create node: {0}")]

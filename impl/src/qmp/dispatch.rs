@@ -110,6 +110,7 @@ pub async fn run(
             let flat = options::truth(arguments, "flat").unwrap_or(false);
             return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());
         }
+        Action::QueryBlockGraph => return Ok(report::block_graph(&engine.query_block_graph()).into()),
         Action::QueryVersion => return Ok(text::version_text().into()),
         Action::QueryCommands => return Ok(command_names().into()),
         Action::QueryQmpSchema => return Ok(introspect::schema_text().into()),

@@ -34,6 +34,7 @@ pub static COMMANDS: &[Command] = &[
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
     entry("query-named-block-nodes", Action::QueryNamedBlockNodes, &FLAT, List(&Record(&NODE_INFO))),
+    entry("x-debug-query-block-graph", Action::QueryBlockGraph, &EMPTY, Record(&GRAPH)),
     entry("blockdev-add", Action::BlockdevAdd, &BLOCKDEV_OPTIONS, NOTHING),
     entry("blockdev-del", Action::BlockdevDel, &NODE_NAME, NOTHING),
     job("block-job-set-speed", BlockJob, SetSpeed, &DEVICE_AND_SPEED),
@@ -156,6 +157,28 @@ static OVERLAP_FLAGS: Object = object(
     ],
 );
 static NODE_NAME: Object = object("NodeName", &[required("node-name", Str)]);
+static GRAPH: Object = object(
+    "XDbgBlockGraph",
+    &[required("nodes", List(&Record(&GRAPH_NODE))), required("edges", List(&Record(&GRAPH_EDGE)))],
+);
+static GRAPH_NODE: Object = object(
+    "XDbgBlockGraphNode",
+    &[required("id", Int), required("type", OneOf(&GRAPH_NODE_TYPE)), required("name", Str)],
+);
+static GRAPH_NODE_TYPE: Enum =
+    Enum { name: "XDbgBlockGraphNodeType", values: &["block-backend", "block-job", "block-driver"] };
+static GRAPH_EDGE: Object = object(
+    "XDbgBlockGraphEdge",
+    &[
+        required("parent", Int),
+        required("child", Int),
+        required("name", Str),
+        required("perm", List(&OneOf(&PERMISSION))),
+        required("shared-perm", List(&OneOf(&PERMISSION))),
+    ],
+);
+static PERMISSION: Enum =
+    Enum { name: "BlockPermission", values: &["consistent-read", "write", "write-unchanged", "resize"] };
 static FLAT: Object = object("Flat", &[optional("flat", Bool)]);
 static NODE_INFO: Object = object(
     "BlockDeviceInfo",
