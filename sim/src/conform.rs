@@ -1,3 +1,13 @@
 //! Plays recorded cases of the real daemon, and says where what happens now differs.
 
+pub mod canonical;
+pub mod case;
 pub mod corpus;
+pub mod engine;
+pub mod hash;
+mod look;
+pub mod names;
+pub mod player;
+mod schema;
+mod session;
+pub mod subject;

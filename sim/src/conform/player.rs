@@ -1,6 +1,7 @@
 //! Plays a case on a subject, and writes down what came of it in the form of the recorded results.
 
 use super::case::{Action, Case, Io, IoOp, WaitJob};
+use super::hash::hash;
 use super::look::look;
 use super::session::Session;
 use super::subject::{Answer, Connection, Disconnected, Lost, Request, Subject};
@@ -272,8 +273,7 @@ impl Player<'_> {
         if io.op != IoOp::Read || error != 0 {
             return Ok(json!({"err": error}));
         }
-        let hash = self.session.subject.hash(&data);
-        Ok(json!({"err": error, "sha256": hash[..16], "runs": runs(&data)}))
+        Ok(json!({"err": error, "sha256": hash(&data, 16), "runs": runs(&data)}))
     }
 
     fn hash(&mut self, connection: Connection) -> Result<Value, Disconnected> {
@@ -292,7 +292,7 @@ impl Player<'_> {
             }
             whole.extend_from_slice(&answer.data);
         }
-        Ok(json!({"size": size, "sha256": self.session.subject.hash(&whole)[..24]}))
+        Ok(json!({"size": size, "sha256": hash(&whole, 24)}))
     }
 
     /// Brings jobs and exports to their end, and reads every node.

@@ -88,6 +88,4 @@ pub trait Subject {
     fn stop(&mut self, lost: Option<Lost>) -> End;
     /// What the images hold, now that nobody has them open.
     fn offline(&mut self, images: &[Image]) -> Map<String, Value>;
-    /// Size and hash of some bytes, as results name them; `digits` of the hash are kept.
-    fn hash(&mut self, bytes: &[u8]) -> String;
 }
