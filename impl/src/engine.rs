@@ -4,6 +4,7 @@
 //! section (`gate`), in one step between two awaits (`edit`).
 
 pub mod events;
+mod exports;
 mod guest;
 mod open;
 mod query;
@@ -13,6 +14,7 @@ pub use guest::Guest;
 use crate::command::{BlockJobInfo, Family, StreamArguments, Verb};
 use crate::error::Refused;
 use crate::event::EventSink;
+use crate::export::Exports;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
 use crate::host::{Errno, Host, IoResult};
@@ -53,6 +55,7 @@ pub struct Engine {
     /// `quit` has been called: no command changes anything any more.
     ended: Mutex<bool>,
     events: Arc<Events>,
+    exports: Exports,
 }
 
 /// Every job that is not `null`.
@@ -76,6 +79,7 @@ impl Engine {
             jobs: Mutex::default(),
             ended: Mutex::default(),
             events,
+            exports: Exports::default(),
         })
     }
 
@@ -353,6 +357,7 @@ impl Engine {
     /// Cancels every job and waits for its end, then makes every image durable.
     pub async fn quit(self: &Arc<Self>) {
         *self.ended.lock() = true;
+        self.close_exports().await;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
         for job in jobs {
             // Refused only if the job is over already.

@@ -1,7 +1,7 @@
 //! The answers to the `query-*` commands as text.
 
 use super::text::{ObjectText, push_list};
-use crate::command::{BlockJobInfo, NodeInfo};
+use crate::command::{BlockJobInfo, ExportInfo, NodeInfo};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -23,6 +23,16 @@ pub fn jobs(jobs: &[BlockJobInfo]) -> String {
         o.plain("current-progress", job.offset).text("status", job.status);
         o.plain("total-progress", job.len).text("type", job.kind).text("id", &job.device);
         o.optional_text("error", job.error.as_deref());
+        o.close();
+    })
+}
+
+/// `query-block-exports`.
+pub fn exports(exports: &[ExportInfo]) -> String {
+    list(exports, |out, export| {
+        let mut o = ObjectText::open(out);
+        o.text("node-name", &export.node_name).plain("shutting-down", export.shutting_down);
+        o.text("type", "nbd").text("id", &export.id);
         o.close();
     })
 }
