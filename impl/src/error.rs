@@ -48,6 +48,12 @@ pub enum Refused {
     Busy { node: String, reason: String },
     #[error("backing file specified, but streaming the entire chain")]
     BackingFileWithoutBase,
+    #[error("Cannot change frozen '{link}' link from '{from}' to '{to}'")]
+    LinkFrozen { link: &'static str, from: String, to: String },
+    #[error("Cannot freeze '{link}' link to '{to}'")]
+    CannotFreeze { link: &'static str, to: String },
+    #[error("Need a root block node")]
+    NeedRootNode,
     #[error("Block node is read-only")]
     ReadOnly,
     #[error("Could not create node: {0}")]
@@ -107,6 +113,16 @@ pub enum Refused {
     ExportNotFound(String),
     #[error("export '{0}' still in use")]
     ExportInUse(String),
+    #[error("{0}")]
+    BadLimits(&'static str),
+    #[error("Parameter 'id' expects an identifier")]
+    InvalidObjectId,
+    #[error("attempt to add duplicate property '{0}' to object (type 'container')")]
+    DuplicateObjectId(String),
+    #[error("object '{0}' not found")]
+    ObjectNotFound(String),
+    #[error("object '{0}' is in use, can not be deleted")]
+    ObjectInUse(String),
 
     #[error("The engine has ended")]
     Ended,

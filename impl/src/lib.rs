@@ -15,6 +15,8 @@ pub mod id;
 pub mod io;
 pub mod job;
 pub mod nbd;
+pub mod object;
 pub mod os;
 pub mod qmp;
 pub mod sync;
+pub mod throttle;

@@ -53,7 +53,8 @@ impl Engine {
             return Err(Refused::DuplicateExportId(options.id.clone()));
         }
         let graph = self.graph();
-        let not_found = || Refused::NoSuchNode { device: String::new(), node_name: options.node_name.clone() };
+        let not_found =
+            || Refused::NoSuchNode { device: String::new(), node_name: options.node_name.clone() };
         let node = graph.find(&options.node_name).ok_or_else(not_found)?;
         if options.writable && graph.place(graph.unfiltered(node)).read_only {
             return Err(Refused::ReadOnlyExport);

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::error::Refused;
-use crate::graph::{Graph, UserKind};
+use crate::graph::Graph;
 use crate::host::{Errno, IoResult};
 use crate::id::{NodeId, UserId};
 use crate::io::write::Change;
@@ -25,7 +25,7 @@ impl Engine {
             if writable && graph.place(graph.unfiltered(node)).read_only {
                 return Err(Refused::ReadOnly);
             }
-            let user = graph.add_user(node, UserKind::Guest { writable });
+            let user = graph.add_guest(node, writable);
             graph.admit_permissions()?;
             Ok(user)
         })?;

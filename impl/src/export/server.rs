@@ -80,7 +80,9 @@ impl Server {
                 let max = self.options.max_connections as usize;
                 match &state.listener {
                     None => return None,
-                    Some(listener) if max == 0 || state.clients.len() < max => return Some(Arc::clone(listener)),
+                    Some(listener) if max == 0 || state.clients.len() < max => {
+                        return Some(Arc::clone(listener));
+                    }
                     Some(_) => {}
                 }
             }

@@ -2,9 +2,7 @@
 
 use super::offer::{Exports, Offer};
 use super::request::Terms;
-use super::wire::{
-    Fields, OPTION_REPLY_MAGIC, PAYLOAD_BYTES_MAX, STRING_BYTES_MAX, info, option, reply,
-};
+use super::wire::{Fields, OPTION_REPLY_MAGIC, PAYLOAD_BYTES_MAX, STRING_BYTES_MAX, info, option, reply};
 
 /// The ids of the contexts a client may ask for, as QEMU numbers them.
 #[allow(missing_docs)] // The names are the contexts'.
@@ -54,13 +52,7 @@ impl Agreed {
     }
 
     /// Answers one option; `data` is what came with it.
-    pub fn answer(
-        &mut self,
-        option: u32,
-        data: &[u8],
-        exports: &mut dyn Exports,
-        out: &mut Vec<u8>,
-    ) -> Turn {
+    pub fn answer(&mut self, option: u32, data: &[u8], exports: &mut dyn Exports, out: &mut Vec<u8>) -> Turn {
         let mut replies = Replies { option, out };
         let answered = match option {
             option::EXPORT_NAME => return self.export_name(data, exports, replies.out),

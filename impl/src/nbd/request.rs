@@ -174,9 +174,7 @@ impl Header {
         let has = |bit: u16| self.flags & bit != 0;
         let fua = has(flag::FUA);
         Ok(match self.command {
-            command::READ => {
-                Command::Read { len: self.len, sparse: terms.structured && !has(flag::DF) }
-            }
+            command::READ => Command::Read { len: self.len, sparse: terms.structured && !has(flag::DF) },
             command::WRITE => Command::Write { data, fua },
             command::WRITE_ZEROES => Command::WriteZeroes {
                 len: self.len.into(),
@@ -238,7 +236,8 @@ mod tests {
             let admitted = header(command, 0, 0, 1).admit(Vec::new(), Terms::default(), &offer(false));
             assert_eq!(admitted, Err(Errno::EPERM));
         }
-        let empty = header(command::READ, flag::FUA, end, 0).admit(Vec::new(), Terms::default(), &offer(false));
+        let empty =
+            header(command::READ, flag::FUA, end, 0).admit(Vec::new(), Terms::default(), &offer(false));
         assert_eq!(empty.unwrap().command, Command::Read { len: 0, sparse: false });
     }
 }

@@ -42,10 +42,20 @@ enum Phase {
     ClientFlags,
     Options,
     /// The rest of an option too long to be kept.
-    SkipOption { option: u32, left: u32 },
-    Transmission { offer: Offer, terms: Terms },
+    SkipOption {
+        option: u32,
+        left: u32,
+    },
+    Transmission {
+        offer: Offer,
+        terms: Terms,
+    },
     /// A header whose payload is still to come.
-    Payload { offer: Offer, terms: Terms, header: Header },
+    Payload {
+        offer: Offer,
+        terms: Terms,
+        header: Header,
+    },
     Closed,
 }
 
@@ -239,7 +249,9 @@ impl Session {
     }
 
     fn skip_option(&mut self) -> Option<Option<Step>> {
-        let Phase::SkipOption { option, left } = &mut self.phase else { unreachable!("the phase was looked at") };
+        let Phase::SkipOption { option, left } = &mut self.phase else {
+            unreachable!("the phase was looked at")
+        };
         let there = u32::try_from(self.input.len() - self.used).unwrap_or(u32::MAX).min(*left);
         self.used += there as usize;
         *left -= there;
@@ -281,7 +293,8 @@ impl Session {
         let len = header.payload_bytes() as usize;
         let data = self.input[self.used..].get(..len)?.to_vec();
         self.used += len;
-        let Phase::Payload { offer, terms, header } = std::mem::replace(&mut self.phase, Phase::Closed) else {
+        let Phase::Payload { offer, terms, header } = std::mem::replace(&mut self.phase, Phase::Closed)
+        else {
             unreachable!("the phase was looked at")
         };
         let admitted = header.admit(data, terms, &offer);

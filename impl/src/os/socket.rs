@@ -78,7 +78,6 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 /// The engine's way to listen.
 #[derive(Debug)]
 pub struct OsListener {
-    runtime: Handle,
     listener: Arc<tokio::net::UnixListener>,
     _file: OwnFile,
 }
@@ -89,7 +88,7 @@ impl OsListener {
         let _inside = runtime.enter();
         let (listener, file) = listen_at(path)?;
         let listener = Arc::new(tokio::net::UnixListener::from_std(listener)?);
-        Ok(Arc::new(OsListener { runtime: runtime.clone(), listener, _file: file }))
+        Ok(Arc::new(OsListener { listener, _file: file }))
     }
 }
 

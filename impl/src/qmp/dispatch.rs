@@ -106,11 +106,13 @@ pub async fn run(
         }
         Action::NbdServerStart => engine.nbd_server_start(&export_options::server(arguments)?)?,
         Action::NbdServerStop => engine.nbd_server_stop().await?,
-        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments)?)?,
+        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments))?,
         Action::BlockExportDel => {
             let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
             engine.block_export_del(options::text(arguments, "id"), hard).await?;
         }
+        Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
+        Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
         Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
         Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),
         Action::QueryJobs => return Ok(report::jobs(&engine.query_block_jobs()).into()),
@@ -118,6 +120,7 @@ pub async fn run(
             let flat = options::truth(arguments, "flat").unwrap_or(false);
             return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());
         }
+        Action::QueryBlockGraph => return Ok(report::block_graph(&engine.query_block_graph()).into()),
         Action::QueryVersion => return Ok(text::version_text().into()),
         Action::QueryCommands => return Ok(command_names().into()),
         Action::QueryQmpSchema => return Ok(introspect::schema_text().into()),

@@ -100,6 +100,7 @@ pub enum Action {
     QueryJobs,
     QueryBlockJobs,
     QueryNamedBlockNodes,
+    QueryBlockGraph,
     BlockdevAdd,
     BlockdevDel,
     BlockStream,
