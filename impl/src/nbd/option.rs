@@ -149,7 +149,7 @@ impl Agreed {
                 let rest = query.strip_prefix(namespace);
                 rest.is_some_and(|rest| rest == leaf || (rest.is_empty() && !set))
             };
-            everything || queries.iter().any(|query| matches(query))
+            everything || queries.iter().any(matches)
         };
         let chosen = Contexts {
             allocation: asked(b"base:", b"allocation"),
