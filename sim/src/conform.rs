@@ -1,5 +1,6 @@
 //! Plays recorded cases of the real daemon, and says where what happens now differs.
 
+pub mod campaign;
 pub mod canonical;
 pub mod case;
 pub mod corpus;
@@ -7,7 +8,9 @@ pub mod engine;
 pub mod hash;
 mod look;
 pub mod names;
+pub mod nbd;
 pub mod player;
 mod schema;
 mod session;
 pub mod subject;
+pub mod verdict;
