@@ -31,6 +31,7 @@ mod open_error;
 mod pack;
 mod pointers;
 mod read;
+mod repair;
 mod resize;
 mod subclusters;
 mod trouble;
@@ -84,8 +85,7 @@ impl Qcow2 {
         name: &str,
         writable: bool,
     ) -> Result<Arc<Qcow2>, OpenError> {
-        let mut metadata = open::load(&*disk, writable).await.map_err(|cause| cause.of(name))?;
-        metadata.writable = writable;
+        let metadata = Self::load_repaired(&*disk, writable).await.map_err(|cause| cause.of(name))?;
         let data = match (data, metadata.geometry.data_file) {
             (None, false) => disk.clone(),
             (Some(data), true) => data,
@@ -102,6 +102,17 @@ impl Qcow2 {
             flushes: Mutex::new(flush::Turns::default()),
             packing: RangeLock::new(),
         }))
+    }
+
+    /// The image's metadata; if it is to be written and is dirty, set right before.
+    async fn load_repaired(disk: &dyn Disk, writable: bool) -> Result<Metadata, OpenCause> {
+        let mut metadata = open::load(disk, writable).await?;
+        if writable && metadata.header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
+            repair::repair_if_dirty(disk).await?;
+            metadata = open::load(disk, writable).await?;
+        }
+        metadata.writable = writable;
+        Ok(metadata)
     }
 
     /// The data file that the image on `disk` asks for, if it does.
@@ -199,17 +210,23 @@ impl Qcow2 {
         }
     }
 
-    /// Changes between read-only and read-write; the disk itself is reopened by the caller. Going read-only writes
-    /// and flushes everything first.
+    /// Changes between read-only and read-write; the disk itself is reopened by the caller, and no request is under way.
+    /// Going read-only writes and flushes everything first; a dirty image is repaired before it is writable.
     pub async fn set_writable(&self, writable: bool) -> IoResult<()> {
-        if writable {
-            let mut metadata = self.metadata.lock();
-            open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
-            metadata.writable = true;
+        if !writable {
+            self.close().await?;
+            self.metadata.lock().writable = false;
             return Ok(());
         }
-        self.close().await?;
-        self.metadata.lock().writable = false;
+        if self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
+            let repaired = Self::load_repaired(&*self.disk, true).await.map_err(|_| Errno::EACCES)?;
+            assert_eq!(repaired.geometry, self.geometry, "a repair changes no geometry");
+            *self.metadata.lock() = repaired;
+            return Ok(());
+        }
+        let mut metadata = self.metadata.lock();
+        open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
+        metadata.writable = true;
         Ok(())
     }
 

@@ -72,11 +72,18 @@ pub enum OpenCause {
     /// The corrupt bit is set, and the image was to be written.
     #[error("qcow2: Image is corrupt; cannot be opened read/write")]
     Corrupt,
-    /// The dirty bit is set, and the image was to be written.
-    #[error(
-        "qcow2: Image was not closed cleanly (dirty bit set); cannot be opened read/write before a repair"
-    )]
-    Dirty,
+    /// The dirty bit is set, the image was to be written, and its tables are damaged.
+    #[error("Could not repair dirty image: {found}")]
+    Unrepairable {
+        /// The first damage found.
+        found: String,
+    },
+    /// The dirty bit is set, the image was to be written, and the repair failed.
+    #[error("Could not repair dirty image: {errno}")]
+    NotRepaired {
+        /// How it failed.
+        errno: Errno,
+    },
     /// `refcount_order` above 6.
     #[error("Reference count entry width too large; may not exceed 64 bits")]
     RefcountOrder(u32),
