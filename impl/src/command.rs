@@ -34,6 +34,8 @@ pub enum DriverOptions {
         file: ChildOptions,
         /// What lies below it.
         backing: BackingOptions,
+        /// Where its guest data lies, if not there; not said: in what the header names, if it does.
+        data_file: Option<ChildOptions>,
     },
 }
 
@@ -44,6 +46,15 @@ pub enum ChildOptions {
     Reference(String),
     /// A new node, owned by its parent.
     Inline(Box<BlockdevOptions>),
+}
+
+impl ChildOptions {
+    /// A new node for the file of this name.
+    pub fn named_file(filename: String) -> ChildOptions {
+        let driver = DriverOptions::File { filename };
+        let options = BlockdevOptions { node_name: None, driver, read_only: None, auto_read_only: None };
+        ChildOptions::Inline(Box::new(options))
+    }
 }
 
 /// The backing child of an image.

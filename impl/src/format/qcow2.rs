@@ -89,7 +89,7 @@ impl Qcow2 {
         let data = match (data, metadata.geometry.data_file) {
             (None, false) => disk.clone(),
             (Some(data), true) => data,
-            (None, true) => return Err(OpenCause::DataFileMissing.of(name)),
+            (None, true) => return Err(missing(&metadata.header).of(name)),
             (Some(_), false) => return Err(OpenCause::DataFileUnasked.of(name)),
         };
         Ok(Arc::new(Qcow2 {
@@ -113,12 +113,6 @@ impl Qcow2 {
         }
         metadata.writable = writable;
         Ok(metadata)
-    }
-
-    /// The data file that the image on `disk` asks for, if it does.
-    pub async fn data_file_of(disk: &dyn Disk, name: &str) -> Result<Option<DataFile>, OpenError> {
-        let (header, _) = open::load_header(disk).await.map_err(|cause| cause.of(name))?;
-        header.data_file().map_err(|cause| cause.of(name))
     }
 
     /// Makes a new, empty image on `disk`, whatever was there, and flushes it.
@@ -282,5 +276,13 @@ impl Qcow2 {
     /// Writers come with a promise that the image is writable.
     fn assert_writable(&self) {
         assert!(self.metadata.lock().writable, "a write to a read-only image");
+    }
+}
+
+/// Says which data file is needed.
+fn missing(header: &header::Header) -> OpenCause {
+    match header.data_file() {
+        Ok(file) => OpenCause::DataFileMissing { file: file.map_or(String::new(), |file| file.name) },
+        Err(cause) => cause,
     }
 }

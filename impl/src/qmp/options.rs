@@ -81,6 +81,7 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
         "qcow2" => DriverOptions::Qcow2 {
             file: child(&arguments["file"])?,
             backing: backing(arguments.get("backing"))?,
+            data_file: arguments.get("data-file").map(child).transpose()?,
         },
         other => panic!("{CHECKED}, but driver is {other}"),
     })

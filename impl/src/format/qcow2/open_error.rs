@@ -95,7 +95,10 @@ pub enum OpenCause {
     SubclusterSize(u64),
     /// The guest data lies in a file of its own, and none was given.
     #[error("'data-file' is required for this image")]
-    DataFileMissing,
+    DataFileMissing {
+        /// Its name, as the header has it; empty if it has none.
+        file: String,
+    },
     /// A data file was given to an image that has its data in itself.
     #[error("'data-file' can only be set for images with an external data file")]
     DataFileUnasked,
