@@ -92,10 +92,16 @@ impl Conform {
         }
         let (known, right) = totals.divergences;
         if known > 0 {
-            line(&mut text, format!("where the recorded daemon is wrong: {right} of {known} are right instead"));
+            line(
+                &mut text,
+                format!("where the recorded daemon is wrong: {right} of {known} are right instead"),
+            );
         }
         if totals.unstable > 0 {
-            line(&mut text, format!("where the recorded daemon does not agree with itself: {}", totals.unstable));
+            line(
+                &mut text,
+                format!("where the recorded daemon does not agree with itself: {}", totals.unstable),
+            );
         }
         if totals.not_here > 0 {
             line(&mut text, format!("not possible here: {}", totals.not_here));
@@ -128,7 +134,8 @@ fn json_report(recordings: &[Recording], verdicts: &[Verdict], totals: &Totals) 
             Verdict::Panicked(why) => ("panicked", &[][..], Some(why)),
         };
         let mut told = json!({"name": recording.name(), "verdict": verdict});
-        let place = |place: &Difference| json!({"path": place.path, "recorded": place.want, "played": place.got});
+        let place =
+            |place: &Difference| json!({"path": place.path, "recorded": place.want, "played": place.got});
         if !places.is_empty() {
             told["differences"] = places.iter().map(place).collect();
         }
@@ -138,7 +145,8 @@ fn json_report(recordings: &[Recording], verdicts: &[Verdict], totals: &Totals) 
         told
     });
     let categories = totals.categories.iter();
-    let categories = categories.map(|(name, (equal, all))| (name.clone(), json!({"equal": equal, "cases": all})));
+    let categories =
+        categories.map(|(name, (equal, all))| (name.clone(), json!({"equal": equal, "cases": all})));
     json!({
         "equal": totals.equal(),
         "compared": totals.compared(),

@@ -35,7 +35,9 @@ pub fn play_all(
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, recordings.len().max(1)) {
             scope.spawn(|| {
-                while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < recordings.len()) {
+                while let Some(index) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < recordings.len())
+                {
                     let verdict = play_one(&recordings[index], divergences, &mut *subject());
                     verdicts.lock().expect("nobody panics holding it")[index] = Some(verdict);
                 }
@@ -65,7 +67,9 @@ impl Totals {
         let mut totals = Totals::default();
         for (recording, verdict) in recordings.iter().zip(verdicts) {
             match verdict {
-                Verdict::RightInstead => totals.divergences = (totals.divergences.0 + 1, totals.divergences.1 + 1),
+                Verdict::RightInstead => {
+                    totals.divergences = (totals.divergences.0 + 1, totals.divergences.1 + 1)
+                }
                 Verdict::NotRight(_) => totals.divergences.0 += 1,
                 Verdict::Unstable => totals.unstable += 1,
                 Verdict::NotHere(_) => totals.not_here += 1,

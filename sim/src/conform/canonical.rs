@@ -4,8 +4,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Counters and flags that depend on the moment of the look (C3).
-const NOISE: [&str; 6] =
-    ["offset", "len", "current-progress", "total-progress", "busy", "actual-speed"];
+const NOISE: [&str; 6] = ["offset", "len", "current-progress", "total-progress", "busy", "actual-speed"];
 
 /// Brings a result into the form in which it is compared.
 pub fn canonical(mut result: Value) -> Value {
@@ -205,7 +204,8 @@ mod tests {
     fn events_of_two_jobs_may_interleave_and_pauses_of_drains_go() {
         let one = json!({"events": [status("a", "running"), status("b", "running"), status("a", "paused"),
             status("a", "running"), status("a", "waiting")]});
-        let other = json!({"events": [status("b", "running"), status("a", "running"), status("a", "waiting")]});
+        let other =
+            json!({"events": [status("b", "running"), status("a", "running"), status("a", "waiting")]});
         assert_eq!(canonical(one), canonical(other));
     }
 
@@ -230,7 +230,8 @@ mod tests {
 
     #[test]
     fn equal_neighbours_in_a_map_are_one_extent() {
-        let lines = json!({"offline": {"a": {"map": ["0+10 d0 D-P", "10+5 d0 D-P", "15+5 d0 -Z-", "25+5 d0 -Z-"]}}});
+        let lines =
+            json!({"offline": {"a": {"map": ["0+10 d0 D-P", "10+5 d0 D-P", "15+5 d0 -Z-", "25+5 d0 -Z-"]}}});
         let merged = json!(["0+15 d0 D-P", "15+5 d0 -Z-", "25+5 d0 -Z-"]);
         assert_eq!(canonical(lines)["offline"]["a"]["map"], merged);
     }

@@ -5,7 +5,11 @@ use super::subject::Lost;
 use serde_json::{Map, Value, json};
 
 /// Adds what is to be seen now; the graph only if it is not the one seen last.
-pub fn look(session: &mut Session<'_>, last: &mut Option<Value>, into: &mut Map<String, Value>) -> Result<(), Lost> {
+pub fn look(
+    session: &mut Session<'_>,
+    last: &mut Option<Value>,
+    into: &mut Map<String, Value>,
+) -> Result<(), Lost> {
     let graph = graph(session)?;
     let jobs = session.jobs()?;
     let jobs = jobs.into_iter().map(|(id, job)| (id, Value::Object(job))).collect();
@@ -36,7 +40,9 @@ fn graph(session: &mut Session<'_>) -> Result<Value, Lost> {
         let told = node["node-name"].as_str().unwrap_or_default();
         let name = names.text(told);
         let mut members = Map::new();
-        for (place, member) in [("drv", "drv"), ("ro", "ro"), ("file", "file"), ("backing_file", "backing_file")] {
+        for (place, member) in
+            [("drv", "drv"), ("ro", "ro"), ("file", "file"), ("backing_file", "backing_file")]
+        {
             if let Some(value) = node.get(member) {
                 members.insert(place.to_owned(), names.value(value));
             }

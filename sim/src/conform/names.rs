@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn generated_names_are_numbered_as_they_appear() {
         let mut names = Names::new("/d/run7");
-        assert_eq!(names.text("Node '#block123' over '#block45' in run7"), "Node '#auto0' over '#auto1' in $DIRNAME");
+        assert_eq!(
+            names.text("Node '#block123' over '#block45' in run7"),
+            "Node '#auto0' over '#auto1' in $DIRNAME"
+        );
         assert_eq!(names.text("#block45 #blocks #block123"), "#auto1 #blocks #auto0");
         assert_eq!(names.text("/d/run7/n0.qcow2"), "$DIR/n0.qcow2");
         assert_eq!(names.fill("$DIR/../$DIRNAME/n0"), "/d/run7/../run7/n0");

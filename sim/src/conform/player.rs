@@ -77,7 +77,8 @@ impl Player<'_> {
         for node in &case.blockdevs {
             let node = self.session.names.fill_value(node);
             let reply = self.session.command("blockdev-add", node)?;
-            let told = if reply.get("return").is_some() { json!("ok") } else { self.session.names.value(&reply) };
+            let told =
+                if reply.get("return").is_some() { json!("ok") } else { self.session.names.value(&reply) };
             push(result, "blockdevs", told);
         }
         let mut seen = Members::new();
@@ -267,8 +268,7 @@ impl Player<'_> {
 
     fn ask(&mut self, connection: Connection, io: &Io) -> Result<Value, Disconnected> {
         let data = if io.op == IoOp::Write { vec![io.pattern; io.len as usize] } else { Vec::new() };
-        let request =
-            Request { op: io.op, offset: io.offset, len: io.len, data: &data, nohole: io.nohole };
+        let request = Request { op: io.op, offset: io.offset, len: io.len, data: &data, nohole: io.nohole };
         let Answer { error, data } = self.session.subject.request(connection.id, request)?;
         if io.op != IoOp::Read || error != 0 {
             return Ok(json!({"err": error}));
@@ -329,7 +329,8 @@ impl Player<'_> {
             return names.clone();
         }
         let nodes = graph["nodes"].as_object().into_iter().flatten();
-        let read = |name: &str, driver: &Value| driver == "qcow2" || driver == "raw" && !name.starts_with('#');
+        let read =
+            |name: &str, driver: &Value| driver == "qcow2" || driver == "raw" && !name.starts_with('#');
         nodes.filter(|(name, node)| read(name, &node["drv"])).map(|(name, _)| name.clone()).collect()
     }
 
@@ -355,8 +356,11 @@ impl Player<'_> {
         let (events, steps) = self.session.events();
         result.insert("events".to_owned(), events);
         result.insert("event_step".to_owned(), steps);
-        let offline =
-            if self.case.ending.nooffline { Members::new() } else { self.session.subject.offline(&self.case.images) };
+        let offline = if self.case.ending.nooffline {
+            Members::new()
+        } else {
+            self.session.subject.offline(&self.case.images)
+        };
         let offline = self.session.names.value(&Value::Object(offline));
         result.insert("offline".to_owned(), offline);
     }

@@ -59,7 +59,8 @@ mod tests {
             {"name": "int", "meta-type": "builtin"}
         ]);
         let schema = schema.as_array().unwrap();
-        let told = json!({"args": {"far": {"type": "int", "optional": true}}, "ret": "[enum(a|b)]", "features": []});
+        let told =
+            json!({"args": {"far": {"type": "int", "optional": true}}, "ret": "[enum(a|b)]", "features": []});
         assert_eq!(summary(schema, "go"), told);
         assert_eq!(summary(schema, "stop"), json!({"missing": "stop"}));
     }

@@ -83,7 +83,8 @@ impl Divergences {
         let want = canonical(recording.result.clone());
         let paths = differences(&want, &got);
         let Some(divergence) = self.cases.get(recording.name()) else {
-            let differs: Vec<Difference> = paths.into_iter().map(|path| difference(&want, &got, path)).collect();
+            let differs: Vec<Difference> =
+                paths.into_iter().map(|path| difference(&want, &got, path)).collect();
             return if differs.is_empty() { Verdict::Equal } else { Verdict::Differs(differs) };
         };
         let wrong = divergence.wrong(&want, &got, paths);
@@ -139,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_difference_is_told_with_both_values() {
-        let verdict = Divergences::default().judge(&recording(json!({"x": 1})), Played::Result(json!({"x": 2})));
+        let verdict =
+            Divergences::default().judge(&recording(json!({"x": 1})), Played::Result(json!({"x": 2})));
         let difference = Difference { path: "/x".to_owned(), want: Some(json!(1)), got: Some(json!(2)) };
         assert_eq!(verdict, Verdict::Differs(vec![difference]));
     }

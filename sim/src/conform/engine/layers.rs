@@ -1,7 +1,7 @@
 //! A chain of image files in memory, opened by the names in their headers.
 
 use super::memory::{Memory, at_once};
-use block::format::qcow2::{BackingName, Qcow2};
+use block::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
 use block::format::{Below, RunKind};
 use block::host::{Disk, IoResult, Pending};
 use std::collections::BTreeMap;
@@ -55,15 +55,16 @@ impl Layer {
         }
         let mut copies = vec![(path.clone(), Memory::new(bytes))];
         let disk: Arc<dyn Disk> = copies[0].1.clone();
-        let named = at_once(Qcow2::data_file_of(&*disk, &path)).map_err(|error| error.to_string())?;
-        let data = named.map(|data| {
-            let path = beside(&path, &data.name);
-            let memory = Memory::new(files.get(&path).cloned().unwrap_or_default());
-            copies.push((path, memory.clone()));
-            let data: Arc<dyn Disk> = memory;
-            data
-        });
-        let image = at_once(Qcow2::open_with(disk, data, &path, writable)).map_err(|error| error.to_string())?;
+        let image = match at_once(Qcow2::open(disk.clone(), &path, writable)) {
+            Err(OpenError { cause: OpenCause::DataFileMissing { file }, .. }) => {
+                let data_path = beside(&path, &file);
+                let data = Memory::new(files.get(&data_path).cloned().unwrap_or_default());
+                copies.push((data_path, data.clone()));
+                at_once(Qcow2::open_with(disk, Some(data), &path, writable))
+            }
+            opened => opened,
+        };
+        let image = image.map_err(|error| error.to_string())?;
         Ok((Layer { path, format, content: Content::Qcow2(image) }, copies))
     }
 

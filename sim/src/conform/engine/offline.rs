@@ -36,7 +36,9 @@ pub fn look(image: &Image, path: &str, files: &Files) -> Value {
     }
     let chain = match &opened {
         Ok(layers) => Ok(chain(layers)),
-        Err(not) => Err(format!("qemu-img: {}", could_not_open(&not.path, &could_not_open(&not.path, &not.why)))),
+        Err(not) => {
+            Err(format!("qemu-img: {}", could_not_open(&not.path, &could_not_open(&not.path, &not.why))))
+        }
     };
     put(&mut told, "chain", "info_err", chain);
     let on_layers = |ask: &dyn Fn(&[Layer]) -> IoResult<Value>| match (&opened, &refused) {
