@@ -7,11 +7,15 @@
 //! reply, so they are collected whenever the state is about to change.
 
 mod client;
+mod copying;
 mod crash;
+mod edges;
+mod edit;
+mod goals;
 mod guest;
 mod jobs;
 mod query;
-mod stream;
+mod start;
 mod verb;
 
 use crate::blockdev::ImageFacts;
@@ -48,6 +52,10 @@ pub struct Model {
     images: Vec<ImageFacts>,
     /// By image: a stream has touched what its readers see.
     streamed: Vec<bool>,
+    /// By image: a commit, a mirror or a backup has written it.
+    touched: Vec<bool>,
+    /// Throttle groups.
+    groups: Vec<String>,
     graph: Graph,
     views: Views,
     jobs: Vec<Job>,
@@ -67,7 +75,7 @@ impl Model {
         for image in images {
             views.add(layer(image));
         }
-        let opening = Opening { images: &facts };
+        let opening = Opening { images: &facts, groups: &[] };
         for (index, image) in images.iter().enumerate() {
             let below = image.backing.as_ref().and_then(|header| opening.find_header(&image.file, header));
             views.link(ImageId(index as u16), below);
@@ -75,6 +83,8 @@ impl Model {
         views.compose_all();
         Model {
             streamed: vec![false; facts.len()],
+            touched: vec![false; facts.len()],
+            groups: Vec::new(),
             images: facts,
             graph: Graph::default(),
             views,
@@ -99,6 +109,7 @@ impl Model {
             Observation::Reply { client, text } => self.replied(client, text),
             Observation::Event { text } => self.event(text),
             Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),
+            Observation::GuestConnected { guest, export } => self.connected(guest, export),
             Observation::GuestRefused { guest, node, writable } => self.turned_away(guest, node, writable),
             Observation::GuestDetached { guest } => {
                 self.detached(guest);
@@ -156,8 +167,8 @@ impl Model {
     /// Whether a guest may be put on a node now.
     pub fn may_attach(&self, node: &str, writable: bool) -> bool {
         self.graph.find(node).is_some_and(|id| {
-            let node = self.graph.node(id);
-            !writable || (!node.read_only && self.graph.unshared_write(id).is_none())
+            let read_only = self.graph.node(id).read_only;
+            (!writable || !read_only) && self.graph.new_device(id, writable).is_empty()
         })
     }
 
@@ -180,6 +191,10 @@ impl Model {
         let requests = self.requests.iter().map(Request::line);
         let lines: Vec<String> = jobs.chain(commands).chain(requests).collect();
         if lines.is_empty() { None } else { Some(lines.join("\n")) }
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening { images: &self.images, groups: &self.groups }
     }
 
     /// The layer whose view a node shows; `None` if it shows the raw bytes of a format.

@@ -51,7 +51,7 @@ impl Model {
             || (auto("auto-finalize", job.auto_finalize)
                 && auto("auto-dismiss", job.auto_dismiss)
                 && entry.integer_of("speed").is_some_and(|speed| job.speeds.contains(&speed)));
-        if !status_fits || !block_fits || entry.text_of("type") != Some("stream") {
+        if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
             let statuses: Vec<&str> = job.statuses.iter().map(|(_, status)| status.word()).collect();
             let what = format!("told {entry:?}\nlife {}\nspeeds {:?}", statuses.join(" "), job.speeds);
             return Err(self.broken(LawId::QueryTruth, what));
@@ -91,7 +91,16 @@ impl Model {
 
     /// A generated name is told by a query if only one node can bear it.
     fn learn_names(&mut self, list: &[Json<'_>]) {
-        for driver in [Driver::CopyOnRead, Driver::File, Driver::Qcow2, Driver::Raw] {
+        const DRIVERS: [Driver; 7] = [
+            Driver::CopyOnRead,
+            Driver::CommitTop,
+            Driver::MirrorTop,
+            Driver::CopyBeforeWrite,
+            Driver::File,
+            Driver::Qcow2,
+            Driver::Raw,
+        ];
+        for driver in DRIVERS {
             let unnamed: Vec<NodeId> = self
                 .graph
                 .alive()
