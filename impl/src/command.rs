@@ -186,3 +186,68 @@ pub struct NodeInfo {
     /// Cluster size in bytes, where the format has one.
     pub cluster_size: Option<u64>,
 }
+
+/// `block-export-add`, of type `nbd`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExportOptions {
+    /// `id`.
+    pub id: String,
+    /// `node-name`.
+    pub node_name: String,
+    /// `name`: what clients ask for; the node's name unless said.
+    pub name: Option<String>,
+    /// `description`, for people.
+    pub description: Option<String>,
+    /// `writable`.
+    pub writable: bool,
+    /// `writethrough`: every write is durable before its reply.
+    pub writethrough: bool,
+    /// `allocation-depth`: clients may ask for `qemu:allocation-depth`.
+    pub allocation_depth: bool,
+}
+
+/// One entry of `query-block-exports`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportInfo {
+    /// `id`.
+    pub id: String,
+    /// `node-name`: the node it stands on now.
+    pub node_name: String,
+    /// `shutting-down`.
+    pub shutting_down: bool,
+}
+
+/// `x-debug-query-block-graph`: every node, user and job, and who takes what of whom.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GraphInfo {
+    /// What stands in the graph.
+    pub vertices: Vec<VertexInfo>,
+    /// The uses between them.
+    pub edges: Vec<EdgeInfo>,
+}
+
+/// One vertex of the graph as it is debugged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VertexInfo {
+    /// Its number, in this answer only.
+    pub id: u64,
+    /// `block-driver`, `block-backend` or `block-job`.
+    pub kind: &'static str,
+    /// Its name, empty for a guest's or a job's own access.
+    pub name: String,
+}
+
+/// One use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EdgeInfo {
+    /// Who uses.
+    pub parent: u64,
+    /// What is used.
+    pub child: u64,
+    /// The child's name at its parent.
+    pub name: &'static str,
+    /// What is taken.
+    pub taken: crate::graph::permission::Set,
+    /// What others may do.
+    pub shared: crate::graph::permission::Set,
+}

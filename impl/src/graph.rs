@@ -10,7 +10,7 @@ pub mod permission;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
-use node::Node;
+use node::{Driver, Node};
 use permission::{Permissions, Set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,16 +34,42 @@ pub struct Place {
     pub node: Arc<Node>,
     /// The child that holds its bytes (a filter's filtered child too).
     pub file: Option<NodeId>,
-    /// The child read where this layer has nothing allocated.
+    /// The child read where this layer has nothing allocated; a job's own filter stands on its node by this link too.
     pub backing: Option<NodeId>,
+    /// A third child: where a copy-before-write saves old data, or the file that holds an image's data.
+    pub side: Option<NodeId>,
     /// When that link was made, on the graph's own clock: its ids. Of several reasons the youngest is told.
     pub backing_since: u32,
     /// Whether the operator made it and may delete it.
     pub monitor_owned: bool,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// A job's filter that the operator did not name: clients look through it.
+    pub implicit: bool,
     /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
     pub frozen_by: Option<JobSerial>,
+}
+
+impl Place {
+    /// A node without children, on which nobody relies yet.
+    pub fn new(node: Node, read_only: bool) -> Place {
+        Place {
+            node: Arc::new(node),
+            file: None,
+            backing: None,
+            side: None,
+            backing_since: 0,
+            monitor_owned: false,
+            read_only,
+            implicit: false,
+            frozen_by: None,
+        }
+    }
+
+    /// Every child, in a fixed order.
+    pub fn children(&self) -> impl Iterator<Item = NodeId> + use<> {
+        [self.file, self.backing, self.side].into_iter().flatten()
+    }
 }
 
 /// Somebody outside the graph who uses a node.
@@ -53,38 +79,66 @@ pub struct User {
     pub node: NodeId,
     /// By whom.
     pub kind: UserKind,
+    /// What the user does with it.
+    pub taken: Set,
+    /// What the user lets others do.
+    pub shared: Set,
 }
 
 /// Kinds of users.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UserKind {
     /// A guest device or an export.
-    Guest {
-        /// Whether it writes.
-        writable: bool,
-    },
+    Guest,
     /// A job's child.
-    Job {
-        /// Which job.
-        serial: JobSerial,
-        /// Its id, for texts.
-        id: Arc<str>,
-        /// What the child is for.
-        role: JobRole,
-    },
+    Job(JobChild),
+}
+
+/// How a job holds a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobChild {
+    /// Which job.
+    pub serial: JobSerial,
+    /// Its id, for texts.
+    pub id: Arc<str>,
+    /// Its type, for texts.
+    pub kind: &'static str,
+    /// What the child is for.
+    pub role: JobRole,
 }
 
 /// Why a job holds a node.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum JobRole {
-    /// The node the job was made on: its filter.
+    /// The node the job was made on.
     Main,
-    /// The job's own access, through which it copies.
+    /// The job's own access, through which it reads, writes or copies. It blocks nothing.
     Root,
-    /// The node that receives the data.
+    /// The node that receives a stream's data.
     Active,
     /// A node whose data is copied.
     Intermediate,
+    /// What a commit writes into.
+    Base,
+    /// What a mirror copies.
+    Source,
+    /// What a mirror or a backup writes into.
+    Target,
+}
+
+impl JobRole {
+    /// The child's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            JobRole::Main => "main node",
+            JobRole::Root => "root",
+            JobRole::Active => "active node",
+            JobRole::Intermediate => "intermediate node",
+            JobRole::Base => "base",
+            JobRole::Source => "source",
+            JobRole::Target => "target",
+        }
+    }
 }
 
 impl Graph {
@@ -185,11 +239,17 @@ impl Graph {
     }
 
     /// Adds a user.
-    pub fn add_user(&mut self, node: NodeId, kind: UserKind) -> UserId {
+    pub fn add_user(&mut self, node: NodeId, kind: UserKind, taken: Set, shared: Set) -> UserId {
         self.next_id += 1;
         let id = UserId(self.next_id);
-        self.users.insert(id, User { node, kind });
+        self.users.insert(id, User { node, kind, taken, shared });
         id
+    }
+
+    /// Attaches a guest, who reads, or reads and writes; nobody may change the size meanwhile.
+    pub fn add_guest(&mut self, node: NodeId, writable: bool) -> UserId {
+        let taken = if writable { Set::READ.and(Set::WRITE) } else { Set::READ };
+        self.add_user(node, UserKind::Guest, taken, Set::ALL.without(Set::RESIZE))
     }
 
     /// Removes a user.
@@ -200,7 +260,7 @@ impl Graph {
     /// Removes every child of a job, or only those of one role.
     pub fn remove_job_users(&mut self, job: JobSerial, only: Option<JobRole>) {
         self.users.retain(|_, user| match &user.kind {
-            UserKind::Job { serial, role, .. } if *serial == job => only.is_some_and(|o| o != *role),
+            UserKind::Job(child) if child.serial == job => only.is_some_and(|only| only != child.role),
             _ => true,
         });
     }
@@ -223,6 +283,9 @@ impl Graph {
             if place.file == Some(from) {
                 place.file = Some(to);
             }
+            if place.side == Some(from) {
+                place.side = Some(to);
+            }
             if place.backing == Some(from) {
                 place.backing = Some(to);
                 self.next_id += 1;
@@ -230,11 +293,29 @@ impl Graph {
             }
         }
         for user in self.users.values_mut() {
-            let moves = matches!(user.kind, UserKind::Guest { .. });
-            if moves && user.node == from {
+            if user.kind == UserKind::Guest && user.node == from {
                 user.node = to;
             }
         }
+    }
+
+    /// Refuses to freeze the links from `from` down to `last` while one of them is frozen, or stands on a node that
+    /// will go away by itself.
+    pub fn admit_freeze(&self, from: NodeId, last: NodeId) -> Result<(), Refused> {
+        let mut id = from;
+        while id != last {
+            let Some(next) = self.below(id) else { break };
+            let link = self.link_below(id);
+            if self.place(id).frozen_by.is_some() {
+                let (from, to) = (self.name(id).to_owned(), self.name(next).to_owned());
+                return Err(Refused::LinkFrozen { link, from, to });
+            }
+            if matches!(self.node(next).driver, Driver::CommitTop) {
+                return Err(Refused::CannotFreeze { link, to: self.name(next).to_owned() });
+            }
+            id = next;
+        }
+        Ok(())
     }
 
     /// Freezes or thaws the link below each node from `from` down to, but without, the link below `last`.
@@ -261,7 +342,7 @@ impl Graph {
         while let Some(id) = open.pop() {
             if reached.insert(id) {
                 let place = self.place(id);
-                open.extend([place.file, place.backing].into_iter().flatten());
+                open.extend(place.children());
             }
         }
         let gone: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !reached.contains(id)).collect();
@@ -271,7 +352,7 @@ impl Graph {
     /// Panics unless every link and every user points into the graph and every chain ends.
     pub fn assert_well_formed(&self) {
         for (id, place) in &self.nodes {
-            for child in [place.file, place.backing].into_iter().flatten() {
+            for child in place.children() {
                 assert!(self.contains(child), "{} has a child {child:?} that was dropped", place.node.name);
             }
             assert_eq!(*id, place.node.id, "{} stands in another's place", place.node.name);

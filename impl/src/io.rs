@@ -21,7 +21,7 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::File { disk, .. } => disk.len_bytes(),
         Driver::Raw(image) => Ok(image.len_bytes()),
         Driver::Qcow2(image) => Ok(image.len_bytes()),
-        Driver::CopyOnRead { .. } => unreachable!("unfiltered answers no filter"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("unfiltered answers no filter"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Jobs: one life for all of them, and what each kind does.
 
 pub mod life;
+pub mod pace;
 pub mod rate;
 pub mod status;
 pub mod stream;

@@ -163,7 +163,7 @@ fn record(
 }
 
 fn options(version: u32, cluster_bits: u32, refcount_order: u32, len_bytes: u64) -> CreateOptions {
-    CreateOptions { version, len_bytes, cluster_bits, refcount_order, backing: None }
+    CreateOptions { version, len_bytes, cluster_bits, refcount_order, ..CreateOptions::default() }
 }
 
 #[test]

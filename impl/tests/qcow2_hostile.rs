@@ -15,7 +15,14 @@ fn valid_image(version: u32, cluster_bits: u32, refcount_order: u32, seed: u64) 
     let disk = MemoryDisk::new(Vec::new());
     let backing = Some(BackingName { file: "base".into(), format: Some("raw".into()) });
     let len_bytes = (30 << cluster_bits).min(256 << 10);
-    let options = CreateOptions { version, len_bytes, cluster_bits, refcount_order, backing };
+    let options = CreateOptions {
+        version,
+        len_bytes,
+        cluster_bits,
+        refcount_order,
+        backing,
+        ..CreateOptions::default()
+    };
     block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &options)).unwrap();
     let image = block_on(Qcow2::open(disk.clone(), "valid.qcow2", true)).unwrap();
     let mut random = Random::new(seed);

@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod choice;
 pub mod clock;
 pub mod command;
+pub mod conform;
 pub mod coverage;
 pub mod crash;
 pub mod disk;

@@ -64,8 +64,7 @@ impl Engine {
     pub async fn blockdev_del(self: &Arc<Self>, node_name: &str) -> Result<(), Refused> {
         let ((), dropped) = self.try_edit(|graph| {
             let id = graph.find(node_name).ok_or_else(|| Refused::NodeNotFound(node_name.to_owned()))?;
-            let is_guest = |kind: &UserKind| matches!(kind, UserKind::Guest { .. });
-            if graph.users().any(|(_, user)| user.node == id && is_guest(&user.kind)) {
+            if graph.users().any(|(_, user)| user.node == id && user.kind == UserKind::Guest) {
                 return Err(Refused::NodeInUse(node_name.to_owned()));
             }
             graph.admit_op(Op::DriveDel, id)?;
@@ -253,11 +252,9 @@ fn insert(graph: &mut Graph, opened: Opened) -> Result<NodeId, Refused> {
     }
     let name: Arc<str> = name.unwrap_or_else(|| graph.generate_name()).into();
     let id = graph.next_node_id();
-    let node = Arc::new(Node { id, name, filename, driver, requests: RangeLock::new() });
-    graph.insert(
-        id,
-        Place { node, file, backing, backing_since: 0, monitor_owned: false, read_only, frozen_by: None },
-    );
+    let mut place = Place::new(Node { id, name, filename, driver, requests: RangeLock::new() }, read_only);
+    (place.file, place.backing) = (file, backing);
+    graph.insert(id, place);
     Ok(id)
 }
 

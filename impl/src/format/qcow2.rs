@@ -28,17 +28,20 @@ mod mapping;
 mod metadata;
 mod open;
 mod open_error;
+mod pack;
 mod pointers;
 mod read;
 mod resize;
+mod subclusters;
 mod trouble;
 mod write;
 mod zero;
 
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
-pub use header::BackingName;
+pub use header::{BackingName, DataFile};
 pub use open_error::{OpenCause, OpenError};
+pub use zero::Zeroing;
 
 use crate::format::{Run, RunKind};
 use crate::host::{Disk, Errno, IoResult};
@@ -54,6 +57,8 @@ use trouble::{Missing, Trouble};
 #[must_use = "an image that is dropped without close loses what was not flushed"]
 pub struct Qcow2 {
     disk: Arc<dyn Disk>,
+    /// Where guest data lies: `disk`, or the data file.
+    data: Arc<dyn Disk>,
     geometry: geometry::Geometry,
     metadata: Mutex<Metadata>,
     /// Guest clusters in use: shared by readers and in-place writers, exclusive to who changes a mapping.
@@ -61,21 +66,48 @@ pub struct Qcow2 {
     /// One flush, and one writer of cluster 0, at a time.
     flushing: RangeLock,
     flushes: Mutex<flush::Turns>,
+    /// One compressed cluster at a time is put behind the last.
+    packing: RangeLock,
 }
 
 impl Qcow2 {
-    /// Opens the image on `disk`. `name` is for messages. Nothing is written.
+    /// Opens the image on `disk`. `name` is for messages. Nothing is written, unless the image is to be written and was
+    /// not closed cleanly: then its refcounts are set right first.
     pub async fn open(disk: Arc<dyn Disk>, name: &str, writable: bool) -> Result<Arc<Qcow2>, OpenError> {
+        Self::open_with(disk, None, name, writable).await
+    }
+
+    /// Like `open`, of an image whose guest data may lie in a file of its own: then `data` is that file.
+    pub async fn open_with(
+        disk: Arc<dyn Disk>,
+        data: Option<Arc<dyn Disk>>,
+        name: &str,
+        writable: bool,
+    ) -> Result<Arc<Qcow2>, OpenError> {
         let mut metadata = open::load(&*disk, writable).await.map_err(|cause| cause.of(name))?;
         metadata.writable = writable;
+        let data = match (data, metadata.geometry.data_file) {
+            (None, false) => disk.clone(),
+            (Some(data), true) => data,
+            (None, true) => return Err(OpenCause::DataFileMissing.of(name)),
+            (Some(_), false) => return Err(OpenCause::DataFileUnasked.of(name)),
+        };
         Ok(Arc::new(Qcow2 {
+            data,
             disk,
             geometry: metadata.geometry,
             metadata: Mutex::new(metadata),
             clusters: RangeLock::new(),
             flushing: RangeLock::new(),
             flushes: Mutex::new(flush::Turns::default()),
+            packing: RangeLock::new(),
         }))
+    }
+
+    /// The data file that the image on `disk` asks for, if it does.
+    pub async fn data_file_of(disk: &dyn Disk, name: &str) -> Result<Option<DataFile>, OpenError> {
+        let (header, _) = open::load_header(disk).await.map_err(|cause| cause.of(name))?;
+        header.data_file().map_err(|cause| cause.of(name))
     }
 
     /// Makes a new, empty image on `disk`, whatever was there, and flushes it.
@@ -110,7 +142,18 @@ impl Qcow2 {
 
     /// Whether the lazy-refcounts feature is on. This driver leaves it as it is and never defers refcounts.
     pub fn lazy_refcounts(&self) -> bool {
-        self.metadata.lock().header.compatible & 1 != 0
+        self.metadata.lock().header.compatible & header::COMPATIBLE_LAZY_REFCOUNTS != 0
+    }
+
+    /// Whether clusters are mapped in 32 parts.
+    pub fn extended_l2(&self) -> bool {
+        self.geometry.extended_l2
+    }
+
+    /// Whether guest data lies in a file of its own that is, alone, what the guest sees.
+    fn has_raw_data_file(&self) -> bool {
+        let is_raw = self.metadata.lock().header.autoclear & header::AUTOCLEAR_RAW_DATA_FILE != 0;
+        self.geometry.data_file && is_raw
     }
 
     /// Whether the image says of itself that it is damaged; it was then opened read-only.

@@ -4,26 +4,33 @@
 //! blocks the backing node. QEMU 10.0: a job child blocks everything, a backing link everything but COMMIT_TARGET,
 //! STREAM, BACKUP_SOURCE and BACKUP_TARGET. Which of several is the youngest, ids and `backing_since` tell.
 
-use super::{Graph, JobRole, User, UserKind};
+use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;
 use crate::id::NodeId;
 
 /// What somebody wants to do with a node.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // The words are QEMU's own.
 pub enum Op {
-    /// Pull the data of lower nodes into it, or through it.
-    Stream,
-    /// Delete it.
+    BackupSource,
+    BackupTarget,
+    Change,
+    CommitSource,
+    CommitTarget,
     DriveDel,
+    ExternalSnapshot,
+    InternalSnapshot,
+    MirrorSource,
+    MirrorTarget,
+    Resize,
+    Stream,
+    Replace,
 }
 
 impl Op {
     /// Whether a node may still take part in this while it is somebody's backing.
     fn is_allowed_on_backing(self) -> bool {
-        match self {
-            Op::Stream => true,
-            Op::DriveDel => false,
-        }
+        matches!(self, Op::CommitTarget | Op::Stream | Op::BackupSource | Op::BackupTarget)
     }
 }
 
@@ -37,16 +44,19 @@ impl Graph {
     }
 
     fn blocker(&self, op: Op, node: NodeId) -> Option<String> {
-        let by_job = |user: &User| matches!(&user.kind, UserKind::Job { role, .. } if *role != JobRole::Root);
-        let job =
-            self.users().filter(|(_, user)| user.node == node && by_job(user)).map(|(id, _)| id.0).last();
-        let overlays = self.nodes().map(|(_, place)| place).filter(|place| place.backing == Some(node));
-        let overlay = overlays.max_by_key(|place| place.backing_since);
+        let by_job = |user: &User| match &user.kind {
+            UserKind::Job(child) if user.node == node && child.role != JobRole::Root => Some(child.kind),
+            _ => None,
+        };
+        let job = self.users().filter_map(|(id, user)| Some((id.0, by_job(user)?))).last();
+        // A job's filter holds its node by this link too, but is no overlay of it.
+        let is_overlay = |place: &&Place| place.backing == Some(node) && !place.node.is_filter();
+        let overlay = self.nodes().map(|(_, place)| place).filter(is_overlay).max_by_key(|p| p.backing_since);
         match overlay.filter(|_| !op.is_allowed_on_backing()) {
-            Some(place) if job.is_none_or(|held_since| held_since < place.backing_since) => {
+            Some(place) if job.is_none_or(|(held_since, _)| held_since < place.backing_since) => {
                 Some(format!("node is used as backing hd of '{}'", place.node.name))
             }
-            _ => job.map(|_| "block device is in use by block job: stream".to_owned()),
+            _ => job.map(|(_, kind)| format!("block device is in use by block job: {kind}")),
         }
     }
 }

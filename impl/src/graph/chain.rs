@@ -12,7 +12,12 @@ impl Graph {
     /// The next node down: a filter's filtered child, else the backing.
     pub fn below(&self, id: NodeId) -> Option<NodeId> {
         let place = self.place(id);
-        if place.node.is_filter() { place.file } else { place.backing }
+        if place.node.is_filter() { place.file.or(place.backing) } else { place.backing }
+    }
+
+    /// The name of the link to the next node down.
+    pub fn link_below(&self, id: NodeId) -> &'static str {
+        if self.is_filter(id) && self.place(id).file.is_some() { "file" } else { "backing" }
     }
 
     /// The first node from `id` downwards that is not a filter.
@@ -23,6 +28,12 @@ impl Graph {
     /// The next layer below `id`'s layer, filters skipped.
     pub fn layer_below(&self, id: NodeId) -> Option<NodeId> {
         self.below(self.unfiltered(id)).map(|next| self.unfiltered(next))
+    }
+
+    /// The last layer of the chain.
+    pub fn lowest_layer(&self, id: NodeId) -> NodeId {
+        let last = self.chain(id).last().expect("a chain has at least its top");
+        self.unfiltered(last)
     }
 
     /// The nodes from `top` down, `top` first.
@@ -38,9 +49,8 @@ impl Graph {
 
     /// The nodes that have `id` as a child.
     pub fn parents(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let holds = move |child: Option<NodeId>| child == Some(id);
         self.nodes()
-            .filter(move |(_, place)| holds(place.file) || holds(place.backing))
+            .filter(move |(_, place)| place.children().any(|child| child == id))
             .map(|(parent, _)| parent)
     }
 }

@@ -36,11 +36,36 @@ pub enum Driver {
     Raw(Arc<Raw>),
     /// A qcow2 image.
     Qcow2(Arc<Qcow2>),
-    /// A stream's filter: reads through it also copy what they find below target, down to `bottom`, into target.
+    /// Reads through it also copy what they find below its child, down to `bottom`, into that child. A stream puts one
+    /// in, an operator may too.
     CopyOnRead {
-        /// The last layer whose data is copied.
-        bottom: NodeId,
+        /// The last layer whose data is copied; none: every layer's.
+        bottom: Option<NodeId>,
     },
+    /// A commit's filter: marks the place of a chain from which a commit copies, and changes nothing.
+    CommitTop,
+}
+
+/// Which of its links a node reaches a child by.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// See [`super::Place::file`].
+    File,
+    /// See [`super::Place::backing`].
+    Backing,
+    /// See [`super::Place::side`].
+    Side,
+}
+
+impl Driver {
+    /// What QEMU calls the child at a link.
+    pub fn child_name(&self, link: Link) -> &'static str {
+        match (self, link) {
+            (_, Link::File) => "file",
+            (_, Link::Backing) => "backing",
+            (_, Link::Side) => "data-file",
+        }
+    }
 }
 
 /// What `read-only` and `auto-read-only` made of a file node.
@@ -62,12 +87,16 @@ impl Node {
             Driver::Raw(_) => "raw",
             Driver::Qcow2(_) => "qcow2",
             Driver::CopyOnRead { .. } => "copy-on-read",
+            Driver::CommitTop => "commit_top",
         }
     }
 
     /// Whether it passes data through unchanged.
     pub fn is_filter(&self) -> bool {
-        matches!(self.driver, Driver::CopyOnRead { .. })
+        match self.driver {
+            Driver::CopyOnRead { .. } | Driver::CommitTop => true,
+            Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) => false,
+        }
     }
 
     /// Cluster size in bytes, where the format has one.
@@ -84,7 +113,7 @@ impl Node {
             Driver::File { disk, .. } => disk.flush().await,
             Driver::Raw(image) => image.flush().await,
             Driver::Qcow2(image) => image.flush().await,
-            Driver::CopyOnRead { .. } => Ok(()),
+            Driver::CopyOnRead { .. } | Driver::CommitTop => Ok(()),
         }
     }
 

@@ -4,11 +4,11 @@
 //! not share. What a node takes of its children follows from what its parents take of it (QEMU 10.0's rules for
 //! format, filter and backing children).
 
-use super::node::Driver;
-use super::{Graph, JobRole, UserKind};
+use super::node::{Driver, Link};
+use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;
-use crate::id::NodeId;
-use std::collections::BTreeMap;
+use crate::id::{NodeId, UserId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of permissions.
 #[derive(Copy, Clone, PartialEq, Eq, Default)]
@@ -33,11 +33,13 @@ impl Set {
         Set(self.0 | other.0)
     }
 
-    fn common(self, other: Set) -> Set {
+    /// What both sets have.
+    pub const fn common(self, other: Set) -> Set {
         Set(self.0 & other.0)
     }
 
-    fn without(self, other: Set) -> Set {
+    /// What is in here and not in `other`.
+    pub const fn without(self, other: Set) -> Set {
         Set(self.0 & !other.0)
     }
 
@@ -55,6 +57,17 @@ impl Set {
         ];
         let named: Vec<&str> = all.iter().filter(|(one, _)| self.has(*one)).map(|(_, name)| *name).collect();
         named.join(", ")
+    }
+
+    /// The words of x-debug-query-block-graph, in its order.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (Set::RESIZE, "resize"),
+            (Set::WRITE_UNCHANGED, "write-unchanged"),
+            (Set::WRITE, "write"),
+            (Set::READ, "consistent-read"),
+        ];
+        all.into_iter().filter(move |(one, _)| self.has(*one)).map(|(_, word)| word)
     }
 }
 
@@ -74,14 +87,23 @@ impl std::fmt::Debug for Set {
 /// What one edge takes and shares.
 #[derive(Clone, Debug)]
 pub struct Edge {
-    /// Who, in QEMU's words.
-    pub parent: String,
+    /// Who uses the node.
+    pub parent: Parent,
     /// The child's name at its parent.
     pub child_name: &'static str,
     /// Taken.
     pub taken: Set,
     /// Left to others.
     pub shared: Set,
+}
+
+/// Who stands at the upper end of an edge.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Parent {
+    /// A node.
+    Node(NodeId),
+    /// A guest, an export or a job.
+    User(UserId),
 }
 
 /// Every edge of a graph, by the node it points to.
@@ -96,8 +118,8 @@ impl Permissions {
     /// Works out all edges.
     pub fn of(graph: &Graph) -> Permissions {
         let mut permissions = Permissions { edges: BTreeMap::new(), order: parents_first(graph) };
-        for (_, user) in graph.users() {
-            permissions.edges.entry(user.node).or_default().push(user_edge(&user.kind));
+        for (id, user) in graph.users() {
+            permissions.edges.entry(user.node).or_default().push(user_edge(id, user));
         }
         for id in permissions.order.clone() {
             permissions.add_children(graph, id);
@@ -110,6 +132,11 @@ impl Permissions {
         self.edges.get(&node).map_or(&[], Vec::as_slice)
     }
 
+    /// Every edge, with the node it points to.
+    pub fn all(&self) -> impl Iterator<Item = (NodeId, &Edge)> {
+        self.edges.iter().flat_map(|(node, edges)| edges.iter().map(|edge| (*node, edge)))
+    }
+
     /// Refuses the first conflict, from the top of the graph down.
     pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
         for id in &self.order {
@@ -118,7 +145,7 @@ impl Permissions {
                 for (j, taker) in edges.iter().enumerate() {
                     let missing = taker.taken.without(keeper.shared);
                     if i != j && missing != Set::NONE {
-                        return Err(conflict(graph.name(*id), missing, taker, keeper));
+                        return Err(conflict(graph, *id, missing, taker, keeper));
                     }
                 }
             }
@@ -131,35 +158,39 @@ impl Permissions {
         let taken = above.iter().fold(Set::NONE, |all, edge| all.and(edge.taken));
         let shared = above.iter().fold(Set::ALL, |all, edge| all.common(edge.shared));
         let place = graph.place(id);
-        let parent = format!("node '{}'", place.node.name);
-        if let Some(file) = place.file {
-            let (taken, shared) = file_permissions(&place.node.driver, place.read_only, taken, shared);
-            let edge = Edge { parent: parent.clone(), child_name: "file", taken, shared };
-            self.edges.entry(file).or_default().push(edge);
-        }
-        if let Some(backing) = place.backing {
-            let (taken, shared) = backing_permissions(taken, shared);
-            self.edges.entry(backing).or_default().push(Edge {
-                parent,
-                child_name: "backing",
-                taken,
-                shared,
-            });
+        let links = [(place.file, Link::File), (place.backing, Link::Backing), (place.side, Link::Side)];
+        for (child, link) in links {
+            let Some(child) = child else { continue };
+            let (taken, shared) = link_permissions(place, link, taken, shared);
+            let child_name = place.node.driver.child_name(link);
+            let edge = Edge { parent: Parent::Node(id), child_name, taken, shared };
+            self.edges.entry(child).or_default().push(edge);
         }
     }
 }
 
-/// What a node takes of the child that holds its bytes.
-fn file_permissions(driver: &Driver, read_only: bool, taken: Set, shared: Set) -> (Set, Set) {
-    match driver {
-        Driver::CopyOnRead { .. } => (taken.and(Set::WRITE_UNCHANGED), shared.and(Set::WRITE_UNCHANGED)),
-        Driver::Qcow2(_) => {
-            // A format touches its metadata even when no guest writes.
-            let own = if read_only { Set::READ } else { Set::READ.and(Set::WRITE).and(Set::RESIZE) };
-            (taken.and(own), Set::READ.and(Set::WRITE_UNCHANGED))
-        }
-        Driver::Raw(_) | Driver::File { .. } => (taken.and(Set::READ), shared.and(Set::WRITE_UNCHANGED)),
+/// What a node takes of a child, and leaves to others, when its own parents take `taken` and leave `shared`.
+fn link_permissions(place: &Place, link: Link, taken: Set, shared: Set) -> (Set, Set) {
+    match (&place.node.driver, link) {
+        (Driver::CopyOnRead { .. }, _) => (taken.and(Set::WRITE_UNCHANGED), shared),
+        (Driver::CommitTop, _) => (Set::NONE, Set::ALL),
+        (Driver::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
+        (Driver::Qcow2(_), Link::Side) => data_permissions(taken, shared),
+        (Driver::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),
+        (Driver::Raw(_) | Driver::File { .. }, _) => (taken, shared),
     }
+}
+
+/// A format touches its metadata even when no guest writes, and nobody else may change it.
+fn metadata_permissions(read_only: bool, taken: Set, shared: Set) -> (Set, Set) {
+    let own = if read_only { Set::READ } else { Set::READ.and(Set::WRITE).and(Set::RESIZE) };
+    (taken.and(own), shared.without(Set::WRITE.and(Set::RESIZE)))
+}
+
+/// A file that holds guest data and nothing else: it grows with what is written.
+fn data_permissions(taken: Set, shared: Set) -> (Set, Set) {
+    let grows = if taken.has(Set::WRITE) { Set::RESIZE } else { Set::NONE };
+    (taken.and(grows), shared.without(Set::RESIZE))
 }
 
 /// An overlay only reads its backing, and lets it change as far as its own users bear it.
@@ -169,37 +200,33 @@ fn backing_permissions(taken: Set, shared: Set) -> (Set, Set) {
     (taken.common(Set::READ), quiet.and(loud))
 }
 
-fn user_edge(kind: &UserKind) -> Edge {
-    let no_resize = Set::ALL.without(Set::RESIZE);
-    let quiet = Set::READ.and(Set::WRITE_UNCHANGED);
-    match kind {
-        UserKind::Guest { writable } => {
-            let taken = if *writable { Set::READ.and(Set::WRITE) } else { Set::READ };
-            Edge {
-                parent: "an unnamed block device".to_owned(),
-                child_name: "root",
-                taken,
-                shared: no_resize,
-            }
+fn user_edge(id: UserId, user: &User) -> Edge {
+    let child_name = match &user.kind {
+        UserKind::Guest => "root",
+        UserKind::Job(child) => child.role.word(),
+    };
+    Edge { parent: Parent::User(id), child_name, taken: user.taken, shared: user.shared }
+}
+
+/// A parent in QEMU's words.
+fn parent_words(graph: &Graph, parent: Parent) -> String {
+    let user = match parent {
+        Parent::Node(id) => return format!("node '{}'", graph.name(id)),
+        Parent::User(id) => graph.user(id),
+    };
+    match user.map(|user| &user.kind) {
+        Some(UserKind::Job(child)) if child.role != JobRole::Root => {
+            format!("{} job '{}'", child.kind, child.id)
         }
-        UserKind::Job { id, role, .. } => {
-            let (child_name, taken, shared) = match role {
-                JobRole::Main => ("main node", Set::NONE, Set::ALL),
-                JobRole::Root => ("root", Set::READ, no_resize),
-                JobRole::Active => ("active node", Set::NONE, no_resize),
-                JobRole::Intermediate => ("intermediate node", Set::NONE, quiet),
-            };
-            let parent = match role {
-                JobRole::Root => "an unnamed block device".to_owned(),
-                _ => format!("stream job '{id}'"),
-            };
-            Edge { parent, child_name, taken, shared }
-        }
+        _ => "an unnamed block device".to_owned(),
     }
 }
 
-fn conflict(node: &str, missing: Set, taker: &Edge, keeper: &Edge) -> Refused {
-    let uses = |edge: &Edge| format!("{} (uses node '{node}' as '{}' child)", edge.parent, edge.child_name);
+fn conflict(graph: &Graph, node: NodeId, missing: Set, taker: &Edge, keeper: &Edge) -> Refused {
+    let node = graph.name(node);
+    let uses = |edge: &Edge| {
+        format!("{} (uses node '{node}' as '{}' child)", parent_words(graph, edge.parent), edge.child_name)
+    };
     Refused::PermissionConflict {
         node: node.to_owned(),
         permissions: missing.names(),
@@ -219,8 +246,7 @@ fn parents_first(graph: &Graph) -> Vec<NodeId> {
         order.push(id);
         let place = graph.place(id);
         // A node that is file and backing of the same parent counts as one parent.
-        let mut children: Vec<NodeId> = [place.file, place.backing].into_iter().flatten().collect();
-        children.dedup();
+        let children: BTreeSet<NodeId> = place.children().collect();
         for child in children {
             let count = waiting.get_mut(&child).expect("every child is in the graph");
             *count -= 1;

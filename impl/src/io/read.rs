@@ -13,10 +13,10 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
     let mut id = id;
     let mut node = graph.node(id);
     let end = offset + buffer.len() as u64;
-    // A filter's reader sees its child; a copy-on-read filter first brings the range up into it.
-    while let Driver::CopyOnRead { bottom } = node.driver {
-        let child = graph.place(id).file.expect("a filter stands on a node");
-        copy_on_read::bring_up(graph, graph.unfiltered(child), bottom, offset, end).await?;
+    // A filter's reader sees its child.
+    while node.is_filter() {
+        let child = graph.below(id).expect("a filter stands on a node");
+        before_read(graph, id, child, offset, end).await?;
         id = child;
         node = graph.node(id);
     }
@@ -29,6 +29,24 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
         }
         Driver::Raw(image) => image.read(offset, buffer).await,
         Driver::Qcow2(image) => image.read(offset, buffer, &BelowNode::of(graph, id)).await,
-        Driver::CopyOnRead { .. } => unreachable!("filters were passed above"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("filters were passed above"),
+    }
+}
+
+/// What a filter does before its child is read.
+async fn before_read(
+    graph: &Arc<Graph>,
+    filter: NodeId,
+    child: NodeId,
+    offset: u64,
+    end: u64,
+) -> IoResult<()> {
+    match graph.node(filter).driver {
+        Driver::CopyOnRead { bottom } => {
+            let target = graph.unfiltered(child);
+            let bottom = bottom.unwrap_or_else(|| graph.lowest_layer(target));
+            copy_on_read::bring_up(graph, target, bottom, offset, end).await
+        }
+        _ => Ok(()),
     }
 }

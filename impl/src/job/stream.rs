@@ -8,7 +8,8 @@
 //! The chain changes only when everything target needs is durable: data -> refcounts -> L2 -> L1 -> flush -> header
 //! -> flush -> graph -> BLOCK_JOB_COMPLETED. Whoever crashes in between finds a chain with the same content.
 
-use super::life::{Cancelled, Job, Outcome, PausePoint};
+use super::life::{Cancelled, Job, Outcome};
+use super::pace::pace;
 use super::rate::RateLimit;
 use super::stream_start::{self, Region};
 use crate::engine::Engine;
@@ -19,7 +20,6 @@ use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::io::{copy_on_read, len_bytes, status};
-use crate::sync::{YieldNow, either};
 use std::sync::Arc;
 
 /// How far one look goes. A look costs time for every cluster it passes, and what lies behind the first change is
@@ -77,7 +77,7 @@ impl Stream {
         copied.map_err(Outcome::Failed)?;
         // A pause asked for at the very end is honoured before anything takes effect.
         while !self.job.work_done().map_err(cancelled)? {
-            self.pause_point(&mut RateLimit::default()).await.map_err(cancelled)?;
+            pace(&self.engine, &self.job, &mut RateLimit::default()).await.map_err(cancelled)?;
         }
         self.job.finalized().await.map_err(cancelled)
     }
@@ -103,7 +103,7 @@ impl Stream {
         let mut first_error = Ok(());
         let mut offset = 0;
         while offset < len {
-            self.pause_point(&mut rate).await?;
+            pace(&self.engine, &self.job, &mut rate).await?;
             self.job.set_busy(true);
             let step = {
                 let _inside = self.engine.gate().enter().await;
@@ -151,28 +151,6 @@ impl Stream {
         let chunk = decided.len.min(self.engine.tuning().stream_chunk_bytes);
         copy_on_read::bring_up(graph, target, self.region.bottom, offset, offset + chunk).await?;
         Ok(Step::Copied(chunk))
-    }
-
-    /// Where the job pauses, sleeps for its speed limit, and hears that it was cancelled.
-    async fn pause_point(&self, rate: &mut RateLimit) -> Result<(), Cancelled> {
-        loop {
-            let seen = self.job.changes();
-            if self.job.pause_point()? == PausePoint::Wait {
-                self.job.changed_since(seen).await;
-                continue;
-            }
-            let host = self.engine.host();
-            let start = rate.next_start(self.job.speed(), host.now());
-            if start <= host.now() {
-                // Others may run once, and a cancel may come, even if nothing else makes us wait.
-                YieldNow::default().await;
-                if self.job.pause_point()? == PausePoint::Wait {
-                    continue;
-                }
-                return Ok(());
-            }
-            either(host.sleep_until(start), self.job.changed_since(seen)).await;
-        }
     }
 
     /// Makes target stand on base: on disk first, then in the graph. On an error the graph is as before.

@@ -6,10 +6,11 @@
 //! ```
 
 use crate::command::StreamArguments;
-use crate::error::{Refused, is_well_formed_id};
+use crate::error::Refused;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, Node};
-use crate::graph::{Graph, JobRole, Place, UserKind};
+use crate::graph::permission::Set;
+use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
 use crate::host::Host;
 use crate::id::{JobSerial, NodeId};
 use crate::sync::range_lock::RangeLock;
@@ -49,8 +50,7 @@ pub fn admit(graph: &Graph, host: &dyn Host, arguments: &StreamArguments) -> Res
         (Some(bottom), _) => (bottom, bottom),
         (None, Some(base)) => above(graph, target, base)?,
         (None, None) => {
-            let last = graph.chain(target).last().expect("a chain has at least its top");
-            let last = graph.unfiltered(last);
+            let last = graph.lowest_layer(target);
             (last, last)
         }
     };
@@ -143,23 +143,12 @@ fn above(graph: &Graph, target: NodeId, base: NodeId) -> Result<(NodeId, NodeId)
     }
 }
 
-/// Names and ids that the new job and its filter cannot have (rows 13 and 14).
-pub fn admit_names(
-    graph: &Graph,
-    arguments: &StreamArguments,
-    ids_in_use: &[Arc<str>],
-) -> Result<Arc<str>, Refused> {
-    if let Some(name) = &arguments.filter_node_name {
-        graph.admit_name(name).map_err(|refused| Refused::FilterNotCreated(Box::new(refused)))?;
+/// A name that the new filter cannot have (row 13).
+pub fn admit_filter_name(graph: &Graph, arguments: &StreamArguments) -> Result<(), Refused> {
+    match &arguments.filter_node_name {
+        Some(name) => graph.admit_name(name).map_err(|refused| Refused::FilterNotCreated(Box::new(refused))),
+        None => Ok(()),
     }
-    let id: Arc<str> = arguments.job_id.as_deref().unwrap_or("").into();
-    if !is_well_formed_id(&id) {
-        return Err(Refused::InvalidJobId(id.to_string()));
-    }
-    if ids_in_use.contains(&id) {
-        return Err(Refused::DuplicateJobId(id.to_string()));
-    }
-    Ok(id)
 }
 
 /// Puts the filter in, freezes the chain below it and makes the job hold its nodes. Answers the filter.
@@ -176,36 +165,31 @@ pub fn attach(
         None => graph.generate_name().into(),
     };
     let target = graph.place(region.target);
-    let node = Arc::new(Node {
+    let node = Node {
         id: filter,
         name,
         filename: target.node.filename.clone(),
-        driver: Driver::CopyOnRead { bottom: region.bottom },
+        driver: Driver::CopyOnRead { bottom: Some(region.bottom) },
         requests: RangeLock::new(),
-    });
-    let read_only = target.read_only;
-    let place = Place {
-        node,
-        file: Some(region.target),
-        backing: None,
-        backing_since: 0,
-        monitor_owned: false,
-        read_only,
-        frozen_by: None,
     };
+    let mut place = Place::new(node, target.read_only);
+    place.file = Some(region.target);
+    place.implicit = filter_name.is_none();
     graph.move_parents(region.target, filter, filter);
     graph.insert(filter, place);
-    graph.set_frozen(filter, region.above_base, Some(serial));
-    let child = |role| UserKind::Job { serial, id: id.clone(), role };
-    graph.add_user(filter, child(JobRole::Main));
-    graph.add_user(filter, child(JobRole::Root));
-    graph.add_user(region.target, child(JobRole::Active));
+    graph.set_frozen(filter, region.bottom, Some(serial));
     let between: Vec<NodeId> =
         graph.chain(region.target).skip(1).take_while(|node| Some(*node) != region.base).collect();
+    let child = |role| UserKind::Job(JobChild { serial, id: id.clone(), kind: "stream", role });
+    let no_resize = Set::ALL.without(Set::RESIZE);
+    graph.add_user(filter, child(JobRole::Main), Set::NONE, Set::ALL);
+    graph.add_user(filter, child(JobRole::Root), Set::READ, no_resize);
+    graph.add_user(region.target, child(JobRole::Active), Set::NONE, no_resize);
     graph.admit_permissions()?;
     // One by one from the top, so that a conflict is told of the first node that brings it about.
     for node in between {
-        graph.add_user(node, child(JobRole::Intermediate));
+        let quiet = Set::READ.and(Set::WRITE_UNCHANGED);
+        graph.add_user(node, child(JobRole::Intermediate), Set::NONE, quiet);
         graph.admit_permissions()?;
     }
     Ok(filter)
@@ -213,7 +197,7 @@ pub fn attach(
 
 /// Takes the filter out again: its parents use target, and the chain below is free.
 pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId) {
-    graph.set_frozen(filter, region.above_base, None);
+    graph.set_frozen(filter, region.bottom, None);
     graph.move_parents(filter, region.target, filter);
     graph.remove_job_users(serial, Some(JobRole::Root));
     graph.remove_job_users(serial, Some(JobRole::Main));

@@ -1,7 +1,7 @@
 //! The answers to the `query-*` commands as text.
 
-use super::text::{ObjectText, push_list};
-use crate::command::{BlockJobInfo, NodeInfo};
+use super::text::{ObjectText, push_list, push_string};
+use crate::command::{BlockJobInfo, ExportInfo, GraphInfo, NodeInfo};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -23,6 +23,37 @@ pub fn jobs(jobs: &[BlockJobInfo]) -> String {
         o.plain("current-progress", job.offset).text("status", job.status);
         o.plain("total-progress", job.len).text("type", job.kind).text("id", &job.device);
         o.optional_text("error", job.error.as_deref());
+        o.close();
+    })
+}
+
+/// `x-debug-query-block-graph`.
+pub fn block_graph(graph: &GraphInfo) -> String {
+    let mut out = String::new();
+    let mut o = ObjectText::open(&mut out);
+    push_list(o.member("edges"), &graph.edges, |out, edge| {
+        let mut o = ObjectText::open(out);
+        push_list(o.member("shared-perm"), edge.shared.words(), push_string);
+        o.text("name", edge.name);
+        push_list(o.member("perm"), edge.taken.words(), push_string);
+        o.plain("parent", edge.parent).plain("child", edge.child);
+        o.close();
+    });
+    push_list(o.member("nodes"), &graph.vertices, |out, vertex| {
+        let mut o = ObjectText::open(out);
+        o.text("name", &vertex.name).text("type", vertex.kind).plain("id", vertex.id);
+        o.close();
+    });
+    o.close();
+    out
+}
+
+/// `query-block-exports`.
+pub fn exports(exports: &[ExportInfo]) -> String {
+    list(exports, |out, export| {
+        let mut o = ObjectText::open(out);
+        o.text("node-name", &export.node_name).plain("shutting-down", export.shutting_down);
+        o.text("type", "nbd").text("id", &export.id);
         o.close();
     })
 }

@@ -4,6 +4,8 @@
 //! here may use it: `base-node` of `block-stream` tells that any node may be streamed into. What the engine does
 //! not do is not in the table.
 
+pub mod exports;
+
 use super::types::Type::{
     Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
 };
@@ -34,6 +36,7 @@ pub static COMMANDS: &[Command] = &[
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
     entry("query-named-block-nodes", Action::QueryNamedBlockNodes, &FLAT, List(&Record(&NODE_INFO))),
+    entry("x-debug-query-block-graph", Action::QueryBlockGraph, &EMPTY, Record(&GRAPH)),
     entry("blockdev-add", Action::BlockdevAdd, &BLOCKDEV_OPTIONS, NOTHING),
     entry("blockdev-del", Action::BlockdevDel, &NODE_NAME, NOTHING),
     job("block-job-set-speed", BlockJob, SetSpeed, &DEVICE_AND_SPEED),
@@ -50,6 +53,13 @@ pub static COMMANDS: &[Command] = &[
     job("job-complete", Job, Complete, &ID),
     job("job-finalize", Job, Finalize, &ID),
     job("job-dismiss", Job, Dismiss, &ID),
+    entry("block-export-add", Action::BlockExportAdd, &exports::EXPORT_OPTIONS, NOTHING),
+    entry("block-export-del", Action::BlockExportDel, &exports::EXPORT_DEL, NOTHING),
+    entry("nbd-server-start", Action::NbdServerStart, &exports::SERVER_OPTIONS, NOTHING),
+    entry("nbd-server-stop", Action::NbdServerStop, &EMPTY, NOTHING),
+    entry("query-block-exports", Action::QueryBlockExports, &EMPTY, List(&Record(&exports::EXPORT_INFO))),
+    entry("object-add", Action::ObjectAdd, &exports::OBJECT_OPTIONS, NOTHING),
+    entry("object-del", Action::ObjectDel, &ID, NOTHING),
     entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
     entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
     entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
@@ -65,6 +75,7 @@ pub static EVENTS: &[EventType] = &[
     EventType { name: "BLOCK_JOB_READY", data: &JOB_FACTS },
     EventType { name: "BLOCK_JOB_PENDING", data: &JOB_PENDING },
     EventType { name: "BLOCK_JOB_ERROR", data: &JOB_ERROR },
+    EventType { name: "BLOCK_EXPORT_DELETED", data: &exports::EXPORT_DELETED },
 ];
 
 static EMPTY: Object = object("Empty", &[]);
@@ -156,6 +167,28 @@ static OVERLAP_FLAGS: Object = object(
     ],
 );
 static NODE_NAME: Object = object("NodeName", &[required("node-name", Str)]);
+static GRAPH: Object = object(
+    "XDbgBlockGraph",
+    &[required("nodes", List(&Record(&GRAPH_NODE))), required("edges", List(&Record(&GRAPH_EDGE)))],
+);
+static GRAPH_NODE: Object = object(
+    "XDbgBlockGraphNode",
+    &[required("id", Int), required("type", OneOf(&GRAPH_NODE_TYPE)), required("name", Str)],
+);
+static GRAPH_NODE_TYPE: Enum =
+    Enum { name: "XDbgBlockGraphNodeType", values: &["block-backend", "block-job", "block-driver"] };
+static GRAPH_EDGE: Object = object(
+    "XDbgBlockGraphEdge",
+    &[
+        required("parent", Int),
+        required("child", Int),
+        required("name", Str),
+        required("perm", List(&OneOf(&PERMISSION))),
+        required("shared-perm", List(&OneOf(&PERMISSION))),
+    ],
+);
+static PERMISSION: Enum =
+    Enum { name: "BlockPermission", values: &["consistent-read", "write", "write-unchanged", "resize"] };
 static FLAT: Object = object("Flat", &[optional("flat", Bool)]);
 static NODE_INFO: Object = object(
     "BlockDeviceInfo",

@@ -100,10 +100,18 @@ pub enum Action {
     QueryJobs,
     QueryBlockJobs,
     QueryNamedBlockNodes,
+    QueryBlockGraph,
     BlockdevAdd,
     BlockdevDel,
     BlockStream,
     Job(Family, JobVerb),
+    NbdServerStart,
+    NbdServerStop,
+    BlockExportAdd,
+    BlockExportDel,
+    QueryBlockExports,
+    ObjectAdd,
+    ObjectDel,
     Quit,
 }
 

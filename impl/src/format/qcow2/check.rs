@@ -6,7 +6,7 @@
 
 use super::count::References;
 use super::counter;
-use super::entry::{COPIED, HOST_OFFSET, L2At, Mapping, decode_l2};
+use super::entry::{COPIED, HOST_OFFSET, L2At, RawEntry};
 use super::geometry::Geometry;
 use super::header::{Header, be64};
 use super::open::{load_header, validate};
@@ -191,12 +191,10 @@ async fn check_copied(
             report.corrupt(times, || format!("L2 table at {host:#x}: refcount {count}, COPIED {copied}"));
         }
         let entries = image.piece(host, geometry.cluster_bytes()).await?;
-        for raw in (0..geometry.l2_entries() as usize).map(|n| be64(&entries, n * 8)) {
-            if raw == 0 || matches!(decode_l2(raw, geometry), Ok(Mapping::Compressed { .. })) {
-                continue;
-            }
-            let (at, copied) = (raw & HOST_OFFSET, raw & COPIED != 0);
-            if at == 0 {
+        for raw in (0..geometry.l2_entries() as usize).map(|n| RawEntry::read(&entries, n, geometry)) {
+            let (at, copied) = (raw.descriptor & HOST_OFFSET, raw.descriptor & COPIED != 0);
+            // Clusters of a data file are not counted.
+            if at == 0 || raw.is_compressed() || geometry.data_file {
                 continue;
             }
             if let Some(count) = image.stored(geometry.cluster_of(at)).await?

@@ -83,6 +83,15 @@ pub enum OpenCause {
     /// `crypt_method` other than 0.
     #[error("Unsupported encryption method {0}")]
     Encrypted(u32),
+    /// Extended L2 entries with clusters so small that a subcluster is less than a sector.
+    #[error("Unsupported subcluster size: {0}")]
+    SubclusterSize(u64),
+    /// The guest data lies in a file of its own, and none was given.
+    #[error("'data-file' is required for this image")]
+    DataFileMissing,
+    /// A data file was given to an image that has its data in itself.
+    #[error("'data-file' can only be set for images with an external data file")]
+    DataFileUnasked,
     /// A compression type other than deflate and zstd.
     #[error("qcow2: unknown compression type: {0}")]
     CompressionType(u8),

@@ -1,0 +1,162 @@
+//! What all jobs have in common: how one is made, what operators say to it, how it is forgotten.
+
+use super::Engine;
+use crate::command::{BlockJobInfo, Family, OnError, Verb};
+use crate::error::{Refused, is_well_formed_id};
+use crate::graph::Graph;
+use crate::id::JobSerial;
+use crate::job::life::{CancelStep, Job, NewJob, Outcome};
+use std::sync::Arc;
+
+/// What the operator says of any job.
+#[derive(Clone, Debug)]
+pub(crate) struct JobOptions {
+    /// Its type.
+    pub kind: &'static str,
+    /// `job-id`.
+    pub id: Option<String>,
+    /// `auto-finalize` is off.
+    pub manual_finalize: bool,
+    /// `auto-dismiss` is off.
+    pub manual_dismiss: bool,
+    /// `on-error`.
+    pub on_error: OnError,
+    /// `speed`, bytes a second.
+    pub speed: i64,
+    /// How much there is to do, bytes.
+    pub len: u64,
+}
+
+impl Engine {
+    /// Makes a job (`created`), lets `attach` put it into the graph, and starts it (`running`). If it is refused after
+    /// `created`, it is `null` at once and the graph is as before.
+    pub(crate) fn create_job<T>(
+        &self,
+        options: JobOptions,
+        attach: impl FnOnce(&mut Graph, JobSerial, &Arc<str>) -> Result<T, Refused>,
+    ) -> Result<(Arc<Job>, T), Refused> {
+        let id: Arc<str> = options.id.as_deref().unwrap_or("").into();
+        if !is_well_formed_id(&id) {
+            return Err(Refused::InvalidJobId(id.to_string()));
+        }
+        let mut jobs = self.jobs.lock();
+        if jobs.by_serial.values().any(|job| job.id == id) {
+            return Err(Refused::DuplicateJobId(id.to_string()));
+        }
+        jobs.next_serial += 1;
+        let serial = JobSerial(jobs.next_serial);
+        let new = NewJob {
+            serial,
+            id: id.clone(),
+            kind: options.kind,
+            manual_finalize: options.manual_finalize,
+            manual_dismiss: options.manual_dismiss,
+            on_error: options.on_error,
+            speed: u64::try_from(options.speed).unwrap_or(0),
+            len: options.len,
+        };
+        let job = Job::create(new, self.events.clone());
+        let attached = u64::try_from(options.speed)
+            .map_err(|_| Refused::NegativeSpeed)
+            .and_then(|_| self.try_edit(|graph| attach(graph, serial, &id)));
+        match attached {
+            Ok((attached, dropped)) => {
+                assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
+                jobs.by_serial.insert(serial, job.clone());
+                drop(jobs);
+                job.start();
+                Ok((job, attached))
+            }
+            Err(refused) => {
+                job.abandon();
+                Err(refused)
+            }
+        }
+    }
+
+    /// Finds a job by its id, the way one of the command families does.
+    fn find_job(&self, family: Family, id: &str) -> Result<Arc<Job>, Refused> {
+        let jobs = self.jobs.lock();
+        let found = jobs.by_serial.values().find(|job| *job.id == *id).cloned();
+        found.ok_or_else(|| match family {
+            Family::BlockJob => Refused::BlockJobNotFound(id.to_owned()),
+            Family::Job => Refused::JobNotFound,
+        })
+    }
+
+    /// One verb on one job. Finalizing, and cancelling a pending job, reply when the job has concluded.
+    pub async fn job_verb(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
+        let mut job = self.find_job(family, id)?;
+        // A job that takes effect lets nothing come between; what is said to it then is said to what comes after.
+        while job.is_finalizing() {
+            wait_until_over(&job).await;
+            job = self.find_job(family, id)?;
+        }
+        match verb {
+            Verb::Cancel { force } => loop {
+                match job.cancel(family, force)? {
+                    CancelStep::Asked => return Ok(()),
+                    CancelStep::Ends => {
+                        wait_until_over(&job).await;
+                        return Ok(());
+                    }
+                    CancelStep::TooLate => {
+                        wait_until_over(&job).await;
+                        job = self.find_job(family, id)?;
+                    }
+                }
+            },
+            Verb::Pause => job.pause(),
+            Verb::Resume => job.resume(),
+            Verb::SetSpeed(speed) => job.set_speed(speed),
+            Verb::Complete => job.complete(),
+            Verb::Change => job.change(),
+            Verb::Finalize => {
+                job.finalize()?;
+                wait_until_over(&job).await;
+                Ok(())
+            }
+            Verb::Dismiss => {
+                job.admit_dismiss()?;
+                self.forget(&job).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The job tells how it ended, and is forgotten unless the operator wants to do that.
+    pub(crate) async fn conclude(&self, job: &Arc<Job>, outcome: Outcome) {
+        job.conclude(outcome);
+        if !job.manual_dismiss {
+            self.forget(job).await;
+        }
+    }
+
+    /// `null`: the nodes it held are free, and its id may be used again.
+    async fn forget(&self, job: &Arc<Job>) {
+        let dropped = self.edit(|graph| graph.remove_job_users(job.serial, None));
+        {
+            // Under the lock, so that nobody is told of a new job with this id before the old one is gone.
+            let mut jobs = self.jobs.lock();
+            job.forget();
+            jobs.by_serial.remove(&job.serial);
+        }
+        self.close(dropped).await;
+    }
+
+    /// `query-block-jobs`: newest first.
+    pub fn query_block_jobs(&self) -> Vec<BlockJobInfo> {
+        self.jobs.lock().by_serial.values().rev().map(|job| job.info()).collect()
+    }
+}
+
+/// Waits until a job is gone, or waits to be dismissed.
+pub(super) async fn wait_until_over(job: &Job) {
+    loop {
+        let seen = job.changes();
+        if job.is_over() {
+            return;
+        }
+        job.changed_since(seen).await;
+    }
+}

@@ -1,0 +1,68 @@
+//! `block-stream`.
+
+use super::Engine;
+use super::jobs::JobOptions;
+use crate::command::StreamArguments;
+use crate::error::Refused;
+use crate::io::len_bytes;
+use crate::job::stream::Stream;
+use crate::job::stream_start;
+use std::sync::Arc;
+
+impl Engine {
+    /// `block-stream`. The reply comes after `created` and `running`.
+    pub async fn block_stream(self: &Arc<Self>, arguments: &StreamArguments) -> Result<(), Refused> {
+        // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
+        let _alone = self.gate.drain().await;
+        let region = stream_start::admit(&self.graph(), &*self.host, arguments)?;
+        let target = self.graph().unfiltered(region.target);
+        let was_read_only = self.graph().place(target).read_only;
+        if was_read_only {
+            self.graph().admit_freeze(region.target, region.above_base)?;
+            self.reopen(target, true).await?;
+        }
+        let started = self.start_stream(arguments, region, was_read_only);
+        if started.is_err() && was_read_only {
+            let _kept_writable = self.reopen(target, false).await;
+        }
+        started
+    }
+
+    fn start_stream(
+        self: &Arc<Self>,
+        arguments: &StreamArguments,
+        region: stream_start::Region,
+        was_read_only: bool,
+    ) -> Result<(), Refused> {
+        let graph = self.graph();
+        stream_start::admit_filter_name(&graph, arguments)?;
+        let frozen = graph.admit_freeze(region.target, region.bottom);
+        frozen.map_err(|refused| Refused::FilterNotCreated(Box::new(refused)))?;
+        let len = if region.is_empty(&graph) { Ok(0) } else { len_bytes(&graph, region.target) };
+        let options = JobOptions {
+            kind: "stream",
+            id: arguments.job_id.clone(),
+            manual_finalize: arguments.manual_finalize,
+            manual_dismiss: arguments.manual_dismiss,
+            on_error: arguments.on_error,
+            speed: arguments.speed,
+            len: len.map_err(Refused::Io)?,
+        };
+        let filter_name = arguments.filter_node_name.as_deref();
+        let (job, filter) = self.create_job(options, |graph, serial, id| {
+            stream_start::attach(graph, &region, serial, id, filter_name)
+        })?;
+        let name = format!("job {}", job.serial.0);
+        let stream = Stream {
+            engine: self.clone(),
+            job,
+            region,
+            filter,
+            backing_file: arguments.backing_file.clone(),
+            mask_protocol: arguments.backing_mask_protocol,
+            was_read_only,
+        };
+        self.host.spawn(&name, Box::pin(stream.run()));
+        Ok(())
+    }
+}

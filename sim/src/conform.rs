@@ -1,0 +1,3 @@
+//! Plays recorded cases of the real daemon, and says where what happens now differs.
+
+pub mod corpus;
