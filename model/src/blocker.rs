@@ -110,6 +110,12 @@ impl Graph {
         self.blockers.retain(|b| !matches!(b.reason, Reason::Job(holder, _) if holder == job));
     }
 
+    /// A job gives up its own devices.
+    pub fn release_devices(&mut self, job: JobId) {
+        let is_device = |b: &Blocker| matches!(b.reason, Reason::Job(holder, role) if holder == job && role.is_device());
+        self.blockers.retain(|b| !is_device(b));
+    }
+
     /// A job freezes the links from `top` down to `bottom`.
     pub fn freeze(&mut self, job: JobId, top: NodeId, bottom: NodeId) {
         let links: Vec<NodeId> = self.downwards(top).take_while(|node| *node != bottom).collect();

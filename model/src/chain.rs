@@ -146,6 +146,8 @@ pub struct User {
     pub guest: u32,
     /// The name of the export, if it is one.
     pub export: Option<String>,
+    /// It sits behind the export of that name, which is the user the graph sees.
+    pub behind: Option<String>,
     /// Where it reads and writes.
     pub node: NodeId,
     /// Whether it may write.
@@ -399,7 +401,7 @@ mod tests {
     #[test]
     fn a_filter_comes_between_a_node_and_all_its_parents_and_leaves_no_trace() {
         let (mut graph, _, mid, top) = three();
-        graph.users.push(User { guest: 1, export: None, node: mid, writable: false });
+        graph.users.push(User { guest: 1, export: None, behind: None, node: mid, writable: false });
         let before = graph.drawing();
         let filter = graph.insert_filter(mid, Driver::CopyOnRead, Some("filt".into()));
         assert_eq!(graph.chain_text(top), "base <- mid <- filt <- top");

@@ -184,6 +184,16 @@ impl Model {
         image.map_or_else(Vec::new, |image| self.views.readable(image, sector, self.now))
     }
 
+    /// The values a sector of an image file may have for the next who opens it.
+    pub fn survivors(&self, file: &str, sector: u32) -> Vec<u64> {
+        self.opening().find(file).map_or_else(Vec::new, |image| self.views.survivors(image, sector))
+    }
+
+    /// How long an image is to the next who opens it, in sectors.
+    pub fn image_sectors(&self, file: &str) -> Option<u32> {
+        Some(self.views.layer(self.opening().find(file)?).sectors())
+    }
+
     /// What somebody who waits waits for: the jobs that have not ended, the commands and requests without an end.
     pub fn stuck(&self) -> Option<String> {
         let jobs = self.jobs.iter().filter(|job| job.is_live() && !job.waits_for_operator()).map(Job::line);
@@ -317,8 +327,11 @@ fn facts(image: &ImageSetup) -> ImageFacts {
     }
 }
 
+/// Content past this many sectors is not judged: a length alone must not cost memory.
+const SECTORS_MAX: u64 = 1 << 18;
+
 fn layer(image: &ImageSetup) -> Layer {
-    let sectors = |bytes: u64| u32::try_from(bytes / SECTOR_BYTES).unwrap_or(u32::MAX);
+    let sectors = |bytes: u64| (bytes / SECTOR_BYTES).min(SECTORS_MAX) as u32;
     let raw = image.format == Format::Raw;
     Layer::new(sectors(image.size_bytes), sectors(image.cluster_bytes), raw, &image.own)
 }

@@ -107,7 +107,8 @@ impl User {
 impl Graph {
     /// Every use of every node.
     pub fn edges(&self) -> Vec<Edge> {
-        let mut edges: Vec<Edge> = self.users.iter().map(User::edge).collect();
+        let users = self.users.iter().filter(|user| user.behind.is_none());
+        let mut edges: Vec<Edge> = users.map(User::edge).collect();
         edges.extend(self.blockers.iter().filter_map(|blocker| match blocker.reason {
             Reason::BackingOf(_) => None,
             Reason::Job(job, role) => {
@@ -217,7 +218,7 @@ impl Graph {
         }
         let before = self.conflicts();
         let mut after = self.clone();
-        after.users.push(User { guest: u32::MAX, export: None, node, writable });
+        after.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable });
         let mut fresh = after.conflicts();
         fresh.retain(|conflict| !before.contains(conflict));
         fresh

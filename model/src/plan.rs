@@ -264,6 +264,7 @@ impl Graph {
     /// The filter goes; everything else stays. What was read-only before is so again.
     pub fn abandon(&mut self, plan: &Plan, job: JobId, filter: NodeId, read_only: bool) {
         self.unfreeze(job);
+        self.release_devices(job);
         self.drop_filter(filter);
         self.node_mut(filter).target = None;
         if let Some(written) = plan.written {

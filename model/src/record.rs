@@ -209,8 +209,11 @@ impl Job {
     /// The job in a line: `job stream0 running 3/8`.
     pub fn line(&self) -> String {
         let len = self.len_bytes.map_or_else(|| "?".into(), |len| len.to_string());
-        let trade = self.plan.trade().word();
-        format!("job {} {trade} {} {}/{len} bytes", self.id, self.status.word(), self.offset)
+        let trade = match self.plan.trade() {
+            crate::plan::Trade::Stream => String::new(),
+            trade => format!("{} ", trade.word()),
+        };
+        format!("job {} {trade}{} {}/{len} bytes", self.id, self.status.word(), self.offset)
     }
 }
 

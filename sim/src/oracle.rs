@@ -474,9 +474,10 @@ pub fn laws() -> impl Iterator<Item = LawId> {
     LAWS.into_iter().filter(|law| law.kind() != LawKind::Sometimes)
 }
 
-/// Goals: what a campaign must reach, in the order of an outcome's flags.
+/// Goals: what a campaign must reach, in the order of an outcome's flags. The workload draws streams, so what is beyond
+/// them is not asked for.
 pub fn goals() -> impl Iterator<Item = LawId> {
-    LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes)
+    LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes && !law.is_beyond_streams())
 }
 
 /// An image as the model wants to know it.

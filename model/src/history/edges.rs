@@ -20,10 +20,11 @@ impl Model {
             return Err(self.broken(LawId::QueryTruth, "the answer is no graph"));
         };
         self.count(LawId::QueryTruth);
-        if self.settle(|model, graph| (model.lines(graph) == told).then_some(())).is_some() {
-            return Ok(());
-        }
-        if earlier.iter().any(|graph| self.lines(graph) == told) {
+        let fits = |model: &Model, graph: &Graph| {
+            let stale = stale_parents(graph);
+            same(&model.lines(graph), &told, &stale).then_some(())
+        };
+        if self.settle(fits).is_some() || earlier.iter().any(|graph| fits(self, graph).is_some()) {
             return Ok(());
         }
         let expected = self.lines(&self.graph);
@@ -66,6 +67,27 @@ impl Model {
             format!("exports told {ids:?}, expected {known:?}")
         })
     }
+}
+
+/// Nodes that only jobs hold any more: QEMU does not work out anew what they need of those below.
+fn stale_parents(graph: &Graph) -> Vec<String> {
+    let only_held = graph.alive().filter(|(id, _)| !graph.is_used(*id) && graph.held_by_job(*id).is_some());
+    let below = only_held.flat_map(|(id, _)| graph.downwards(id).collect::<Vec<_>>());
+    below.map(|id| format!("{} -", graph.name(id))).collect()
+}
+
+/// Whether the same is told, apart from what stale nodes need.
+fn same(expected: &[Line], told: &[Line], stale: &[String]) -> bool {
+    let masked = |line: &Line| match stale.iter().any(|parent| line.starts_with(parent.as_str())) {
+        true => line.replacen(&format!("[{CONSISTENT}/"), "[0/", 1),
+        false => line.clone(),
+    };
+    let sorted = |lines: &[Line]| {
+        let mut lines: Vec<Line> = lines.iter().map(masked).collect();
+        lines.sort();
+        lines
+    };
+    expected == told || sorted(expected) == sorted(told)
 }
 
 fn canonical(name: &str) -> &str {

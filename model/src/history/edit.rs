@@ -71,7 +71,8 @@ impl Model {
         }
         if let Some(image) = self.layer_of(&self.graph, layer) {
             self.images[usize::from(image.0)].size_bytes = bytes;
-            self.views.resize(image, u32::try_from(bytes / SECTOR_BYTES).unwrap_or(u32::MAX));
+            let sectors = (bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+            self.views.resize(image, sectors);
         }
         self.count(LawId::ResizeDone);
     }
@@ -112,18 +113,19 @@ impl Model {
                 let node = self.graph.find(node).expect("an accepted export has a node");
                 let guest = EXPORTS + self.now;
                 let export = Some(id.clone());
-                self.graph.users.push(User { guest, export, node, writable: *writable });
+                self.graph.users.push(User { guest, export, behind: None, node, writable: *writable });
             }
             Exporting::Delete { id, .. } => self.export_gone(id),
             Exporting::ServerStart => {}
-            Exporting::ServerStop => self.graph.users.retain(|user| user.export.is_none()),
+            Exporting::ServerStop => self.graph.users.retain(|user| user.export.is_none() && user.behind.is_none()),
         }
         Ok(())
     }
 
     /// `BLOCK_EXPORT_DELETED`, or the reply that says so.
     pub(super) fn export_gone(&mut self, id: &str) {
-        self.graph.users.retain(|user| user.export.as_deref() != Some(id));
+        let gone = Some(id);
+        self.graph.users.retain(|user| user.export.as_deref() != gone && user.behind.as_deref() != gone);
         self.graph.bury();
     }
 
@@ -134,7 +136,7 @@ impl Model {
         self.hold(LawId::ReaderAdmitted, known, |_| {
             format!("guest {guest} connected to the export `{export}`, which does not exist")
         })?;
-        self.graph.users.extend(found.map(|user| User { guest, export: None, ..user }));
+        self.graph.users.extend(found.map(|user| User { guest, behind: user.export.clone(), export: None, ..user }));
         Ok(())
     }
 }

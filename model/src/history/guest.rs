@@ -53,7 +53,7 @@ impl Model {
                 format!("guest {guest} may write `{name}`: read-only {read_only}, unshared {by:?}")
             })?;
         }
-        self.graph.users.push(User { guest, export: None, node, writable });
+        self.graph.users.push(User { guest, export: None, behind: None, node, writable });
         Ok(())
     }
 
