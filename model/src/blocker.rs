@@ -57,10 +57,7 @@ pub enum Role {
 impl Role {
     /// Whether it is a device of the job's own, which forbids nothing.
     pub fn is_device(self) -> bool {
-        matches!(
-            self,
-            Role::StreamDevice | Role::BaseDevice(_) | Role::TopDevice | Role::CopyDevice(..)
-        )
+        matches!(self, Role::StreamDevice | Role::BaseDevice(_) | Role::TopDevice | Role::CopyDevice(..))
     }
 }
 
@@ -112,7 +109,8 @@ impl Graph {
 
     /// A job gives up its own devices.
     pub fn release_devices(&mut self, job: JobId) {
-        let is_device = |b: &Blocker| matches!(b.reason, Reason::Job(holder, role) if holder == job && role.is_device());
+        let is_device =
+            |b: &Blocker| matches!(b.reason, Reason::Job(holder, role) if holder == job && role.is_device());
         self.blockers.retain(|b| !is_device(b));
     }
 

@@ -34,8 +34,9 @@ pub fn plan(
     job_id_in_use: &dyn Fn(&str) -> bool,
 ) -> Result<Plan, Refusal> {
     let (ends, top_file, top_node) = ends;
-    let device =
-        graph.find(&start.device).ok_or_else(|| Refusal::Named("Device '", start.device.clone(), "' not found"))?;
+    let device = graph
+        .find(&start.device)
+        .ok_or_else(|| Refusal::Named("Device '", start.device.clone(), "' not found"))?;
     must_be_root(graph, device)?;
     admit(graph, Operation::Stream, device)?;
     let top = find_top(graph, device, top_file.as_deref(), top_node.as_deref())?;
@@ -150,9 +151,7 @@ fn find_base(graph: &Graph, top: NodeId, ends: &Ends) -> Result<NodeId, Refusal>
             let base = find_node(graph, name)?;
             in_chain(graph, top, base, name)
         }
-        (Some(file), None) => {
-            find_by_file(graph, top, file).ok_or_else(|| Refusal::NoSuchBase(file.clone()))
-        }
+        (Some(file), None) => find_by_file(graph, top, file).ok_or_else(|| Refusal::NoSuchBase(file.clone())),
         (None, None) => {
             let layers = std::iter::successors(graph.unfiltered(top), |layer| graph.backing_layer(*layer));
             let lowest = layers.last().expect("a chain has a last layer");

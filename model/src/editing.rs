@@ -220,9 +220,9 @@ fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
         if options.name.is_empty() {
             return Err(Refusal::Plain("node-name not specified"));
         }
-        let id = graph
-            .find(&options.name)
-            .ok_or_else(|| Refusal::Named("Failed to find node with node-name='", options.name.clone(), "'"))?;
+        let id = graph.find(&options.name).ok_or_else(|| {
+            Refusal::Named("Failed to find node with node-name='", options.name.clone(), "'")
+        })?;
         judge_backing(graph, id, options)?;
         edits.push((id, options.clone()));
     }
@@ -240,9 +240,10 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
     let Some(wanted) = &options.backing else { return Ok(()) };
     let wanted = match wanted {
         None => None,
-        Some(name) => Some(find_node(graph, name).map_err(|_| {
-            Refusal::Named("Cannot find device='' nor node-name='", name.clone(), "'")
-        })?),
+        Some(name) => Some(
+            find_node(graph, name)
+                .map_err(|_| Refusal::Named("Cannot find device='' nor node-name='", name.clone(), "'"))?,
+        ),
     };
     if wanted == node.backing {
         return Ok(());
@@ -255,7 +256,11 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
     }
     if let Some(old) = node.backing {
         if is_implicit(graph, old) {
-            return Err(Refusal::Named("Cannot replace implicit backing child of ", options.name.clone(), ""));
+            return Err(Refusal::Named(
+                "Cannot replace implicit backing child of ",
+                options.name.clone(),
+                "",
+            ));
         }
         if graph.is_frozen(id) {
             return Err(Refusal::FrozenLink(id, old));
@@ -267,5 +272,7 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
 /// Whether a node is a job's filter that nobody gave a name.
 fn is_implicit(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
-    node.driver.is_filter() && !node.by_monitor && node.name.as_deref().is_none_or(|name| name.starts_with('#'))
+    node.driver.is_filter()
+        && !node.by_monitor
+        && node.name.as_deref().is_none_or(|name| name.starts_with('#'))
 }

@@ -80,10 +80,12 @@ impl Exporting {
     pub fn judge(&self, graph: &Graph) -> Result<(), Refusal> {
         match self {
             Exporting::Add { id, node, writable } => judge_add(graph, id, node, *writable),
-            Exporting::Delete { id, .. } => match graph.users.iter().any(|user| user.export.as_ref() == Some(id)) {
-                true => Ok(()),
-                false => Err(Refusal::Named("Export '", id.clone(), "' is not found")),
-            },
+            Exporting::Delete { id, .. } => {
+                match graph.users.iter().any(|user| user.export.as_ref() == Some(id)) {
+                    true => Ok(()),
+                    false => Err(Refusal::Named("Export '", id.clone(), "' is not found")),
+                }
+            }
             Exporting::ServerStart | Exporting::ServerStop => Ok(()),
         }
     }
@@ -102,6 +104,7 @@ fn judge_add(graph: &Graph, id: &str, node: &str, writable: bool) -> Result<(), 
         return Err(Refusal::ReadOnly);
     }
     let conflicts = graph.new_device(found, writable);
-    let texts: Vec<String> = conflicts.iter().map(|conflict| conflict_text(graph, conflict, |_| None)).collect();
+    let texts: Vec<String> =
+        conflicts.iter().map(|conflict| conflict_text(graph, conflict, |_| None)).collect();
     if texts.is_empty() { Ok(()) } else { Err(Refusal::Conflict(texts)) }
 }

@@ -262,9 +262,10 @@ impl LawId {
     /// The first goal that only jobs beside streams, or edits of the graph, can reach.
     const FIRST_BEYOND_STREAMS: LawId = LawId::CommitCompletes;
 
-    /// Whether streams alone, with their verbs and guests, cannot reach this goal.
+    /// Whether streams alone, with their verbs and guests, cannot reach this goal, or show whether this law holds.
     pub fn is_beyond_streams(self) -> bool {
-        self.index() >= Self::FIRST_BEYOND_STREAMS.index()
+        matches!(self, LawId::CopyTrue | LawId::DataHolds)
+            || self.index() >= Self::FIRST_BEYOND_STREAMS.index()
     }
 
     /// The law's place in every table about laws.

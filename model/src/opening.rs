@@ -3,8 +3,8 @@
 
 use crate::blockdev::{Backing, Child, ImageFacts, NodeSpec};
 use crate::chain::{Driver, Graph, ImageId, Node, NodeId};
-use crate::reply::{Answer, Refusal};
 use crate::plan::{admit_name, conflict_text};
+use crate::reply::{Answer, Refusal};
 use crate::stream::same_path;
 
 /// Opens nodes on a graph: first to see whether it would be refused, then for real.
@@ -70,7 +70,11 @@ impl Opening<'_> {
             let filename = spec.filename.clone().unwrap_or_default();
             node.image = Some(self.find(&filename).ok_or(Refusal::NoSuchFile(filename.clone()))?);
             node.filename = Some(filename);
-            node.bytes = node.image.map(|image| self.facts(image)).filter(|facts| !facts.qcow2).map(|facts| facts.size_bytes);
+            node.bytes = node
+                .image
+                .map(|image| self.facts(image))
+                .filter(|facts| !facts.qcow2)
+                .map(|facts| facts.size_bytes);
             // Reopening a format node reopens its protocol node too, unless that was told otherwise.
             node.read_only_for_good = spec.read_only == Some(true);
             return Ok(graph.add(node));
@@ -81,7 +85,11 @@ impl Opening<'_> {
         };
         admit_own_name(graph, spec)?;
         if let Some(group) = spec.throttle_group.as_ref().filter(|group| !self.groups.contains(group)) {
-            return Err(Refusal::Paired(["Throttle group '", "' does not exist", ""], group.clone(), String::new()));
+            return Err(Refusal::Paired(
+                ["Throttle group '", "' does not exist", ""],
+                group.clone(),
+                String::new(),
+            ));
         }
         let (image, filename) = (graph.node(file).image, graph.node(file).filename.clone());
         node.image = image;

@@ -65,8 +65,12 @@ impl Conflict {
 
 /// The words of a refusal for a set of permissions.
 pub fn words(permissions: Permissions) -> String {
-    let all =
-        [(CONSISTENT, "consistent read"), (WRITE, "write"), (UNCHANGED, "write unchanged"), (RESIZE, "resize")];
+    let all = [
+        (CONSISTENT, "consistent read"),
+        (WRITE, "write"),
+        (UNCHANGED, "write unchanged"),
+        (RESIZE, "resize"),
+    ];
     let named: Vec<&str> =
         all.into_iter().filter(|(bit, _)| permissions & bit != 0).map(|(_, word)| word).collect();
     named.join(", ")
@@ -134,7 +138,8 @@ impl Graph {
 
     fn children_of(&self, id: NodeId, edges: &mut Vec<Edge>) {
         let own = edges.iter().filter(|edge| edge.child == id);
-        let (needs, shares) = own.fold((0, ALL), |(needs, shares), edge| (needs | edge.needs, shares & edge.shares));
+        let (needs, shares) =
+            own.fold((0, ALL), |(needs, shares), edge| (needs | edge.needs, shares & edge.shares));
         let node = self.node(id);
         let parent = Party::Node(id);
         if let Some(child) = node.file {
@@ -178,7 +183,9 @@ impl Graph {
     /// Whether a mirror's filter belongs to an active commit: its job holds nodes it commits.
     fn is_of_a_commit(&self, filter: NodeId) -> bool {
         let Some((job, _)) = self.held_by_job(filter) else { return false };
-        self.blockers.iter().any(|b| matches!(b.reason, Reason::Job(holder, Role::CopyDevice(_, true)) if holder == job))
+        self.blockers
+            .iter()
+            .any(|b| matches!(b.reason, Reason::Job(holder, Role::CopyDevice(_, true)) if holder == job))
     }
 
     /// Every two users that cannot live together.
@@ -199,9 +206,15 @@ impl Graph {
     pub fn unwritable(&self) -> Option<NodeId> {
         let refuses = |id: NodeId| {
             let node = self.node(id);
-            node.read_only && !node.auto_read_only && !node.may_have_stayed_writable && !node.driver.is_filter()
+            node.read_only
+                && !node.auto_read_only
+                && !node.may_have_stayed_writable
+                && !node.driver.is_filter()
         };
-        self.edges().into_iter().find(|edge| edge.needs & (WRITE | RESIZE) != 0 && refuses(edge.child)).map(|edge| edge.child)
+        self.edges()
+            .into_iter()
+            .find(|edge| edge.needs & (WRITE | RESIZE) != 0 && refuses(edge.child))
+            .map(|edge| edge.child)
     }
 
     /// Who does not let a new device write `node`; `None` if writing is shared by all.

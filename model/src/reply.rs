@@ -282,7 +282,9 @@ impl NameRefusal {
 pub fn matches_generated(pattern: &str, text: &str) -> bool {
     if let Some((before, after)) = pattern.split_once(ANYTHING) {
         // What stands for anything stands between two texts that are known.
-        let ends = |rest: &str| (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches_generated(after, &rest[at..]));
+        let ends = |rest: &str| {
+            (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches_generated(after, &rest[at..]))
+        };
         return before_fits(before, text).is_some_and(ends);
     }
     let Some((before, after)) = pattern.split_once(GENERATED) else { return pattern == text };

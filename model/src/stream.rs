@@ -152,12 +152,7 @@ pub fn find_by_file(graph: &Graph, target: NodeId, file: &str) -> Option<NodeId>
     None
 }
 
-fn find_bottom(
-    graph: &Graph,
-    ends: &Ends,
-    device: &str,
-    target: NodeId,
-) -> Result<Option<NodeId>, Refusal> {
+fn find_bottom(graph: &Graph, ends: &Ends, device: &str, target: NodeId) -> Result<Option<NodeId>, Refusal> {
     let Some(name) = &ends.bottom else { return Ok(None) };
     let bottom = find_node(graph, name)?;
     if graph.is_filter(bottom) {

@@ -27,4 +27,5 @@ fn probe() {
         }
     }
     println!("{fine} of {all}");
+    assert!(fine * 100 >= all * 90, "only {fine} of {all} recorded cases are accepted");
 }

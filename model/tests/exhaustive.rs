@@ -201,11 +201,15 @@ impl State {
         assert!(job.status.may_become(next), "{:?} to {next:?}", job.status);
         let plan = self.plan_of(&job);
         match (job.status, next) {
-            (Status::Pending, Status::Concluded) => self.graph.finish(&plan, JobId(index as u16), job.filter, false, false),
+            (Status::Pending, Status::Concluded) => {
+                self.graph.finish(&plan, JobId(index as u16), job.filter, false, false)
+            }
             (Status::Aborting, Status::Concluded) if canary == Some(Canary::CancelRewires) => {
                 self.graph.finish(&plan, JobId(index as u16), job.filter, false, false);
             }
-            (Status::Aborting, Status::Concluded) => self.graph.abandon(&plan, JobId(index as u16), job.filter, false),
+            (Status::Aborting, Status::Concluded) => {
+                self.graph.abandon(&plan, JobId(index as u16), job.filter, false)
+            }
             (_, Status::Null) => {
                 self.graph.release(JobId(index as u16));
                 self.graph.bury();

@@ -7,13 +7,13 @@ use crate::blockdev::{deletion, is_about_a_name};
 use crate::chain::JobId;
 use crate::command::Command;
 use crate::content::Moment;
+use crate::editing::{Editing, Reopen};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
-use crate::record::Known;
-use crate::reply::{Answer, Refusal, Reply};
-use crate::editing::{Editing, Reopen};
 use crate::permission::{UNCHANGED, WRITE};
 use crate::plan::plan;
+use crate::record::Known;
+use crate::reply::{Answer, Refusal, Reply};
 use crate::starting::Start;
 
 const DONE: &str = "{\"return\":{}}";
@@ -102,7 +102,9 @@ impl Model {
             let mut answers = Vec::new();
             self.answers(index, front, &mut answers);
             let graphs = match front.command {
-                Ok(Command::QueryNodes | Command::QueryGraph) => self.graphs().into_iter().map(|(graph, _)| graph).collect(),
+                Ok(Command::QueryNodes | Command::QueryGraph) => {
+                    self.graphs().into_iter().map(|(graph, _)| graph).collect()
+                }
                 _ => Vec::new(),
             };
             let front = self.clients[index].pending.front_mut().expect("it was there a moment ago");
@@ -343,7 +345,9 @@ impl Model {
     fn count_refusal(&mut self, pending: &Pending, refusal: &Refusal) {
         let by_job = matches!(
             refusal,
-            Refusal::Busy(_, crate::blocker::Reason::Job(..)) | Refusal::CannotFreeze(_) | Refusal::FrozenLink(..)
+            Refusal::Busy(_, crate::blocker::Reason::Job(..))
+                | Refusal::CannotFreeze(_)
+                | Refusal::FrozenLink(..)
         );
         match &pending.command {
             Ok(Command::Start(start)) if by_job || *refusal == Refusal::Plain("Need a root block node") => {
@@ -453,7 +457,8 @@ impl Model {
 fn reopen_conflicts(graph: &crate::chain::Graph, id: crate::chain::NodeId, options: &Reopen) -> Vec<Answer> {
     let name = &options.name;
     let mut answers = Vec::new();
-    let is_written = graph.edges().iter().any(|edge| edge.child == id && edge.needs & (WRITE | UNCHANGED) != 0);
+    let is_written =
+        graph.edges().iter().any(|edge| edge.child == id && edge.needs & (WRITE | UNCHANGED) != 0);
     if options.read_only && is_written {
         let text = ["Read-only block node '", "' cannot support read-write users", ""];
         answers.push(Answer::Refused(Refusal::Paired(text, name.clone(), String::new())));

@@ -126,13 +126,13 @@ impl Model {
             let end = (sector + count).div_ceil(cluster).saturating_mul(cluster);
             for at in first..end.min(self.views.layer(target).sectors()) {
                 // A backup keeps what was there at its start; what it has copied already it does not copy again.
-                if trade != Trade::Backup || route.sync == Sync::Nothing && !self.job(id).copies[at as usize] {
+                if trade != Trade::Backup || route.sync == Sync::Nothing && !self.job(id).copies[at as usize]
+                {
                     self.views.copy_sector(source, target, at, request_of(id), self.now);
                 }
-                if sector <= at && at < sector + count {
-                    if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
-                        *copied = true;
-                    }
+                let is_written = sector <= at && at < sector + count;
+                if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
+                    *copied = true;
                 }
             }
         }
@@ -197,8 +197,7 @@ impl Model {
 
     /// The overlays of a committed top sit on the base now.
     fn relink_above(&mut self, top: NodeId, base: NodeId) {
-        let (Some(top), Some(base)) =
-            (self.layer_of(&self.graph, top), self.layer_of(&self.graph, base))
+        let (Some(top), Some(base)) = (self.layer_of(&self.graph, top), self.layer_of(&self.graph, base))
         else {
             return;
         };
@@ -217,8 +216,12 @@ impl Model {
     fn relink_pivot(&mut self, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
-        let above: Vec<ImageId> =
-            self.views.at_or_above(source).into_iter().filter(|image| *image != source && *image != target).collect();
+        let above: Vec<ImageId> = self
+            .views
+            .at_or_above(source)
+            .into_iter()
+            .filter(|image| *image != source && *image != target)
+            .collect();
         for image in above {
             if self.views.layer(image).below == Some(source) {
                 self.views.link(image, Some(target));

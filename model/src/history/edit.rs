@@ -64,8 +64,12 @@ impl Model {
     fn resized(&mut self, node: NodeId, bytes: u64) {
         let bytes = bytes.div_ceil(SECTOR_BYTES) * SECTOR_BYTES;
         let Some(layer) = self.graph.unfiltered(node) else { return };
-        let over: Vec<NodeId> =
-            self.graph.alive().map(|(id, _)| id).filter(|id| self.graph.unfiltered(*id) == Some(layer)).collect();
+        let over: Vec<NodeId> = self
+            .graph
+            .alive()
+            .map(|(id, _)| id)
+            .filter(|id| self.graph.unfiltered(*id) == Some(layer))
+            .collect();
         for id in over {
             self.graph.node_mut(id).bytes = Some(bytes);
         }
@@ -117,7 +121,9 @@ impl Model {
             }
             Exporting::Delete { id, .. } => self.export_gone(id),
             Exporting::ServerStart => {}
-            Exporting::ServerStop => self.graph.users.retain(|user| user.export.is_none() && user.behind.is_none()),
+            Exporting::ServerStop => {
+                self.graph.users.retain(|user| user.export.is_none() && user.behind.is_none())
+            }
         }
         Ok(())
     }
@@ -136,7 +142,12 @@ impl Model {
         self.hold(LawId::ReaderAdmitted, known, |_| {
             format!("guest {guest} connected to the export `{export}`, which does not exist")
         })?;
-        self.graph.users.extend(found.map(|user| User { guest, behind: user.export.clone(), export: None, ..user }));
+        self.graph.users.extend(found.map(|user| User {
+            guest,
+            behind: user.export.clone(),
+            export: None,
+            ..user
+        }));
         Ok(())
     }
 }

@@ -21,13 +21,8 @@ pub enum Relation {
 }
 
 /// Every relation.
-pub const RELATIONS: [Relation; 5] = [
-    Relation::Above,
-    Relation::Below,
-    Relation::Adjacent,
-    Relation::Overlapping,
-    Relation::Identical,
-];
+pub const RELATIONS: [Relation; 5] =
+    [Relation::Above, Relation::Below, Relation::Adjacent, Relation::Overlapping, Relation::Identical];
 
 /// The part of a chain a job is about: from its uppermost node down to the lowest it needs, and its base below that.
 struct Region {

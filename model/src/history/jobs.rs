@@ -2,12 +2,12 @@
 
 use super::{Model, Phase};
 use crate::chain::{Graph, ImageId, JobId};
-use crate::plan::{Trade, Work};
 use crate::command::{Command, VerbArguments};
 use crate::event::{Event, News, Progress};
 use crate::job::{ErrorAction, Status, Verb};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
+use crate::plan::{Trade, Work};
 use crate::record::{Edit, Failure, Known};
 use crate::reply::Answer;
 
@@ -83,7 +83,9 @@ impl Model {
             Status::Concluded if !job.ended => "was concluded before its end was told",
             Status::Waiting if job.failure.is_some() => "waits for completion after an error",
             Status::Waiting if job.cancelled == Known::Yes => "waits for completion after it was cancelled",
-            Status::Ready if status == Status::Running && !job.plan.becomes_ready() => "is ready, and is no mirror",
+            Status::Ready if status == Status::Running && !job.plan.becomes_ready() => {
+                "is ready, and is no mirror"
+            }
             Status::Waiting if status == Status::Running && job.plan.becomes_ready() => {
                 "waits for completion and was never ready"
             }
@@ -213,7 +215,9 @@ impl Model {
         self.hold(LawId::NoFaultNoFailure, !self.faults.is_empty(), |_| {
             format!("job {name} met an I/O error and no fault was armed")
         })?;
-        if !matches!(status, Status::Running | Status::Ready) || self.job(id).failure == Some(Failure::Reported) {
+        if !matches!(status, Status::Running | Status::Ready)
+            || self.job(id).failure == Some(Failure::Reported)
+        {
             let what = format!("job {name} met an I/O error in {}", status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
@@ -336,7 +340,12 @@ impl Model {
         let fits = progress.kind == job.plan.kind().word() && speed;
         self.hold(LawId::EventFields, fits, |model| {
             let job = model.job(id);
-            format!("job {}: {progress:?}, expected a {} with a speed of {:?}", job.id, job.plan.kind().word(), job.speeds)
+            format!(
+                "job {}: {progress:?}, expected a {} with a speed of {:?}",
+                job.id,
+                job.plan.kind().word(),
+                job.speeds
+            )
         })?;
         self.advanced(id, progress.offset, progress.len)
     }
@@ -396,9 +405,12 @@ impl Model {
                 let header = given.or(header).filter(|file| !file.is_empty());
                 let top = self.graph.unfiltered(span.top);
                 let overlays = self.graph.alive().filter(|(id, node)| {
-                    node.backing.is_some_and(|below| self.graph.unfiltered(below) == top) && !self.graph.is_filter(*id)
+                    node.backing.is_some_and(|below| self.graph.unfiltered(below) == top)
+                        && !self.graph.is_filter(*id)
                 });
-                overlays.filter_map(|(id, _)| Some((self.layer_of(&self.graph, id)?, header.clone()))).collect()
+                overlays
+                    .filter_map(|(id, _)| Some((self.layer_of(&self.graph, id)?, header.clone())))
+                    .collect()
             }
             _ => Vec::new(),
         }

@@ -7,9 +7,9 @@ use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
 use crate::command::Command;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
+use crate::plan::{Plan, Trade, Work, late_refusals, plan};
 use crate::record::{Edit, Job};
 use crate::reply::Answer;
-use crate::plan::{Plan, Trade, Work, late_refusals, plan};
 use crate::starting::{Asked, Start};
 
 impl Model {
@@ -132,7 +132,8 @@ impl Model {
     /// A command is refused whose job was taken for its own: then another unanswered one with the same job id
     /// created it.
     pub(super) fn hand_over(&mut self, mut pending: Pending) -> Pending {
-        let (Some((id, None)), Ok(Command::Start(refused))) = (pending.created.first(), &pending.command) else {
+        let (Some((id, None)), Ok(Command::Start(refused))) = (pending.created.first(), &pending.command)
+        else {
             return pending;
         };
         let (id, name) = (*id, refused.job_id.clone());
@@ -178,7 +179,8 @@ impl Model {
         self.graph.abandon(&old.plan, id, old.filter, old.read_only_before);
         self.graph.release(id);
         self.graph.bury();
-        let Ok(plan) = plan(&self.graph, start, |other| other != old.id && self.find_job(other).is_some()) else {
+        let Ok(plan) = plan(&self.graph, start, |other| other != old.id && self.find_job(other).is_some())
+        else {
             return;
         };
         self.enter(id, start, plan);

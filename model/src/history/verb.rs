@@ -91,7 +91,8 @@ impl Model {
             }
             Verb::Cancel if job.is_ready() && !verb.force => {
                 let known = if certain { Known::Yes } else { Known::Maybe };
-                (job.soft_cancelled, job.complete_asked) = (known, if certain { Known::No } else { job.complete_asked });
+                (job.soft_cancelled, job.complete_asked) =
+                    (known, if certain { Known::No } else { job.complete_asked });
                 job.paused = if certain { Known::No } else { Known::Maybe };
                 return;
             }

@@ -23,14 +23,35 @@ pub enum Seen {
     Reply(String),
     Event(String),
     Fault(String),
-    Connect { guest: u32, export: String },
-    Leave { guest: u32 },
-    Begin { request: u64, guest: u32, op: Op },
-    End { request: u64, result: Result<Vec<u64>, String> },
+    Connect {
+        guest: u32,
+        export: String,
+    },
+    Leave {
+        guest: u32,
+    },
+    Begin {
+        request: u64,
+        guest: u32,
+        op: Op,
+    },
+    End {
+        request: u64,
+        result: Result<Vec<u64>, String>,
+    },
     /// A node's whole content.
-    Node { node: String, hash: String },
+    Node {
+        node: String,
+        hash: String,
+    },
     /// An image after the end, with the chain its headers name.
-    File { file: String, hash: Option<String>, chain: Vec<String>, corruptions: u64, leaks: u64 },
+    File {
+        file: String,
+        hash: Option<String>,
+        chain: Vec<String>,
+        corruptions: u64,
+        leaks: u64,
+    },
     Over,
 }
 
@@ -54,7 +75,11 @@ pub fn corpus() -> Vec<Recording> {
         let text = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
         for line in String::from_utf8(text).unwrap().lines() {
             // Names and paths become such as the model knows from a running daemon.
-            let line = line.replace("$DIRNAME", "run").replace("$DIR", "/run").replace("\"#block1\"", "\"#given\"").replace("#auto", "#block9");
+            let line = line
+                .replace("$DIRNAME", "run")
+                .replace("$DIR", "/run")
+                .replace("\"#block1\"", "\"#given\"")
+                .replace("#auto", "#block9");
             let mut value: Value = serde_json::from_str(&line).unwrap();
             let (case, result) = (value["case"].take(), value["result"].take());
             recordings.push(Recording { name: case["name"].as_str().unwrap().to_owned(), case, result });
@@ -76,7 +101,9 @@ impl<'a> Run<'a> {
 
     /// Shows all of it to the model: the index at which it broke a law, and how.
     pub fn play(&mut self, seen: &[Seen]) -> Result<(), (usize, Broken)> {
-        seen.iter().enumerate().try_for_each(|(index, seen)| self.show(seen).map_err(|broken| (index, broken)))
+        seen.iter()
+            .enumerate()
+            .try_for_each(|(index, seen)| self.show(seen).map_err(|broken| (index, broken)))
     }
 
     pub fn show(&mut self, seen: &Seen) -> Result<(), Broken> {
@@ -115,7 +142,9 @@ impl<'a> Run<'a> {
                 let sectors = self.model.image_sectors(file).unwrap_or(0);
                 let model = &self.model;
                 let values = match hash {
-                    Some(hash) => self.contents.of_hash(sectors, hash, |sector| model.survivors(file, sector)),
+                    Some(hash) => {
+                        self.contents.of_hash(sectors, hash, |sector| model.survivors(file, sector))
+                    }
                     None => (0..sectors).map(|sector| model.survivors(file, sector)[0]).collect(),
                 };
                 let chain: Vec<&str> = chain.iter().map(String::as_str).collect();

@@ -18,7 +18,9 @@ pub fn images(case: &Value, contents: &mut Contents) -> Vec<ImageSetup> {
         let file = format!("/run/{}", image["file"].as_str().unwrap());
         let format = image["fmt"].as_str().unwrap_or("qcow2");
         let backing = image["backing"].as_str().map(str::to_owned);
-        let below = backing.as_deref().map(|name| if name.starts_with('/') { name.to_owned() } else { format!("/run/{name}") });
+        let below = backing
+            .as_deref()
+            .map(|name| if name.starts_with('/') { name.to_owned() } else { format!("/run/{name}") });
         let below = below.and_then(|name| views.get(&name).cloned()).unwrap_or_default();
         let size = image["size"].as_u64().unwrap_or(below.len() as u64);
         let size = if format == "qcow2" { size.div_ceil(512) * 512 } else { size };
@@ -31,7 +33,8 @@ pub fn images(case: &Value, contents: &mut Contents) -> Vec<ImageSetup> {
         let unit = (cluster / parts) as usize;
         let mut own = vec![format == "raw"; held.div_ceil(SECTOR)];
         for write in image["writes"].as_array().into_iter().flatten() {
-            let (from, len) = (write["offset"].as_u64().unwrap() as usize, write["len"].as_u64().unwrap() as usize);
+            let (from, len) =
+                (write["offset"].as_u64().unwrap() as usize, write["len"].as_u64().unwrap() as usize);
             let value = match write["op"].as_str().unwrap_or("write") {
                 "write" => write["pattern"].as_u64().unwrap_or(0) as u8,
                 _ => 0,
@@ -102,10 +105,14 @@ impl Reading<'_> {
         let (case, result) = (self.case, self.result);
         let groups = case["qsd_args"].as_array().into_iter().flatten().filter_map(Value::as_str);
         for group in groups.filter_map(|text| text.strip_prefix("throttle-group,id=")) {
-            self.command(json!({"execute": "object-add", "arguments": {"qom-type": "throttle-group", "id": group}}));
+            self.command(
+                json!({"execute": "object-add", "arguments": {"qom-type": "throttle-group", "id": group}}),
+            );
             self.reply(&json!({"return": {}}));
         }
-        for (node, told) in case["blockdevs"].as_array().unwrap().iter().zip(result["blockdevs"].as_array().unwrap()) {
+        for (node, told) in
+            case["blockdevs"].as_array().unwrap().iter().zip(result["blockdevs"].as_array().unwrap())
+        {
             self.command(json!({"execute": "blockdev-add", "arguments": node}));
             let told = if told == "ok" { json!({"return": {}}) } else { told.clone() };
             self.reply(&told);
@@ -217,7 +224,8 @@ impl Reading<'_> {
             name if starts.contains(&name) => vec![&command["arguments"]],
             _ => return Vec::new(),
         };
-        let ids: Vec<String> = all.iter().filter_map(|one| one["job-id"].as_str().map(str::to_owned)).collect();
+        let ids: Vec<String> =
+            all.iter().filter_map(|one| one["job-id"].as_str().map(str::to_owned)).collect();
         for one in all {
             let Some(id) = one["job-id"].as_str() else { continue };
             let live = self.jobs.get(id).is_some_and(|job| job.status != "null" && !job.status.is_empty());
@@ -242,14 +250,17 @@ impl Reading<'_> {
             }
         }
         for event in events {
-            let id = event["data"]["id"].as_str().or(event["data"]["device"].as_str()).unwrap_or("").to_owned();
+            let id =
+                event["data"]["id"].as_str().or(event["data"]["device"].as_str()).unwrap_or("").to_owned();
             let status = event["data"]["status"].as_str().unwrap_or("");
             let Some(job) = self.jobs.get_mut(&id) else {
                 self.event(event);
                 continue;
             };
             let verb = match (event["event"].as_str().unwrap(), job.status.as_str(), status) {
-                (_, "paused", "running") | (_, "standby", "ready") if std::mem::take(&mut job.paused) => "job-resume",
+                (_, "paused", "running") | (_, "standby", "ready") if std::mem::take(&mut job.paused) => {
+                    "job-resume"
+                }
                 (_, "ready", "waiting") => "job-complete",
                 ("BLOCK_JOB_COMPLETED", "pending", _) if !job.auto_finalize => "job-finalize",
                 (_, "concluded", "null") if !job.auto_dismiss => "job-dismiss",
@@ -352,10 +363,12 @@ impl Reading<'_> {
         // The recording keeps no order; the newest job came first.
         let mut order: Vec<&String> = jobs.keys().collect();
         let age = |id: &String| {
-            let created = |seen: &Seen| matches!(seen, Seen::Event(text) if {
-                let event: Value = serde_json::from_str(text).unwrap();
-                event["data"]["id"] == id.as_str() && event["data"]["status"] == "created"
-            });
+            let created = |seen: &Seen| {
+                matches!(seen, Seen::Event(text) if {
+                    let event: Value = serde_json::from_str(text).unwrap();
+                    event["data"]["id"] == id.as_str() && event["data"]["status"] == "created"
+                })
+            };
             self.seen.iter().rposition(created)
         };
         order.sort_by_key(|id| std::cmp::Reverse(age(id)));
@@ -372,8 +385,10 @@ impl Reading<'_> {
         for entry in &blocks {
             let job = self.jobs.entry(entry["device"].as_str().unwrap().to_owned()).or_default();
             job.speed = entry["speed"] != 0;
-            job.paused = entry["paused"] == true && ["paused", "standby"].contains(&entry["status"].as_str().unwrap());
-            (job.auto_finalize, job.auto_dismiss) = (entry["auto-finalize"] == true, entry["auto-dismiss"] == true);
+            job.paused =
+                entry["paused"] == true && ["paused", "standby"].contains(&entry["status"].as_str().unwrap());
+            (job.auto_finalize, job.auto_dismiss) =
+                (entry["auto-finalize"] == true, entry["auto-dismiss"] == true);
         }
         self.ask("query-block-jobs", Value::from(blocks));
         self.ask("query-jobs", Value::from(all));
