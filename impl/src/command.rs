@@ -113,6 +113,26 @@ pub enum OnError {
     Auto,
 }
 
+/// How a mirror copies what guests write.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum CopyMode {
+    /// Later, by itself.
+    #[default]
+    Background,
+    /// At once: a guest's write ends when both source and target have it.
+    WriteBlocking,
+}
+
+impl CopyMode {
+    /// The word QMP uses.
+    pub fn word(self) -> &'static str {
+        match self {
+            CopyMode::Background => "background",
+            CopyMode::WriteBlocking => "write-blocking",
+        }
+    }
+}
+
 /// Which of the two command families names a job: `block-job-*` or `job-*`. Their refusals differ.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Family {
@@ -142,8 +162,8 @@ pub enum Verb {
     Finalize,
     /// Forget a concluded job.
     Dismiss,
-    /// Change a job's options while it runs; no job here supports it.
-    Change,
+    /// Change how a mirror copies while it runs.
+    Change(CopyMode),
 }
 
 /// One entry of `query-block-jobs`.
@@ -173,6 +193,8 @@ pub struct BlockJobInfo {
     pub auto_finalize: bool,
     /// `auto-dismiss`.
     pub auto_dismiss: bool,
+    /// `actively-synced`, of a mirror.
+    pub actively_synced: Option<bool>,
     /// Why it failed.
     pub error: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use super::dispatch::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, OnError, StreamArguments,
+    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, OnError, StreamArguments,
 };
 use serde_json::{Map, Value};
 
@@ -50,6 +50,14 @@ pub fn stream(arguments: &Arguments) -> StreamArguments {
         filter_node_name: owned_text(arguments, "filter-node-name"),
         manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
         manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
+    }
+}
+
+/// `copy-mode`.
+pub fn copy_mode(arguments: &Arguments) -> CopyMode {
+    match optional_text(arguments, "copy-mode") {
+        Some("write-blocking") => CopyMode::WriteBlocking,
+        _ => CopyMode::Background,
     }
 }
 
