@@ -134,7 +134,8 @@ impl Header {
         self.payload_bytes() > PAYLOAD_BYTES_MAX
     }
 
-    /// The request, if this export does such a thing; refused in QEMU's order.
+    /// The request, if this export does such a thing. The protocol has numbers of its own for a write to a read-only
+    /// export and for one past the end; QEMU says EINVAL to whatever it does not begin.
     pub fn admit(&self, data: Vec<u8>, terms: Terms, offer: &Offer) -> Result<Request, Errno> {
         let bounded = matches!(self.command, command::READ | command::WRITE | command::CACHE);
         if bounded && self.len > PAYLOAD_BYTES_MAX {
@@ -143,12 +144,11 @@ impl Header {
         let valid_flags = self.valid_flags(terms).ok_or(Errno::EINVAL)?;
         let changes = matches!(self.command, command::WRITE | command::WRITE_ZEROES | command::TRIM);
         if changes && !offer.writable {
-            return Err(Errno::EPERM);
+            return Err(Errno::EINVAL);
         }
         let inside = |end: u64| end <= offer.len_bytes;
         if !self.offset.checked_add(self.len.into()).is_some_and(inside) {
-            let grows = matches!(self.command, command::WRITE | command::WRITE_ZEROES);
-            return Err(if grows { Errno::ENOSPC } else { Errno::EINVAL });
+            return Err(Errno::EINVAL);
         }
         if self.flags & !valid_flags != 0 {
             return Err(Errno::EINVAL);
@@ -222,8 +222,8 @@ mod tests {
             (command::READ, flag::DF, 0, 1, Errno::EINVAL),
             (command::READ, 0, 0, PAYLOAD_BYTES_MAX + 1, Errno::EINVAL),
             (command::CACHE, 0, 0, PAYLOAD_BYTES_MAX + 1, Errno::EINVAL),
-            (command::WRITE, 0, end, 1, Errno::ENOSPC),
-            (command::WRITE_ZEROES, 0, end, 1, Errno::ENOSPC),
+            (command::WRITE, 0, end, 1, Errno::EINVAL),
+            (command::WRITE_ZEROES, 0, end, 1, Errno::EINVAL),
             (command::TRIM, 0, end, 1, Errno::EINVAL),
             (command::BLOCK_STATUS, 0, 0, 1, Errno::EINVAL),
             (77, 0, 0, 1, Errno::EINVAL),
@@ -234,7 +234,7 @@ mod tests {
         }
         for command in [command::WRITE, command::WRITE_ZEROES, command::TRIM] {
             let admitted = header(command, 0, 0, 1).admit(Vec::new(), Terms::default(), &offer(false));
-            assert_eq!(admitted, Err(Errno::EPERM));
+            assert_eq!(admitted, Err(Errno::EINVAL));
         }
         let empty =
             header(command::READ, flag::FUA, end, 0).admit(Vec::new(), Terms::default(), &offer(false));
