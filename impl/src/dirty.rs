@@ -159,7 +159,7 @@ mod tests {
     fn any_history_agrees_with_a_list_of_truths() {
         let (len, chunk) = (200 * 64 - 10, 64);
         let mut map = DirtyMap::new(len, chunk);
-        let mut truth = vec![false; 200];
+        let mut truth = [false; 200];
         let mut state = 7u64;
         let mut random = |below: u64| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

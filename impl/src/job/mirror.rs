@@ -13,8 +13,8 @@ use super::state::Ending;
 use super::task::Task;
 use crate::command::OnError;
 use crate::engine::Engine;
-use crate::graph::{Graph, JobRole};
 use crate::graph::mirror_top::MirrorTop;
+use crate::graph::{Graph, JobRole};
 use crate::host::{Errno, Nanos};
 use crate::id::NodeId;
 use crate::io::mirror::CopyError;
@@ -279,9 +279,8 @@ impl Mirror {
 
     /// Takes the filter out; the chain stays as it was.
     async fn detach(&self) {
-        let dropped = self
-            .engine
-            .edit(|graph| mirror_start::detach(graph, &self.top, self.job.serial, self.filter));
+        let dropped =
+            self.engine.edit(|graph| mirror_start::detach(graph, &self.top, self.job.serial, self.filter));
         self.engine.close(dropped).await;
     }
 }

@@ -2,7 +2,8 @@
 
 use super::dispatch::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, MirrorArguments, MirrorSync, OnError, StreamArguments,
+    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, MirrorArguments, MirrorSync,
+    OnError, StreamArguments,
 };
 use serde_json::{Map, Value};
 
