@@ -182,8 +182,13 @@ impl Mirror {
     async fn settle(&self) -> Result<Option<Ending>, Outcome> {
         let ending = self.job.ending();
         if ending != Some(Ending::Open) {
-            let _inside = self.engine.gate().enter().await;
-            if let Err(errno) = write::flush(&self.engine.graph(), self.top.target).await {
+            self.job.set_busy(true);
+            let flushed = {
+                let _inside = self.engine.gate().enter().await;
+                write::flush(&self.engine.graph(), self.top.target).await
+            };
+            self.job.set_busy(false);
+            if let Err(errno) = flushed {
                 self.react(CopyError::Write(errno)).await?;
                 return Ok(None);
             }
