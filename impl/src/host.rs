@@ -29,6 +29,8 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(11);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
+    /// File exists.
+    pub const EEXIST: Errno = Errno(17);
     /// Is a directory.
     pub const EISDIR: Errno = Errno(21);
     /// Invalid argument.
@@ -52,6 +54,7 @@ impl Errno {
             Errno::EIO => "Input/output error",
             Errno::EAGAIN => "Resource temporarily unavailable",
             Errno::EACCES => "Permission denied",
+            Errno::EEXIST => "File exists",
             Errno::EISDIR => "Is a directory",
             Errno::EINVAL => "Invalid argument",
             Errno::EFBIG => "File too large",
