@@ -1,6 +1,6 @@
-//! Changing a node's content: data, zeroes, discards, flushes. Filters pass all of them unchanged.
+//! Changing a node's content: data, zeroes, discards, flushes. Nearly all filters pass them unchanged.
 
-use super::BelowNode;
+use super::{BelowNode, mirror};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
@@ -32,8 +32,13 @@ impl Change {
 /// Changes `id` at `offset`. The range is inside the node.
 pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
     let mut id = id;
-    // Each filter on the way does its part; the ones there are so far pass everything unchanged.
+    let len = change.len_bytes();
+    // Each filter on the way does its part; one that does more than pass the change on takes it over.
     while graph.is_filter(id) {
+        mark(graph, id, offset, len);
+        if let Driver::MirrorTop(top) = &graph.node(id).driver {
+            return Box::pin(mirror::change(graph, top, offset, change)).await;
+        }
         id = graph.below(id).expect("a filter stands on a node");
     }
     let place = graph.place(id);
@@ -41,7 +46,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         return Err(Errno::EPERM);
     }
     let node = &place.node;
-    let _range = node.requests.acquire(offset, offset + change.len_bytes(), Mode::Shared).await;
+    let _range = node.requests.acquire(offset, offset + len, Mode::Shared).await;
+    // Before the bytes change: a write that fails may have changed some of them.
+    mark(graph, id, offset, len);
     match &node.driver {
         Driver::File { disk, .. } => match change {
             Change::Data(data) => disk.write(offset, data).await,
@@ -61,8 +68,15 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
                 Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
             }
         }
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("filters were passed above"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+            unreachable!("filters were passed above")
+        }
     }
+}
+
+/// Tells the node's bitmaps of a write.
+fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
+    graph.place(id).bitmaps.iter().for_each(|bitmap| bitmap.mark(offset, len));
 }
 
 /// Makes every change of `id` that ended before this call durable.
