@@ -4,6 +4,7 @@
 //! section (`gate`), in one step between two awaits (`edit`).
 
 mod access;
+mod commit;
 mod debug;
 pub mod events;
 mod guest;
@@ -151,6 +152,8 @@ impl Engine {
     /// Cancels every job and waits for its end, then makes every image durable.
     pub async fn quit(self: &Arc<Self>) {
         *self.ended.lock() = true;
+        // A command that is under way ends first: it may be making a job.
+        let _last = self.commands.drain().await;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
         for job in jobs {
             // Refused only if the job is over already.
