@@ -218,6 +218,36 @@ pub struct NodeInfo {
     pub cluster_size: Option<u64>,
 }
 
+/// `block-export-add`, of type `nbd`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExportOptions {
+    /// `id`.
+    pub id: String,
+    /// `node-name`.
+    pub node_name: String,
+    /// `name`: what clients ask for; the node's name unless said.
+    pub name: Option<String>,
+    /// `description`, for people.
+    pub description: Option<String>,
+    /// `writable`.
+    pub writable: bool,
+    /// `writethrough`: every write is durable before its reply.
+    pub writethrough: bool,
+    /// `allocation-depth`: clients may ask for `qemu:allocation-depth`.
+    pub allocation_depth: bool,
+}
+
+/// One entry of `query-block-exports`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportInfo {
+    /// `id`.
+    pub id: String,
+    /// `node-name`: the node it stands on now.
+    pub node_name: String,
+    /// `shutting-down`.
+    pub shutting_down: bool,
+}
+
 /// `x-debug-query-block-graph`: every node, user and job, and who takes what of whom.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GraphInfo {

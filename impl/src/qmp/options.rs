@@ -20,7 +20,8 @@ fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).map(|value| value.as_str().expect(CHECKED))
 }
 
-fn owned_text(arguments: &Arguments, name: &str) -> Option<String> {
+/// A text, if it is there.
+pub fn owned_text(arguments: &Arguments, name: &str) -> Option<String> {
     optional_text(arguments, name).map(str::to_owned)
 }
 

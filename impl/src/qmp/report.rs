@@ -1,7 +1,7 @@
 //! The answers to the `query-*` commands as text.
 
 use super::text::{ObjectText, push_list, push_string};
-use crate::command::{BlockJobInfo, GraphInfo, NodeInfo};
+use crate::command::{BlockJobInfo, ExportInfo, GraphInfo, NodeInfo};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -46,6 +46,16 @@ pub fn block_graph(graph: &GraphInfo) -> String {
     });
     o.close();
     out
+}
+
+/// `query-block-exports`.
+pub fn exports(exports: &[ExportInfo]) -> String {
+    list(exports, |out, export| {
+        let mut o = ObjectText::open(out);
+        o.text("node-name", &export.node_name).plain("shutting-down", export.shutting_down);
+        o.text("type", "nbd").text("id", &export.id);
+        o.close();
+    })
 }
 
 /// `query-named-block-nodes`. Unless `flat`, each image carries the images below it.

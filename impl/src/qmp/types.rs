@@ -106,6 +106,13 @@ pub enum Action {
     BlockStream,
     BlockCommit,
     Job(Family, JobVerb),
+    NbdServerStart,
+    NbdServerStop,
+    BlockExportAdd,
+    BlockExportDel,
+    QueryBlockExports,
+    ObjectAdd,
+    ObjectDel,
     Quit,
 }
 
