@@ -161,11 +161,10 @@ impl Engine {
         *self.ended.lock()
     }
 
-    /// Cancels every job and waits for its end, then makes every image durable.
+    /// Cancels every job and waits for its end, then makes every image durable. Whoever calls it sees to it that no
+    /// command is under way.
     pub async fn quit(self: &Arc<Self>) {
         *self.ended.lock() = true;
-        // A command that is under way ends first: it may be making a job.
-        let _last = self.commands.drain().await;
         self.close_exports().await;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
         for job in jobs {
