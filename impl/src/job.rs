@@ -2,10 +2,15 @@
 
 pub mod commit;
 pub mod commit_start;
+pub mod group;
 pub mod header;
 pub mod life;
+pub mod mirror_mode;
 pub mod pace;
 pub mod rate;
+pub mod state;
 pub mod status;
 pub mod stream;
 pub mod stream_start;
+pub mod task;
+pub mod verbs;

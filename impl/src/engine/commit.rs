@@ -5,6 +5,7 @@ use super::jobs::JobOptions;
 use crate::command::CommitArguments;
 use crate::error::Refused;
 use crate::host::Errno;
+use crate::id::NodeId;
 use crate::io::len_bytes;
 use crate::job::commit::Commit;
 use crate::job::commit_start::{self, Plan, Region};
@@ -31,14 +32,15 @@ impl Engine {
         region.admit(&graph)?;
         let top_len = len_bytes(&graph, region.top).map_err(Refused::Io)?;
         let base_len = len_bytes(&graph, region.base).map_err(Refused::Io)?;
-        let job = self.make_job(&JobOptions {
+        let job = self.make_job(JobOptions {
             kind: "commit",
             id: arguments.job_id.clone(),
             manual_finalize: arguments.manual_finalize,
             manual_dismiss: arguments.manual_dismiss,
-            on_error: arguments.on_error,
             speed: arguments.speed,
             len: top_len,
+            group: None,
+            mirror: None,
         })?;
         let base = graph.unfiltered(region.base);
         let was_read_only = graph.place(base).read_only;
@@ -50,18 +52,18 @@ impl Engine {
                 return Err(refused);
             }
         };
-        job.start();
-        let name = format!("job {}", job.serial.0);
         let commit = Commit {
             engine: self.clone(),
-            job,
+            job: job.clone(),
             region,
             filter,
             backing_file: arguments.backing_file.clone(),
             mask_protocol: arguments.backing_mask_protocol,
             was_read_only,
+            on_error: arguments.on_error,
+            fit: 0,
         };
-        self.host.spawn(&name, Box::pin(commit.run()));
+        self.start_job(job, commit);
         Ok(())
     }
 
@@ -73,15 +75,14 @@ impl Engine {
         job: &Arc<Job>,
         grows: bool,
         was_read_only: bool,
-    ) -> Result<crate::id::NodeId, Refused> {
+    ) -> Result<NodeId, Refused> {
         let base = self.graph().unfiltered(region.base);
         if was_read_only {
             self.reopen(base, true).await?;
         }
         let filter_name = arguments.filter_node_name.as_deref();
-        let attached = self.try_edit(|graph| {
-            commit_start::attach(graph, &region, job.serial, &job.id, filter_name, grows)
-        });
+        let attached = self
+            .try_edit(|graph| commit_start::attach(graph, &region, job.serial, &job.id, filter_name, grows));
         match attached {
             Ok((filter, dropped)) => {
                 assert!(dropped.is_empty(), "starting a job drops {dropped:?}");

@@ -1,11 +1,14 @@
 //! What all jobs have in common: how one is made, what operators say to it, how it is forgotten.
 
 use super::Engine;
-use crate::command::{BlockJobInfo, Family, OnError, Verb};
+use crate::command::{BlockJobInfo, Family, Verb};
 use crate::error::{Refused, is_well_formed_id};
 use crate::graph::Graph;
 use crate::id::JobSerial;
-use crate::job::life::{CancelStep, Job, NewJob, Outcome};
+use crate::job::group::Group;
+use crate::job::life::{Job, NewJob, Outcome};
+use crate::job::mirror_mode::MirrorMode;
+use crate::job::verbs::CancelStep;
 use std::sync::Arc;
 
 /// What the operator says of any job.
@@ -19,27 +22,28 @@ pub(crate) struct JobOptions {
     pub manual_finalize: bool,
     /// `auto-dismiss` is off.
     pub manual_dismiss: bool,
-    /// `on-error`.
-    pub on_error: OnError,
     /// `speed`, bytes a second.
     pub speed: i64,
     /// How much there is to do, bytes.
     pub len: u64,
+    /// The jobs it takes effect together with; none: it is alone.
+    pub group: Option<Arc<Group>>,
+    /// What a mirror's operators see and change.
+    pub mirror: Option<Arc<MirrorMode>>,
 }
 
 impl Engine {
-    /// Makes a job (`created`), lets `attach` put it into the graph, and starts it (`running`). If it is refused after
+    /// Makes a job (`created`) and lets `attach` put it into the graph; `start_job` comes next. If it is refused after
     /// `created`, it is `null` at once and the graph is as before.
     pub(crate) fn create_job<T>(
         &self,
         options: JobOptions,
         attach: impl FnOnce(&mut Graph, JobSerial, &Arc<str>) -> Result<T, Refused>,
     ) -> Result<(Arc<Job>, T), Refused> {
-        let job = self.make_job(&options)?;
+        let job = self.make_job(options)?;
         match self.try_edit(|graph| attach(graph, job.serial, &job.id)) {
             Ok((attached, dropped)) => {
                 assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
-                job.start();
                 Ok((job, attached))
             }
             Err(refused) => {
@@ -49,8 +53,9 @@ impl Engine {
         }
     }
 
-    /// Makes a job: `created`. Its id is taken from now on. Whoever made it starts it or abandons it.
-    pub(crate) fn make_job(&self, options: &JobOptions) -> Result<Arc<Job>, Refused> {
+    /// Makes a job: `created`. Its id is taken from now on. Whoever made it puts it into the graph and starts it, or
+    /// abandons it.
+    pub(crate) fn make_job(&self, options: JobOptions) -> Result<Arc<Job>, Refused> {
         let id: Arc<str> = options.id.as_deref().unwrap_or("").into();
         if !is_well_formed_id(&id) {
             return Err(Refused::InvalidJobId(id.to_string()));
@@ -67,9 +72,10 @@ impl Engine {
             kind: options.kind,
             manual_finalize: options.manual_finalize,
             manual_dismiss: options.manual_dismiss,
-            on_error: options.on_error,
             speed: u64::try_from(options.speed).unwrap_or(0),
             len: options.len,
+            group: options.group,
+            mirror: options.mirror,
         };
         let job = Job::create(new, self.events.clone());
         if options.speed < 0 {
@@ -80,13 +86,17 @@ impl Engine {
         Ok(job)
     }
 
-    /// Forgets a job that was made and could not be started: `null`. It holds nothing in the graph any more.
+    /// Forgets a job that was made and could not be put into the graph: `null`.
     pub(crate) fn abandon_job(&self, job: &Job) {
-        let dropped = self.edit(|graph| graph.remove_job_users(job.serial, None));
-        assert!(dropped.is_empty(), "a job that never ran drops {dropped:?}");
         let mut jobs = self.jobs.lock();
         job.abandon();
         jobs.by_serial.remove(&job.serial);
+    }
+
+    /// Takes back a job that was created and is not started after all; what it put into the graph is out again.
+    pub async fn discard_job(&self, job: &Arc<Job>) {
+        job.discard();
+        self.forget(job).await;
     }
 
     /// Finds a job by its id, the way one of the command families does.
@@ -125,7 +135,7 @@ impl Engine {
             Verb::Resume => job.resume(),
             Verb::SetSpeed(speed) => job.set_speed(speed),
             Verb::Complete => job.complete(),
-            Verb::Change => job.change(),
+            Verb::Change(copy_mode) => job.change(copy_mode),
             Verb::Finalize => {
                 job.finalize()?;
                 wait_until_over(&job).await;

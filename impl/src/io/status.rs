@@ -42,13 +42,7 @@ pub async fn decided_between(
 /// What the layers from `first` down to and including `bottom`, taken as one, say about the bytes from `offset`.
 ///
 /// Past the end of a short layer the layers above it see zeroes, whatever lies further down: that layer decides.
-pub async fn between(
-    graph: &Graph,
-    first: NodeId,
-    bottom: NodeId,
-    offset: u64,
-    len: u64,
-) -> IoResult<Run> {
+pub async fn between(graph: &Graph, first: NodeId, bottom: NodeId, offset: u64, len: u64) -> IoResult<Run> {
     let mut len = len;
     for id in graph.chain(first).filter(|id| !graph.is_filter(*id)) {
         let there = len_bytes(graph, id)?.saturating_sub(offset);

@@ -11,9 +11,11 @@
 
 use super::commit_start::{self, Region};
 use super::header::{self, Wanted};
-use super::life::{Cancelled, Job, Outcome};
+use super::life::{Cancelled, Failure, Job, Operation, Outcome, Reaction};
 use super::pace::pace;
 use super::rate::RateLimit;
+use super::task::Task;
+use crate::command::OnError;
 use crate::engine::Engine;
 use crate::format::RunKind;
 use crate::graph::Graph;
@@ -40,6 +42,10 @@ pub struct Commit {
     pub mask_protocol: bool,
     /// Whether base was read-only and becomes so again.
     pub was_read_only: bool,
+    /// What it does about I/O errors.
+    pub on_error: OnError,
+    /// Up to where base says what overlays are to read.
+    pub fit: u64,
 }
 
 /// What one look at the chain found.
@@ -52,57 +58,48 @@ enum Step {
 }
 
 /// An I/O error, and on which side it happened.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-struct Trouble {
-    errno: Errno,
-    operation: &'static str,
-}
+type Trouble = (Operation, Errno);
 
 fn reading(errno: Errno) -> Trouble {
-    Trouble { errno, operation: "read" }
+    (Operation::Read, errno)
 }
 
 fn writing(errno: Errno) -> Trouble {
-    Trouble { errno, operation: "write" }
+    (Operation::Write, errno)
+}
+
+impl Task for Commit {
+    async fn work(&mut self) -> Result<(), Outcome> {
+        self.fit = self.copy_all().await??;
+        Ok(())
+    }
+
+    async fn take_effect(&mut self) -> Result<(), Failure> {
+        Ok(self.rewire().await?)
+    }
+
+    /// Takes the filter out; the chain stays as it was.
+    async fn give_up(&mut self) {
+        let _alone = self.engine.gate().drain().await;
+        let dropped = self.engine.edit(|graph| {
+            commit_start::detach(graph, &self.region, self.job.serial, self.filter, self.region.top);
+            graph.remove_job_users(self.job.serial, None);
+        });
+        self.engine.close(dropped).await;
+    }
+
+    /// What was read-only before the job is so again; an error here changes nothing about the job.
+    async fn clean_up(&mut self) {
+        if self.was_read_only {
+            let _alone = self.engine.gate().drain().await;
+            let base = self.engine.graph().unfiltered(self.region.base);
+            let _kept_writable = self.engine.reopen(base, false).await;
+        }
+    }
 }
 
 impl Commit {
-    /// The whole life of the job's task.
-    pub async fn run(self) {
-        let worked = self.work().await;
-        self.job.set_busy(false);
-        let outcome = match worked {
-            Ok(fit) => self.take_effect(fit).await,
-            Err(outcome) => outcome,
-        };
-        if outcome != Outcome::Success {
-            self.job.abort(outcome);
-            self.give_up().await;
-        }
-        self.restore_read_only().await;
-        self.engine.conclude(&self.job, outcome).await;
-    }
-
-    /// Copies everything, and waits until the job may take effect. Answers how far base is fit to be read.
-    async fn work(&self) -> Result<u64, Outcome> {
-        let cancelled = |Cancelled| Outcome::Cancelled;
-        let copied = self.copy_all().await.map_err(cancelled)?;
-        let fit = copied.map_err(Outcome::Failed)?;
-        // A pause asked for at the very end is honoured before anything takes effect.
-        while !self.job.work_done().map_err(cancelled)? {
-            pace(&self.engine, &self.job, &mut RateLimit::default()).await.map_err(cancelled)?;
-        }
-        self.job.finalized().await.map_err(cancelled)?;
-        Ok(fit)
-    }
-
-    async fn take_effect(&self, fit: u64) -> Outcome {
-        match self.rewire(fit).await {
-            Ok(()) => Outcome::Success,
-            Err(errno) => Outcome::Failed(errno),
-        }
-    }
-
+    /// Does all the copying, and answers how far base may be read afterwards.
     async fn copy_all(&self) -> Result<IoResult<u64>, Cancelled> {
         let len = match self.make_room().await {
             Ok(len) => len,
@@ -161,10 +158,14 @@ impl Commit {
                     rate.charge(done);
                     done
                 }
-                Err(trouble) => match self.job.io_error(trouble.errno) {
-                    "report" => return Ok(Err(trouble.errno)),
-                    // An error that is ignored is not forgotten: what was not copied is tried again, and again.
-                    _ => 0,
+                Err((operation, errno)) => match self.job.io_error(self.on_error, operation, errno) {
+                    Reaction::Report => return Ok(Err(errno)),
+                    Reaction::Stop => 0,
+                    // What was not copied is tried again, a while later.
+                    Reaction::Ignore => {
+                        rate.delay(self.engine.host().now());
+                        0
+                    }
                 },
             };
             offset += done;
@@ -208,13 +209,13 @@ impl Commit {
 
     /// Makes everybody who stands on top stand on base: on disk first, then in the graph. On an error the graph is
     /// as before.
-    async fn rewire(&self, fit: u64) -> IoResult<()> {
+    async fn rewire(&self) -> IoResult<()> {
         // Everything that was copied must be durable before a header may name the shorter chain.
         let base = self.engine.graph().unfiltered(self.region.base);
         self.engine.graph().node(base).flush().await?;
         let _alone = self.engine.gate().drain().await;
         let graph = self.engine.graph();
-        self.hide_from_new_overlays(&graph, fit).await?;
+        self.hide_from_new_overlays(&graph).await?;
         let overlays = graph.overlays(self.filter);
         for (done, overlay) in overlays.iter().enumerate() {
             if let Err(errno) = self.name_backing(&graph, *overlay, self.region.base).await {
@@ -231,16 +232,16 @@ impl Commit {
         Ok(())
     }
 
-    /// An overlay may have come, or grown, since base was made fit to be read up to `fit`.
-    async fn hide_from_new_overlays(&self, graph: &Arc<Graph>, fit: u64) -> IoResult<()> {
-        let (mut offset, end) = (fit, self.visible_end(graph)?);
+    /// An overlay may have come, or grown, since base was made fit to be read.
+    async fn hide_from_new_overlays(&self, graph: &Arc<Graph>) -> IoResult<()> {
+        let (mut offset, end) = (self.fit, self.visible_end(graph)?);
         if offset >= end {
             return Ok(());
         }
         while offset < end {
             match self.hide_piece(graph, offset, end).await {
                 Ok(Step::Skipped(done) | Step::Copied(done)) => offset += done,
-                Err(trouble) => return Err(trouble.errno),
+                Err((_, errno)) => return Err(errno),
             }
         }
         graph.node(graph.unfiltered(self.region.base)).flush().await
@@ -272,25 +273,6 @@ impl Commit {
             let _kept_writable = self.engine.reopen(overlay, false).await;
         }
         written
-    }
-
-    /// Takes the filter out; the chain stays as it was.
-    async fn give_up(&self) {
-        let _alone = self.engine.gate().drain().await;
-        let dropped = self.engine.edit(|graph| {
-            commit_start::detach(graph, &self.region, self.job.serial, self.filter, self.region.top);
-            graph.remove_job_users(self.job.serial, None);
-        });
-        self.engine.close(dropped).await;
-    }
-
-    /// What was read-only before the job is so again; an error here changes nothing about the job.
-    async fn restore_read_only(&self) {
-        if self.was_read_only {
-            let _alone = self.engine.gate().drain().await;
-            let base = self.engine.graph().unfiltered(self.region.base);
-            let _kept_writable = self.engine.reopen(base, false).await;
-        }
     }
 }
 
