@@ -10,6 +10,7 @@ pub mod events;
 mod exports;
 mod guest;
 mod jobs;
+mod mirror;
 mod open;
 mod query;
 mod stream;

@@ -1,6 +1,6 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
-use super::Graph;
+use super::{Graph, JobRole, User, UserKind};
 use crate::id::NodeId;
 
 impl Graph {
@@ -63,6 +63,15 @@ impl Graph {
     /// Whether `node` is strictly below `top`.
     pub fn is_below(&self, node: NodeId, top: NodeId) -> bool {
         self.chain(top).skip(1).any(|id| id == node)
+    }
+
+    /// Whether no node and no job has `id` as a child: what stands there is the root of a chain.
+    pub fn is_root(&self, id: NodeId) -> bool {
+        let holds = |user: &User| match &user.kind {
+            UserKind::Guest => false,
+            UserKind::Job(child) => user.node == id && child.role != JobRole::Root,
+        };
+        self.parents(id).next().is_none() && !self.users().any(|(_, user)| holds(user))
     }
 
     /// The nodes that have `id` as a child.

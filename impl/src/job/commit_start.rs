@@ -67,7 +67,7 @@ impl Region {
 pub fn admit(graph: &Graph, host: &dyn Host, arguments: &CommitArguments) -> Result<Plan, Refused> {
     let device = graph.find(&arguments.device);
     let device = device.ok_or_else(|| Refused::DeviceNotFound(arguments.device.clone()))?;
-    if graph.parents(device).next().is_some() {
+    if !graph.is_root(device) {
         return Err(Refused::NeedRootNode);
     }
     graph.admit_op(Op::CommitSource, device)?;

@@ -105,6 +105,7 @@ pub enum Action {
     BlockdevDel,
     BlockStream,
     BlockCommit,
+    BlockdevMirror,
     Job(Family, JobVerb),
     NbdServerStart,
     NbdServerStop,
