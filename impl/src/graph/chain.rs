@@ -1,6 +1,7 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
 use super::{Graph, JobRole, User, UserKind};
+use crate::error::Refused;
 use crate::id::NodeId;
 
 impl Graph {
@@ -79,5 +80,11 @@ impl Graph {
         self.nodes()
             .filter(move |(_, place)| place.children().any(|child| child == id))
             .map(|(parent, _)| parent)
+    }
+
+    /// Finds a node as `lookup` does; it must not be part of another node.
+    pub fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
+        let root = self.lookup(name)?;
+        if self.is_root(root) { Ok(root) } else { Err(Refused::NeedRootNode) }
     }
 }
