@@ -4,7 +4,7 @@
 
 pub mod socket;
 
-use crate::host::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use crate::host::{Disk, DiskRun, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use crate::sync::shim::Mutex;
 use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io;
@@ -49,6 +49,10 @@ impl Host for OsHost {
         absolute.unwrap_or_else(|| path.to_owned())
     }
 
+    fn warn(&self, text: &str) {
+        eprintln!("{}: {text}", program_name());
+    }
+
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
         socket::OsListener::open(&self.runtime, std::path::Path::new(path))
     }
@@ -80,6 +84,13 @@ impl Host for OsHost {
     fn spawn(&self, _name: &str, task: Pending<'static, ()>) {
         self.runtime.spawn(task);
     }
+}
+
+/// The name the process was started by: the first word of everything it says on its standard error.
+pub fn program_name() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&first).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Runs `work` on a blocking thread at once; what comes back only tells of its end.
@@ -176,6 +187,10 @@ impl Disk for OsDisk {
         })
     }
 
+    fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
+        self.request(move |descriptor| Ok(next_run(descriptor, offset, len)))
+    }
+
     fn flush(&self) -> Pending<'static, IoResult<()>> {
         let (descriptor, failed) = (self.present(), Arc::clone(&self.flush_error));
         blocking(&self.runtime, move || {
@@ -247,6 +262,25 @@ fn len_bytes(descriptor: &OwnedFd) -> io::Result<u64> {
         // Nobody else uses the position: all I/O names its own.
         FileType::BlockDevice => fs::seek(descriptor, SeekFrom::End(0)),
         _ => Ok(stat.st_size.try_into().expect("no file has a negative length")),
+    }
+}
+
+/// A file system that does not tell has data everywhere, as has whatever lies behind the end.
+fn next_run(descriptor: &OwnedFd, offset: u64, len: u64) -> DiskRun {
+    // Nobody else uses the position: all I/O names its own.
+    let until =
+        |found: io::Result<u64>| found.ok().filter(|at| *at > offset).map(|at| (at - offset).min(len));
+    match fs::seek(descriptor, SeekFrom::Data(offset)) {
+        Ok(at) if at > offset => DiskRun { len: (at - offset).min(len), has_data: false },
+        Ok(_) => {
+            let len = until(fs::seek(descriptor, SeekFrom::Hole(offset))).unwrap_or(len);
+            DiskRun { len, has_data: true }
+        }
+        // No data from here to the end.
+        Err(io::Errno::NXIO) if len_bytes(descriptor).is_ok_and(|end| offset < end) => {
+            DiskRun { len, has_data: false }
+        }
+        Err(_) => DiskRun { len, has_data: true },
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::Refused;
 use crate::graph::Graph;
 use crate::host::{Errno, IoResult};
 use crate::id::{NodeId, UserId};
+use crate::io::extent::{self, Extent};
 use crate::io::write::Change;
 use crate::io::{len_bytes, read, write};
 use std::sync::Arc;
@@ -47,6 +48,25 @@ impl Guest {
         let mut bytes = vec![0; headroom + len as usize];
         read::read(&graph, node, offset, &mut bytes[headroom..]).await?;
         Ok(bytes)
+    }
+
+    /// What can be told about a range, piece by piece; at most `max` pieces, so perhaps not to its end.
+    pub async fn extents(&self, offset: u64, len: u64, max: usize) -> IoResult<Vec<Extent>> {
+        let _inside = self.engine.gate().enter().await;
+        let (graph, node) = self.resolve(offset, len)?;
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut told = 0;
+        while told < len {
+            let next = extent::first(&graph, node, offset + told, len - told).await?;
+            told += next.len;
+            let is_full = extents.len() == max;
+            match extents.last_mut() {
+                Some(last) if last.is_like(&next) => last.len += next.len,
+                Some(_) if is_full => break,
+                _ => extents.push(next),
+            }
+        }
+        Ok(extents)
     }
 
     /// Writes at `offset`.
