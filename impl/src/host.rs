@@ -29,6 +29,12 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(11);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
+    /// Not a directory.
+    pub const ENOTDIR: Errno = Errno(20);
+    /// File name too long.
+    pub const ENAMETOOLONG: Errno = Errno(36);
+    /// Connection refused.
+    pub const ECONNREFUSED: Errno = Errno(111);
     /// Is a directory.
     pub const EISDIR: Errno = Errno(21);
     /// Invalid argument.
@@ -58,6 +64,9 @@ impl Errno {
             Errno::ENOSPC => "No space left on device",
             Errno::EROFS => "Read-only file system",
             Errno::ENOTSUP => "Operation not supported",
+            Errno::ENOTDIR => "Not a directory",
+            Errno::ENAMETOOLONG => "File name too long",
+            Errno::ECONNREFUSED => "Connection refused",
             Errno::EADDRINUSE => "Address already in use",
             Errno(n) => return format!("Unknown error {n}"),
         };

@@ -2,10 +2,12 @@
 //!
 //! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
 
+pub mod confine;
 pub mod socket;
 
 use crate::host::{Disk, DiskRun, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use crate::sync::shim::Mutex;
+use confine::Confinement;
 use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io;
 use std::fmt;
@@ -19,13 +21,23 @@ use tokio::runtime::Handle;
 pub struct OsHost {
     runtime: Handle,
     start: Instant,
+    confinement: Option<Confinement>,
 }
 
 impl OsHost {
     /// Tasks, timers and I/O run on `runtime`.
-    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn new(runtime: Handle) -> Arc<OsHost> {
-        Arc::new(OsHost { runtime, start: Instant::now() })
+        Arc::new(OsHost::with(runtime, None))
+    }
+
+    /// As `new`, and nothing outside `folder` is opened.
+    pub fn confined(runtime: Handle, folder: &std::path::Path) -> IoResult<Arc<OsHost>> {
+        Ok(Arc::new(OsHost::with(runtime, Some(Confinement::to(folder)?))))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn with(runtime: Handle, confinement: Option<Confinement>) -> OsHost {
+        OsHost { runtime, start: Instant::now(), confinement }
     }
 }
 
@@ -33,14 +45,20 @@ impl Host for OsHost {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let runtime = self.runtime.clone();
         let path = path.to_owned();
+        let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
+            let hold = confinement.map(|confinement| confinement.admit(&path)).transpose()?;
+            let path = hold.as_ref().map_or(path, |(_, same)| same.clone());
             let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(runtime, path, mode)?);
             Ok(disk)
         })
     }
 
     fn canonical(&self, path: &str) -> Option<String> {
-        std::fs::canonicalize(path).ok()?.into_os_string().into_string().ok()
+        let canonical = std::fs::canonicalize(path).ok()?;
+        let confinement = self.confinement.as_ref();
+        let canonical = Some(canonical).filter(|path| confinement.is_none_or(|c| c.has(path)))?;
+        canonical.into_os_string().into_string().ok()
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -54,6 +72,9 @@ impl Host for OsHost {
     }
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
+        if let Some(confinement) = &self.confinement {
+            confinement.admit_new(std::path::Path::new(path))?;
+        }
         socket::OsListener::open(&self.runtime, std::path::Path::new(path))
     }
 

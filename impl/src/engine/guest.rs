@@ -136,7 +136,11 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // A node that only the guest held has nothing left to flush that anybody could still read.
-        let _closed_by_nobody = self.engine.edit(|graph| graph.remove_user(self.user));
+        let dropped = self.engine.edit(|graph| graph.remove_user(self.user));
+        // What only this guest held is closed all the same; whoever wants to wait for that calls `detach`.
+        if !dropped.is_empty() {
+            let engine = Arc::clone(&self.engine);
+            self.engine.host().spawn("close", Box::pin(async move { engine.close(dropped).await }));
+        }
     }
 }

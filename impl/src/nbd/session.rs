@@ -151,6 +151,19 @@ impl Session {
         matches!(self.phase, Phase::ClientFlags | Phase::Options | Phase::SkipOption { .. })
     }
 
+    /// What a client that leaves now has left undone: nothing once the handshake is over.
+    pub fn why_it_failed_at_the_end(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::ClientFlags => {
+                Some("Failed to read client flags: Unexpected end-of-file before all data were read")
+            }
+            Phase::Options | Phase::SkipOption { .. } => {
+                Some("Failed to read opts magic: Unexpected end-of-file before all data were read")
+            }
+            Phase::Transmission(_) | Phase::Closed => None,
+        }
+    }
+
     /// How many requests are under way.
     pub fn requests(&self) -> usize {
         self.requests
