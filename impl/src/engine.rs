@@ -20,7 +20,7 @@ use crate::event::EventSink;
 use crate::export::Exports;
 use crate::graph::Graph;
 use crate::graph::node::Node;
-use crate::host::Host;
+use crate::host::{Errno, Host};
 use crate::id::JobSerial;
 use crate::job::life::Job;
 use crate::object::Objects;

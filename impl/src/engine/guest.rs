@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
 use crate::id::{NodeId, UserId};
 use crate::io::extent::{self, Extent};
@@ -77,6 +78,23 @@ impl Guest {
     /// Makes a range read as zeroes.
     pub async fn write_zeroes(&self, offset: u64, len: u64) -> IoResult<()> {
         self.change(offset, Change::Zeroes(len)).await
+    }
+
+    /// Whether a range can be made to read as zeroes without writing any.
+    pub fn zeroes_fast(&self, offset: u64, len: u64) -> IoResult<bool> {
+        let (graph, node) = self.resolve(offset, len)?;
+        let layer = graph.unfiltered(node);
+        let is_boundary = |at: u64, cluster: u64| at.is_multiple_of(cluster);
+        Ok(match &graph.node(layer).driver {
+            Driver::Qcow2(image) => {
+                let (cluster, end) = (image.cluster_bytes(), offset + len);
+                let whole =
+                    is_boundary(offset, cluster) && (is_boundary(end, cluster) || end == image.len_bytes());
+                // Version 2 has no clusters that read as zeroes above a backing file.
+                whole && image.version() >= 3
+            }
+            _ => true,
+        })
     }
 
     /// Says that a range is not needed any more.

@@ -129,7 +129,8 @@ impl Talk {
         {
             match step {
                 Step::Do(ticket, request) => {
-                    let (_, guest) = visitor.export.as_ref().expect("requests come after the handshake");
+                    let (export, guest) = visitor.export.as_ref().expect("requests come after the handshake");
+                    let request = if export.writethrough { request.durable() } else { request };
                     let answer = request::run(Arc::clone(guest), request, ticket.headroom);
                     self.running.push((ticket, answer));
                 }

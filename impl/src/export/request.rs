@@ -1,7 +1,7 @@
 //! A client's request, done on the export's node.
 
 use crate::engine::Guest;
-use crate::host::{IoResult, Pending};
+use crate::host::{Errno, IoResult, Pending};
 use crate::io;
 use crate::nbd::reply::{Answer, Extent, Piece};
 use crate::nbd::request::{Command, Request};
@@ -35,6 +35,9 @@ async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<An
         Command::Write { data, fua } => {
             guest.write(offset, data).await?;
             make_durable(guest, fua).await?;
+        }
+        Command::WriteZeroes { len, fast_only: true, .. } if !guest.zeroes_fast(offset, len)? => {
+            return Err(Errno::ENOTSUP);
         }
         Command::WriteZeroes { len, fua, .. } => {
             guest.write_zeroes(offset, len).await?;

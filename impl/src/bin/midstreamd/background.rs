@@ -4,7 +4,7 @@
 //! whatever is wrong is said where the caller looks.
 
 use crate::command_line::BACKGROUND;
-use std::fs::{File, OpenOptions};
+use rustix::fs::{Mode, OFlags};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -38,7 +38,7 @@ pub fn leave_session() {
 pub fn say_ready() -> Result<(), String> {
     let detach = || -> std::io::Result<()> {
         std::env::set_current_dir("/")?;
-        let null: File = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         std::io::stdout().write_all(b"ready\n")?;
         std::io::stdout().flush()?;
         rustix::stdio::dup2_stdin(&null)?;

@@ -90,7 +90,7 @@ Options are acted on in the order in which they stand.
   -V, --version show the version and exit
 ";
 
-enum Option {
+enum Meaning {
     Act(Act),
     Confine,
     Daemonize,
@@ -100,19 +100,19 @@ enum Option {
     Version,
 }
 
-const OPTIONS: [(&str, Option); 12] = [
-    ("background", Option::Background),
-    ("blockdev", Option::Act(Act::Blockdev)),
-    ("chardev", Option::Act(Act::Chardev)),
-    ("confine", Option::Confine),
-    ("daemonize", Option::Daemonize),
-    ("export", Option::Act(Act::Export)),
-    ("help", Option::Help),
-    ("monitor", Option::Act(Act::Monitor)),
-    ("nbd-server", Option::Act(Act::NbdServer)),
-    ("object", Option::Act(Act::Object)),
-    ("pidfile", Option::Pidfile),
-    ("version", Option::Version),
+const OPTIONS: [(&str, Meaning); 12] = [
+    ("background", Meaning::Background),
+    ("blockdev", Meaning::Act(Act::Blockdev)),
+    ("chardev", Meaning::Act(Act::Chardev)),
+    ("confine", Meaning::Confine),
+    ("daemonize", Meaning::Daemonize),
+    ("export", Meaning::Act(Act::Export)),
+    ("help", Meaning::Help),
+    ("monitor", Meaning::Act(Act::Monitor)),
+    ("nbd-server", Meaning::Act(Act::NbdServer)),
+    ("object", Meaning::Act(Act::Object)),
+    ("pidfile", Meaning::Pidfile),
+    ("version", Meaning::Version),
 ];
 
 /// Reads a command line, its first word (the program's name) left out.
@@ -126,8 +126,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Wish, String> 
             None => (word.clone(), None),
         };
         let option = match name.as_str() {
-            "-h" => &Option::Help,
-            "-V" => &Option::Version,
+            "-h" => &Meaning::Help,
+            "-V" => &Meaning::Version,
             long if long.starts_with("--") => find(long)?,
             _ => return Err(format!("{word}: Unexpected argument")),
         };
@@ -136,13 +136,13 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Wish, String> 
             None => words.next().map_or_else(|| Err(format!("option '{name}' requires an argument")), text),
         };
         match option {
-            Option::Help => return Ok(Wish::Help),
-            Option::Version => return Ok(Wish::Version),
-            Option::Act(act) => line.acts.push((*act, value()?)),
-            Option::Pidfile => line.pidfile = Some(value()?.into()),
-            Option::Confine => line.confine = Some(value()?.into()),
-            Option::Daemonize => line.daemonize = true,
-            Option::Background => line.is_background = true,
+            Meaning::Help => return Ok(Wish::Help),
+            Meaning::Version => return Ok(Wish::Version),
+            Meaning::Act(act) => line.acts.push((*act, value()?)),
+            Meaning::Pidfile => line.pidfile = Some(value()?.into()),
+            Meaning::Confine => line.confine = Some(value()?.into()),
+            Meaning::Daemonize => line.daemonize = true,
+            Meaning::Background => line.is_background = true,
         }
         if given.is_some() {
             return Err(format!("option '{name}' doesn't allow an argument"));
@@ -152,7 +152,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Wish, String> 
 }
 
 /// An option by its name, or by as much of it as tells it from the others.
-fn find(name: &str) -> Result<&'static Option, String> {
+fn find(name: &str) -> Result<&'static Meaning, String> {
     let start = &name[2..];
     let mut found = OPTIONS.iter().filter(|(option, _)| option.starts_with(start) && !start.is_empty());
     match (found.next(), found.next()) {

@@ -2,52 +2,49 @@
 
 use crate::socket::text;
 use block::os::socket::OwnFile;
-use rustix::fs::FlockOperation;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use rustix::fs::{FlockOperation, Mode, OFlags, fstat, ftruncate};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The file, ours while this is held.
 #[derive(Debug)]
 pub struct PidFile {
     _path: OwnFile,
-    _locked: File,
+    _locked: OwnedFd,
 }
 
 impl PidFile {
     /// Writes the process id. What an earlier process left is replaced; what a living one holds is not, and a link
     /// is not followed.
     pub fn create(path: &Path) -> Result<PidFile, String> {
-        let (file, locked) = loop {
-            let file = open(path)
-                .map_err(|e| format!("cannot create PID file: Could not create '{}': {}", path.display(), text(&e)))?;
-            let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-            // Whoever held it may have removed it just before it let us have it: then it is not the one at `path`.
-            let still_there = std::fs::symlink_metadata(path).is_ok_and(|there| {
-                file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
-            });
-            if locked.is_err() || still_there {
-                break (file, locked);
-            }
-        };
-        locked.map_err(|_| "cannot create PID file: Cannot lock pid file".to_owned())?;
-        let write = || {
-            let mut file = &file;
-            file.set_len(0)?;
-            writeln!(file, "{}", std::process::id())?;
+        let failed = |what: String| format!("cannot create PID file: {what}");
+        let file = open_locked(path).map_err(failed)?;
+        let write = || -> std::io::Result<OwnFile> {
+            ftruncate(&file, 0)?;
+            rustix::io::write(&file, format!("{}\n", std::process::id()).as_bytes())?;
             OwnFile::new(path)
         };
-        let written: std::io::Result<OwnFile> = write();
-        let path = written.map_err(|e| format!("cannot create PID file: Failed to write pid file: {}", text(&e)))?;
+        let path = write().map_err(|e| failed(format!("Failed to write pid file: {}", text(&e))))?;
         Ok(PidFile { _path: path, _locked: file })
     }
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
-    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+fn open_locked(path: &Path) -> Result<OwnedFd, String> {
     // Not truncated: it may be a living process's.
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(no_follow).open(path)
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|e| format!("Could not create '{}': {}", path.display(), text(&e.into())))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| "Cannot lock pid file".to_owned())?;
+        // Whoever held it may have removed it just before it let us have it: then it is not the one at `path`.
+        let there = std::fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()));
+        let ours = fstat(&file).map(|ours| (ours.st_dev, ours.st_ino));
+        if there.is_ok_and(|there| ours == Ok(there)) {
+            return Ok(file);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ impl Endpoint {
     pub fn open(options: &SocketOptions) -> Result<Endpoint, String> {
         let shown = options.path.display();
         if options.server {
-            let (listener, file) =
-                listen_at(&options.path).map_err(|e| format!("Failed to bind socket to {shown}: {}", text(&e)))?;
+            let (listener, file) = listen_at(&options.path)
+                .map_err(|e| format!("Failed to bind socket to {shown}: {}", text(&e)))?;
             return Ok(Endpoint::Server(listener, SocketFile(file)));
         }
         let connect = || {
@@ -57,8 +57,8 @@ pub struct SocketFile(#[allow(dead_code, reason = "held for its drop")] OwnFile)
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::Path;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     fn server(path: &Path) -> Result<Endpoint, String> {
         Endpoint::open(&SocketOptions { id: "m".to_owned(), path: path.to_owned(), server: true })
