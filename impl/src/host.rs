@@ -35,6 +35,8 @@ impl Errno {
     pub const ENAMETOOLONG: Errno = Errno(36);
     /// Connection refused.
     pub const ECONNREFUSED: Errno = Errno(111);
+    /// File exists.
+    pub const EEXIST: Errno = Errno(17);
     /// Is a directory.
     pub const EISDIR: Errno = Errno(21);
     /// Invalid argument.
@@ -58,6 +60,7 @@ impl Errno {
             Errno::EIO => "Input/output error",
             Errno::EAGAIN => "Resource temporarily unavailable",
             Errno::EACCES => "Permission denied",
+            Errno::EEXIST => "File exists",
             Errno::EISDIR => "Is a directory",
             Errno::EINVAL => "Invalid argument",
             Errno::EFBIG => "File too large",

@@ -5,6 +5,8 @@
 
 pub mod copy_on_read;
 pub mod extent;
+pub mod grow;
+pub mod mirror;
 pub mod read;
 pub mod status;
 pub mod write;
@@ -22,7 +24,9 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::File { disk, .. } => disk.len_bytes(),
         Driver::Raw(image) => Ok(image.len_bytes()),
         Driver::Qcow2(image) => Ok(image.len_bytes()),
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("unfiltered answers no filter"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+            unreachable!("unfiltered answers no filter")
+        }
     }
 }
 

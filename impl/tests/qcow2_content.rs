@@ -356,6 +356,21 @@ fn corrupt_images_are_read_only() {
 }
 
 #[test]
+fn an_image_says_what_it_is() {
+    let info = |options: &CreateOptions| open(&created(options)).info();
+    let old = info(&options(2, 16, 4, 1 << 20));
+    assert_eq!((old.compat, old.compression_type, old.refcount_bits), ("0.10", "zlib", 16));
+    assert_eq!(old.of_version_3, None, "it has no features");
+    let zstd = CreateOptions { zstd: true, extended_l2: true, ..options(3, 14, 0, 1 << 20) };
+    let new = info(&zstd);
+    assert_eq!((new.compat, new.compression_type, new.refcount_bits, new.dirty), ("1.1", "zstd", 1, false));
+    let more = new.of_version_3.unwrap();
+    assert!(more.extended_l2);
+    assert!(!more.lazy_refcounts);
+    assert!(!more.corrupt);
+}
+
+#[test]
 fn impossible_options_make_no_image() {
     let disk = MemoryDisk::new(Vec::new());
     let name = |len| Some(BackingName { file: "x".repeat(len), format: None });

@@ -24,6 +24,7 @@ mod entry;
 mod flush;
 mod geometry;
 mod header;
+mod info;
 mod mapping;
 mod metadata;
 mod open;
@@ -33,6 +34,8 @@ mod pointers;
 mod read;
 mod repair;
 mod resize;
+mod snapshot;
+mod snapshot_table;
 mod subclusters;
 mod trouble;
 mod write;
@@ -41,7 +44,9 @@ mod zero;
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
 pub use header::{BackingName, DataFile};
+pub use info::{Info, InfoOfVersion3};
 pub use open_error::{OpenCause, OpenError};
+pub use snapshot_table::Snapshot;
 pub use zero::Zeroing;
 
 use crate::format::{Run, RunKind};
@@ -128,6 +133,11 @@ impl Qcow2 {
     /// Bytes of a cluster, the unit of allocation.
     pub fn cluster_bytes(&self) -> u64 {
         self.geometry.cluster_bytes()
+    }
+
+    /// Bytes of the smallest part that is allocated on its own: a subcluster, or a cluster where there are none.
+    pub fn unit_bytes(&self) -> u64 {
+        self.geometry.unit_bytes()
     }
 
     /// 2 or 3.
