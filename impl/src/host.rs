@@ -185,6 +185,8 @@ pub trait Listener: Send + Sync + fmt::Debug {
 pub trait Host: Send + Sync + fmt::Debug {
     /// Opens an existing file.
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
+    /// Makes an empty file, or empties the one there is, and opens it for reading and writing.
+    fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
     /// The path in its simplest form (`.`, `..` and links resolved) when there is such a file; used to compare names.
     fn canonical(&self, path: &str) -> Option<String>;
     /// The path from the root, wherever the process stands; links are kept as they are.
