@@ -57,7 +57,12 @@ impl Host for OsHost {
     fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let runtime = self.runtime.clone();
         let path = path.to_owned();
+        let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
+            let (_hold, path) = match confinement {
+                None => (None, path),
+                Some(confinement) => create_inside(&confinement, &path).map(|(hold, path)| (Some(hold), path))?,
+            };
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             drop(io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?);
             // Emptied only under its lock: it may be somebody's image.
@@ -87,7 +92,7 @@ impl Host for OsHost {
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
         if let Some(confinement) = &self.confinement {
-            confinement.admit_new(std::path::Path::new(path))?;
+            confinement.admit_new(path)?;
         }
         socket::OsListener::open(&self.runtime, std::path::Path::new(path))
     }
@@ -258,6 +263,19 @@ impl Disk for OsDisk {
             *present.lock() = Arc::new(new);
             Ok(())
         })
+    }
+}
+
+/// Makes sure that there is a file at `path`, inside. A link that leads nowhere is not followed to make one there.
+fn create_inside(confinement: &Confinement, path: &str) -> IoResult<(OwnedFd, String)> {
+    match confinement.admit(path) {
+        Err(Errno::ENOENT) => {
+            let (_folder, new) = confinement.admit_new(path)?;
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            drop(io::retry_on_intr(|| fs::open(&*new, flags, Mode::from_raw_mode(0o644)))?);
+            confinement.admit(path)
+        }
+        other => other,
     }
 }
 

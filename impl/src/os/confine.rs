@@ -33,10 +33,14 @@ impl Confinement {
         Ok((hold, same))
     }
 
-    /// Whether a file that is yet to be made would lie inside.
-    pub fn admit_new(&self, path: &Path) -> IoResult<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if self.has(&std::fs::canonicalize(folder)?) { Ok(()) } else { Err(Errno::EACCES) }
+    /// As `admit`, for a file that is yet to be made: a hold on its folder, and a path through that.
+    pub fn admit_new(&self, path: &str) -> IoResult<(OwnedFd, String)> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let (hold, same) = self.admit(if folder.is_empty() { "/" } else { folder })?;
+        match name {
+            "" | "." | ".." => Err(Errno::EISDIR),
+            name => Ok((hold, format!("{same}/{name}"))),
+        }
     }
 
     /// Whether this path, free of links, lies inside.
@@ -72,7 +76,10 @@ mod tests {
             assert_eq!(confinement.admit(&at(outside)).err(), Some(Errno::EACCES), "{outside}");
         }
         assert_eq!(confinement.admit(&at("in/none")).err(), Some(Errno::ENOENT));
-        assert_eq!(confinement.admit_new(Path::new(&at("in/new"))), Ok(()));
-        assert_eq!(confinement.admit_new(Path::new(&at("in/folder/new"))), Err(Errno::EACCES));
+        let (_hold, same) = confinement.admit_new(&at("in/new")).unwrap();
+        fs::write(same, "new").unwrap();
+        assert_eq!(fs::read_to_string(at("in/new")).unwrap(), "new");
+        assert_eq!(confinement.admit_new(&at("in/folder/new")).err(), Some(Errno::EACCES));
+        assert_eq!(confinement.admit_new(&at("in/..")).err(), Some(Errno::EISDIR));
     }
 }
