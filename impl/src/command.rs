@@ -314,6 +314,8 @@ pub struct ExportOptions {
     pub description: Option<String>,
     /// `writable`.
     pub writable: bool,
+    /// `iothread`: an object that must be there.
+    pub iothread: Option<String>,
     /// `writethrough`: every write is durable before its reply.
     pub writethrough: bool,
     /// `allocation-depth`: clients may ask for `qemu:allocation-depth`.

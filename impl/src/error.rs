@@ -135,6 +135,8 @@ pub enum Refused {
     InvalidExportId,
     #[error("Block export id '{0}' is already in use")]
     DuplicateExportId(String),
+    #[error("iothread \"{0}\" not found")]
+    IoThreadNotFound(String),
     #[error("Cannot export read-only node as writable")]
     ReadOnlyExport,
     #[error("export name '{0}' too long")]

@@ -41,8 +41,9 @@ impl Host for MemoryHost {
     }
 
     fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let mut disks = self.disks.lock().unwrap();
         let disk = MemoryDisk::new(Vec::new());
-        self.disks.lock().unwrap().insert(path.to_owned(), disk.clone());
+        disks.insert(path.to_owned(), disk.clone());
         Box::pin(std::future::ready(Ok(disk as Arc<dyn Disk>)))
     }
 
