@@ -70,6 +70,18 @@ pub enum Command {
     },
 }
 
+impl Request {
+    /// The same, and a change is durable before the reply.
+    pub fn durable(mut self) -> Request {
+        if let Command::Write { fua, .. } | Command::WriteZeroes { fua, .. } | Command::Trim { fua, .. } =
+            &mut self.command
+        {
+            *fua = true;
+        }
+        self
+    }
+}
+
 impl Command {
     /// How much memory it needs for data.
     pub fn held_bytes(&self) -> u64 {
@@ -134,8 +146,7 @@ impl Header {
         self.payload_bytes() > PAYLOAD_BYTES_MAX
     }
 
-    /// The request, if this export does such a thing. The protocol has numbers of its own for a write to a read-only
-    /// export and for one past the end; QEMU says EINVAL to whatever it does not begin.
+    /// The request, if this export does such a thing; refused in QEMU's order.
     pub fn admit(&self, data: Vec<u8>, terms: Terms, offer: &Offer) -> Result<Request, Errno> {
         let bounded = matches!(self.command, command::READ | command::WRITE | command::CACHE);
         if bounded && self.len > PAYLOAD_BYTES_MAX {
@@ -144,6 +155,7 @@ impl Header {
         let valid_flags = self.valid_flags(terms).ok_or(Errno::EINVAL)?;
         let changes = matches!(self.command, command::WRITE | command::WRITE_ZEROES | command::TRIM);
         if changes && !offer.writable {
+            // The specification has better numbers for this and the next, but QEMU 10.0 says this.
             return Err(Errno::EINVAL);
         }
         let inside = |end: u64| end <= offer.len_bytes;
