@@ -92,7 +92,8 @@ impl Graph {
         self.insert(filter, place);
         let created = self.admit_permissions().and_then(|()| self.admit_writers(&|_| false));
         created.map_err(not_created)?;
-        self.move_parents(source, filter, filter);
+        // A target may stand on source: it goes on doing so.
+        self.replace(source, filter);
         let replaced = self.admit_permissions().and_then(|()| self.admit_writers(&|_| false));
         replaced.map_err(|refused| Refused::NodeNotReplaced(Box::new(refused)))?;
         Ok(filter)
