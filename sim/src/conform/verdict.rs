@@ -87,6 +87,10 @@ impl Divergences {
                 paths.into_iter().map(|path| difference(&want, &got, path)).collect();
             return if differs.is_empty() { Verdict::Equal } else { Verdict::Differs(differs) };
         };
+        if divergence.right.is_empty() {
+            // Nobody has said yet what is right, so nothing is.
+            return Verdict::NotRight(paths.into_iter().map(|path| difference(&want, &got, path)).collect());
+        }
         let wrong = divergence.wrong(&want, &got, paths);
         if wrong.is_empty() { Verdict::RightInstead } else { Verdict::NotRight(wrong) }
     }
