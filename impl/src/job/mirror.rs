@@ -66,7 +66,7 @@ impl Task for Mirror {
         let _alone = self.engine.gate().drain().await;
         let graph = self.engine.graph();
         while let Some((start, end)) = self.top.take(self.buffer_bytes) {
-            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            mirror::copy(&graph, &self.top, start, end, &|_| {}).await.map_err(CopyError::errno)?;
         }
         self.set_progress();
         write::flush(&graph, self.top.target).await?;
@@ -165,11 +165,8 @@ impl Mirror {
         let copied = {
             let _inside = self.engine.gate().enter().await;
             let graph = self.engine.graph();
-            let mut done = |bytes| {
-                rate.charge(bytes);
-                self.job.advance(bytes);
-            };
-            mirror::copy(&graph, &self.top, start, end, &mut done).await
+            rate.charge(end - start);
+            mirror::copy(&graph, &self.top, start, end, &|bytes| self.job.advance(bytes)).await
         };
         self.job.set_busy(false);
         match copied {
@@ -244,7 +241,7 @@ impl Mirror {
             let Some((start, end)) = self.top.take(self.buffer_bytes) else { break };
             let _inside = self.engine.gate().enter().await;
             let graph = self.engine.graph();
-            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            mirror::copy(&graph, &self.top, start, end, &|_| {}).await.map_err(CopyError::errno)?;
             budget = budget.saturating_sub(end - start);
         }
         Ok(())
