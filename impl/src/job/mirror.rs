@@ -84,7 +84,8 @@ impl Task for Mirror {
         let _alone = self.engine.gate().drain().await;
         self.detach().await;
         if self.was_read_only {
-            let _kept_writable = self.engine.reopen(self.top.target, false).await;
+            let base = self.engine.graph().unfiltered(self.top.target);
+            let _kept_writable = self.engine.reopen(base, false).await;
         }
     }
 
@@ -270,12 +271,12 @@ impl Mirror {
     /// Target becomes as writable as what it replaces. If that fails it stays as it is.
     async fn match_access(&self, graph: &Graph, replaced: NodeId) {
         let read_only = graph.place(replaced).read_only;
-        if read_only != graph.place(self.top.target).read_only {
+        if read_only != graph.place(graph.unfiltered(self.top.target)).read_only {
             // The job wrote its last, and does not keep target writable.
             let only = Some(JobRole::Root);
             let dropped = self.engine.edit(|graph| graph.remove_job_users(self.job.serial, only));
             assert!(dropped.is_empty(), "the job still holds its target");
-            let _stays_as_it_is = self.engine.reopen(self.top.target, !read_only).await;
+            let _stays_as_it_is = self.engine.reopen(graph.unfiltered(self.top.target), !read_only).await;
         }
     }
 
