@@ -1,6 +1,7 @@
-//! Growing the image: a larger L1 table if need be, then the header.
+//! Changing the image's size: a larger L1 table if need be, then the header; a smaller size first, then the clusters.
 
 use super::Qcow2;
+use super::entry::{HOST_OFFSET, Mapping};
 use super::geometry::MAX_L1_BYTES;
 use super::mapping::Place;
 use super::metadata::Metadata;
@@ -28,6 +29,8 @@ impl Qcow2 {
         self.before_change().await?;
         let _tail = self.clusters.acquire(self.geometry.cluster_of(old), u64::MAX, Mode::Exclusive).await;
         self.zero_past_end(old).await?;
+        let mapped = self.geometry.l2_span().saturating_mul(self.metadata.lock().l1.entries().len() as u64);
+        self.forget(old, len_bytes.min(mapped)).await?;
         if self.geometry.data_file && self.data.len_bytes()? < len_bytes {
             self.data.resize(len_bytes).await?;
         }
@@ -43,22 +46,84 @@ impl Qcow2 {
         flushed
     }
 
-    /// The last cluster may hold anything past the end of the image; it is about to become visible.
-    async fn zero_past_end(&self, end: u64) -> IoResult<()> {
-        let rest =
-            (self.geometry.cluster_bytes() - self.geometry.within(end)) % self.geometry.cluster_bytes();
-        if rest == 0 {
+    /// Makes the guest's disk smaller, to a multiple of 512, durably. What lay behind its end is given back.
+    pub async fn shrink(&self, len_bytes: u64) -> IoResult<()> {
+        self.assert_writable();
+        let old = self.len_bytes();
+        if len_bytes > old || !len_bytes.is_multiple_of(512) {
+            return Err(Errno::EINVAL);
+        }
+        if len_bytes == old {
             return Ok(());
         }
-        let extent = self.step(|m| m.locate(end, rest)).await?;
-        match extent.place {
-            Place::Below | Place::Zero => Ok(()),
-            _ => self.write_locked(end, &vec![0; rest as usize], &Nothing).await,
+        self.before_change().await?;
+        let _tail =
+            self.clusters.acquire(self.geometry.cluster_of(len_bytes), u64::MAX, Mode::Exclusive).await;
+        {
+            let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
+            let before = std::mem::replace(&mut self.metadata.lock().wanted_len_bytes, len_bytes);
+            let flushed = self.flush_in_turn().await;
+            let mut metadata = self.metadata.lock();
+            match flushed {
+                Ok(()) => metadata.len_bytes = len_bytes,
+                Err(_) => metadata.wanted_len_bytes = before,
+            }
+            flushed?;
         }
+        // Stopped here, it leaves mappings that nobody sees; whoever grows the image takes them away first.
+        self.forget(len_bytes, old).await?;
+        self.flush().await
+    }
+
+    /// Takes away what is mapped behind the end of the image, from `start` to `end`.
+    async fn forget(&self, start: u64, end: u64) -> IoResult<()> {
+        let geometry = self.geometry;
+        let mut at = geometry.offset_of(geometry.clusters_for(start));
+        while at < end {
+            let extent = self.step(|m| m.locate(at, end - at)).await?;
+            let clusters = geometry.touched(at, extent.len);
+            if extent.place != Place::Below || extent.len < geometry.cluster_bytes().min(end - at) {
+                let mut first = clusters.start;
+                while first < clusters.end {
+                    let mut change = |_: u64, _: Mapping| Mapping::Unallocated;
+                    first += self.step(|m| m.remap(first, clusters.end - first, &mut change)).await?;
+                }
+            }
+            at = geometry.offset_of(clusters.end);
+        }
+        let tables = geometry.l1_entries_for(start)..geometry.l1_entries_for(end);
+        let mut metadata = self.metadata.lock();
+        tables.for_each(|index| metadata.drop_l2_table(index as usize));
+        Ok(())
+    }
+
+    /// The last cluster may hold anything past the end of the image; it is about to become visible.
+    async fn zero_past_end(&self, end: u64) -> IoResult<()> {
+        let cluster_end = end.next_multiple_of(self.geometry.cluster_bytes());
+        let mut at = end;
+        while at < cluster_end {
+            let extent = self.step(|m| m.locate(at, cluster_end - at)).await?;
+            if !matches!(extent.place, Place::Below | Place::Zero) {
+                self.write_locked(at, &vec![0; extent.len as usize], &Nothing).await?;
+            }
+            at += extent.len;
+        }
+        Ok(())
     }
 }
 
 impl Metadata {
+    /// Takes away an L2 table that maps nothing any more.
+    fn drop_l2_table(&mut self, index: usize) {
+        let Some(&entry) = self.l1.entries().get(index) else { return };
+        let host = entry & HOST_OFFSET;
+        if host != 0 {
+            self.l1.set(index, 0);
+            self.l2_at.remove(&host);
+            self.free_later(host, self.geometry.cluster_bytes());
+        }
+    }
+
     /// Gives the L1 table room for `entries`, at a new place; the header follows with the next flush.
     fn grow_l1(&mut self, entries: usize) -> Result<(), Trouble> {
         if entries <= self.l1.entries().len() {
