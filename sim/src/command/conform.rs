@@ -62,7 +62,9 @@ impl Conform {
         }
         let subject = || -> Box<dyn Subject> {
             match &self.daemon {
-                Some(binary) => Box::new(Daemon::new(binary).expect("a folder for temporary files takes a folder")),
+                Some(binary) => {
+                    Box::new(Daemon::new(binary).expect("a folder for temporary files takes a folder"))
+                }
                 None => Box::new(Inside::new()),
             }
         };

@@ -41,7 +41,13 @@ pub fn missing() -> Option<String> {
 /// Runs a program in the folder.
 pub fn run(words: &[&str], folder: &Path) -> Run {
     let Some((program, arguments)) = words.split_first() else {
-        return Run { code: 0, out: String::new(), error: String::new(), whole: Vec::new(), complaints: String::new() };
+        return Run {
+            code: 0,
+            out: String::new(),
+            error: String::new(),
+            whole: Vec::new(),
+            complaints: String::new(),
+        };
     };
     match Command::new(program).args(arguments).current_dir(folder).stdin(Stdio::null()).output() {
         Ok(output) => {
@@ -69,7 +75,8 @@ fn tail(text: &str) -> String {
 /// Makes an image; what went wrong.
 pub fn make(image: &Image, folder: &Path) -> Option<Value> {
     let path = folder.join(&image.file).display().to_string();
-    let mut options: Vec<String> = image.cluster_size.iter().map(|bytes| format!("cluster_size={bytes}")).collect();
+    let mut options: Vec<String> =
+        image.cluster_size.iter().map(|bytes| format!("cluster_size={bytes}")).collect();
     options.extend(image.options.iter().map(|(name, value)| match value.as_str() {
         Some(text) => format!("{name}={text}"),
         None => format!("{name}={value}"),
@@ -103,7 +110,9 @@ fn fill(image: &Image, path: &str, folder: &Path) -> Option<Value> {
                     let compressed = if write.compressed { "-c " } else { "" };
                     format!("write -q {compressed}-P {} {offset} {len}", write.pattern)
                 }
-                WriteOp::Zero => format!("write -q -z {}{offset} {len}", if write.unmap { "-u " } else { "" }),
+                WriteOp::Zero => {
+                    format!("write -q -z {}{offset} {len}", if write.unmap { "-u " } else { "" })
+                }
                 WriteOp::Discard => format!("discard -q {offset} {len}"),
             }
         })
@@ -134,8 +143,14 @@ pub fn look(image: &Image, folder: &Path) -> Value {
     if image.format == "qcow2" {
         let checked = ask(&["check", "--output=json"]);
         told.insert("check_rc".to_owned(), json!(checked.code));
-        let members =
-            ["check-errors", "corruptions", "leaks", "allocated-clusters", "total-clusters", "image-end-offset"];
+        let members = [
+            "check-errors",
+            "corruptions",
+            "leaks",
+            "allocated-clusters",
+            "total-clusters",
+            "image-end-offset",
+        ];
         let report = serde_json::from_slice(&checked.whole).ok();
         put(&mut told, "check", "check_err", report.map(|report| pick(&report, &members)), &checked);
     }
@@ -149,7 +164,8 @@ pub fn look(image: &Image, folder: &Path) -> Value {
     if image.size <= CONTENT_BYTES_MAX {
         let raw = folder.join("content.raw");
         let raw_text = raw.display().to_string();
-        let converted = run(&["qemu-img", "convert", "-f", &image.format, "-O", "raw", &path, &raw_text], folder);
+        let converted =
+            run(&["qemu-img", "convert", "-f", &image.format, "-O", "raw", &path, &raw_text], folder);
         let bytes = if converted.code == 0 { fs::read(&raw).ok() } else { None };
         let content = bytes.map(|bytes| json!({"size": bytes.len(), "sha256": hash(&bytes, 24)}));
         put(&mut told, "content", "convert_err", content, &converted);
@@ -180,7 +196,8 @@ fn map(extents: &[Value]) -> Value {
         let flag = |name: &str, letter: char, default: bool| {
             if extent[name].as_bool().unwrap_or(default) { letter } else { '-' }
         };
-        let (data, zero, present) = (flag("data", 'D', false), flag("zero", 'Z', false), flag("present", 'P', true));
+        let (data, zero, present) =
+            (flag("data", 'D', false), flag("zero", 'Z', false), flag("present", 'P', true));
         format!("{}+{} d{} {data}{zero}{present}", extent["start"], extent["length"], extent["depth"])
     };
     let lines: Vec<String> = extents.iter().map(line).collect();
