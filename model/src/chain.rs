@@ -266,9 +266,28 @@ impl Graph {
         }
     }
 
+    /// A node and everything it uses in any way.
+    pub fn reached(&self, id: NodeId) -> Vec<NodeId> {
+        let mut found = vec![id];
+        let mut index = 0;
+        // Each node is found once.
+        while let Some(&at) = found.get(index) {
+            let node = self.node(at);
+            for child in [node.file, node.backing, node.target].into_iter().flatten() {
+                if !found.contains(&child) {
+                    found.push(child);
+                }
+            }
+            index += 1;
+        }
+        found
+    }
+
     /// Moves everything that stands on `from` to `to`, except `to` itself.
     pub fn replace(&mut self, from: NodeId, to: NodeId) {
-        let parents: Vec<NodeId> = self.parents(from).filter(|parent| *parent != to).collect();
+        // What `to` itself stands on keeps what it has, or the graph would bite its tail.
+        let own = self.reached(to);
+        let parents: Vec<NodeId> = self.parents(from).filter(|parent| !own.contains(parent)).collect();
         for parent in parents {
             if self.node(parent).file == Some(from) {
                 self.node_mut(parent).file = Some(to);
@@ -292,17 +311,16 @@ impl Graph {
     }
 
     /// Puts a job's filter directly above `target`: every parent of `target` now reads the filter.
-    pub fn insert_filter(&mut self, target: NodeId, driver: Driver, name: Option<String>) -> NodeId {
+    pub fn insert_filter(&mut self, target: NodeId, filter: Node) -> NodeId {
         let node = self.node(target);
         let filter = Node {
-            name,
             filename: node.filename.clone(),
             image: node.image,
             file: Some(target),
             read_only: node.read_only,
             by_monitor: false,
             bytes: node.bytes,
-            ..Node::new(driver)
+            ..filter
         };
         let filter = self.add(filter);
         self.replace(target, filter);
@@ -403,7 +421,8 @@ mod tests {
         let (mut graph, _, mid, top) = three();
         graph.users.push(User { guest: 1, export: None, behind: None, node: mid, writable: false });
         let before = graph.drawing();
-        let filter = graph.insert_filter(mid, Driver::CopyOnRead, Some("filt".into()));
+        let filter =
+            graph.insert_filter(mid, Node { name: Some("filt".into()), ..Node::new(Driver::CopyOnRead) });
         assert_eq!(graph.chain_text(top), "base <- mid <- filt <- top");
         assert_eq!(graph.users[0].node, filter);
         assert_eq!(graph.unfiltered(filter), Some(mid));

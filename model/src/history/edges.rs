@@ -39,13 +39,19 @@ impl Model {
         Err(self.broken(LawId::QueryTruth, what))
     }
 
-    /// The graph with the devices that streams may have left behind.
+    /// The graph with the devices that streams may have left behind: like all devices they move to filters above.
     fn with_left_behind(&self, graph: &Graph) -> Graph {
-        let mut graph = graph.clone();
-        for &node in self.left_behind.iter().filter(|node| graph.node(**node).alive).collect::<Vec<_>>() {
-            graph.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable: false });
+        let mut after = graph.clone();
+        for &left in self.left_behind.iter().filter(|node| graph.node(**node).alive) {
+            let mut node = left;
+            let filter_above =
+                |node| graph.parents(node).find(|up| graph.is_filter(*up) && !graph.node(*up).by_monitor);
+            while let Some(above) = filter_above(node) {
+                node = above;
+            }
+            after.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable: false });
         }
-        graph
+        after
     }
 
     fn lines(&self, graph: &Graph) -> Vec<Line> {
