@@ -293,7 +293,7 @@ pub fn deletion(graph: &Graph, name: &str) -> Answer {
     let Some(id) = graph.find(name) else {
         return Answer::Refused(Refusal::NothingToDelete(name.to_owned()));
     };
-    let guests = graph.users.iter().any(|user| user.node == id);
+    let guests = graph.users.iter().any(|user| user.node == id && user.behind.is_none());
     let is_device = |reason: &Reason| matches!(reason, Reason::Job(_, role) if role.is_device());
     let job_device = graph.blockers.iter().any(|b| b.node == id && is_device(&b.reason));
     Answer::Refused(if guests || job_device {

@@ -1,7 +1,7 @@
 //! Events: each must be the next in its job's life, and have a cause.
 
 use super::{Model, Phase};
-use crate::chain::{Graph, ImageId, JobId};
+use crate::chain::{Graph, ImageId, JobId, User};
 use crate::command::{Command, VerbArguments};
 use crate::event::{Event, News, Progress};
 use crate::job::{ErrorAction, Status, Verb};
@@ -525,7 +525,8 @@ impl Model {
             let plan = &self.job(id).plan;
             if plan.trade() == Trade::Stream {
                 // QEMU 10.0 then forgets the stream's device where its filter stood.
-                self.left_behind.push(plan.under);
+                let left = User::left_behind(plan.under);
+                self.graph.users.push(left);
             }
         }
         let filter = self.job(id).filter;
