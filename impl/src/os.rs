@@ -61,7 +61,9 @@ impl Host for OsHost {
         blocking(&self.runtime, move || {
             let (_hold, path) = match confinement {
                 None => (None, path),
-                Some(confinement) => create_inside(&confinement, &path).map(|(hold, path)| (Some(hold), path))?,
+                Some(confinement) => {
+                    create_inside(&confinement, &path).map(|(hold, path)| (Some(hold), path))?
+                }
             };
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             drop(io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?);
