@@ -45,6 +45,8 @@ impl Errno {
     pub const EADDRINUSE: Errno = Errno(98);
     /// Operation not supported.
     pub const ENOTSUP: Errno = Errno(95);
+    /// No medium found.
+    pub const ENOMEDIUM: Errno = Errno(123);
 
     /// The text of strerror(3), which QMP replies and events carry.
     pub fn text(self) -> String {
@@ -61,6 +63,7 @@ impl Errno {
             Errno::ENOSPC => "No space left on device",
             Errno::EROFS => "Read-only file system",
             Errno::ENOTSUP => "Operation not supported",
+            Errno::ENOMEDIUM => "No medium found",
             Errno::EADDRINUSE => "Address already in use",
             Errno(n) => return format!("Unknown error {n}"),
         };

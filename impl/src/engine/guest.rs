@@ -22,6 +22,9 @@ impl Engine {
     pub fn open_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
         let (user, dropped) = self.try_edit(|graph| {
             let node = graph.lookup(node_name)?;
+            if graph.is_adrift(node) {
+                return Err(Refused::NoMedium(node_name.to_owned()));
+            }
             if writable && graph.place(graph.unfiltered(node)).read_only {
                 return Err(Refused::ReadOnly);
             }

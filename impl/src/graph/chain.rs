@@ -21,9 +21,21 @@ impl Graph {
         if self.is_filter(id) && self.place(id).file.is_some() { "file" } else { "backing" }
     }
 
-    /// The first node from `id` downwards that is not a filter.
+    /// The first node from `id` downwards that is not a filter; the last one, if a job's filter has lost its node.
     pub fn unfiltered(&self, id: NodeId) -> NodeId {
-        self.chain(id).find(|node| !self.is_filter(*node)).expect("a filter stands on a node")
+        let mut last = id;
+        for node in self.chain(id) {
+            last = node;
+            if !self.is_filter(node) {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Whether `id` stands on nothing: a filter that a job has taken out and still holds.
+    pub fn is_adrift(&self, id: NodeId) -> bool {
+        self.is_filter(self.unfiltered(id))
     }
 
     /// The next layer below `id`'s layer, filters skipped.

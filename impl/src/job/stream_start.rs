@@ -7,6 +7,7 @@
 
 use crate::command::StreamArguments;
 use crate::error::Refused;
+use crate::graph::backing_image;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, Node};
 use crate::graph::permission::Set;
@@ -80,12 +81,7 @@ fn find_base(
     arguments: &StreamArguments,
 ) -> Result<Option<NodeId>, Refused> {
     if let Some(filename) = &arguments.base {
-        let wanted = host.canonical(filename);
-        let is_named = |id: &NodeId| {
-            let name = &graph.node(*id).filename;
-            name == filename || (wanted.is_some() && host.canonical(name) == wanted)
-        };
-        let found = graph.chain(target).skip(1).filter(|id| !graph.is_filter(*id)).find(is_named);
+        let found = backing_image::find(graph, host, target, filename);
         return found.map(Some).ok_or_else(|| Refused::NotInBackingChain(filename.clone()));
     }
     let Some(name) = &arguments.base_node else {
@@ -200,5 +196,6 @@ pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: Nod
     graph.set_frozen(filter, region.bottom, None);
     graph.move_parents(filter, region.target, filter);
     graph.remove_job_users(serial, Some(JobRole::Root));
-    graph.remove_job_users(serial, Some(JobRole::Main));
+    // As in QEMU, the job holds its filter until it is gone; nothing hangs below it any more.
+    graph.place_mut(filter).file = None;
 }
