@@ -11,8 +11,7 @@ impl Engine {
     /// `query-named-block-nodes`: newest first.
     pub fn query_named_block_nodes(&self) -> Vec<NodeInfo> {
         let graph = self.graph();
-        let mut nodes: Vec<NodeInfo> =
-            graph.nodes().filter(|(id, _)| !graph.is_adrift(*id)).map(|(id, _)| info(&graph, id)).collect();
+        let mut nodes: Vec<NodeInfo> = graph.nodes().map(|(id, _)| info(&graph, id)).collect();
         nodes.reverse();
         nodes
     }

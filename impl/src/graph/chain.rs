@@ -1,6 +1,6 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
-use super::Graph;
+use super::{Graph, JobRole, User, UserKind};
 use crate::error::Refused;
 use crate::id::NodeId;
 
@@ -21,21 +21,9 @@ impl Graph {
         if self.is_filter(id) && self.place(id).file.is_some() { "file" } else { "backing" }
     }
 
-    /// The first node from `id` downwards that is not a filter; the last one, if a job's filter has lost its node.
+    /// The first node from `id` downwards that is not a filter.
     pub fn unfiltered(&self, id: NodeId) -> NodeId {
-        let mut last = id;
-        for node in self.chain(id) {
-            last = node;
-            if !self.is_filter(node) {
-                break;
-            }
-        }
-        last
-    }
-
-    /// Whether `id` stands on nothing: a filter that a job has taken out and still holds.
-    pub fn is_adrift(&self, id: NodeId) -> bool {
-        self.is_filter(self.unfiltered(id))
+        self.chain(id).find(|node| !self.is_filter(*node)).expect("a filter stands on a node")
     }
 
     /// The next layer below `id`'s layer, filters skipped.
@@ -78,6 +66,15 @@ impl Graph {
         self.chain(top).skip(1).any(|id| id == node)
     }
 
+    /// Whether no node and no job has `id` as a child: what stands there is the root of a chain.
+    pub fn is_root(&self, id: NodeId) -> bool {
+        let holds = |user: &User| match &user.kind {
+            UserKind::Guest => false,
+            UserKind::Job(child) => user.node == id && child.role != JobRole::Root,
+        };
+        self.parents(id).next().is_none() && !self.users().any(|(_, user)| holds(user))
+    }
+
     /// The nodes that have `id` as a child.
     pub fn parents(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes()
@@ -88,6 +85,6 @@ impl Graph {
     /// Finds a node as `lookup` does; it must not be part of another node.
     pub fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
         let root = self.lookup(name)?;
-        if self.parents(root).next().is_some() { Err(Refused::NeedRootNode) } else { Ok(root) }
+        if self.is_root(root) { Ok(root) } else { Err(Refused::NeedRootNode) }
     }
 }

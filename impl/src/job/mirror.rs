@@ -66,7 +66,7 @@ impl Task for Mirror {
         let _alone = self.engine.gate().drain().await;
         let graph = self.engine.graph();
         while let Some((start, end)) = self.top.take(self.buffer_bytes) {
-            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            mirror::copy(&graph, &self.top, start, end, &|_| {}).await.map_err(CopyError::errno)?;
         }
         self.set_progress();
         write::flush(&graph, self.top.target).await?;
@@ -84,7 +84,8 @@ impl Task for Mirror {
         let _alone = self.engine.gate().drain().await;
         self.detach().await;
         if self.was_read_only {
-            let _kept_writable = self.engine.reopen(self.top.target, false).await;
+            let base = self.engine.graph().unfiltered(self.top.target);
+            let _kept_writable = self.engine.reopen(base, false).await;
         }
     }
 
@@ -165,11 +166,8 @@ impl Mirror {
         let copied = {
             let _inside = self.engine.gate().enter().await;
             let graph = self.engine.graph();
-            let mut done = |bytes| {
-                rate.charge(bytes);
-                self.job.advance(bytes);
-            };
-            mirror::copy(&graph, &self.top, start, end, &mut done).await
+            rate.charge(end - start);
+            mirror::copy(&graph, &self.top, start, end, &|bytes| self.job.advance(bytes)).await
         };
         self.job.set_busy(false);
         match copied {
@@ -244,7 +242,7 @@ impl Mirror {
             let Some((start, end)) = self.top.take(self.buffer_bytes) else { break };
             let _inside = self.engine.gate().enter().await;
             let graph = self.engine.graph();
-            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            mirror::copy(&graph, &self.top, start, end, &|_| {}).await.map_err(CopyError::errno)?;
             budget = budget.saturating_sub(end - start);
         }
         Ok(())
@@ -273,12 +271,12 @@ impl Mirror {
     /// Target becomes as writable as what it replaces. If that fails it stays as it is.
     async fn match_access(&self, graph: &Graph, replaced: NodeId) {
         let read_only = graph.place(replaced).read_only;
-        if read_only != graph.place(self.top.target).read_only {
+        if read_only != graph.place(graph.unfiltered(self.top.target)).read_only {
             // The job wrote its last, and does not keep target writable.
             let only = Some(JobRole::Root);
             let dropped = self.engine.edit(|graph| graph.remove_job_users(self.job.serial, only));
             assert!(dropped.is_empty(), "the job still holds its target");
-            let _stays_as_it_is = self.engine.reopen(self.top.target, !read_only).await;
+            let _stays_as_it_is = self.engine.reopen(graph.unfiltered(self.top.target), !read_only).await;
         }
     }
 
