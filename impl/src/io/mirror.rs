@@ -36,6 +36,23 @@ impl CopyError {
     }
 }
 
+/// Who hears of every piece of a copy when it ends.
+pub trait Watch: Sync {
+    /// So many bytes were copied.
+    fn copied(&self, bytes: u64);
+    /// A piece was not copied.
+    fn failed(&self, error: CopyError);
+}
+
+/// The answer says all that is wanted.
+#[derive(Debug)]
+pub struct NobodyWatches;
+
+impl Watch for NobodyWatches {
+    fn copied(&self, _bytes: u64) {}
+    fn failed(&self, _error: CopyError) {}
+}
+
 /// A guest's change goes to source, and to target at once or later, as the mirror's mode says.
 pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Change) -> IoResult<()> {
     let end = offset + change.len_bytes();
@@ -65,7 +82,7 @@ pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Ch
         }
         None => {
             top.forget(start, rounded_end);
-            copy_alone(graph, top, start, rounded_end, &|_| {}).await.map_err(CopyError::errno)
+            copy_alone(graph, top, start, rounded_end, &NobodyWatches).await.map_err(CopyError::errno)
         }
     };
     // The guest has its write in source; that target is behind is the job's business.
@@ -93,17 +110,17 @@ fn whole_chunks(top: &MirrorTop, start: u64, end: u64, len: u64) -> (u64, u64) {
     (start / chunk * chunk, end.next_multiple_of(chunk).min(len.max(end)))
 }
 
-/// Copies what source reads in `start..end`, whole chunks, into target; `done` hears how many bytes each piece had.
-/// What could not be copied is marked again.
+/// Copies what source reads in `start..end`, whole chunks, into target. What could not be copied is marked again, and
+/// the first error is answered.
 pub async fn copy(
     graph: &Arc<Graph>,
     top: &MirrorTop,
     start: u64,
     end: u64,
-    done: &(dyn Fn(u64) + Sync),
+    watch: &dyn Watch,
 ) -> Result<(), CopyError> {
     let _alone = top.copies.acquire(start, end, Mode::Exclusive).await;
-    copy_alone(graph, top, start, end, done).await
+    copy_alone(graph, top, start, end, watch).await
 }
 
 async fn copy_alone(
@@ -111,15 +128,18 @@ async fn copy_alone(
     top: &MirrorTop,
     start: u64,
     end: u64,
-    done: &(dyn Fn(u64) + Sync),
+    watch: &dyn Watch,
 ) -> Result<(), CopyError> {
     let pieces = pieces(graph, top, start, end).await;
     let mut waiting = pieces.iter();
     let copies = waiting.by_ref().map(|piece| async move {
         let copied = piece.copy(graph, top).await;
         match copied {
-            Ok(()) => done(piece.len),
-            Err(_) => top.mark(piece.start, piece.start + piece.len),
+            Ok(()) => watch.copied(piece.len),
+            Err(error) => {
+                top.mark(piece.start, piece.start + piece.len);
+                watch.failed(error);
+            }
         }
         copied
     });
