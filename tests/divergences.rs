@@ -84,7 +84,7 @@ fn assert_zeroes_are_kept(scenario: Scenario, arguments: &str) {
 fn zeroes_past_the_end_of_a_short_layer_are_kept() {
     let to_base = r#""device":"n2","base-node":"n0""#;
     let by_bottom = r#""device":"n2","bottom":"n1""#;
-    for layers in [["ddddd", "dd", "....."], ["ddddd", "d", ".d..."]] {
+    for layers in [["ddddd", "dd", "....."], ["ddddd", "d", ".d..."], ["ddddd", "", "....."]] {
         assert_zeroes_are_kept(Scenario::chain(&layers), to_base);
         assert_zeroes_are_kept(Scenario::chain(&layers), by_bottom);
         let below_another = [layers[0], layers[1], layers[2], "..d.."];
