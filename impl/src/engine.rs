@@ -5,6 +5,7 @@
 
 mod access;
 mod backing_file;
+mod backup;
 mod bitmap;
 mod commit;
 mod debug;
@@ -19,6 +20,7 @@ mod reopen;
 mod resize;
 pub mod snapshot;
 mod stream;
+pub mod transaction;
 
 pub use guest::Guest;
 

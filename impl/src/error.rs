@@ -1,6 +1,9 @@
 //! Why the engine refuses a command. Each variant carries its cause; its text is QEMU 10.0's.
 
+pub mod backup;
+
 use crate::host::Errno;
+use backup::{BackupRefused, TransactionRefused};
 use thiserror::Error;
 
 /// A command not accepted.
@@ -92,6 +95,12 @@ pub enum Refused {
     ReadOnly,
     #[error("Could not create node: {0}")]
     FilterNotCreated(Box<Refused>),
+    #[error("Could not replace node: {0}")]
+    NodeNotReplaced(Box<Refused>),
+    #[error(transparent)]
+    Backup(BackupRefused),
+    #[error(transparent)]
+    Transaction(TransactionRefused),
     #[error(
         "Permission conflict on node '{node}': permissions '{permissions}' are both required by {taker} and unshared by {keeper}."
     )]

@@ -6,6 +6,7 @@
 pub mod bitmap;
 pub mod blocker;
 pub mod chain;
+pub mod copy_before_write;
 pub mod mirror_top;
 pub mod node;
 pub mod permission;

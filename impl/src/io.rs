@@ -3,6 +3,7 @@
 //! A request runs on the graph it began with. Whoever begins one is inside the engine's gate, so the graph does not
 //! change underneath; on each node it passes, the request holds its byte range (`Node::requests`).
 
+pub mod backup;
 pub mod copy_on_read;
 pub mod extent;
 pub mod grow;
@@ -24,7 +25,7 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::File { disk, .. } => disk.len_bytes(),
         Driver::Raw(image) => Ok(image.len_bytes()),
         Driver::Qcow2(image) => Ok(image.len_bytes()),
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) | Driver::CopyBeforeWrite(_) => {
             unreachable!("unfiltered answers no filter")
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
+use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
@@ -47,6 +48,8 @@ pub enum Driver {
     CommitTop,
     /// A mirror's filter, and an active commit's: it tells the job what guests write, or copies it at once.
     MirrorTop(Arc<MirrorTop>),
+    /// A backup's filter: before guests write, what was there is saved in its other child.
+    CopyBeforeWrite(Arc<CopyBeforeWrite>),
 }
 
 /// Which of its links a node reaches a child by.
@@ -66,6 +69,7 @@ impl Driver {
         match (self, link) {
             (_, Link::File) => "file",
             (_, Link::Backing) => "backing",
+            (Driver::CopyBeforeWrite(_), Link::Side) => "target",
             (_, Link::Side) => "data-file",
         }
     }
@@ -92,13 +96,17 @@ impl Node {
             Driver::CopyOnRead { .. } => "copy-on-read",
             Driver::CommitTop => "commit_top",
             Driver::MirrorTop(_) => "mirror_top",
+            Driver::CopyBeforeWrite(_) => "copy-before-write",
         }
     }
 
     /// Whether it passes data through unchanged.
     pub fn is_filter(&self) -> bool {
         match self.driver {
-            Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => true,
+            Driver::CopyOnRead { .. }
+            | Driver::CommitTop
+            | Driver::MirrorTop(_)
+            | Driver::CopyBeforeWrite(_) => true,
             Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) => false,
         }
     }
@@ -117,7 +125,10 @@ impl Node {
             Driver::File { disk, .. } => disk.flush().await,
             Driver::Raw(image) => image.flush().await,
             Driver::Qcow2(image) => image.flush().await,
-            Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => Ok(()),
+            Driver::CopyOnRead { .. }
+            | Driver::CommitTop
+            | Driver::MirrorTop(_)
+            | Driver::CopyBeforeWrite(_) => Ok(()),
         }
     }
 

@@ -29,7 +29,7 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
         }
         Driver::Raw(image) => image.read(offset, buffer).await,
         Driver::Qcow2(image) => image.read(offset, buffer, &BelowNode::of(graph, id)).await,
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) | Driver::CopyBeforeWrite(_) => {
             unreachable!("filters were passed above")
         }
     }

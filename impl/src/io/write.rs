@@ -1,6 +1,6 @@
 //! Changing a node's content: data, zeroes, discards, flushes. Nearly all filters pass them unchanged.
 
-use super::{BelowNode, mirror};
+use super::{BelowNode, backup, mirror};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
@@ -39,6 +39,8 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         if let Driver::MirrorTop(top) = &graph.node(id).driver {
             return Box::pin(mirror::change(graph, top, offset, change)).await;
         }
+        // What a guest overwrites is saved first.
+        Box::pin(backup::before_change(graph, id, offset, len)).await?;
         id = graph.below(id).expect("a filter stands on a node");
     }
     let place = graph.place(id);
@@ -68,7 +70,7 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
                 Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
             }
         }
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) | Driver::CopyBeforeWrite(_) => {
             unreachable!("filters were passed above")
         }
     }

@@ -17,7 +17,7 @@ pub fn text<'a>(arguments: &'a Arguments, name: &str) -> &'a str {
     optional_text(arguments, name).expect(CHECKED)
 }
 
-fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
+pub(super) fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).map(|value| value.as_str().expect(CHECKED))
 }
 
@@ -114,7 +114,7 @@ pub fn copy_mode(arguments: &Arguments) -> CopyMode {
     }
 }
 
-fn on_error(word: Option<&str>) -> OnError {
+pub(super) fn on_error(word: Option<&str>) -> OnError {
     match word {
         None | Some("report") => OnError::Report,
         Some("ignore") => OnError::Ignore,

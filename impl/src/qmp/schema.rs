@@ -6,6 +6,7 @@
 
 pub mod edits;
 pub mod exports;
+pub mod transaction;
 
 use super::types::Type::{
     Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
@@ -35,6 +36,8 @@ use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpe
 pub static COMMANDS: &[Command] = &[
     entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
     entry("block-commit", Action::BlockCommit, &COMMIT, NOTHING),
+    entry("blockdev-backup", Action::BlockdevBackup, &transaction::BACKUP, NOTHING),
+    entry("transaction", Action::Transaction, &transaction::TRANSACTION, NOTHING),
     entry("blockdev-mirror", Action::BlockdevMirror, &MIRROR, NOTHING),
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
@@ -301,9 +304,9 @@ static MIRROR: Object = object(
         optional("auto-dismiss", Bool),
     ],
 );
-static MIRROR_SYNC: Enum =
+pub(super) static MIRROR_SYNC: Enum =
     Enum { name: "MirrorSyncMode", values: &["top", "full", "none", "incremental", "bitmap"] };
-static ON_ERROR: Enum =
+pub(super) static ON_ERROR: Enum =
     Enum { name: "BlockdevOnError", values: &["report", "ignore", "enospc", "stop", "auto"] };
 static DEVICE: Object = object("Device", &[required("device", Str)]);
 static DEVICE_AND_FORCE: Object =
