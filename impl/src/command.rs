@@ -458,3 +458,16 @@ pub struct BitmapInfo {
     /// `recording`.
     pub is_recording: bool,
 }
+
+/// An internal snapshot that was deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletedSnapshot {
+    /// `id`.
+    pub id: String,
+    /// `name`.
+    pub name: String,
+    /// `date-sec`.
+    pub seconds: u64,
+    /// `date-nsec`.
+    pub nanoseconds: u64,
+}

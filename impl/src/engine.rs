@@ -12,6 +12,8 @@ mod debug;
 pub mod events;
 mod exports;
 mod guest;
+mod internal_snapshot;
+mod iothread;
 mod jobs;
 mod mirror;
 mod open;
@@ -189,6 +191,9 @@ impl Engine {
             // Refused only if the job is over already.
             let _over = job.cancel(Family::Job, true);
             wait_until_over(&job).await;
+            if job.admit_dismiss().is_ok() {
+                self.forget(&job).await;
+            }
         }
         let _alone = self.gate.drain().await;
         let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();

@@ -203,6 +203,28 @@ pub enum Refused {
     OverlayHasBacking,
     #[error("The overlay does not support backing images")]
     OverlayWithoutBacking,
+    #[error("Device '{0}' is read only")]
+    DeviceReadOnly(String),
+    #[error("Block format '{driver}' used by device '{device}' does not support internal snapshots")]
+    NoInternalSnapshots { driver: &'static str, device: String },
+    #[error("Name is empty")]
+    SnapshotNameEmpty,
+    #[error("Name or id must be provided")]
+    SnapshotNotNamed,
+    #[error("Failed to get a snapshot list: {0}")]
+    NoSnapshotList(Errno),
+    #[error("Snapshot with name '{name}' already exists on device '{device}'")]
+    SnapshotExists { name: String, device: String },
+    #[error("Snapshot with id '{id}' and name '{name}' does not exist on device '{device}'")]
+    SnapshotNotFound { id: String, name: String, device: String },
+    #[error("Failed to create snapshot '{name}' on device '{device}': {errno}")]
+    SnapshotNotCreated { name: String, device: String, errno: Errno },
+    #[error("Cannot find iothread {0}")]
+    NoSuchIothread(String),
+    #[error(
+        "Node {0} is associated with a BlockBackend and could be in use (use force=true to override this check)"
+    )]
+    NodeHasDevice(String),
     #[error("New overlay node-name missing")]
     OverlayNameMissing,
     #[error("New overlay node-name already in use")]

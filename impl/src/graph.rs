@@ -3,6 +3,7 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
+pub mod backing_image;
 pub mod bitmap;
 pub mod blocker;
 pub mod chain;

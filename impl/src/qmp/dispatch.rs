@@ -96,6 +96,11 @@ pub async fn run(
     command: &Command,
     arguments: &Arguments,
 ) -> Result<Cow<'static, str>, Refusal> {
+    let asks =
+        [Action::QueryBlockJobs, Action::QueryJobs, Action::QueryNamedBlockNodes, Action::QueryBlockGraph];
+    if asks.contains(&command.action) {
+        engine.let_jobs_take_effect().await;
+    }
     match command.action {
         Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
         Action::BlockCommit => engine.block_commit(&options::commit(arguments)).await?,
@@ -116,7 +121,7 @@ pub async fn run(
             engine.block_export_del(options::text(arguments, "id"), hard).await?;
         }
         Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
-        Action::Edit(edit) => edits::run(engine, edit, arguments).await?,
+        Action::Edit(edit) => return edits::run(engine, edit, arguments).await,
         Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
         Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
         Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),
