@@ -19,6 +19,7 @@ use crate::command::Family;
 use crate::event::EventSink;
 use crate::export::Exports;
 use crate::graph::Graph;
+use crate::graph::cell::GraphCell;
 use crate::graph::node::Node;
 use crate::host::Host;
 use crate::id::JobSerial;
@@ -52,7 +53,7 @@ pub struct Engine {
     tuning: Tuning,
     commands: Gate,
     gate: Gate,
-    graph: Mutex<Arc<Graph>>,
+    graph: Arc<GraphCell>,
     jobs: Mutex<Jobs>,
     /// `quit` has been called: no command changes anything any more.
     ended: Mutex<bool>,
@@ -78,7 +79,7 @@ impl Engine {
             tuning,
             commands: Gate::new(),
             gate: Gate::new(),
-            graph: Mutex::default(),
+            graph: Arc::default(),
             jobs: Mutex::default(),
             ended: Mutex::default(),
             events,
@@ -114,7 +115,7 @@ impl Engine {
 
     /// The graph as it is now.
     pub fn graph(&self) -> Arc<Graph> {
-        self.graph.lock().clone()
+        self.graph.get()
     }
 
     /// Adds somebody who hears every event from now on.
@@ -127,12 +128,7 @@ impl Engine {
         &self,
         change: impl FnOnce(&mut Graph) -> Result<T, E>,
     ) -> Result<(T, Vec<Arc<Node>>), E> {
-        let mut present = self.graph.lock();
-        let mut next = Graph::clone(&present);
-        let answer = change(&mut next)?;
-        let dropped = next.collect();
-        next.assert_well_formed();
-        *present = Arc::new(next);
+        let (answer, dropped) = self.graph.try_edit(change)?;
         Ok((answer, dropped))
     }
 

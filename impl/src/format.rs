@@ -2,6 +2,7 @@
 //!
 //! A format sees its own file through `Disk` and what lies below it in the chain through `Below`.
 
+pub mod null;
 pub mod qcow2;
 pub mod raw;
 

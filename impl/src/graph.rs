@@ -4,13 +4,18 @@
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
 pub mod blocker;
+pub mod cell;
 pub mod chain;
+pub mod filename;
 pub mod node;
+pub mod options;
 pub mod permission;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
+use crate::io::node_disk::NodeDisk;
 use node::{Driver, Node};
+use options::NodeOptions;
 use permission::{Permissions, Set};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +51,10 @@ pub struct Place {
     pub read_only: bool,
     /// A job's filter that the operator did not name: clients look through it.
     pub implicit: bool,
+    /// How its driver reaches the node it lies on, where that is not simply a file.
+    pub lower: Option<Arc<NodeDisk>>,
+    /// What the operator said of it beside its driver's own options.
+    pub options: Arc<NodeOptions>,
     /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
     pub frozen_by: Option<JobSerial>,
 }
@@ -62,7 +71,18 @@ impl Place {
             monitor_owned: false,
             read_only,
             implicit: false,
+            lower: None,
+            options: Arc::default(),
             frozen_by: None,
+        }
+    }
+
+    /// The child at a link.
+    pub fn child(&self, link: node::Link) -> Option<NodeId> {
+        match link {
+            node::Link::File => self.file,
+            node::Link::Backing => self.backing,
+            node::Link::Side => self.side,
         }
     }
 
@@ -332,6 +352,19 @@ impl Graph {
             place.frozen_by = by;
             id = next;
         }
+    }
+
+    /// The nodes from `root` down alone, without users.
+    pub fn below_and_with(&self, root: NodeId) -> Graph {
+        let mut part = Graph { next_id: self.next_id, ..Graph::default() };
+        let mut open = vec![root];
+        while let Some(id) = open.pop() {
+            let place = self.place(id);
+            if part.nodes.insert(id, place.clone()).is_none() {
+                open.extend(place.children());
+            }
+        }
+        part
     }
 
     /// Drops every node that nobody holds, and hands them back to be closed.

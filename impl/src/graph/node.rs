@@ -1,5 +1,8 @@
 //! One node: its name, its driver, and the requests in flight on it. Its links live in the graph.
 
+use crate::filter::blkdebug::Blkdebug;
+use crate::filter::throttle::Member;
+use crate::format::null::Null;
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
 use crate::host::{Disk, IoResult};
@@ -42,6 +45,14 @@ pub enum Driver {
         /// The last layer whose data is copied; none: every layer's.
         bottom: Option<NodeId>,
     },
+    /// Errors on demand.
+    Blkdebug(Arc<Blkdebug>),
+    /// Requests wait for their group's limits.
+    Throttle(Arc<Member>),
+    /// What is written through it in whole clusters is compressed.
+    Compress,
+    /// Zeroes, and nothing kept.
+    NullCo(Null),
     /// A commit's filter: marks the place of a chain from which a commit copies, and changes nothing.
     CommitTop,
 }
@@ -58,9 +69,15 @@ pub enum Link {
 }
 
 impl Driver {
+    /// Whether it stands for something outside the graph rather than for a format.
+    pub fn is_protocol(&self) -> bool {
+        matches!(self, Driver::File { .. } | Driver::Blkdebug(_) | Driver::NullCo(_))
+    }
+
     /// What QEMU calls the child at a link.
     pub fn child_name(&self, link: Link) -> &'static str {
         match (self, link) {
+            (Driver::Blkdebug(_), Link::File) => "image",
             (_, Link::File) => "file",
             (_, Link::Backing) => "backing",
             (_, Link::Side) => "data-file",
@@ -87,6 +104,10 @@ impl Node {
             Driver::Raw(_) => "raw",
             Driver::Qcow2(_) => "qcow2",
             Driver::CopyOnRead { .. } => "copy-on-read",
+            Driver::Blkdebug(_) => "blkdebug",
+            Driver::Throttle(_) => "throttle",
+            Driver::Compress => "compress",
+            Driver::NullCo(_) => "null-co",
             Driver::CommitTop => "commit_top",
         }
     }
@@ -94,8 +115,12 @@ impl Node {
     /// Whether it passes data through unchanged.
     pub fn is_filter(&self) -> bool {
         match self.driver {
-            Driver::CopyOnRead { .. } | Driver::CommitTop => true,
-            Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) => false,
+            Driver::CopyOnRead { .. }
+            | Driver::CommitTop
+            | Driver::Blkdebug(_)
+            | Driver::Throttle(_)
+            | Driver::Compress => true,
+            Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) | Driver::NullCo(_) => false,
         }
     }
 
@@ -113,7 +138,12 @@ impl Node {
             Driver::File { disk, .. } => disk.flush().await,
             Driver::Raw(image) => image.flush().await,
             Driver::Qcow2(image) => image.flush().await,
-            Driver::CopyOnRead { .. } | Driver::CommitTop => Ok(()),
+            Driver::CopyOnRead { .. }
+            | Driver::CommitTop
+            | Driver::Blkdebug(_)
+            | Driver::Throttle(_)
+            | Driver::Compress
+            | Driver::NullCo(_) => Ok(()),
         }
     }
 

@@ -14,7 +14,13 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
         Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
         Driver::Raw(image) => image.status(offset, len).await,
         Driver::Qcow2(image) => image.status(offset, len).await,
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("a filter is not a layer"),
+        Driver::NullCo(null) if null.read_zeroes => Ok(Run { len, kind: RunKind::Zero }),
+        Driver::NullCo(_) => Ok(Run { len, kind: RunKind::Data }),
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => unreachable!("a filter is not a layer"),
     }
 }
 
