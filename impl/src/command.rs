@@ -34,6 +34,8 @@ pub enum DriverOptions {
         file: ChildOptions,
         /// What lies below it.
         backing: BackingOptions,
+        /// Where its guest data lies, if not there; not said: in what the header names, if it does.
+        data_file: Option<ChildOptions>,
     },
 }
 
@@ -44,6 +46,15 @@ pub enum ChildOptions {
     Reference(String),
     /// A new node, owned by its parent.
     Inline(Box<BlockdevOptions>),
+}
+
+impl ChildOptions {
+    /// A new node for the file of this name.
+    pub fn named_file(filename: String) -> ChildOptions {
+        let driver = DriverOptions::File { filename };
+        let options = BlockdevOptions { node_name: None, driver, read_only: None, auto_read_only: None };
+        ChildOptions::Inline(Box::new(options))
+    }
 }
 
 /// The backing child of an image.
@@ -102,6 +113,26 @@ pub enum OnError {
     Auto,
 }
 
+/// How a mirror copies what guests write.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum CopyMode {
+    /// Later, by itself.
+    #[default]
+    Background,
+    /// At once: a guest's write ends when both source and target have it.
+    WriteBlocking,
+}
+
+impl CopyMode {
+    /// The word QMP uses.
+    pub fn word(self) -> &'static str {
+        match self {
+            CopyMode::Background => "background",
+            CopyMode::WriteBlocking => "write-blocking",
+        }
+    }
+}
+
 /// Which of the two command families names a job: `block-job-*` or `job-*`. Their refusals differ.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Family {
@@ -131,8 +162,8 @@ pub enum Verb {
     Finalize,
     /// Forget a concluded job.
     Dismiss,
-    /// Change a job's options while it runs; no job here supports it.
-    Change,
+    /// Change how a mirror copies while it runs.
+    Change(CopyMode),
 }
 
 /// One entry of `query-block-jobs`.
@@ -162,6 +193,8 @@ pub struct BlockJobInfo {
     pub auto_finalize: bool,
     /// `auto-dismiss`.
     pub auto_dismiss: bool,
+    /// `actively-synced`, of a mirror.
+    pub actively_synced: Option<bool>,
     /// Why it failed.
     pub error: Option<String>,
 }

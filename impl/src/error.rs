@@ -25,6 +25,8 @@ pub enum Refused {
     NegativeSpeed,
     #[error("Job type does not support change")]
     ChangeNotSupported,
+    #[error("Change to copy mode '{0}' is not implemented")]
+    CopyModeNotImplemented(&'static str),
     #[error("Invalid job ID '{0}'")]
     InvalidJobId(String),
     #[error("Job ID '{0}' already in use")]

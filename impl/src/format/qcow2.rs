@@ -24,6 +24,7 @@ mod entry;
 mod flush;
 mod geometry;
 mod header;
+mod info;
 mod mapping;
 mod metadata;
 mod open;
@@ -31,6 +32,7 @@ mod open_error;
 mod pack;
 mod pointers;
 mod read;
+mod repair;
 mod resize;
 mod subclusters;
 mod trouble;
@@ -40,6 +42,7 @@ mod zero;
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
 pub use header::{BackingName, DataFile};
+pub use info::{Info, InfoOfVersion3};
 pub use open_error::{OpenCause, OpenError};
 pub use zero::Zeroing;
 
@@ -84,12 +87,11 @@ impl Qcow2 {
         name: &str,
         writable: bool,
     ) -> Result<Arc<Qcow2>, OpenError> {
-        let mut metadata = open::load(&*disk, writable).await.map_err(|cause| cause.of(name))?;
-        metadata.writable = writable;
+        let metadata = Self::load_repaired(&*disk, writable).await.map_err(|cause| cause.of(name))?;
         let data = match (data, metadata.geometry.data_file) {
             (None, false) => disk.clone(),
             (Some(data), true) => data,
-            (None, true) => return Err(OpenCause::DataFileMissing.of(name)),
+            (None, true) => return Err(missing(&metadata.header).of(name)),
             (Some(_), false) => return Err(OpenCause::DataFileUnasked.of(name)),
         };
         Ok(Arc::new(Qcow2 {
@@ -104,10 +106,15 @@ impl Qcow2 {
         }))
     }
 
-    /// The data file that the image on `disk` asks for, if it does.
-    pub async fn data_file_of(disk: &dyn Disk, name: &str) -> Result<Option<DataFile>, OpenError> {
-        let (header, _) = open::load_header(disk).await.map_err(|cause| cause.of(name))?;
-        header.data_file().map_err(|cause| cause.of(name))
+    /// The image's metadata; if it is to be written and is dirty, set right before.
+    async fn load_repaired(disk: &dyn Disk, writable: bool) -> Result<Metadata, OpenCause> {
+        let mut metadata = open::load(disk, writable).await?;
+        if writable && metadata.header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
+            repair::repair_if_dirty(disk).await?;
+            metadata = open::load(disk, writable).await?;
+        }
+        metadata.writable = writable;
+        Ok(metadata)
     }
 
     /// Makes a new, empty image on `disk`, whatever was there, and flushes it.
@@ -123,6 +130,11 @@ impl Qcow2 {
     /// Bytes of a cluster, the unit of allocation.
     pub fn cluster_bytes(&self) -> u64 {
         self.geometry.cluster_bytes()
+    }
+
+    /// Bytes of the smallest part that is allocated on its own: a subcluster, or a cluster where there are none.
+    pub fn unit_bytes(&self) -> u64 {
+        self.geometry.unit_bytes()
     }
 
     /// 2 or 3.
@@ -199,17 +211,23 @@ impl Qcow2 {
         }
     }
 
-    /// Changes between read-only and read-write; the disk itself is reopened by the caller. Going read-only writes
-    /// and flushes everything first.
+    /// Changes between read-only and read-write; the disk itself is reopened by the caller, and no request is under way.
+    /// Going read-only writes and flushes everything first; a dirty image is repaired before it is writable.
     pub async fn set_writable(&self, writable: bool) -> IoResult<()> {
-        if writable {
-            let mut metadata = self.metadata.lock();
-            open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
-            metadata.writable = true;
+        if !writable {
+            self.close().await?;
+            self.metadata.lock().writable = false;
             return Ok(());
         }
-        self.close().await?;
-        self.metadata.lock().writable = false;
+        if self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
+            let repaired = Self::load_repaired(&*self.disk, true).await.map_err(|_| Errno::EACCES)?;
+            assert_eq!(repaired.geometry, self.geometry, "a repair changes no geometry");
+            *self.metadata.lock() = repaired;
+            return Ok(());
+        }
+        let mut metadata = self.metadata.lock();
+        open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
+        metadata.writable = true;
         Ok(())
     }
 
@@ -265,5 +283,13 @@ impl Qcow2 {
     /// Writers come with a promise that the image is writable.
     fn assert_writable(&self) {
         assert!(self.metadata.lock().writable, "a write to a read-only image");
+    }
+}
+
+/// Says which data file is needed.
+fn missing(header: &header::Header) -> OpenCause {
+    match header.data_file() {
+        Ok(file) => OpenCause::DataFileMissing { file: file.map_or(String::new(), |file| file.name) },
+        Err(cause) => cause,
     }
 }

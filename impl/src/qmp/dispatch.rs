@@ -160,7 +160,7 @@ fn job_verb(family: Family, verb: JobVerb, arguments: &Arguments) -> Verb {
         JobVerb::Complete => Verb::Complete,
         JobVerb::Finalize => Verb::Finalize,
         JobVerb::Dismiss => Verb::Dismiss,
-        JobVerb::Change => Verb::Change,
+        JobVerb::Change => Verb::Change(options::copy_mode(arguments)),
     }
 }
 

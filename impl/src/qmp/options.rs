@@ -2,7 +2,7 @@
 
 use super::dispatch::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, OnError, StreamArguments,
+    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, OnError, StreamArguments,
 };
 use serde_json::{Map, Value};
 
@@ -53,6 +53,14 @@ pub fn stream(arguments: &Arguments) -> StreamArguments {
     }
 }
 
+/// `copy-mode`.
+pub fn copy_mode(arguments: &Arguments) -> CopyMode {
+    match optional_text(arguments, "copy-mode") {
+        Some("write-blocking") => CopyMode::WriteBlocking,
+        _ => CopyMode::Background,
+    }
+}
+
 fn on_error(word: Option<&str>) -> OnError {
     match word {
         None | Some("report") => OnError::Report,
@@ -82,6 +90,7 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
         "qcow2" => DriverOptions::Qcow2 {
             file: child(&arguments["file"])?,
             backing: backing(arguments.get("backing"))?,
+            data_file: arguments.get("data-file").map(child).transpose()?,
         },
         other => panic!("{CHECKED}, but driver is {other}"),
     })

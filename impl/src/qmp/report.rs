@@ -11,6 +11,9 @@ pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
         o.text("device", &job.device).plain("auto-dismiss", job.auto_dismiss).plain("busy", job.busy);
         o.plain("len", job.len).plain("offset", job.offset).text("status", job.status);
         o.plain("paused", job.paused).plain("speed", job.speed).plain("ready", job.ready);
+        if let Some(synced) = job.actively_synced {
+            o.plain("actively-synced", synced);
+        }
         o.text("type", job.kind).optional_text("error", job.error.as_deref());
         o.close();
     })
@@ -172,6 +175,7 @@ mod tests {
             status: "concluded",
             auto_finalize: true,
             auto_dismiss: false,
+            actively_synced: None,
             error: Some("No space left on device".to_owned()),
         };
         let told = answer(&block_jobs(std::slice::from_ref(&job)), "query-block-jobs");

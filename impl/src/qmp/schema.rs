@@ -292,24 +292,28 @@ static JOB_INFO: Object = object(
         optional("error", Str),
     ],
 );
-static BLOCK_JOB_INFO: Object = object(
-    "BlockJobInfo",
-    &[
-        required("type", OneOf(&JOB_TYPE)),
-        required("device", Str),
-        required("len", Int),
-        required("offset", Int),
-        required("busy", Bool),
-        required("paused", Bool),
-        required("speed", Int),
-        required("io-status", OneOf(&IO_STATUS)),
-        required("ready", Bool),
-        required("status", OneOf(&JOB_STATUS)),
-        required("auto-finalize", Bool),
-        required("auto-dismiss", Bool),
-        optional("error", Str),
-    ],
-);
+static BLOCK_JOB_INFO: Object = Object {
+    variants: Some(Variants { tag: "type", cases: &[("mirror", &BLOCK_JOB_INFO_MIRROR)] }),
+    ..object(
+        "BlockJobInfo",
+        &[
+            required("type", OneOf(&JOB_TYPE)),
+            required("device", Str),
+            required("len", Int),
+            required("offset", Int),
+            required("busy", Bool),
+            required("paused", Bool),
+            required("speed", Int),
+            required("io-status", OneOf(&IO_STATUS)),
+            required("ready", Bool),
+            required("status", OneOf(&JOB_STATUS)),
+            required("auto-finalize", Bool),
+            required("auto-dismiss", Bool),
+            optional("error", Str),
+        ],
+    )
+};
+static BLOCK_JOB_INFO_MIRROR: Object = object("BlockJobInfoMirror", &[required("actively-synced", Bool)]);
 
 // Events.
 

@@ -75,6 +75,15 @@ impl Qemu {
         assert!(output.status.success(), "qemu-io {arguments:?}: {output:?}");
     }
 
+    /// Runs qemu-io commands, the last of which ends the process without closing the image.
+    pub fn io_aborted(&self, name: &str, commands: &[&str]) {
+        let mut arguments = vec!["-f", "qcow2", "-t", "writeback"];
+        commands.iter().for_each(|c| arguments.extend(["-c", c]));
+        arguments.push(name);
+        let output = self.run("qemu-io", &arguments);
+        assert!(!output.status.success(), "qemu-io {arguments:?}: {output:?}");
+    }
+
     /// What QEMU says when it does not open an image for writing.
     pub fn open_error(&self, name: &str) -> String {
         let output = self.run("qemu-io", &["-f", "qcow2", "-c", "read 0 512", name]);

@@ -89,7 +89,8 @@ pub(super) struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
+    /// Begins with the refcount table.
+    pub async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
         let geometry = header.geometry();
         let file_len = len.next_multiple_of(512);
         if geometry.clusters_for(file_len) > MAX_CLUSTERS {

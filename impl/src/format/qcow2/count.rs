@@ -41,6 +41,16 @@ impl References {
 
     /// Counts everything.
     pub async fn count(image: &mut Image<'_>, report: &mut CheckReport) -> Result<References, OpenCause> {
+        let mut references = Self::count_but_refcounts(image, report).await?;
+        references.add_refcounts(image, report);
+        Ok(references)
+    }
+
+    /// Counts everything but the refcount table and its blocks.
+    pub async fn count_but_refcounts(
+        image: &mut Image<'_>,
+        report: &mut CheckReport,
+    ) -> Result<References, OpenCause> {
         let clusters = image.geometry.clusters_for(image.file_len) as usize;
         let budget = image.file_len + (1 << 20);
         let mut references =
@@ -51,7 +61,6 @@ impl References {
         references.add_snapshots(image, report).await?;
         references.add_l2_tables(image, report).await?;
         references.add_bitmaps(image, report).await?;
-        references.add_refcounts(image, report);
         Ok(references)
     }
 

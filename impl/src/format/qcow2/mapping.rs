@@ -1,6 +1,6 @@
 //! From guest offsets to host offsets: reading the L1 and L2 tables, and changing them.
 
-use super::entry::{COPIED, Mapping, RawEntry, decode_l2};
+use super::entry::{COPIED, Malformed, Mapping, RawEntry, decode_l2};
 use super::geometry::Geometry;
 use super::metadata::Metadata;
 use super::trouble::{TableKind, Trouble};
@@ -56,7 +56,7 @@ impl Metadata {
         let file_end = self.data_end();
         let entries = self.cache.get(table.host, L2)?;
         let part = |slot: u64, within: u64| -> Result<(Place, u64), Trouble> {
-            let mapping = decode_l2(RawEntry::read(entries, slot as usize, geometry), geometry)?;
+            let mapping = mapping_at(entries, index, slot, geometry)?;
             place_of(mapping, within, geometry, file_end)
         };
         let within = geometry.within(offset);
@@ -86,7 +86,7 @@ impl Metadata {
         };
         let entries = self.cache.get(table.host, L2)?;
         let part = |n: u64, within: u64| {
-            let mapping = decode_l2(RawEntry::read(entries, (slot + n) as usize, geometry), geometry);
+            let mapping = mapping_at(entries, first / per_table, slot + n, geometry);
             mapping.map(|mapping| owned(mapping, table.copied, within, geometry))
         };
         let within = geometry.within(offset);
@@ -123,7 +123,7 @@ impl Metadata {
             return Ok(Mapping::Unallocated);
         };
         let entries = self.cache.get(table.host, L2)?;
-        Ok(decode_l2(RawEntry::read(entries, (cluster % per_table) as usize, geometry), geometry)?)
+        Ok(mapping_at(entries, cluster / per_table, cluster % per_table, geometry)?)
     }
 
     /// Where guest data ends: what lies further out is damage. A data file may be of any length.
@@ -183,6 +183,18 @@ impl Metadata {
         }
         Ok(place)
     }
+}
+
+/// What entry `slot` of the L2 table of L1 entry `index` says. In a data file, every cluster is at its own offset.
+fn mapping_at(entries: &[u8], index: u64, slot: u64, geometry: Geometry) -> Result<Mapping, Malformed> {
+    let mapping = decode_l2(RawEntry::read(entries, slot as usize, geometry), geometry)?;
+    if geometry.data_file
+        && let Some((host, _)) = mapping.host()
+        && host != geometry.offset_of(index * geometry.l2_entries() + slot)
+    {
+        return Err(Malformed);
+    }
+    Ok(mapping)
 }
 
 impl Place {
