@@ -10,6 +10,7 @@ mod exports;
 mod guest;
 mod jobs;
 mod open;
+mod opening;
 mod query;
 mod stream;
 
@@ -52,7 +53,7 @@ pub struct Engine {
     host: Arc<dyn Host>,
     tuning: Tuning,
     commands: Gate,
-    gate: Gate,
+    gate: Arc<Gate>,
     graph: Arc<GraphCell>,
     jobs: Mutex<Jobs>,
     /// `quit` has been called: no command changes anything any more.
@@ -78,7 +79,7 @@ impl Engine {
             host,
             tuning,
             commands: Gate::new(),
-            gate: Gate::new(),
+            gate: Arc::new(Gate::new()),
             graph: Arc::default(),
             jobs: Mutex::default(),
             ended: Mutex::default(),

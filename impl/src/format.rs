@@ -5,6 +5,7 @@
 pub mod null;
 pub mod qcow2;
 pub mod raw;
+pub mod window;
 
 use crate::host::{IoResult, Pending};
 

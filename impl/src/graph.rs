@@ -77,6 +77,15 @@ impl Place {
         }
     }
 
+    /// Whether a raw node shows only a part of what it lies on.
+    pub fn is_window(&self) -> bool {
+        let cuts = |value: &options::Plain| *value != options::Plain::Int(0);
+        self.options
+            .strong
+            .iter()
+            .any(|(name, value)| **name == *"size" || (**name == *"offset" && cuts(value)))
+    }
+
     /// The child at a link.
     pub fn child(&self, link: node::Link) -> Option<NodeId> {
         match link {
@@ -256,6 +265,24 @@ impl Graph {
         self.next_id += 1;
         let before = self.nodes.insert(id, Place { backing_since: self.next_id, ..place });
         assert!(before.is_none(), "node {id:?} is put in twice");
+    }
+
+    /// Takes over the nodes `new` of a draft that was made of an earlier state of this graph.
+    pub fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
+        self.next_id = self.next_id.max(draft.next_id);
+        self.next_generated_name = self.next_generated_name.max(draft.next_generated_name);
+        for id in new {
+            let place = draft.place(*id);
+            if self.find(&place.node.name).is_some() {
+                return Err(Refused::DuplicateNodeName(place.node.name.to_string()));
+            }
+            // It may have gone with a job that ended since it was looked up.
+            if !place.children().all(|child| self.contains(child)) {
+                return Err(Refused::ChildGone);
+            }
+            self.insert(*id, place.clone());
+        }
+        Ok(())
     }
 
     /// Adds a user.

@@ -5,6 +5,7 @@
 //! `once`. State begins at 1; `set-state` rules change it, after all rules of the event have been looked at.
 
 use crate::debug_event::DebugEvent;
+use crate::graph::permission::Set;
 use crate::host::{Errno, IoResult};
 use crate::sync::shim::Mutex;
 
@@ -60,6 +61,10 @@ pub struct SetState {
 #[derive(Debug)]
 pub struct Blkdebug {
     present: Mutex<Present>,
+    /// `take-child-perms`: taken of the child in any case.
+    pub taken: Set,
+    /// `unshare-child-perms`: never left to others.
+    pub unshared: Set,
 }
 
 #[derive(Debug)]
@@ -82,10 +87,10 @@ struct ErrorRule {
 
 impl Blkdebug {
     /// Rules in the operator's order; those of the event `none` are armed at once.
-    pub fn new(errors: Vec<InjectError>, changes: Vec<SetState>) -> Blkdebug {
+    pub fn new(errors: Vec<InjectError>, changes: Vec<SetState>, taken: Set, unshared: Set) -> Blkdebug {
         let errors = errors.into_iter().map(ErrorRule::new).collect();
         let present = Present { state: 1, armed: Vec::new(), errors, changes };
-        let blkdebug = Blkdebug { present: Mutex::new(present) };
+        let blkdebug = Blkdebug { present: Mutex::new(present), taken, unshared };
         blkdebug.observe(DebugEvent::None);
         blkdebug
     }
@@ -154,6 +159,10 @@ impl ErrorRule {
 mod tests {
     use super::*;
 
+    fn blkdebug(errors: Vec<InjectError>, changes: Vec<SetState>) -> Blkdebug {
+        Blkdebug::new(errors, changes, Set::NONE, Set::NONE)
+    }
+
     fn rule(event: &str) -> InjectError {
         InjectError {
             event: event.to_owned(),
@@ -168,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_rule_waits_for_its_event_and_then_strikes_for_ever() {
-        let rules = Blkdebug::new(vec![rule("read_aio")], Vec::new());
+        let rules = blkdebug(vec![rule("read_aio")], Vec::new());
         assert_eq!(rules.admit(IoType::Read, 0, 512), Ok(()));
         rules.observe(DebugEvent::WriteAio);
         assert_eq!(rules.admit(IoType::Read, 0, 512), Ok(()));
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_strikes_once_never_comes_back() {
-        let rules = Blkdebug::new(vec![InjectError { once: true, ..rule("read_aio") }], Vec::new());
+        let rules = blkdebug(vec![InjectError { once: true, ..rule("read_aio") }], Vec::new());
         rules.observe(DebugEvent::ReadAio);
         assert_eq!(rules.admit(IoType::Read, 0, 512), Err(Errno::EIO));
         rules.observe(DebugEvent::ReadAio);
@@ -190,13 +199,9 @@ mod tests {
 
     #[test]
     fn a_rule_of_no_event_is_armed_at_once_and_keeps_to_its_sector_and_kind() {
-        let only = InjectError {
-            iotype: Some("write".to_owned()),
-            sector: Some(2),
-            errno: 28,
-            ..rule("none")
-        };
-        let rules = Blkdebug::new(vec![only], Vec::new());
+        let only =
+            InjectError { iotype: Some("write".to_owned()), sector: Some(2), errno: 28, ..rule("none") };
+        let rules = blkdebug(vec![only], Vec::new());
         assert_eq!(rules.admit(IoType::Write, 0, 1024), Ok(()));
         assert_eq!(rules.admit(IoType::Write, 0, 1025), Err(Errno::ENOSPC));
         assert_eq!(rules.admit(IoType::Write, 1536, 512), Ok(()));
@@ -209,7 +214,7 @@ mod tests {
     fn states_count_events() {
         let second = InjectError { state: 2, ..rule("read_aio") };
         let step = SetState { event: "read_aio".to_owned(), state: 1, new_state: 2 };
-        let rules = Blkdebug::new(vec![second], vec![step]);
+        let rules = blkdebug(vec![second], vec![step]);
         rules.observe(DebugEvent::ReadAio);
         assert_eq!(rules.admit(IoType::Read, 0, 512), Ok(()));
         rules.observe(DebugEvent::ReadAio);
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn the_latest_event_decides_what_is_armed() {
         let write = InjectError { errno: 28, ..rule("write_aio") };
-        let rules = Blkdebug::new(vec![rule("read_aio"), write], Vec::new());
+        let rules = blkdebug(vec![rule("read_aio"), write], Vec::new());
         rules.observe(DebugEvent::ReadAio);
         rules.observe(DebugEvent::WriteAio);
         assert_eq!(rules.admit(IoType::Read, 0, 512), Err(Errno::ENOSPC));

@@ -24,7 +24,6 @@ impl GraphCell {
     ) -> Result<(T, Vec<Arc<Node>>), E> {
         let mut present = self.present.lock();
         let mut next = Graph::clone(&present);
-        next.forget_touched();
         let answer = change(&mut next)?;
         let dropped = next.collect();
         next.assert_well_formed();

@@ -206,9 +206,10 @@ fn push_plain(out: &mut String, value: &Plain) {
 /// Which of its 512 buckets a dictionary keeps a key in: the hash of Samba's small database, by remainder.
 fn bucket(key: &str) -> u32 {
     let start = 0x238f_13af_u32.wrapping_mul(key.len() as u32);
-    let mixed = key.bytes().enumerate().fold(start, |sum, (i, byte)| {
-        sum.wrapping_add(u32::from(byte) << (i as u32 * 5 % 24))
-    });
+    let mixed = key
+        .bytes()
+        .enumerate()
+        .fold(start, |sum, (i, byte)| sum.wrapping_add(u32::from(byte) << (i as u32 * 5 % 24)));
     mixed.wrapping_mul(1_103_515_243).wrapping_add(12345) % 512
 }
 

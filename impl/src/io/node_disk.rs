@@ -52,7 +52,8 @@ impl NodeDisk {
     }
 
     fn resolve(&self) -> IoResult<(Arc<Graph>, NodeId)> {
-        if let Some(graph) = self.live.upgrade().map(|live| live.get()).filter(|live| live.contains(self.parent))
+        if let Some(graph) =
+            self.live.upgrade().map(|live| live.get()).filter(|live| live.contains(self.parent))
         {
             self.kept.lock().take();
             let child = graph.place(self.parent).child(self.link).ok_or(Errno::EIO)?;

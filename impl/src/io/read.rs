@@ -30,7 +30,7 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
         Driver::Raw(image) => image.read(offset, buffer).await,
         Driver::Qcow2(image) => image.read(offset, buffer, &BelowNode::of(graph, id)).await,
         Driver::NullCo(null) => {
-            filter::linger(graph, null.latency).await;
+            null.linger().await;
             buffer.fill(0);
             Ok(())
         }

@@ -1,8 +1,11 @@
-//! Changing a node's content: data, zeroes, discards, flushes. Filters pass all of them unchanged.
+//! Changing a node's content: data, zeroes, discards, flushes. Each filter on the way down does its part.
 
-use super::BelowNode;
-use crate::graph::Graph;
+use super::{BelowNode, filter, len_bytes};
+use crate::debug_event::DebugEvent;
+use crate::format::qcow2::Qcow2;
 use crate::graph::node::Driver;
+use crate::graph::options::DetectZeroes;
+use crate::graph::{Graph, Place};
 use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
@@ -32,11 +35,19 @@ impl Change {
 /// Changes `id` at `offset`. The range is inside the node.
 pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
     let mut id = id;
-    // Each filter on the way does its part; the ones there are so far pass everything unchanged.
-    while graph.is_filter(id) {
+    let mut change = change;
+    let mut compressed = false;
+    let mut place = graph.place(id);
+    loop {
+        change = as_the_node_takes_it(place, change);
+        if !place.node.is_filter() {
+            break;
+        }
+        filter::before_change(graph, id, offset, &change).await?;
+        compressed |= matches!(place.node.driver, Driver::Compress);
         id = graph.below(id).expect("a filter stands on a node");
+        place = graph.place(id);
     }
-    let place = graph.place(id);
     if place.read_only {
         return Err(Errno::EPERM);
     }
@@ -56,16 +67,77 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         Driver::Qcow2(image) => {
             let below = BelowNode::of(graph, id);
             match change {
+                Change::Data(data) if compressed => write_compressed(image, offset, &data, &below).await,
                 Change::Data(data) => image.write(offset, &data, &below).await,
                 Change::Zeroes(len) => image.write_zeroes(offset, len, &below).await,
                 Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
             }
         }
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("filters were passed above"),
+        Driver::NullCo(null) => {
+            null.linger().await;
+            Ok(())
+        }
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => unreachable!("filters were passed above"),
     }
+}
+
+/// What a node makes of a change: data that is all zeroes may be told so.
+fn as_the_node_takes_it(place: &Place, change: Change) -> Change {
+    match change {
+        Change::Data(data)
+            if place.options.detect_zeroes != DetectZeroes::Off && data.iter().all(|byte| *byte == 0) =>
+        {
+            Change::Zeroes(data.len() as u64)
+        }
+        change => change,
+    }
+}
+
+/// Whole clusters are compressed; what is left over at both ends is written as it is.
+async fn write_compressed(image: &Qcow2, offset: u64, data: &[u8], below: &BelowNode) -> IoResult<()> {
+    let cluster = image.cluster_bytes();
+    let end = offset + data.len() as u64;
+    let mut at = offset;
+    while at < end {
+        let next = (at / cluster + 1) * cluster;
+        let piece = &data[(at - offset) as usize..(next.min(end) - offset) as usize];
+        let is_whole = at.is_multiple_of(cluster) && (next <= end || end == image.len_bytes());
+        let packed = if is_whole { image.write_compressed(at, piece, below).await } else { Err(Errno::EIO) };
+        // A cluster that is there already cannot be packed in place.
+        if packed.is_err() {
+            image.write(at, piece, below).await?;
+        }
+        at = next;
+    }
+    Ok(())
 }
 
 /// Makes every change of `id` that ended before this call durable.
 pub async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
-    graph.node(graph.unfiltered(id)).flush().await
+    let mut id = id;
+    while graph.is_filter(id) {
+        filter::before_flush(graph, id)?;
+        id = graph.below(id).expect("a filter stands on a node");
+    }
+    filter::tell_child(graph, id, DebugEvent::FlushToOs);
+    filter::tell_child(graph, id, DebugEvent::FlushToDisk);
+    graph.node(id).flush().await
+}
+
+/// Makes a node as long as `end` at least, for a driver whose file grows with what is written.
+pub async fn extend(graph: &Graph, id: NodeId, end: u64) -> IoResult<()> {
+    let id = graph.unfiltered(id);
+    if end <= len_bytes(graph, id)? {
+        return Ok(());
+    }
+    match &graph.node(id).driver {
+        Driver::File { disk, .. } => disk.resize(end).await,
+        Driver::Raw(image) => image.grow(end.next_multiple_of(512)).await,
+        Driver::Qcow2(image) => image.grow(end.next_multiple_of(512)).await,
+        _ => Err(Errno::ENOSPC),
+    }
 }

@@ -188,8 +188,11 @@ impl Stream {
     /// What target's header will say of `base`.
     fn backing_name(&self, graph: &Graph, base: NodeId) -> BackingName {
         let node = graph.node(graph.unfiltered(base));
-        // A relative name would mean another file: a header's names count from the image's own folder.
-        let opened = || self.engine.host().absolute(&node.filename);
+        let opened = || match graph.filename(node.id) {
+            json if json.starts_with("json:") => json,
+            // A relative name would mean another file: a header's names count from the image's own folder.
+            name => self.engine.host().absolute(&name),
+        };
         let file = self.backing_file.clone().unwrap_or_else(opened);
         let is_protocol = matches!(node.driver, Driver::File { .. });
         let format = if is_protocol && self.mask_protocol { "raw" } else { node.driver_name() };

@@ -82,7 +82,7 @@ fn find_base(
     if let Some(filename) = &arguments.base {
         let wanted = host.canonical(filename);
         let is_named = |id: &NodeId| {
-            let name = &graph.node(*id).filename;
+            let name = &graph.filename(*id);
             name == filename || (wanted.is_some() && host.canonical(name) == wanted)
         };
         let found = graph.chain(target).skip(1).filter(|id| !graph.is_filter(*id)).find(is_named);

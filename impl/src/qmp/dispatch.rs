@@ -1,5 +1,6 @@
 //! From a message to what it does: the envelope, the command, its arguments, the engine.
 
+use super::node_options;
 use super::options::{self, Arguments};
 use super::types::{Action, Command, JobVerb};
 use super::{check, export_options, introspect, report, schema, text};
@@ -98,7 +99,7 @@ pub async fn run(
 ) -> Result<Cow<'static, str>, Refusal> {
     match command.action {
         Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
-        Action::BlockdevAdd => engine.blockdev_add(&options::blockdev(arguments)?).await?,
+        Action::BlockdevAdd => engine.blockdev_add(&node_options::blockdev(arguments)?).await?,
         Action::BlockdevDel => engine.blockdev_del(options::text(arguments, "node-name")).await?,
         Action::Job(family, verb) => {
             let id = options::text(arguments, job_member(command));
