@@ -4,14 +4,20 @@
 //! section (`gate`), in one step between two awaits (`edit`).
 
 mod access;
+mod backing_file;
+mod bitmap;
 mod debug;
 pub mod events;
 mod exports;
 mod guest;
 mod jobs;
+mod mirror;
 mod open;
 mod opening;
 mod query;
+mod reopen;
+mod resize;
+pub mod snapshot;
 mod stream;
 
 pub use guest::Guest;

@@ -3,13 +3,16 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
+pub mod bitmap;
 pub mod blocker;
 pub mod cell;
 pub mod chain;
 pub mod filename;
+pub mod mirror_top;
 pub mod node;
 pub mod options;
 pub mod permission;
+pub mod snapshot;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
@@ -57,6 +60,8 @@ pub struct Place {
     pub options: Arc<NodeOptions>,
     /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
     pub frozen_by: Option<JobSerial>,
+    /// Who records what is written to it.
+    pub bitmaps: Vec<bitmap::Bitmap>,
 }
 
 impl Place {
@@ -74,6 +79,7 @@ impl Place {
             lower: None,
             options: Arc::default(),
             frozen_by: None,
+            bitmaps: Vec::new(),
         }
     }
 
@@ -121,6 +127,16 @@ pub enum UserKind {
     Guest,
     /// A job's child.
     Job(JobChild),
+}
+
+impl UserKind {
+    /// Whether it reads or writes through the node as a device does; a job's own access is one too.
+    pub fn is_device(&self) -> bool {
+        match self {
+            UserKind::Guest => true,
+            UserKind::Job(child) => child.role == JobRole::Root,
+        }
+    }
 }
 
 /// How a job holds a node.
@@ -323,8 +339,18 @@ impl Graph {
 
     /// Makes everybody who uses `from`, except `except` and jobs' own children, use `to` instead.
     pub fn move_parents(&mut self, from: NodeId, to: NodeId, except: NodeId) {
+        self.move_parents_unless(from, to, |id| id == except);
+    }
+
+    /// Puts `to` in the place of `from`, for everybody who uses it and is not part of `to` itself.
+    pub fn replace(&mut self, from: NodeId, to: NodeId) {
+        let parts = self.reached_from(vec![to]);
+        self.move_parents_unless(from, to, |id| parts.contains(&id));
+    }
+
+    fn move_parents_unless(&mut self, from: NodeId, to: NodeId, stays: impl Fn(NodeId) -> bool) {
         for (id, place) in &mut self.nodes {
-            if *id == except {
+            if stays(*id) {
                 continue;
             }
             if place.file == Some(from) {
@@ -357,7 +383,7 @@ impl Graph {
                 let (from, to) = (self.name(id).to_owned(), self.name(next).to_owned());
                 return Err(Refused::LinkFrozen { link, from, to });
             }
-            if matches!(self.node(next).driver, Driver::CommitTop) {
+            if matches!(self.node(next).driver, Driver::CommitTop | Driver::MirrorTop(_)) {
                 return Err(Refused::CannotFreeze { link, to: self.name(next).to_owned() });
             }
             id = next;
@@ -396,17 +422,23 @@ impl Graph {
 
     /// Drops every node that nobody holds, and hands them back to be closed.
     pub fn collect(&mut self) -> Vec<Arc<Node>> {
-        let mut reached = BTreeSet::new();
         let owned = self.nodes.iter().filter(|(_, place)| place.monitor_owned).map(|(id, _)| *id);
-        let mut open: Vec<NodeId> = owned.chain(self.users.values().map(|user| user.node)).collect();
-        while let Some(id) = open.pop() {
-            if reached.insert(id) {
-                let place = self.place(id);
-                open.extend(place.children());
-            }
-        }
+        let held = owned.chain(self.users.values().map(|user| user.node)).collect();
+        let reached = self.reached_from(held);
         let gone: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !reached.contains(id)).collect();
         gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node).collect()
+    }
+
+    /// These nodes and all below them.
+    fn reached_from(&self, from: Vec<NodeId>) -> BTreeSet<NodeId> {
+        let mut reached = BTreeSet::new();
+        let mut open = from;
+        while let Some(id) = open.pop() {
+            if reached.insert(id) {
+                open.extend(self.place(id).children());
+            }
+        }
+        reached
     }
 
     /// Panics unless every link and every user points into the graph and every chain ends.

@@ -5,6 +5,8 @@
 
 pub mod copy_on_read;
 pub mod filter;
+pub mod grow;
+pub mod mirror;
 pub mod node_disk;
 pub mod read;
 pub mod status;
@@ -26,6 +28,7 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::NullCo(null) => Ok(null.len_bytes),
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
+        | Driver::MirrorTop(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => unreachable!("unfiltered answers no filter"),

@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod debug_event;
+pub mod dirty;
 pub mod engine;
 pub mod error;
 mod escape;

@@ -29,7 +29,12 @@ impl Engine {
     }
 
     /// The format and its file change together or not at all.
-    async fn reopen_images(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
+    pub(super) async fn reopen_images(
+        &self,
+        graph: &Graph,
+        id: NodeId,
+        writable: bool,
+    ) -> Result<(), Refused> {
         let place = graph.place(id);
         if !writable {
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
@@ -107,7 +112,11 @@ async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
         Driver::Qcow2(image) => image.set_writable(writable).await,
         Driver::Raw(image) => image.set_writable(writable).await,
         Driver::File { .. } | Driver::NullCo(_) => Ok(()),
-        Driver::Blkdebug(_) | Driver::Throttle(_) | Driver::Compress => Err(Errno::ENOTSUP),
-        Driver::CopyOnRead { .. } | Driver::CommitTop => Err(Errno::ENOTSUP),
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::MirrorTop(_)
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => Err(Errno::ENOTSUP),
     }
 }

@@ -6,7 +6,6 @@ use super::Engine;
 use super::opening::{Draft, Opener};
 use crate::command::BlockdevOptions;
 use crate::error::Refused;
-use crate::graph::UserKind;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, FileAccess};
 use crate::id::NodeId;
@@ -18,17 +17,15 @@ impl Engine {
         if options.node_name.is_none() {
             return Err(Refused::NodeNameMissing);
         }
-        let mut draft = Draft::new(self);
-        let id = draft.open(options, Opener::Operator).await?;
-        let Draft { graph: drafted, new, written, .. } = draft;
+        let (draft, id) = self.open_new(options).await?;
         let ((), dropped) = self.try_edit(|graph| {
-            graph.adopt(&drafted, &new)?;
+            draft.put_into(graph)?;
             graph.place_mut(id).monitor_owned = true;
             graph.admit_permissions()
         })?;
         assert!(dropped.is_empty(), "adding a node drops {dropped:?}");
         // Only now: a file that is in the way of others must not be opened for writing meanwhile.
-        let opened = self.open_for_writing(&written).await;
+        let opened = self.open_for_writing(&draft.written).await;
         if opened.is_err() {
             let dropped = self.edit(|graph| graph.place_mut(id).monitor_owned = false);
             self.close(dropped).await;
@@ -36,8 +33,15 @@ impl Engine {
         opened
     }
 
+    /// Opens a node that is not in the graph yet, as the operator would.
+    pub(super) async fn open_new(&self, options: &BlockdevOptions) -> Result<(Draft<'_>, NodeId), Refused> {
+        let mut draft = Draft::new(self);
+        let id = draft.open(options, Opener::Operator).await?;
+        Ok((draft, id))
+    }
+
     /// Opens files that open for writing when a writer comes.
-    async fn open_for_writing(&self, files: &[NodeId]) -> Result<(), Refused> {
+    pub(super) async fn open_for_writing(&self, files: &[NodeId]) -> Result<(), Refused> {
         let graph = self.graph();
         for file in files {
             let node = graph.node(*file);
@@ -53,7 +57,7 @@ impl Engine {
     pub async fn blockdev_del(self: &Arc<Self>, node_name: &str) -> Result<(), Refused> {
         let ((), dropped) = self.try_edit(|graph| {
             let id = graph.find(node_name).ok_or_else(|| Refused::NodeNotFound(node_name.to_owned()))?;
-            if graph.users().any(|(_, user)| user.node == id && user.kind == UserKind::Guest) {
+            if graph.users().any(|(_, user)| user.node == id && user.kind.is_device()) {
                 return Err(Refused::NodeInUse(node_name.to_owned()));
             }
             graph.admit_op(Op::DriveDel, id)?;

@@ -97,6 +97,11 @@ impl<'e> Draft<'e> {
         Draft { engine, graph, new: Vec::new(), written: Vec::new() }
     }
 
+    /// Puts the new nodes into the graph, as it is by now.
+    pub fn put_into(&self, graph: &mut Graph) -> Result<(), Refused> {
+        graph.adopt(&self.graph, &self.new)
+    }
+
     /// Opens a node and the children that are described with it.
     pub fn open<'a>(
         &'a mut self,

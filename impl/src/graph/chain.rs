@@ -1,6 +1,7 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
 use super::Graph;
+use crate::error::Refused;
 use crate::id::NodeId;
 
 impl Graph {
@@ -36,6 +37,24 @@ impl Graph {
         self.unfiltered(last)
     }
 
+    /// The layer above `layer`'s in the chain of `root`, filters skipped.
+    pub fn overlay(&self, root: NodeId, layer: NodeId) -> Option<NodeId> {
+        let layer = self.unfiltered(layer);
+        self.chain(root).find(|id| !self.is_filter(*id) && self.layer_below(*id) == Some(layer))
+    }
+
+    /// Every layer that stands on `node`, directly or over filters.
+    pub fn overlays(&self, node: NodeId) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut open = vec![node];
+        while let Some(below) = open.pop() {
+            for (id, place) in self.nodes().filter(|(id, _)| self.below(*id) == Some(below)) {
+                if place.node.is_filter() { open.push(id) } else { found.push(id) }
+            }
+        }
+        found
+    }
+
     /// The nodes from `top` down, `top` first.
     pub fn chain(&self, top: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         // Chains are finite; the bound makes a loop a broken invariant instead of a hang.
@@ -52,5 +71,11 @@ impl Graph {
         self.nodes()
             .filter(move |(_, place)| place.children().any(|child| child == id))
             .map(|(parent, _)| parent)
+    }
+
+    /// Finds a node as `lookup` does; it must not be part of another node.
+    pub fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
+        let root = self.lookup(name)?;
+        if self.parents(root).next().is_some() { Err(Refused::NeedRootNode) } else { Ok(root) }
     }
 }

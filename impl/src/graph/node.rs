@@ -5,6 +5,7 @@ use crate::filter::throttle::Member;
 use crate::format::null::Null;
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
+use crate::graph::mirror_top::MirrorTop;
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
@@ -55,6 +56,8 @@ pub enum Driver {
     NullCo(Null),
     /// A commit's filter: marks the place of a chain from which a commit copies, and changes nothing.
     CommitTop,
+    /// A mirror's filter, and an active commit's: it tells the job what guests write, or copies it at once.
+    MirrorTop(Arc<MirrorTop>),
 }
 
 /// Which of its links a node reaches a child by.
@@ -109,6 +112,7 @@ impl Node {
             Driver::Compress => "compress",
             Driver::NullCo(_) => "null-co",
             Driver::CommitTop => "commit_top",
+            Driver::MirrorTop(_) => "mirror_top",
         }
     }
 
@@ -117,6 +121,7 @@ impl Node {
         match self.driver {
             Driver::CopyOnRead { .. }
             | Driver::CommitTop
+            | Driver::MirrorTop(_)
             | Driver::Blkdebug(_)
             | Driver::Throttle(_)
             | Driver::Compress => true,
@@ -140,6 +145,7 @@ impl Node {
             Driver::Qcow2(image) => image.flush().await,
             Driver::CopyOnRead { .. }
             | Driver::CommitTop
+            | Driver::MirrorTop(_)
             | Driver::Blkdebug(_)
             | Driver::Throttle(_)
             | Driver::Compress

@@ -132,6 +132,11 @@ impl Permissions {
         self.edges.get(&node).map_or(&[], Vec::as_slice)
     }
 
+    /// Every node, parents before their children.
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.order
+    }
+
     /// Every edge, with the node it points to.
     pub fn all(&self) -> impl Iterator<Item = (NodeId, &Edge)> {
         self.edges.iter().flat_map(|(node, edges)| edges.iter().map(|edge| (*node, edge)))
@@ -174,6 +179,9 @@ fn link_permissions(place: &Place, link: Link, taken: Set, shared: Set) -> (Set,
     match (&place.node.driver, link) {
         (Driver::CopyOnRead { .. }, _) => (taken.and(Set::WRITE_UNCHANGED), shared),
         (Driver::CommitTop, _) => (Set::NONE, Set::ALL),
+        // Above the base of a commit nothing is consistent any more, and the base is written to.
+        (Driver::MirrorTop(top), _) if top.is_commit => (taken.without(Set::READ), shared.and(Set::WRITE)),
+        (Driver::MirrorTop(_), _) => (taken, shared),
         (Driver::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
         (Driver::Qcow2(_), Link::Side) => data_permissions(taken, shared),
         (Driver::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),

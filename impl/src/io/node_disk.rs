@@ -4,7 +4,7 @@
 //! parent is in the graph, and once it has left it, the disk keeps the part of the graph below itself.
 
 use super::write::{self, Change};
-use super::{len_bytes, read};
+use super::{grow, len_bytes, read};
 use crate::debug_event::DebugEvent;
 use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
@@ -77,7 +77,7 @@ impl NodeDisk {
     fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
         self.begin(|graph, child| {
             Box::pin(async move {
-                write::extend(&graph, child, offset + change.len_bytes()).await?;
+                grow::grow(&graph, child, offset + change.len_bytes()).await?;
                 write::change(&graph, child, offset, change).await
             })
         })
@@ -129,7 +129,7 @@ impl Disk for NodeDisk {
     }
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
-        self.begin(|graph, child| Box::pin(async move { write::extend(&graph, child, len_bytes).await }))
+        self.begin(|graph, child| Box::pin(async move { grow::grow(&graph, child, len_bytes).await }))
     }
 
     fn reopen(&self, _writable: bool) -> Pending<'static, IoResult<()>> {

@@ -1,6 +1,6 @@
 //! Changing a node's content: data, zeroes, discards, flushes. Each filter on the way down does its part.
 
-use super::{BelowNode, filter, len_bytes};
+use super::{BelowNode, filter, mirror};
 use crate::debug_event::DebugEvent;
 use crate::format::qcow2::Qcow2;
 use crate::graph::node::Driver;
@@ -38,10 +38,16 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
     let mut change = change;
     let mut compressed = false;
     let mut place = graph.place(id);
+    let len = change.len_bytes();
     loop {
         change = as_the_node_takes_it(place, change);
         if !place.node.is_filter() {
             break;
+        }
+        mark(graph, id, offset, len);
+        // One that does more than pass the change on takes it over.
+        if let Driver::MirrorTop(top) = &place.node.driver {
+            return Box::pin(mirror::change(graph, top, offset, change)).await;
         }
         filter::before_change(graph, id, offset, &change).await?;
         compressed |= matches!(place.node.driver, Driver::Compress);
@@ -52,7 +58,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         return Err(Errno::EPERM);
     }
     let node = &place.node;
-    let _range = node.requests.acquire(offset, offset + change.len_bytes(), Mode::Shared).await;
+    let _range = node.requests.acquire(offset, offset + len, Mode::Shared).await;
+    // Before the bytes change: a write that fails may have changed some of them.
+    mark(graph, id, offset, len);
     match &node.driver {
         Driver::File { disk, .. } => match change {
             Change::Data(data) => disk.write(offset, data).await,
@@ -79,6 +87,7 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         }
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
+        | Driver::MirrorTop(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => unreachable!("filters were passed above"),
@@ -116,6 +125,11 @@ async fn write_compressed(image: &Qcow2, offset: u64, data: &[u8], below: &Below
     Ok(())
 }
 
+/// Tells the node's bitmaps of a write.
+fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
+    graph.place(id).bitmaps.iter().for_each(|bitmap| bitmap.mark(offset, len));
+}
+
 /// Makes every change of `id` that ended before this call durable.
 pub async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
     let mut id = id;
@@ -126,18 +140,4 @@ pub async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
     filter::tell_child(graph, id, DebugEvent::FlushToOs);
     filter::tell_child(graph, id, DebugEvent::FlushToDisk);
     graph.node(id).flush().await
-}
-
-/// Makes a node as long as `end` at least, for a driver whose file grows with what is written.
-pub async fn extend(graph: &Graph, id: NodeId, end: u64) -> IoResult<()> {
-    let id = graph.unfiltered(id);
-    if end <= len_bytes(graph, id)? {
-        return Ok(());
-    }
-    match &graph.node(id).driver {
-        Driver::File { disk, .. } => disk.resize(end).await,
-        Driver::Raw(image) => image.grow(end.next_multiple_of(512)).await,
-        Driver::Qcow2(image) => image.grow(end.next_multiple_of(512)).await,
-        _ => Err(Errno::ENOSPC),
-    }
 }

@@ -19,7 +19,7 @@ use crate::format::RunKind;
 use crate::format::qcow2::{BackingName, Qcow2};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Errno, IoResult};
+use crate::host::{Errno, Host, IoResult};
 use crate::id::NodeId;
 use crate::io::{copy_on_read, len_bytes, status};
 use std::sync::Arc;
@@ -188,15 +188,20 @@ impl Stream {
     /// What target's header will say of `base`.
     fn backing_name(&self, graph: &Graph, base: NodeId) -> BackingName {
         let node = graph.node(graph.unfiltered(base));
-        let opened = || match graph.filename(node.id) {
-            json if json.starts_with("json:") => json,
-            // A relative name would mean another file: a header's names count from the image's own folder.
-            name => self.engine.host().absolute(&name),
-        };
+        let opened = || backing_filename(&**self.engine.host(), graph, node.id);
         let file = self.backing_file.clone().unwrap_or_else(opened);
         let is_protocol = matches!(node.driver, Driver::File { .. });
         let format = if is_protocol && self.mask_protocol { "raw" } else { node.driver_name() };
         BackingName { file, format: Some(format.to_owned()) }
+    }
+}
+
+/// How a header names a node as its backing.
+pub(crate) fn backing_filename(host: &dyn Host, graph: &Graph, id: NodeId) -> String {
+    match graph.filename(id) {
+        json if json.starts_with("json:") => json,
+        // A relative name would mean another file: a header's names count from the image's own folder.
+        name => host.absolute(&name),
     }
 }
 
