@@ -9,7 +9,7 @@ use crate::graph::blocker::Op;
 use crate::host::Errno;
 use crate::id::NodeId;
 use crate::io::{len_bytes, write};
-use crate::job::stream::backing_filename;
+use crate::job::header::backing_filename;
 use std::sync::Arc;
 
 /// `blockdev-snapshot-sync`.
