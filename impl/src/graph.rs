@@ -12,6 +12,7 @@ pub mod mirror_top;
 pub mod node;
 pub mod options;
 pub mod permission;
+pub mod remnant;
 pub mod snapshot;
 
 use crate::error::Refused;
@@ -20,6 +21,7 @@ use crate::io::node_disk::NodeDisk;
 use node::{Driver, Node};
 use options::NodeOptions;
 use permission::{Permissions, Set};
+use remnant::Remnant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub const NODE_NAME_BYTES_MAX: usize = 31;
 pub struct Graph {
     nodes: BTreeMap<NodeId, Place>,
     users: BTreeMap<UserId, User>,
+    remnants: Vec<Remnant>,
     next_id: u32,
     next_generated_name: u32,
 }
@@ -249,7 +252,7 @@ impl Graph {
         if !crate::error::is_well_formed_id(name) {
             return Err(Refused::InvalidNodeName(name.to_owned()));
         }
-        if self.find(name).is_some() {
+        if self.is_taken(name) {
             return Err(Refused::DuplicateNodeName(name.to_owned()));
         }
         if name.len() > NODE_NAME_BYTES_MAX {
@@ -263,7 +266,7 @@ impl Graph {
         loop {
             self.next_generated_name += 1;
             let name = format!("#block{:03}", self.next_generated_name);
-            if self.find(&name).is_none() {
+            if !self.is_taken(&name) {
                 return name;
             }
         }

@@ -4,7 +4,6 @@ use super::Engine;
 use super::jobs::JobOptions;
 use crate::command::CommitArguments;
 use crate::error::Refused;
-use crate::host::Errno;
 use crate::id::NodeId;
 use crate::io::len_bytes;
 use crate::job::commit::Commit;
@@ -18,7 +17,7 @@ impl Engine {
         // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         match commit_start::admit(&self.graph(), &**self.host(), arguments)? {
-            Plan::Active { .. } => Err(Refused::Io(Errno::ENOTSUP)),
+            Plan::Active { top, base, .. } => self.start_active_commit(arguments, top, base).await,
             Plan::Intermediate(region) => self.start_commit(arguments, region).await,
         }
     }

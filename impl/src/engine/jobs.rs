@@ -159,7 +159,10 @@ impl Engine {
 
     /// `null`: the nodes it held are free, and its id may be used again.
     async fn forget(&self, job: &Arc<Job>) {
-        let dropped = self.edit(|graph| graph.remove_job_users(job.serial, None));
+        let dropped = self.edit(|graph| {
+            graph.remove_job_users(job.serial, None);
+            graph.drop_remnants(job.serial);
+        });
         {
             // Under the lock, so that nobody is told of a new job with this id before the old one is gone.
             let mut jobs = self.jobs.lock();

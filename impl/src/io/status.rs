@@ -13,7 +13,7 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
     match &graph.node(id).driver {
         Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
         Driver::Raw(image) => image.status(offset, len).await,
-        Driver::Qcow2(image) => image.status(offset, len).await,
+        Driver::Qcow2(image) => image.status(offset, len.min(image.look_bytes_max(offset))).await,
         Driver::NullCo(null) if null.read_zeroes => Ok(Run { len, kind: RunKind::Zero }),
         Driver::NullCo(_) => Ok(Run { len, kind: RunKind::Data }),
         Driver::CopyOnRead { .. }

@@ -205,10 +205,14 @@ pub fn attach(
     Ok(filter)
 }
 
-/// Takes the filter out again: its parents use target, and the chain below is free.
+/// Takes the filter out again: its parents use target, and the chain below is free. The job keeps the filter's name.
 pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId) {
     graph.set_frozen(filter, region.bottom, None);
     graph.move_parents(filter, region.target, filter);
     graph.remove_job_users(serial, Some(JobRole::Root));
-    graph.remove_job_users(serial, Some(JobRole::Main));
+    let held = graph.users().find_map(|(_, user)| match &user.kind {
+        UserKind::Job(child) if child.serial == serial && child.role == JobRole::Main => Some(child.clone()),
+        _ => None,
+    });
+    graph.leave_behind(filter, held.expect("a stream is made on its filter"));
 }
