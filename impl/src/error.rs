@@ -132,6 +132,34 @@ pub enum Refused {
     BackingNotFollowed { image: String, backing: String, why: &'static str },
     #[error("'{0}' is not a file that can hold an image")]
     NotStorage(String),
+    #[error("Could not read blkdebug config file: {0}")]
+    ConfigNotAllowed(Errno),
+    #[error("Cannot meet constraints with align {0}")]
+    BadAlign(i64),
+    #[error("Throttle group '{0}' does not exist")]
+    NoThrottleGroup(String),
+    #[error("Bottom node '{0}' not found")]
+    BottomNotFound(String),
+    #[error("Bottom node '{0}' is a filter")]
+    CopyOnReadBottomIsFilter(String),
+    #[error("Bottom node '{0}' is not in the chain below")]
+    BottomNotBelow(String),
+    #[error("Compression is not supported for underlying format: {0}")]
+    NoCompression(&'static str),
+    #[error("Value '{value}' is out of range for parameter '{name}'")]
+    OutOfRange { name: &'static str, value: i64 },
+    #[error("latency-ns is invalid")]
+    BadLatency,
+    #[error("Offset ({offset}) cannot be greater than size of the containing file ({len})")]
+    WindowPastEnd { offset: u64, len: u64 },
+    #[error(
+        "The sum of offset ({offset}) and size ({size}) has to be smaller or equal to the  actual size of the containing file ({len})"
+    )]
+    WindowTooLong { offset: u64, size: u64, len: u64 },
+    #[error("Specified size is not multiple of 512")]
+    WindowUnaligned,
+    #[error("The 'file' block driver requires a file name")]
+    FileNameMissing,
     #[error("A child of the new node was deleted meanwhile")]
     ChildGone,
     #[error("NBD server already running")]
