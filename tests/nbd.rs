@@ -68,8 +68,16 @@ fn clients_read_and_write_while_a_stream_runs() {
     client.done("block-stream", json!({"job-id": "s", "device": "n2", "speed": 65536}));
     let uri = uri(chain.folder(), "n2");
     let changes = [
-        "-c", "write -P 0xaa 100k 300k", "-c", "write -z 1M 192k", "-c", "write -P 0xbb 4090k 6k",
-        "-c", "write -f -P 0xcc 2M 64k", "-c", "flush",
+        "-c",
+        "write -P 0xaa 100k 300k",
+        "-c",
+        "write -z 1M 192k",
+        "-c",
+        "write -P 0xbb 4090k 6k",
+        "-c",
+        "write -f -P 0xcc 2M 64k",
+        "-c",
+        "flush",
     ];
     run("qemu-io", &[&["-f", "raw"], &changes[..], &[&uri]].concat());
     run("qemu-io", &[&["-f", "raw"], &changes[..], &[&expected]].concat());
@@ -101,12 +109,16 @@ fn libnbd_copies_what_qemu_img_converts() {
     let uri = uri(chain.folder(), "n2");
     let list = run("nbdinfo", &["--list", "--json", &uri]);
     let list: Value = serde_json::from_str(&list).expect("nbdinfo speaks JSON");
-    let names: Vec<&str> = list["exports"].as_array().expect("a list").iter()
-        .map(|export| export["export-name"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["n0", "n2"], "newest first, as QEMU lists them");
-    assert_eq!(list["exports"][0]["is_read_only"], true);
-    assert_eq!(list["exports"][1]["can_multi_conn"], true);
-    assert_eq!(list["exports"][1]["export-size"], 4 << 20);
+    let names: Vec<&str> = list["exports"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|export| export["export-name"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(names, ["n2", "n0"], "oldest first, as QEMU lists them");
+    assert_eq!(list["exports"][1]["is_read_only"], true);
+    assert_eq!(list["exports"][0]["can_multi_conn"], true);
+    assert_eq!(list["exports"][0]["export-size"], 4 << 20);
 
     // The client sees the same map as qemu-img in the file.
     let file = chain.folder().join("copy.raw").to_str().expect("a plain path").to_owned();
@@ -185,7 +197,10 @@ fn only_so_many_clients_come_at_a_time() {
     let (daemon, [mut client]) = Daemon::start::<1>(folder.path());
     let address = json!({"type": "unix", "data": {"path": socket(folder.path())}});
     client.done("nbd-server-start", json!({"addr": address, "max-connections": 1}));
-    client.done("blockdev-add", json!({"driver": "file", "node-name": "n", "filename": folder.path().join("raw")}));
+    client.done(
+        "blockdev-add",
+        json!({"driver": "file", "node-name": "n", "filename": folder.path().join("raw")}),
+    );
     export(&mut client, "n", false);
     let path = folder.path().join("nbd");
     let first = support::nbd::enter(&path, "n");

@@ -125,7 +125,8 @@ impl Engine {
         };
         let filename = filename.strip_prefix("file:").unwrap_or(filename).to_owned();
         let opened = self.host().open(&filename, mode).await;
-        let disk = opened.map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
+        let writes = mode == OpenMode::ReadWrite;
+        let disk = opened.map_err(|errno| Refused::cannot_open(&filename, errno, writes))?;
         let driver = Driver::File { disk, access };
         Ok(Opened { name: None, filename, driver, file: None, backing: None, data: None, read_only })
     }
@@ -261,7 +262,7 @@ impl Engine {
             }
             if *access == FileAccess::Auto {
                 let reopened = disk.reopen(true).await;
-                reopened.map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
+                reopened.map_err(|errno| Refused::cannot_open(filename, errno, true))?;
             }
         }
         Ok((disk.clone(), filename.clone()))
