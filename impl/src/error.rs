@@ -122,6 +122,10 @@ pub enum Refused {
     NotOwnedByMonitor(String),
     #[error("Block device {0} is in use")]
     DeviceInUse(String),
+    #[error("Failed to get \"write\" lock")]
+    WriterLocked,
+    #[error("Failed to get shared \"write\" lock")]
+    ReaderLocked,
     #[error("Could not open '{filename}': {errno}")]
     CannotOpen { filename: String, errno: Errno },
     #[error("{0}")]
@@ -296,6 +300,15 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// A file that did not open. If somebody else holds it, the lock that could not be had is told.
+    pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
+        match errno {
+            Errno::EAGAIN if writable => Refused::WriterLocked,
+            Errno::EAGAIN => Refused::ReaderLocked,
+            _ => Refused::CannotOpen { filename: filename.to_owned(), errno },
+        }
+    }
+
     /// The QMP error class.
     pub fn class(&self) -> &'static str {
         match self {

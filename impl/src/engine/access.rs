@@ -83,7 +83,7 @@ impl Engine {
             FileAccess::Auto | FileAccess::Inherited => disk
                 .reopen(writable)
                 .await
-                .map_err(|errno| Refused::CannotOpen { filename: place.node.filename.clone(), errno }),
+                .map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable)),
         }
     }
 }
