@@ -2,7 +2,7 @@
 
 use super::dispatch::Refusal;
 use super::node_options;
-use super::options::{self, Arguments, integer, owned_text, text, truth};
+use super::options::{Arguments, integer, owned_text, text, truth};
 use super::report;
 use super::types::Edit;
 use crate::engine::Engine;
