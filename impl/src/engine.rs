@@ -6,6 +6,7 @@
 mod access;
 mod backing_file;
 mod bitmap;
+mod commit;
 mod debug;
 pub mod events;
 mod exports;
