@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::error::Refused;
-use crate::object::ObjectKind;
+use crate::object::Object;
 
 impl Engine {
     /// `x-blockdev-set-iothread`.
@@ -12,9 +12,8 @@ impl Engine {
         if !force && graph.users().any(|(_, user)| user.node == id && user.kind.is_device()) {
             return Err(Refused::NodeHasDevice(node_name.to_owned()));
         }
-        let is_there = |name: &str| {
-            self.objects.find(name).is_some_and(|object| matches!(*object, ObjectKind::IoThread))
-        };
+        let is_there =
+            |name: &str| self.objects.find(name).is_some_and(|object| matches!(*object, Object::IoThread));
         match iothread.filter(|name| !is_there(name)) {
             Some(name) => Err(Refused::NoSuchIothread(name.to_owned())),
             None => Ok(()),

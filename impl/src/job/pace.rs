@@ -5,6 +5,26 @@ use super::rate::RateLimit;
 use crate::engine::Engine;
 use crate::sync::{YieldNow, either};
 
+/// As `pace`, but a speed limit that changes during a sleep is felt only after it, as in QEMU's backup.
+pub async fn pace_unhurried(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+    let mut start = None;
+    loop {
+        let seen = job.changes();
+        if job.pause_point()? == PausePoint::Wait {
+            // A copy that was paused is begun anew.
+            start = None;
+            job.changed_since(seen).await;
+            continue;
+        }
+        let host = engine.host();
+        let start = *start.get_or_insert_with(|| rate.next_start(job.speed(), host.now()));
+        if start <= host.now() {
+            return pace(engine, job, &mut RateLimit::default()).await;
+        }
+        either(host.sleep_until(start), job.changed_since(seen)).await;
+    }
+}
+
 /// Comes back when the job may do its next piece.
 pub async fn pace(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
     wait_turn(engine, job, rate, &|_| ()).await

@@ -1,7 +1,8 @@
 //! From checked arguments to the commands that change the graph or one of its nodes.
 
 use super::dispatch::Refusal;
-use super::options::{self, Arguments, integer, owned_text, text, truth};
+use super::node_options;
+use super::options::{Arguments, integer, owned_text, text, truth};
 use super::report;
 use super::types::Edit;
 use crate::engine::Engine;
@@ -34,7 +35,7 @@ async fn change(engine: &Arc<Engine>, edit: Edit, arguments: &Arguments) -> Resu
     let done = match edit {
         Edit::Reopen => {
             let each = list(arguments, "options").iter().map(|entry| match entry {
-                Value::Object(entry) => options::blockdev(entry),
+                Value::Object(entry) => node_options::blockdev(entry),
                 other => panic!("{CHECKED}, but options are {other}"),
             });
             let options: Vec<_> = each.collect::<Result<_, _>>()?;

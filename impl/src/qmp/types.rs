@@ -105,6 +105,8 @@ pub enum Action {
     BlockdevDel,
     BlockStream,
     BlockCommit,
+    BlockdevBackup,
+    Transaction,
     BlockdevMirror,
     Job(Family, JobVerb),
     NbdServerStart,
