@@ -15,6 +15,7 @@ pub mod json;
 pub mod keyval;
 mod lexer;
 pub mod monitor;
+mod node_options;
 pub mod options;
 mod outbox;
 #[cfg(test)]

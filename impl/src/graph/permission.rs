@@ -199,7 +199,10 @@ fn link_permissions(place: &Place, link: Link, taken: Set, shared: Set) -> (Set,
         (Driver::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
         (Driver::Qcow2(_), Link::Side) => data_permissions(taken, shared),
         (Driver::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),
-        (Driver::Raw(_) | Driver::File { .. }, _) => (taken, shared),
+        (Driver::Blkdebug(rules), _) => (taken.and(rules.taken), shared.without(rules.unshared)),
+        (Driver::Raw(_), _) if place.is_window() => (taken, shared.without(Set::RESIZE)),
+        (Driver::Raw(_) | Driver::File { .. } | Driver::NullCo(_), _) => (taken, shared),
+        (Driver::Throttle(_) | Driver::Compress, _) => (taken, shared),
     }
 }
 
