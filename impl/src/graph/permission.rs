@@ -160,7 +160,10 @@ impl Permissions {
 
     fn add_children(&mut self, graph: &Graph, id: NodeId) {
         let above = self.edges_to(id);
-        let taken = above.iter().fold(Set::NONE, |all, edge| all.and(edge.taken));
+        let mut taken = above.iter().fold(Set::NONE, |all, edge| all.and(edge.taken));
+        if graph.is_left_behind(above) {
+            taken = Set::READ;
+        }
         let shared = above.iter().fold(Set::ALL, |all, edge| all.common(edge.shared));
         let place = graph.place(id);
         let links = [(place.file, Link::File), (place.backing, Link::Backing), (place.side, Link::Side)];
