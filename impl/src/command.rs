@@ -255,6 +255,84 @@ pub enum MirrorSync {
     Bitmap,
 }
 
+/// `blockdev-backup`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupArguments {
+    /// `job-id`.
+    pub job_id: Option<String>,
+    /// `device`: the node that is saved.
+    pub device: String,
+    /// `target`: the node it is saved in.
+    pub target: String,
+    /// `sync`.
+    pub sync: BackupSync,
+    /// `speed` in bytes a second; 0 is unlimited.
+    pub speed: i64,
+    /// `bitmap`.
+    pub bitmap: Option<String>,
+    /// `bitmap-mode`.
+    pub bitmap_mode: Option<BitmapMode>,
+    /// `compress`.
+    pub compress: bool,
+    /// `on-source-error`.
+    pub on_source_error: OnError,
+    /// `on-target-error`.
+    pub on_target_error: OnError,
+    /// `filter-node-name`.
+    pub filter_node_name: Option<String>,
+    /// `discard-source`.
+    pub discard_source: bool,
+    /// `x-perf.max-workers`. One is at work, whatever it says.
+    pub workers_max: i64,
+    /// `x-perf.max-chunk`, bytes; 0 for no limit.
+    pub chunk_bytes_max: i64,
+    /// `x-perf.min-cluster-size`, bytes.
+    pub cluster_bytes_min: i64,
+    /// `auto-finalize` is off.
+    pub manual_finalize: bool,
+    /// `auto-dismiss` is off.
+    pub manual_dismiss: bool,
+}
+
+/// What a backup saves.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum BackupSync {
+    /// What the topmost layer decides.
+    Top,
+    /// Everything.
+    Full,
+    /// Only what guests overwrite.
+    None,
+    /// What a bitmap says, and forgets when the job succeeds.
+    Incremental,
+    /// What a bitmap says.
+    Bitmap,
+}
+
+impl BackupSync {
+    /// QEMU's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            BackupSync::Top => "top",
+            BackupSync::Full => "full",
+            BackupSync::None => "none",
+            BackupSync::Incremental => "incremental",
+            BackupSync::Bitmap => "bitmap",
+        }
+    }
+}
+
+/// When a backup's bitmap forgets what was saved.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum BitmapMode {
+    /// If the job succeeds.
+    OnSuccess,
+    /// Never.
+    Never,
+    /// What was saved, however the job ends.
+    Always,
+}
+
 /// What a job does about an I/O error.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum OnError {
@@ -458,4 +536,17 @@ pub struct BitmapInfo {
     pub granularity: u32,
     /// `recording`.
     pub is_recording: bool,
+}
+
+/// An internal snapshot that was deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletedSnapshot {
+    /// `id`.
+    pub id: String,
+    /// `name`.
+    pub name: String,
+    /// `date-sec`.
+    pub seconds: u64,
+    /// `date-nsec`.
+    pub nanoseconds: u64,
 }

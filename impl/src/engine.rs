@@ -5,12 +5,15 @@
 
 mod access;
 mod backing_file;
+mod backup;
 mod bitmap;
 mod commit;
 mod debug;
 pub mod events;
 mod exports;
 mod guest;
+mod internal_snapshot;
+mod iothread;
 mod jobs;
 mod mirror;
 mod open;
@@ -20,6 +23,7 @@ mod reopen;
 mod resize;
 pub mod snapshot;
 mod stream;
+pub mod transaction;
 
 pub use guest::Guest;
 
@@ -184,6 +188,9 @@ impl Engine {
             // Refused only if the job is over already.
             let _over = job.cancel(Family::Job, true);
             wait_until_over(&job).await;
+            if job.admit_dismiss().is_ok() {
+                self.forget(&job).await;
+            }
         }
         let _alone = self.gate.drain().await;
         let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();

@@ -1,6 +1,9 @@
 //! Why the engine refuses a command. Each variant carries its cause; its text is QEMU 10.0's.
 
+pub mod backup;
+
 use crate::host::Errno;
+use backup::{BackupRefused, TransactionRefused};
 use thiserror::Error;
 
 /// A command not accepted.
@@ -92,6 +95,12 @@ pub enum Refused {
     ReadOnly,
     #[error("Could not create node: {0}")]
     FilterNotCreated(Box<Refused>),
+    #[error("Could not replace node: {0}")]
+    NodeNotReplaced(Box<Refused>),
+    #[error(transparent)]
+    Backup(BackupRefused),
+    #[error(transparent)]
+    Transaction(TransactionRefused),
     #[error(
         "Permission conflict on node '{node}': permissions '{permissions}' are both required by {taker} and unshared by {keeper}."
     )]
@@ -113,6 +122,10 @@ pub enum Refused {
     NotOwnedByMonitor(String),
     #[error("Block device {0} is in use")]
     DeviceInUse(String),
+    #[error("Failed to get \"write\" lock")]
+    WriterLocked,
+    #[error("Failed to get shared \"write\" lock")]
+    ReaderLocked,
     #[error("Could not open '{filename}': {errno}")]
     CannotOpen { filename: String, errno: Errno },
     #[error("{0}")]
@@ -222,6 +235,28 @@ pub enum Refused {
     OverlayHasBacking,
     #[error("The overlay does not support backing images")]
     OverlayWithoutBacking,
+    #[error("Device '{0}' is read only")]
+    DeviceReadOnly(String),
+    #[error("Block format '{driver}' used by device '{device}' does not support internal snapshots")]
+    NoInternalSnapshots { driver: &'static str, device: String },
+    #[error("Name is empty")]
+    SnapshotNameEmpty,
+    #[error("Name or id must be provided")]
+    SnapshotNotNamed,
+    #[error("Failed to get a snapshot list: {0}")]
+    NoSnapshotList(Errno),
+    #[error("Snapshot with name '{name}' already exists on device '{device}'")]
+    SnapshotExists { name: String, device: String },
+    #[error("Snapshot with id '{id}' and name '{name}' does not exist on device '{device}'")]
+    SnapshotNotFound { id: String, name: String, device: String },
+    #[error("Failed to create snapshot '{name}' on device '{device}': {errno}")]
+    SnapshotNotCreated { name: String, device: String, errno: Errno },
+    #[error("Cannot find iothread {0}")]
+    NoSuchIothread(String),
+    #[error(
+        "Node {0} is associated with a BlockBackend and could be in use (use force=true to override this check)"
+    )]
+    NodeHasDevice(String),
     #[error("New overlay node-name missing")]
     OverlayNameMissing,
     #[error("New overlay node-name already in use")]
@@ -265,6 +300,15 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// A file that did not open. If somebody else holds it, the lock that could not be had is told.
+    pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
+        match errno {
+            Errno::EAGAIN if writable => Refused::WriterLocked,
+            Errno::EAGAIN => Refused::ReaderLocked,
+            _ => Refused::CannotOpen { filename: filename.to_owned(), errno },
+        }
+    }
+
     /// The QMP error class.
     pub fn class(&self) -> &'static str {
         match self {

@@ -3,10 +3,12 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
+pub mod backing_image;
 pub mod bitmap;
 pub mod blocker;
 pub mod cell;
 pub mod chain;
+pub mod copy_before_write;
 pub mod filename;
 pub mod mirror_top;
 pub mod node;

@@ -3,6 +3,7 @@
 //! A request runs on the graph it began with. Whoever begins one is inside the engine's gate, so the graph does not
 //! change underneath; on each node it passes, the request holds its byte range (`Node::requests`).
 
+pub mod backup;
 pub mod copy_on_read;
 pub mod extent;
 pub mod filter;
@@ -30,6 +31,7 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
         | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => unreachable!("unfiltered answers no filter"),

@@ -23,6 +23,7 @@ mod recorded;
 pub mod report;
 pub mod schema;
 pub mod text;
+mod transaction;
 pub mod types;
 
 pub use monitor::Monitor;

@@ -83,7 +83,7 @@ impl Engine {
             FileAccess::Auto | FileAccess::Inherited => disk
                 .reopen(writable)
                 .await
-                .map_err(|errno| Refused::CannotOpen { filename: place.node.filename.clone(), errno }),
+                .map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable)),
         }
     }
 }
@@ -115,6 +115,7 @@ async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
         | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => Err(Errno::ENOTSUP),

@@ -47,7 +47,7 @@ impl Engine {
             let node = graph.node(*file);
             if let Driver::File { disk, access: FileAccess::Auto } = &node.driver {
                 let reopened = disk.reopen(true).await;
-                reopened.map_err(|errno| Refused::CannotOpen { filename: node.filename.clone(), errno })?;
+                reopened.map_err(|errno| Refused::cannot_open(&node.filename, errno, true))?;
             }
         }
         Ok(())

@@ -201,7 +201,8 @@ impl<'e> Draft<'e> {
             _ => OpenMode::ReadWrite,
         };
         let opened = self.engine.host().open(filename, mode).await;
-        let disk = opened.map_err(|errno| Refused::CannotOpen { filename: filename.to_owned(), errno })?;
+        let writes = mode == OpenMode::ReadWrite;
+        let disk = opened.map_err(|errno| Refused::cannot_open(filename, errno, writes))?;
         let opened = self.opened(Driver::File { disk, access }, read_only);
         Ok(Opened { filename: filename.to_owned(), ..opened })
     }

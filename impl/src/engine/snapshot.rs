@@ -38,6 +38,7 @@ impl Engine {
         self.flush_below(below).await?;
         let ((), dropped) = self.try_edit(|graph| graph.snapshot(node, overlay))?;
         self.close(dropped).await;
+        self.retire(below).await;
         Ok(())
     }
 
@@ -57,7 +58,15 @@ impl Engine {
             graph.put_on_top(below, overlay)
         })?;
         self.close(dropped).await;
+        self.retire(below).await;
         self.open_for_writing(&draft.written).await
+    }
+
+    /// A node under its new overlay becomes read-only, unless somebody else writes to it.
+    pub(crate) async fn retire(&self, below: NodeId) {
+        if !self.graph().place(below).read_only {
+            let _stays_writable = self.reopen(below, false).await;
+        }
     }
 
     /// What was written before the snapshot is durable with it.

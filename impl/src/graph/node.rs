@@ -5,6 +5,7 @@ use crate::filter::throttle::Member;
 use crate::format::null::Null;
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
+use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
@@ -58,6 +59,8 @@ pub enum Driver {
     CommitTop,
     /// A mirror's filter, and an active commit's: it tells the job what guests write, or copies it at once.
     MirrorTop(Arc<MirrorTop>),
+    /// A backup's filter: before guests write, what was there is saved in its other child.
+    CopyBeforeWrite(Arc<CopyBeforeWrite>),
 }
 
 /// Which of its links a node reaches a child by.
@@ -83,6 +86,7 @@ impl Driver {
             (Driver::Blkdebug(_), Link::File) => "image",
             (_, Link::File) => "file",
             (_, Link::Backing) => "backing",
+            (Driver::CopyBeforeWrite(_), Link::Side) => "target",
             (_, Link::Side) => "data-file",
         }
     }
@@ -113,6 +117,7 @@ impl Node {
             Driver::NullCo(_) => "null-co",
             Driver::CommitTop => "commit_top",
             Driver::MirrorTop(_) => "mirror_top",
+            Driver::CopyBeforeWrite(_) => "copy-before-write",
         }
     }
 
@@ -122,6 +127,7 @@ impl Node {
             Driver::CopyOnRead { .. }
             | Driver::CommitTop
             | Driver::MirrorTop(_)
+            | Driver::CopyBeforeWrite(_)
             | Driver::Blkdebug(_)
             | Driver::Throttle(_)
             | Driver::Compress => true,
@@ -146,6 +152,7 @@ impl Node {
             Driver::CopyOnRead { .. }
             | Driver::CommitTop
             | Driver::MirrorTop(_)
+            | Driver::CopyBeforeWrite(_)
             | Driver::Blkdebug(_)
             | Driver::Throttle(_)
             | Driver::Compress

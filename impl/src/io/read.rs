@@ -37,6 +37,7 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
         | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => unreachable!("filters were passed above"),

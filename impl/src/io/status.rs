@@ -19,6 +19,7 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
         | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => unreachable!("a filter is not a layer"),

@@ -1,6 +1,6 @@
 //! Changing a node's content: data, zeroes, discards, flushes. Each filter on the way down does its part.
 
-use super::{BelowNode, filter, mirror};
+use super::{BelowNode, backup, filter, mirror};
 use crate::debug_event::DebugEvent;
 use crate::format::qcow2::Qcow2;
 use crate::graph::node::Driver;
@@ -49,6 +49,8 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         if let Driver::MirrorTop(top) = &place.node.driver {
             return Box::pin(mirror::change(graph, top, offset, change)).await;
         }
+        // What a guest overwrites is saved first.
+        Box::pin(backup::before_change(graph, id, offset, len)).await?;
         filter::before_change(graph, id, offset, &change).await?;
         compressed |= matches!(place.node.driver, Driver::Compress);
         id = graph.below(id).expect("a filter stands on a node");
@@ -88,6 +90,7 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         Driver::CopyOnRead { .. }
         | Driver::CommitTop
         | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
         | Driver::Blkdebug(_)
         | Driver::Throttle(_)
         | Driver::Compress => unreachable!("filters were passed above"),

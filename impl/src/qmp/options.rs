@@ -112,7 +112,7 @@ pub fn copy_mode(arguments: &Arguments) -> CopyMode {
     }
 }
 
-fn on_error(word: Option<&str>) -> OnError {
+pub(super) fn on_error(word: Option<&str>) -> OnError {
     match word {
         None | Some("report") => OnError::Report,
         Some("ignore") => OnError::Ignore,

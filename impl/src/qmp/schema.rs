@@ -7,6 +7,7 @@
 pub mod edits;
 pub mod exports;
 pub mod nodes;
+pub mod transaction;
 
 use super::types::Type::{
     Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
@@ -36,6 +37,8 @@ use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpe
 pub static COMMANDS: &[Command] = &[
     entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
     entry("block-commit", Action::BlockCommit, &COMMIT, NOTHING),
+    entry("blockdev-backup", Action::BlockdevBackup, &transaction::BACKUP, NOTHING),
+    entry("transaction", Action::Transaction, &transaction::TRANSACTION, NOTHING),
     entry("blockdev-mirror", Action::BlockdevMirror, &MIRROR, NOTHING),
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
@@ -67,6 +70,19 @@ pub static COMMANDS: &[Command] = &[
     entry("blockdev-reopen", Action::Edit(Edit::Reopen), &edits::REOPEN, NOTHING),
     entry("blockdev-snapshot", Action::Edit(Edit::Snapshot), &edits::SNAPSHOT, NOTHING),
     entry("blockdev-snapshot-sync", Action::Edit(Edit::SnapshotSync), &edits::SNAPSHOT_SYNC, NOTHING),
+    entry(
+        "blockdev-snapshot-internal-sync",
+        Action::Edit(Edit::InternalSnapshot),
+        &edits::INTERNAL_SNAPSHOT,
+        NOTHING,
+    ),
+    entry(
+        "blockdev-snapshot-delete-internal-sync",
+        Action::Edit(Edit::DeleteInternalSnapshot),
+        &edits::DELETE_INTERNAL_SNAPSHOT,
+        Record(&edits::SNAPSHOT_INFO),
+    ),
+    entry("x-blockdev-set-iothread", Action::Edit(Edit::SetIothread), &edits::SET_IOTHREAD, NOTHING),
     entry("change-backing-file", Action::Edit(Edit::ChangeBackingFile), &edits::CHANGE_BACKING_FILE, NOTHING),
     entry("block_resize", Action::Edit(Edit::Resize), &edits::RESIZE, NOTHING),
     entry("block-dirty-bitmap-add", Action::Edit(Edit::BitmapAdd), &edits::BITMAP_ADD, NOTHING),
@@ -318,9 +334,9 @@ static MIRROR: Object = object(
         optional("auto-dismiss", Bool),
     ],
 );
-static MIRROR_SYNC: Enum =
+pub(super) static MIRROR_SYNC: Enum =
     Enum { name: "MirrorSyncMode", values: &["top", "full", "none", "incremental", "bitmap"] };
-static ON_ERROR: Enum =
+pub(super) static ON_ERROR: Enum =
     Enum { name: "BlockdevOnError", values: &["report", "ignore", "enospc", "stop", "auto"] };
 static DEVICE: Object = object("Device", &[required("device", Str)]);
 static DEVICE_AND_FORCE: Object =
