@@ -187,6 +187,10 @@ impl Engine {
             // Refused only if the job is over already.
             let _over = job.cancel(Family::Job, true);
             wait_until_over(&job).await;
+            if job.manual_dismiss {
+                // Nobody is left who could.
+                self.forget(&job).await;
+            }
         }
         let _alone = self.gate.drain().await;
         let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();

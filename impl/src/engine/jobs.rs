@@ -158,7 +158,7 @@ impl Engine {
     }
 
     /// `null`: the nodes it held are free, and its id may be used again.
-    async fn forget(&self, job: &Arc<Job>) {
+    pub(super) async fn forget(&self, job: &Arc<Job>) {
         let dropped = self.edit(|graph| {
             graph.remove_job_users(job.serial, None);
             graph.drop_remnants(job.serial);

@@ -142,7 +142,6 @@ impl Commit {
         let mut offset = offset;
         while offset < end {
             pace(&self.engine, &self.job, &mut rate).await?;
-            self.job.set_busy(true);
             let step = {
                 let _inside = self.engine.gate().enter().await;
                 let graph = self.engine.graph();
@@ -151,7 +150,6 @@ impl Commit {
                     Part::Hide => self.hide_piece(&graph, offset, end).await,
                 }
             };
-            self.job.set_busy(false);
             let done = match step {
                 Ok(Step::Skipped(done)) => done,
                 Ok(Step::Copied(done)) => {

@@ -10,6 +10,7 @@ pub async fn pace(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<()
     loop {
         let seen = job.changes();
         if job.pause_point()? == PausePoint::Wait {
+            job.set_busy(false);
             job.changed_since(seen).await;
             continue;
         }
@@ -21,8 +22,10 @@ pub async fn pace(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<()
             if job.pause_point()? == PausePoint::Wait {
                 continue;
             }
+            job.set_busy(true);
             return Ok(());
         }
+        job.set_busy(false);
         either(host.sleep_until(start), job.changed_since(seen)).await;
     }
 }

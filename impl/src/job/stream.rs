@@ -98,12 +98,10 @@ impl Stream {
         let mut offset = 0;
         while offset < len {
             pace(&self.engine, &self.job, &mut rate).await?;
-            self.job.set_busy(true);
             let step = {
                 let _inside = self.engine.gate().enter().await;
                 self.step(&self.engine.graph(), offset, len).await
             };
-            self.job.set_busy(false);
             let done = match step {
                 Ok(Step::Skipped(done)) => done,
                 Ok(Step::Copied(done)) => {
