@@ -1,4 +1,4 @@
-//! Which parts of a node a mirror still has to copy: one bit for each chunk.
+//! Which parts of a node a mirror or a backup still has to copy: one bit for each chunk.
 //!
 //! Marking rounds outwards, forgetting rounds inwards: a chunk of which anything is left to copy stays marked.
 
@@ -70,6 +70,15 @@ impl DirtyMap {
         Some((first * self.chunk_bytes, (end * self.chunk_bytes).min(self.len_bytes)))
     }
 
+    /// The first marked chunk that `start..end` touches and those right behind it that it touches too. Answers their
+    /// bytes, and leaves them marked.
+    pub fn first_marked(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        let limit = end.min(self.len_bytes).div_ceil(self.chunk_bytes);
+        let first = self.next_marked(start / self.chunk_bytes).filter(|first| *first < limit)?;
+        let last = (first + 1..limit).find(|chunk| !self.is_marked(*chunk)).unwrap_or(limit);
+        Some((first * self.chunk_bytes, (last * self.chunk_bytes).min(self.len_bytes)))
+    }
+
     fn chunks(&self) -> u64 {
         self.len_bytes.div_ceil(self.chunk_bytes)
     }
@@ -134,6 +143,20 @@ mod tests {
         assert!(map.is_clean());
     }
 
+    #[test]
+    fn a_look_finds_the_first_marked_chunks_of_a_range_and_leaves_them() {
+        let mut map = DirtyMap::new(10 * 256, 256);
+        map.mark(512, 1024);
+        map.mark(2 * 1024, 10 * 256);
+        for _ in 0..2 {
+            assert_eq!(map.first_marked(0, 2560), Some((512, 1024)));
+            assert_eq!(map.first_marked(0, 512), None);
+            assert_eq!(map.first_marked(800, 801), Some((768, 1024)));
+            assert_eq!(map.first_marked(1024, 2048), None);
+            assert_eq!(map.first_marked(1024, u64::MAX), Some((2048, 2560)));
+        }
+    }
+
     // A guest that writes to the start all the time must not keep the end from being copied.
     #[test]
     fn the_walk_goes_round() {
@@ -161,15 +184,15 @@ mod tests {
         let mut map = DirtyMap::new(len, chunk);
         let mut truth = [false; 200];
         let mut state = 7u64;
-        let mut random = |below: u64| {
+        let mut draw = |below: u64| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) % below
         };
         for _ in 0..5000 {
-            let start = random(len);
-            let end = start + 1 + random((len - start).min(3000));
+            let start = draw(len);
+            let end = start + 1 + draw((len - start).min(3000));
             let end = end.min(len);
-            match random(3) {
+            match draw(3) {
                 0 => {
                     map.mark(start, end);
                     (start / chunk..end.div_ceil(chunk)).for_each(|c| truth[c as usize] = true);
@@ -180,7 +203,7 @@ mod tests {
                     (start.div_ceil(chunk)..last).for_each(|c| truth[c as usize] = false);
                 }
                 _ => {
-                    let taken = map.take(1 + random(1000));
+                    let taken = map.take(1 + draw(1000));
                     assert_eq!(taken.is_none(), !truth.contains(&true));
                     for c in taken.map_or(0..0, |(start, end)| start / chunk..end.div_ceil(chunk)) {
                         assert!(std::mem::take(&mut truth[c as usize]), "chunk {c} was not marked");

@@ -109,6 +109,15 @@ impl Engine {
         })
     }
 
+    /// A job that takes effect lets nothing come between: who asks meanwhile is told of what comes after.
+    pub async fn let_jobs_take_effect(&self) {
+        loop {
+            let found = self.jobs.lock().by_serial.values().find(|job| job.is_finalizing()).cloned();
+            let Some(job) = found else { return };
+            wait_until_over(&job).await;
+        }
+    }
+
     /// One verb on one job. Finalizing, and cancelling a pending job, reply when the job has concluded.
     pub async fn job_verb(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
         let mut job = self.find_job(family, id)?;
