@@ -1,13 +1,27 @@
 //! The recorded behaviour of the real daemon, held against ours.
+//!
+//! Cases whose result is not yet the recorded one stand in `tests/conformance/pending.txt`, which is exact: a case that
+//! becomes equal leaves it, and none comes in.
 
+use sim::conform::campaign::{Totals, play_all};
 use sim::conform::corpus;
-use std::path::Path;
+use sim::conform::engine::Inside;
+use sim::conform::subject::Subject;
+use sim::conform::verdict::{Divergences, Verdict};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Cases of the corpus.
+const CASES: usize = 607;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")
+}
 
 #[test]
 fn the_corpus_holds_every_recorded_case() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let recordings = corpus::read(&folder).expect("the corpus can be read");
-    assert_eq!(recordings.len(), 607);
+    let recordings = corpus::read(&folder()).expect("the corpus can be read");
+    assert_eq!(recordings.len(), CASES);
     for recording in &recordings {
         assert!(
             recording.name().starts_with(recording.category()),
@@ -16,4 +30,27 @@ fn the_corpus_holds_every_recorded_case() {
         );
         assert_eq!(recording.case["name"], recording.result["name"]);
     }
+}
+
+#[test]
+fn every_recorded_case_gives_what_was_recorded_or_what_is_right_instead() {
+    let recordings = corpus::read(&folder()).expect("the corpus can be read");
+    let divergences = Divergences::read(&folder()).expect("what diverges is known");
+    let subject = || -> Box<dyn Subject> { Box::new(Inside::new()) };
+    let verdicts = play_all(&recordings, &divergences, 2, &subject);
+
+    let totals = Totals::count(&recordings, &verdicts);
+    let played = totals.compared() + totals.divergences.0 + totals.unstable + totals.not_here;
+    assert_eq!(played, CASES, "{totals:?}");
+
+    let pending = std::fs::read_to_string(folder().join("pending.txt")).unwrap_or_default();
+    let pending: BTreeSet<&str> = pending.lines().filter(|line| !line.starts_with('#')).collect();
+    let is_right =
+        |verdict: &Verdict| matches!(verdict, Verdict::Equal | Verdict::RightInstead | Verdict::Unstable);
+    let wrong = recordings.iter().zip(&verdicts).filter(|(_, verdict)| !is_right(verdict));
+    let wrong: BTreeSet<&str> = wrong.map(|(recording, _)| recording.name()).collect();
+    let worse: Vec<_> = wrong.difference(&pending).collect();
+    assert!(worse.is_empty(), "no longer what was recorded: {worse:?}");
+    let better: Vec<_> = pending.difference(&wrong).collect();
+    assert!(better.is_empty(), "now what was recorded, so take them out of pending.txt: {better:?}");
 }

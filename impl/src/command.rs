@@ -34,6 +34,8 @@ pub enum DriverOptions {
         file: ChildOptions,
         /// What lies below it.
         backing: BackingOptions,
+        /// Where its guest data lies, if not there; not said: in what the header names, if it does.
+        data_file: Option<ChildOptions>,
     },
 }
 
@@ -44,6 +46,15 @@ pub enum ChildOptions {
     Reference(String),
     /// A new node, owned by its parent.
     Inline(Box<BlockdevOptions>),
+}
+
+impl ChildOptions {
+    /// A new node for the file of this name.
+    pub fn named_file(filename: String) -> ChildOptions {
+        let driver = DriverOptions::File { filename };
+        let options = BlockdevOptions { node_name: None, driver, read_only: None, auto_read_only: None };
+        ChildOptions::Inline(Box::new(options))
+    }
 }
 
 /// The backing child of an image.
@@ -102,6 +113,26 @@ pub enum OnError {
     Auto,
 }
 
+/// How a mirror copies what guests write.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum CopyMode {
+    /// Later, by itself.
+    #[default]
+    Background,
+    /// At once: a guest's write ends when both source and target have it.
+    WriteBlocking,
+}
+
+impl CopyMode {
+    /// The word QMP uses.
+    pub fn word(self) -> &'static str {
+        match self {
+            CopyMode::Background => "background",
+            CopyMode::WriteBlocking => "write-blocking",
+        }
+    }
+}
+
 /// Which of the two command families names a job: `block-job-*` or `job-*`. Their refusals differ.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Family {
@@ -131,8 +162,8 @@ pub enum Verb {
     Finalize,
     /// Forget a concluded job.
     Dismiss,
-    /// Change a job's options while it runs; no job here supports it.
-    Change,
+    /// Change how a mirror copies while it runs.
+    Change(CopyMode),
 }
 
 /// One entry of `query-block-jobs`.
@@ -162,6 +193,8 @@ pub struct BlockJobInfo {
     pub auto_finalize: bool,
     /// `auto-dismiss`.
     pub auto_dismiss: bool,
+    /// `actively-synced`, of a mirror.
+    pub actively_synced: Option<bool>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -185,6 +218,36 @@ pub struct NodeInfo {
     pub virtual_size: u64,
     /// Cluster size in bytes, where the format has one.
     pub cluster_size: Option<u64>,
+}
+
+/// `block-export-add`, of type `nbd`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExportOptions {
+    /// `id`.
+    pub id: String,
+    /// `node-name`.
+    pub node_name: String,
+    /// `name`: what clients ask for; the node's name unless said.
+    pub name: Option<String>,
+    /// `description`, for people.
+    pub description: Option<String>,
+    /// `writable`.
+    pub writable: bool,
+    /// `writethrough`: every write is durable before its reply.
+    pub writethrough: bool,
+    /// `allocation-depth`: clients may ask for `qemu:allocation-depth`.
+    pub allocation_depth: bool,
+}
+
+/// One entry of `query-block-exports`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExportInfo {
+    /// `id`.
+    pub id: String,
+    /// `node-name`: the node it stands on now.
+    pub node_name: String,
+    /// `shutting-down`.
+    pub shutting_down: bool,
 }
 
 /// `x-debug-query-block-graph`: every node, user and job, and who takes what of whom.

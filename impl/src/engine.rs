@@ -6,6 +6,7 @@
 mod access;
 mod debug;
 pub mod events;
+mod exports;
 mod guest;
 mod jobs;
 mod open;
@@ -16,11 +17,13 @@ pub use guest::Guest;
 
 use crate::command::Family;
 use crate::event::EventSink;
+use crate::export::Exports;
 use crate::graph::Graph;
 use crate::graph::node::Node;
 use crate::host::Host;
 use crate::id::JobSerial;
 use crate::job::life::Job;
+use crate::object::Objects;
 use crate::sync::gate::Gate;
 use crate::sync::shim::Mutex;
 use events::Events;
@@ -54,6 +57,8 @@ pub struct Engine {
     /// `quit` has been called: no command changes anything any more.
     ended: Mutex<bool>,
     events: Arc<Events>,
+    exports: Exports,
+    objects: Objects,
 }
 
 /// Every job that is not `null`.
@@ -77,6 +82,8 @@ impl Engine {
             jobs: Mutex::default(),
             ended: Mutex::default(),
             events,
+            exports: Exports::default(),
+            objects: Objects::default(),
         })
     }
 
@@ -93,6 +100,11 @@ impl Engine {
     /// Drained by whoever runs a command: one at a time, over all monitors.
     pub fn commands(&self) -> &Gate {
         &self.commands
+    }
+
+    /// Throttle groups and the like.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// Entered by every request; drained by whoever changes the graph under them.
@@ -151,6 +163,7 @@ impl Engine {
     /// Cancels every job and waits for its end, then makes every image durable.
     pub async fn quit(self: &Arc<Self>) {
         *self.ended.lock() = true;
+        self.close_exports().await;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
         for job in jobs {
             // Refused only if the job is over already.

@@ -25,6 +25,8 @@ pub enum Refused {
     NegativeSpeed,
     #[error("Job type does not support change")]
     ChangeNotSupported,
+    #[error("Change to copy mode '{0}' is not implemented")]
+    CopyModeNotImplemented(&'static str),
     #[error("Invalid job ID '{0}'")]
     InvalidJobId(String),
     #[error("Job ID '{0}' already in use")]
@@ -91,6 +93,39 @@ pub enum Refused {
     NotStorage(String),
     #[error("A child of the new node was deleted meanwhile")]
     ChildGone,
+    #[error("NBD server already running")]
+    ServerAlreadyRunning,
+    #[error("NBD server not running")]
+    ServerNotRunning,
+    #[error("Failed to bind socket to {path}: {errno}")]
+    CannotListen { path: String, errno: Errno },
+    #[error("Invalid block export id")]
+    InvalidExportId,
+    #[error("Block export id '{0}' is already in use")]
+    DuplicateExportId(String),
+    #[error("Cannot export read-only node as writable")]
+    ReadOnlyExport,
+    #[error("export name '{0}' too long")]
+    ExportNameTooLong(String),
+    #[error("description '{0}' too long")]
+    DescriptionTooLong(String),
+    #[error("NBD server already has export named '{0}'")]
+    DuplicateExportName(String),
+    #[error("Export '{0}' is not found")]
+    ExportNotFound(String),
+    #[error("export '{0}' still in use")]
+    ExportInUse(String),
+    #[error("{0}")]
+    BadLimits(&'static str),
+    #[error("Parameter 'id' expects an identifier")]
+    InvalidObjectId,
+    #[error("attempt to add duplicate property '{0}' to object (type 'container')")]
+    DuplicateObjectId(String),
+    #[error("object '{0}' not found")]
+    ObjectNotFound(String),
+    #[error("object '{0}' is in use, can not be deleted")]
+    ObjectInUse(String),
+
     #[error("The engine has ended")]
     Ended,
     #[error("{0}")]

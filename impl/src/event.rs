@@ -45,6 +45,11 @@ pub enum Event {
         /// `ignore`, `report` or `stop`.
         action: &'static str,
     },
+    /// `BLOCK_EXPORT_DELETED`.
+    BlockExportDeleted {
+        /// The export.
+        id: String,
+    },
 }
 
 /// What COMPLETED, CANCELLED and READY tell of a job.

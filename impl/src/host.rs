@@ -39,6 +39,8 @@ impl Errno {
     pub const ENOSPC: Errno = Errno(28);
     /// Read-only file system.
     pub const EROFS: Errno = Errno(30);
+    /// Address already in use.
+    pub const EADDRINUSE: Errno = Errno(98);
     /// Operation not supported.
     pub const ENOTSUP: Errno = Errno(95);
 
@@ -56,6 +58,7 @@ impl Errno {
             Errno::ENOSPC => "No space left on device",
             Errno::EROFS => "Read-only file system",
             Errno::ENOTSUP => "Operation not supported",
+            Errno::EADDRINUSE => "Address already in use",
             Errno(n) => return format!("Unknown error {n}"),
         };
         known.to_owned()
@@ -135,6 +138,22 @@ pub struct WallClock {
     pub microseconds: u32,
 }
 
+/// A connection: bytes in order, both ways. A read and a write may be under way at the same time.
+pub trait Stream: Send + Sync + fmt::Debug {
+    /// The next bytes, up to `max_bytes` of them; none at the end.
+    fn read(&self, max_bytes: usize) -> Pending<'static, IoResult<Vec<u8>>>;
+    /// Sends all of `data`.
+    fn write(&self, data: Vec<u8>) -> Pending<'static, IoResult<()>>;
+    /// Ends it in both directions; whoever reads or writes finds the end.
+    fn shut_down(&self);
+}
+
+/// A place that connections come from. It goes when this is dropped.
+pub trait Listener: Send + Sync + fmt::Debug {
+    /// The next connection. Dropping the future loses none.
+    fn accept(&self) -> Pending<'static, IoResult<Arc<dyn Stream>>>;
+}
+
 /// The world.
 pub trait Host: Send + Sync + fmt::Debug {
     /// Opens an existing file.
@@ -143,6 +162,11 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn canonical(&self, path: &str) -> Option<String>;
     /// The path from the root, wherever the process stands; links are kept as they are.
     fn absolute(&self, path: &str) -> String;
+    /// Listens at a unix socket that only its owner may connect to. A world without sockets has none.
+    fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
+        let _nowhere = path;
+        Err(Errno::ENOTSUP)
+    }
     /// Monotonic time.
     fn now(&self) -> Nanos;
     /// Time of day.

@@ -1,8 +1,13 @@
 //! Jobs: one life for all of them, and what each kind does.
 
+pub mod group;
 pub mod life;
+pub mod mirror_mode;
 pub mod pace;
 pub mod rate;
+pub mod state;
 pub mod status;
 pub mod stream;
 pub mod stream_start;
+pub mod task;
+pub mod verbs;

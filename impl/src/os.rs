@@ -2,7 +2,9 @@
 //!
 //! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
 
-use crate::host::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
+pub mod socket;
+
+use crate::host::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use crate::sync::shim::Mutex;
 use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io;
@@ -45,6 +47,10 @@ impl Host for OsHost {
         let absolute =
             std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
         absolute.unwrap_or_else(|| path.to_owned())
+    }
+
+    fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
+        socket::OsListener::open(&self.runtime, std::path::Path::new(path))
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]

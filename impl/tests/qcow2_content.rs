@@ -13,7 +13,7 @@ use support::memory_disk::{Event, MemoryDisk};
 use support::random::Random;
 
 fn options(version: u32, cluster_bits: u32, refcount_order: u32, len_bytes: u64) -> CreateOptions {
-    CreateOptions { version, len_bytes, cluster_bits, refcount_order, backing: None }
+    CreateOptions { version, len_bytes, cluster_bits, refcount_order, ..CreateOptions::default() }
 }
 
 fn created(options: &CreateOptions) -> Arc<MemoryDisk> {
@@ -343,19 +343,31 @@ fn autoclear_bits_go_before_the_first_change() {
 }
 
 #[test]
-fn dirty_and_corrupt_images_are_read_only() {
-    let bytes = created(&options(3, 9, 4, 64 << 10)).bytes();
-    for (bit, cause) in [(1, OpenCause::Dirty), (2, OpenCause::Corrupt)] {
-        let mut bytes = bytes.clone();
-        bytes[79] = bit;
-        let disk = MemoryDisk::new(bytes);
-        let refused = block_on(Qcow2::open(disk.clone(), "test.qcow2", true)).unwrap_err();
-        assert_eq!(refused.cause, cause);
-        assert!(refused.to_string().starts_with("test.qcow2: "), "{refused}");
-        let image = block_on(Qcow2::open(disk.clone(), "test.qcow2", false)).unwrap();
-        assert_eq!(block_on(image.set_writable(true)), Err(Errno::EACCES));
-        assert_eq!(disk.events(), 0);
-    }
+fn corrupt_images_are_read_only() {
+    let mut bytes = created(&options(3, 9, 4, 64 << 10)).bytes();
+    bytes[79] = 2;
+    let disk = MemoryDisk::new(bytes);
+    let refused = block_on(Qcow2::open(disk.clone(), "test.qcow2", true)).unwrap_err();
+    assert_eq!(refused.cause, OpenCause::Corrupt);
+    assert!(refused.to_string().starts_with("test.qcow2: "), "{refused}");
+    let image = block_on(Qcow2::open(disk.clone(), "test.qcow2", false)).unwrap();
+    assert_eq!(block_on(image.set_writable(true)), Err(Errno::EACCES));
+    assert_eq!(disk.events(), 0);
+}
+
+#[test]
+fn an_image_says_what_it_is() {
+    let info = |options: &CreateOptions| open(&created(options)).info();
+    let old = info(&options(2, 16, 4, 1 << 20));
+    assert_eq!((old.compat, old.compression_type, old.refcount_bits), ("0.10", "zlib", 16));
+    assert_eq!(old.of_version_3, None, "it has no features");
+    let zstd = CreateOptions { zstd: true, extended_l2: true, ..options(3, 14, 0, 1 << 20) };
+    let new = info(&zstd);
+    assert_eq!((new.compat, new.compression_type, new.refcount_bits, new.dirty), ("1.1", "zstd", 1, false));
+    let more = new.of_version_3.unwrap();
+    assert!(more.extended_l2);
+    assert!(!more.lazy_refcounts);
+    assert!(!more.corrupt);
 }
 
 #[test]

@@ -30,7 +30,15 @@ const GEOMETRIES: [(u32, u32, u32); 10] = [
 
 fn options(version: u32, cluster_bits: u32, refcount_order: u32) -> CreateOptions {
     let len_bytes = (40u64 << cluster_bits).min(3 << 20) - 512;
-    CreateOptions { version, len_bytes, cluster_bits, refcount_order, backing: None }
+    CreateOptions { version, len_bytes, cluster_bits, refcount_order, ..CreateOptions::default() }
+}
+
+/// Every kind of image there is.
+fn geometries() -> Vec<CreateOptions> {
+    let plain = GEOMETRIES.map(|(version, bits, order)| options(version, bits, order));
+    let extended = [(14, 4), (16, 4), (14, 0), (15, 6)]
+        .map(|(bits, order)| CreateOptions { extended_l2: true, ..options(3, bits, order) });
+    plain.into_iter().chain(extended).collect()
 }
 
 fn created(options: &CreateOptions) -> Arc<MemoryDisk> {
@@ -48,7 +56,8 @@ fn created_by_qemu(qemu: &Qemu, name: &str, options: &CreateOptions, more: &str)
     let compat = if options.version == 2 { "0.10" } else { "1.1" };
     let cluster = 1u64 << options.cluster_bits;
     let bits = 1 << options.refcount_order;
-    let settings = format!("compat={compat},cluster_size={cluster},refcount_bits={bits}{more}");
+    let extended = if options.extended_l2 { ",extended_l2=on" } else { "" };
+    let settings = format!("compat={compat},cluster_size={cluster},refcount_bits={bits}{extended}{more}");
     qemu.img_ok(&["create", "-q", "-f", "qcow2", "-o", &settings, name, &options.len_bytes.to_string()]);
 }
 
@@ -77,8 +86,7 @@ fn our_verdict(disk: &MemoryDisk) -> Option<Verdict> {
 #[test]
 fn qemu_reads_what_we_wrote() {
     let Some(qemu) = find() else { return };
-    for (seed, (version, bits, order)) in GEOMETRIES.into_iter().enumerate() {
-        let options = options(version, bits, order);
+    for (seed, options) in geometries().into_iter().enumerate() {
         let disk = created(&options);
         qemu.put("empty.qcow2", &disk.bytes());
         assert_eq!(qemu.check("empty.qcow2"), Some(Verdict { corruptions: 0, leaks: 0 }), "{options:?}");
@@ -95,8 +103,7 @@ fn qemu_reads_what_we_wrote() {
 #[test]
 fn we_read_and_rewrite_what_qemu_wrote() {
     let Some(qemu) = find() else { return };
-    for (seed, (version, bits, order)) in GEOMETRIES.into_iter().enumerate() {
-        let options = options(version, bits, order);
+    for (seed, options) in geometries().into_iter().enumerate() {
         created_by_qemu(&qemu, "image.qcow2", &options, "");
         let mut random = Random::new(seed as u64);
         let write = |random: &mut Random| {
@@ -126,8 +133,10 @@ fn we_read_and_rewrite_what_qemu_wrote() {
 #[test]
 fn qemu_maps_the_same_runs() {
     let Some(qemu) = find() else { return };
-    for (seed, bits) in [(1, 9), (2, 12), (3, 16)] {
-        let options = options(3, bits, 4);
+    let extended = CreateOptions { extended_l2: true, ..options(3, 14, 4) };
+    let plain = [9, 12, 16].map(|bits| options(3, bits, 4));
+    for (seed, options) in plain.into_iter().chain([extended]).enumerate() {
+        let seed = seed as u64 + 1;
         let backing = BackingName { file: "base.raw".into(), format: Some("raw".into()) };
         let disk = created(&CreateOptions { backing: Some(backing), ..options.clone() });
         let below = Layer(Some(vec![0x55; options.len_bytes as usize]));
@@ -207,8 +216,10 @@ fn compressed_images_are_read_and_rewritten() {
 #[test]
 fn snapshots_survive_writes_to_the_image() {
     let Some(qemu) = find() else { return };
-    for (version, bits) in [(3, 9), (3, 12), (2, 16)] {
-        let options = options(version, bits, 4);
+    let extended = CreateOptions { extended_l2: true, ..options(3, 14, 4) };
+    let plain = [(3, 9), (3, 12), (2, 16)].map(|(version, bits)| options(version, bits, 4));
+    for options in plain.into_iter().chain([extended]) {
+        let bits = options.cluster_bits;
         created_by_qemu(&qemu, "image.qcow2", &options, "");
         let half = options.len_bytes / 2 / 512 * 512;
         qemu.io("image.qcow2", &[format!("write -P 1 0 {half}")]);
@@ -249,8 +260,8 @@ fn snapshots_survive_writes_to_the_image() {
 #[test]
 fn the_checker_counts_leaks_as_qemu_does() {
     let Some(qemu) = find() else { return };
-    for (seed, (version, bits, order)) in GEOMETRIES.into_iter().enumerate().filter(|(_, g)| g.1 < 16) {
-        let disk = created(&options(version, bits, order));
+    for (seed, options) in geometries().into_iter().enumerate().filter(|(_, g)| g.cluster_bits < 16) {
+        let disk = created(&options);
         let start = disk.bytes();
         disk.take_log();
         let image = open(&disk);
@@ -266,7 +277,7 @@ fn the_checker_counts_leaks_as_qemu_does() {
             let cut = MemoryDisk::new(killed(&start, &events, at));
             qemu.put("cut.qcow2", &cut.bytes());
             let ours = our_verdict(&cut);
-            assert_eq!(ours, qemu.check("cut.qcow2"), "{version} {bits} {order}, cut at {at}");
+            assert_eq!(ours, qemu.check("cut.qcow2"), "{options:?}, cut at {at}");
             leaking += u64::from(ours.is_some_and(|v| v.leaks > 0));
         }
         assert!(leaking > 0, "the set-up leaks somewhere");
@@ -278,8 +289,8 @@ fn the_checker_counts_leaks_as_qemu_does() {
 fn the_checker_counts_corruptions_as_qemu_does() {
     let Some(qemu) = find() else { return };
     let (mut compared, mut corrupt) = (0, 0);
-    for (seed, (version, bits, order)) in GEOMETRIES.into_iter().enumerate().filter(|(_, g)| g.1 <= 12) {
-        let disk = created(&options(version, bits, order));
+    for (seed, options) in geometries().into_iter().enumerate().filter(|(_, g)| g.cluster_bits <= 14) {
+        let disk = created(&options);
         let image = open(&disk);
         let mut random = Random::new(seed as u64);
         let mut content = vec![0; image.len_bytes() as usize];
@@ -299,7 +310,7 @@ fn the_checker_counts_corruptions_as_qemu_does() {
             let report = block_on(check(&*disk));
             let (Some(theirs), Ok(report)) = (theirs, &report) else { continue };
             let ours = Verdict { corruptions: report.corruptions, leaks: report.leaks };
-            assert_eq!(ours, theirs, "{version} {bits} {order}, round {round}: {:#?}", report.lines);
+            assert_eq!(ours, theirs, "{options:?}, round {round}: {:#?}", report.lines);
             compared += 1;
             corrupt += u64::from(ours.corruptions > 0);
         }
@@ -377,12 +388,19 @@ fn refusals_have_qemus_words() {
         (104, &[2]),
         (112, &[1, 2, 3, 4, 7, 0, 0, 0]),
     ];
-    for (at, bytes) in cases {
-        let mut image = healthy.clone();
+    let small = CreateOptions { len_bytes: 1 << 20, cluster_bits: 13, ..CreateOptions::default() };
+    // Extended L2 entries, with clusters too small for them.
+    let too_small = (created(&small).bytes(), 72, [0, 0, 0, 0, 0, 0, 0, 0x10].as_slice());
+    for (mut image, at, bytes) in
+        cases.map(|(at, bytes)| (healthy.clone(), at, bytes)).into_iter().chain([too_small])
+    {
         image[at..at + bytes.len()].copy_from_slice(bytes);
         qemu.put("bad.qcow2", &image);
         let disk = MemoryDisk::new(image);
-        let ours = block_on(Qcow2::open(disk.clone(), "bad.qcow2", true)).expect_err("a bad image").cause;
+        let Err(ours) = block_on(Qcow2::open(disk.clone(), "bad.qcow2", true)) else {
+            panic!("byte {at}: a bad image opens");
+        };
+        let ours = ours.cause;
         assert_eq!(disk.events(), 0, "nothing was written");
         let theirs = qemu.open_error("bad.qcow2");
         assert!(theirs.ends_with(&format!(": {ours}")), "byte {at}: {ours:?}, but QEMU says {theirs}");

@@ -1,7 +1,7 @@
 //! `blockdev-add` and `blockdev-del`: nodes come and go.
 //!
-//! Drivers `file`, `raw` and `qcow2` are known, with children named or written in place; for any other driver
-//! the model has no opinion.
+//! Drivers `file`, `raw`, `qcow2`, `null-co` and the filters are known, with children named or written in place; for any
+//! other driver the model has no opinion.
 
 use crate::arguments::{Member, Type, check, optional, required};
 use crate::blocker::Operation;
@@ -19,12 +19,18 @@ pub struct NodeSpec {
     pub driver: Driver,
     /// `filename`, of a protocol node.
     pub filename: Option<String>,
-    /// `file`, of a format node.
+    /// `file` of a format node or filter, `image` of a blkdebug.
     pub file: Option<Child>,
     /// `backing`, of a qcow2 node.
     pub backing: Backing,
     /// `read-only`
     pub read_only: Option<bool>,
+    /// `auto-read-only`
+    pub auto_read_only: bool,
+    /// `throttle-group`
+    pub throttle_group: Option<String>,
+    /// `size` of a null-co.
+    pub size: Option<i64>,
     /// Has options whose effect the model does not know.
     pub vague: bool,
 }
@@ -105,8 +111,41 @@ const QCOW2: [Member; 15] = [
     optional("data-file", Type::Any),
 ];
 
+const NULL: [Member; 3] = [
+    optional("size", Type::Integer),
+    optional("latency-ns", Type::Integer),
+    optional("read-zeroes", Type::Boolean),
+];
+
+const COPY_ON_READ: [Member; 2] = [required("file", Type::Node), optional("bottom", Type::Text)];
+
+const THROTTLE: [Member; 2] = [required("throttle-group", Type::Text), required("file", Type::Node)];
+
+const COMPRESS: [Member; 1] = [required("file", Type::Node)];
+
+const BLKDEBUG: [Member; 12] = [
+    required("image", Type::Node),
+    optional("config", Type::Text),
+    optional("align", Type::Integer),
+    optional("max-transfer", Type::Integer),
+    optional("opt-write-zero", Type::Integer),
+    optional("max-write-zero", Type::Integer),
+    optional("opt-discard", Type::Integer),
+    optional("max-discard", Type::Integer),
+    optional("inject-error", Type::Any),
+    optional("set-state", Type::Any),
+    optional("take-child-perms", Type::Any),
+    optional("unshare-child-perms", Type::Any),
+];
+
 /// Options that change nothing an operator or a guest can see here.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 20] = [
+    "image",
+    "throttle-group",
+    "inject-error",
+    "set-state",
+    "read-zeroes",
+    "align",
     "driver",
     "node-name",
     "discard",
@@ -145,11 +184,17 @@ impl NodeSpec {
             "file" => (Driver::File, &FILE),
             "raw" => (Driver::Raw, &RAW),
             "qcow2" => (Driver::Qcow2, &QCOW2),
+            "null-co" => (Driver::NullCo, &NULL),
+            "copy-on-read" => (Driver::CopyOnRead, &COPY_ON_READ),
+            "throttle" => (Driver::Throttle, &THROTTLE),
+            "compress" => (Driver::Compress, &COMPRESS),
+            "blkdebug" => (Driver::Blkdebug, &BLKDEBUG),
             other if is_beyond(other) => return Ok(None),
             other => return Err(Refusal::BadWord(format!("{prefix}driver"), other.to_owned())),
         };
         check(&[&COMMON, own], prefix, arguments)?;
-        let Some(file) = Child::read(arguments, "file", prefix)? else { return Ok(None) };
+        let file_member = if driver == Driver::Blkdebug { "image" } else { "file" };
+        let Some(file) = Child::read(arguments, file_member, prefix)? else { return Ok(None) };
         let backing = match arguments.get("backing") {
             None => Backing::Header,
             Some(Json::Null) => Backing::Nothing,
@@ -166,6 +211,9 @@ impl NodeSpec {
             file,
             backing,
             read_only: arguments.get("read-only").and_then(Json::boolean),
+            auto_read_only: arguments.get("auto-read-only").and_then(Json::boolean).unwrap_or(false),
+            throttle_group: arguments.text_of("throttle-group").map(str::to_owned),
+            size: arguments.integer_of("size").filter(|_| driver == Driver::NullCo),
             vague: given.iter().any(|(name, _)| !HARMLESS.contains(&&**name)),
         }))
     }
@@ -196,16 +244,13 @@ impl Child {
 
 /// Drivers that QEMU knows and this model does not.
 fn is_beyond(driver: &str) -> bool {
-    const DRIVERS: [&str; 44] = [
-        "blkdebug",
+    const DRIVERS: [&str; 39] = [
         "blklogwrites",
         "blkreplay",
         "blkverify",
         "bochs",
         "cloop",
-        "compress",
         "copy-before-write",
-        "copy-on-read",
         "dmg",
         "ftp",
         "ftps",
@@ -220,7 +265,6 @@ fn is_beyond(driver: &str) -> bool {
         "nbd",
         "nfs",
         "null-aio",
-        "null-co",
         "nvme",
         "nvme-io_uring",
         "parallels",
@@ -232,7 +276,6 @@ fn is_beyond(driver: &str) -> bool {
         "replication",
         "snapshot-access",
         "ssh",
-        "throttle",
         "vdi",
         "vhdx",
         "virtio-blk-vfio-pci",

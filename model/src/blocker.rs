@@ -1,7 +1,7 @@
-//! Which operations a job or a backing link forbids on which nodes, and why; and who may write where.
+//! Which operations a job or a backing link forbids on which nodes, and why; and which links are frozen.
 //!
-//! A job's blockers stand from its creation until its status is `null`, even when nothing runs any more.
-//! The permission rules are the part of QEMU's that streams and guests can meet: writing.
+//! The blockers of a stream or a commit stand from its creation until its status is `null`, even when nothing runs any
+//! more; those of a mirror or a backup fall when it gives up its filter.
 
 use crate::chain::{Driver, Graph, JobId, NodeId};
 
@@ -17,21 +17,48 @@ pub struct Blocker {
 /// Why a node is busy.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Reason {
-    /// A job uses it in a role; this forbids every operation.
+    /// A job uses it in a role; this forbids every operation, unless the role is that of a device.
     Job(JobId, Role),
-    /// It is the backing of an overlay; this forbids deletion, not streaming.
+    /// It is the backing of an overlay; this forbids changes of the node itself, not streaming.
     BackingOf(NodeId),
 }
 
-/// As what a stream holds a node.
+/// As what a job holds a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Role {
-    /// Its filter, which guests and overlays read meanwhile.
+    /// The filter of a stream or a backup, which guests and overlays read meanwhile.
     Filter,
-    /// The node that receives the data: guests may write it.
+    /// A stream's receiver of data: guests may write it.
     Target,
-    /// A node between target and base: nobody may write it.
+    /// A node between a stream's target and base: nobody may write it.
     Intermediate,
+    /// The node a commit was started on.
+    Device,
+    /// A node whose data is committed: nobody may trust what lies below it.
+    Committed,
+    /// The node data is committed into.
+    Base,
+    /// The filter of a mirror or an active commit.
+    MirrorFilter,
+    /// What is mirrored.
+    Source,
+    /// What receives the mirror, the active commit, or the backup.
+    Copy,
+    /// The device a stream reads through.
+    StreamDevice,
+    /// The device a commit writes its base through; whether the base may have to grow.
+    BaseDevice(bool),
+    /// The device a commit reads its top through.
+    TopDevice,
+    /// The device a mirror writes through: whether it may have to grow, and whether others may write and read.
+    CopyDevice(bool, bool),
+}
+
+impl Role {
+    /// Whether it is a device of the job's own, which forbids nothing.
+    pub fn is_device(self) -> bool {
+        matches!(self, Role::StreamDevice | Role::BaseDevice(_) | Role::TopDevice | Role::CopyDevice(..))
+    }
 }
 
 /// An operation that blockers are asked about.
@@ -39,25 +66,25 @@ pub enum Role {
 pub enum Operation {
     /// `block-stream`
     Stream,
-    /// `blockdev-del`
+    /// `block-commit`, for the nodes it is about to change.
+    CommitTarget,
+    /// `block-commit`, for the node it is asked of; and anything that only jobs forbid.
+    Change,
+    /// `blockdev-backup`, for what it reads.
+    BackupSource,
+    /// `blockdev-backup`, for what it writes.
+    BackupTarget,
+    /// Anything that a backing link forbids as well: deletion, resizing, mirroring onto, a snapshot of it.
     Delete,
-}
-
-/// Why somebody may not write: whose link does not share it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Unshared {
-    /// A job holds the node as intermediate.
-    ByJob(JobId),
-    /// A node reads it as backing and must see it unchanged.
-    ByOverlay(NodeId),
-    /// The node above keeps its own bytes in it: a format node, or a filter.
-    ByFormat(NodeId),
 }
 
 impl Graph {
     /// The reason why `operation` is refused on `node`: the newest blocker speaks.
     pub fn blocked(&self, operation: Operation, node: NodeId) -> Option<Reason> {
-        let forbids = |reason: &Reason| operation == Operation::Delete || matches!(reason, Reason::Job(..));
+        let forbids = |reason: &Reason| match reason {
+            Reason::Job(_, role) => !role.is_device(),
+            Reason::BackingOf(_) => matches!(operation, Operation::Delete | Operation::Change),
+        };
         self.blockers.iter().rev().filter(|b| b.node == node).map(|b| b.reason).find(forbids)
     }
 
@@ -76,34 +103,37 @@ impl Graph {
 
     /// A job lets go of everything it held.
     pub fn release(&mut self, job: JobId) {
+        self.frozen.retain(|(holder, _)| *holder != job);
         self.blockers.retain(|b| !matches!(b.reason, Reason::Job(holder, _) if holder == job));
     }
 
-    /// Who does not let others write `node`; `None` if writing is shared by all.
-    pub fn unshared_write(&self, node: NodeId) -> Option<Unshared> {
-        let held = self.blockers.iter().filter(|b| b.node == node);
-        let by_job = held.filter_map(|b| match b.reason {
-            Reason::Job(job, Role::Intermediate) => Some(Unshared::ByJob(job)),
-            _ => None,
-        });
-        by_job.chain(self.parents(node).filter_map(|parent| self.unshared_by(parent, node))).next()
+    /// A job gives up its own devices.
+    pub fn release_devices(&mut self, job: JobId) {
+        let is_device =
+            |b: &Blocker| matches!(b.reason, Reason::Job(holder, role) if holder == job && role.is_device());
+        self.blockers.retain(|b| !is_device(b));
     }
 
-    fn unshared_by(&self, parent: NodeId, node: NodeId) -> Option<Unshared> {
-        let link = self.node(parent);
-        match link.driver {
-            // A filter, and raw without a limit, share what their own users share; a conflict names the nearest.
-            Driver::CopyOnRead | Driver::Raw => {
-                self.unshared_write(parent).map(|_| Unshared::ByFormat(parent))
-            }
-            _ if link.file == Some(node) => Some(Unshared::ByFormat(parent)),
-            // An overlay can live with a changing backing only if its own users can.
-            _ => self.unshared_write(parent).map(|_| Unshared::ByOverlay(parent)),
-        }
+    /// A job freezes the links from `top` down to `bottom`.
+    pub fn freeze(&mut self, job: JobId, top: NodeId, bottom: NodeId) {
+        let links: Vec<NodeId> = self.downwards(top).take_while(|node| *node != bottom).collect();
+        self.frozen.extend(links.into_iter().map(|node| (job, node)));
     }
 
-    /// A guest that writes somewhere at or below `node`, nearest first.
-    pub fn writers_below(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
-        self.downwards(node).filter(|at| self.users.iter().any(|user| user.writable && user.node == *at))
+    /// A job no longer relies on any link.
+    pub fn unfreeze(&mut self, job: JobId) {
+        self.frozen.retain(|(holder, _)| *holder != job);
+    }
+
+    /// Whether the link from `node` down the chain must stay as it is.
+    pub fn is_frozen(&self, node: NodeId) -> bool {
+        self.frozen.iter().any(|(_, above)| *above == node)
+    }
+
+    /// The first link from `top` down to `bottom` that cannot be frozen, because a commit's filter hangs on it.
+    pub fn unfreezable(&self, top: NodeId, bottom: NodeId) -> Option<NodeId> {
+        let links = self.downwards(top).take_while(|node| *node != bottom);
+        let below = links.filter_map(|node| self.below(node));
+        below.into_iter().find(|node| self.node(*node).driver == Driver::CommitTop)
     }
 }

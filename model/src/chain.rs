@@ -1,4 +1,4 @@
-//! Nodes, backing, overlay: the block graph as an operator sees it, and the edits a stream makes to it.
+//! Nodes, backing, overlay: the block graph as an operator sees it, and the edits jobs make to it.
 //!
 //! ```text
 //! before      base <- mid <- top          block-stream device=mid base-node=base
@@ -31,8 +31,22 @@ pub enum Driver {
     Raw,
     /// The qcow2 format.
     Qcow2,
-    /// The filter of a stream.
+    /// Nothing but zeroes.
+    NullCo,
+    /// A filter that keeps what it reads: a stream's, or an operator's.
     CopyOnRead,
+    /// A filter that limits the rate.
+    Throttle,
+    /// A filter that writes compressed clusters.
+    Compress,
+    /// A filter that fails on command.
+    Blkdebug,
+    /// The filter of a commit.
+    CommitTop,
+    /// The filter of a mirror or an active commit.
+    MirrorTop,
+    /// The filter of a backup.
+    CopyBeforeWrite,
 }
 
 impl Driver {
@@ -42,8 +56,25 @@ impl Driver {
             Driver::File => "file",
             Driver::Raw => "raw",
             Driver::Qcow2 => "qcow2",
+            Driver::NullCo => "null-co",
             Driver::CopyOnRead => "copy-on-read",
+            Driver::Throttle => "throttle",
+            Driver::Compress => "compress",
+            Driver::Blkdebug => "blkdebug",
+            Driver::CommitTop => "commit_top",
+            Driver::MirrorTop => "mirror_top",
+            Driver::CopyBeforeWrite => "copy-before-write",
         }
+    }
+
+    /// Whether nodes of this driver only pass data through.
+    pub fn is_filter(self) -> bool {
+        !matches!(self, Driver::File | Driver::Raw | Driver::Qcow2 | Driver::NullCo)
+    }
+
+    /// Whether a filter's child hangs on a link that is called `backing`.
+    pub fn filters_its_backing(self) -> bool {
+        matches!(self, Driver::CommitTop | Driver::MirrorTop)
     }
 }
 
@@ -64,25 +95,59 @@ pub struct Node {
     pub file: Option<NodeId>,
     /// The node read where this one has nothing allocated.
     pub backing: Option<NodeId>,
+    /// The node that a backup's filter writes old data to.
+    pub target: Option<NodeId>,
     /// Refuses writes now.
     pub read_only: bool,
     /// Was opened so that no job may reopen it for writing.
     pub read_only_for_good: bool,
+    /// Turns read-only and back with the wishes of those above.
+    pub auto_read_only: bool,
     /// Was to become read-only again after a job; a fault may have kept it from that.
     pub may_have_stayed_writable: bool,
     /// Was added by an operator, who may delete it.
     pub by_monitor: bool,
     /// Was opened with options whose effect the model does not know.
     pub vague: bool,
+    /// Its length, if the model knows it.
+    pub bytes: Option<u64>,
     /// Still in the graph.
     pub alive: bool,
 }
 
-/// A user of the graph that is not a node: a guest's device.
+impl Node {
+    /// A nameless node without children, writable, the operator's own.
+    pub fn new(driver: Driver) -> Node {
+        Node {
+            name: None,
+            driver,
+            filename: None,
+            header: None,
+            image: None,
+            file: None,
+            backing: None,
+            target: None,
+            read_only: false,
+            read_only_for_good: false,
+            auto_read_only: false,
+            may_have_stayed_writable: false,
+            by_monitor: true,
+            vague: false,
+            bytes: None,
+            alive: true,
+        }
+    }
+}
+
+/// A user of the graph that is not a node: a guest's device, or an export.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct User {
     /// Which guest.
     pub guest: u32,
+    /// The name of the export, if it is one.
+    pub export: Option<String>,
+    /// It sits behind the export of that name, which is the user the graph sees.
+    pub behind: Option<String>,
     /// Where it reads and writes.
     pub node: NodeId,
     /// Whether it may write.
@@ -97,6 +162,8 @@ pub struct Graph {
     pub users: Vec<User>,
     /// Standing prohibitions, oldest first.
     pub blockers: Vec<Blocker>,
+    /// Links that must stay: by which job, and from which node downwards.
+    pub frozen: Vec<(JobId, NodeId)>,
 }
 
 impl Graph {
@@ -150,13 +217,13 @@ impl Graph {
 
     /// Whether a node only passes data through.
     pub fn is_filter(&self, id: NodeId) -> bool {
-        self.node(id).driver == Driver::CopyOnRead
+        self.node(id).driver.is_filter()
     }
 
     /// The child a reader falls through to: a filter's file, any other node's backing.
     pub fn below(&self, id: NodeId) -> Option<NodeId> {
         let node = self.node(id);
-        if node.driver == Driver::CopyOnRead { node.file } else { node.backing }
+        if node.driver.is_filter() { node.file } else { node.backing }
     }
 
     /// The first node at or below `id` that is no filter; `None` below a filter that has lost its child.
@@ -181,7 +248,7 @@ impl Graph {
     /// The nodes that read `id` directly.
     pub fn parents(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
         self.alive()
-            .filter(move |(_, node)| node.backing == Some(id) || node.file == Some(id))
+            .filter(move |(_, node)| [node.backing, node.file, node.target].contains(&Some(id)))
             .map(|(id, _)| id)
     }
 
@@ -194,13 +261,13 @@ impl Graph {
     pub fn set_backing(&mut self, overlay: NodeId, backing: Option<NodeId>) {
         self.blockers.retain(|b| b.reason != Reason::BackingOf(overlay));
         self.node_mut(overlay).backing = backing;
-        if let Some(node) = backing {
+        if let Some(node) = backing.filter(|_| !self.is_filter(overlay)) {
             self.blockers.push(Blocker { node, reason: Reason::BackingOf(overlay) });
         }
     }
 
     /// Moves everything that stands on `from` to `to`, except `to` itself.
-    fn replace(&mut self, from: NodeId, to: NodeId) {
+    pub fn replace(&mut self, from: NodeId, to: NodeId) {
         let parents: Vec<NodeId> = self.parents(from).filter(|parent| *parent != to).collect();
         for parent in parents {
             if self.node(parent).file == Some(from) {
@@ -209,29 +276,33 @@ impl Graph {
             if self.node(parent).backing == Some(from) {
                 self.set_backing(parent, Some(to));
             }
+            if self.node(parent).target == Some(from) {
+                self.node_mut(parent).target = Some(to);
+            }
+        }
+        // A job holds its nodes; its own devices move like everybody's.
+        for blocker in self.blockers.iter_mut().filter(|blocker| blocker.node == from) {
+            if matches!(blocker.reason, Reason::Job(_, role) if role.is_device()) {
+                blocker.node = to;
+            }
         }
         for user in self.users.iter_mut().filter(|user| user.node == from) {
             user.node = to;
         }
     }
 
-    /// Puts a stream's filter directly above `target`: every parent of `target` now reads the filter.
-    pub fn insert_filter(&mut self, target: NodeId, name: Option<String>) -> NodeId {
+    /// Puts a job's filter directly above `target`: every parent of `target` now reads the filter.
+    pub fn insert_filter(&mut self, target: NodeId, driver: Driver, name: Option<String>) -> NodeId {
         let node = self.node(target);
         let filter = Node {
             name,
-            driver: Driver::CopyOnRead,
             filename: node.filename.clone(),
-            header: None,
             image: node.image,
             file: Some(target),
-            backing: None,
             read_only: node.read_only,
-            read_only_for_good: false,
-            may_have_stayed_writable: false,
             by_monitor: false,
-            vague: false,
-            alive: true,
+            bytes: node.bytes,
+            ..Node::new(driver)
         };
         let filter = self.add(filter);
         self.replace(target, filter);
@@ -256,6 +327,7 @@ impl Graph {
             let node = self.node_mut(dead);
             node.alive = false;
             node.file = None;
+            node.target = None;
             any = true;
         }
     }
@@ -267,7 +339,7 @@ impl Graph {
     /// What is wrong with the graph, if anything: links end at living nodes and no chain bites its tail.
     pub fn malformed(&self) -> Option<String> {
         for (id, node) in self.alive() {
-            for child in node.file.into_iter().chain(node.backing) {
+            for child in node.file.into_iter().chain(node.backing).chain(node.target) {
                 if !self.node(child).alive {
                     return Some(format!("`{}` reads the dead node `{}`", self.name(id), self.name(child)));
                 }
@@ -315,21 +387,7 @@ mod tests {
     use super::*;
 
     fn layer(graph: &mut Graph, name: &str, backing: Option<NodeId>) -> NodeId {
-        graph.add(Node {
-            name: Some(name.into()),
-            driver: Driver::Qcow2,
-            filename: None,
-            header: None,
-            vague: false,
-            image: None,
-            file: None,
-            backing,
-            read_only: false,
-            read_only_for_good: false,
-            may_have_stayed_writable: false,
-            by_monitor: true,
-            alive: true,
-        })
+        graph.add(Node { name: Some(name.into()), backing, ..Node::new(Driver::Qcow2) })
     }
 
     fn three() -> (Graph, NodeId, NodeId, NodeId) {
@@ -343,9 +401,9 @@ mod tests {
     #[test]
     fn a_filter_comes_between_a_node_and_all_its_parents_and_leaves_no_trace() {
         let (mut graph, _, mid, top) = three();
-        graph.users.push(User { guest: 1, node: mid, writable: false });
+        graph.users.push(User { guest: 1, export: None, behind: None, node: mid, writable: false });
         let before = graph.drawing();
-        let filter = graph.insert_filter(mid, Some("filt".into()));
+        let filter = graph.insert_filter(mid, Driver::CopyOnRead, Some("filt".into()));
         assert_eq!(graph.chain_text(top), "base <- mid <- filt <- top");
         assert_eq!(graph.users[0].node, filter);
         assert_eq!(graph.unfiltered(filter), Some(mid));

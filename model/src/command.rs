@@ -2,9 +2,12 @@
 
 use crate::arguments::{Member, Type, check, optional, required};
 use crate::blockdev::NodeSpec;
-use crate::job::{OnError, Verb};
+use crate::editing::{self, Editing};
+use crate::exporting::{self, Exporting};
+use crate::job::{Kind, Verb};
 use crate::json::Json;
 use crate::reply::Refusal;
+use crate::starting::Start;
 
 /// What a client asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,8 +18,16 @@ pub enum Command {
     Add(Box<NodeSpec>),
     /// `blockdev-del`, with the node's name.
     Delete(String),
-    /// `block-stream`
-    Stream(Box<StreamArguments>),
+    /// `block-stream`, `block-commit`, `blockdev-mirror`, `blockdev-backup`
+    Start(Box<Start>),
+    /// `transaction`: jobs that start together, and whether they end together.
+    Transaction(Vec<Start>, bool),
+    /// Something that edits the graph or an image.
+    Edit(Box<Editing>),
+    /// Something about exports.
+    Export(Box<Exporting>),
+    /// `object-add` of a throttle group, with its id.
+    ThrottleGroup(String),
     /// A verb on a job.
     Verb(VerbArguments),
     /// `query-jobs`
@@ -27,37 +38,14 @@ pub enum Command {
     QueryNodes,
     /// `query-qmp-schema`
     QuerySchema,
+    /// `x-debug-query-block-graph`
+    QueryGraph,
+    /// `query-block-exports`
+    QueryExports,
     /// `quit`
     Quit,
-    /// Something the model has no opinion on: every error is fine, a success is not.
+    /// Something the model has no opinion on. If it succeeds, its effect is unknown, and data must hold.
     Other(String),
-}
-
-/// The arguments of `block-stream`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamArguments {
-    /// `job-id`; empty if it was left out, which no anonymous node allows.
-    pub job_id: String,
-    /// `device`: the top image.
-    pub device: String,
-    /// `base`: a file name.
-    pub base: Option<String>,
-    /// `base-node`
-    pub base_node: Option<String>,
-    /// `bottom`
-    pub bottom: Option<String>,
-    /// `backing-file`
-    pub backing_file: Option<String>,
-    /// `speed`, bytes a second; 0 is no limit.
-    pub speed: i64,
-    /// `on-error`
-    pub on_error: OnError,
-    /// `filter-node-name`
-    pub filter_node_name: Option<String>,
-    /// `auto-finalize`
-    pub auto_finalize: bool,
-    /// `auto-dismiss`
-    pub auto_dismiss: bool,
 }
 
 /// A verb, and the job it is for.
@@ -74,21 +62,6 @@ pub struct VerbArguments {
     /// `speed` of `block-job-set-speed`.
     pub speed: i64,
 }
-
-const STREAM: &[Member] = &[
-    optional("job-id", Type::Text),
-    required("device", Type::Text),
-    optional("base", Type::Text),
-    optional("base-node", Type::Text),
-    optional("backing-file", Type::Text),
-    optional("backing-mask-protocol", Type::Boolean),
-    optional("bottom", Type::Text),
-    optional("speed", Type::Integer),
-    optional("on-error", Type::Word(&OnError::WORDS)),
-    optional("filter-node-name", Type::Text),
-    optional("auto-finalize", Type::Boolean),
-    optional("auto-dismiss", Type::Boolean),
-];
 
 const CHANGE: &[Member] = &[
     required("id", Type::Text),
@@ -109,43 +82,40 @@ const JOB_TYPES: [&str; 9] = [
 ];
 
 /// Commands of QEMU that exist but are beyond this model.
-const BEYOND: [&str; 30] = [
-    "block-commit",
-    "blockdev-mirror",
-    "blockdev-backup",
-    "blockdev-reopen",
-    "blockdev-snapshot",
+const BEYOND: [&str; 23] = [
     "blockdev-snapshot-sync",
     "blockdev-snapshot-internal-sync",
+    "blockdev-snapshot-delete-internal-sync",
     "blockdev-create",
-    "block-export-add",
-    "block-export-del",
-    "block_resize",
-    "block-dirty-bitmap-add",
+    "blockdev-set-active",
+    "block-latency-histogram-set",
     "block-set-write-threshold",
-    "change-backing-file",
-    "transaction",
-    "nbd-server-start",
+    "device_add",
+    "drive-backup",
+    "drive-mirror",
     "nbd-server-add",
     "nbd-server-remove",
-    "nbd-server-stop",
     "object-add",
     "object-del",
     "query-block",
-    "query-block-exports",
-    "query-commands",
-    "query-version",
     "query-blockstats",
+    "query-commands",
+    "query-named-block-nodes",
+    "query-version",
     "x-blockdev-amend",
     "x-blockdev-change",
     "x-blockdev-set-iothread",
-    "x-debug-query-block-graph",
+    "block-set-io-throttle",
 ];
 
 /// Which shape a command's arguments have.
 enum Shape {
     Plain(Command, &'static [Member]),
-    Stream,
+    Start(Kind),
+    Transaction,
+    Edit(editing::Reader),
+    Export(exporting::Reader),
+    Object,
     Add,
     Delete,
     Verb(Verb, bool, &'static [Member]),
@@ -165,7 +135,14 @@ fn shape(name: &str) -> Option<Shape> {
         "qmp_capabilities" => Shape::Plain(Command::Capabilities, CAPABILITIES),
         "blockdev-add" => Shape::Add,
         "blockdev-del" => Shape::Delete,
-        "block-stream" => Shape::Stream,
+        "block-stream" => Shape::Start(Kind::Stream),
+        "block-commit" => Shape::Start(Kind::Commit),
+        "blockdev-mirror" => Shape::Start(Kind::Mirror),
+        "blockdev-backup" => Shape::Start(Kind::Backup),
+        "transaction" => Shape::Transaction,
+        "object-add" => Shape::Object,
+        "query-block-exports" => Shape::Plain(Command::QueryExports, NOTHING),
+        "x-debug-query-block-graph" => Shape::Plain(Command::QueryGraph, NOTHING),
         "block-job-pause" => Shape::Verb(Verb::Pause, true, JOB_BY_DEVICE),
         "block-job-resume" => Shape::Verb(Verb::Resume, true, JOB_BY_DEVICE),
         "block-job-cancel" => Shape::Verb(Verb::Cancel, true, CANCEL),
@@ -185,7 +162,11 @@ fn shape(name: &str) -> Option<Shape> {
         "query-named-block-nodes" => Shape::Plain(Command::QueryNodes, NODES),
         "query-qmp-schema" => Shape::Plain(Command::QuerySchema, NOTHING),
         "quit" => Shape::Plain(Command::Quit, NOTHING),
-        _ => return None,
+        name => match (editing::reader(name), exporting::reader(name)) {
+            (Some(reader), _) => Shape::Edit(reader),
+            (None, Some(reader)) => Shape::Export(reader),
+            (None, None) => return None,
+        },
     })
 }
 
@@ -210,7 +191,14 @@ impl Command {
             None if BEYOND.contains(&name) => Ok(Command::Other(name.to_owned())),
             None => Err(Refusal::UnknownCommand(name.to_owned())),
             Some(Shape::Plain(command, members)) => check(&[members], "", arguments).map(|()| command),
-            Some(Shape::Stream) => stream(arguments),
+            Some(Shape::Start(kind)) => Ok(Command::Start(Box::new(Start::read(kind, arguments)?))),
+            Some(Shape::Transaction) => transaction(arguments),
+            Some(Shape::Edit(read)) => Ok(Command::Edit(Box::new(read(arguments)?))),
+            Some(Shape::Export(read)) => Ok(Command::Export(Box::new(read(arguments)?))),
+            Some(Shape::Object) => Ok(match arguments.text_of("qom-type") {
+                Some("throttle-group") => Command::ThrottleGroup(owned(arguments, "id").unwrap_or_default()),
+                _ => Command::Other("object-add".to_owned()),
+            }),
             Some(Shape::Add) => NodeSpec::read(arguments),
             Some(Shape::Delete) => {
                 check(&[DELETE], "", arguments)?;
@@ -226,7 +214,7 @@ impl Command {
     /// The job a command is about, if it is about one.
     pub fn job(&self) -> Option<&str> {
         match self {
-            Command::Stream(arguments) => Some(&arguments.job_id),
+            Command::Start(start) => Some(&start.job_id),
             Command::Verb(arguments) => Some(&arguments.job),
             _ => None,
         }
@@ -259,23 +247,21 @@ fn boolean(arguments: &Json<'_>, name: &str, default: bool) -> bool {
     arguments.get(name).and_then(Json::boolean).unwrap_or(default)
 }
 
-fn stream(arguments: &Json<'_>) -> Result<Command, Refusal> {
-    check(&[STREAM], "", arguments)?;
-    let text = |name| owned(arguments, name);
-    let on_error = arguments.text_of("on-error").and_then(OnError::from_word);
-    Ok(Command::Stream(Box::new(StreamArguments {
-        job_id: text("job-id").unwrap_or_default(),
-        device: text("device").unwrap_or_default(),
-        base: text("base"),
-        base_node: text("base-node"),
-        bottom: text("bottom"),
-        backing_file: text("backing-file"),
-        speed: arguments.integer_of("speed").unwrap_or(0),
-        on_error: on_error.unwrap_or(OnError::Report),
-        filter_node_name: text("filter-node-name"),
-        auto_finalize: boolean(arguments, "auto-finalize", true),
-        auto_dismiss: boolean(arguments, "auto-dismiss", true),
-    })))
+const TRANSACTION: &[Member] = &[required("actions", Type::Any), optional("properties", Type::Any)];
+
+/// A transaction of backups is understood; one with any other action is beyond the model.
+fn transaction(arguments: &Json<'_>) -> Result<Command, Refusal> {
+    check(&[TRANSACTION], "", arguments)?;
+    let actions = arguments.get("actions").and_then(Json::list).unwrap_or_default();
+    let mode = arguments.get("properties").and_then(|properties| properties.text_of("completion-mode"));
+    let mut starts = Vec::new();
+    for action in actions {
+        let (Some("blockdev-backup"), Some(data)) = (action.text_of("type"), action.get("data")) else {
+            return Ok(Command::Other("transaction".to_owned()));
+        };
+        starts.push(Start::read(Kind::Backup, data)?);
+    }
+    Ok(Command::Transaction(starts, mode == Some("grouped")))
 }
 
 fn verb_arguments(verb: Verb, block_job: bool, key: &str, arguments: &Json<'_>) -> VerbArguments {
@@ -328,8 +314,8 @@ mod tests {
 
     #[test]
     fn a_command_beyond_the_model_is_no_unknown_command() {
-        let command = Command::parse(r#"{"execute":"block-commit","arguments":{"device":"top"}}"#);
-        assert_eq!(command, Ok(Command::Other("block-commit".into())));
+        let command = Command::parse(r#"{"execute":"blockdev-create","arguments":{"job-id":"c"}}"#);
+        assert_eq!(command, Ok(Command::Other("blockdev-create".into())));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! A read settles nothing. Streams, filters and rewiring leave every view alone; that is the law.
 
 mod compose;
+mod copy;
 mod possible;
 
 use crate::chain::ImageId;
@@ -210,6 +211,10 @@ impl Views {
 
     fn ids(&self) -> impl Iterator<Item = ImageId> + use<> {
         (0..self.layers.len()).map(|index| ImageId(index as u16))
+    }
+
+    fn layer_count(&self) -> usize {
+        self.layers.len()
     }
 
     fn take(&mut self, version: Version) -> u32 {

@@ -21,6 +21,8 @@ pub enum News<'a> {
     Completed(Progress<'a>, Option<&'a str>),
     /// `BLOCK_JOB_CANCELLED`
     Cancelled(Progress<'a>),
+    /// `BLOCK_JOB_READY`
+    Ready(Progress<'a>),
     /// `BLOCK_JOB_PENDING`, with the type of the job.
     Pending(&'a str),
     /// `BLOCK_JOB_ERROR`, with the operation it names.
@@ -57,6 +59,7 @@ impl<'a> Event<'a> {
                 (text("device")?, News::Completed(Progress::read(name, data)?, data.text_of("error")))
             }
             "BLOCK_JOB_CANCELLED" => (text("device")?, News::Cancelled(Progress::read(name, data)?)),
+            "BLOCK_JOB_READY" => (text("device")?, News::Ready(Progress::read(name, data)?)),
             "BLOCK_JOB_PENDING" => (text("id")?, News::Pending(text("type")?)),
             "BLOCK_JOB_ERROR" => {
                 let word = text("action")?;
@@ -76,6 +79,7 @@ impl<'a> Event<'a> {
             News::Completed(_, None) => "BLOCK_JOB_COMPLETED",
             News::Completed(_, Some(_)) => "BLOCK_JOB_COMPLETED with an error",
             News::Cancelled(_) => "BLOCK_JOB_CANCELLED",
+            News::Ready(_) => "BLOCK_JOB_READY",
             News::Pending(_) => "BLOCK_JOB_PENDING",
             News::Error(..) => "BLOCK_JOB_ERROR",
         }

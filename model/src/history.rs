@@ -7,11 +7,15 @@
 //! reply, so they are collected whenever the state is about to change.
 
 mod client;
+mod copying;
 mod crash;
+mod edges;
+mod edit;
+mod goals;
 mod guest;
 mod jobs;
 mod query;
-mod stream;
+mod start;
 mod verb;
 
 use crate::blockdev::ImageFacts;
@@ -48,6 +52,10 @@ pub struct Model {
     images: Vec<ImageFacts>,
     /// By image: a stream has touched what its readers see.
     streamed: Vec<bool>,
+    /// By image: a commit, a mirror or a backup has written it.
+    touched: Vec<bool>,
+    /// Throttle groups.
+    groups: Vec<String>,
     graph: Graph,
     views: Views,
     jobs: Vec<Job>,
@@ -67,7 +75,7 @@ impl Model {
         for image in images {
             views.add(layer(image));
         }
-        let opening = Opening { images: &facts };
+        let opening = Opening { images: &facts, groups: &[] };
         for (index, image) in images.iter().enumerate() {
             let below = image.backing.as_ref().and_then(|header| opening.find_header(&image.file, header));
             views.link(ImageId(index as u16), below);
@@ -75,6 +83,8 @@ impl Model {
         views.compose_all();
         Model {
             streamed: vec![false; facts.len()],
+            touched: vec![false; facts.len()],
+            groups: Vec::new(),
             images: facts,
             graph: Graph::default(),
             views,
@@ -99,6 +109,7 @@ impl Model {
             Observation::Reply { client, text } => self.replied(client, text),
             Observation::Event { text } => self.event(text),
             Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),
+            Observation::GuestConnected { guest, export } => self.connected(guest, export),
             Observation::GuestRefused { guest, node, writable } => self.turned_away(guest, node, writable),
             Observation::GuestDetached { guest } => {
                 self.detached(guest);
@@ -156,8 +167,8 @@ impl Model {
     /// Whether a guest may be put on a node now.
     pub fn may_attach(&self, node: &str, writable: bool) -> bool {
         self.graph.find(node).is_some_and(|id| {
-            let node = self.graph.node(id);
-            !writable || (!node.read_only && self.graph.unshared_write(id).is_none())
+            let read_only = self.graph.node(id).read_only;
+            (!writable || !read_only) && self.graph.new_device(id, writable).is_empty()
         })
     }
 
@@ -173,6 +184,16 @@ impl Model {
         image.map_or_else(Vec::new, |image| self.views.readable(image, sector, self.now))
     }
 
+    /// The values a sector of an image file may have for the next who opens it.
+    pub fn survivors(&self, file: &str, sector: u32) -> Vec<u64> {
+        self.opening().find(file).map_or_else(Vec::new, |image| self.views.survivors(image, sector))
+    }
+
+    /// How long an image is to the next who opens it, in sectors.
+    pub fn image_sectors(&self, file: &str) -> Option<u32> {
+        Some(self.views.layer(self.opening().find(file)?).sectors())
+    }
+
     /// What somebody who waits waits for: the jobs that have not ended, the commands and requests without an end.
     pub fn stuck(&self) -> Option<String> {
         let jobs = self.jobs.iter().filter(|job| job.is_live() && !job.waits_for_operator()).map(Job::line);
@@ -180,6 +201,10 @@ impl Model {
         let requests = self.requests.iter().map(Request::line);
         let lines: Vec<String> = jobs.chain(commands).chain(requests).collect();
         if lines.is_empty() { None } else { Some(lines.join("\n")) }
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening { images: &self.images, groups: &self.groups }
     }
 
     /// The layer whose view a node shows; `None` if it shows the raw bytes of a format.
@@ -302,8 +327,11 @@ fn facts(image: &ImageSetup) -> ImageFacts {
     }
 }
 
+/// Content past this many sectors is not judged: a length alone must not cost memory.
+const SECTORS_MAX: u64 = 1 << 18;
+
 fn layer(image: &ImageSetup) -> Layer {
-    let sectors = |bytes: u64| u32::try_from(bytes / SECTOR_BYTES).unwrap_or(u32::MAX);
+    let sectors = |bytes: u64| (bytes / SECTOR_BYTES).min(SECTORS_MAX) as u32;
     let raw = image.format == Format::Raw;
     Layer::new(sectors(image.size_bytes), sectors(image.cluster_bytes), raw, &image.own)
 }

@@ -2,6 +2,36 @@
 //!
 //! Everything here is data. Which job is where, and why it moved, is the business of [`crate::history`].
 
+/// A job's type, as events and queries name it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// Data moves up a chain.
+    Stream,
+    /// Data moves down a chain.
+    Commit,
+    /// A copy that follows its source.
+    Mirror,
+    /// A copy of one moment.
+    Backup,
+}
+
+impl Kind {
+    /// The word in events and texts.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Stream => "stream",
+            Kind::Commit => "commit",
+            Kind::Mirror => "mirror",
+            Kind::Backup => "backup",
+        }
+    }
+
+    /// Whether such a job copies to a target apart from the chain.
+    pub fn copies(self) -> bool {
+        matches!(self, Kind::Mirror | Kind::Backup)
+    }
+}
+
 /// A job's status, as `JOB_STATUS_CHANGE` names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Status {
@@ -162,7 +192,7 @@ impl Verb {
     }
 }
 
-/// What a stream does when a read or write fails.
+/// What a job does when a read or write fails.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum OnError {
     /// End with the error.

@@ -50,21 +50,29 @@
 //! what both possibilities allow; and it knows streams only, so success of another job's command is a broken law.
 
 pub mod arguments;
+pub mod backup;
 pub mod blockdev;
 pub mod blocker;
 pub mod chain;
 pub mod command;
+pub mod commit;
 pub mod content;
 pub mod divergence;
+pub mod editing;
 pub mod event;
+pub mod exporting;
 pub mod history;
 pub mod job;
 pub mod json;
 pub mod law;
+pub mod mirror;
 pub mod observation;
 pub mod opening;
+pub mod permission;
+pub mod plan;
 pub mod record;
 pub mod reply;
+pub mod starting;
 pub mod stream;
 
 pub use history::Model;

@@ -57,6 +57,13 @@ pub enum Observation<'a> {
         /// Whether it may write.
         writable: bool,
     },
+    /// A guest connected to an export that a `block-export-add` made. Its requests go where the export is.
+    GuestConnected {
+        /// Which guest.
+        guest: u32,
+        /// The export's id.
+        export: &'a str,
+    },
     /// A guest was not let in.
     GuestRefused {
         /// Which guest.

@@ -3,14 +3,17 @@
 
 use crate::blockdev::{Backing, Child, ImageFacts, NodeSpec};
 use crate::chain::{Driver, Graph, ImageId, Node, NodeId};
+use crate::plan::{admit_name, conflict_text};
 use crate::reply::{Answer, Refusal};
-use crate::stream::{admit_name, same_path};
+use crate::stream::same_path;
 
 /// Opens nodes on a graph: first to see whether it would be refused, then for real.
 #[derive(Debug)]
 pub struct Opening<'a> {
     /// The images there are.
     pub images: &'a [ImageFacts],
+    /// The throttle groups there are.
+    pub groups: &'a [String],
 }
 
 impl Opening<'_> {
@@ -26,6 +29,16 @@ impl Opening<'_> {
         match self.open(&mut trial, spec, None) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             Ok(_) => {
+                let fresh = if graph.blockers.is_empty() && graph.users.is_empty() {
+                    Vec::new()
+                } else {
+                    trial.conflicts()
+                };
+                let texts: Vec<String> =
+                    fresh.iter().map(|conflict| conflict_text(&trial, conflict, |_| None)).collect();
+                if !texts.is_empty() {
+                    answers.push(Answer::Refused(Refusal::Conflict(texts)));
+                }
                 // An image that is open twice may be locked by its other user.
                 if shares_an_image(graph, &trial) {
                     answers.push(Answer::ErrorAbout("lock"));
@@ -41,24 +54,27 @@ impl Opening<'_> {
         let read_only = spec.read_only.or(parent).unwrap_or(false);
         let mut node = Node {
             name: spec.name.clone(),
-            driver: spec.driver,
-            filename: None,
-            header: None,
-            image: None,
-            file: None,
-            backing: None,
             read_only,
-            read_only_for_good: false,
-            may_have_stayed_writable: false,
+            auto_read_only: spec.auto_read_only,
             by_monitor: spec.name.is_some(),
             vague: spec.vague,
-            alive: true,
+            ..Node::new(spec.driver)
         };
+        if spec.driver == Driver::NullCo {
+            admit_own_name(graph, spec)?;
+            node.bytes = u64::try_from(spec.size.unwrap_or(1 << 30)).ok();
+            return Ok(graph.add(node));
+        }
         if spec.driver == Driver::File {
             admit_own_name(graph, spec)?;
             let filename = spec.filename.clone().unwrap_or_default();
             node.image = Some(self.find(&filename).ok_or(Refusal::NoSuchFile(filename.clone()))?);
             node.filename = Some(filename);
+            node.bytes = node
+                .image
+                .map(|image| self.facts(image))
+                .filter(|facts| !facts.qcow2)
+                .map(|facts| facts.size_bytes);
             // Reopening a format node reopens its protocol node too, unless that was told otherwise.
             node.read_only_for_good = spec.read_only == Some(true);
             return Ok(graph.add(node));
@@ -68,13 +84,28 @@ impl Opening<'_> {
             Child::Inline(child) => self.open_inline(graph, child, Some(read_only))?,
         };
         admit_own_name(graph, spec)?;
+        if let Some(group) = spec.throttle_group.as_ref().filter(|group| !self.groups.contains(group)) {
+            return Err(Refusal::Paired(
+                ["Throttle group '", "' does not exist", ""],
+                group.clone(),
+                String::new(),
+            ));
+        }
         let (image, filename) = (graph.node(file).image, graph.node(file).filename.clone());
         node.image = image;
+        node.bytes = match spec.driver {
+            Driver::Qcow2 => image.map(|image| self.facts(image).size_bytes),
+            _ => graph.node(file).bytes,
+        };
         node.filename = filename;
         node.file = Some(file);
         let is_qcow2 = image.is_some_and(|image| self.facts(image).qcow2);
         if spec.driver == Driver::Qcow2 && !is_qcow2 {
             return Err(Refusal::NotQcow2);
+        }
+        if spec.driver.is_filter() {
+            node.read_only = spec.read_only.unwrap_or(graph.node(file).read_only);
+            return Ok(graph.add(node));
         }
         if !read_only && graph.node(file).read_only_for_good {
             return Err(Refusal::ReadOnly);
@@ -139,6 +170,9 @@ impl Opening<'_> {
             file,
             backing: Backing::Header,
             read_only: None,
+            auto_read_only: true,
+            throttle_group: None,
+            size: None,
             vague: false,
         };
         let protocol = blank(Driver::File, Some(file), None);

@@ -1,10 +1,10 @@
 //! What the model knows about one job: what was asked of it, what it has shown, what may still come.
 
 use crate::chain::NodeId;
-use crate::command::StreamArguments;
 use crate::content::Moment;
 use crate::job::{OnError, Status};
-use crate::stream::Plan;
+use crate::plan::{Plan, Work};
+use crate::starting::Start;
 
 /// Three-valued knowledge: commands of other clients may have struck at a moment nobody saw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ pub enum Failure {
     Finalizing,
 }
 
-/// One stream job, from its `created` event on; kept after its end.
+/// One job, from its `created` event on; kept after its end.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The operator's name for it.
@@ -48,18 +48,28 @@ pub struct Job {
     pub plan: Plan,
     /// Its filter.
     pub filter: NodeId,
-    /// Whether the target was read-only before.
+    /// Whether the node it writes was read-only before.
     pub read_only_before: bool,
-    /// Length of the target, if the model knows it.
+    /// How much there is to do, if that is known from the start.
     pub len_bytes: Option<u64>,
-    /// What it does about I/O errors.
-    pub on_error: OnError,
+    /// What it does about I/O errors, of its source and of its target.
+    pub on_error: Vec<OnError>,
     /// Whether it finalizes itself.
     pub auto_finalize: bool,
     /// Whether it dismisses itself.
     pub auto_dismiss: bool,
-    /// The string to be written into the target's header, if the operator gave one.
-    pub backing_file: Option<String>,
+    /// The transaction it ends with, by the job that is its first member.
+    pub group: Option<u16>,
+    /// Completion was asked for: a mirror's target will take its place.
+    pub complete_asked: Known,
+    /// It was told to end where it stands, well and without a pivot.
+    pub soft_cancelled: Known,
+    /// `BLOCK_JOB_READY` has been seen.
+    pub ready_told: bool,
+    /// By sector of its target: it is copied for certain.
+    pub copies: Vec<bool>,
+    /// It cannot succeed: its target is too short for what it copies.
+    pub cannot_fit: bool,
     /// Its status.
     pub status: Status,
     /// Every status it had, with the moment it took it.
@@ -93,17 +103,22 @@ const BACKING_FILE_MAX: usize = 1023;
 
 impl Job {
     /// A job that has just been created.
-    pub fn new(arguments: &StreamArguments, plan: Plan, filter: NodeId, now: Moment) -> Job {
+    pub fn new(start: &Start, plan: Plan, filter: NodeId, now: Moment) -> Job {
         Job {
-            id: arguments.job_id.clone(),
+            id: start.job_id.clone(),
             plan,
             filter,
             read_only_before: false,
             len_bytes: None,
-            on_error: arguments.on_error,
-            auto_finalize: arguments.auto_finalize,
-            auto_dismiss: arguments.auto_dismiss,
-            backing_file: arguments.backing_file.clone(),
+            on_error: start.on_error.clone(),
+            auto_finalize: start.auto_finalize,
+            auto_dismiss: start.auto_dismiss,
+            group: None,
+            complete_asked: Known::No,
+            soft_cancelled: Known::No,
+            ready_told: false,
+            copies: Vec::new(),
+            cannot_fit: false,
             status: Status::Created,
             statuses: vec![(now, Status::Created)],
             paused: Known::No,
@@ -114,7 +129,7 @@ impl Job {
             stopped: false,
             ended: false,
             pending_told: false,
-            speeds: vec![arguments.speed],
+            speeds: vec![start.speed],
             offset: 0,
             edit: Edit::NotYet,
         }
@@ -127,7 +142,26 @@ impl Job {
 
     /// Whether it does or may do its work: between start and end.
     pub fn is_at_work(&self) -> bool {
-        matches!(self.status, Status::Created | Status::Running | Status::Paused)
+        matches!(self.status, Status::Created | Status::Running | Status::Paused) || self.is_ready()
+    }
+
+    /// Whether it is a mirror that has caught up with its source.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.status, Status::Ready | Status::Standby)
+    }
+
+    /// The string to be written into a header, if the operator gave one.
+    pub fn backing_file(&self) -> Option<&String> {
+        match &self.plan.work {
+            Work::Stream(span) => span.backing_file.as_ref(),
+            Work::Commit(span) => span.backing_file.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether a success puts a mirror's target into the place of its source.
+    pub fn pivots(&self) -> bool {
+        self.plan.becomes_ready() && self.complete_asked != Known::No
     }
 
     /// Whether it had this status at `since` or later.
@@ -146,9 +180,9 @@ impl Job {
         self.is_live() && self.statuses[0].0 <= since
     }
 
-    /// Whether writing the header must fail: the string it was given is too long.
+    /// Whether it must fail: its target is too short, or the string for the header is too long.
     pub fn is_hopeless(&self) -> bool {
-        self.backing_file.as_ref().is_some_and(|file| file.len() > BACKING_FILE_MAX)
+        self.cannot_fit || self.backing_file().is_some_and(|file| file.len() > BACKING_FILE_MAX)
     }
 
     /// Whether nothing keeps it in `pending`.
@@ -159,7 +193,13 @@ impl Job {
     /// Whether it stands still until an operator acts, and may do so for ever.
     pub fn waits_for_operator(&self) -> bool {
         match self.status {
-            Status::Running | Status::Paused => self.paused != Known::No && self.cancelled != Known::Yes,
+            Status::Running | Status::Paused => {
+                (self.paused != Known::No || self.plan.never_ends()) && self.cancelled != Known::Yes
+            }
+            Status::Ready | Status::Standby => {
+                let asked = self.complete_asked == Known::Yes || self.soft_cancelled == Known::Yes;
+                (self.paused != Known::No || !asked) && self.cancelled != Known::Yes
+            }
             Status::Pending => !self.auto_finalize && !self.finalize_asked && self.cancelled != Known::Yes,
             Status::Concluded => !self.auto_dismiss && !self.dismiss_asked,
             _ => false,
@@ -169,7 +209,11 @@ impl Job {
     /// The job in a line: `job stream0 running 3/8`.
     pub fn line(&self) -> String {
         let len = self.len_bytes.map_or_else(|| "?".into(), |len| len.to_string());
-        format!("job {} {} {}/{len} bytes", self.id, self.status.word(), self.offset)
+        let trade = match self.plan.trade() {
+            crate::plan::Trade::Stream => String::new(),
+            trade => format!("{} ", trade.word()),
+        };
+        format!("job {} {trade}{} {}/{len} bytes", self.id, self.status.word(), self.offset)
     }
 }
 

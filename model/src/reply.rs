@@ -2,7 +2,7 @@
 //!
 //! Refusals are kept as values and become text only to be compared with a reply, or to be shown.
 
-use crate::blocker::{Reason, Unshared};
+use crate::blocker::Reason;
 use crate::chain::{GENERATED, Graph, JobId, NodeId};
 use crate::job::{Status, Verb};
 use crate::json::Json;
@@ -19,6 +19,8 @@ pub enum Answer {
     Refused(Refusal),
     /// Any error: the model has no opinion on the text.
     AnyError,
+    /// Success, of which the model knows no more than that no data may change.
+    Unknown,
     /// Any error whose text contains this.
     ErrorAbout(&'static str),
     /// Any error that names an armed fault.
@@ -72,6 +74,10 @@ pub enum Refusal {
     Busy(NodeId, Reason),
     /// `backing-file` without a base.
     BackingFileWithoutBase,
+    /// A link that a job relies on, by its two ends.
+    FrozenLink(NodeId, NodeId),
+    /// A link to a commit's filter cannot be frozen.
+    CannotFreeze(NodeId),
     /// The target cannot be reopened for writing.
     ReadOnly,
     /// The node name cannot be given.
@@ -82,11 +88,14 @@ pub enum Refusal {
     JobIdInUse(String),
     /// A negative speed.
     NegativeSpeed,
-    /// Somebody writes where the job forbids it.
-    WriteConflict(NodeId, Unshared, String),
-    /// The format node above a protocol node would lose the right to resize it, for it now reads the filter; with the
-    /// name that was asked for the filter.
-    ResizeConflict(NodeId, Option<String>),
+    /// Two users of a node cannot live together: any of these texts tells which, for each pair of them.
+    Conflict(Vec<String>),
+    /// A text without names that the model must know.
+    Plain(&'static str),
+    /// A text about a name.
+    Named(&'static str, String, &'static str),
+    /// A text about two names.
+    Paired([&'static str; 3], String, String),
     /// No such job, asked by a `block-job-` command or a `job-` command.
     NoJob(String, bool),
     /// The verb is not for this status.
@@ -163,6 +172,7 @@ impl Refusal {
             Refusal::StrangeMember(any) => {
                 any.iter().any(|m| text == format!("QMP input member '{m}' is unexpected"))
             }
+            Refusal::Conflict(any) => any.iter().any(|pattern| matches_generated(pattern, text)),
             _ => matches_generated(&self.text(names), text),
         }
     }
@@ -207,8 +217,9 @@ impl Refusal {
             Refusal::NotInChain(base, target) => {
                 format!("'{base}' is not in the backing chain of '{target}'")
             }
-            Refusal::Busy(id, Reason::Job(..)) => {
-                format!("Node '{}' is busy: block device is in use by block job: stream", node(*id))
+            Refusal::Busy(id, Reason::Job(job, _)) => {
+                let kind = names.jobs.get(usize::from(job.0)).map_or("", |job| job.plan.kind().word());
+                format!("Node '{}' is busy: block device is in use by block job: {kind}", node(*id))
             }
             Refusal::Busy(id, Reason::BackingOf(parent)) => {
                 format!("Node '{}' is busy: node is used as backing hd of '{}'", node(*id), node(*parent))
@@ -216,13 +227,21 @@ impl Refusal {
             Refusal::BackingFileWithoutBase => {
                 "backing file specified, but streaming the entire chain".into()
             }
+            Refusal::FrozenLink(above, below) => {
+                format!("Cannot change frozen 'backing' link from '{}' to '{}'", node(*above), node(*below))
+            }
+            Refusal::CannotFreeze(id) => format!("Cannot freeze 'backing' link to '{}'", node(*id)),
+            Refusal::Plain(text) => (*text).to_owned(),
+            Refusal::Named(before, name, after) => format!("{before}{name}{after}"),
+            Refusal::Paired([before, between, after], one, two) => {
+                format!("{before}{one}{between}{two}{after}")
+            }
             Refusal::ReadOnly => "Block node is read-only".into(),
             Refusal::Name(why, prefix) => format!("{prefix}{}", why.text()),
             Refusal::BadJobId(id) => format!("Invalid job ID '{id}'"),
             Refusal::JobIdInUse(id) => format!("Job ID '{id}' already in use"),
             Refusal::NegativeSpeed => "Parameter 'speed' expects a non-negative value".into(),
-            Refusal::WriteConflict(id, by, job) => write_conflict(names, *id, *by, job),
-            Refusal::ResizeConflict(format, filter) => resize_conflict(names, *format, filter.as_deref()),
+            Refusal::Conflict(any) => any.join("\n      or "),
             Refusal::NoJob(id, true) => format!("Block job '{id}' not found"),
             Refusal::NoJob(_, false) => "Job not found".into(),
             Refusal::WrongStatus(job, status, verb) => format!(
@@ -259,35 +278,15 @@ impl NameRefusal {
     }
 }
 
-fn write_conflict(names: Names<'_>, id: NodeId, by: Unshared, job: &str) -> String {
-    let node = names.graph.name(id);
-    let holder = match by {
-        Unshared::ByJob(_) => format!("stream job '{job}' (uses node '{node}' as 'intermediate node' child)"),
-        Unshared::ByOverlay(overlay) => {
-            format!("node '{}' (uses node '{node}' as 'backing' child)", names.graph.name(overlay))
-        }
-        Unshared::ByFormat(format) => {
-            format!("node '{}' (uses node '{node}' as 'file' child)", names.graph.name(format))
-        }
-    };
-    format!(
-        "Permission conflict on node '{node}': permissions 'write' are both required by an unnamed block device \
-         (uses node '{node}' as 'root' child) and unshared by {holder}."
-    )
-}
-
-fn resize_conflict(names: Names<'_>, format: NodeId, filter: Option<&str>) -> String {
-    let parent = names.graph.name(format);
-    let filter = filter.unwrap_or(GENERATED);
-    format!(
-        "Permission conflict on node '{filter}': permissions 'resize' are both required by node '{parent}' \
-         (uses node '{filter}' as 'file' child) and unshared by an unnamed block device (uses node \
-         '{filter}' as 'root' child)."
-    )
-}
-
 /// Whether `text` is `pattern` with each [`GENERATED`] replaced by a generated name.
 pub fn matches_generated(pattern: &str, text: &str) -> bool {
+    if let Some((before, after)) = pattern.split_once(ANYTHING) {
+        // What stands for anything stands between two texts that are known.
+        let ends = |rest: &str| {
+            (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches_generated(after, &rest[at..]))
+        };
+        return before_fits(before, text).is_some_and(ends);
+    }
     let Some((before, after)) = pattern.split_once(GENERATED) else { return pattern == text };
     let Some(rest) = text.strip_prefix(before) else { return false };
     match generated_name(rest) {
@@ -295,6 +294,17 @@ pub fn matches_generated(pattern: &str, text: &str) -> bool {
         None => false,
     }
 }
+
+/// What follows in `text` after `pattern`, if it starts with it.
+fn before_fits<'a>(pattern: &str, text: &'a str) -> Option<&'a str> {
+    let Some((before, after)) = pattern.split_once(GENERATED) else { return text.strip_prefix(pattern) };
+    let rest = text.strip_prefix(before)?;
+    let name = generated_name(rest)?;
+    before_fits(after, &rest[name.len()..])
+}
+
+/// Stands in a text for what the model does not know.
+pub const ANYTHING: &str = "\u{1}";
 
 /// The generated node name that `text` starts with.
 pub fn generated_name(text: &str) -> Option<&str> {

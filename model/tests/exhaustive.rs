@@ -5,9 +5,10 @@
 
 use model::blocker::Role;
 use model::chain::{Driver, Graph, JobId, Node, NodeId};
-use model::command::StreamArguments;
 use model::job::{OnError, Status, Verb};
-use model::stream::{Plan, plan};
+use model::plan::{Plan, Work, plan};
+use model::starting::{Asked, Ends, Start};
+use model::stream::Span;
 use stateright::{Checker, Model, Property};
 
 /// Nodes of the chain: n0 <- n1 <- n2 <- n3.
@@ -84,36 +85,24 @@ struct Machine {
 }
 
 fn layer(name: String, backing: Option<NodeId>) -> Node {
-    Node {
-        name: Some(name),
-        driver: Driver::Qcow2,
-        filename: None,
-        header: None,
-        image: None,
-        file: None,
-        backing,
-        read_only: false,
-        read_only_for_good: false,
-        may_have_stayed_writable: false,
-        by_monitor: true,
-        vague: false,
-        alive: true,
-    }
+    Node { name: Some(name), backing, ..Node::new(Driver::Qcow2) }
 }
 
-fn arguments(target: usize, base: Option<usize>, bottom: Option<usize>) -> StreamArguments {
-    StreamArguments {
-        job_id: "j".into(),
-        device: format!("n{target}"),
-        base: None,
+fn arguments(target: usize, base: Option<usize>, bottom: Option<usize>) -> Start {
+    let ends = Ends {
         base_node: base.map(|base| format!("n{base}")),
         bottom: bottom.map(|bottom| format!("n{bottom}")),
-        backing_file: None,
+        ..Ends::default()
+    };
+    Start {
+        job_id: "j".into(),
+        device: format!("n{target}"),
         speed: 0,
-        on_error: OnError::Report,
+        on_error: vec![OnError::Report],
         filter_node_name: None,
         auto_finalize: true,
         auto_dismiss: true,
+        work: Asked::Stream(ends),
     }
 }
 
@@ -137,7 +126,17 @@ impl State {
     fn plan_of(&self, job: &Job) -> Plan {
         let no_op = job.target == job.bottom;
         let (target, bottom, above_base) = (job.target, job.bottom, job.above_base);
-        Plan { target, bottom, above_base, between: job.between.clone(), no_op, late: None }
+        let between = job.between.clone();
+        let span = Span { target, bottom, above_base, between, no_op, backing_file: None };
+        Plan {
+            under: target,
+            filter: Driver::CopyOnRead,
+            holds: Vec::new(),
+            holds_filter: Vec::new(),
+            written: Some(target),
+            frozen_to: Some(above_base),
+            work: Work::Stream(span),
+        }
     }
 
     fn start(
@@ -150,11 +149,11 @@ impl State {
         let Ok(plan) = plan(&self.graph, &arguments(target, base, bottom), |_| false) else { return false };
         let id = JobId(self.jobs.len() as u16);
         let held = match canary {
-            Some(Canary::HoldsOnlyTarget) => Plan { between: Vec::new(), ..plan.clone() },
+            Some(Canary::HoldsOnlyTarget) => Plan { holds: plan.holds[..1].to_vec(), ..plan.clone() },
             _ => plan.clone(),
         };
-        let filter = self.graph.start_stream(&held, id, None);
-        let Plan { target, bottom, above_base, between, .. } = plan;
+        let filter = self.graph.start(&held, id, None);
+        let Work::Stream(Span { target, bottom, above_base, between, .. }) = plan.work else { return false };
         let status = Status::Created;
         let (cancelled, copied, flushed) = (false, false, false);
         self.jobs.push(Job {
@@ -202,11 +201,15 @@ impl State {
         assert!(job.status.may_become(next), "{:?} to {next:?}", job.status);
         let plan = self.plan_of(&job);
         match (job.status, next) {
-            (Status::Pending, Status::Concluded) => self.graph.finish_stream(&plan, job.filter, false),
-            (Status::Aborting, Status::Concluded) if canary == Some(Canary::CancelRewires) => {
-                self.graph.finish_stream(&plan, job.filter, false);
+            (Status::Pending, Status::Concluded) => {
+                self.graph.finish(&plan, JobId(index as u16), job.filter, false, false)
             }
-            (Status::Aborting, Status::Concluded) => self.graph.abandon_stream(&plan, job.filter, false),
+            (Status::Aborting, Status::Concluded) if canary == Some(Canary::CancelRewires) => {
+                self.graph.finish(&plan, JobId(index as u16), job.filter, false, false);
+            }
+            (Status::Aborting, Status::Concluded) => {
+                self.graph.abandon(&plan, JobId(index as u16), job.filter, false)
+            }
             (_, Status::Null) => {
                 self.graph.release(JobId(index as u16));
                 self.graph.bury();

@@ -1,5 +1,6 @@
 //! The command: one small file per subcommand, and how each can end.
 
+mod conform;
 mod fuzz;
 mod minimise;
 mod mutants;
@@ -67,6 +68,7 @@ enum Command {
     Minimise(minimise::Minimise),
     Show(show::Show),
     Mutants(mutants::Mutants),
+    Conform(conform::Conform),
 }
 
 /// Runs the command of this process.
@@ -78,6 +80,7 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Minimise(minimise) => minimise.run(subject),
         Command::Show(show) => show.run(subject),
         Command::Mutants(mutants) => mutants.run(subject),
+        Command::Conform(conform) => conform.run(),
     };
     ExitCode::from(exit.code())
 }

@@ -6,7 +6,8 @@
 use crate::choice::Point;
 use crate::clock::Alarms;
 use crate::disk::{Answer, Ask, Change, Disks};
-use block::host::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
+use crate::socket::{Doors, End};
+use block::host::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -31,9 +32,33 @@ pub struct Core {
     pub moments: Alarms,
     /// Who waits for a step.
     pub thoughts: Alarms,
+    /// Where somebody listens.
+    doors: Doors,
+    /// Where relative names lead to; empty for a world that has none.
+    folder: String,
     /// New tasks.
     pub spawned: Vec<Spawned>,
     named: Vec<Point>,
+}
+
+impl Core {
+    /// The file that a name means, `.` and `..` resolved.
+    fn find(&self, path: &str) -> Option<u32> {
+        let plain = self.folder.is_empty() || (path.starts_with('/') && !path.contains("/."));
+        if plain {
+            return self.disks.find(path);
+        }
+        let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.folder) };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in whole.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        self.disks.find(&format!("/{}", parts.join("/")))
+    }
 }
 
 /// The simulated host.
@@ -52,6 +77,19 @@ impl SimHost {
     /// A host with these files.
     pub fn new(disks: Disks) -> Self {
         SimHost { core: Arc::new(Mutex::new(Core { disks, ..Core::default() })) }
+    }
+
+    /// A host whose process stands in a folder.
+    pub fn in_folder(disks: Disks, folder: &str) -> Self {
+        let core = Core { disks, folder: folder.to_owned(), ..Core::default() };
+        SimHost { core: Arc::new(Mutex::new(core)) }
+    }
+
+    /// Connects to whoever listens there.
+    pub fn connect(&self, path: &str) -> Option<End> {
+        let (end, listener) = self.core().doors.connect(path)?;
+        listener.into_iter().for_each(std::task::Waker::wake);
+        Some(end)
     }
 
     /// The inside. Never call back into the engine, nor wake anybody, while holding it.
@@ -79,7 +117,7 @@ impl SimHost {
 impl Host for SimHost {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let mut core = self.core();
-        let Some(file) = core.disks.find(path) else {
+        let Some(file) = core.find(path) else {
             return Box::pin(std::future::ready(Err(Errno::ENOENT)));
         };
         let asked = core.disks.submit(file, Ask::Open);
@@ -94,11 +132,21 @@ impl Host for SimHost {
     }
 
     fn canonical(&self, path: &str) -> Option<String> {
-        self.core().disks.find(path).map(|_| path.to_owned())
+        let core = self.core();
+        core.find(path).map(|file| core.disks.files[file as usize].path.clone())
     }
 
     fn absolute(&self, path: &str) -> String {
-        path.to_owned()
+        let core = self.core();
+        if path.starts_with('/') || core.folder.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", core.folder)
+        }
+    }
+
+    fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
+        self.core().doors.open(path)
     }
 
     fn now(&self) -> Nanos {

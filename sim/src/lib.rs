@@ -17,6 +17,7 @@ pub mod panics;
 pub mod recovery;
 pub mod report;
 pub mod scheduler;
+pub mod socket;
 pub mod strategy;
 pub mod subject;
 pub mod trace;

@@ -162,6 +162,18 @@ impl Scheduler {
         }
     }
 
+    /// One step, the plainest, without letting time pass; false when nothing can happen now.
+    pub fn step_now(&mut self) -> bool {
+        self.gather();
+        !self.offers.is_empty() && self.step(None)
+    }
+
+    /// Lets the next alarm ring, if that is not after `end`; false when it is, or when there is none.
+    pub fn pass_time_until(&mut self, end: u64) -> bool {
+        let next = self.host.core().moments.next();
+        next <= end && self.pass_time(None)
+    }
+
     /// One step; false when nothing can happen any more.
     fn step(&mut self, mut choices: Option<&mut Choices>) -> bool {
         self.gather();

@@ -34,18 +34,28 @@ impl Engine {
         if !writable {
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
         }
-        if let Some(file) = place.file {
-            let reopened = self.reopen_file(graph, file, writable).await;
-            if reopened.is_err() && !writable {
+        if let Err(refused) = self.reopen_files(graph, id, writable).await {
+            if !writable {
                 set_format_writable(&place.node, true).await.map_err(Refused::Io)?;
             }
-            reopened?;
+            return Err(refused);
         }
         if writable && let Err(errno) = set_format_writable(&place.node, true).await {
-            if let Some(file) = place.file {
-                let _stays_open_for_nobody = self.reopen_file(graph, file, false).await;
-            }
+            let _stays_open_for_nobody = self.reopen_files(graph, id, false).await;
             return Err(Refused::Io(errno));
+        }
+        Ok(())
+    }
+
+    /// All files of a layer, or none.
+    async fn reopen_files(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
+        for (n, file) in files(graph, id).enumerate() {
+            if let Err(refused) = self.reopen_file(graph, file, writable).await {
+                for done in files(graph, id).take(n) {
+                    let _stays_open_for_nobody = self.reopen_file(graph, done, !writable).await;
+                }
+                return Err(refused);
+            }
         }
         Ok(())
     }
@@ -72,9 +82,17 @@ fn set_read_only(graph: &mut Graph, id: NodeId, read_only: bool) {
     let follows = |file: &NodeId| {
         matches!(graph.node(*file).driver, Driver::File { access: FileAccess::Inherited, .. })
     };
-    if let Some(file) = graph.place(id).file.filter(follows) {
+    let following: Vec<NodeId> = files(graph, id).filter(follows).collect();
+    for file in following {
         graph.place_mut(file).read_only = read_only;
     }
+}
+
+/// The nodes a layer's bytes lie in: its file, and the data file of an image that has one.
+fn files(graph: &Graph, id: NodeId) -> impl Iterator<Item = NodeId> {
+    let place = graph.place(id);
+    let data = place.side.filter(|_| matches!(place.node.driver, Driver::Qcow2(_)));
+    place.file.into_iter().chain(data)
 }
 
 async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {

@@ -37,10 +37,15 @@ impl Engine {
 impl Guest {
     /// Reads `len` bytes at `offset`.
     pub async fn read(&self, offset: u64, len: u64) -> IoResult<Vec<u8>> {
+        self.read_behind(offset, len, 0).await
+    }
+
+    /// As `read`, with `headroom` bytes in front for the caller.
+    pub async fn read_behind(&self, offset: u64, len: u64, headroom: usize) -> IoResult<Vec<u8>> {
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, len)?;
-        let mut bytes = vec![0; len as usize];
-        read::read(&graph, node, offset, &mut bytes).await?;
+        let mut bytes = vec![0; headroom + len as usize];
+        read::read(&graph, node, offset, &mut bytes[headroom..]).await?;
         Ok(bytes)
     }
 
@@ -72,6 +77,22 @@ impl Guest {
         len_bytes(&graph, node)
     }
 
+    /// The name of the node it reads and writes through.
+    pub fn node_name(&self) -> String {
+        let graph = self.engine.graph();
+        graph.name(self.node(&graph)).to_owned()
+    }
+
+    /// Leaves. A node that only this guest held is closed, and its last data made durable.
+    pub async fn detach(self) {
+        let dropped = self.engine.edit(|graph| graph.remove_user(self.user));
+        self.engine.close(dropped).await;
+    }
+
+    fn node(&self, graph: &Graph) -> NodeId {
+        graph.user(self.user).expect("a guest is attached while it lives").node
+    }
+
     async fn change(&self, offset: u64, change: Change) -> IoResult<()> {
         if !self.writable {
             return Err(Errno::EPERM);
@@ -84,7 +105,7 @@ impl Guest {
     /// The graph and the node a request runs on; refuses what is not inside the node.
     fn resolve(&self, offset: u64, len: u64) -> IoResult<(Arc<Graph>, NodeId)> {
         let graph = self.engine.graph();
-        let node = graph.user(self.user).expect("a guest is attached while it lives").node;
+        let node = self.node(&graph);
         let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
         if end > len_bytes(&graph, node)? {
             return Err(Errno::EINVAL);

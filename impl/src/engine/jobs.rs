@@ -1,11 +1,14 @@
 //! What all jobs have in common: how one is made, what operators say to it, how it is forgotten.
 
 use super::Engine;
-use crate::command::{BlockJobInfo, Family, OnError, Verb};
+use crate::command::{BlockJobInfo, Family, Verb};
 use crate::error::{Refused, is_well_formed_id};
 use crate::graph::Graph;
 use crate::id::JobSerial;
-use crate::job::life::{CancelStep, Job, NewJob, Outcome};
+use crate::job::group::Group;
+use crate::job::life::{Job, NewJob, Outcome};
+use crate::job::mirror_mode::MirrorMode;
+use crate::job::verbs::CancelStep;
 use std::sync::Arc;
 
 /// What the operator says of any job.
@@ -19,16 +22,18 @@ pub(crate) struct JobOptions {
     pub manual_finalize: bool,
     /// `auto-dismiss` is off.
     pub manual_dismiss: bool,
-    /// `on-error`.
-    pub on_error: OnError,
     /// `speed`, bytes a second.
     pub speed: i64,
     /// How much there is to do, bytes.
     pub len: u64,
+    /// The jobs it takes effect together with; none: it is alone.
+    pub group: Option<Arc<Group>>,
+    /// What a mirror's operators see and change.
+    pub mirror: Option<Arc<MirrorMode>>,
 }
 
 impl Engine {
-    /// Makes a job (`created`), lets `attach` put it into the graph, and starts it (`running`). If it is refused after
+    /// Makes a job (`created`) and lets `attach` put it into the graph; `start_job` comes next. If it is refused after
     /// `created`, it is `null` at once and the graph is as before.
     pub(crate) fn create_job<T>(
         &self,
@@ -51,9 +56,10 @@ impl Engine {
             kind: options.kind,
             manual_finalize: options.manual_finalize,
             manual_dismiss: options.manual_dismiss,
-            on_error: options.on_error,
             speed: u64::try_from(options.speed).unwrap_or(0),
             len: options.len,
+            group: options.group,
+            mirror: options.mirror,
         };
         let job = Job::create(new, self.events.clone());
         let attached = u64::try_from(options.speed)
@@ -63,8 +69,6 @@ impl Engine {
             Ok((attached, dropped)) => {
                 assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
                 jobs.by_serial.insert(serial, job.clone());
-                drop(jobs);
-                job.start();
                 Ok((job, attached))
             }
             Err(refused) => {
@@ -72,6 +76,12 @@ impl Engine {
                 Err(refused)
             }
         }
+    }
+
+    /// Takes back a job that was created and is not started after all; what it put into the graph is out again.
+    pub async fn discard_job(&self, job: &Arc<Job>) {
+        job.discard();
+        self.forget(job).await;
     }
 
     /// Finds a job by its id, the way one of the command families does.
@@ -110,7 +120,7 @@ impl Engine {
             Verb::Resume => job.resume(),
             Verb::SetSpeed(speed) => job.set_speed(speed),
             Verb::Complete => job.complete(),
-            Verb::Change => job.change(),
+            Verb::Change(copy_mode) => job.change(copy_mode),
             Verb::Finalize => {
                 job.finalize()?;
                 wait_until_over(&job).await;

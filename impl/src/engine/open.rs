@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
 use crate::error::Refused;
-use crate::format::qcow2::{BackingName, Qcow2};
+use crate::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
 use crate::format::raw::Raw;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, FileAccess, Node};
@@ -25,6 +25,7 @@ struct Opened {
     driver: Driver,
     file: Option<Child>,
     backing: Option<Child>,
+    data: Option<Child>,
     read_only: bool,
 }
 
@@ -88,9 +89,9 @@ impl Engine {
             }
             let mut opened = match &options.driver {
                 DriverOptions::File { filename } => self.open_file(filename, options, by).await?,
-                DriverOptions::Raw { file } => self.open_format(file, None, options, by).await?,
-                DriverOptions::Qcow2 { file, backing } => {
-                    self.open_format(file, Some(backing), options, by).await?
+                DriverOptions::Raw { file } => self.open_raw(file, options, by).await?,
+                DriverOptions::Qcow2 { file, backing, data_file } => {
+                    self.open_qcow2(file, backing, data_file.as_ref(), options, by).await?
                 }
             };
             opened.name = options.node_name.clone();
@@ -121,28 +122,36 @@ impl Engine {
         let opened = self.host().open(&filename, mode).await;
         let disk = opened.map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
         let driver = Driver::File { disk, access };
-        Ok(Opened { name: None, filename, driver, file: None, backing: None, read_only })
+        Ok(Opened { name: None, filename, driver, file: None, backing: None, data: None, read_only })
     }
 
-    /// Opens a raw node, or with `backing` a qcow2 one.
-    async fn open_format(
+    async fn open_raw(
         &self,
         file: &ChildOptions,
-        backing: Option<&BackingOptions>,
         options: &BlockdevOptions,
         by: Opener,
     ) -> Result<Opened, Refused> {
         let read_only = options.read_only.unwrap_or(matches!(by, Opener::Overlay { .. }));
         let file = self.open_child(file, Opener::Format { read_only }).await?;
         let (disk, filename) = self.storage(&file, read_only).await?;
-        let Some(backing) = backing else {
-            let raw = Raw::open(disk, !read_only)
-                .map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
-            let driver = Driver::Raw(raw);
-            return Ok(Opened { name: None, filename, driver, file: Some(file), backing: None, read_only });
-        };
-        let image = Qcow2::open(disk, &filename, !read_only).await;
-        let image = image.map_err(|error| Refused::MalformedImage(error.to_string()))?;
+        let raw = Raw::open(disk, !read_only)
+            .map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })?;
+        let driver = Driver::Raw(raw);
+        Ok(Opened { name: None, filename, driver, file: Some(file), backing: None, data: None, read_only })
+    }
+
+    async fn open_qcow2(
+        &self,
+        file: &ChildOptions,
+        backing: &BackingOptions,
+        data_file: Option<&ChildOptions>,
+        options: &BlockdevOptions,
+        by: Opener,
+    ) -> Result<Opened, Refused> {
+        let read_only = options.read_only.unwrap_or(matches!(by, Opener::Overlay { .. }));
+        let file = self.open_child(file, Opener::Format { read_only }).await?;
+        let (disk, filename) = self.storage(&file, read_only).await?;
+        let (image, data) = self.open_image(disk, &filename, data_file, read_only).await?;
         let layers = match by {
             Opener::Overlay { layers } => layers + 1,
             Opener::Operator | Opener::Format { .. } => 1,
@@ -153,7 +162,34 @@ impl Engine {
             BackingOptions::FromHeader => self.open_from_header(&filename, image.backing(), layers).await?,
         };
         let driver = Driver::Qcow2(image);
-        Ok(Opened { name: None, filename, driver, file: Some(file), backing, read_only })
+        Ok(Opened { name: None, filename, driver, file: Some(file), backing, data, read_only })
+    }
+
+    /// Opens an image, with the data file that was given, or else with the one that its header names.
+    async fn open_image(
+        &self,
+        disk: Arc<dyn Disk>,
+        filename: &str,
+        data_file: Option<&ChildOptions>,
+        read_only: bool,
+    ) -> Result<(Arc<Qcow2>, Option<Child>), Refused> {
+        let malformed = |error: OpenError| Refused::MalformedImage(error.to_string());
+        let named;
+        let data_file = match data_file {
+            Some(given) => given,
+            None => match Qcow2::open(disk.clone(), filename, !read_only).await {
+                Ok(image) => return Ok((image, None)),
+                Err(OpenError { cause: OpenCause::DataFileMissing { file }, .. }) if !file.is_empty() => {
+                    named = ChildOptions::named_file(file);
+                    &named
+                }
+                Err(error) => return Err(malformed(error)),
+            },
+        };
+        let data = self.open_child(data_file, Opener::Format { read_only }).await?;
+        let (data_disk, _) = self.storage(&data, read_only).await?;
+        let image = Qcow2::open_with(disk, Some(data_disk), filename, !read_only).await.map_err(malformed)?;
+        Ok((image, Some(data)))
     }
 
     async fn open_child(&self, child: &ChildOptions, by: Opener) -> Result<Child, Refused> {
@@ -185,7 +221,9 @@ impl Engine {
             |driver| BlockdevOptions { node_name: None, driver, read_only: None, auto_read_only: None };
         let file = inline(options(DriverOptions::File { filename }));
         let driver = match named.format.as_deref() {
-            Some("qcow2") => DriverOptions::Qcow2 { file, backing: BackingOptions::FromHeader },
+            Some("qcow2") => {
+                DriverOptions::Qcow2 { file, backing: BackingOptions::FromHeader, data_file: None }
+            }
             Some("raw" | "file") => DriverOptions::Raw { file },
             Some(_) => return Err(refuse("its format is not known")),
             // A guessed format would let whoever wrote a raw image name any file of the host.
@@ -243,9 +281,10 @@ fn beside(image: &str, backing: &str) -> Option<String> {
 
 /// Puts a node and its new children into the graph, children first.
 fn insert(graph: &mut Graph, opened: Opened) -> Result<NodeId, Refused> {
-    let Opened { name, filename, driver, file, backing, read_only } = opened;
+    let Opened { name, filename, driver, file, backing, data, read_only } = opened;
     let file = file.map(|child| insert_child(graph, child)).transpose()?;
     let backing = backing.map(|child| insert_child(graph, child)).transpose()?;
+    let data = data.map(|child| insert_child(graph, child)).transpose()?;
     if let Some(name) = &name {
         // Somebody may have taken the name while the image was being opened.
         graph.admit_name(name)?;
@@ -253,7 +292,7 @@ fn insert(graph: &mut Graph, opened: Opened) -> Result<NodeId, Refused> {
     let name: Arc<str> = name.unwrap_or_else(|| graph.generate_name()).into();
     let id = graph.next_node_id();
     let mut place = Place::new(Node { id, name, filename, driver, requests: RangeLock::new() }, read_only);
-    (place.file, place.backing) = (file, backing);
+    (place.file, place.backing, place.side) = (file, backing, data);
     graph.insert(id, place);
     Ok(id)
 }

@@ -44,25 +44,26 @@ impl Engine {
             id: arguments.job_id.clone(),
             manual_finalize: arguments.manual_finalize,
             manual_dismiss: arguments.manual_dismiss,
-            on_error: arguments.on_error,
             speed: arguments.speed,
             len: len.map_err(Refused::Io)?,
+            group: None,
+            mirror: None,
         };
         let filter_name = arguments.filter_node_name.as_deref();
         let (job, filter) = self.create_job(options, |graph, serial, id| {
             stream_start::attach(graph, &region, serial, id, filter_name)
         })?;
-        let name = format!("job {}", job.serial.0);
         let stream = Stream {
             engine: self.clone(),
-            job,
+            job: job.clone(),
             region,
             filter,
             backing_file: arguments.backing_file.clone(),
             mask_protocol: arguments.backing_mask_protocol,
             was_read_only,
+            on_error: arguments.on_error,
         };
-        self.host.spawn(&name, Box::pin(stream.run()));
+        self.start_job(job, stream);
         Ok(())
     }
 }

@@ -24,21 +24,27 @@ mod entry;
 mod flush;
 mod geometry;
 mod header;
+mod info;
 mod mapping;
 mod metadata;
 mod open;
 mod open_error;
+mod pack;
 mod pointers;
 mod read;
+mod repair;
 mod resize;
+mod subclusters;
 mod trouble;
 mod write;
 mod zero;
 
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
-pub use header::BackingName;
+pub use header::{BackingName, DataFile};
+pub use info::{Info, InfoOfVersion3};
 pub use open_error::{OpenCause, OpenError};
+pub use zero::Zeroing;
 
 use crate::format::{Run, RunKind};
 use crate::host::{Disk, Errno, IoResult};
@@ -54,6 +60,8 @@ use trouble::{Missing, Trouble};
 #[must_use = "an image that is dropped without close loses what was not flushed"]
 pub struct Qcow2 {
     disk: Arc<dyn Disk>,
+    /// Where guest data lies: `disk`, or the data file.
+    data: Arc<dyn Disk>,
     geometry: geometry::Geometry,
     metadata: Mutex<Metadata>,
     /// Guest clusters in use: shared by readers and in-place writers, exclusive to who changes a mapping.
@@ -61,21 +69,52 @@ pub struct Qcow2 {
     /// One flush, and one writer of cluster 0, at a time.
     flushing: RangeLock,
     flushes: Mutex<flush::Turns>,
+    /// One compressed cluster at a time is put behind the last.
+    packing: RangeLock,
 }
 
 impl Qcow2 {
-    /// Opens the image on `disk`. `name` is for messages. Nothing is written.
+    /// Opens the image on `disk`. `name` is for messages. Nothing is written, unless the image is to be written and was
+    /// not closed cleanly: then its refcounts are set right first.
     pub async fn open(disk: Arc<dyn Disk>, name: &str, writable: bool) -> Result<Arc<Qcow2>, OpenError> {
-        let mut metadata = open::load(&*disk, writable).await.map_err(|cause| cause.of(name))?;
-        metadata.writable = writable;
+        Self::open_with(disk, None, name, writable).await
+    }
+
+    /// Like `open`, of an image whose guest data may lie in a file of its own: then `data` is that file.
+    pub async fn open_with(
+        disk: Arc<dyn Disk>,
+        data: Option<Arc<dyn Disk>>,
+        name: &str,
+        writable: bool,
+    ) -> Result<Arc<Qcow2>, OpenError> {
+        let metadata = Self::load_repaired(&*disk, writable).await.map_err(|cause| cause.of(name))?;
+        let data = match (data, metadata.geometry.data_file) {
+            (None, false) => disk.clone(),
+            (Some(data), true) => data,
+            (None, true) => return Err(missing(&metadata.header).of(name)),
+            (Some(_), false) => return Err(OpenCause::DataFileUnasked.of(name)),
+        };
         Ok(Arc::new(Qcow2 {
+            data,
             disk,
             geometry: metadata.geometry,
             metadata: Mutex::new(metadata),
             clusters: RangeLock::new(),
             flushing: RangeLock::new(),
             flushes: Mutex::new(flush::Turns::default()),
+            packing: RangeLock::new(),
         }))
+    }
+
+    /// The image's metadata; if it is to be written and is dirty, set right before.
+    async fn load_repaired(disk: &dyn Disk, writable: bool) -> Result<Metadata, OpenCause> {
+        let mut metadata = open::load(disk, writable).await?;
+        if writable && metadata.header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
+            repair::repair_if_dirty(disk).await?;
+            metadata = open::load(disk, writable).await?;
+        }
+        metadata.writable = writable;
+        Ok(metadata)
     }
 
     /// Makes a new, empty image on `disk`, whatever was there, and flushes it.
@@ -91,6 +130,11 @@ impl Qcow2 {
     /// Bytes of a cluster, the unit of allocation.
     pub fn cluster_bytes(&self) -> u64 {
         self.geometry.cluster_bytes()
+    }
+
+    /// Bytes of the smallest part that is allocated on its own: a subcluster, or a cluster where there are none.
+    pub fn unit_bytes(&self) -> u64 {
+        self.geometry.unit_bytes()
     }
 
     /// 2 or 3.
@@ -110,7 +154,18 @@ impl Qcow2 {
 
     /// Whether the lazy-refcounts feature is on. This driver leaves it as it is and never defers refcounts.
     pub fn lazy_refcounts(&self) -> bool {
-        self.metadata.lock().header.compatible & 1 != 0
+        self.metadata.lock().header.compatible & header::COMPATIBLE_LAZY_REFCOUNTS != 0
+    }
+
+    /// Whether clusters are mapped in 32 parts.
+    pub fn extended_l2(&self) -> bool {
+        self.geometry.extended_l2
+    }
+
+    /// Whether guest data lies in a file of its own that is, alone, what the guest sees.
+    fn has_raw_data_file(&self) -> bool {
+        let is_raw = self.metadata.lock().header.autoclear & header::AUTOCLEAR_RAW_DATA_FILE != 0;
+        self.geometry.data_file && is_raw
     }
 
     /// Whether the image says of itself that it is damaged; it was then opened read-only.
@@ -156,17 +211,23 @@ impl Qcow2 {
         }
     }
 
-    /// Changes between read-only and read-write; the disk itself is reopened by the caller. Going read-only writes
-    /// and flushes everything first.
+    /// Changes between read-only and read-write; the disk itself is reopened by the caller, and no request is under way.
+    /// Going read-only writes and flushes everything first; a dirty image is repaired before it is writable.
     pub async fn set_writable(&self, writable: bool) -> IoResult<()> {
-        if writable {
-            let mut metadata = self.metadata.lock();
-            open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
-            metadata.writable = true;
+        if !writable {
+            self.close().await?;
+            self.metadata.lock().writable = false;
             return Ok(());
         }
-        self.close().await?;
-        self.metadata.lock().writable = false;
+        if self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
+            let repaired = Self::load_repaired(&*self.disk, true).await.map_err(|_| Errno::EACCES)?;
+            assert_eq!(repaired.geometry, self.geometry, "a repair changes no geometry");
+            *self.metadata.lock() = repaired;
+            return Ok(());
+        }
+        let mut metadata = self.metadata.lock();
+        open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
+        metadata.writable = true;
         Ok(())
     }
 
@@ -222,5 +283,13 @@ impl Qcow2 {
     /// Writers come with a promise that the image is writable.
     fn assert_writable(&self) {
         assert!(self.metadata.lock().writable, "a write to a read-only image");
+    }
+}
+
+/// Says which data file is needed.
+fn missing(header: &header::Header) -> OpenCause {
+    match header.data_file() {
+        Ok(file) => OpenCause::DataFileMissing { file: file.map_or(String::new(), |file| file.name) },
+        Err(cause) => cause,
     }
 }

@@ -68,7 +68,7 @@ impl Copy<'_> {
 
     /// Copies, alone on the clusters that the range touches.
     async fn run(&self, start: u64, end: u64) -> IoResult<()> {
-        let cluster = self.image.cluster_bytes();
+        let cluster = self.image.unit_bytes();
         let start = start / cluster * cluster;
         let end = end.next_multiple_of(cluster).min(self.end);
         let _alone = self.graph.node(self.target).requests.acquire(start, end, Mode::Exclusive).await;
@@ -86,7 +86,7 @@ impl Copy<'_> {
 
     /// Copies what the layers below decide of `start..end`, none of which target has allocated.
     async fn copy_run(&self, start: u64, end: u64) -> IoResult<()> {
-        let cluster = self.image.cluster_bytes();
+        let cluster = self.image.unit_bytes();
         let mut at = start;
         while at < end {
             let decided = decided_between(self.graph, self.first, self.bottom, at, end - at).await?;

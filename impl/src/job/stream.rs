@@ -8,10 +8,12 @@
 //! The chain changes only when everything target needs is durable: data -> refcounts -> L2 -> L1 -> flush -> header
 //! -> flush -> graph -> BLOCK_JOB_COMPLETED. Whoever crashes in between finds a chain with the same content.
 
-use super::life::{Cancelled, Job, Outcome};
+use super::life::{Cancelled, Failure, Job, Operation, Outcome, Reaction};
 use super::pace::pace;
 use super::rate::RateLimit;
 use super::stream_start::{self, Region};
+use super::task::Task;
+use crate::command::OnError;
 use crate::engine::Engine;
 use crate::format::RunKind;
 use crate::format::qcow2::{BackingName, Qcow2};
@@ -43,6 +45,8 @@ pub struct Stream {
     pub mask_protocol: bool,
     /// Whether target was read-only and becomes so again.
     pub was_read_only: bool,
+    /// What it does about I/O errors.
+    pub on_error: OnError,
 }
 
 /// What one look at the chain found.
@@ -53,42 +57,33 @@ enum Step {
     Copied(u64),
 }
 
+impl Task for Stream {
+    async fn work(&mut self) -> Result<(), Outcome> {
+        Ok(self.copy_all().await??)
+    }
+
+    async fn take_effect(&mut self) -> Result<(), Failure> {
+        Ok(self.rewire().await?)
+    }
+
+    /// Takes the filter out; the chain stays as it was.
+    async fn give_up(&mut self) {
+        let _alone = self.engine.gate().drain().await;
+        let dropped =
+            self.engine.edit(|graph| stream_start::detach(graph, &self.region, self.job.serial, self.filter));
+        self.engine.close(dropped).await;
+    }
+
+    /// What was read-only before the job is so again; an error here changes nothing about the job.
+    async fn clean_up(&mut self) {
+        if self.was_read_only {
+            let _alone = self.engine.gate().drain().await;
+            let _kept_writable = self.engine.reopen(self.region.target, false).await;
+        }
+    }
+}
+
 impl Stream {
-    /// The whole life of the job's task.
-    pub async fn run(self) {
-        let worked = self.work().await;
-        self.job.set_busy(false);
-        let outcome = match worked {
-            Ok(()) => self.take_effect().await,
-            Err(outcome) => outcome,
-        };
-        if outcome != Outcome::Success {
-            self.job.abort(outcome);
-            self.give_up().await;
-        }
-        self.restore_read_only().await;
-        self.engine.conclude(&self.job, outcome).await;
-    }
-
-    /// Copies everything, and waits until the job may take effect.
-    async fn work(&self) -> Result<(), Outcome> {
-        let cancelled = |Cancelled| Outcome::Cancelled;
-        let copied = self.copy_all().await.map_err(cancelled)?;
-        copied.map_err(Outcome::Failed)?;
-        // A pause asked for at the very end is honoured before anything takes effect.
-        while !self.job.work_done().map_err(cancelled)? {
-            pace(&self.engine, &self.job, &mut RateLimit::default()).await.map_err(cancelled)?;
-        }
-        self.job.finalized().await.map_err(cancelled)
-    }
-
-    async fn take_effect(&self) -> Outcome {
-        match self.rewire().await {
-            Ok(()) => Outcome::Success,
-            Err(errno) => Outcome::Failed(errno),
-        }
-    }
-
     /// Goes once through target. The first error is the job's error, even if the job goes on (`ignore`).
     async fn copy_all(&self) -> Result<IoResult<()>, Cancelled> {
         let graph = self.engine.graph();
@@ -116,13 +111,14 @@ impl Stream {
                     rate.charge(done);
                     done
                 }
-                Err(errno) => match self.job.io_error(errno) {
-                    "stop" => 0,
-                    "ignore" => {
+                // QEMU says `read` even when the write into the top image failed.
+                Err(errno) => match self.job.io_error(self.on_error, Operation::Read, errno) {
+                    Reaction::Stop => 0,
+                    Reaction::Ignore => {
                         first_error = first_error.and(Err(errno));
                         self.engine.tuning().stream_chunk_bytes.min(len - offset)
                     }
-                    _ => return Ok(first_error.and(Err(errno))),
+                    Reaction::Report => return Ok(first_error.and(Err(errno))),
                 },
             };
             offset += done;
@@ -198,22 +194,6 @@ impl Stream {
         let is_protocol = matches!(node.driver, Driver::File { .. });
         let format = if is_protocol && self.mask_protocol { "raw" } else { node.driver_name() };
         BackingName { file, format: Some(format.to_owned()) }
-    }
-
-    /// Takes the filter out; the chain stays as it was.
-    async fn give_up(&self) {
-        let _alone = self.engine.gate().drain().await;
-        let dropped =
-            self.engine.edit(|graph| stream_start::detach(graph, &self.region, self.job.serial, self.filter));
-        self.engine.close(dropped).await;
-    }
-
-    /// What was read-only before the job is so again; an error here changes nothing about the job.
-    async fn restore_read_only(&self) {
-        if self.was_read_only {
-            let _alone = self.engine.gate().drain().await;
-            let _kept_writable = self.engine.reopen(self.region.target, false).await;
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::options::{self, Arguments};
 use super::types::{Action, Command, JobVerb};
-use super::{check, introspect, report, schema, text};
+use super::{check, export_options, introspect, report, schema, text};
 use crate::command::{Family, Verb};
 use crate::engine::Engine;
 use crate::error::Refused;
@@ -104,6 +104,16 @@ pub async fn run(
             let id = options::text(arguments, job_member(command));
             engine.job_verb(family, id, job_verb(family, verb, arguments)).await?;
         }
+        Action::NbdServerStart => engine.nbd_server_start(&export_options::server(arguments)?)?,
+        Action::NbdServerStop => engine.nbd_server_stop().await?,
+        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments))?,
+        Action::BlockExportDel => {
+            let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
+            engine.block_export_del(options::text(arguments, "id"), hard).await?;
+        }
+        Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
+        Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
+        Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
         Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),
         Action::QueryJobs => return Ok(report::jobs(&engine.query_block_jobs()).into()),
         Action::QueryNamedBlockNodes => {
@@ -150,7 +160,7 @@ fn job_verb(family: Family, verb: JobVerb, arguments: &Arguments) -> Verb {
         JobVerb::Complete => Verb::Complete,
         JobVerb::Finalize => Verb::Finalize,
         JobVerb::Dismiss => Verb::Dismiss,
-        JobVerb::Change => Verb::Change,
+        JobVerb::Change => Verb::Change(options::copy_mode(arguments)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::dispatch::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, OnError, StreamArguments,
+    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, OnError, StreamArguments,
 };
 use serde_json::{Map, Value};
 
@@ -20,7 +20,8 @@ fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).map(|value| value.as_str().expect(CHECKED))
 }
 
-fn owned_text(arguments: &Arguments, name: &str) -> Option<String> {
+/// A text, if it is there.
+pub fn owned_text(arguments: &Arguments, name: &str) -> Option<String> {
     optional_text(arguments, name).map(str::to_owned)
 }
 
@@ -49,6 +50,14 @@ pub fn stream(arguments: &Arguments) -> StreamArguments {
         filter_node_name: owned_text(arguments, "filter-node-name"),
         manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
         manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
+    }
+}
+
+/// `copy-mode`.
+pub fn copy_mode(arguments: &Arguments) -> CopyMode {
+    match optional_text(arguments, "copy-mode") {
+        Some("write-blocking") => CopyMode::WriteBlocking,
+        _ => CopyMode::Background,
     }
 }
 
@@ -81,6 +90,7 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
         "qcow2" => DriverOptions::Qcow2 {
             file: child(&arguments["file"])?,
             backing: backing(arguments.get("backing"))?,
+            data_file: arguments.get("data-file").map(child).transpose()?,
         },
         other => panic!("{CHECKED}, but driver is {other}"),
     })

@@ -1,7 +1,7 @@
 //! The answers to the `query-*` commands as text.
 
 use super::text::{ObjectText, push_list, push_string};
-use crate::command::{BlockJobInfo, GraphInfo, NodeInfo};
+use crate::command::{BlockJobInfo, ExportInfo, GraphInfo, NodeInfo};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -11,6 +11,9 @@ pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
         o.text("device", &job.device).plain("auto-dismiss", job.auto_dismiss).plain("busy", job.busy);
         o.plain("len", job.len).plain("offset", job.offset).text("status", job.status);
         o.plain("paused", job.paused).plain("speed", job.speed).plain("ready", job.ready);
+        if let Some(synced) = job.actively_synced {
+            o.plain("actively-synced", synced);
+        }
         o.text("type", job.kind).optional_text("error", job.error.as_deref());
         o.close();
     })
@@ -46,6 +49,16 @@ pub fn block_graph(graph: &GraphInfo) -> String {
     });
     o.close();
     out
+}
+
+/// `query-block-exports`.
+pub fn exports(exports: &[ExportInfo]) -> String {
+    list(exports, |out, export| {
+        let mut o = ObjectText::open(out);
+        o.text("node-name", &export.node_name).plain("shutting-down", export.shutting_down);
+        o.text("type", "nbd").text("id", &export.id);
+        o.close();
+    })
 }
 
 /// `query-named-block-nodes`. Unless `flat`, each image carries the images below it.
@@ -162,6 +175,7 @@ mod tests {
             status: "concluded",
             auto_finalize: true,
             auto_dismiss: false,
+            actively_synced: None,
             error: Some("No space left on device".to_owned()),
         };
         let told = answer(&block_jobs(std::slice::from_ref(&job)), "query-block-jobs");

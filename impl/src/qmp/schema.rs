@@ -4,6 +4,8 @@
 //! here may use it: `base-node` of `block-stream` tells that any node may be streamed into. What the engine does
 //! not do is not in the table.
 
+pub mod exports;
+
 use super::types::Type::{
     Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
 };
@@ -51,6 +53,13 @@ pub static COMMANDS: &[Command] = &[
     job("job-complete", Job, Complete, &ID),
     job("job-finalize", Job, Finalize, &ID),
     job("job-dismiss", Job, Dismiss, &ID),
+    entry("block-export-add", Action::BlockExportAdd, &exports::EXPORT_OPTIONS, NOTHING),
+    entry("block-export-del", Action::BlockExportDel, &exports::EXPORT_DEL, NOTHING),
+    entry("nbd-server-start", Action::NbdServerStart, &exports::SERVER_OPTIONS, NOTHING),
+    entry("nbd-server-stop", Action::NbdServerStop, &EMPTY, NOTHING),
+    entry("query-block-exports", Action::QueryBlockExports, &EMPTY, List(&Record(&exports::EXPORT_INFO))),
+    entry("object-add", Action::ObjectAdd, &exports::OBJECT_OPTIONS, NOTHING),
+    entry("object-del", Action::ObjectDel, &ID, NOTHING),
     entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
     entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
     entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
@@ -66,6 +75,7 @@ pub static EVENTS: &[EventType] = &[
     EventType { name: "BLOCK_JOB_READY", data: &JOB_FACTS },
     EventType { name: "BLOCK_JOB_PENDING", data: &JOB_PENDING },
     EventType { name: "BLOCK_JOB_ERROR", data: &JOB_ERROR },
+    EventType { name: "BLOCK_EXPORT_DELETED", data: &exports::EXPORT_DELETED },
 ];
 
 static EMPTY: Object = object("Empty", &[]);
@@ -282,24 +292,28 @@ static JOB_INFO: Object = object(
         optional("error", Str),
     ],
 );
-static BLOCK_JOB_INFO: Object = object(
-    "BlockJobInfo",
-    &[
-        required("type", OneOf(&JOB_TYPE)),
-        required("device", Str),
-        required("len", Int),
-        required("offset", Int),
-        required("busy", Bool),
-        required("paused", Bool),
-        required("speed", Int),
-        required("io-status", OneOf(&IO_STATUS)),
-        required("ready", Bool),
-        required("status", OneOf(&JOB_STATUS)),
-        required("auto-finalize", Bool),
-        required("auto-dismiss", Bool),
-        optional("error", Str),
-    ],
-);
+static BLOCK_JOB_INFO: Object = Object {
+    variants: Some(Variants { tag: "type", cases: &[("mirror", &BLOCK_JOB_INFO_MIRROR)] }),
+    ..object(
+        "BlockJobInfo",
+        &[
+            required("type", OneOf(&JOB_TYPE)),
+            required("device", Str),
+            required("len", Int),
+            required("offset", Int),
+            required("busy", Bool),
+            required("paused", Bool),
+            required("speed", Int),
+            required("io-status", OneOf(&IO_STATUS)),
+            required("ready", Bool),
+            required("status", OneOf(&JOB_STATUS)),
+            required("auto-finalize", Bool),
+            required("auto-dismiss", Bool),
+            optional("error", Str),
+        ],
+    )
+};
+static BLOCK_JOB_INFO_MIRROR: Object = object("BlockJobInfoMirror", &[required("actively-synced", Bool)]);
 
 // Events.
 

@@ -208,6 +208,7 @@ fn event_name(event: &Event) -> &'static str {
         Event::BlockJobReady { .. } => "BLOCK_JOB_READY",
         Event::BlockJobPending { .. } => "BLOCK_JOB_PENDING",
         Event::BlockJobError { .. } => "BLOCK_JOB_ERROR",
+        Event::BlockExportDeleted { .. } => "BLOCK_EXPORT_DELETED",
     }
 }
 
@@ -227,6 +228,9 @@ fn push_event_data(out: &mut String, event: &Event) {
         }
         Event::BlockJobError { device, operation, action } => {
             data.text("device", device).text("operation", operation).text("action", action);
+        }
+        Event::BlockExportDeleted { id } => {
+            data.text("id", id);
         }
     }
     data.close();

@@ -105,6 +105,13 @@ pub enum Action {
     BlockdevDel,
     BlockStream,
     Job(Family, JobVerb),
+    NbdServerStart,
+    NbdServerStop,
+    BlockExportAdd,
+    BlockExportDel,
+    QueryBlockExports,
+    ObjectAdd,
+    ObjectDel,
     Quit,
 }
 

@@ -4,6 +4,7 @@ use super::random::Random;
 use block::host::{Disk, Errno, IoResult, Pending};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
@@ -40,6 +41,9 @@ pub fn write_at(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
 struct State {
     bytes: Vec<u8>,
     log: Vec<Event>,
+    /// A clock that several disks share, and what it said at each event of the log.
+    clock: Option<Arc<AtomicU64>>,
+    stamps: Vec<u64>,
     reads: u64,
     read_bytes: u64,
     /// Fails the request that is this many writes and flushes away.
@@ -82,6 +86,16 @@ impl MemoryDisk {
     /// What happened since the last call.
     pub fn take_log(&self) -> Vec<Event> {
         std::mem::take(&mut self.state().log)
+    }
+
+    /// From now on, every event takes a number from this clock.
+    pub fn stamp(&self, clock: Arc<AtomicU64>) {
+        self.state().clock = Some(clock);
+    }
+
+    /// The numbers of the events since the clock came.
+    pub fn take_stamps(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state().stamps)
     }
 
     /// How many reads there were.
@@ -140,6 +154,10 @@ impl MemoryDisk {
             }
             event.apply(&mut state.bytes);
             state.log.push(event);
+            if let Some(clock) = &state.clock {
+                let now = clock.fetch_add(1, Ordering::Relaxed);
+                state.stamps.push(now);
+            }
             Ok(())
         })
     }

@@ -8,3 +8,4 @@ pub mod layer;
 pub mod memory_disk;
 pub mod qemu;
 pub mod random;
+pub mod recorded;

@@ -20,6 +20,15 @@ pub struct Qemu {
     folder: tempfile::TempDir,
 }
 
+/// What `qemu-img check` counts.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Counts {
+    pub verdict: Verdict,
+    pub allocated: u64,
+    pub compressed: u64,
+    pub end: u64,
+}
+
 /// What `qemu-img check` says.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
@@ -66,6 +75,15 @@ impl Qemu {
         assert!(output.status.success(), "qemu-io {arguments:?}: {output:?}");
     }
 
+    /// Runs qemu-io commands, the last of which ends the process without closing the image.
+    pub fn io_aborted(&self, name: &str, commands: &[&str]) {
+        let mut arguments = vec!["-f", "qcow2", "-t", "writeback"];
+        commands.iter().for_each(|c| arguments.extend(["-c", c]));
+        arguments.push(name);
+        let output = self.run("qemu-io", &arguments);
+        assert!(!output.status.success(), "qemu-io {arguments:?}: {output:?}");
+    }
+
     /// What QEMU says when it does not open an image for writing.
     pub fn open_error(&self, name: &str) -> String {
         let output = self.run("qemu-io", &["-f", "qcow2", "-c", "read 0 512", name]);
@@ -85,6 +103,20 @@ impl Qemu {
         }
         let number = |key: &str| json[key].as_u64().unwrap_or(0);
         Some(Verdict { corruptions: number("corruptions"), leaks: number("leaks") })
+    }
+
+    /// What `qemu-img check` counts; it must be able to.
+    pub fn counts(&self, name: &str) -> Counts {
+        let verdict = self.check(name).expect("an image that can be checked");
+        let output = self.img(&["check", "-f", "qcow2", "--output=json", name]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it answers JSON");
+        let number = |key: &str| json[key].as_u64().unwrap_or(0);
+        Counts {
+            verdict,
+            allocated: number("allocated-clusters"),
+            compressed: number("compressed-clusters"),
+            end: number("image-end-offset"),
+        }
     }
 
     /// The guest's bytes, as QEMU reads them.

@@ -27,7 +27,7 @@ impl Views {
         }
     }
 
-    fn recompose(&mut self, id: ImageId, depth_max: usize) {
+    pub(super) fn recompose(&mut self, id: ImageId, depth_max: usize) {
         if let Some(below) = self.layer(id).below {
             for sector in 0..self.layer(id).sectors() {
                 match self.layer(id).decides(sector) {
@@ -76,7 +76,7 @@ impl Views {
         }
     }
 
-    fn clear(&mut self, id: ImageId, sector: u32) {
+    pub(super) fn clear(&mut self, id: ImageId, sector: u32) {
         let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
         if slot != NONE {
             self.layer_mut(id).unsettled.retain(|other| *other != sector);

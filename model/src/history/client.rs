@@ -7,12 +7,14 @@ use crate::blockdev::{deletion, is_about_a_name};
 use crate::chain::JobId;
 use crate::command::Command;
 use crate::content::Moment;
+use crate::editing::{Editing, Reopen};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
-use crate::opening::Opening;
+use crate::permission::{UNCHANGED, WRITE};
+use crate::plan::plan;
 use crate::record::Known;
 use crate::reply::{Answer, Refusal, Reply};
-use crate::stream::plan;
+use crate::starting::Start;
 
 const DONE: &str = "{\"return\":{}}";
 
@@ -41,8 +43,8 @@ pub(super) struct Pending {
     pub graphs: Vec<crate::chain::Graph>,
     /// An event was explained by it: it must have been accepted, and has taken effect.
     pub taken: bool,
-    /// The job it created, and the refusal it must get if that job never ran.
-    pub created: Option<(JobId, Option<Refusal>)>,
+    /// The jobs it created, each with the refusal it must get if that job never ran.
+    pub created: Vec<(JobId, Option<Refusal>)>,
     /// Refusals of the same kind that it would get in other graphs that were possible when its job was created.
     pub conflicts: Vec<Refusal>,
 }
@@ -58,8 +60,8 @@ impl Client {
 impl Model {
     pub(super) fn sent(&mut self, id: u32, text: &str) {
         let (command, echo) = Command::read(text);
-        if let Ok(Command::Stream(arguments)) = &command {
-            self.may_stay_writable(&arguments.device);
+        if let Ok(Command::Start(start)) = &command {
+            self.may_stay_writable(&start.device);
         }
         let pending = Pending {
             command,
@@ -68,7 +70,7 @@ impl Model {
             earlier: Vec::new(),
             graphs: Vec::new(),
             taken: false,
-            created: None,
+            created: Vec::new(),
             conflicts: Vec::new(),
         };
         let client = match self.clients.iter().position(|client| client.id == id) {
@@ -94,13 +96,15 @@ impl Model {
     pub(super) fn remember(&mut self) {
         for index in 0..self.clients.len() {
             let Some(front) = self.clients[index].pending.front() else { continue };
-            if front.created.is_some() || front.taken {
+            if !front.created.is_empty() || front.taken {
                 continue;
             }
             let mut answers = Vec::new();
             self.answers(index, front, &mut answers);
             let graphs = match front.command {
-                Ok(Command::QueryNodes) => self.graphs().into_iter().map(|(graph, _)| graph).collect(),
+                Ok(Command::QueryNodes | Command::QueryGraph) => {
+                    self.graphs().into_iter().map(|(graph, _)| graph).collect()
+                }
                 _ => Vec::new(),
             };
             let front = self.clients[index].pending.front_mut().expect("it was there a moment ago");
@@ -129,10 +133,17 @@ impl Model {
             Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema => {
                 answers.push(Answer::Told);
             }
+            Command::QueryGraph | Command::QueryExports => answers.push(Answer::Told),
             Command::Quit => answers.push(Answer::Done),
-            Command::Other(_) => answers.push(Answer::AnyError),
+            Command::Other(_) => answers.extend([Answer::Unknown, Answer::AnyError]),
+            Command::ThrottleGroup(_) => answers.extend([Answer::Done, Answer::AnyError]),
             Command::Verb(verb) => self.verb_answers(verb, answers),
-            Command::Add(_) | Command::Delete(_) | Command::Stream(_) => {
+            Command::Add(_)
+            | Command::Delete(_)
+            | Command::Start(_)
+            | Command::Transaction(..)
+            | Command::Edit(_)
+            | Command::Export(_) => {
                 for (graph, _) in self.graphs() {
                     self.graph_answers(&graph, command, answers);
                 }
@@ -145,7 +156,7 @@ impl Model {
 
     fn graph_answers(&self, graph: &crate::chain::Graph, command: &Command, answers: &mut Vec<Answer>) {
         match command {
-            Command::Add(spec) => Opening { images: &self.images }.answers(graph, spec, answers),
+            Command::Add(spec) => self.opening().answers(graph, spec, answers),
             Command::Delete(name) => {
                 answers.push(deletion(graph, name));
                 // Which of two reasons is the younger, a job that ended while another began has left open.
@@ -157,20 +168,64 @@ impl Model {
                     answers.extend(reasons);
                 }
             }
-            Command::Stream(arguments) => {
-                let in_use = |id: &str| self.find_job(id).is_some();
-                match plan(graph, arguments, in_use) {
-                    Err(refusal) => answers.push(Answer::Refused(refusal)),
-                    // A job that never runs is created all the same, and its events come first.
-                    Ok(plan) => {
-                        if graph.node(plan.target).vague {
-                            answers.push(Answer::AnyError);
-                        }
-                        answers.push(Answer::Done);
+            Command::Start(start) => {
+                self.start_answers(graph, start, answers);
+            }
+            Command::Transaction(starts, _) => {
+                for start in starts {
+                    self.start_answers(graph, start, answers);
+                }
+                answers.push(Answer::Done);
+            }
+            Command::Edit(editing) => {
+                answers.push(match editing.judge(graph) {
+                    Err(refusal) => Answer::Refused(refusal),
+                    Ok(_) => Answer::Done,
+                });
+                self.edit_answers(graph, editing, answers);
+            }
+            Command::Export(exporting) => {
+                answers.push(match exporting.judge(graph) {
+                    Err(refusal) => Answer::Refused(refusal),
+                    Ok(()) => Answer::Done,
+                });
+                // Whether a server runs, and what it serves, only its own answers tell.
+                answers.push(Answer::ErrorAbout("NBD server"));
+            }
+            _ => {}
+        }
+    }
+
+    fn start_answers(&self, graph: &crate::chain::Graph, start: &Start, answers: &mut Vec<Answer>) {
+        let in_use = |id: &str| self.find_job(id).is_some();
+        match plan(graph, start, in_use) {
+            Err(refusal) => answers.push(Answer::Refused(refusal)),
+            // A job that never runs is created all the same, and its events come first.
+            Ok(plan) => {
+                if graph.node(plan.under).vague || start.is_vague() {
+                    answers.push(Answer::AnyError);
+                }
+                answers.push(Answer::Done);
+            }
+        }
+    }
+
+    /// Beyond what [`Editing::judge`] says: what others' needs forbid.
+    fn edit_answers(&self, graph: &crate::chain::Graph, editing: &Editing, answers: &mut Vec<Answer>) {
+        match editing {
+            Editing::Bitmap { .. } | Editing::ChangeBackingFile { .. } => answers.push(Answer::AnyError),
+            Editing::Resize { .. } => {
+                answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                answers.push(Answer::ErrorAbout("read-only"));
+            }
+            Editing::Reopen(list) => {
+                for options in list {
+                    if let Some(id) = graph.find(&options.name) {
+                        answers.extend(reopen_conflicts(graph, id, options));
                     }
                 }
             }
-            _ => {}
+            Editing::Snapshot { .. } => {}
         }
     }
 
@@ -205,7 +260,15 @@ impl Model {
     fn remember_others(&mut self, client: usize) {
         let waiting = self.clients.iter().enumerate().any(|(i, c)| i != client && !c.pending.is_empty());
         let changes = self.clients[client].pending.front().is_some_and(|front| {
-            matches!(front.command, Ok(Command::Add(_) | Command::Delete(_) | Command::Verb(_)))
+            matches!(
+                front.command,
+                Ok(Command::Add(_)
+                    | Command::Delete(_)
+                    | Command::Verb(_)
+                    | Command::Edit(_)
+                    | Command::Export(_)
+                    | Command::ThrottleGroup(_))
+            )
         });
         if waiting && changes {
             self.remember();
@@ -215,10 +278,10 @@ impl Model {
     fn refused(&mut self, client: usize, pending: Pending, class: &str, text: &str) -> Result<(), Broken> {
         let mut allowed = Vec::new();
         let pending = self.hand_over(pending);
-        if let Ok(Command::Stream(arguments)) = &pending.command {
-            self.may_stay_writable(&arguments.device);
+        if let Ok(Command::Start(start)) = &pending.command {
+            self.may_stay_writable(&start.device);
         }
-        match &pending.created {
+        match pending.created.iter().find(|(_, late)| late.is_some()).or(pending.created.first()) {
             Some((_, Some(late))) => {
                 // Which graph the conflict was met in, if another job was about to change it, nobody saw.
                 allowed.push(Answer::Refused(late.clone()));
@@ -238,13 +301,14 @@ impl Model {
         if let Answer::Refused(refusal) = answer {
             let refusal = refusal.clone();
             self.learn_refusal(client, &refusal, text);
+            self.count_refusal(&pending, &refusal);
         }
         Ok(())
     }
 
     fn is_told(&self, answer: &Answer, class: &str, text: &str) -> bool {
         match answer {
-            Answer::Done | Answer::Told => false,
+            Answer::Done | Answer::Told | Answer::Unknown => false,
             Answer::AnyError => true,
             Answer::ErrorAbout(about) => text.contains(about),
             Answer::Fault => self.faults.iter().any(|fault| text.contains(&fault.error)),
@@ -277,6 +341,34 @@ impl Model {
         self.count(goal);
     }
 
+    /// A refusal by a job is a goal of its own for each command.
+    fn count_refusal(&mut self, pending: &Pending, refusal: &Refusal) {
+        let by_job = matches!(
+            refusal,
+            Refusal::Busy(_, crate::blocker::Reason::Job(..))
+                | Refusal::CannotFreeze(_)
+                | Refusal::FrozenLink(..)
+        );
+        match &pending.command {
+            Ok(Command::Start(start)) if by_job || *refusal == Refusal::Plain("Need a root block node") => {
+                // What it would have been, had nobody stood in its way.
+                let mut idle = self.graph.clone();
+                idle.blockers.clear();
+                idle.frozen.clear();
+                if let Ok(plan) = plan(&idle, start, |_| false) {
+                    self.tried_beside_others(&plan);
+                }
+            }
+            Ok(Command::Edit(editing)) if by_job => self.count(match **editing {
+                Editing::Reopen(_) => LawId::ReopenRefused,
+                Editing::Snapshot { .. } => LawId::SnapshotRefused,
+                Editing::Resize { .. } => LawId::ResizeRefused,
+                _ => return,
+            }),
+            _ => {}
+        }
+    }
+
     /// A refusal that names a busy filter tells its generated name.
     fn learn_name(&mut self, node: crate::chain::NodeId, text: &str) {
         if self.graph.node(node).name.is_none() {
@@ -292,6 +384,7 @@ impl Model {
                 Answer::Done => "success".into(),
                 Answer::Told => "an answer".into(),
                 Answer::AnyError => "any error".into(),
+                Answer::Unknown => "success of unknown effect".into(),
                 Answer::ErrorAbout(about) => format!("an error about `{about}`"),
                 Answer::Fault => self.faults_text(),
                 Answer::Refused(refusal) => format!("{}: {}", refusal.class(), refusal.text(self.names())),
@@ -308,17 +401,18 @@ impl Model {
             self.clients[client].negotiated = Known::Yes;
         }
         let command = match &pending.command {
-            Ok(Command::Other(name)) => {
-                return Err(
-                    self.broken(LawId::Reply, format!("{name} succeeded, which the model knows nothing of"))
-                );
-            }
             Ok(command) => command,
             Err(_) => return Err(self.not_allowed(client, &pending)),
         };
         let query = matches!(
             command,
-            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema
+            Command::QueryJobs
+                | Command::QueryBlockJobs
+                | Command::QueryNodes
+                | Command::QuerySchema
+                | Command::QueryGraph
+                | Command::QueryExports
+                | Command::Other(_)
         );
         if !query && *value != Json::Object(Vec::new()) {
             return Err(
@@ -334,9 +428,16 @@ impl Model {
             Command::Quit => self.phase = Phase::Quitting,
             Command::Add(spec) => self.node_added(client, &pending, spec)?,
             Command::Delete(name) => self.node_deleted(client, &pending, name)?,
-            Command::Stream(_) => self.stream_accepted(client, &pending)?,
+            Command::QueryGraph => self.graph_told(pending.graphs, value)?,
+            Command::QueryExports => self.exports_told(value)?,
+            Command::Start(_) => self.start_accepted(client, &pending)?,
+            Command::Transaction(starts, _) => self.transaction_accepted(&pending, starts.len())?,
+            Command::Edit(editing) => self.edit_accepted(client, &pending, editing)?,
+            Command::Export(exporting) => self.export_accepted(client, &pending, exporting)?,
+            Command::ThrottleGroup(id) => self.groups.push(id.clone()),
             Command::Verb(verb) => self.verb_accepted(client, &pending, verb)?,
-            Command::Other(_) => {}
+            // Its effect is unknown; what readers see is judged as ever.
+            Command::Other(_) => self.count(LawId::DataHolds),
         }
         Ok(())
     }
@@ -346,8 +447,24 @@ impl Model {
         let mut allowed = pending.earlier.clone();
         self.answers(client, pending, &mut allowed);
         let busy = |answer: &Answer| matches!(answer, Answer::Refused(Refusal::Busy(..)));
-        let overlap = matches!(pending.command, Ok(Command::Stream(_))) && allowed.iter().any(busy);
+        let overlap = matches!(pending.command, Ok(Command::Start(_))) && allowed.iter().any(busy);
         let law = if overlap { LawId::OverlapRefused } else { LawId::Reply };
         self.broken(law, self.unexpected(pending, "success", &allowed))
     }
+}
+
+/// The conflicts that other users' needs make of new options.
+fn reopen_conflicts(graph: &crate::chain::Graph, id: crate::chain::NodeId, options: &Reopen) -> Vec<Answer> {
+    let name = &options.name;
+    let mut answers = Vec::new();
+    let is_written =
+        graph.edges().iter().any(|edge| edge.child == id && edge.needs & (WRITE | UNCHANGED) != 0);
+    if options.read_only && is_written {
+        let text = ["Read-only block node '", "' cannot support read-write users", ""];
+        answers.push(Answer::Refused(Refusal::Paired(text, name.clone(), String::new())));
+    }
+    if !options.read_only && !graph.may_reopen(id) {
+        answers.push(Answer::Refused(Refusal::ReadOnly));
+    }
+    answers
 }

@@ -6,13 +6,22 @@ use crate::chain::ImageId;
 use crate::content::GARBAGE;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
-use crate::opening::Opening;
+use crate::plan::{Trade, Work};
 use crate::record::Edit;
 
 impl Model {
     pub(super) fn crashed(&mut self) {
         if self.jobs.iter().any(|job| job.is_at_work()) {
             self.count(LawId::CrashWhileRunning);
+        }
+        let busy: Vec<Trade> =
+            self.jobs.iter().filter(|job| job.is_at_work()).map(|job| job.plan.trade()).collect();
+        for trade in busy {
+            match trade {
+                Trade::Stream => {}
+                Trade::Commit | Trade::ActiveCommit => self.count(LawId::CrashWhileCommitting),
+                Trade::Mirror | Trade::Backup => self.count(LawId::CrashWhileCopying),
+            }
         }
         if self.jobs.iter().any(|job| job.ended && job.failure.is_none()) {
             self.count(LawId::CrashAfterCompletion);
@@ -36,7 +45,7 @@ impl Model {
         self.hold(LawId::NoCorruption, check_corruptions == 0, |_| {
             format!("{file}: the check found {check_corruptions} corruptions")
         })?;
-        let opening = Opening { images: &self.images };
+        let opening = self.opening();
         let Some(image) = opening.find(file) else {
             return Err(self.broken(LawId::ChainOnDisk, format!("{file} is no image of this run")));
         };
@@ -77,10 +86,15 @@ impl Model {
     /// Whether a job that was about to end puts `layer` on `below`.
     fn is_rewired_by_a_job(&self, layer: ImageId, below: Option<ImageId>) -> bool {
         self.live_jobs().filter(|id| self.job(*id).edit != Edit::NotYet).any(|id| {
-            let target = self.next_header(id).map(|(image, _)| image);
-            let base = self.graph.below(self.job(id).plan.above_base);
+            let headers = self.next_headers(id);
+            let base = match &self.job(id).plan.work {
+                Work::Stream(span) => self.graph.below(span.above_base),
+                Work::Commit(span) => Some(span.base),
+                _ => None,
+            };
             let base = base.and_then(|base| self.graph.unfiltered(base));
-            target == Some(layer) && base.and_then(|base| self.layer_of(&self.graph, base)) == below
+            let is_target = headers.iter().any(|(image, _)| *image == layer);
+            is_target && base.and_then(|base| self.layer_of(&self.graph, base)) == below
         })
     }
 
@@ -89,7 +103,7 @@ impl Model {
         self.count(LawId::ChainOnDisk);
         let mut overlay = image;
         for (index, file) in chain.iter().enumerate() {
-            let opening = Opening { images: &self.images };
+            let opening = self.opening();
             let Some(found) = opening.find(file) else { return Ok(()) };
             if index == 0 && found != image {
                 let what = format!("the chain of {} starts with {file}", self.file(image));
@@ -109,7 +123,7 @@ impl Model {
     }
 
     fn may_name(&self, overlay: ImageId, below: Option<ImageId>) -> bool {
-        let opening = Opening { images: &self.images };
+        let opening = self.opening();
         let facts = &self.images[usize::from(overlay.0)];
         facts.headers.iter().any(|header| match header {
             None => below.is_none(),

@@ -4,6 +4,7 @@ use super::{Fault, FaultKind, GuestOp, Model, Phase};
 use crate::chain::{Graph, ImageId, User};
 use crate::content::{Change, GARBAGE, Moment};
 use crate::law::{Broken, LawId};
+use crate::plan::Trade;
 
 /// A request without an end yet.
 #[derive(Clone, Debug)]
@@ -47,12 +48,12 @@ impl Model {
         if writable {
             let fits = self.settle(|_, graph| may_write(graph, name)).is_some();
             self.hold(LawId::WriterRefused, fits, |model| {
-                let by = model.graph.unshared_write(node);
+                let by = model.graph.new_device(node, true);
                 let read_only = model.graph.node(node).read_only;
                 format!("guest {guest} may write `{name}`: read-only {read_only}, unshared {by:?}")
             })?;
         }
-        self.graph.users.push(User { guest, node, writable });
+        self.graph.users.push(User { guest, export: None, behind: None, node, writable });
         Ok(())
     }
 
@@ -60,7 +61,7 @@ impl Model {
     pub(super) fn turned_away(&mut self, guest: u32, name: &str, writable: bool) -> Result<(), Broken> {
         let is_welcome = |graph: &Graph| {
             graph.find(name).is_some_and(|id| {
-                !writable || (!graph.node(id).read_only && graph.unshared_write(id).is_none())
+                (!writable || !graph.node(id).read_only) && graph.new_device(id, writable).is_empty()
             })
         };
         let welcome = self.graphs().iter().all(|(graph, _)| is_welcome(graph));
@@ -112,16 +113,19 @@ impl Model {
                 self.count(LawId::WriteMeetsCopy);
             }
         }
+        self.copies_see_a_write(image, sector, count, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
         }
+        self.copies_see_a_write(image, sector, count, false);
     }
 
     /// Whether a running stream into this image may be copying one of these sectors.
     fn meets_a_copy(&self, image: ImageId, sector: u32, count: u32) -> bool {
         let into = |job| {
             let job = self.job(job);
-            job.is_at_work() && self.layer_of(&self.graph, job.plan.target) == Some(image)
+            let is_stream = job.plan.trade() == Trade::Stream;
+            is_stream && job.is_at_work() && self.layer_of(&self.graph, job.plan.under) == Some(image)
         };
         let layer = self.views.layer(image);
         self.live_jobs().any(into)
@@ -200,11 +204,18 @@ impl Model {
         if streamed {
             self.count(LawId::StreamUnseen);
         }
+        if self.touched[usize::from(image.0)] {
+            self.count(LawId::CopyTrue);
+        }
         let wrong = (first..).zip(values).find(|(sector, value)| {
             **value == GARBAGE || !self.views.may_read(image, *sector, **value, began)
         });
         let Some((sector, value)) = wrong else { return Ok(()) };
-        let law = if streamed { LawId::StreamUnseen } else { LawId::GuestReads };
+        let law = match (streamed, self.touched[usize::from(image.0)]) {
+            (true, _) => LawId::StreamUnseen,
+            (false, true) => LawId::CopyTrue,
+            (false, false) => LawId::GuestReads,
+        };
         let file = &self.images[usize::from(image.0)].file;
         let expected = shown(&self.views.readable(image, sector, began));
         let what = format!("sector {sector} of {file}: {who} expected {expected}, read {}", shown(&[*value]));
@@ -216,7 +227,7 @@ fn may_write(graph: &Graph, name: &str) -> Option<()> {
     let id = graph.find(name)?;
     let node = graph.node(id);
     let writable = !node.read_only || node.may_have_stayed_writable;
-    (writable && graph.unshared_write(id).is_none()).then_some(())
+    (writable && graph.new_device(id, true).is_empty()).then_some(())
 }
 
 /// Values as texts show them: `zeroes`, `w7`, `garbage`.

@@ -7,6 +7,7 @@ use crate::event::{Event, News, Progress};
 use crate::job::{ErrorAction, Status, Verb};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
+use crate::plan::{Trade, Work};
 use crate::record::{Edit, Failure, Known};
 use crate::reply::Answer;
 
@@ -33,6 +34,7 @@ impl Model {
             News::Status(status) => self.status_changed(id, status),
             News::Error(action, operation) => self.failed(id, action, operation),
             News::Pending(kind) => self.told_pending(id, kind),
+            News::Ready(progress) => self.told_ready(id, progress),
             News::Completed(progress, error) => self.completed(id, progress, error),
             News::Cancelled(progress) => self.cancelled(id, progress),
         }
@@ -44,6 +46,9 @@ impl Model {
             format!("job {} went from {} to {}", model.job(id).id, status.word(), next.word())
         })?;
         self.in_order(id, status, next)?;
+        if self.job(id).group.is_some() && next == Status::Pending {
+            self.group_waits(id)?;
+        }
         if next == Status::Aborting && self.job(id).edit == Edit::Done {
             let what = format!("job {} had changed the chain before it failed", self.job(id).id);
             return Err(self.broken(LawId::GraphKept, what));
@@ -78,6 +83,14 @@ impl Model {
             Status::Concluded if !job.ended => "was concluded before its end was told",
             Status::Waiting if job.failure.is_some() => "waits for completion after an error",
             Status::Waiting if job.cancelled == Known::Yes => "waits for completion after it was cancelled",
+            Status::Ready if status == Status::Running && !job.plan.becomes_ready() => {
+                "is ready, and is no mirror"
+            }
+            Status::Waiting if status == Status::Running && job.plan.becomes_ready() => {
+                "waits for completion and was never ready"
+            }
+            Status::Waiting if status == Status::Ready && !job.ready_told => "was ready without saying so",
+            Status::Waiting if job.plan.never_ends() => "has no end of its own",
             Status::Aborting if job.ended => "aborts after its end was told",
             Status::Null if status == Status::Created && !self.may_fail_at_start(id) => {
                 "vanished instead of starting"
@@ -97,13 +110,24 @@ impl Model {
                 let cause = free || self.take_verb(id, &[Verb::Resume, Verb::Cancel]);
                 (cause, "runs again though nobody resumed or cancelled it")
             }
+            (Status::Standby, Status::Ready) => {
+                let free = job.paused != Known::Yes || self.is_quitting();
+                let cause = free || self.take_verb(id, &[Verb::Resume, Verb::Cancel]);
+                (cause, "is ready again though nobody resumed or cancelled it")
+            }
+            (Status::Ready, Status::Waiting) => {
+                let asked = job.complete_asked != Known::No || job.soft_cancelled != Known::No;
+                let cause = asked || self.take_verb(id, &[Verb::Complete, Verb::Cancel]);
+                (cause, "leaves ready though nobody completed or cancelled it")
+            }
+            (Status::Pending | Status::Waiting, Status::Aborting) if self.group_fails(id) => (true, ""),
             (Status::Pending, Status::Aborting) => {
                 let fails = !self.faults.is_empty() && self.may_finalize(id) || job.is_hopeless();
                 // Which of the two it was, its end will tell.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
             (_, Status::Aborting) => {
-                let failed = job.failure.is_some();
+                let failed = job.failure.is_some() || job.cannot_fit || self.group_fails(id);
                 (failed || self.was_cancelled(id), "aborts without cancel or error")
             }
             (Status::Concluded, Status::Null) => {
@@ -113,6 +137,27 @@ impl Model {
             _ => return Ok(()),
         };
         self.hold(LawId::Cause, cause, |_| format!("job {name} {what}"))
+    }
+
+    fn members(&self, id: JobId) -> impl Iterator<Item = &crate::record::Job> {
+        let group = self.job(id).group;
+        self.jobs.iter().filter(move |job| group.is_some() && job.group == group)
+    }
+
+    /// Whether another job of the same transaction has failed or was cancelled.
+    fn group_fails(&self, id: JobId) -> bool {
+        let fails = |job: &crate::record::Job| {
+            job.failure.is_some() || job.cancelled != Known::No || job.status == Status::Aborting
+        };
+        self.members(id).any(fails)
+    }
+
+    /// Jobs of one transaction are pending only when all of them have done their work.
+    fn group_waits(&mut self, id: JobId) -> Result<(), Broken> {
+        let early = self.members(id).find(|job| job.is_at_work()).map(|job| job.id.clone());
+        self.hold(LawId::EventOrder, early.is_none(), |_| {
+            format!("a transaction is pending and its job {} still works", early.unwrap_or_default())
+        })
     }
 
     fn is_quitting(&self) -> bool {
@@ -166,16 +211,21 @@ impl Model {
 
     fn failed(&mut self, id: JobId, action: ErrorAction, operation: &str) -> Result<(), Broken> {
         let job = self.job(id);
-        let (name, status, on_error) = (job.id.clone(), job.status, job.on_error);
+        let (name, status, on_error) = (job.id.clone(), job.status, job.on_error.clone());
         self.hold(LawId::NoFaultNoFailure, !self.faults.is_empty(), |_| {
             format!("job {name} met an I/O error and no fault was armed")
         })?;
-        if status != Status::Running || self.job(id).failure == Some(Failure::Reported) {
+        if !matches!(status, Status::Running | Status::Ready)
+            || self.job(id).failure == Some(Failure::Reported)
+        {
             let what = format!("job {name} met an I/O error in {}", status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
         // QEMU names every error of a stream a read, even when the write failed.
-        self.hold(LawId::EventFields, operation == "read" && on_error.allows(action), |_| {
+        let is_stream = self.job(id).plan.trade() == Trade::Stream;
+        let named = operation == "read" || operation == "write" && !is_stream;
+        let allowed = on_error.iter().any(|choice| choice.allows(action));
+        self.hold(LawId::EventFields, named && allowed, |_| {
             format!("job {name} with on-error {on_error:?} told {action:?} for a {operation}")
         })?;
         let job = self.job_mut(id);
@@ -201,12 +251,22 @@ impl Model {
     fn told_pending(&mut self, id: JobId, kind: &str) -> Result<(), Broken> {
         let job = self.job(id);
         let in_order = job.status == Status::Pending && !job.auto_finalize && !job.pending_told;
-        if !in_order || kind != "stream" {
+        if !in_order || kind != job.plan.kind().word() {
             let what = format!("BLOCK_JOB_PENDING of type {kind} for job {} out of order", job.id);
             return Err(self.broken(LawId::EventOrder, what));
         }
         self.job_mut(id).pending_told = true;
         Ok(())
+    }
+
+    fn told_ready(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
+        let job = self.job(id);
+        if job.status != Status::Ready || job.ready_told {
+            let what = format!("job {} told that it is ready in {}", job.id, job.status.word());
+            return Err(self.broken(LawId::EventOrder, what));
+        }
+        self.job_mut(id).ready_told = true;
+        self.progress_told(id, progress)
     }
 
     fn completed(&mut self, id: JobId, progress: Progress<'_>, error: Option<&str>) -> Result<(), Broken> {
@@ -241,12 +301,16 @@ impl Model {
     fn ended_with(&mut self, id: JobId, error: &str) -> Result<(), Broken> {
         let job = self.job(id);
         let name = job.id.clone();
+        if job.cannot_fit && job.failure.is_none() {
+            self.job_mut(id).failure = Some(Failure::Reported);
+        }
+        let job = self.job(id);
         if job.status != Status::Aborting || job.ended || job.failure.is_none() {
             let what = format!("job {name} failed with `{error}` in {}", job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
         let finalizing = job.failure == Some(Failure::Finalizing);
-        let hopeless = job.is_hopeless() && error == "Invalid argument";
+        let hopeless = job.cannot_fit || job.is_hopeless() && error == "Invalid argument";
         let armed = self.is_fault(error);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |model| {
             format!("job {name} failed with `{error}`; {}", model.faults_text())
@@ -260,7 +324,7 @@ impl Model {
 
     fn cancelled(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         self.progress_told(id, progress)?;
-        let caused = self.was_cancelled(id);
+        let caused = self.group_fails(id) || self.was_cancelled(id);
         let job = self.job(id);
         if job.status != Status::Aborting || job.ended || !caused {
             let what = format!("job {} told its cancellation in {}", job.id, job.status.word());
@@ -273,10 +337,15 @@ impl Model {
     fn progress_told(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         let job = self.job(id);
         let speed = job.speeds.contains(&progress.speed) || self.is_speed_unanswered(id, progress.speed);
-        let fits = progress.kind == "stream" && speed;
+        let fits = progress.kind == job.plan.kind().word() && speed;
         self.hold(LawId::EventFields, fits, |model| {
             let job = model.job(id);
-            format!("job {}: {progress:?}, expected a stream with a speed of {:?}", job.id, job.speeds)
+            format!(
+                "job {}: {progress:?}, expected a {} with a speed of {:?}",
+                job.id,
+                job.plan.kind().word(),
+                job.speeds
+            )
         })?;
         self.advanced(id, progress.offset, progress.len)
     }
@@ -303,46 +372,74 @@ impl Model {
         Ok(())
     }
 
-    /// The job rewrites the header now; the graph follows at any moment.
+    /// The job rewrites headers now, if it does; the graph follows at any moment.
     pub(super) fn finalizing(&mut self, id: JobId) {
         self.job_mut(id).edit = Edit::Unsure;
-        let Some((image, header)) = self.next_header(id) else { return };
-        let headers = &mut self.images[usize::from(image.0)].headers;
-        if !headers.contains(&header) {
-            // The current one stays last: it is what a node opened now would read.
-            headers.insert(0, header);
+        for (image, header) in self.next_headers(id) {
+            let headers = &mut self.images[usize::from(image.0)].headers;
+            if !headers.contains(&header) {
+                // The current one stays last: it is what a node opened now would read.
+                headers.insert(0, header);
+            }
         }
     }
 
-    /// What the target's header names once the job has succeeded.
-    pub(super) fn next_header(&self, id: JobId) -> Option<(ImageId, Option<String>)> {
-        let plan = &self.job(id).plan;
-        let layer = self.graph.unfiltered(plan.target)?;
-        self.graph.node(layer).backing?;
-        let image = self.layer_of(&self.graph, layer)?;
-        let base = self.graph.below(plan.above_base).and_then(|base| self.graph.unfiltered(base));
-        let header = base.and_then(|base| self.graph.node(base).filename.clone());
-        let given = self.job(id).backing_file.clone().filter(|_| base.is_some());
-        let header = given.or(header).filter(|file| !file.is_empty());
-        Some((image, header))
+    /// What headers name once the job has succeeded.
+    pub(super) fn next_headers(&self, id: JobId) -> Vec<(ImageId, Option<String>)> {
+        let given = self.job(id).backing_file().cloned();
+        match &self.job(id).plan.work {
+            Work::Stream(span) => {
+                let Some(layer) = self.graph.unfiltered(span.target) else { return Vec::new() };
+                if self.graph.node(layer).backing.is_none() {
+                    return Vec::new();
+                }
+                let base = self.graph.below(span.above_base).and_then(|base| self.graph.unfiltered(base));
+                let header = base.and_then(|base| self.graph.node(base).filename.clone());
+                let given = given.filter(|_| base.is_some());
+                let header = given.or(header).filter(|file| !file.is_empty());
+                self.layer_of(&self.graph, layer).map(|image| (image, header)).into_iter().collect()
+            }
+            Work::Commit(span) if !span.is_active => {
+                let base = self.graph.unfiltered(span.base);
+                let header = base.and_then(|base| self.graph.node(base).filename.clone());
+                let header = given.or(header).filter(|file| !file.is_empty());
+                let top = self.graph.unfiltered(span.top);
+                let overlays = self.graph.alive().filter(|(id, node)| {
+                    node.backing.is_some_and(|below| self.graph.unfiltered(below) == top)
+                        && !self.graph.is_filter(*id)
+                });
+                overlays
+                    .filter_map(|(id, _)| Some((self.layer_of(&self.graph, id)?, header.clone())))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What a job that ends does to a graph.
     pub(super) fn edit(&self, graph: &mut Graph, id: JobId) {
         let job = self.job(id);
         if job.status == Status::Pending {
-            graph.finish_stream(&job.plan, job.filter, job.read_only_before);
+            graph.finish(&job.plan, id, job.filter, job.read_only_before, job.pivots());
         } else {
-            graph.abandon_stream(&job.plan, job.filter, job.read_only_before);
+            graph.abandon(&job.plan, id, job.filter, job.read_only_before);
         }
-        // Until its end is told the job may be about to reopen its target.
-        let target = graph.node_mut(job.plan.target);
-        target.may_have_stayed_writable = target.read_only;
+        // Until its end is told the job may be about to reopen what it wrote.
+        if let Some(written) = job.plan.written {
+            let node = graph.node_mut(written);
+            node.may_have_stayed_writable = node.read_only;
+        }
     }
 
     /// Its end is told: a target that was read-only is so again, unless somebody writes or a fault kept it from it.
     fn restored(&mut self, id: JobId) {
-        let (target, was_read_only) = (self.job(id).plan.target, self.job(id).read_only_before);
+        let job = self.job(id);
+        let Some(target) = job.plan.written else { return };
+        let pivoted = job.status == Status::Pending && job.pivots();
+        let was_read_only = match pivoted {
+            true => self.graph.node(target).read_only,
+            false => job.read_only_before,
+        };
         let has_writer = self.graph.users.iter().any(|user| user.writable && user.node == target);
         let is_unsure = !self.faults.is_empty();
         let node = self.graph.node_mut(target);
@@ -351,7 +448,7 @@ impl Model {
     }
 
     fn finish(&mut self, id: JobId) {
-        let header = self.next_header(id);
+        let headers = self.next_headers(id);
         if self.job(id).edit != Edit::Done {
             let mut graph = std::mem::take(&mut self.graph);
             self.edit(&mut graph, id);
@@ -359,13 +456,20 @@ impl Model {
             self.edited(id);
         }
         self.restored(id);
-        if let Some((image, header)) = header {
-            let layer = self.graph.unfiltered(self.job(id).plan.target);
-            let layer = layer.expect("a job's target never loses its child");
-            self.graph.node_mut(layer).header = header.clone();
+        for (image, header) in headers {
+            let over = |(id, _): &(crate::chain::NodeId, &crate::chain::Node)| {
+                self.graph.node(*id).image == Some(image) && self.layer_of(&self.graph, *id) == Some(image)
+            };
+            let nodes: Vec<_> = self.graph.alive().filter(over).map(|(id, _)| id).collect();
+            for node in nodes {
+                self.graph.node_mut(node).header = header.clone();
+            }
             self.images[usize::from(image.0)].headers = vec![header];
         }
-        self.stream_succeeded(id);
+        self.copy_succeeded(id);
+        if self.members(id).filter(|job| job.ended).count() > 1 {
+            self.count(LawId::BackupsTogether);
+        }
     }
 
     fn give_up(&mut self, id: JobId) {
@@ -377,6 +481,7 @@ impl Model {
             self.edited(id);
         }
         self.restored(id);
+        self.copy_stopped(id);
         self.job_mut(id).ended = true;
     }
 

@@ -6,6 +6,7 @@ use crate::chain::JobId;
 use crate::command::VerbArguments;
 use crate::job::{Status, Verb};
 use crate::law::{Broken, LawId};
+use crate::plan::Trade;
 use crate::record::Known;
 use crate::reply::{Answer, Refusal};
 
@@ -36,7 +37,18 @@ impl Model {
             Verb::SetSpeed if accepted && asked.speed < 0 => {
                 answers.push(Answer::Refused(Refusal::NegativeSpeed));
             }
-            Verb::Change if accepted => answers.push(Answer::Refused(Refusal::NothingToChange)),
+            Verb::Change if accepted && job.plan.kind() != crate::job::Kind::Mirror => {
+                answers.push(Answer::Refused(Refusal::NothingToChange));
+            }
+            Verb::Change if accepted => answers.extend([Answer::Done, Answer::AnyError]),
+            Verb::Complete if accepted && (job.cancelled, job.soft_cancelled) != (Known::No, Known::No) => {
+                answers.push(Answer::Refused(Refusal::Named(
+                    "The active block job '",
+                    asked.job.clone(),
+                    "' cannot be completed",
+                )));
+                answers.push(Answer::Done);
+            }
             _ => answers.push(admitted),
         }
     }
@@ -66,6 +78,7 @@ impl Model {
     pub(super) fn apply_verb(&mut self, id: JobId, verb: &VerbArguments, certain: bool) {
         let job = self.job_mut(id);
         let status = job.status;
+        let mut kind = None;
         let goal = match verb.verb {
             Verb::Pause => {
                 job.paused = if certain { Known::Yes } else { Known::Maybe };
@@ -76,12 +89,26 @@ impl Model {
                 job.paused = if certain { Known::No } else { Known::Maybe };
                 if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
             }
+            Verb::Cancel if job.is_ready() && !verb.force => {
+                let known = if certain { Known::Yes } else { Known::Maybe };
+                (job.soft_cancelled, job.complete_asked) =
+                    (known, if certain { Known::No } else { job.complete_asked });
+                job.paused = if certain { Known::No } else { Known::Maybe };
+                return;
+            }
             Verb::Cancel => {
                 // A job that is finalizing itself may be past the point where it can be stopped.
                 let in_time = job.is_at_work() || (status == Status::Pending && !job.may_finalize());
                 job.cancelled = if certain && in_time { Known::Yes } else { job.cancelled.at_least_maybe() };
                 job.paused = if certain { Known::No } else { Known::Maybe };
+                match job.plan.trade() {
+                    Trade::Stream => {}
+                    Trade::Commit | Trade::ActiveCommit => kind = Some(LawId::CommitCancelled),
+                    Trade::Mirror => kind = Some(LawId::MirrorCancelled),
+                    Trade::Backup => kind = Some(LawId::BackupCancelled),
+                }
                 match status {
+                    Status::Ready | Status::Standby => LawId::CancelledReady,
                     Status::Paused => LawId::CancelledPaused,
                     Status::Pending => LawId::CancelledPending,
                     _ => LawId::CancelledRunning,
@@ -102,9 +129,16 @@ impl Model {
                 job.dismiss_asked = true;
                 LawId::DismissedByHand
             }
-            Verb::Complete | Verb::Change => return,
+            Verb::Complete => {
+                job.complete_asked = if certain { Known::Yes } else { Known::Maybe };
+                return;
+            }
+            Verb::Change => return,
         };
         self.count(goal);
+        if let Some(kind) = kind {
+            self.count(kind);
+        }
         if verb.verb == Verb::Finalize {
             self.finalizing(id);
         }

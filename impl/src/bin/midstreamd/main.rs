@@ -9,7 +9,9 @@ mod socket;
 
 use block::engine::{Engine, Tuning};
 use block::os::OsHost;
-use block::qmp::{Monitor, dispatch};
+use block::qmp::schema::{BLOCKDEV_OPTIONS, exports};
+use block::qmp::types::Object;
+use block::qmp::{Monitor, check, dispatch, export_options};
 use clap::Parser;
 use options::Options;
 use socket::{Endpoint, PidFile};
@@ -56,7 +58,7 @@ async fn live(options: &Options, endpoints: Vec<Endpoint>, runtime: &Runtime) ->
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot catch SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot catch SIGINT: {e}"))?;
     let engine = Engine::new(OsHost::new(runtime.handle().clone()), Tuning::default());
-    let started = add_nodes(options, &engine).await;
+    let started = set_up(options, &engine).await;
     let pid_file = match &started {
         Ok(()) => options.pidfile.as_deref().map(PidFile::create).transpose(),
         Err(_) => Ok(None),
@@ -77,12 +79,33 @@ async fn live(options: &Options, endpoints: Vec<Endpoint>, runtime: &Runtime) ->
     started
 }
 
-async fn add_nodes(options: &Options, engine: &Arc<Engine>) -> Result<(), String> {
-    for text in &options.blockdev {
-        let failed = |why: String| format!("--blockdev {text}: {why}");
-        let arguments = options::blockdev(text).map_err(failed)?;
-        let added = dispatch::run_named(engine, "blockdev-add", arguments).await;
-        added.map_err(|refusal| failed(refusal.description))?;
+async fn set_up(options: &Options, engine: &Arc<Engine>) -> Result<(), String> {
+    obey(engine, "object", &options.object, "object-add", "qom-type", &exports::OBJECT_OPTIONS).await?;
+    for text in &options.nbd_server {
+        let failed = |why: String| format!("--nbd-server {text}: {why}");
+        let arguments = options::arguments(text, "", &exports::SERVER_OPTIONS_FLAT).map_err(failed)?;
+        check::check(&arguments, &exports::SERVER_OPTIONS_FLAT).map_err(|e| failed(e.to_string()))?;
+        let server = export_options::server_flat(&arguments).map_err(|e| failed(e.description))?;
+        engine.nbd_server_start(&server).map_err(|refused| failed(refused.to_string()))?;
+    }
+    obey(engine, "blockdev", &options.blockdev, "blockdev-add", "driver", &BLOCKDEV_OPTIONS).await?;
+    obey(engine, "export", &options.export, "block-export-add", "type", &exports::EXPORT_OPTIONS).await
+}
+
+/// Does the command an option stands for, as often as the option is there.
+async fn obey(
+    engine: &Arc<Engine>,
+    option: &str,
+    texts: &[String],
+    command: &str,
+    implied: &str,
+    expected: &'static Object,
+) -> Result<(), String> {
+    for text in texts {
+        let failed = |why: String| format!("--{option} {text}: {why}");
+        let arguments = options::arguments(text, implied, expected).map_err(failed)?;
+        let done = dispatch::run_named(engine, command, arguments).await;
+        done.map_err(|refusal| failed(refusal.description))?;
     }
     Ok(())
 }

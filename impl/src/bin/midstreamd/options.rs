@@ -1,7 +1,7 @@
 //! The command line, and what its `key=value` texts mean.
 
 use crate::socket::{Endpoint, SocketOptions};
-use block::qmp::{json, keyval, options::Arguments, schema::BLOCKDEV_OPTIONS};
+use block::qmp::{json, keyval, options::Arguments, types::Object};
 use clap::Parser;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -19,6 +19,15 @@ pub struct Options {
     /// Speak QMP over a chardev: chardev=ID
     #[arg(long, value_name = "OPTIONS")]
     pub monitor: Vec<String>,
+    /// Start an NBD server: addr.type=unix,addr.path=PATH[,max-connections=N]
+    #[arg(long, value_name = "OPTIONS")]
+    pub nbd_server: Vec<String>,
+    /// Offer a node to NBD clients: [type=]nbd,id=ID,node-name=NODE[,name=NAME][,writable=on|off]
+    #[arg(long, value_name = "OPTIONS")]
+    pub export: Vec<String>,
+    /// Make an object: [qom-type=]throttle-group,id=ID[,limits.LIMIT=N]...
+    #[arg(long, value_name = "OPTIONS")]
+    pub object: Vec<String>,
     /// Write the process id to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
@@ -47,10 +56,10 @@ impl Options {
     }
 }
 
-/// What `--blockdev` says.
-pub fn blockdev(text: &str) -> Result<Arguments, String> {
+/// What an option says, as JSON or as `key=value,...`; a first value without a key belongs to `implied`.
+pub fn arguments(text: &str, implied: &str, expected: &'static Object) -> Result<Arguments, String> {
     if !text.starts_with('{') {
-        return keyval::parse(text, "driver", &BLOCKDEV_OPTIONS).map_err(|e| e.to_string());
+        return keyval::parse(text, implied, expected).map_err(|e| e.to_string());
     }
     match json::read(text) {
         Some(Ok(Value::Object(arguments))) => Ok(arguments),
@@ -141,6 +150,7 @@ mod tests {
         assert_eq!(monitor_chardev("m"), Ok("m".to_owned()));
         assert_eq!(monitor_chardev("chardev=m,mode=control"), Ok("m".to_owned()));
         assert!(monitor_chardev("chardev=m,mode=readline").is_err());
+        let blockdev = |text| arguments(text, "driver", &block::qmp::schema::BLOCKDEV_OPTIONS);
         assert_eq!(blockdev("{'driver':").unwrap_err(), "JSON parse error, premature EOI");
     }
 }

@@ -1,9 +1,9 @@
 //! Unix sockets and the pidfile: made safely, and removed again when the daemon ends.
 
-use rustix::fs::Mode;
+use block::os::socket::{OwnFile, listen_at};
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -28,13 +28,13 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Listens or connects. To be called while the process has one thread, because it sets the umask.
+    /// Listens or connects.
     pub fn open(options: SocketOptions) -> Result<Endpoint, String> {
         let shown = options.path.display();
         if options.server {
             let (listener, file) =
-                listen(&options.path).map_err(|e| format!("Failed to listen on '{shown}': {e}"))?;
-            return Ok(Endpoint::Server(listener, file));
+                listen_at(&options.path).map_err(|e| format!("Failed to listen on '{shown}': {e}"))?;
+            return Ok(Endpoint::Server(listener, SocketFile(file)));
         }
         let connect = || {
             let stream = UnixStream::connect(&options.path)?;
@@ -44,62 +44,6 @@ impl Endpoint {
         let stream = connect().map_err(|e: std::io::Error| format!("Failed to connect to '{shown}': {e}"))?;
         Ok(Endpoint::Client(stream))
     }
-}
-
-fn listen(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
-    let listener = match bind(path) {
-        Err(e) if e.kind() == ErrorKind::AddrInUse && is_abandoned(path) => {
-            fs::remove_file(path)?;
-            bind(path)?
-        }
-        other => other?,
-    };
-    listener.set_nonblocking(true)?;
-    Ok((listener, SocketFile(OwnFile::new(path)?)))
-}
-
-/// The umask makes the file private from its first moment; a chmod afterwards would leave a window.
-fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    let before = rustix::process::umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(before);
-    bound
-}
-
-/// Whether this is a socket that nobody listens on. An ordinary file refuses connections too, but is not ours to remove.
-fn is_abandoned(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    is_socket && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
-}
-
-/// A file we made, removed when this is dropped, unless somebody has put another in its place.
-#[derive(Debug)]
-struct OwnFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl OwnFile {
-    fn new(path: &Path) -> std::io::Result<OwnFile> {
-        // Absolute, so that it holds wherever the process goes.
-        let path = std::path::absolute(path)?;
-        let identity = identity(&path)?;
-        Ok(OwnFile { path, identity })
-    }
-}
-
-impl Drop for OwnFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // Nothing depends on its success; a file left behind is found abandoned next time.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// The file of a listening socket.

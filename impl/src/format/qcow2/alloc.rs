@@ -34,7 +34,7 @@ impl Metadata {
     }
 
     /// Finds `at_least` to `wanted` free clusters in a row within one area.
-    fn find_free(&mut self, wanted: u64, at_least: u64) -> Result<Range<u64>, Trouble> {
+    pub(super) fn find_free(&mut self, wanted: u64, at_least: u64) -> Result<Range<u64>, Trouble> {
         let per_area = self.geometry.area_clusters();
         let order = self.geometry.refcount_order;
         let mut cluster = self.first_free;
@@ -53,7 +53,7 @@ impl Metadata {
     }
 
     /// Counts free clusters of one area once each.
-    fn take(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
+    pub(super) fn take(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
         let (start, len) = self.bytes_of(&clusters);
         // A refcount of 0 on metadata that is in use: the image is damaged and must not be damaged further.
         if self.holds_metadata(start, len) {
@@ -65,7 +65,7 @@ impl Metadata {
         self.set_counters(clusters, 1)
     }
 
-    fn set_counters(&mut self, clusters: Range<u64>, value: u64) -> Result<(), Trouble> {
+    pub(super) fn set_counters(&mut self, clusters: Range<u64>, value: u64) -> Result<(), Trouble> {
         let per_area = self.geometry.area_clusters();
         let order = self.geometry.refcount_order;
         let first = clusters.start % per_area;
@@ -75,6 +75,14 @@ impl Metadata {
         let block = self.cache.get_mut(at, BLOCK, counter::bytes_of(first, count, order))?;
         (first..first + count).for_each(|index| counter::set(block, index, order, value));
         Ok(())
+    }
+
+    /// How often a cluster is counted.
+    pub fn refcount(&mut self, cluster: u64) -> Result<u64, Trouble> {
+        let per_area = self.geometry.area_clusters();
+        let Some(at) = self.refcount_block(cluster / per_area)? else { return Ok(0) };
+        let block = self.cache.get(at, BLOCK)?;
+        Ok(counter::get(block, cluster % per_area, self.geometry.refcount_order))
     }
 
     /// Gives back clusters that nothing on the disk ever pointed at.
@@ -102,6 +110,9 @@ impl Metadata {
         if count == 1 {
             self.first_free = self.first_free.min(cluster);
             self.cache.remove(offset);
+            if self.packed_end.is_some_and(|end| self.geometry.cluster_of(end) == cluster) {
+                self.packed_end = None;
+            }
         }
         Ok(())
     }
@@ -135,7 +146,7 @@ impl Metadata {
 
     /// Moves the refcount table to a larger place, so that it reaches `area` and some more.
     fn grow_refcount_table(&mut self, area: u64) -> Result<(), Trouble> {
-        let per_cluster = self.geometry.l2_entries();
+        let per_cluster = self.geometry.pointers_per_cluster();
         let entries = self.refcount_table.entries().len() as u64;
         let old = self.refcount_table.offset();
         let clusters = (entries + entries / 2).max(area + 2).div_ceil(per_cluster);

@@ -27,15 +27,16 @@ impl Qcow2 {
     /// Clears the autoclear bits before the first change: each says that something this driver does not maintain
     /// agrees with the data.
     pub(super) async fn clear_autoclear(&self) -> IoResult<()> {
-        if self.metadata.lock().header.autoclear == 0 {
+        if self.metadata.lock().header.stale_autoclear() == 0 {
             return Ok(());
         }
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         let mut header = self.metadata.lock().header.clone();
-        if header.autoclear == 0 {
+        let stale = header.stale_autoclear();
+        if stale == 0 {
             return Ok(());
         }
-        header.autoclear = 0;
+        header.autoclear &= !stale;
         self.write_header(&header).await?;
         self.flush_disk().await
     }

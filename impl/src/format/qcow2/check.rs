@@ -6,7 +6,7 @@
 
 use super::count::References;
 use super::counter;
-use super::entry::{COPIED, HOST_OFFSET, L2At, Mapping, decode_l2};
+use super::entry::{COPIED, HOST_OFFSET, L2At, RawEntry};
 use super::geometry::Geometry;
 use super::header::{Header, be64};
 use super::open::{load_header, validate};
@@ -32,6 +32,12 @@ pub struct CheckReport {
     pub corruptions: u64,
     /// Clusters that are counted too often.
     pub leaks: u64,
+    /// Guest clusters that hold a place in the file, or are compressed into it.
+    pub allocated_clusters: u64,
+    /// Guest clusters of the whole disk.
+    pub total_clusters: u64,
+    /// Where the last cluster ends that is counted or used.
+    pub image_end_bytes: u64,
     /// The first findings, a line each.
     pub lines: Vec<String>,
 }
@@ -68,7 +74,8 @@ async fn check_image(disk: &dyn Disk) -> Result<CheckReport, OpenCause> {
     let (header, file) = load_header(disk).await?;
     validate(&header, file.len)?;
     let mut image = Image::read(disk, header, file.len).await?;
-    let mut report = CheckReport::default();
+    let total_clusters = image.geometry.clusters_for(image.header.len_bytes);
+    let mut report = CheckReport { total_clusters, ..CheckReport::default() };
     let references = References::count(&mut image, &mut report).await?;
     compare(&mut image, &references, &mut report).await?;
     check_copied(&mut image, &references, &mut report).await?;
@@ -89,7 +96,8 @@ pub(super) struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
+    /// Begins with the refcount table.
+    pub async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
         let geometry = header.geometry();
         let file_len = len.next_multiple_of(512);
         if geometry.clusters_for(file_len) > MAX_CLUSTERS {
@@ -167,6 +175,9 @@ async fn compare(
     for (cluster, found) in references.counts().iter().enumerate() {
         let (cluster, found) = (cluster as u64, u64::from(*found));
         let Some(stored) = image.stored(cluster).await? else { continue };
+        if stored > 0 || found > 0 {
+            report.image_end_bytes = image.geometry.offset_of(cluster + 1);
+        }
         let line = || format!("cluster {cluster}: refcount {stored}, references {found}");
         match stored.cmp(&found) {
             std::cmp::Ordering::Less => report.corrupt(1, line),
@@ -191,12 +202,12 @@ async fn check_copied(
             report.corrupt(times, || format!("L2 table at {host:#x}: refcount {count}, COPIED {copied}"));
         }
         let entries = image.piece(host, geometry.cluster_bytes()).await?;
-        for raw in (0..geometry.l2_entries() as usize).map(|n| be64(&entries, n * 8)) {
-            if raw == 0 || matches!(decode_l2(raw, geometry), Ok(Mapping::Compressed { .. })) {
-                continue;
-            }
-            let (at, copied) = (raw & HOST_OFFSET, raw & COPIED != 0);
-            if at == 0 {
+        for raw in (0..geometry.l2_entries() as usize).map(|n| RawEntry::read(&entries, n, geometry)) {
+            let (at, copied) = (raw.descriptor & HOST_OFFSET, raw.descriptor & COPIED != 0);
+            let is_used = at != 0 || raw.is_compressed() || (geometry.data_file && copied);
+            report.allocated_clusters += if is_used { times } else { 0 };
+            // Clusters of a data file are not counted.
+            if at == 0 || raw.is_compressed() || geometry.data_file {
                 continue;
             }
             if let Some(count) = image.stored(geometry.cluster_of(at)).await?

@@ -5,7 +5,7 @@
 
 use super::check::{CheckReport, Image, TABLE_RESERVED};
 use super::counter;
-use super::entry::{COPIED, HOST_OFFSET, L1_RESERVED, L2_RESERVED, L2At, Mapping, decode_l2};
+use super::entry::{COPIED, HOST_OFFSET, L1_RESERVED, L2_RESERVED, L2At, Mapping, RawEntry, decode_l2};
 use super::geometry::MAX_L1_BYTES;
 use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS, be32, be64};
 use super::open_error::OpenCause;
@@ -41,6 +41,16 @@ impl References {
 
     /// Counts everything.
     pub async fn count(image: &mut Image<'_>, report: &mut CheckReport) -> Result<References, OpenCause> {
+        let mut references = Self::count_but_refcounts(image, report).await?;
+        references.add_refcounts(image, report);
+        Ok(references)
+    }
+
+    /// Counts everything but the refcount table and its blocks.
+    pub async fn count_but_refcounts(
+        image: &mut Image<'_>,
+        report: &mut CheckReport,
+    ) -> Result<References, OpenCause> {
         let clusters = image.geometry.clusters_for(image.file_len) as usize;
         let budget = image.file_len + (1 << 20);
         let mut references =
@@ -51,7 +61,6 @@ impl References {
         references.add_snapshots(image, report).await?;
         references.add_l2_tables(image, report).await?;
         references.add_bitmaps(image, report).await?;
-        references.add_refcounts(image, report);
         Ok(references)
     }
 
@@ -129,8 +138,8 @@ impl References {
             self.spend(image, image.geometry.l2_entries())?;
             let table = image.piece(host, image.geometry.cluster_bytes()).await?;
             for slot in 0..image.geometry.l2_entries() as usize {
-                let raw = be64(&table, slot * 8);
-                if raw != 0 {
+                let raw = RawEntry::read(&table, slot, image.geometry);
+                if raw != (RawEntry { descriptor: 0, bitmap: 0 }) {
                     self.add_l2_entry(image, raw, times, report);
                 }
             }
@@ -138,24 +147,38 @@ impl References {
         Ok(())
     }
 
-    fn add_l2_entry(&mut self, image: &Image<'_>, raw: u64, times: u64, report: &mut CheckReport) {
-        if let Ok(Mapping::Compressed { host, len }) = decode_l2(raw, image.geometry) {
-            if raw & COPIED != 0 {
-                report.corrupt(times, || format!("L2 entry {raw:#x}: compressed and COPIED"));
+    fn add_l2_entry(&mut self, image: &Image<'_>, raw: RawEntry, times: u64, report: &mut CheckReport) {
+        let geometry = image.geometry;
+        let RawEntry { descriptor, bitmap } = raw;
+        if raw.is_compressed() {
+            if descriptor & COPIED != 0 {
+                report.corrupt(times, || format!("L2 entry {descriptor:#x}: compressed and COPIED"));
             }
-            return self.add(image, host, len, times, report);
+            return match decode_l2(raw, geometry) {
+                Ok(Mapping::Compressed { host, len }) => self.add(image, host, len, times, report),
+                _ => {
+                    report.corrupt(times, || format!("L2 entry {descriptor:#x}, {bitmap:#x} is not possible"))
+                }
+            };
         }
-        if raw & L2_RESERVED != 0 {
-            report.corrupt(times, || format!("L2 entry {raw:#x} has reserved bits set"));
+        if descriptor & L2_RESERVED != 0 {
+            report.corrupt(times, || format!("L2 entry {descriptor:#x} has reserved bits set"));
         }
-        let host = raw & HOST_OFFSET;
-        if host == 0 {
+        let host = descriptor & HOST_OFFSET;
+        let is_used = host != 0 || (geometry.data_file && descriptor & COPIED != 0);
+        let (data, zero) = (bitmap as u32, (bitmap >> 32) as u32);
+        if data & zero != 0 || (data != 0 && !is_used) {
+            report.corrupt(times, || format!("L2 entry {descriptor:#x}: bitmap {bitmap:#x} is not possible"));
+        }
+        if !is_used {
             return;
         }
-        if !image.geometry.is_aligned(host) {
-            report.corrupt(times, || format!("L2 entry {raw:#x}: the cluster is not aligned"));
+        if !geometry.is_aligned(host) {
+            report.corrupt(times, || format!("L2 entry {descriptor:#x}: the cluster is not aligned"));
         }
-        self.add(image, host, image.geometry.cluster_bytes(), times, report);
+        if !geometry.data_file {
+            self.add(image, host, geometry.cluster_bytes(), times, report);
+        }
     }
 
     /// Counts the snapshot table and the snapshots' L1 tables.

@@ -1,8 +1,10 @@
 //! Making an empty image: header, refcount table, refcount blocks and an empty L1 table, in this order in the file.
 
 use super::counter;
-use super::geometry::{CLUSTER_BITS, Geometry, MAX_L1_BYTES, MAX_REFCOUNT_ORDER};
-use super::header::{BackingName, Header, MAX_BACKING_NAME};
+use super::geometry::{
+    CLUSTER_BITS, Geometry, MAX_L1_BYTES, MAX_REFCOUNT_ORDER, MIN_EXTENDED_L2_CLUSTER_BITS,
+};
+use super::header::{BackingName, DataFile, Header, MAX_BACKING_NAME};
 use crate::host::{Disk, Errno};
 use thiserror::Error;
 
@@ -22,12 +24,30 @@ pub struct CreateOptions {
     pub refcount_order: u32,
     /// The file below.
     pub backing: Option<BackingName>,
+    /// Map clusters in 32 parts; for clusters of 16 KiB or more, in version 3.
+    pub extended_l2: bool,
+    /// Compress with zstd instead of deflate; in version 3.
+    pub zstd: bool,
+    /// Say that refcounts may be put off; in version 3.
+    pub lazy_refcounts: bool,
+    /// Keep guest data in a file of this name, which the caller makes; in version 3.
+    pub data_file: Option<DataFile>,
 }
 
 impl Default for CreateOptions {
     /// What `qemu-img create` makes: version 3, 64 KiB clusters, 16-bit refcounts; here of no size.
     fn default() -> Self {
-        CreateOptions { version: 3, len_bytes: 0, cluster_bits: 16, refcount_order: 4, backing: None }
+        CreateOptions {
+            version: 3,
+            len_bytes: 0,
+            cluster_bits: 16,
+            refcount_order: 4,
+            backing: None,
+            extended_l2: false,
+            zstd: false,
+            lazy_refcounts: false,
+            data_file: None,
+        }
     }
 }
 
@@ -49,6 +69,15 @@ pub enum CreateError {
         /// The version asked for.
         version: u32,
     },
+    /// Extended L2 entries with clusters below 16 KiB.
+    #[error("Extended L2 entries are only supported with cluster sizes of at least 16384 bytes, not 2^{0}")]
+    ExtendedL2(u32),
+    /// An option that version 2 does not have.
+    #[error("{0} is only possible in version 3")]
+    NeedsVersion3(&'static str),
+    /// A raw data file below which there is another layer, or a data file without a name or with a long one.
+    #[error("Data file is not possible here")]
+    DataFile,
     /// A size that is not a multiple of 512, or more than an L1 table maps.
     #[error("Image size of {0} bytes is not possible")]
     Size(u64),
@@ -126,7 +155,7 @@ pub(super) async fn create(disk: &dyn Disk, options: &CreateOptions) -> Result<(
 
 /// Checks the options; the tables' places are still missing.
 fn header_of(options: &CreateOptions) -> Result<Header, CreateError> {
-    let CreateOptions { version, len_bytes, cluster_bits, refcount_order, ref backing } = *options;
+    let CreateOptions { version, len_bytes, cluster_bits, refcount_order, ref backing, .. } = *options;
     if !(2..=3).contains(&version) {
         return Err(CreateError::Version(version));
     }
@@ -141,7 +170,8 @@ fn header_of(options: &CreateOptions) -> Result<Header, CreateError> {
     if !backing.as_ref().is_none_or(max) {
         return Err(CreateError::BackingName);
     }
-    let header = Header::new(version, cluster_bits, refcount_order, len_bytes, backing.clone());
+    let mut header = Header::new(version, cluster_bits, refcount_order, len_bytes, backing.clone());
+    set_features(&mut header, options)?;
     let fits = len_bytes <= 1 << 62 && header.geometry().l1_entries_for(len_bytes) * 8 <= MAX_L1_BYTES;
     if len_bytes % 512 != 0 || !fits {
         return Err(CreateError::Size(len_bytes));
@@ -149,12 +179,40 @@ fn header_of(options: &CreateOptions) -> Result<Header, CreateError> {
     Ok(header)
 }
 
+fn set_features(header: &mut Header, options: &CreateOptions) -> Result<(), CreateError> {
+    let wanted = [
+        (options.extended_l2, "extended_l2"),
+        (options.zstd, "compression_type"),
+        (options.lazy_refcounts, "lazy_refcounts"),
+        (options.data_file.is_some(), "data_file"),
+    ];
+    if let Some((_, name)) = wanted.iter().find(|(wanted, _)| *wanted && options.version < 3) {
+        return Err(CreateError::NeedsVersion3(name));
+    }
+    if options.extended_l2 && options.cluster_bits < MIN_EXTENDED_L2_CLUSTER_BITS {
+        return Err(CreateError::ExtendedL2(options.cluster_bits));
+    }
+    if let Some(file) = &options.data_file {
+        let fits = (1..=MAX_BACKING_NAME).contains(&file.name.len());
+        if !fits || (file.raw && options.backing.is_some()) {
+            return Err(CreateError::DataFile);
+        }
+        header.set_data_file(file);
+    }
+    header.set_features(options.extended_l2, options.zstd, options.lazy_refcounts);
+    if options.version >= 3 {
+        header.name_features();
+    }
+    Ok(())
+}
+
 fn finish(mut header: Header, geometry: Geometry, layout: &Layout) -> Option<Vec<u8>> {
     header.refcount_table_offset = geometry.offset_of(layout.table);
     header.refcount_table_clusters = (layout.blocks - layout.table) as u32;
-    header.l1_offset = geometry.offset_of(layout.l1);
+    header.l1_offset = if layout.l1_entries == 0 { 0 } else { geometry.offset_of(layout.l1) };
     header.l1_entries = layout.l1_entries as u32;
-    header.encode().ok()
+    // Nobody reads the image yet, so the header may take as many sectors as it likes.
+    header.encode_in_full().or_else(|_| header.encode()).ok()
 }
 
 /// The refcount blocks: everything in the file counted once.

@@ -158,11 +158,19 @@ impl Qcow2 {
     pub(super) async fn flush_disk(&self) -> IoResult<()> {
         // A write that ends while the flush runs sets this again.
         self.metadata.lock().unflushed = false;
-        let flushed = self.disk.flush().await;
+        let flushed = self.flush_both().await;
         if flushed.is_err() {
             self.metadata.lock().unflushed = true;
         }
         flushed
+    }
+
+    /// Flushes the file, and the data file before it: no mapping is durable before its data.
+    async fn flush_both(&self) -> IoResult<()> {
+        if self.geometry.data_file {
+            self.data.flush().await?;
+        }
+        self.disk.flush().await
     }
 
     /// Takes a reference from clusters whose pointers are durably gone. One that cannot be taken leaks.

@@ -8,6 +8,10 @@ use std::ops::Range;
 pub(super) const SECTOR: u64 = 512;
 /// Smallest and largest `cluster_bits`: 512 bytes and 2 MiB.
 pub(super) const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
+/// Subclusters of a cluster, where the L2 entries are extended.
+pub(super) const SUBCLUSTERS: u64 = 32;
+/// Smallest `cluster_bits` with extended L2 entries: a subcluster is a sector at least.
+pub(super) const MIN_EXTENDED_L2_CLUSTER_BITS: u32 = 14;
 /// Largest `refcount_order`: 64-bit counters.
 pub(super) const MAX_REFCOUNT_ORDER: u32 = 6;
 /// QEMU's limit on the L1 table.
@@ -24,6 +28,10 @@ pub(super) struct Geometry {
     pub cluster_bits: u32,
     pub refcount_order: u32,
     pub compression_type: u8,
+    /// L2 entries of 16 bytes, which say for each of 32 subclusters who decides it.
+    pub extended_l2: bool,
+    /// Guest data lies in a file of its own, and nothing there is counted.
+    pub data_file: bool,
 }
 
 impl Geometry {
@@ -32,9 +40,24 @@ impl Geometry {
         1 << self.cluster_bits
     }
 
+    /// Bytes of an L2 entry.
+    pub fn l2_entry_bytes(self) -> u64 {
+        if self.extended_l2 { 16 } else { 8 }
+    }
+
     /// Entries of an L2 table.
     pub fn l2_entries(self) -> u64 {
+        self.cluster_bytes() / self.l2_entry_bytes()
+    }
+
+    /// 64-bit pointers in a cluster of the L1 or the refcount table.
+    pub fn pointers_per_cluster(self) -> u64 {
         self.cluster_bytes() / 8
+    }
+
+    /// The smallest part of a guest cluster that is mapped on its own: a subcluster, or the cluster.
+    pub fn unit_bytes(self) -> u64 {
+        if self.extended_l2 { self.cluster_bytes() / SUBCLUSTERS } else { self.cluster_bytes() }
     }
 
     /// Counters of a refcount block: clusters of one area.
@@ -44,7 +67,7 @@ impl Geometry {
 
     /// Guest bytes that one L2 table maps.
     pub fn l2_span(self) -> u64 {
-        self.cluster_bytes() << (self.cluster_bits - 3)
+        self.cluster_bytes() * self.l2_entries()
     }
 
     /// The cluster a byte lies in.
@@ -70,6 +93,12 @@ impl Geometry {
     /// `offset` within its cluster.
     pub fn within(self, offset: u64) -> u64 {
         offset & (self.cluster_bytes() - 1)
+    }
+
+    /// The units that `range` touches, whole.
+    pub fn whole_units(self, range: Range<u64>) -> Range<u64> {
+        let unit = self.unit_bytes();
+        range.start / unit * unit..range.end.next_multiple_of(unit)
     }
 
     /// Whether `offset` begins a cluster.

@@ -10,17 +10,44 @@ pub(super) const MAGIC: u32 = 0x5146_49fb;
 pub(super) const INCOMPATIBLE_DIRTY: u64 = 1 << 0;
 /// Corrupt: metadata is known to be damaged.
 pub(super) const INCOMPATIBLE_CORRUPT: u64 = 1 << 1;
+/// Guest data lies in a file of its own.
+pub(super) const INCOMPATIBLE_DATA_FILE: u64 = 1 << 2;
 /// The compression type is not deflate.
-const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
-const INCOMPATIBLE_SUPPORTED: u64 = INCOMPATIBLE_DIRTY | INCOMPATIBLE_CORRUPT | INCOMPATIBLE_COMPRESSION;
+pub(super) const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
+/// L2 entries have bitmaps of subclusters.
+pub(super) const INCOMPATIBLE_EXTENDED_L2: u64 = 1 << 4;
+const INCOMPATIBLE_SUPPORTED: u64 = INCOMPATIBLE_DIRTY
+    | INCOMPATIBLE_CORRUPT
+    | INCOMPATIBLE_DATA_FILE
+    | INCOMPATIBLE_COMPRESSION
+    | INCOMPATIBLE_EXTENDED_L2;
+/// Refcounts may be put off while the dirty bit is set.
+pub(super) const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1 << 0;
 /// Bitmaps are consistent with the data.
 pub(super) const AUTOCLEAR_BITMAPS: u64 = 1 << 0;
+/// The data file alone, read as a raw image, is what the guest sees.
+pub(super) const AUTOCLEAR_RAW_DATA_FILE: u64 = 1 << 1;
 
 const EXTENSION_END: u32 = 0;
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
-const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
+pub(super) const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
+/// The name of the data file.
+pub(super) const EXTENSION_DATA_FILE: u32 = 0x4441_5441;
 /// The bitmaps extension.
 pub(super) const EXTENSION_BITMAPS: u32 = 0x2385_2875;
+
+/// Incompatible (0), compatible (1) and autoclear (2) features by bit.
+const FEATURE_NAMES: [(u8, u8, &str); 8] = [
+    (0, 0, "dirty bit"),
+    (0, 1, "corrupt bit"),
+    (0, 2, "external data file"),
+    (0, 3, "compression type"),
+    (0, 4, "extended L2 entries"),
+    (1, 0, "lazy refcounts"),
+    (2, 0, "bitmaps"),
+    (2, 1, "raw external data"),
+];
+const FEATURE_NAME_BYTES: usize = 48;
 
 const V2_BYTES: usize = 72;
 const V3_BYTES: usize = 104;
@@ -36,6 +63,15 @@ pub struct BackingName {
     pub file: String,
     /// The format, if it is recorded.
     pub format: Option<String>,
+}
+
+/// The file that holds an image's guest data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DataFile {
+    /// Its name, as the header has it; empty if it has none.
+    pub name: String,
+    /// Whether that file alone, read as a raw image, is what the guest sees.
+    pub raw: bool,
 }
 
 /// A header extension this driver passes on.
@@ -147,6 +183,8 @@ impl Header {
             cluster_bits: self.cluster_bits,
             refcount_order: self.refcount_order,
             compression_type: self.compression_type(),
+            extended_l2: self.incompatible & INCOMPATIBLE_EXTENDED_L2 != 0,
+            data_file: self.incompatible & INCOMPATIBLE_DATA_FILE != 0,
         }
     }
 
@@ -158,6 +196,51 @@ impl Header {
     /// The data of the first extension of this kind.
     pub fn extension(&self, kind: u32) -> Option<&[u8]> {
         self.extensions.iter().find(|e| e.kind == kind).map(|e| e.data.as_slice())
+    }
+
+    /// The data file, if there is one.
+    pub fn data_file(&self) -> Result<Option<DataFile>, OpenCause> {
+        if self.incompatible & INCOMPATIBLE_DATA_FILE == 0 {
+            return Ok(None);
+        }
+        let name = text(self.extension(EXTENSION_DATA_FILE).unwrap_or(&[]))?;
+        Ok(Some(DataFile { name, raw: self.autoclear & AUTOCLEAR_RAW_DATA_FILE != 0 }))
+    }
+
+    /// Autoclear bits that the first change makes untrue: this driver keeps up raw data files and nothing else.
+    pub fn stale_autoclear(&self) -> u64 {
+        let kept = if self.incompatible & INCOMPATIBLE_DATA_FILE != 0 { AUTOCLEAR_RAW_DATA_FILE } else { 0 };
+        self.autoclear & !kept
+    }
+
+    /// Says that guest data lies in another file.
+    pub fn set_data_file(&mut self, file: &DataFile) {
+        self.incompatible |= INCOMPATIBLE_DATA_FILE;
+        if file.raw {
+            self.autoclear |= AUTOCLEAR_RAW_DATA_FILE;
+        }
+        self.extensions.push(Extension { kind: EXTENSION_DATA_FILE, data: file.name.clone().into_bytes() });
+    }
+
+    /// Turns features on, for an image that has none yet.
+    pub fn set_features(&mut self, extended_l2: bool, zstd: bool, lazy_refcounts: bool) {
+        let bit = |wanted: bool, bit: u64| if wanted { bit } else { 0 };
+        self.incompatible |= bit(extended_l2, INCOMPATIBLE_EXTENDED_L2) | bit(zstd, INCOMPATIBLE_COMPRESSION);
+        self.compatible |= bit(lazy_refcounts, COMPATIBLE_LAZY_REFCOUNTS);
+        if zstd {
+            self.rest[0] = 1;
+        }
+    }
+
+    /// Adds the table of feature names, for whoever cannot open the image.
+    pub fn name_features(&mut self) {
+        let mut data = Vec::with_capacity(FEATURE_NAMES.len() * FEATURE_NAME_BYTES);
+        for (kind, bit, name) in FEATURE_NAMES {
+            data.extend_from_slice(&[kind, bit]);
+            data.extend_from_slice(name.as_bytes());
+            data.resize(data.len().next_multiple_of(FEATURE_NAME_BYTES), 0);
+        }
+        self.extensions.push(Extension { kind: EXTENSION_FEATURE_NAMES, data });
     }
 
     fn length(&self) -> usize {
@@ -231,6 +314,10 @@ impl Header {
         if self.crypt_method != 0 {
             return Err(OpenCause::Encrypted(self.crypt_method));
         }
+        let subcluster = self.geometry().unit_bytes();
+        if subcluster < SECTOR {
+            return Err(OpenCause::SubclusterSize(subcluster));
+        }
         match (self.compression_type(), self.incompatible & INCOMPATIBLE_COMPRESSION != 0) {
             (0, false) | (1, true) => Ok(()),
             (0, true) => Err(OpenCause::CompressionBitIdle),
@@ -243,7 +330,7 @@ impl Header {
     fn feature_names(&self, bits: u64) -> String {
         let mut left = bits;
         let mut names = Vec::new();
-        for entry in self.extension(EXTENSION_FEATURE_NAMES).unwrap_or(&[]).chunks_exact(48) {
+        for entry in self.extension(EXTENSION_FEATURE_NAMES).unwrap_or(&[]).chunks_exact(FEATURE_NAME_BYTES) {
             let is_incompatible = entry[0] == 0;
             if is_incompatible && entry[1] < 64 && left & 1 << entry[1] != 0 {
                 left &= !(1 << entry[1]);
@@ -275,6 +362,12 @@ impl Header {
             () if bare.len() <= cluster => Ok(bare),
             () => Err(NoRoom),
         }
+    }
+
+    /// Cluster 0 with the feature names, however many sectors that takes.
+    pub fn encode_in_full(&self) -> Result<Vec<u8>, NoRoom> {
+        let whole = self.encode_with(true);
+        if whole.len() <= 1 << self.cluster_bits { Ok(whole) } else { Err(NoRoom) }
     }
 
     fn encode_with(&self, feature_names: bool) -> Vec<u8> {
@@ -408,15 +501,15 @@ mod tests {
     #[test]
     fn unsupported_features_are_named_from_the_table() {
         let mut header = Header::new(3, 16, 4, 1 << 20, None);
-        header.incompatible = 1 << 4 | 1 << 9;
+        header.incompatible = 1 << 5 | 1 << 9;
         let mut names = vec![0; 48];
-        names[1] = 4;
+        names[1] = 5;
         names[2..7].copy_from_slice(b"extra");
         header.extensions.push(Extension { kind: EXTENSION_FEATURE_NAMES, data: names });
         let mut cluster = header.encode_with(true);
         cluster.resize(1 << 16, 0);
         let names = "extra, Unknown incompatible feature: 200".to_owned();
-        assert_eq!(Header::parse(&cluster), Err(OpenCause::Features { names, bits: 1 << 4 | 1 << 9 }));
+        assert_eq!(Header::parse(&cluster), Err(OpenCause::Features { names, bits: 1 << 5 | 1 << 9 }));
     }
 
     #[test]

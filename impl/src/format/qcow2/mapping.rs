@@ -1,7 +1,7 @@
 //! From guest offsets to host offsets: reading the L1 and L2 tables, and changing them.
 
-use super::entry::{COPIED, Mapping, decode_l2};
-use super::header::be64;
+use super::entry::{COPIED, Malformed, Mapping, RawEntry, decode_l2};
+use super::geometry::Geometry;
 use super::metadata::Metadata;
 use super::trouble::{TableKind, Trouble};
 use crate::host::Errno;
@@ -33,8 +33,8 @@ pub(super) struct Extent {
 pub(super) enum WritePlan {
     /// Over `len` bytes from `host` on, which are this image's alone.
     InPlace { host: u64, len: u64 },
-    /// Into host clusters that zero clusters kept; written whole, then mapped.
-    Kept { host: u64, clusters: u64 },
+    /// Into host bytes that are this image's alone but not in use: whole units, then mapped.
+    Kept { host: u64, len: u64 },
     /// Into new host clusters.
     Allocate { clusters: u64 },
 }
@@ -44,77 +44,91 @@ impl Metadata {
     pub fn locate(&mut self, offset: u64, limit: u64) -> Result<Extent, Trouble> {
         let geometry = self.geometry;
         let first = geometry.cluster_of(offset);
-        let clusters = geometry.touched(offset, limit).end - first;
-        let (place, run) = self.locate_clusters(first, clusters)?;
-        let skipped = geometry.within(offset);
-        let len = (geometry.offset_of(run) - skipped).min(limit);
-        assert!(len > 0, "an extent of nothing at {offset:#x}");
-        let place = match place {
-            Place::Host { host } => Place::Host { host: host + skipped },
-            other => other,
-        };
-        Ok(Extent { len, place })
-    }
-
-    /// Like `locate`, in clusters: the place of cluster `first` and for how many of `count` it goes on.
-    fn locate_clusters(&mut self, first: u64, count: u64) -> Result<(Place, u64), Trouble> {
-        let geometry = self.geometry;
         let per_table = geometry.l2_entries();
         let (index, slot) = (first / per_table, first % per_table);
         let Some(table) = self.l2_table(index)? else {
             // Without an L2 table nothing is allocated; nor in the ones that follow, if they are missing too.
             let rest = self.l1.entries().get(index as usize..).unwrap_or(&[]);
             let absent = rest.iter().take_while(|e| **e & super::entry::HOST_OFFSET == 0).count() as u64;
-            return Ok((Place::Below, (absent.max(1) * per_table - slot).min(count)));
+            let end = geometry.l2_span().saturating_mul(index + absent.max(1));
+            return Ok(Extent { len: limit.min(end - offset), place: Place::Below });
         };
-        let file_end = self.file_end;
+        let file_end = self.data_end();
         let entries = self.cache.get(table.host, L2)?;
-        let at = |slot: u64| decode_l2(be64(entries, slot as usize * 8), geometry);
-        let place = place_of(at(slot)?, file_end)?;
-        let end = per_table.min(slot + count);
-        let mut run = 1;
-        while slot + run < end && continues(place, run, at(slot + run).ok(), geometry.cluster_bytes()) {
-            run += 1;
+        let part = |slot: u64, within: u64| -> Result<(Place, u64), Trouble> {
+            let mapping = mapping_at(entries, index, slot, geometry)?;
+            place_of(mapping, within, geometry, file_end)
+        };
+        let within = geometry.within(offset);
+        let (place, mut len) = part(slot, within)?;
+        let mut n = 1;
+        while len < limit && slot + n < per_table && within + len == geometry.offset_of(n) {
+            match part(slot + n, 0) {
+                Ok((next, more)) if place.goes_on(len, next) => len += more,
+                _ => break,
+            }
+            n += 1;
         }
-        Ok((place, run))
+        assert!(len > 0, "an extent of nothing at {offset:#x}");
+        Ok(Extent { len: len.min(limit), place })
     }
 
     /// Plans how `len` guest bytes from `offset` are written, for as long as one way does.
     pub fn plan_write(&mut self, offset: u64, len: u64) -> Result<WritePlan, Trouble> {
         let geometry = self.geometry;
         let first = geometry.cluster_of(offset);
-        let count = geometry.touched(offset, len).end - first;
+        let clusters = geometry.touched(offset, len);
         let per_table = geometry.l2_entries();
-        let Some(table) = self.l2_table(first / per_table)? else {
-            return Ok(WritePlan::Allocate { clusters: count.min(per_table - first % per_table) });
-        };
         let slot = first % per_table;
-        let end = per_table.min(slot + count);
+        let count = (clusters.end - first).min(per_table - slot);
+        let Some(table) = self.l2_table(first / per_table)? else {
+            return Ok(WritePlan::Allocate { clusters: count });
+        };
         let entries = self.cache.get(table.host, L2)?;
-        let at =
-            |slot: u64| decode_l2(be64(entries, slot as usize * 8), geometry).map(|m| owned(m, table.copied));
-        let mapping = at(slot)?;
-        let mut run = 1;
-        while slot + run < end
-            && at(slot + run).is_ok_and(|m| goes_on(mapping, run, m, geometry.cluster_bytes()))
-        {
-            run += 1;
+        let part = |n: u64, within: u64| {
+            let mapping = mapping_at(entries, first / per_table, slot + n, geometry);
+            mapping.map(|mapping| owned(mapping, table.copied, within, geometry))
+        };
+        let within = geometry.within(offset);
+        let (how, mut bytes) = part(0, within)?;
+        let mut n = 1;
+        while n < count && within + bytes == geometry.offset_of(n) {
+            match part(n, 0) {
+                Ok((next, more)) if how.goes_on(bytes, next) => bytes += more,
+                _ => break,
+            }
+            n += 1;
         }
-        let (host, bytes) = match mapping {
-            Owned::Data(host) | Owned::Kept(host) => (host, geometry.offset_of(run)),
-            Owned::No => return Ok(WritePlan::Allocate { clusters: run }),
+        let (Owned::Data(host) | Owned::Kept(host)) = how else {
+            return Ok(WritePlan::Allocate { clusters: n });
         };
         // A mapping that leads into metadata or past the end of the file: the image is damaged.
-        if self.holds_metadata(host, bytes) || host >= self.file_end {
+        let whole = host - geometry.within(host);
+        if !geometry.data_file && (self.holds_metadata(whole, host - whole + bytes) || whole >= self.file_end)
+        {
             return Err(Trouble::Failed(Errno::EIO));
         }
-        Ok(match mapping {
-            Owned::Kept(_) => WritePlan::Kept { host, clusters: run },
-            _ => {
-                let skipped = geometry.within(offset);
-                WritePlan::InPlace { host: host + skipped, len: (bytes - skipped).min(len) }
-            }
+        let len = bytes.min(len);
+        Ok(match how {
+            Owned::Data(_) => WritePlan::InPlace { host, len },
+            _ => WritePlan::Kept { host, len },
         })
+    }
+
+    /// What the L2 entry of one guest cluster says.
+    pub fn mapping(&mut self, cluster: u64) -> Result<Mapping, Trouble> {
+        let geometry = self.geometry;
+        let per_table = geometry.l2_entries();
+        let Some(table) = self.l2_table(cluster / per_table)? else {
+            return Ok(Mapping::Unallocated);
+        };
+        let entries = self.cache.get(table.host, L2)?;
+        Ok(mapping_at(entries, cluster / per_table, cluster % per_table, geometry)?)
+    }
+
+    /// Where guest data ends: what lies further out is damage. A data file may be of any length.
+    fn data_end(&self) -> u64 {
+        if self.geometry.data_file { u64::MAX } else { self.file_end }
     }
 
     /// Changes the mappings of guest clusters from `first` on, at most `count` and within one L2 table; answers how
@@ -132,14 +146,14 @@ impl Metadata {
         let count = count.min(per_table - first % per_table) as usize;
         let table = self.own_l2_table(first / per_table)?;
         let mut freed = Vec::new();
-        let entries = self.cache.get_mut(table, L2, slot * 8..(slot + count) * 8)?;
+        let entry_bytes = geometry.l2_entry_bytes() as usize;
+        let entries = self.cache.get_mut(table, L2, slot * entry_bytes..(slot + count) * entry_bytes)?;
         let mut done = 0;
         while done < count {
-            let bytes = &mut entries[(slot + done) * 8..(slot + done + 1) * 8];
-            let Ok(old) = decode_l2(be64(bytes, 0), geometry) else { break };
+            let Ok(old) = decode_l2(RawEntry::read(entries, slot + done, geometry), geometry) else { break };
             let new = change(done as u64, old);
             if new != old {
-                bytes.copy_from_slice(&new.encode().to_be_bytes());
+                new.encode(geometry).write(entries, slot + done, geometry);
                 freed.extend(lost(old, new, geometry));
             }
             done += 1;
@@ -171,35 +185,56 @@ impl Metadata {
     }
 }
 
-/// Where a mapping's content is; a cluster past the end of the file is damage.
-fn place_of(mapping: Mapping, file_end: u64) -> Result<Place, Trouble> {
-    let place = match mapping {
-        Mapping::Unallocated => return Ok(Place::Below),
-        Mapping::Zero | Mapping::ZeroKept { .. } => return Ok(Place::Zero),
-        Mapping::Data { host, .. } => Place::Host { host },
-        Mapping::Compressed { host, len } => Place::Compressed { host, len },
+/// What entry `slot` of the L2 table of L1 entry `index` says. In a data file, every cluster is at its own offset.
+fn mapping_at(entries: &[u8], index: u64, slot: u64, geometry: Geometry) -> Result<Mapping, Malformed> {
+    let mapping = decode_l2(RawEntry::read(entries, slot as usize, geometry), geometry)?;
+    if geometry.data_file
+        && let Some((host, _)) = mapping.host()
+        && host != geometry.offset_of(index * geometry.l2_entries() + slot)
+    {
+        return Err(Malformed);
+    }
+    Ok(mapping)
+}
+
+impl Place {
+    /// Whether `next`, `len` bytes on, belongs to the extent that begins here.
+    fn goes_on(self, len: u64, next: Place) -> bool {
+        match (self, next) {
+            (Place::Below, Place::Below) | (Place::Zero, Place::Zero) => true,
+            (Place::Host { host: start }, Place::Host { host }) => host == start + len,
+            _ => false,
+        }
+    }
+}
+
+/// Where the byte at `within` of a guest cluster is, and for how many bytes of the cluster; a host cluster past the end
+/// of the file is damage.
+fn place_of(
+    mapping: Mapping,
+    within: u64,
+    geometry: Geometry,
+    file_end: u64,
+) -> Result<(Place, u64), Trouble> {
+    let (place, len) = match mapping {
+        Mapping::Mixed(subclusters) => subclusters.part(within, geometry),
+        Mapping::Unallocated => (Place::Below, geometry.cluster_bytes() - within),
+        Mapping::Zero | Mapping::ZeroKept { .. } => (Place::Zero, geometry.cluster_bytes() - within),
+        Mapping::Data { host, .. } => {
+            (Place::Host { host: host + within }, geometry.cluster_bytes() - within)
+        }
+        Mapping::Compressed { host, len } => {
+            (Place::Compressed { host, len }, geometry.cluster_bytes() - within)
+        }
     };
     match place {
-        Place::Host { host } | Place::Compressed { host, .. } if host >= file_end => {
-            Err(Trouble::Failed(Errno::EIO))
-        }
-        _ => Ok(place),
+        Place::Host { host } if host - within >= file_end => Err(Trouble::Failed(Errno::EIO)),
+        Place::Compressed { host, .. } if host >= file_end => Err(Trouble::Failed(Errno::EIO)),
+        _ => Ok((place, len)),
     }
 }
 
-/// Whether `next`, the mapping `run` clusters on, belongs to the extent that begins with `place`.
-fn continues(place: Place, run: u64, next: Option<Mapping>, cluster_bytes: u64) -> bool {
-    match (place, next) {
-        (Place::Below, Some(Mapping::Unallocated)) => true,
-        (Place::Zero, Some(Mapping::Zero | Mapping::ZeroKept { .. })) => true,
-        (Place::Host { host: start }, Some(Mapping::Data { host, .. })) => {
-            host == start + run * cluster_bytes
-        }
-        _ => false,
-    }
-}
-
-/// A mapping, as far as writing is concerned.
+/// A part of a mapping, as far as writing is concerned; with the host byte it begins at.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Owned {
     Data(u64),
@@ -207,26 +242,37 @@ enum Owned {
     No,
 }
 
-fn owned(mapping: Mapping, table_is_ours: bool) -> Owned {
-    match mapping {
-        Mapping::Data { host, copied: true } if table_is_ours => Owned::Data(host),
-        Mapping::ZeroKept { host, copied: true } if table_is_ours => Owned::Kept(host),
-        _ => Owned::No,
+impl Owned {
+    /// Whether `next`, `len` bytes on, is written in one go with this.
+    fn goes_on(self, len: u64, next: Owned) -> bool {
+        match (self, next) {
+            (Owned::Data(start), Owned::Data(host)) | (Owned::Kept(start), Owned::Kept(host)) => {
+                host == start + len
+            }
+            (Owned::No, Owned::No) => true,
+            _ => false,
+        }
     }
 }
 
-fn goes_on(first: Owned, run: u64, next: Owned, cluster_bytes: u64) -> bool {
-    match (first, next) {
-        (Owned::Data(start), Owned::Data(host)) | (Owned::Kept(start), Owned::Kept(host)) => {
-            host == start + run * cluster_bytes
+/// Whose the host byte at `within` of a guest cluster is, and for how many bytes of the cluster.
+fn owned(mapping: Mapping, table_is_ours: bool, within: u64, geometry: Geometry) -> (Owned, u64) {
+    let rest = geometry.cluster_bytes() - within;
+    let host = mapping.host().filter(|(_, copied)| *copied && table_is_ours).map(|(host, _)| host + within);
+    match (mapping, host) {
+        (Mapping::Data { .. }, Some(host)) => (Owned::Data(host), rest),
+        (Mapping::ZeroKept { .. }, Some(host)) => (Owned::Kept(host), rest),
+        (Mapping::Mixed(subclusters), Some(host)) => {
+            let is_data = subclusters.is_data(within, geometry);
+            let how = if is_data { Owned::Data(host) } else { Owned::Kept(host) };
+            (how, subclusters.data_run_bytes(within, geometry))
         }
-        (Owned::No, Owned::No) => true,
-        _ => false,
+        _ => (Owned::No, rest),
     }
 }
 
 /// The host bytes that lose a reference when `new` replaces `old`.
-fn lost(old: Mapping, new: Mapping, geometry: super::geometry::Geometry) -> Option<(u64, u64)> {
+fn lost(old: Mapping, new: Mapping, geometry: Geometry) -> Option<(u64, u64)> {
     let before = old.holds(geometry)?;
     (new.holds(geometry) != Some(before)).then_some(before)
 }

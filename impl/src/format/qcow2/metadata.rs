@@ -40,6 +40,8 @@ pub(super) struct Metadata {
     pub file_end: u64,
     /// Something was written since the last flush of the disk began.
     pub unflushed: bool,
+    /// Where the last compressed cluster ended; the next may begin there.
+    pub packed_end: Option<u64>,
     pub writable: bool,
 }
 
@@ -64,6 +66,7 @@ impl Metadata {
             file_end,
             // Whoever wrote before us may have been killed before its flush.
             unflushed: true,
+            packed_end: None,
             writable: false,
         }
     }
@@ -124,6 +127,15 @@ impl Metadata {
     pub fn wrote_up_to(&mut self, end: u64) {
         self.unflushed = true;
         self.file_end = self.file_end.max(end);
+    }
+
+    /// Notes that guest data was written up to `end`, in this file or in the data file.
+    pub fn wrote_data_up_to(&mut self, end: u64) {
+        if self.geometry.data_file {
+            self.unflushed = true;
+        } else {
+            self.wrote_up_to(end);
+        }
     }
 
     /// Whether so much waits to be written that a flush should not wait for the guest's.

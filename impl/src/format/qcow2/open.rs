@@ -3,7 +3,7 @@
 //! A size from the file is checked against a limit and against the file's length before anything is allocated.
 
 use super::geometry::{CLUSTER_BITS, Geometry, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES};
-use super::header::{Header, INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY, cluster_bits};
+use super::header::{Header, INCOMPATIBLE_CORRUPT, cluster_bits};
 use super::metadata::Metadata;
 use super::open_error::OpenCause;
 use super::pointers::PointerTable;
@@ -78,13 +78,10 @@ pub(super) async fn load_header(disk: &dyn Disk) -> Result<(Header, Opened<'_>),
     Ok((header, Opened { disk, len, start }))
 }
 
-/// Refuses an image that must be repaired before it is written.
+/// Refuses an image that says of itself that it is damaged.
 pub(super) fn refuse_writing(header: &Header) -> Result<(), OpenCause> {
     if header.incompatible & INCOMPATIBLE_CORRUPT != 0 {
         return Err(OpenCause::Corrupt);
-    }
-    if header.incompatible & INCOMPATIBLE_DIRTY != 0 {
-        return Err(OpenCause::Dirty);
     }
     Ok(())
 }

@@ -72,17 +72,36 @@ pub enum OpenCause {
     /// The corrupt bit is set, and the image was to be written.
     #[error("qcow2: Image is corrupt; cannot be opened read/write")]
     Corrupt,
-    /// The dirty bit is set, and the image was to be written.
-    #[error(
-        "qcow2: Image was not closed cleanly (dirty bit set); cannot be opened read/write before a repair"
-    )]
-    Dirty,
+    /// The dirty bit is set, the image was to be written, and its tables are damaged.
+    #[error("Could not repair dirty image: {found}")]
+    Unrepairable {
+        /// The first damage found.
+        found: String,
+    },
+    /// The dirty bit is set, the image was to be written, and the repair failed.
+    #[error("Could not repair dirty image: {errno}")]
+    NotRepaired {
+        /// How it failed.
+        errno: Errno,
+    },
     /// `refcount_order` above 6.
     #[error("Reference count entry width too large; may not exceed 64 bits")]
     RefcountOrder(u32),
     /// `crypt_method` other than 0.
     #[error("Unsupported encryption method {0}")]
     Encrypted(u32),
+    /// Extended L2 entries with clusters so small that a subcluster is less than a sector.
+    #[error("Unsupported subcluster size: {0}")]
+    SubclusterSize(u64),
+    /// The guest data lies in a file of its own, and none was given.
+    #[error("'data-file' is required for this image")]
+    DataFileMissing {
+        /// Its name, as the header has it; empty if it has none.
+        file: String,
+    },
+    /// A data file was given to an image that has its data in itself.
+    #[error("'data-file' can only be set for images with an external data file")]
+    DataFileUnasked,
     /// A compression type other than deflate and zstd.
     #[error("qcow2: unknown compression type: {0}")]
     CompressionType(u8),

@@ -61,7 +61,7 @@ impl Qcow2 {
             match extent.place {
                 Place::Below => gaps.push(Gap { start: done, len }),
                 Place::Zero => part.fill(0),
-                Place::Host { host } => under_way.push((done, self.disk.read(host, vec![0; len]))),
+                Place::Host { host } => under_way.push((done, self.data.read(host, vec![0; len]))),
                 Place::Compressed { host, len } => outcome = self.read_compressed(at, part, host, len).await,
             }
             done += len;

@@ -28,6 +28,9 @@ impl Qcow2 {
         self.before_change().await?;
         let _tail = self.clusters.acquire(self.geometry.cluster_of(old), u64::MAX, Mode::Exclusive).await;
         self.zero_past_end(old).await?;
+        if self.geometry.data_file && self.data.len_bytes()? < len_bytes {
+            self.data.resize(len_bytes).await?;
+        }
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         self.step(|m| m.grow_l1(entries as usize)).await?;
         let before = std::mem::replace(&mut self.metadata.lock().wanted_len_bytes, len_bytes);

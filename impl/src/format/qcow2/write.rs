@@ -1,11 +1,13 @@
 //! Writing guest data: in place where the cluster is this image's alone, else into new clusters.
 //!
-//! New clusters are written whole and in one piece for a run of guest clusters, then mapped. If the write fails they
-//! are given back and the mapping stays as it was.
+//! New clusters are written in one piece for a run of guest clusters, then mapped: whole, or as far as the write touches
+//! their subclusters. If the write fails they are given back and the mapping stays as it was.
 
 use super::Qcow2;
 use super::entry::Mapping;
+use super::geometry::Geometry;
 use super::mapping::WritePlan;
+use super::subclusters::mask_of;
 use crate::format::Below;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
@@ -62,10 +64,8 @@ impl Qcow2 {
             let limit = (rest.len() as u64).min(MAX_RUN.max(self.geometry.cluster_bytes()));
             let written = match self.step(|m| m.plan_write(at, limit)).await? {
                 WritePlan::InPlace { host, len } => self.write_in_place(host, &rest[..len as usize]).await?,
-                WritePlan::Kept { host, clusters } => {
-                    let first = self.geometry.cluster_of(host);
-                    let written = self.write_clusters(at, rest, first..first + clusters, below).await;
-                    written.map_err(|unmapped| unmapped.errno)?
+                WritePlan::Kept { host, len } => {
+                    self.write_kept(at, &rest[..len as usize], host, below).await?
                 }
                 WritePlan::Allocate { clusters } => self.write_new(at, rest, clusters, below).await?,
             };
@@ -76,48 +76,94 @@ impl Qcow2 {
     }
 
     async fn write_in_place(&self, host: u64, data: &[u8]) -> IoResult<u64> {
-        let len = data.len() as u64;
-        let written = self.disk.write(host, data.to_vec()).await;
-        self.metadata.lock().wrote_up_to(host + len);
-        written.map(|()| len)
+        self.write_data(host, data.to_vec()).await?;
+        Ok(data.len() as u64)
     }
 
+    /// Writes guest data where it lies: in this file, or in the data file.
+    pub(super) async fn write_data(&self, host: u64, data: Vec<u8>) -> IoResult<()> {
+        let end = host + data.len() as u64;
+        let written = self.data.write(host, data).await;
+        self.metadata.lock().wrote_data_up_to(end);
+        written
+    }
+
+    /// Writes whole units of host clusters that hold no data yet.
+    async fn write_kept(&self, at: u64, data: &[u8], host: u64, below: &dyn Below) -> IoResult<u64> {
+        let units = self.geometry.whole_units(at..at + data.len() as u64);
+        let base = host - self.geometry.within(at);
+        self.write_units(units, at, data, base, below).await.map_err(|unmapped| unmapped.errno)?;
+        Ok(data.len() as u64)
+    }
+
+    /// Writes `data` into new clusters, `clusters` at most; answers how many bytes of it that took.
     async fn write_new(&self, at: u64, data: &[u8], clusters: u64, below: &dyn Below) -> IoResult<u64> {
-        let place = self.step(|m| m.allocate(clusters)).await?;
-        match self.write_clusters(at, data, place, below).await {
-            Ok(taken) => Ok(taken),
+        let geometry = self.geometry;
+        let first = geometry.cluster_of(at);
+        let place = match geometry.data_file {
+            // A data file has every guest cluster at its own offset.
+            true => first..first + clusters,
+            false => self.step(|m| m.allocate(clusters)).await?,
+        };
+        let end = geometry.offset_of(first + place.end - place.start);
+        let taken = (data.len() as u64).min(end - at);
+        let units = self.units_to_write(at, taken).await;
+        let base = geometry.offset_of(place.start);
+        let written = match units {
+            Ok(units) => self.write_units(units, at, &data[..taken as usize], base, below).await,
+            Err(errno) => Err(Unmapped { errno, clusters: place }),
+        };
+        match written {
+            Ok(()) => Ok(taken),
             Err(Unmapped { errno, clusters }) => {
-                // If even this fails, the clusters leak, which is legal.
-                let _ = self.step(|m| m.give_back(clusters.clone())).await;
+                if !geometry.data_file {
+                    // If even this fails, the clusters leak, which is legal.
+                    let _ = self.step(|m| m.give_back(clusters.clone())).await;
+                }
                 Err(errno)
             }
         }
     }
 
-    /// Writes the host clusters `place` whole and maps them from the cluster of `at` on; answers how many bytes of
-    /// `data` that took.
-    async fn write_clusters(
-        &self,
-        at: u64,
-        data: &[u8],
-        place: Range<u64>,
-        below: &dyn Below,
-    ) -> Result<u64, Unmapped> {
-        let start = at - self.geometry.within(at);
-        let end = start + self.geometry.offset_of(place.end - place.start);
-        let taken = (data.len() as u64).min(end - at);
-        let unmapped = |errno| Unmapped { errno, clusters: place.clone() };
-        let content = self.fill_clusters(start..end, at, &data[..taken as usize], below).await;
-        let host = self.geometry.offset_of(place.start);
-        let written = self.disk.write(host, content.map_err(unmapped)?).await;
-        self.metadata.lock().wrote_up_to(host + (end - start));
-        written.map_err(unmapped)?;
-        self.map(self.geometry.cluster_of(start), place).await?;
-        Ok(taken)
+    /// What a write into new clusters must fill: the units it touches, and where a cluster leaves data behind in its
+    /// old place, all of that cluster.
+    async fn units_to_write(&self, at: u64, len: u64) -> IoResult<Range<u64>> {
+        let geometry = self.geometry;
+        let mut units = geometry.whole_units(at..at + len);
+        if geometry.extended_l2 {
+            let touched = geometry.touched(at, len);
+            if self.step(|m| m.mapping(touched.start)).await?.has_data() {
+                units.start = geometry.offset_of(touched.start);
+            }
+            if self.step(|m| m.mapping(touched.end - 1)).await?.has_data() {
+                units.end = geometry.offset_of(touched.end);
+            }
+        }
+        Ok(units)
     }
 
-    /// The content of whole guest clusters: `data` at `at`, around it what the guest saw so far.
-    async fn fill_clusters(
+    /// Writes whole units, with `data` at `at`, and maps them. `base` is the host offset of the first guest cluster
+    /// touched; the others follow it.
+    async fn write_units(
+        &self,
+        units: Range<u64>,
+        at: u64,
+        data: &[u8],
+        base: u64,
+        below: &dyn Below,
+    ) -> Result<(), Unmapped> {
+        let geometry = self.geometry;
+        let first = geometry.cluster_of(base);
+        let count = geometry.touched(units.start, units.end - units.start);
+        let clusters = first..first + (count.end - count.start);
+        let unmapped = |errno| Unmapped { errno, clusters: clusters.clone() };
+        let content = self.fill_units(units.clone(), at, data, below).await.map_err(unmapped)?;
+        self.write_data(base + geometry.within(units.start), content).await.map_err(unmapped)?;
+        self.map(units, clusters).await
+    }
+
+    /// The content of whole units: `data` at `at`, around it what the guest saw so far.
+    async fn fill_units(
         &self,
         range: Range<u64>,
         at: u64,
@@ -134,15 +180,19 @@ impl Qcow2 {
         Ok(content)
     }
 
-    /// Maps guest clusters from `first` on to host clusters whose content is on the disk.
-    async fn map(&self, first: u64, place: Range<u64>) -> Result<(), Unmapped> {
+    /// Maps guest units to host clusters whose content is on the disk.
+    async fn map(&self, units: Range<u64>, place: Range<u64>) -> Result<(), Unmapped> {
         let geometry = self.geometry;
+        let first = geometry.cluster_of(units.start);
         let count = place.end - place.start;
         let mut done = 0;
         while done < count {
-            let mut change = |n: u64, _old: Mapping| Mapping::Data {
-                host: geometry.offset_of(place.start + done + n),
-                copied: true,
+            let mut change = |n: u64, old: Mapping| {
+                let host = geometry.offset_of(place.start + done + n);
+                let start = geometry.offset_of(first + done + n);
+                let end = start + geometry.cluster_bytes();
+                let part = units.start.max(start) - start..units.end.min(end) - start;
+                mapped(old, host, part, geometry)
             };
             let mapped = self.step(|m| m.remap(first + done, count - done, &mut change)).await;
             done += mapped.map_err(|errno| Unmapped { errno, clusters: place.start + done..place.end })?;
@@ -158,4 +208,12 @@ impl Qcow2 {
         }
         Ok(())
     }
+}
+
+/// The mapping of a cluster after the bytes `part` of it were written at its place in the cluster `host`.
+fn mapped(old: Mapping, host: u64, part: Range<u64>, geometry: Geometry) -> Mapping {
+    if part == (0..geometry.cluster_bytes()) {
+        return Mapping::Data { host, copied: true };
+    }
+    old.subclusters().with_data(host, mask_of(part, geometry))
 }

@@ -3,6 +3,7 @@
 use super::Qcow2;
 use super::entry::Mapping;
 use super::mapping::Place;
+use super::subclusters::mask_of;
 use crate::format::Below;
 use crate::host::IoResult;
 use crate::sync::range_lock::Mode;
@@ -11,10 +12,24 @@ use std::ops::Range;
 /// Zeroes that are written as data go in pieces of this size.
 const ZERO_PIECE: u64 = 1 << 20;
 
+/// What becomes of the host clusters of guest clusters that are zeroed whole.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Zeroing {
+    /// They stay with their guest clusters, for later.
+    KeepClusters,
+    /// They are given back.
+    FreeClusters,
+}
+
 impl Qcow2 {
-    /// Makes guest bytes read as zeroes, whatever lies below. Version 3 marks whole clusters and keeps the host
-    /// clusters they own; version 2 has no such mark and gets zeroes as data.
+    /// Makes guest bytes read as zeroes, whatever lies below, and keeps the host clusters they own.
     pub async fn write_zeroes(&self, offset: u64, len: u64, below: &dyn Below) -> IoResult<()> {
+        self.zero(offset, len, Zeroing::KeepClusters, below).await
+    }
+
+    /// Makes guest bytes read as zeroes, whatever lies below. Version 3 marks whole clusters and subclusters; version 2
+    /// has no such mark and gets zeroes as data.
+    pub async fn zero(&self, offset: u64, len: u64, zeroing: Zeroing, below: &dyn Below) -> IoResult<()> {
         self.assert_in_range(offset, len);
         self.assert_writable();
         if len == 0 {
@@ -25,6 +40,7 @@ impl Qcow2 {
         }
         self.before_change().await?;
         let _in_use = self.lock_clusters(offset, len, Mode::Exclusive).await;
+        self.zero_raw_data_file(offset, len).await?;
         let end = offset + len;
         let whole = self.whole_clusters(offset, len);
         if whole.is_empty() {
@@ -32,26 +48,54 @@ impl Qcow2 {
         }
         let (first, last) = (self.geometry.offset_of(whole.start), self.geometry.offset_of(whole.end));
         self.zero_parts(offset, first, below).await?;
-        self.remap_all(whole, &mut zeroed).await?;
+        let mut change = |old| match zeroing {
+            Zeroing::KeepClusters => zeroed(old),
+            Zeroing::FreeClusters => Mapping::Zero,
+        };
+        self.remap_all(whole, &mut change).await?;
         self.zero_parts(last, end, below).await
     }
 
     /// Zeroes bytes of clusters that are not zeroed whole.
     async fn zero_parts(&self, start: u64, end: u64, below: &dyn Below) -> IoResult<()> {
+        let unit = self.geometry.unit_bytes();
         let mut at = start;
         while at < end {
-            let cluster = self.geometry.cluster_of(at);
-            let part_end = end.min(self.geometry.offset_of(cluster + 1));
-            let extent = self.step(|m| m.locate(at, part_end - at)).await?;
-            match extent.place {
-                Place::Zero => {}
-                // The rest of the cluster reads as zeroes too.
-                Place::Below if !below.exists() => self.remap_all(cluster..cluster + 1, &mut zeroed).await?,
-                _ => self.write_locked(at, &vec![0; (part_end - at) as usize], below).await?,
-            }
+            let cluster_end = self.geometry.offset_of(self.geometry.cluster_of(at) + 1);
+            let part_end = match at % unit {
+                0 if end - at >= unit => end.min(cluster_end) / unit * unit,
+                _ => end.min(at / unit * unit + unit),
+            };
+            self.zero_part(at, part_end, below).await?;
             at = part_end;
         }
         Ok(())
+    }
+
+    /// Zeroes whole units of a cluster, or a part of one.
+    async fn zero_part(&self, start: u64, end: u64, below: &dyn Below) -> IoResult<()> {
+        let cluster = self.geometry.cluster_of(start);
+        let units = self.geometry.whole_units(start..end);
+        let is_whole = units == (start..end);
+        let extent = self.step(|m| m.locate(start, end - start)).await?;
+        let reads_zero = match extent.place {
+            Place::Zero if !is_whole => return Ok(()),
+            // The rest of the unit reads as zeroes too.
+            Place::Below => is_whole || !below.exists(),
+            Place::Zero | Place::Host { .. } => is_whole,
+            Place::Compressed { .. } => false,
+        };
+        if !reads_zero {
+            return self.write_locked(start, &vec![0; (end - start) as usize], below).await;
+        }
+        let first = self.geometry.offset_of(cluster);
+        let part = units.start - first..units.end - first;
+        let geometry = self.geometry;
+        let mut change = |old: Mapping| match part == (0..geometry.cluster_bytes()) {
+            true => zeroed(old),
+            false => tidy(old.subclusters().with_zeroes(mask_of(part.clone(), geometry))),
+        };
+        self.remap_all(cluster..cluster + 1, &mut change).await
     }
 
     async fn write_zero_data(&self, offset: u64, len: u64, below: &dyn Below) -> IoResult<()> {
@@ -65,8 +109,8 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Gives up the content of whole clusters. With a layer below, version 3 leaves zero clusters, so that what lies
-    /// below does not reappear, and version 2 does nothing; without one they become unallocated.
+    /// Gives up the content of whole clusters. Version 3 leaves zero clusters, so that nothing below reappears; version 2
+    /// leaves unallocated ones, and with a layer below does nothing. Where nothing is, nothing changes unless it must.
     pub async fn discard(&self, offset: u64, len: u64, below_exists: bool) -> IoResult<()> {
         self.assert_in_range(offset, len);
         self.assert_writable();
@@ -76,21 +120,35 @@ impl Qcow2 {
         }
         self.before_change().await?;
         let _in_use = self.lock_clusters(offset, len, Mode::Exclusive).await;
+        let end = self.geometry.offset_of(whole.end).min(self.len_bytes());
+        let start = self.geometry.offset_of(whole.start);
+        self.discard_raw_data_file(start, end - start).await?;
         if below_exists {
             return self.remap_all(whole, &mut |_| Mapping::Zero).await;
         }
-        let end = self.geometry.offset_of(whole.end);
-        let mut at = self.geometry.offset_of(whole.start);
+        let gone = if self.version() < 3 { Mapping::Unallocated } else { Mapping::Zero };
+        let mut change = |old: Mapping| if takes_place(old) { gone } else { old };
+        let mut at = start;
         while at < end {
             let extent = self.step(|m| m.locate(at, end - at)).await?;
             let clusters = self.geometry.touched(at, extent.len);
             // Nothing there: no reason to make an L2 table.
-            if extent.place != Place::Below {
-                self.remap_all(clusters.clone(), &mut |_| Mapping::Unallocated).await?;
+            if extent.place != Place::Below || extent.len < self.geometry.cluster_bytes() {
+                self.remap_all(clusters.clone(), &mut change).await?;
             }
             at = self.geometry.offset_of(clusters.end);
         }
         Ok(())
+    }
+
+    /// A raw data file reads as the guest does without any table.
+    async fn zero_raw_data_file(&self, offset: u64, len: u64) -> IoResult<()> {
+        if self.has_raw_data_file() { self.data.write_zeroes(offset, len).await } else { Ok(()) }
+    }
+
+    async fn discard_raw_data_file(&self, offset: u64, len: u64) -> IoResult<()> {
+        // A discard may leave anything there; zeroes are what the guest is promised.
+        self.zero_raw_data_file(offset, len).await
     }
 
     async fn remap_all(
@@ -120,10 +178,21 @@ impl Qcow2 {
 
 /// A zero cluster in place of `old`; it keeps a host cluster that is the image's alone.
 fn zeroed(old: Mapping) -> Mapping {
-    match old {
-        Mapping::Data { host, copied: true } | Mapping::ZeroKept { host, copied: true } => {
-            Mapping::ZeroKept { host, copied: true }
-        }
+    match old.host() {
+        Some((host, true)) => Mapping::ZeroKept { host, copied: true },
         _ => Mapping::Zero,
     }
+}
+
+/// Without a host cluster that is no longer in use and was never the image's alone.
+fn tidy(mapping: Mapping) -> Mapping {
+    match mapping {
+        Mapping::ZeroKept { copied: false, .. } => Mapping::Zero,
+        other => other,
+    }
+}
+
+/// Whether a mapping holds a place in the file.
+fn takes_place(mapping: Mapping) -> bool {
+    mapping.host().is_some() || matches!(mapping, Mapping::Compressed { .. })
 }

@@ -1,0 +1,131 @@
+//! `nbd-server-*` and `block-export-*`: the server starts and stops, exports come and go.
+
+use super::Engine;
+use crate::command::{ExportInfo, ExportOptions};
+use crate::error::{Refused, is_well_formed_id};
+use crate::event::Event;
+use crate::export::server::{Server, ServerOptions};
+use crate::export::{ClientSerial, Export, Exports};
+use crate::nbd::offer::Offer;
+use crate::nbd::wire::STRING_BYTES_MAX;
+use std::sync::Arc;
+
+/// Sizes are told in whole sectors.
+const SECTOR_BYTES: u64 = 512;
+
+impl Engine {
+    /// What is exported.
+    pub fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    /// `nbd-server-start`.
+    pub fn nbd_server_start(self: &Arc<Self>, options: &ServerOptions) -> Result<(), Refused> {
+        if self.exports.server().is_some() {
+            return Err(Refused::ServerAlreadyRunning);
+        }
+        let listener = self.host().listen(&options.path);
+        let listener =
+            listener.map_err(|errno| Refused::CannotListen { path: options.path.clone(), errno })?;
+        self.exports.set_server(Some(Server::start(self, options.clone(), listener)));
+        Ok(())
+    }
+
+    /// `nbd-server-stop`: every export goes with the server.
+    pub async fn nbd_server_stop(&self) -> Result<(), Refused> {
+        let server = self.exports.set_server(None).ok_or(Refused::ServerNotRunning)?;
+        server.stop();
+        let mut exports = self.exports.all();
+        exports.reverse();
+        for export in exports {
+            self.shut_down_export(&export).await;
+            self.exports.wait_until_gone(&export.id).await;
+        }
+        Ok(())
+    }
+
+    /// `block-export-add`.
+    pub fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
+        if !is_well_formed_id(&options.id) {
+            return Err(Refused::InvalidExportId);
+        }
+        if self.exports.find(&options.id).is_some() {
+            return Err(Refused::DuplicateExportId(options.id.clone()));
+        }
+        let graph = self.graph();
+        let not_found =
+            || Refused::NoSuchNode { device: String::new(), node_name: options.node_name.clone() };
+        let node = graph.find(&options.node_name).ok_or_else(not_found)?;
+        if options.writable && graph.place(graph.unfiltered(node)).read_only {
+            return Err(Refused::ReadOnlyExport);
+        }
+        let guest = self.open_guest(&options.node_name, options.writable)?;
+        let server = self.exports.server().ok_or(Refused::ServerNotRunning)?;
+        let name = options.name.as_ref().unwrap_or(&options.node_name);
+        if name.len() > STRING_BYTES_MAX {
+            return Err(Refused::ExportNameTooLong(name.clone()));
+        }
+        if let Some(long) = options.description.as_ref().filter(|text| text.len() > STRING_BYTES_MAX) {
+            return Err(Refused::DescriptionTooLong(long.clone()));
+        }
+        if self.exports.offered().iter().any(|export| export.offer.name == *name) {
+            return Err(Refused::DuplicateExportName(name.clone()));
+        }
+        let offer = Offer {
+            name: name.clone(),
+            description: options.description.clone(),
+            len_bytes: guest.len_bytes().map_err(Refused::Io)?.next_multiple_of(SECTOR_BYTES),
+            writable: options.writable,
+            multi_conn: server.is_shared(),
+            allocation_depth: options.allocation_depth,
+        };
+        self.exports.add(Export::new(options.id.clone(), offer, guest));
+        Ok(())
+    }
+
+    /// `block-export-del`. A client that is there stands in its way, unless `hard`.
+    pub async fn block_export_del(&self, id: &str, hard: bool) -> Result<(), Refused> {
+        let export = self.exports.find(id).ok_or_else(|| Refused::ExportNotFound(id.to_owned()))?;
+        if !hard && export.is_in_use() {
+            return Err(Refused::ExportInUse(id.to_owned()));
+        }
+        self.shut_down_export(&export).await;
+        Ok(())
+    }
+
+    /// `query-block-exports`: newest first.
+    pub fn query_block_exports(&self) -> Vec<ExportInfo> {
+        let told = |export: &Arc<Export>| ExportInfo {
+            id: export.id.clone(),
+            node_name: export.node_name(),
+            shutting_down: export.is_shutting_down(),
+        };
+        self.exports.all().iter().rev().map(told).collect()
+    }
+
+    /// A client has gone.
+    pub(crate) async fn leave_export(&self, export: &Export, client: ClientSerial) {
+        if let Some(guest) = export.leave(client) {
+            self.end_export(export, guest).await;
+        }
+    }
+
+    async fn shut_down_export(&self, export: &Export) {
+        if let Some(guest) = export.shut_down() {
+            self.end_export(export, guest).await;
+        }
+    }
+
+    async fn end_export(&self, export: &Export, guest: Arc<super::Guest>) {
+        let guest = Arc::into_inner(guest).expect("an export that is over has no client");
+        guest.detach().await;
+        self.exports.remove(&export.id);
+        self.events.emit(Event::BlockExportDeleted { id: export.id.clone() });
+    }
+
+    /// Takes everything away, and waits until it has gone.
+    pub(crate) async fn close_exports(&self) {
+        // The only refusal: there is no server, and so no export.
+        let _none = self.nbd_server_stop().await;
+    }
+}

@@ -1,0 +1,210 @@
+//! One client of the server, from greeting to goodbye: moves bytes, and runs its requests side by side.
+//!
+//! A request once begun runs to its end, whether or not its client is still there.
+
+use super::server::Server;
+use super::{ClientSerial, Export, request};
+use crate::engine::{Engine, Guest};
+use crate::host::{IoResult, Nanos, Pending, Stream};
+use crate::nbd::offer::{self, Offer};
+use crate::nbd::session::{Answer, Session, Step, Ticket};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// How much is read from a client at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// A client that has just come.
+#[derive(Debug)]
+pub struct Connection {
+    /// Whose exports it may use.
+    pub engine: Arc<Engine>,
+    /// Through which it came.
+    pub server: Arc<Server>,
+    /// Its number.
+    pub client: ClientSerial,
+    /// Its bytes.
+    pub stream: Arc<dyn Stream>,
+}
+
+/// What a client may see, and the export it has chosen.
+struct Visitor {
+    connection: Connection,
+    export: Option<(Arc<Export>, Arc<Guest>)>,
+}
+
+impl offer::Exports for Visitor {
+    fn list(&self) -> Vec<Offer> {
+        let offered = self.connection.engine.exports().offered();
+        offered.iter().map(|export| export.offer.clone()).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Offer> {
+        self.export_of(name).map(|export| export.offer.clone())
+    }
+
+    fn enter(&mut self, name: &str) -> Option<Offer> {
+        let export = self.export_of(name)?;
+        let guest = export.enter(self.connection.client, Arc::clone(&self.connection.stream))?;
+        let offer = export.offer.clone();
+        self.export = Some((export, guest));
+        Some(offer)
+    }
+}
+
+impl Visitor {
+    fn export_of(&self, name: &str) -> Option<Arc<Export>> {
+        self.connection.engine.exports().offered().into_iter().find(|export| export.offer.name == name)
+    }
+}
+
+/// Serves a client to its end; the handshake may take `handshake_max`, nothing meaning any time.
+pub async fn converse(connection: Connection, handshake_max: Nanos) {
+    let stream = Arc::clone(&connection.stream);
+    let host = Arc::clone(connection.engine.host());
+    let deadline = (handshake_max > Nanos(0)).then(|| host.sleep_until(host.now().plus(handshake_max)));
+    let mut talk = Talk {
+        session: Session::new(),
+        stream,
+        running: Vec::new(),
+        reading: None,
+        writing: None,
+        deadline,
+        hears: true,
+        speaks: true,
+    };
+    let mut visitor = Visitor { connection, export: None };
+    while talk.advance(&mut visitor) {
+        poll_fn(|context| talk.poll(context)).await;
+    }
+    talk.stream.shut_down();
+    let Visitor { connection, export } = visitor;
+    if let Some((export, guest)) = export {
+        drop(guest);
+        connection.engine.leave_export(&export, connection.client).await;
+    }
+    connection.server.leave(connection.client);
+}
+
+/// A request under way.
+type Running = (Ticket, Pending<'static, Answer>);
+
+struct Talk {
+    session: Session,
+    stream: Arc<dyn Stream>,
+    running: Vec<Running>,
+    reading: Option<Pending<'static, IoResult<Vec<u8>>>>,
+    writing: Option<Pending<'static, IoResult<()>>>,
+    /// When a client still in the handshake is sent away.
+    deadline: Option<Pending<'static, ()>>,
+    /// Whether more may come from the client.
+    hears: bool,
+    /// Whether the client takes what is sent.
+    speaks: bool,
+}
+
+impl Talk {
+    /// Begins everything that can begin. False: there is nothing more to wait for.
+    fn advance(&mut self, visitor: &mut Visitor) -> bool {
+        self.take_steps(visitor);
+        if !self.session.is_negotiating() {
+            self.deadline = None;
+        }
+        if self.writing.is_none() {
+            self.writing = self.output().map(|bytes| self.stream.write(bytes));
+        }
+        if self.hears && self.reading.is_none() && self.session.has_room() {
+            self.reading = Some(self.stream.read(READ_BYTES));
+        }
+        self.hears || self.writing.is_some() || !self.running.is_empty()
+    }
+
+    fn take_steps(&mut self, visitor: &mut Visitor) {
+        while self.hears
+            && let Some(step) = self.session.next(visitor)
+        {
+            match step {
+                Step::Do(ticket, request) => {
+                    let (_, guest) = visitor.export.as_ref().expect("requests come after the handshake");
+                    let answer = request::run(Arc::clone(guest), request, ticket.headroom);
+                    self.running.push((ticket, answer));
+                }
+                Step::Close => self.hang_up(),
+            }
+        }
+    }
+
+    /// The next piece of output; small ones are put together.
+    fn output(&mut self) -> Option<Vec<u8>> {
+        const TOGETHER: usize = 16 << 10;
+        let mut bytes = self.session.take_output().filter(|_| self.speaks)?;
+        while bytes.len() < TOGETHER
+            && let Some(more) = self.session.take_output()
+        {
+            bytes.extend(more);
+        }
+        Some(bytes)
+    }
+
+    /// Listens no more; what is under way is still answered.
+    fn hang_up(&mut self) {
+        self.hears = false;
+        self.reading = None;
+        self.deadline = None;
+    }
+
+    /// Ready when anything has happened.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let happened = [
+            self.poll_deadline(context),
+            self.poll_writing(context),
+            self.poll_running(context),
+            self.poll_reading(context),
+        ];
+        if happened.contains(&true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> bool {
+        let over = self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
+        if over {
+            self.hang_up();
+            self.speaks = false;
+            self.writing = None;
+        }
+        over
+    }
+
+    fn poll_writing(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(writing) = &mut self.writing else { return false };
+        let Poll::Ready(written) = writing.as_mut().poll(context) else { return false };
+        self.writing = None;
+        if written.is_err() {
+            self.speaks = false;
+            self.hang_up();
+        }
+        true
+    }
+
+    fn poll_running(&mut self, context: &mut Context<'_>) -> bool {
+        let before = self.running.len();
+        for index in (0..before).rev() {
+            if let Poll::Ready(answer) = self.running[index].1.as_mut().poll(context) {
+                let (ticket, _) = self.running.swap_remove(index);
+                self.session.answer(ticket, answer);
+            }
+        }
+        self.running.len() < before
+    }
+
+    fn poll_reading(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(reading) = &mut self.reading else { return false };
+        let Poll::Ready(read) = reading.as_mut().poll(context) else { return false };
+        self.reading = None;
+        match read {
+            Ok(bytes) if !bytes.is_empty() => self.session.receive(&bytes),
+            _ => self.hang_up(),
+        }
+        true
+    }
+}

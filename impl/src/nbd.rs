@@ -1,0 +1,10 @@
+//! The server's side of the NBD protocol, without I/O: bytes go in, bytes and requests come out.
+//!
+//! Fixed newstyle as the NBD specification describes it, in QEMU 10.0's choices. Whoever holds a [`session::Session`]
+//! moves the bytes and does the requests; nothing here reads a socket or touches a node.
+
+pub mod offer;
+pub mod option;
+pub mod request;
+pub mod session;
+pub mod wire;

@@ -1,0 +1,243 @@
+//! One request of a client: read from its header, and refused at once where it makes no sense.
+
+use super::offer::Offer;
+use super::wire::{Fields, PAYLOAD_BYTES_MAX, REQUEST_HEADER_BYTES, REQUEST_MAGIC, command, flag};
+use crate::host::Errno;
+
+/// The number a client gave a request; it goes back with the reply.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Cookie(pub u64);
+
+/// A request that may be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The client's number.
+    pub cookie: Cookie,
+    /// Where, in bytes.
+    pub offset: u64,
+    /// What.
+    pub command: Command,
+}
+
+/// What a client wants done at an offset.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Read so many bytes.
+    Read {
+        /// How many.
+        len: u32,
+        /// Whether holes may be told as holes.
+        sparse: bool,
+    },
+    /// Write these bytes.
+    Write {
+        /// The bytes.
+        data: Vec<u8>,
+        /// Durable before the reply.
+        fua: bool,
+    },
+    /// Make so many bytes read as zeroes.
+    WriteZeroes {
+        /// How many.
+        len: u64,
+        /// Durable before the reply.
+        fua: bool,
+        /// Whether space may be given back.
+        may_unmap: bool,
+        /// Only if that is faster than writing.
+        fast_only: bool,
+    },
+    /// So many bytes are not needed any more.
+    Trim {
+        /// How many.
+        len: u64,
+        /// Durable before the reply.
+        fua: bool,
+    },
+    /// Make what was written durable.
+    Flush,
+    /// So many bytes will be read soon.
+    Cache {
+        /// How many.
+        len: u32,
+    },
+    /// Tell about so many bytes.
+    BlockStatus {
+        /// How many.
+        len: u32,
+        /// One extent is enough.
+        one: bool,
+    },
+}
+
+impl Command {
+    /// How much memory it needs for data.
+    pub fn held_bytes(&self) -> u64 {
+        match self {
+            Command::Read { len, .. } => u64::from(*len),
+            Command::Write { data, .. } => data.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
+/// A request's header as it came.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    flags: u16,
+    command: u16,
+    /// The client's number.
+    pub cookie: Cookie,
+    offset: u64,
+    len: u32,
+}
+
+/// What the session has agreed with its client.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Terms {
+    /// Replies are structured.
+    pub structured: bool,
+    /// `base:allocation` may be asked for.
+    pub allocation: bool,
+    /// `qemu:allocation-depth` may be asked for.
+    pub depth: bool,
+}
+
+impl Header {
+    /// Reads a header. `None`: the magic is wrong, and nothing after it can be understood.
+    pub fn read(bytes: &[u8; REQUEST_HEADER_BYTES]) -> Option<Header> {
+        let mut fields = Fields::new(bytes);
+        if fields.u32()? != REQUEST_MAGIC {
+            return None;
+        }
+        Some(Header {
+            flags: fields.u16()?,
+            command: fields.u16()?,
+            cookie: Cookie(fields.u64()?),
+            offset: fields.u64()?,
+            len: fields.u32()?,
+        })
+    }
+
+    /// Whether the client takes its leave.
+    pub fn is_disconnect(&self) -> bool {
+        self.command == command::DISC
+    }
+
+    /// How many bytes follow the header.
+    pub fn payload_bytes(&self) -> u32 {
+        if self.command == command::WRITE { self.len } else { 0 }
+    }
+
+    /// Whether more bytes follow than may be taken; the connection cannot go on after the refusal.
+    pub fn is_oversize(&self) -> bool {
+        self.payload_bytes() > PAYLOAD_BYTES_MAX
+    }
+
+    /// The request, if this export does such a thing; refused in QEMU's order.
+    pub fn admit(&self, data: Vec<u8>, terms: Terms, offer: &Offer) -> Result<Request, Errno> {
+        let bounded = matches!(self.command, command::READ | command::WRITE | command::CACHE);
+        if bounded && self.len > PAYLOAD_BYTES_MAX {
+            return Err(Errno::EINVAL);
+        }
+        let valid_flags = self.valid_flags(terms).ok_or(Errno::EINVAL)?;
+        let changes = matches!(self.command, command::WRITE | command::WRITE_ZEROES | command::TRIM);
+        if changes && !offer.writable {
+            return Err(Errno::EPERM);
+        }
+        let inside = |end: u64| end <= offer.len_bytes;
+        if !self.offset.checked_add(self.len.into()).is_some_and(inside) {
+            let grows = matches!(self.command, command::WRITE | command::WRITE_ZEROES);
+            return Err(if grows { Errno::ENOSPC } else { Errno::EINVAL });
+        }
+        if self.flags & !valid_flags != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let command = self.command(data, terms)?;
+        Ok(Request { cookie: self.cookie, offset: self.offset, command })
+    }
+
+    /// `None`: there is no such command.
+    fn valid_flags(&self, terms: Terms) -> Option<u16> {
+        let own = match self.command {
+            command::READ if terms.structured => flag::DF,
+            command::READ | command::WRITE | command::FLUSH | command::TRIM | command::CACHE => 0,
+            command::WRITE_ZEROES => flag::NO_HOLE | flag::FAST_ZERO,
+            command::BLOCK_STATUS => flag::REQ_ONE,
+            _ => return None,
+        };
+        // FUA means something only where something is changed; elsewhere it is let pass.
+        Some(own | flag::FUA)
+    }
+
+    fn command(&self, data: Vec<u8>, terms: Terms) -> Result<Command, Errno> {
+        let has = |bit: u16| self.flags & bit != 0;
+        let fua = has(flag::FUA);
+        Ok(match self.command {
+            command::READ => Command::Read { len: self.len, sparse: terms.structured && !has(flag::DF) },
+            command::WRITE => Command::Write { data, fua },
+            command::WRITE_ZEROES => Command::WriteZeroes {
+                len: self.len.into(),
+                fua,
+                may_unmap: !has(flag::NO_HOLE),
+                fast_only: has(flag::FAST_ZERO),
+            },
+            command::TRIM => Command::Trim { len: self.len.into(), fua },
+            command::FLUSH => Command::Flush,
+            command::CACHE => Command::Cache { len: self.len },
+            command::BLOCK_STATUS if self.len > 0 && (terms.allocation || terms.depth) => {
+                Command::BlockStatus { len: self.len, one: has(flag::REQ_ONE) }
+            }
+            _ => return Err(Errno::EINVAL),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(command: u16, flags: u16, offset: u64, len: u32) -> Header {
+        Header { flags, command, cookie: Cookie(7), offset, len }
+    }
+
+    fn offer(writable: bool) -> Offer {
+        Offer {
+            name: "e".to_owned(),
+            description: None,
+            len_bytes: 1 << 20,
+            writable,
+            multi_conn: true,
+            allocation_depth: false,
+        }
+    }
+
+    // Each refusal was asked of the real daemon.
+    #[test]
+    fn what_makes_no_sense_is_refused_with_qemus_numbers() {
+        let end = 1 << 20;
+        for (command, flags, offset, len, refused) in [
+            (command::READ, 0, end, 1, Errno::EINVAL),
+            (command::READ, 0, u64::MAX, 1, Errno::EINVAL),
+            (command::READ, flag::DF, 0, 1, Errno::EINVAL),
+            (command::READ, 0, 0, PAYLOAD_BYTES_MAX + 1, Errno::EINVAL),
+            (command::CACHE, 0, 0, PAYLOAD_BYTES_MAX + 1, Errno::EINVAL),
+            (command::WRITE, 0, end, 1, Errno::ENOSPC),
+            (command::WRITE_ZEROES, 0, end, 1, Errno::ENOSPC),
+            (command::TRIM, 0, end, 1, Errno::EINVAL),
+            (command::BLOCK_STATUS, 0, 0, 1, Errno::EINVAL),
+            (77, 0, 0, 1, Errno::EINVAL),
+        ] {
+            let header = header(command, flags, offset, len);
+            let admitted = header.admit(Vec::new(), Terms::default(), &offer(true));
+            assert_eq!(admitted, Err(refused), "{header:?}");
+        }
+        for command in [command::WRITE, command::WRITE_ZEROES, command::TRIM] {
+            let admitted = header(command, 0, 0, 1).admit(Vec::new(), Terms::default(), &offer(false));
+            assert_eq!(admitted, Err(Errno::EPERM));
+        }
+        let empty =
+            header(command::READ, flag::FUA, end, 0).admit(Vec::new(), Terms::default(), &offer(false));
+        assert_eq!(empty.unwrap().command, Command::Read { len: 0, sparse: false });
+    }
+}

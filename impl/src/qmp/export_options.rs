@@ -1,0 +1,73 @@
+//! Checked arguments about exports, their server and objects, to what the engine takes.
+
+use super::dispatch::Refusal;
+use super::options::{self, Arguments};
+use crate::command::ExportOptions;
+use crate::export::server::ServerOptions;
+use crate::object::{ObjectKind, ObjectOptions};
+use crate::throttle::{LIMIT_NAMES, Limits};
+
+/// QEMU's, when the operator does not say.
+const CONNECTIONS_MAX: u32 = 100;
+const HANDSHAKE_SECONDS_MAX: u32 = 10;
+
+/// The arguments of `nbd-server-start`.
+pub fn server(arguments: &Arguments) -> Result<ServerOptions, Refusal> {
+    server_at(arguments, &["addr", "data"])
+}
+
+/// The same as `--nbd-server` has them.
+pub fn server_flat(arguments: &Arguments) -> Result<ServerOptions, Refusal> {
+    server_at(arguments, &["addr"])
+}
+
+fn server_at(arguments: &Arguments, address: &[&str]) -> Result<ServerOptions, Refusal> {
+    let mut inner = arguments;
+    for name in address {
+        inner = inner[*name].as_object().expect("arguments were checked against the table");
+    }
+    Ok(ServerOptions {
+        path: options::text(inner, "path").to_owned(),
+        max_connections: unsigned(arguments, "max-connections", CONNECTIONS_MAX)?,
+        handshake_max_seconds: unsigned(arguments, "handshake-max-seconds", HANDSHAKE_SECONDS_MAX)?,
+    })
+}
+
+fn unsigned(arguments: &Arguments, name: &str, otherwise: u32) -> Result<u32, Refusal> {
+    let given = options::integer(arguments, name).map_or(Ok(otherwise), u32::try_from);
+    given.map_err(|_| Refusal::generic(format!("Parameter '{name}' expects uint32_t")))
+}
+
+/// The arguments of `block-export-add`.
+pub fn export(arguments: &Arguments) -> ExportOptions {
+    let truth = |name| options::truth(arguments, name).unwrap_or(false);
+    ExportOptions {
+        id: options::text(arguments, "id").to_owned(),
+        node_name: options::text(arguments, "node-name").to_owned(),
+        name: options::owned_text(arguments, "name"),
+        description: options::owned_text(arguments, "description"),
+        writable: truth("writable"),
+        writethrough: truth("writethrough"),
+        allocation_depth: truth("allocation-depth"),
+    }
+}
+
+/// The arguments of `object-add`.
+pub fn object(arguments: &Arguments) -> ObjectOptions {
+    let kind = match options::text(arguments, "qom-type") {
+        "throttle-group" => ObjectKind::ThrottleGroup(limits(arguments)),
+        "iothread" => ObjectKind::IoThread,
+        other => panic!("arguments were checked against the table, but qom-type is {other}"),
+    };
+    ObjectOptions { id: options::text(arguments, "id").to_owned(), kind }
+}
+
+/// `limits` as one object; each may also be given alone, with `x-` before its name.
+fn limits(arguments: &Arguments) -> Limits {
+    let together = arguments.get("limits").and_then(|limits| limits.as_object());
+    let find = |name: &str| {
+        let alone = options::integer(arguments, &format!("x-{name}"));
+        together.and_then(|limits| options::integer(limits, name)).or(alone)
+    };
+    Limits::new(LIMIT_NAMES.map(find))
+}

@@ -1,0 +1,61 @@
+//! `blockdev-backup`: a target becomes what its source was when the job began; and the order of its refusals.
+//!
+//! A backup holds its filter and its target, not its source: others may work on the source, below the filter.
+
+use crate::blocker::{Operation, Role};
+use crate::chain::{Driver, Graph, NodeId};
+use crate::plan::{Plan, Work, admit_filter, admit_job_id};
+use crate::reply::Refusal;
+use crate::starting::{CopyArguments, Start, Sync};
+use crate::stream::{admit, find_device};
+
+/// What a backup copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The node that is copied.
+    pub source: NodeId,
+    /// The node that receives the copy.
+    pub target: NodeId,
+    /// How much of the source is copied.
+    pub sync: Sync,
+}
+
+/// Judges a `blockdev-backup` in the state of `graph`. Lengths are compared by who knows them.
+pub fn plan(
+    graph: &Graph,
+    start: &Start,
+    copy: &CopyArguments,
+    job_id_in_use: &dyn Fn(&str) -> bool,
+) -> Result<Plan, Refusal> {
+    let source = find_device(graph, &start.device)?;
+    let target = find_device(graph, &copy.target)?;
+    if matches!(copy.sync, Sync::Incremental | Sync::Bitmap) && copy.bitmap.is_none() {
+        let text = ["must provide a valid bitmap name for '", "' sync mode", ""];
+        return Err(Refusal::Paired(text, copy.sync.word().to_owned(), String::new()));
+    }
+    if source == target {
+        return Err(Refusal::Plain("Source and target cannot be the same"));
+    }
+    admit(graph, Operation::BackupSource, source)?;
+    admit(graph, Operation::BackupTarget, target)?;
+    let lengths = [graph.node(source).bytes, graph.node(target).bytes];
+    if let [Some(one), Some(other)] = lengths
+        && one != other
+    {
+        return Err(Refusal::Plain("Source and target image have different sizes"));
+    }
+    admit_filter(graph, start, "Could not create node: ")?;
+    if graph.node(target).read_only {
+        return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
+    }
+    admit_job_id(&start.job_id, job_id_in_use)?;
+    Ok(Plan {
+        under: source,
+        filter: Driver::CopyBeforeWrite,
+        holds: vec![(target, Role::Copy)],
+        holds_filter: vec![Role::Filter],
+        written: None,
+        frozen_to: None,
+        work: Work::Backup(Span { source, target, sync: copy.sync }),
+    })
+}

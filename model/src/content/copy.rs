@@ -1,0 +1,128 @@
+//! Copies of a view into another image: what a commit, a mirror or a backup does to its target.
+//!
+//! While a copy is under way its target shows, sector by sector, what it showed before or what is being copied: the
+//! copied values are versions of a request that has not ended. Once it has ended well, they are all there is.
+
+use super::{Decides, NEVER, NONE, Version, Views};
+use crate::chain::ImageId;
+use crate::content::{Layer, Moment};
+
+impl Views {
+    /// From now on `target` may show in this sector what `source` shows.
+    pub fn copy_sector(&mut self, source: ImageId, target: ImageId, sector: u32, request: u64, now: Moment) {
+        if sector >= self.layer(target).sectors() {
+            return;
+        }
+        for value in self.values_now(source, sector) {
+            let version = Version {
+                value,
+                request,
+                began: now,
+                ended: NEVER,
+                replaces: false,
+                ..Version::before_all(target)
+            };
+            if !self.versions(target, sector).any(|v| v.request == request && v.value == value) {
+                self.show(target, sector, version);
+            }
+        }
+        self.layer_mut(target).may_decide(sector);
+    }
+
+    /// Every value a sector may have.
+    fn values_now(&self, id: ImageId, sector: u32) -> Vec<u64> {
+        let layer = self.layer(id);
+        match layer.heads.get(sector as usize) {
+            None => vec![0],
+            Some(&NONE) => vec![layer.settled[sector as usize]],
+            Some(_) => self.versions(id, sector).map(|v| v.value).collect(),
+        }
+    }
+
+    /// A copy that follows its source has ended well: in the sectors of `copies`, `target` is what `source` is.
+    pub fn copy_has_followed(&mut self, source: ImageId, target: ImageId, copies: &[bool]) {
+        for sector in copied(copies, self.layer(target)) {
+            let mut versions: Vec<Version> = match self.layer(source).heads.get(sector as usize) {
+                Some(&NONE) => {
+                    let value = self.layer(source).settled[sector as usize];
+                    vec![Version { value, ..Version::before_all(target) }]
+                }
+                Some(_) => self.versions(source, sector).cloned().collect(),
+                None => vec![Version::before_all(target)],
+            };
+            for version in &mut versions {
+                (version.origin, version.superseded_by) = (target, target);
+            }
+            self.set_sector(target, sector, versions);
+        }
+        self.recompose_above(target);
+    }
+
+    /// A copy of one moment has ended well: in the sectors of `copies`, `target` is what was copied.
+    pub fn copy_stands(&mut self, target: ImageId, copies: &[bool], request: u64) {
+        for sector in copied(copies, self.layer(target)) {
+            let own = self.versions(target, sector).filter(|v| v.request == request);
+            let versions: Vec<Version> =
+                own.map(|v| Version { value: v.value, ..Version::before_all(target) }).collect();
+            if !versions.is_empty() {
+                self.set_sector(target, sector, versions);
+            }
+        }
+        self.recompose_above(target);
+    }
+
+    /// A copy has ended in the middle: old and new stay possible, and nothing more comes.
+    pub fn copy_stops(&mut self, target: ImageId, request: u64, now: Moment) {
+        for sector in 0..self.layer(target).sectors() {
+            for id in self.ids() {
+                if sector < self.layer(id).sectors() && self.layer(id).heads[sector as usize] != NONE {
+                    self.end_in(id, sector, request, true, now);
+                }
+            }
+        }
+    }
+
+    /// Gives a sector exactly these versions, newest first.
+    fn set_sector(&mut self, id: ImageId, sector: u32, versions: Vec<Version>) {
+        self.clear(id, sector);
+        self.layer_mut(id).decides[sector as usize] = Decides::Yes;
+        if let [only] = &versions[..]
+            && only.ended != NEVER
+        {
+            self.layer_mut(id).settled[sector as usize] = only.value;
+            return;
+        }
+        for version in versions.into_iter().rev() {
+            let next = self.layer(id).heads[sector as usize];
+            if next == NONE {
+                self.layer_mut(id).unsettled.push(sector);
+            }
+            let slot = self.take(Version { next, ..version });
+            self.layer_mut(id).heads[sector as usize] = slot;
+        }
+    }
+
+    fn recompose_above(&mut self, id: ImageId) {
+        let above: Vec<ImageId> = self.ids().filter(|above| self.layer(*above).below == Some(id)).collect();
+        for above in above {
+            self.recompose(above, self.layer_count());
+        }
+    }
+
+    /// An image gets another length: what is new reads as zeroes and is nobody's.
+    pub fn resize(&mut self, id: ImageId, sectors: u32) {
+        for sector in sectors..self.layer(id).sectors() {
+            self.clear(id, sector);
+        }
+        let layer = self.layer_mut(id);
+        layer.settled.resize(sectors as usize, 0);
+        layer.heads.resize(sectors as usize, NONE);
+        layer.decides.resize(sectors as usize, Decides::Yes);
+        self.recompose_above(id);
+    }
+}
+
+fn copied(copies: &[bool], target: &Layer) -> Vec<u32> {
+    let inside = (0..target.sectors()).zip(copies);
+    inside.filter(|(_, copied)| **copied).map(|(sector, _)| sector).collect()
+}

@@ -1,0 +1,278 @@
+//! The commands that edit the graph or an image beside jobs: their arguments, and the order of their refusals.
+
+use crate::arguments::{Member, Type, check, optional, required};
+use crate::blocker::Operation;
+use crate::chain::{Graph, NodeId};
+use crate::commit::must_be_root;
+use crate::json::Json;
+use crate::reply::Refusal;
+use crate::stream::{admit, find_device, find_node};
+
+/// A command that edits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Editing {
+    /// `change-backing-file`: the image's header names another file; the graph stays.
+    ChangeBackingFile {
+        /// The root of the chain.
+        device: String,
+        /// The image.
+        image: String,
+        /// What its header shall name.
+        file: String,
+    },
+    /// `blockdev-snapshot`: an overlay is put above a node.
+    Snapshot {
+        /// The node.
+        node: String,
+        /// The overlay, open and without backing.
+        overlay: String,
+    },
+    /// `block_resize`
+    Resize {
+        /// The node.
+        node: String,
+        /// Its new length.
+        bytes: i64,
+    },
+    /// `blockdev-reopen`
+    Reopen(Vec<Reopen>),
+    /// `block-dirty-bitmap-add`, `-remove`, `-clear`, `-enable`, `-disable`
+    Bitmap {
+        /// Which of them, after `block-dirty-bitmap-`.
+        verb: &'static str,
+        /// The node.
+        node: String,
+        /// The bitmap.
+        name: String,
+    },
+}
+
+/// The new options of one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reopen {
+    /// Its name.
+    pub name: String,
+    /// Its driver, as given.
+    pub driver: String,
+    /// `read-only`
+    pub read_only: bool,
+    /// `auto-read-only`
+    pub auto_read_only: bool,
+    /// `backing`: left out, taken away, or this node.
+    pub backing: Option<Option<String>>,
+    /// `file`, if it names a node.
+    pub file: Option<String>,
+}
+
+/// What a command's arguments are read by.
+pub type Reader = fn(&Json<'_>) -> Result<Editing, Refusal>;
+
+/// The reader of the command of that name, if it edits.
+pub fn reader(name: &str) -> Option<Reader> {
+    Some(match name {
+        "change-backing-file" => change_backing_file,
+        "blockdev-snapshot" => snapshot,
+        "block_resize" => resize,
+        "blockdev-reopen" => reopen,
+        "block-dirty-bitmap-add" => |arguments| bitmap("add", arguments),
+        "block-dirty-bitmap-remove" => |arguments| bitmap("remove", arguments),
+        "block-dirty-bitmap-clear" => |arguments| bitmap("clear", arguments),
+        "block-dirty-bitmap-enable" => |arguments| bitmap("enable", arguments),
+        "block-dirty-bitmap-disable" => |arguments| bitmap("disable", arguments),
+        _ => return None,
+    })
+}
+
+const CHANGE_BACKING: &[Member] = &[
+    required("device", Type::Text),
+    required("image-node-name", Type::Text),
+    required("backing-file", Type::Text),
+];
+const SNAPSHOT: &[Member] = &[required("node", Type::Text), required("overlay", Type::Text)];
+const RESIZE: &[Member] =
+    &[optional("device", Type::Text), optional("node-name", Type::Text), required("size", Type::Integer)];
+const REOPEN: &[Member] = &[required("options", Type::Any)];
+const BITMAP: &[Member] = &[
+    required("node", Type::Text),
+    required("name", Type::Text),
+    optional("granularity", Type::Integer),
+    optional("persistent", Type::Boolean),
+    optional("disabled", Type::Boolean),
+];
+
+fn text(arguments: &Json<'_>, name: &str) -> String {
+    arguments.text_of(name).unwrap_or_default().to_owned()
+}
+
+fn change_backing_file(arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[CHANGE_BACKING], "", arguments)?;
+    let (device, image) = (text(arguments, "device"), text(arguments, "image-node-name"));
+    Ok(Editing::ChangeBackingFile { device, image, file: text(arguments, "backing-file") })
+}
+
+fn snapshot(arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[SNAPSHOT], "", arguments)?;
+    Ok(Editing::Snapshot { node: text(arguments, "node"), overlay: text(arguments, "overlay") })
+}
+
+fn resize(arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[RESIZE], "", arguments)?;
+    let name = arguments.text_of("node-name").or_else(|| arguments.text_of("device"));
+    let bytes = arguments.integer_of("size").unwrap_or(0);
+    Ok(Editing::Resize { node: name.unwrap_or_default().to_owned(), bytes })
+}
+
+fn bitmap(verb: &'static str, arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[BITMAP], "", arguments)?;
+    Ok(Editing::Bitmap { verb, node: text(arguments, "node"), name: text(arguments, "name") })
+}
+
+fn reopen(arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[REOPEN], "", arguments)?;
+    let list = arguments.get("options").and_then(Json::list);
+    let list = list.ok_or_else(|| Refusal::BadType("options".into(), "array"))?;
+    let boolean = |entry: &Json<'_>, name: &str| entry.get(name).and_then(Json::boolean).unwrap_or(false);
+    let one = |entry: &Json<'_>| Reopen {
+        name: text(entry, "node-name"),
+        driver: text(entry, "driver"),
+        read_only: boolean(entry, "read-only"),
+        auto_read_only: boolean(entry, "auto-read-only"),
+        backing: entry.get("backing").map(|backing| backing.text().map(str::to_owned)),
+        file: entry.text_of("file").map(str::to_owned),
+    };
+    Ok(Editing::Reopen(list.iter().map(one).collect()))
+}
+
+/// What an edit will do, once it is accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Edit {
+    /// A header names something else.
+    Header(NodeId, String),
+    /// An overlay comes between a node and all that stands on it.
+    Overlay(NodeId, NodeId),
+    /// A node has another length.
+    Length(NodeId, u64),
+    /// Nodes have other options; whether all of them are known.
+    Options(Vec<(NodeId, Reopen)>),
+    /// A bitmap comes or goes; no reader sees it.
+    Bitmap,
+}
+
+impl Editing {
+    /// Judges the command in the state of `graph`: what it will do, and whether the model is sure that it may.
+    pub fn judge(&self, graph: &Graph) -> Result<Edit, Refusal> {
+        match self {
+            Editing::ChangeBackingFile { device, image, file } => judge_header(graph, device, image, file),
+            Editing::Snapshot { node, overlay } => judge_snapshot(graph, node, overlay),
+            Editing::Resize { node, bytes } => judge_resize(graph, node, *bytes),
+            Editing::Reopen(list) => judge_reopen(graph, list),
+            Editing::Bitmap { node, .. } => {
+                find_device(graph, node)?;
+                Ok(Edit::Bitmap)
+            }
+        }
+    }
+}
+
+fn judge_header(graph: &Graph, device: &str, image: &str, file: &str) -> Result<Edit, Refusal> {
+    let root = find_device(graph, device)?;
+    must_be_root(graph, root)?;
+    let layer = find_node(graph, image)?;
+    if graph.node(layer).backing.is_none() {
+        return Err(Refusal::Plain("not allowing backing file change on an image without a backing file"));
+    }
+    admit(graph, Operation::Stream, root)?;
+    if !graph.downwards(root).any(|node| node == layer) {
+        return Err(Refusal::Named("'", device.to_owned(), "' and image file are not in the same chain"));
+    }
+    Ok(Edit::Header(layer, file.to_owned()))
+}
+
+fn judge_snapshot(graph: &Graph, node: &str, overlay: &str) -> Result<Edit, Refusal> {
+    let below = find_device(graph, node)?;
+    admit(graph, Operation::Delete, below)?;
+    let above = find_node(graph, overlay)?;
+    if graph.is_used(above) {
+        return Err(Refusal::Plain("The overlay is already in use"));
+    }
+    admit(graph, Operation::Delete, above)?;
+    if graph.node(above).backing.is_some() {
+        return Err(Refusal::Plain("The overlay already has a backing image"));
+    }
+    if graph.node(above).driver != crate::chain::Driver::Qcow2 {
+        return Err(Refusal::Plain("The overlay does not support backing images"));
+    }
+    Ok(Edit::Overlay(above, below))
+}
+
+fn judge_resize(graph: &Graph, node: &str, bytes: i64) -> Result<Edit, Refusal> {
+    let id = find_device(graph, node)?;
+    let Ok(length) = u64::try_from(bytes) else {
+        return Err(Refusal::Plain("Parameter 'size' expects a >0 size"));
+    };
+    admit(graph, Operation::Delete, id)?;
+    Ok(Edit::Length(id, length))
+}
+
+fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
+    let mut edits = Vec::new();
+    for options in list {
+        if options.name.is_empty() {
+            return Err(Refusal::Plain("node-name not specified"));
+        }
+        let id = graph.find(&options.name).ok_or_else(|| {
+            Refusal::Named("Failed to find node with node-name='", options.name.clone(), "'")
+        })?;
+        judge_backing(graph, id, options)?;
+        edits.push((id, options.clone()));
+    }
+    Ok(Edit::Options(edits))
+}
+
+fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refusal> {
+    let node = graph.node(id);
+    if let (true, Some(file)) = (node.driver.is_filter(), options.file.as_deref())
+        && graph.find(file) != node.file
+    {
+        let text = ["Block format '", "' used by node '", "' does not support reopening files"];
+        return Err(Refusal::Paired(text, node.driver.word().to_owned(), options.name.clone()));
+    }
+    let Some(wanted) = &options.backing else { return Ok(()) };
+    let wanted = match wanted {
+        None => None,
+        Some(name) => Some(
+            find_node(graph, name)
+                .map_err(|_| Refusal::Named("Cannot find device='' nor node-name='", name.clone(), "'"))?,
+        ),
+    };
+    if wanted == node.backing {
+        return Ok(());
+    }
+    if let Some(new) = wanted
+        && graph.downwards(new).any(|below| below == id)
+    {
+        let text = ["Making '", "' a backing child of '", "' would create a cycle"];
+        return Err(Refusal::Paired(text, graph.name(new).to_owned(), options.name.clone()));
+    }
+    if let Some(old) = node.backing {
+        if is_implicit(graph, old) {
+            return Err(Refusal::Named(
+                "Cannot replace implicit backing child of ",
+                options.name.clone(),
+                "",
+            ));
+        }
+        if graph.is_frozen(id) {
+            return Err(Refusal::FrozenLink(id, old));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a node is a job's filter that nobody gave a name.
+fn is_implicit(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    node.driver.is_filter()
+        && !node.by_monitor
+        && node.name.as_deref().is_none_or(|name| name.starts_with('#'))
+}

@@ -1,0 +1,245 @@
+//! What a job's copying does to what readers see: from its start, with every write of a guest, and at its end.
+
+use super::Model;
+use crate::chain::{ImageId, JobId, NodeId};
+use crate::content::Decides;
+use crate::law::LawId;
+use crate::plan::{Trade, Work};
+use crate::starting::Sync;
+
+/// Jobs write under numbers that no guest's request has.
+const JOB_REQUESTS: u64 = 1 << 63;
+
+/// A mirror copies whole chunks of this many sectors, unless its target's clusters are larger.
+const CHUNK_SECTORS: u32 = 128;
+
+fn request_of(id: JobId) -> u64 {
+    JOB_REQUESTS | u64::from(id.0)
+}
+
+/// What a job copies from, and to, and how much of it.
+struct Route {
+    source: NodeId,
+    target: NodeId,
+    sync: Sync,
+    /// Layers whose sectors are copied, where not all are.
+    layers: Vec<NodeId>,
+}
+
+impl Model {
+    fn route(&self, id: JobId) -> Option<Route> {
+        match &self.job(id).plan.work {
+            Work::Stream(_) => None,
+            Work::Commit(span) => Some(Route {
+                source: span.top,
+                target: span.base,
+                sync: Sync::Top,
+                layers: span.between.clone(),
+            }),
+            Work::Mirror(span) => Some(Route {
+                source: span.source,
+                target: span.target,
+                sync: span.sync,
+                layers: vec![span.source],
+            }),
+            Work::Backup(span) => Some(Route {
+                source: span.source,
+                target: span.target,
+                sync: span.sync,
+                layers: vec![span.source],
+            }),
+        }
+    }
+
+    /// The two images a job copies between.
+    fn images_of(&self, route: &Route) -> Option<(ImageId, ImageId)> {
+        let source = self.layer_of(&self.graph, route.source)?;
+        Some((source, self.layer_of(&self.graph, route.target)?))
+    }
+
+    /// The job starts: from now on its target may show what it copies.
+    pub(super) fn copy_starts(&mut self, id: JobId) {
+        if let Work::Stream(span) = &self.job(id).plan.work {
+            let (target, between) = (span.target, span.between.clone());
+            return self.stream_starts(id, target, &between);
+        }
+        let Some(route) = self.route(id) else { return };
+        let Some((source, target)) = self.images_of(&route) else { return };
+        if matches!(self.job(id).plan.work, Work::Commit(_)) {
+            let sectors = self.views.layer(source).sectors().max(self.views.layer(target).sectors());
+            self.views.resize(target, sectors);
+        }
+        let sectors = self.views.layer(target).sectors();
+        let layers = self.layers(&route.layers);
+        let mut copies = vec![false; sectors as usize];
+        for sector in 0..sectors {
+            let decided = |certain: bool| {
+                layers.iter().any(|layer| match self.views.layer(*layer).decides(sector) {
+                    Decides::Yes => true,
+                    Decides::Maybe => !certain,
+                    Decides::No => sector >= self.views.layer(*layer).sectors(),
+                })
+            };
+            let (may, must) = match route.sync {
+                Sync::Full => (true, true),
+                Sync::Top => (decided(false), decided(true)),
+                _ => (false, false),
+            };
+            copies[sector as usize] = must;
+            if may {
+                self.views.copy_sector(source, target, sector, request_of(id), self.now);
+            }
+        }
+        self.touched[usize::from(target.0)] = true;
+        self.job_mut(id).copies = copies;
+    }
+
+    fn stream_starts(&mut self, id: JobId, target: NodeId, between: &[NodeId]) {
+        let between = self.layers(between);
+        let Some(target) = self.layer_of(&self.graph, target) else { return };
+        let length = self.views.layer(target).sectors();
+        if between.iter().any(|image| self.views.layer(*image).sectors() < length) {
+            self.count(LawId::ShortLayerStreamed);
+        }
+        debug_assert!(self.job(id).is_live(), "a job that starts is alive");
+        self.views.stream_starts(target, &between);
+        for image in self.views.at_or_above(target) {
+            self.streamed[usize::from(image.0)] = true;
+        }
+    }
+
+    /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
+    pub(super) fn copies_see_a_write(&mut self, image: ImageId, sector: u32, count: u32, before: bool) {
+        let jobs: Vec<JobId> = self.live_jobs().filter(|id| self.job(*id).is_at_work()).collect();
+        for id in jobs {
+            let trade = self.job(id).plan.trade();
+            if before != (trade == Trade::Backup) || trade == Trade::Stream {
+                continue;
+            }
+            let Some(route) = self.route(id) else { continue };
+            let Some((source, target)) = self.images_of(&route) else { continue };
+            if !self.views.at_or_above(image).contains(&source) || source == target {
+                continue;
+            }
+            let cluster = self.views.layer(target).cluster_sectors.max(CHUNK_SECTORS);
+            let first = sector - sector % cluster;
+            let end = (sector + count).div_ceil(cluster).saturating_mul(cluster);
+            for at in first..end.min(self.views.layer(target).sectors()) {
+                // A backup keeps what was there at its start; what it has copied already it does not copy again.
+                if trade != Trade::Backup || route.sync == Sync::Nothing && !self.job(id).copies[at as usize]
+                {
+                    self.views.copy_sector(source, target, at, request_of(id), self.now);
+                }
+                let is_written = sector <= at && at < sector + count;
+                if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
+                    *copied = true;
+                }
+            }
+        }
+    }
+
+    /// The job has succeeded. `self.graph` is what it made of it.
+    pub(super) fn copy_succeeded(&mut self, id: JobId) {
+        self.job_mut(id).ended = true;
+        let plan = self.job(id).plan.clone();
+        match &plan.work {
+            Work::Stream(span) => self.stream_succeeded(span),
+            Work::Commit(span) => {
+                self.copy_has_followed(id);
+                if !span.is_active {
+                    self.relink_above(plan.under, span.base);
+                }
+                let goal = if span.is_active { LawId::ActiveCommitCompletes } else { LawId::CommitCompletes };
+                self.count(goal);
+            }
+            Work::Mirror(span) => {
+                self.copy_has_followed(id);
+                self.count(match span.sync {
+                    Sync::Full => LawId::MirrorFullCompletes,
+                    Sync::Top => LawId::MirrorTopCompletes,
+                    _ => LawId::MirrorNothingCompletes,
+                });
+            }
+            Work::Backup(span) => {
+                if let Some(target) = self.layer_of(&self.graph, span.target) {
+                    let copies = std::mem::take(&mut self.job_mut(id).copies);
+                    self.views.copy_stands(target, &copies, request_of(id));
+                }
+                self.count(match span.sync {
+                    Sync::Full => LawId::BackupFullCompletes,
+                    _ => LawId::BackupTopCompletes,
+                });
+            }
+        }
+        if plan.becomes_ready() {
+            let pivots = self.job(id).pivots();
+            if pivots {
+                self.relink_pivot(id);
+            }
+            self.count(if pivots { LawId::ReadyCompleted } else { LawId::ReadySoftlyCancelled });
+        }
+    }
+
+    fn copy_has_followed(&mut self, id: JobId) {
+        let Some(route) = self.route(id) else { return };
+        let Some((source, target)) = self.images_of(&route) else { return };
+        let copies = std::mem::take(&mut self.job_mut(id).copies);
+        self.views.copy_has_followed(source, target, &copies);
+        self.views.copy_stops(target, request_of(id), self.now);
+    }
+
+    /// The job gave up in the middle.
+    pub(super) fn copy_stopped(&mut self, id: JobId) {
+        let Some(route) = self.route(id) else { return };
+        let Some((_, target)) = self.images_of(&route) else { return };
+        self.views.copy_stops(target, request_of(id), self.now);
+    }
+
+    /// The overlays of a committed top sit on the base now.
+    fn relink_above(&mut self, top: NodeId, base: NodeId) {
+        let (Some(top), Some(base)) = (self.layer_of(&self.graph, top), self.layer_of(&self.graph, base))
+        else {
+            return;
+        };
+        let overlays: Vec<NodeId> = self.graph.alive().map(|(id, _)| id).collect();
+        for overlay in overlays {
+            let below = self.graph.backing_layer(overlay).and_then(|below| self.layer_of(&self.graph, below));
+            let Some(image) = self.layer_of(&self.graph, overlay) else { continue };
+            if self.views.layer(image).below == Some(top) && below == Some(base) {
+                self.views.link(image, Some(base));
+                self.touched[usize::from(image.0)] = true;
+            }
+        }
+    }
+
+    /// The overlays of a mirror's source sit on its target now.
+    fn relink_pivot(&mut self, id: JobId) {
+        let Some(route) = self.route(id) else { return };
+        let Some((source, target)) = self.images_of(&route) else { return };
+        let above: Vec<ImageId> = self
+            .views
+            .at_or_above(source)
+            .into_iter()
+            .filter(|image| *image != source && *image != target)
+            .collect();
+        for image in above {
+            if self.views.layer(image).below == Some(source) {
+                self.views.link(image, Some(target));
+            }
+        }
+    }
+
+    fn stream_succeeded(&mut self, span: &crate::stream::Span) {
+        let intermediate = self.graph.parents(span.target).next().is_some();
+        self.count(match (span.no_op, intermediate) {
+            (true, _) => LawId::NoOpStream,
+            (false, true) => LawId::StreamIntermediateCompletes,
+            (false, false) => LawId::StreamActiveCompletes,
+        });
+        let Some(target) = self.layer_of(&self.graph, span.target) else { return };
+        let below = self.graph.backing_layer(span.target);
+        let below = below.and_then(|base| self.layer_of(&self.graph, base));
+        let between = self.layers(&span.between);
+        self.views.stream_ends(target, &between, below);
+    }
+}

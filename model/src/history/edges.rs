@@ -1,0 +1,131 @@
+//! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
+
+use super::Model;
+use crate::chain::{Graph, JobId};
+use crate::json::Json;
+use crate::law::{Broken, LawId};
+use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
+use crate::reply::generated_name;
+
+/// One use as texts show it: `n2 -backing-> n1 [1/15]`.
+type Line = String;
+
+/// Stands for every generated name: which is whose the model need not know.
+const GENERATED: &str = "#";
+
+impl Model {
+    /// `x-debug-query-block-graph`
+    pub(super) fn graph_told(&mut self, earlier: Vec<Graph>, value: &Json<'_>) -> Result<(), Broken> {
+        let Some(told) = told_lines(value) else {
+            return Err(self.broken(LawId::QueryTruth, "the answer is no graph"));
+        };
+        self.count(LawId::QueryTruth);
+        let fits = |model: &Model, graph: &Graph| {
+            let stale = stale_parents(graph);
+            same(&model.lines(graph), &told, &stale).then_some(())
+        };
+        if self.settle(fits).is_some() || earlier.iter().any(|graph| fits(self, graph).is_some()) {
+            return Ok(());
+        }
+        let expected = self.lines(&self.graph);
+        let only = |one: &[Line], other: &[Line]| -> Vec<Line> {
+            one.iter().filter(|line| !other.contains(line)).cloned().collect()
+        };
+        let (strange, missing) = (only(&told, &expected), only(&expected, &told));
+        let what = format!("edges told and not true: {strange:#?}\nedges true and not told: {missing:#?}");
+        Err(self.broken(LawId::QueryTruth, what))
+    }
+
+    fn lines(&self, graph: &Graph) -> Vec<Line> {
+        let name = |id| canonical(graph.node(id).name.as_deref().unwrap_or("#block0"));
+        let job = |id: JobId| format!("job:{}", self.job(id).id);
+        let mut lines: Vec<Line> = graph
+            .edges()
+            .into_iter()
+            .map(|edge| {
+                let parent = match edge.parent {
+                    Party::Node(id) => name(id).to_owned(),
+                    Party::Job(id) => job(id),
+                    Party::Device => "device".to_owned(),
+                };
+                line(&parent, edge.name, name(edge.child), edge.needs, edge.shares)
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    /// `query-block-exports`
+    pub(super) fn exports_told(&mut self, value: &Json<'_>) -> Result<(), Broken> {
+        let list = value.list().unwrap_or_default();
+        let ids: Vec<&str> = list.iter().filter_map(|entry| entry.text_of("id")).collect();
+        let known: Vec<String> = self.graph.users.iter().filter_map(|user| user.export.clone()).collect();
+        let missing = known.iter().find(|id| !ids.contains(&id.as_str())).cloned();
+        let strange = ids.iter().find(|id| !known.iter().any(|known| known == *id));
+        let strange = strange.map(|id| (*id).to_owned());
+        self.hold(LawId::QueryTruth, missing.is_none() && strange.is_none(), |_| {
+            format!("exports told {ids:?}, expected {known:?}")
+        })
+    }
+}
+
+/// Nodes that only jobs hold any more: QEMU does not work out anew what they need of those below.
+fn stale_parents(graph: &Graph) -> Vec<String> {
+    let only_held = graph.alive().filter(|(id, _)| !graph.is_used(*id) && graph.held_by_job(*id).is_some());
+    let below = only_held.flat_map(|(id, _)| graph.downwards(id).collect::<Vec<_>>());
+    below.map(|id| format!("{} -", graph.name(id))).collect()
+}
+
+/// Whether the same is told, apart from what stale nodes need.
+fn same(expected: &[Line], told: &[Line], stale: &[String]) -> bool {
+    let masked = |line: &Line| match stale.iter().any(|parent| line.starts_with(parent.as_str())) {
+        true => line.replacen(&format!("[{CONSISTENT}/"), "[0/", 1),
+        false => line.clone(),
+    };
+    let sorted = |lines: &[Line]| {
+        let mut lines: Vec<Line> = lines.iter().map(masked).collect();
+        lines.sort();
+        lines
+    };
+    expected == told || sorted(expected) == sorted(told)
+}
+
+fn canonical(name: &str) -> &str {
+    if generated_name(name) == Some(name) || name.starts_with("#auto") { GENERATED } else { name }
+}
+
+fn line(parent: &str, name: &str, child: &str, needs: Permissions, shares: Permissions) -> Line {
+    format!("{parent} -{name}-> {child} [{needs}/{shares}]")
+}
+
+fn told_lines(value: &Json<'_>) -> Option<Vec<Line>> {
+    let nodes = value.get("nodes")?.list()?;
+    let name = |id: i64| {
+        let node = nodes.iter().find(|node| node.integer_of("id") == Some(id))?;
+        let name = node.text_of("name")?;
+        Some(match node.text_of("type")? {
+            "block-driver" => canonical(name).to_owned(),
+            "block-job" => format!("job:{name}"),
+            _ => "device".to_owned(),
+        })
+    };
+    let mut lines = Vec::new();
+    for edge in value.get("edges")?.list()? {
+        let (parent, child) = (name(edge.integer_of("parent")?)?, name(edge.integer_of("child")?)?);
+        let (needs, shares) = (set(edge.get("perm")?)?, set(edge.get("shared-perm")?)?);
+        lines.push(line(&parent, edge.text_of("name")?, &child, needs, shares));
+    }
+    lines.sort();
+    Some(lines)
+}
+
+fn set(list: &Json<'_>) -> Option<Permissions> {
+    let bits = list.list()?.iter().map(|word| match word.text() {
+        Some("consistent-read") => Some(CONSISTENT),
+        Some("write") => Some(WRITE),
+        Some("write-unchanged") => Some(UNCHANGED),
+        Some("resize") => Some(RESIZE),
+        _ => None,
+    });
+    bits.sum::<Option<Permissions>>()
+}

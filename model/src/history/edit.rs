@@ -1,0 +1,153 @@
+//! Edits of the graph and of images that are no jobs: what a success does, and exports.
+
+use super::Model;
+use super::client::Pending;
+use crate::chain::{Driver, NodeId, User};
+use crate::content::SECTOR_BYTES;
+use crate::editing::{Edit, Editing, Reopen};
+use crate::exporting::Exporting;
+use crate::law::{Broken, LawId};
+
+/// Exports are users of the graph, numbered from here.
+const EXPORTS: u32 = 1 << 31;
+
+impl Model {
+    pub(super) fn edit_accepted(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        editing: &Editing,
+    ) -> Result<(), Broken> {
+        let Some(edit) = self.settle(|_, graph| editing.judge(graph).ok()) else {
+            return Err(self.not_allowed(client, pending));
+        };
+        match edit {
+            Edit::Header(node, file) => self.header_changed(node, file),
+            Edit::Overlay(overlay, node) => self.overlay_added(overlay, node),
+            Edit::Length(node, bytes) => self.resized(node, bytes),
+            Edit::Options(list) => {
+                for (node, options) in list {
+                    self.reopened(node, &options);
+                }
+                self.count(LawId::ReopenDone);
+            }
+            Edit::Bitmap => {}
+        }
+        assert_eq!(self.graph.malformed(), None, "after {editing:?}");
+        Ok(())
+    }
+
+    fn header_changed(&mut self, node: NodeId, file: String) {
+        let header = Some(file).filter(|file| !file.is_empty());
+        self.graph.node_mut(node).header = header.clone();
+        if let Some(image) = self.layer_of(&self.graph, node) {
+            self.images[usize::from(image.0)].headers = vec![header];
+        }
+        self.count(LawId::HeaderChanged);
+    }
+
+    fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
+        self.graph.replace(node, overlay);
+        self.graph.set_backing(overlay, Some(node));
+        let below = self.layer_of(&self.graph, node);
+        if let Some(image) = self.layer_of(&self.graph, overlay) {
+            self.views.compose(image, below);
+        }
+        // Whoever stood on the node now stands on the overlay, and sees the same through it.
+        let above: Vec<NodeId> = self.graph.parents(overlay).collect();
+        for above in above {
+            self.compose(above);
+        }
+        self.count(LawId::SnapshotDone);
+    }
+
+    fn resized(&mut self, node: NodeId, bytes: u64) {
+        let bytes = bytes.div_ceil(SECTOR_BYTES) * SECTOR_BYTES;
+        let Some(layer) = self.graph.unfiltered(node) else { return };
+        let over: Vec<NodeId> = self
+            .graph
+            .alive()
+            .map(|(id, _)| id)
+            .filter(|id| self.graph.unfiltered(*id) == Some(layer))
+            .collect();
+        for id in over {
+            self.graph.node_mut(id).bytes = Some(bytes);
+        }
+        if let Some(image) = self.layer_of(&self.graph, layer) {
+            self.images[usize::from(image.0)].size_bytes = bytes;
+            let sectors = (bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+            self.views.resize(image, sectors);
+        }
+        self.count(LawId::ResizeDone);
+    }
+
+    fn reopened(&mut self, id: NodeId, options: &Reopen) {
+        let wanted = match &options.backing {
+            None => None,
+            Some(None) => Some(None),
+            Some(Some(name)) => Some(self.graph.find(name)),
+        };
+        let node = self.graph.node_mut(id);
+        node.read_only = options.read_only;
+        node.auto_read_only = options.auto_read_only;
+        if let Some(file) = node.file.filter(|_| node.driver == Driver::Qcow2) {
+            let file = self.graph.node_mut(file);
+            file.read_only = options.read_only && !file.auto_read_only && file.read_only;
+        }
+        if let Some(backing) = wanted
+            && backing != self.graph.node(id).backing
+        {
+            self.graph.set_backing(id, backing);
+            self.compose(id);
+            self.graph.bury();
+        }
+    }
+
+    pub(super) fn export_accepted(
+        &mut self,
+        client: usize,
+        pending: &Pending,
+        exporting: &Exporting,
+    ) -> Result<(), Broken> {
+        if self.settle(|_, graph| exporting.judge(graph).ok()).is_none() {
+            return Err(self.not_allowed(client, pending));
+        }
+        match exporting {
+            Exporting::Add { id, node, writable } => {
+                let node = self.graph.find(node).expect("an accepted export has a node");
+                let guest = EXPORTS + self.now;
+                let export = Some(id.clone());
+                self.graph.users.push(User { guest, export, behind: None, node, writable: *writable });
+            }
+            Exporting::Delete { id, .. } => self.export_gone(id),
+            Exporting::ServerStart => {}
+            Exporting::ServerStop => {
+                self.graph.users.retain(|user| user.export.is_none() && user.behind.is_none())
+            }
+        }
+        Ok(())
+    }
+
+    /// `BLOCK_EXPORT_DELETED`, or the reply that says so.
+    pub(super) fn export_gone(&mut self, id: &str) {
+        let gone = Some(id);
+        self.graph.users.retain(|user| user.export.as_deref() != gone && user.behind.as_deref() != gone);
+        self.graph.bury();
+    }
+
+    /// A guest connects to an export: it is where the export is, and writes if the export may.
+    pub(super) fn connected(&mut self, guest: u32, export: &str) -> Result<(), Broken> {
+        let found = self.graph.users.iter().find(|user| user.export.as_deref() == Some(export)).cloned();
+        let known = found.is_some();
+        self.hold(LawId::ReaderAdmitted, known, |_| {
+            format!("guest {guest} connected to the export `{export}`, which does not exist")
+        })?;
+        self.graph.users.extend(found.map(|user| User {
+            guest,
+            behind: user.export.clone(),
+            export: None,
+            ..user
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! Permissions: what each user of a node needs, what it lets others do, and where two users cannot live together.
+//!
+//! Every link is an edge with two sets: what the parent needs of the child, and what it lets the child's other parents
+//! need. A node's edges to its children follow from the edges it has from its parents, so they are computed from the
+//! roots (devices, jobs) downwards.
+
+use crate::blocker::{Reason, Role};
+use crate::chain::{Driver, Graph, JobId, NodeId, User};
+
+/// A set of permissions, one bit each.
+pub type Permissions = u8;
+
+/// Reads what was written, even across nodes.
+pub const CONSISTENT: Permissions = 1;
+/// Writes.
+pub const WRITE: Permissions = 2;
+/// Writes what is there already.
+pub const UNCHANGED: Permissions = 4;
+/// Changes the length.
+pub const RESIZE: Permissions = 8;
+/// All of them.
+pub const ALL: Permissions = 15;
+
+/// Who uses a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Party {
+    /// Another node.
+    Node(NodeId),
+    /// A job.
+    Job(JobId),
+    /// A device: a guest, an export, a job's own.
+    Device,
+}
+
+/// One use of a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Edge {
+    /// Who.
+    pub parent: Party,
+    /// What the parent calls the child.
+    pub name: &'static str,
+    /// The node.
+    pub child: NodeId,
+    /// What the parent needs.
+    pub needs: Permissions,
+    /// What the parent lets others need.
+    pub shares: Permissions,
+}
+
+/// Two users of a node that cannot live together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// Who needs something.
+    pub needs: Edge,
+    /// Who does not share it.
+    pub keeps: Edge,
+}
+
+impl Conflict {
+    /// What is needed and not shared.
+    pub fn permissions(&self) -> Permissions {
+        self.needs.needs & !self.keeps.shares
+    }
+}
+
+/// The words of a refusal for a set of permissions.
+pub fn words(permissions: Permissions) -> String {
+    let all = [
+        (CONSISTENT, "consistent read"),
+        (WRITE, "write"),
+        (UNCHANGED, "write unchanged"),
+        (RESIZE, "resize"),
+    ];
+    let named: Vec<&str> =
+        all.into_iter().filter(|(bit, _)| permissions & bit != 0).map(|(_, word)| word).collect();
+    named.join(", ")
+}
+
+impl Role {
+    /// What the job calls the node in this role, what it needs there, and what it lets others need.
+    pub fn edge(self) -> (&'static str, Permissions, Permissions) {
+        match self {
+            Role::Filter | Role::Device => ("main node", 0, ALL),
+            Role::Target => ("active node", 0, ALL & !RESIZE),
+            Role::Intermediate => ("intermediate node", 0, CONSISTENT | UNCHANGED),
+            Role::Committed => ("intermediate node", 0, WRITE | UNCHANGED),
+            Role::Base => ("base", 0, ALL),
+            Role::MirrorFilter => ("main node", CONSISTENT, ALL & !RESIZE),
+            Role::Source => ("source", 0, ALL & !RESIZE),
+            Role::Copy => ("target", 0, ALL),
+            Role::StreamDevice => ("root", CONSISTENT, ALL & !RESIZE),
+            Role::BaseDevice(grows) => {
+                ("root", CONSISTENT | WRITE | if grows { RESIZE } else { 0 }, CONSISTENT | UNCHANGED)
+            }
+            Role::TopDevice => ("root", 0, ALL),
+            Role::CopyDevice(grows, shares) => {
+                let shared = if shares { CONSISTENT | WRITE | UNCHANGED } else { UNCHANGED };
+                ("root", WRITE | if grows { RESIZE } else { 0 }, shared)
+            }
+        }
+    }
+}
+
+impl User {
+    fn edge(&self) -> Edge {
+        let needs = CONSISTENT | if self.writable { WRITE } else { 0 };
+        Edge { parent: Party::Device, name: "root", child: self.node, needs, shares: ALL & !RESIZE }
+    }
+}
+
+impl Graph {
+    /// Every use of every node.
+    pub fn edges(&self) -> Vec<Edge> {
+        let users = self.users.iter().filter(|user| user.behind.is_none());
+        let mut edges: Vec<Edge> = users.map(User::edge).collect();
+        edges.extend(self.blockers.iter().filter_map(|blocker| match blocker.reason {
+            Reason::BackingOf(_) => None,
+            Reason::Job(job, role) => {
+                let (name, needs, shares) = role.edge();
+                let parent = if role.is_device() { Party::Device } else { Party::Job(job) };
+                Some(Edge { parent, name, child: blocker.node, needs, shares })
+            }
+        }));
+        let mut waiting: Vec<NodeId> = self.alive().map(|(id, _)| id).collect();
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            let ready = |id: &NodeId| !self.parents(*id).any(|parent| waiting.contains(&parent));
+            let (now, later): (Vec<NodeId>, Vec<NodeId>) = waiting.iter().partition(|id| ready(id));
+            for id in now {
+                self.children_of(id, &mut edges);
+            }
+            waiting = later;
+            // A graph without cycles has a node without a waiting parent.
+            assert!(waiting.len() < before, "the graph bites its tail");
+        }
+        edges
+    }
+
+    fn children_of(&self, id: NodeId, edges: &mut Vec<Edge>) {
+        let own = edges.iter().filter(|edge| edge.child == id);
+        let (needs, shares) =
+            own.fold((0, ALL), |(needs, shares), edge| (needs | edge.needs, shares & edge.shares));
+        let node = self.node(id);
+        let parent = Party::Node(id);
+        if let Some(child) = node.file {
+            let (name, needs, shares) = self.file_edge(id, needs, shares);
+            edges.push(Edge { parent, name, child, needs, shares });
+        }
+        if let Some(child) = node.backing {
+            // An overlay can live with a changing backing only if its own users can.
+            let changing = if shares & WRITE != 0 { WRITE | RESIZE } else { 0 };
+            let shares = CONSISTENT | UNCHANGED | changing;
+            edges.push(Edge { parent, name: "backing", child, needs: needs & CONSISTENT, shares });
+        }
+        if let Some(child) = node.target {
+            edges.push(Edge { parent, name: "target", child, needs: WRITE, shares: ALL & !RESIZE });
+        }
+    }
+
+    fn file_edge(
+        &self,
+        id: NodeId,
+        needs: Permissions,
+        shares: Permissions,
+    ) -> (&'static str, Permissions, Permissions) {
+        let node = self.node(id);
+        match node.driver {
+            Driver::File | Driver::NullCo => ("file", needs, shares),
+            Driver::Qcow2 => {
+                let metadata = if node.read_only { 0 } else { WRITE | RESIZE };
+                ("file", needs | metadata | CONSISTENT, shares & !(WRITE | RESIZE))
+            }
+            Driver::CopyOnRead => ("file", needs | UNCHANGED, shares | UNCHANGED),
+            Driver::Raw | Driver::Throttle | Driver::Compress => ("file", needs, shares),
+            Driver::Blkdebug => ("image", needs, shares),
+            Driver::CommitTop => ("backing", 0, ALL),
+            Driver::MirrorTop if self.is_of_a_commit(id) => ("backing", needs & !CONSISTENT, shares | WRITE),
+            Driver::MirrorTop => ("backing", needs, shares),
+            Driver::CopyBeforeWrite => ("file", needs | CONSISTENT, shares & !(WRITE | RESIZE)),
+        }
+    }
+
+    /// Whether a mirror's filter belongs to an active commit: its job holds nodes it commits.
+    fn is_of_a_commit(&self, filter: NodeId) -> bool {
+        let Some((job, _)) = self.held_by_job(filter) else { return false };
+        self.blockers
+            .iter()
+            .any(|b| matches!(b.reason, Reason::Job(holder, Role::CopyDevice(_, true)) if holder == job))
+    }
+
+    /// Every two users that cannot live together.
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let edges = self.edges();
+        let mut conflicts = Vec::new();
+        for needs in &edges {
+            for keeps in edges.iter().filter(|keeps| keeps.child == needs.child && *keeps != needs) {
+                if needs.needs & !keeps.shares != 0 {
+                    conflicts.push(Conflict { needs: *needs, keeps: *keeps });
+                }
+            }
+        }
+        conflicts
+    }
+
+    /// A node that somebody needs to write and that is read-only, if there is one.
+    pub fn unwritable(&self) -> Option<NodeId> {
+        let refuses = |id: NodeId| {
+            let node = self.node(id);
+            node.read_only
+                && !node.auto_read_only
+                && !node.may_have_stayed_writable
+                && !node.driver.is_filter()
+        };
+        self.edges()
+            .into_iter()
+            .find(|edge| edge.needs & (WRITE | RESIZE) != 0 && refuses(edge.child))
+            .map(|edge| edge.child)
+    }
+
+    /// Who does not let a new device write `node`; `None` if writing is shared by all.
+    pub fn unshared_write(&self, node: NodeId) -> Option<Edge> {
+        self.new_device(node, true).into_iter().map(|conflict| conflict.keeps).next()
+    }
+
+    /// What stands against a new device on `node`.
+    pub fn new_device(&self, node: NodeId, writable: bool) -> Vec<Conflict> {
+        // Nobody but a commit keeps others from reading.
+        let is_committed = |b: &crate::blocker::Blocker| matches!(b.reason, Reason::Job(_, Role::Committed));
+        if !writable && !self.blockers.iter().any(is_committed) {
+            return Vec::new();
+        }
+        let before = self.conflicts();
+        let mut after = self.clone();
+        after.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable });
+        let mut fresh = after.conflicts();
+        fresh.retain(|conflict| !before.contains(conflict));
+        fresh
+    }
+}

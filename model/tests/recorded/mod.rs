@@ -1,0 +1,172 @@
+//! The recorded corpus as runs the model can follow: each case becomes a list of what was seen, in its order.
+
+mod contents;
+mod reading;
+
+pub use contents::Contents;
+pub use reading::{images, seen};
+
+use model::{Broken, CrashKind, FaultKind, GuestOp, ImageSetup, LawId, Model, Observation};
+use serde_json::Value;
+
+/// One recorded case.
+pub struct Recording {
+    pub name: String,
+    pub case: Value,
+    pub result: Value,
+}
+
+/// One thing seen, as the model takes it; contents are hashes until they are looked up.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    Sent(String),
+    Reply(String),
+    Event(String),
+    Fault(String),
+    Connect {
+        guest: u32,
+        export: String,
+    },
+    Leave {
+        guest: u32,
+    },
+    Begin {
+        request: u64,
+        guest: u32,
+        op: Op,
+    },
+    End {
+        request: u64,
+        result: Result<Vec<u64>, String>,
+    },
+    /// A node's whole content.
+    Node {
+        node: String,
+        hash: String,
+    },
+    /// An image after the end, with the chain its headers name.
+    File {
+        file: String,
+        hash: Option<String>,
+        chain: Vec<String>,
+        corruptions: u64,
+        leaks: u64,
+    },
+    Over,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    Read(u64, u64),
+    Write(u64, Vec<u64>),
+    Zero(u64, u64),
+    Discard(u64, u64),
+    Flush,
+}
+
+/// Every recording of the corpus, by file and by name.
+pub fn corpus() -> Vec<Recording> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/conformance");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "zst"));
+    paths.sort();
+    let mut recordings = Vec::new();
+    for path in paths {
+        let text = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
+        for line in String::from_utf8(text).unwrap().lines() {
+            // Names and paths become such as the model knows from a running daemon.
+            let line = line
+                .replace("$DIRNAME", "run")
+                .replace("$DIR", "/run")
+                .replace("\"#block1\"", "\"#given\"")
+                .replace("#auto", "#block9");
+            let mut value: Value = serde_json::from_str(&line).unwrap();
+            let (case, result) = (value["case"].take(), value["result"].take());
+            recordings.push(Recording { name: case["name"].as_str().unwrap().to_owned(), case, result });
+        }
+    }
+    recordings
+}
+
+/// A run of the model beside a recording.
+pub struct Run<'a> {
+    pub model: Model,
+    pub contents: &'a mut Contents,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(images: &[ImageSetup], contents: &'a mut Contents) -> Run<'a> {
+        Run { model: Model::new(images), contents }
+    }
+
+    /// Shows all of it to the model: the index at which it broke a law, and how.
+    pub fn play(&mut self, seen: &[Seen]) -> Result<(), (usize, Broken)> {
+        seen.iter()
+            .enumerate()
+            .try_for_each(|(index, seen)| self.show(seen).map_err(|broken| (index, broken)))
+    }
+
+    pub fn show(&mut self, seen: &Seen) -> Result<(), Broken> {
+        match seen {
+            Seen::Sent(text) => self.model.observe(&Observation::Sent { client: 1, text }),
+            Seen::Reply(text) => self.model.observe(&Observation::Reply { client: 1, text }),
+            Seen::Event(text) => self.model.observe(&Observation::Event { text }),
+            Seen::Fault(error) => {
+                self.model.observe(&Observation::FaultArmed { file: "", kind: FaultKind::Any, error })
+            }
+            Seen::Connect { guest, export } => {
+                self.model.observe(&Observation::GuestConnected { guest: *guest, export })
+            }
+            Seen::Leave { guest } => self.model.observe(&Observation::GuestDetached { guest: *guest }),
+            Seen::Begin { request, guest, op } => {
+                let op = match op {
+                    Op::Read(sector, count) => GuestOp::Read { sector: *sector, count: *count },
+                    Op::Write(sector, values) => GuestOp::Write { sector: *sector, values },
+                    Op::Zero(sector, count) => GuestOp::WriteZeroes { sector: *sector, count: *count },
+                    Op::Discard(sector, count) => GuestOp::Discard { sector: *sector, count: *count },
+                    Op::Flush => GuestOp::Flush,
+                };
+                self.model.observe(&Observation::GuestBegan { request: *request, guest: *guest, op })
+            }
+            Seen::End { request, result } => {
+                let result = result.as_ref().map(Vec::as_slice).map_err(String::as_str);
+                self.model.observe(&Observation::GuestEnded { request: *request, result })
+            }
+            Seen::Node { node, hash } => {
+                let Some(sectors) = self.model.sectors(node) else { return Ok(()) };
+                let model = &self.model;
+                let values = self.contents.of_hash(sectors, hash, |sector| model.readable(node, sector));
+                self.model.observe(&Observation::View { node, values: &values })
+            }
+            Seen::File { file, hash, chain, corruptions, leaks } => {
+                let sectors = self.model.image_sectors(file).unwrap_or(0);
+                let model = &self.model;
+                let values = match hash {
+                    Some(hash) => {
+                        self.contents.of_hash(sectors, hash, |sector| model.survivors(file, sector))
+                    }
+                    None => (0..sectors).map(|sector| model.survivors(file, sector)[0]).collect(),
+                };
+                let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
+                self.model.observe(&Observation::Closed {
+                    file,
+                    values: &values,
+                    chain: &chain,
+                    check_corruptions: *corruptions,
+                    check_leaks: *leaks,
+                })
+            }
+            Seen::Over => self.model.observe(&Observation::End),
+        }
+    }
+}
+
+#[allow(dead_code)]
+pub fn crash(model: &mut Model) -> Result<(), Broken> {
+    model.observe(&Observation::Crash { kind: CrashKind::Kill })
+}
+
+#[allow(dead_code)]
+pub fn law(broken: &Broken) -> LawId {
+    broken.law
+}
