@@ -97,6 +97,54 @@ pub struct StreamArguments {
     pub manual_dismiss: bool,
 }
 
+/// `blockdev-mirror`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MirrorArguments {
+    /// `job-id`.
+    pub job_id: Option<String>,
+    /// `device`: the node that is copied from, a root.
+    pub device: String,
+    /// `target`: the node that is copied into.
+    pub target: String,
+    /// `replaces`: the node that target replaces in the end, if not the device.
+    pub replaces: Option<String>,
+    /// `sync`.
+    pub sync: MirrorSync,
+    /// `speed` in bytes a second; 0 is unlimited.
+    pub speed: i64,
+    /// `granularity` in bytes; 0: as target's clusters.
+    pub granularity: u32,
+    /// `buf-size` in bytes; 0: QEMU's.
+    pub buffer_bytes: i64,
+    /// `on-source-error`.
+    pub on_source_error: OnError,
+    /// `on-target-error`.
+    pub on_target_error: OnError,
+    /// `filter-node-name`.
+    pub filter_node_name: Option<String>,
+    /// `copy-mode`.
+    pub copy_mode: CopyMode,
+    /// `auto-finalize` is off.
+    pub manual_finalize: bool,
+    /// `auto-dismiss` is off.
+    pub manual_dismiss: bool,
+}
+
+/// What a mirror copies at the start.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum MirrorSync {
+    /// What the topmost layer decides.
+    Top,
+    /// Everything.
+    Full,
+    /// Nothing: only what guests write from now on.
+    None,
+    /// What a bitmap says; refused, as by QEMU 10.0.
+    Incremental,
+    /// What a bitmap says; refused, as by QEMU 10.0.
+    Bitmap,
+}
+
 /// What a job does about an I/O error.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum OnError {

@@ -9,6 +9,7 @@ pub mod events;
 mod exports;
 mod guest;
 mod jobs;
+mod mirror;
 mod open;
 mod query;
 mod stream;

@@ -27,6 +27,22 @@ pub enum Refused {
     ChangeNotSupported,
     #[error("Change to copy mode '{0}' is not implemented")]
     CopyModeNotImplemented(&'static str),
+    #[error("Node name '{0}' not found")]
+    ReplacedNodeGone(String),
+    #[error("Parameter '{name}' expects {expected}")]
+    UnfitValue { name: &'static str, expected: &'static str },
+    #[error("Invalid parameter '{0}'")]
+    InvalidParameter(&'static str),
+    #[error("Can't mirror node into itself")]
+    MirrorIntoItself,
+    #[error("Sync mode '{0}' not supported")]
+    SyncModeNotSupported(&'static str),
+    #[error("cannot replace image with a mirror image of different size")]
+    ReplacementOfOtherSize,
+    #[error(
+        "Cannot replace '{replaced}' by a node mirrored from '{source_node}', because it cannot be guaranteed that doing so would not lead to an abrupt change of visible data"
+    )]
+    CannotReplace { replaced: String, source_node: String },
     #[error("Invalid job ID '{0}'")]
     InvalidJobId(String),
     #[error("Job ID '{0}' already in use")]

@@ -5,6 +5,7 @@
 
 pub mod blocker;
 pub mod chain;
+pub mod mirror_top;
 pub mod node;
 pub mod permission;
 
@@ -276,8 +277,18 @@ impl Graph {
 
     /// Makes everybody who uses `from`, except `except` and jobs' own children, use `to` instead.
     pub fn move_parents(&mut self, from: NodeId, to: NodeId, except: NodeId) {
+        self.move_parents_unless(from, to, |id| id == except);
+    }
+
+    /// Puts `to` in the place of `from`, for everybody who uses it and is not part of `to` itself.
+    pub fn replace(&mut self, from: NodeId, to: NodeId) {
+        let parts = self.reached_from(vec![to]);
+        self.move_parents_unless(from, to, |id| parts.contains(&id));
+    }
+
+    fn move_parents_unless(&mut self, from: NodeId, to: NodeId, stays: impl Fn(NodeId) -> bool) {
         for (id, place) in &mut self.nodes {
-            if *id == except {
+            if stays(*id) {
                 continue;
             }
             if place.file == Some(from) {
@@ -310,7 +321,7 @@ impl Graph {
                 let (from, to) = (self.name(id).to_owned(), self.name(next).to_owned());
                 return Err(Refused::LinkFrozen { link, from, to });
             }
-            if matches!(self.node(next).driver, Driver::CommitTop) {
+            if matches!(self.node(next).driver, Driver::CommitTop | Driver::MirrorTop(_)) {
                 return Err(Refused::CannotFreeze { link, to: self.name(next).to_owned() });
             }
             id = next;
@@ -336,17 +347,23 @@ impl Graph {
 
     /// Drops every node that nobody holds, and hands them back to be closed.
     pub fn collect(&mut self) -> Vec<Arc<Node>> {
-        let mut reached = BTreeSet::new();
         let owned = self.nodes.iter().filter(|(_, place)| place.monitor_owned).map(|(id, _)| *id);
-        let mut open: Vec<NodeId> = owned.chain(self.users.values().map(|user| user.node)).collect();
-        while let Some(id) = open.pop() {
-            if reached.insert(id) {
-                let place = self.place(id);
-                open.extend(place.children());
-            }
-        }
+        let held = owned.chain(self.users.values().map(|user| user.node)).collect();
+        let reached = self.reached_from(held);
         let gone: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !reached.contains(id)).collect();
         gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node).collect()
+    }
+
+    /// These nodes and all below them.
+    fn reached_from(&self, from: Vec<NodeId>) -> BTreeSet<NodeId> {
+        let mut reached = BTreeSet::new();
+        let mut open = from;
+        while let Some(id) = open.pop() {
+            if reached.insert(id) {
+                open.extend(self.place(id).children());
+            }
+        }
+        reached
     }
 
     /// Panics unless every link and every user points into the graph and every chain ends.

@@ -4,6 +4,8 @@
 //! change underneath; on each node it passes, the request holds its byte range (`Node::requests`).
 
 pub mod copy_on_read;
+pub mod grow;
+pub mod mirror;
 pub mod read;
 pub mod status;
 pub mod write;
@@ -21,7 +23,9 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::File { disk, .. } => disk.len_bytes(),
         Driver::Raw(image) => Ok(image.len_bytes()),
         Driver::Qcow2(image) => Ok(image.len_bytes()),
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("unfiltered answers no filter"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+            unreachable!("unfiltered answers no filter")
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 pub mod group;
 pub mod life;
-pub mod mirror_mode;
+pub mod mirror;
+pub mod mirror_start;
 pub mod pace;
 pub mod rate;
 pub mod state;

@@ -4,6 +4,7 @@
 //! simulator. Inside: qmp -> job -> io -> graph, io -> format -> host; everybody may use sync, id and error.
 
 pub mod command;
+pub mod dirty;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -100,6 +100,6 @@ async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
         Driver::Qcow2(image) => image.set_writable(writable).await,
         Driver::Raw(image) => image.set_writable(writable).await,
         Driver::File { .. } => Ok(()),
-        Driver::CopyOnRead { .. } | Driver::CommitTop => Err(Errno::ENOTSUP),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => Err(Errno::ENOTSUP),
     }
 }

@@ -4,10 +4,10 @@ use super::Engine;
 use crate::command::{BlockJobInfo, Family, Verb};
 use crate::error::{Refused, is_well_formed_id};
 use crate::graph::Graph;
+use crate::graph::mirror_top::MirrorTop;
 use crate::id::JobSerial;
 use crate::job::group::Group;
 use crate::job::life::{Job, NewJob, Outcome};
-use crate::job::mirror_mode::MirrorMode;
 use crate::job::verbs::CancelStep;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub(crate) struct JobOptions {
     pub len: u64,
     /// The jobs it takes effect together with; none: it is alone.
     pub group: Option<Arc<Group>>,
-    /// What a mirror's operators see and change.
-    pub mirror: Option<Arc<MirrorMode>>,
+    /// A mirror's filter, and an active commit's.
+    pub mirror: Option<Arc<MirrorTop>>,
 }
 
 impl Engine {
@@ -119,7 +119,7 @@ impl Engine {
             Verb::Pause => job.pause(),
             Verb::Resume => job.resume(),
             Verb::SetSpeed(speed) => job.set_speed(speed),
-            Verb::Complete => job.complete(),
+            Verb::Complete => job.complete(|name| self.graph().find(name).is_some()),
             Verb::Change(copy_mode) => job.change(copy_mode),
             Verb::Finalize => {
                 job.finalize()?;

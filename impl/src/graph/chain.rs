@@ -36,6 +36,24 @@ impl Graph {
         self.unfiltered(last)
     }
 
+    /// The layer above `layer`'s in the chain of `root`, filters skipped.
+    pub fn overlay(&self, root: NodeId, layer: NodeId) -> Option<NodeId> {
+        let layer = self.unfiltered(layer);
+        self.chain(root).find(|id| !self.is_filter(*id) && self.layer_below(*id) == Some(layer))
+    }
+
+    /// Every layer that stands on `node`, directly or over filters.
+    pub fn overlays(&self, node: NodeId) -> Vec<NodeId> {
+        let mut found = Vec::new();
+        let mut open = vec![node];
+        while let Some(below) = open.pop() {
+            for (id, place) in self.nodes().filter(|(id, _)| self.below(*id) == Some(below)) {
+                if place.node.is_filter() { open.push(id) } else { found.push(id) }
+            }
+        }
+        found
+    }
+
     /// The nodes from `top` down, `top` first.
     pub fn chain(&self, top: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         // Chains are finite; the bound makes a loop a broken invariant instead of a hang.

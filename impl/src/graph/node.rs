@@ -2,6 +2,7 @@
 
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
+use crate::graph::mirror_top::MirrorTop;
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
@@ -44,6 +45,8 @@ pub enum Driver {
     },
     /// A commit's filter: marks the place of a chain from which a commit copies, and changes nothing.
     CommitTop,
+    /// A mirror's filter, and an active commit's: it tells the job what guests write, or copies it at once.
+    MirrorTop(Arc<MirrorTop>),
 }
 
 /// Which of its links a node reaches a child by.
@@ -88,13 +91,14 @@ impl Node {
             Driver::Qcow2(_) => "qcow2",
             Driver::CopyOnRead { .. } => "copy-on-read",
             Driver::CommitTop => "commit_top",
+            Driver::MirrorTop(_) => "mirror_top",
         }
     }
 
     /// Whether it passes data through unchanged.
     pub fn is_filter(&self) -> bool {
         match self.driver {
-            Driver::CopyOnRead { .. } | Driver::CommitTop => true,
+            Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => true,
             Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) => false,
         }
     }
@@ -113,7 +117,7 @@ impl Node {
             Driver::File { disk, .. } => disk.flush().await,
             Driver::Raw(image) => image.flush().await,
             Driver::Qcow2(image) => image.flush().await,
-            Driver::CopyOnRead { .. } | Driver::CommitTop => Ok(()),
+            Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => Ok(()),
         }
     }
 

@@ -174,6 +174,9 @@ fn link_permissions(place: &Place, link: Link, taken: Set, shared: Set) -> (Set,
     match (&place.node.driver, link) {
         (Driver::CopyOnRead { .. }, _) => (taken.and(Set::WRITE_UNCHANGED), shared),
         (Driver::CommitTop, _) => (Set::NONE, Set::ALL),
+        // Above the base of a commit nothing is consistent any more, and the base is written to.
+        (Driver::MirrorTop(top), _) if top.is_commit => (taken.without(Set::READ), shared.and(Set::WRITE)),
+        (Driver::MirrorTop(_), _) => (taken, shared),
         (Driver::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
         (Driver::Qcow2(_), Link::Side) => data_permissions(taken, shared),
         (Driver::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),

@@ -29,7 +29,9 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
         }
         Driver::Raw(image) => image.read(offset, buffer).await,
         Driver::Qcow2(image) => image.read(offset, buffer, &BelowNode::of(graph, id)).await,
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("filters were passed above"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+            unreachable!("filters were passed above")
+        }
     }
 }
 

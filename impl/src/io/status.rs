@@ -14,7 +14,9 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
         Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
         Driver::Raw(image) => image.status(offset, len).await,
         Driver::Qcow2(image) => image.status(offset, len).await,
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("a filter is not a layer"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+            unreachable!("a filter is not a layer")
+        }
     }
 }
 
@@ -28,8 +30,6 @@ pub struct Decided {
 }
 
 /// Whether the layers from `first` down to and including `bottom` decide the bytes from `offset`.
-///
-/// Past the end of a short layer the layers above it see zeroes, whatever lies further down: that layer decides.
 pub async fn decided_between(
     graph: &Graph,
     first: NodeId,
@@ -37,20 +37,25 @@ pub async fn decided_between(
     offset: u64,
     len: u64,
 ) -> IoResult<Decided> {
+    let run = between(graph, first, bottom, offset, len).await?;
+    Ok(Decided { here: run.kind != RunKind::Unallocated, len: run.len })
+}
+
+/// What the layers from `first` down to and including `bottom`, taken as one, say about the bytes from `offset`.
+///
+/// Past the end of a short layer the layers above it see zeroes, whatever lies further down: that layer decides.
+pub async fn between(graph: &Graph, first: NodeId, bottom: NodeId, offset: u64, len: u64) -> IoResult<Run> {
     let mut len = len;
     for id in graph.chain(first).filter(|id| !graph.is_filter(*id)) {
         let there = len_bytes(graph, id)?.saturating_sub(offset);
         if there == 0 {
-            return Ok(Decided { here: true, len });
+            return Ok(Run { len, kind: RunKind::Zero });
         }
         let run = layer(graph, id, offset, len.min(there)).await?;
         assert!(run.len > 0, "an empty answer about {offset} of {}", graph.name(id));
         len = len.min(run.len);
-        if run.kind != RunKind::Unallocated {
-            return Ok(Decided { here: true, len });
-        }
-        if id == bottom {
-            return Ok(Decided { here: false, len });
+        if run.kind != RunKind::Unallocated || id == bottom {
+            return Ok(Run { len, kind: run.kind });
         }
     }
     panic!("{bottom:?} is not in the chain below {first:?}");

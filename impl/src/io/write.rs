@@ -1,6 +1,6 @@
-//! Changing a node's content: data, zeroes, discards, flushes. Filters pass all of them unchanged.
+//! Changing a node's content: data, zeroes, discards, flushes. Nearly all filters pass them unchanged.
 
-use super::BelowNode;
+use super::{BelowNode, mirror};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
@@ -32,8 +32,11 @@ impl Change {
 /// Changes `id` at `offset`. The range is inside the node.
 pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
     let mut id = id;
-    // Each filter on the way does its part; the ones there are so far pass everything unchanged.
+    // Each filter on the way does its part; one that does more than pass the change on takes it over.
     while graph.is_filter(id) {
+        if let Driver::MirrorTop(top) = &graph.node(id).driver {
+            return Box::pin(mirror::change(graph, top, offset, change)).await;
+        }
         id = graph.below(id).expect("a filter stands on a node");
     }
     let place = graph.place(id);
@@ -61,7 +64,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
                 Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
             }
         }
-        Driver::CopyOnRead { .. } | Driver::CommitTop => unreachable!("filters were passed above"),
+        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
+            unreachable!("filters were passed above")
+        }
     }
 }
 

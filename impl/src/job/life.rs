@@ -4,12 +4,12 @@
 //! each other in `group`, the order of a life in `task`.
 
 use super::group::Group;
-use super::mirror_mode::MirrorMode;
 use super::state::{Asked, End, Ending, Finalize, IoStatus, Phase, State};
 use super::status::Status;
 use crate::command::OnError;
 use crate::engine::events::Events;
 use crate::event::{Event, JobFacts};
+use crate::graph::mirror_top::MirrorTop;
 use crate::host::Errno;
 use crate::id::JobSerial;
 use crate::sync::shim::Mutex;
@@ -33,8 +33,8 @@ pub struct Job {
     pub manual_dismiss: bool,
     /// The jobs it takes effect together with, itself among them.
     pub(super) group: Option<Arc<Group>>,
-    /// What a mirror's operators see and change.
-    pub(super) mirror: Option<Arc<MirrorMode>>,
+    /// A mirror's filter, and an active commit's.
+    pub(super) mirror: Option<Arc<MirrorTop>>,
     pub(super) life: Mutex<Life>,
     pub(super) changed: Signal,
     pub(super) events: Arc<Events>,
@@ -118,8 +118,8 @@ pub struct NewJob {
     pub len: u64,
     /// The jobs it takes effect together with; none: it is alone.
     pub group: Option<Arc<Group>>,
-    /// What a mirror's operators see and change.
-    pub mirror: Option<Arc<MirrorMode>>,
+    /// A mirror's filter, and an active commit's.
+    pub mirror: Option<Arc<MirrorTop>>,
 }
 
 impl Job {

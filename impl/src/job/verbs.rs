@@ -5,6 +5,7 @@ use super::state::{Asked, Ending, Finalize, IoStatus, Outcome, Phase, State};
 use super::status::{Status, VerbName};
 use crate::command::{BlockJobInfo, CopyMode, Family};
 use crate::error::Refused;
+use crate::graph::mirror_top::MirrorTop;
 
 /// What comes of a cancel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -124,8 +125,9 @@ impl Job {
         Ok(())
     }
 
-    /// Lets a ready job put its result in the place of its source.
-    pub fn complete(&self) -> Result<(), Refused> {
+    /// Lets a ready job put its result in the place of its source, or of the node that it `replaces`, if there still
+    /// is one of that name.
+    pub fn complete(&self, is_there: impl FnOnce(&str) -> bool) -> Result<(), Refused> {
         let mut life = self.life.lock();
         self.admit(life.state.status(), VerbName::Complete)?;
         let pivot = Phase::Ready(Ending::Pivot);
@@ -136,6 +138,10 @@ impl Job {
             State::Stopped(Phase::Ready(Ending::Open | Ending::Pivot)) => State::Stopped(pivot),
             _ => return Err(Refused::CannotComplete(self.id.to_string())),
         };
+        let replaces = self.mirror.as_ref().and_then(|top| top.replaces.as_deref());
+        if let Some(gone) = replaces.filter(|name| !is_there(name)) {
+            return Err(Refused::ReplacedNodeGone(gone.to_owned()));
+        }
         self.become_(&mut life, next);
         Ok(())
     }
@@ -167,10 +173,12 @@ impl Job {
     /// Changes how a mirror copies; no other job has anything to change.
     pub fn change(&self, copy_mode: CopyMode) -> Result<(), Refused> {
         self.admit(self.status(), VerbName::Change)?;
-        let mirror = self.mirror.as_ref().ok_or(Refused::ChangeNotSupported)?;
-        mirror.change(copy_mode)?;
-        self.changed.notify();
-        Ok(())
+        self.mirror().ok_or(Refused::ChangeNotSupported)?.change(copy_mode)
+    }
+
+    /// What only a mirror has, and no active commit.
+    fn mirror(&self) -> Option<&MirrorTop> {
+        self.mirror.as_deref().filter(|top| !top.is_commit)
     }
 
     /// What query-block-jobs tells.
@@ -180,20 +188,22 @@ impl Job {
             State::Aborting(end) | State::Concluded(end) => Some(end.outcome),
             _ => None,
         };
+        let is_at_its_end = matches!(life.state, State::Waiting { .. } | State::Pending(_));
         BlockJobInfo {
             kind: self.kind,
             device: self.id.to_string(),
             len: life.len,
             offset: life.offset,
             busy: life.busy,
-            paused: life.state.is_user_paused(),
+            // A mirror that is about to end counts as paused: in QEMU its source is quiet from here on.
+            paused: life.state.is_user_paused() || (self.mirror.is_some() && is_at_its_end),
             speed: life.speed as i64,
             io_status: life.io_status.word(),
             ready: matches!(life.state.phase(), Some(Phase::Ready(_))),
             status: life.state.status().word(),
             auto_finalize: !self.manual_finalize,
             auto_dismiss: !self.manual_dismiss,
-            actively_synced: self.mirror.as_ref().map(|mirror| mirror.is_actively_synced()),
+            actively_synced: self.mirror().map(MirrorTop::is_actively_synced),
             error: outcome.and_then(Outcome::error),
         }
     }

@@ -2,7 +2,8 @@
 
 use super::dispatch::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, OnError, StreamArguments,
+    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, MirrorArguments, MirrorSync,
+    OnError, StreamArguments,
 };
 use serde_json::{Map, Value};
 
@@ -50,6 +51,39 @@ pub fn stream(arguments: &Arguments) -> StreamArguments {
         filter_node_name: owned_text(arguments, "filter-node-name"),
         manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
         manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
+    }
+}
+
+/// The arguments of `blockdev-mirror`.
+pub fn mirror(arguments: &Arguments) -> Result<MirrorArguments, Refusal> {
+    let granularity = u32::try_from(integer(arguments, "granularity").unwrap_or(0))
+        .map_err(|_| Refusal::generic("Parameter 'granularity' expects uint32_t"))?;
+    Ok(MirrorArguments {
+        job_id: owned_text(arguments, "job-id"),
+        device: text(arguments, "device").to_owned(),
+        target: text(arguments, "target").to_owned(),
+        replaces: owned_text(arguments, "replaces"),
+        sync: mirror_sync(text(arguments, "sync")),
+        speed: integer(arguments, "speed").unwrap_or(0),
+        granularity,
+        buffer_bytes: integer(arguments, "buf-size").unwrap_or(0),
+        on_source_error: on_error(optional_text(arguments, "on-source-error")),
+        on_target_error: on_error(optional_text(arguments, "on-target-error")),
+        filter_node_name: owned_text(arguments, "filter-node-name"),
+        copy_mode: copy_mode(arguments),
+        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
+        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
+    })
+}
+
+fn mirror_sync(word: &str) -> MirrorSync {
+    match word {
+        "top" => MirrorSync::Top,
+        "full" => MirrorSync::Full,
+        "none" => MirrorSync::None,
+        "incremental" => MirrorSync::Incremental,
+        "bitmap" => MirrorSync::Bitmap,
+        other => panic!("{CHECKED}, but sync is {other}"),
     }
 }
 

@@ -33,6 +33,7 @@ use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpe
 /// Every command, the ones that run most often first.
 pub static COMMANDS: &[Command] = &[
     entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
+    entry("blockdev-mirror", Action::BlockdevMirror, &MIRROR, NOTHING),
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
     entry("query-named-block-nodes", Action::QueryNamedBlockNodes, &FLAT, List(&Record(&NODE_INFO))),
@@ -249,6 +250,27 @@ static STREAM: Object = object(
         optional("auto-dismiss", Bool),
     ],
 );
+static MIRROR: Object = object(
+    "BlockdevMirror",
+    &[
+        optional("job-id", Str),
+        required("device", Str),
+        required("target", Str),
+        optional("replaces", Str),
+        required("sync", OneOf(&MIRROR_SYNC)),
+        optional("speed", Int),
+        optional("granularity", Int),
+        optional("buf-size", Int),
+        optional("on-source-error", OneOf(&ON_ERROR)),
+        optional("on-target-error", OneOf(&ON_ERROR)),
+        optional("filter-node-name", Str),
+        optional("copy-mode", OneOf(&COPY_MODE)),
+        optional("auto-finalize", Bool),
+        optional("auto-dismiss", Bool),
+    ],
+);
+static MIRROR_SYNC: Enum =
+    Enum { name: "MirrorSyncMode", values: &["top", "full", "none", "incremental", "bitmap"] };
 static ON_ERROR: Enum =
     Enum { name: "BlockdevOnError", values: &["report", "ignore", "enospc", "stop", "auto"] };
 static DEVICE: Object = object("Device", &[required("device", Str)]);

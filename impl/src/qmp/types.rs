@@ -104,6 +104,7 @@ pub enum Action {
     BlockdevAdd,
     BlockdevDel,
     BlockStream,
+    BlockdevMirror,
     Job(Family, JobVerb),
     NbdServerStart,
     NbdServerStop,

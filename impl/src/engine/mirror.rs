@@ -1,0 +1,76 @@
+//! `blockdev-mirror`, and the start that it shares with an active commit.
+
+use super::Engine;
+use super::jobs::JobOptions;
+use crate::command::MirrorArguments;
+use crate::error::Refused;
+use crate::graph::Graph;
+use crate::job::mirror::Mirror;
+use crate::job::mirror_start::{self, Plan};
+use crate::job::state::Ending;
+use std::sync::Arc;
+
+/// What the operator says of the job itself.
+pub(super) struct MirrorOptions {
+    /// `job-id`.
+    pub job_id: Option<String>,
+    /// `speed`, bytes a second.
+    pub speed: i64,
+    /// `auto-finalize` is off.
+    pub manual_finalize: bool,
+    /// `auto-dismiss` is off.
+    pub manual_dismiss: bool,
+    /// The base of a commit was made writable for the job.
+    pub was_read_only: bool,
+}
+
+impl Engine {
+    /// `blockdev-mirror`. The reply comes after `created` and `running`.
+    pub async fn blockdev_mirror(self: &Arc<Self>, arguments: &MirrorArguments) -> Result<(), Refused> {
+        // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
+        let _alone = self.gate.drain().await;
+        let plan = mirror_start::admit(&self.graph(), arguments)?;
+        let options = MirrorOptions {
+            job_id: arguments.job_id.clone(),
+            speed: arguments.speed,
+            manual_finalize: arguments.manual_finalize,
+            manual_dismiss: arguments.manual_dismiss,
+            was_read_only: false,
+        };
+        self.start_mirror(plan, options)
+    }
+
+    pub(super) fn start_mirror(self: &Arc<Self>, plan: Plan, options: MirrorOptions) -> Result<(), Refused> {
+        let graph = self.graph();
+        plan.admit(&graph)?;
+        let top = Arc::new(plan.mirror_top(&graph)?);
+        // A filter that cannot stand there is refused before a job is made.
+        plan.put_filter(&mut Graph::clone(&graph), top.clone())?;
+        let job_options = JobOptions {
+            kind: plan.kind(),
+            id: options.job_id,
+            manual_finalize: options.manual_finalize,
+            manual_dismiss: options.manual_dismiss,
+            speed: options.speed,
+            len: 0,
+            group: None,
+            mirror: Some(top.clone()),
+        };
+        let (job, filter) =
+            self.create_job(job_options, |graph, serial, id| plan.attach(graph, serial, id, top.clone()))?;
+        let mirror = Mirror {
+            engine: self.clone(),
+            job: job.clone(),
+            top,
+            filter,
+            scope: plan.scope,
+            buffer_bytes: plan.buffer_bytes(),
+            on_source_error: plan.on_source_error,
+            on_target_error: plan.on_target_error,
+            was_read_only: options.was_read_only,
+            ending: Ending::Open,
+        };
+        self.start_job(job, mirror);
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! Making a node longer. What is new reads as zeroes, also where the layers below are longer.
+
+use super::{BelowNode, len_bytes};
+use crate::graph::Graph;
+use crate::graph::node::Driver;
+use crate::host::{Errno, IoResult};
+use crate::id::NodeId;
+use crate::sync::range_lock::Mode;
+use std::sync::Arc;
+
+/// Grows the layer of `id` to at least `len` bytes, in whole sectors.
+pub async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<()> {
+    let id = graph.unfiltered(id);
+    let node = graph.node(id);
+    let old = len_bytes(graph, id)?;
+    let len = len.next_multiple_of(512);
+    if len <= old {
+        return Ok(());
+    }
+    // Nobody reads the new part before it is what it should be.
+    let _tail = node.requests.acquire(old, u64::MAX, Mode::Exclusive).await;
+    match &node.driver {
+        Driver::File { disk, .. } => disk.resize(len).await,
+        Driver::Raw(image) => image.grow(len).await,
+        Driver::Qcow2(image) => {
+            image.grow(len).await?;
+            let below = graph.place(id).backing;
+            let shows_until = below.map_or(Ok(0), |below| len_bytes(graph, below))?.min(len);
+            let hidden = shows_until.saturating_sub(old);
+            image.write_zeroes(old, hidden, &BelowNode::of(graph, id)).await
+        }
+        _ => Err(Errno::ENOTSUP),
+    }
+}

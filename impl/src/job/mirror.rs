@@ -1,0 +1,291 @@
+//! The mirror job, and with it the active commit: copies what source reads into target, and then whatever guests write
+//! meanwhile, until source and target are in step; in the end target may take the place of source.
+//!
+//! Target is flushed before anything depends on it, and nobody writes between the last copy and the change of the graph:
+//!
+//! data -> flush -> drain -> the rest -> flush -> graph -> BLOCK_JOB_COMPLETED
+
+use super::life::{Failure, Job, Operation, Outcome, Reaction};
+use super::mirror_start::{self, Scope};
+use super::pace::pace;
+use super::rate::RateLimit;
+use super::state::Ending;
+use super::task::Task;
+use crate::command::OnError;
+use crate::engine::Engine;
+use crate::graph::mirror_top::MirrorTop;
+use crate::graph::{Graph, JobRole};
+use crate::host::{Errno, Nanos};
+use crate::id::NodeId;
+use crate::io::mirror::CopyError;
+use crate::io::{grow, len_bytes, mirror, status, write};
+use crate::sync::either;
+use std::sync::Arc;
+
+/// How far one look for data goes, bytes.
+const LOOK_BYTES_MAX: u64 = 64 << 20;
+
+/// How long a job that is in step collects writes before it copies them; QEMU's slice.
+const COLLECT: Nanos = Nanos(100_000_000);
+
+/// One mirror at work.
+#[derive(Debug)]
+pub struct Mirror {
+    /// Where it works.
+    pub engine: Arc<Engine>,
+    /// Its life.
+    pub job: Arc<Job>,
+    /// What it shares with its filter.
+    pub top: Arc<MirrorTop>,
+    /// Its filter, right above source.
+    pub filter: NodeId,
+    /// What there is to copy at the start.
+    pub scope: Scope,
+    /// How much is copied before the next sleep, bytes.
+    pub buffer_bytes: u64,
+    /// What it does when source cannot be read.
+    pub on_source_error: OnError,
+    /// What it does when target cannot be written.
+    pub on_target_error: OnError,
+    /// Whether the base of a commit was read-only, and becomes so again if the job fails.
+    pub was_read_only: bool,
+    /// How it ends, once that is known.
+    pub ending: Ending,
+}
+
+impl Task for Mirror {
+    async fn work(&mut self) -> Result<(), Outcome> {
+        let len = self.fit_target().await?;
+        self.find_data(len).await?;
+        self.ending = self.follow().await?;
+        Ok(())
+    }
+
+    async fn take_effect(&mut self) -> Result<(), Failure> {
+        self.catch_up().await?;
+        let _alone = self.engine.gate().drain().await;
+        let graph = self.engine.graph();
+        while let Some((start, end)) = self.top.take(self.buffer_bytes) {
+            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+        }
+        self.set_progress();
+        write::flush(&graph, self.top.target).await?;
+        match self.ending {
+            Ending::Pivot => self.pivot(&graph).await,
+            Ending::Leave => {
+                self.detach().await;
+                Ok(())
+            }
+            Ending::Open => panic!("job {} ends, and nobody said how", self.job.id),
+        }
+    }
+
+    async fn give_up(&mut self) {
+        let _alone = self.engine.gate().drain().await;
+        self.detach().await;
+        if self.was_read_only {
+            let _kept_writable = self.engine.reopen(self.top.target, false).await;
+        }
+    }
+
+    async fn clean_up(&mut self) {}
+}
+
+impl Mirror {
+    /// Makes target as long as source if it may; answers source's length.
+    async fn fit_target(&self) -> Result<u64, Outcome> {
+        let _inside = self.engine.gate().enter().await;
+        let graph = self.engine.graph();
+        let source = len_bytes(&graph, self.top.source)?;
+        let target = len_bytes(&graph, self.top.target)?;
+        if self.top.is_commit && target < source {
+            grow::grow(&graph, self.top.target, source).await?;
+        }
+        if !self.top.is_commit && target != source {
+            return Err(Failure::Because("Source and target image have different sizes").into());
+        }
+        Ok(source)
+    }
+
+    /// Marks what there is to copy from the start.
+    async fn find_data(&self, len: u64) -> Result<(), Outcome> {
+        let bottom = match self.scope {
+            Scope::Nothing => return Ok(()),
+            Scope::Everything => {
+                self.top.mark(0, len);
+                return Ok(());
+            }
+            Scope::DownTo(bottom) => bottom,
+        };
+        let mut offset = 0;
+        while offset < len {
+            pace(&self.engine, &self.job, &mut RateLimit::default()).await?;
+            let _inside = self.engine.gate().enter().await;
+            let graph = self.engine.graph();
+            let first = graph.unfiltered(self.top.source);
+            let look = (len - offset).min(LOOK_BYTES_MAX);
+            let decided = status::decided_between(&graph, first, bottom, offset, look).await?;
+            if decided.here {
+                self.top.mark(offset, offset + decided.len);
+            }
+            offset += decided.len;
+        }
+        Ok(())
+    }
+
+    /// Copies until nothing is left and somebody says how to end.
+    async fn follow(&self) -> Result<Ending, Outcome> {
+        let mut rate = RateLimit::default();
+        loop {
+            // Once in step there is no speed limit: it could keep the job from ever being so again.
+            let mut none = RateLimit::default();
+            let is_ready = self.job.ending().is_some();
+            pace(&self.engine, &self.job, if is_ready { &mut none } else { &mut rate }).await?;
+            let seen = (self.job.changes(), self.top.changes());
+            self.set_progress();
+            if let Some(errno) = self.top.take_failure() {
+                self.react(CopyError::Write(errno)).await?;
+            } else if let Some((start, end)) = self.top.take(self.buffer_bytes) {
+                self.copy(start, end, &mut rate).await?;
+            } else if let Some(ending) = self.settle().await? {
+                return Ok(ending);
+            } else if is_ready {
+                self.wait(seen).await;
+            }
+        }
+    }
+
+    /// How much is left is what guests left; how much is done only grows.
+    fn set_progress(&self) {
+        self.job.set_remaining(self.top.dirty_bytes());
+    }
+
+    async fn copy(&self, start: u64, end: u64, rate: &mut RateLimit) -> Result<(), Outcome> {
+        self.job.set_busy(true);
+        let copied = {
+            let _inside = self.engine.gate().enter().await;
+            let graph = self.engine.graph();
+            let mut done = |bytes| {
+                rate.charge(bytes);
+                self.job.advance(bytes);
+            };
+            mirror::copy(&graph, &self.top, start, end, &mut done).await
+        };
+        self.job.set_busy(false);
+        match copied {
+            Ok(()) => Ok(()),
+            Err(error) => self.react(error).await,
+        }
+    }
+
+    /// Nothing is left to copy at this moment: the job becomes ready, or ends if it was told how.
+    async fn settle(&self) -> Result<Option<Ending>, Outcome> {
+        let ending = self.job.ending();
+        if ending != Some(Ending::Open) {
+            self.job.set_busy(true);
+            let flushed = {
+                let _inside = self.engine.gate().enter().await;
+                write::flush(&self.engine.graph(), self.top.target).await
+            };
+            self.job.set_busy(false);
+            if let Err(errno) = flushed {
+                self.react(CopyError::Write(errno)).await?;
+                return Ok(None);
+            }
+        }
+        // A guest may have written during the flush.
+        if !self.top.settle() {
+            return Ok(None);
+        }
+        if ending.is_none() {
+            self.set_progress();
+            self.job.become_ready();
+        }
+        Ok(ending.filter(|ending| *ending != Ending::Open))
+    }
+
+    /// Waits until a guest writes or an operator wants something. What guests write is collected for a moment, so that
+    /// many small writes to one chunk cost one copy.
+    async fn wait(&self, seen: (u64, u64)) {
+        either(self.job.changed_since(seen.0), self.top.changed_since(seen.1)).await;
+        if self.top.dirty_bytes() > 0 {
+            self.rest(seen.0).await;
+        }
+    }
+
+    async fn rest(&self, seen: u64) {
+        let host = self.engine.host();
+        either(self.job.changed_since(seen), host.sleep_until(host.now().plus(COLLECT))).await;
+    }
+
+    /// Deals with an error as the operator wished. Whatever was not copied is still marked.
+    async fn react(&self, error: CopyError) -> Result<(), Outcome> {
+        let (policy, operation) = match error {
+            CopyError::Read(_) => (self.on_source_error, Operation::Read),
+            CopyError::Write(_) => (self.on_target_error, Operation::Write),
+        };
+        let seen = self.job.changes();
+        match self.job.io_error(policy, operation, error.errno()) {
+            Reaction::Report => Err(error.errno().into()),
+            Reaction::Stop => Ok(()),
+            Reaction::Ignore => {
+                // What failed is tried again, but not without end at full speed.
+                self.rest(seen).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Guests may have written much while the job waited to be finalized; most of it is copied while they go on. Not
+    /// more than was there at the start, so that it ends even if they never rest.
+    async fn catch_up(&self) -> Result<(), Errno> {
+        let mut budget = self.top.dirty_bytes();
+        while budget > self.buffer_bytes {
+            let Some((start, end)) = self.top.take(self.buffer_bytes) else { break };
+            let _inside = self.engine.gate().enter().await;
+            let graph = self.engine.graph();
+            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            budget = budget.saturating_sub(end - start);
+        }
+        Ok(())
+    }
+
+    /// Puts target in the place of source, for everybody who uses it. On an error the graph is as before.
+    async fn pivot(&self, graph: &Graph) -> Result<(), Failure> {
+        let replaced = match &self.top.replaces {
+            Some(name) => graph.find(name).ok_or(Errno::EPERM)?,
+            None => self.top.source,
+        };
+        self.match_access(graph, replaced).await;
+        let pivoted = self.engine.try_edit(|graph| {
+            mirror_start::detach(graph, &self.top, self.job.serial, self.filter);
+            if !mirror_start::can_replace(graph, self.top.source, replaced) {
+                return Err(Errno::EPERM);
+            }
+            graph.replace(replaced, self.top.target);
+            graph.admit_permissions().map_err(|_| Errno::EPERM)
+        });
+        let ((), dropped) = pivoted?;
+        self.engine.close(dropped).await;
+        Ok(())
+    }
+
+    /// Target becomes as writable as what it replaces. If that fails it stays as it is.
+    async fn match_access(&self, graph: &Graph, replaced: NodeId) {
+        let read_only = graph.place(replaced).read_only;
+        if read_only != graph.place(self.top.target).read_only {
+            // The job wrote its last, and does not keep target writable.
+            let only = Some(JobRole::Root);
+            let dropped = self.engine.edit(|graph| graph.remove_job_users(self.job.serial, only));
+            assert!(dropped.is_empty(), "the job still holds its target");
+            let _stays_as_it_is = self.engine.reopen(self.top.target, !read_only).await;
+        }
+    }
+
+    /// Takes the filter out; the chain stays as it was.
+    async fn detach(&self) {
+        let dropped =
+            self.engine.edit(|graph| mirror_start::detach(graph, &self.top, self.job.serial, self.filter));
+        self.engine.close(dropped).await;
+    }
+}
