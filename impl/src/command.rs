@@ -266,6 +266,8 @@ pub struct NodeInfo {
     pub virtual_size: u64,
     /// Cluster size in bytes, where the format has one.
     pub cluster_size: Option<u64>,
+    /// `dirty-bitmaps`: newest first.
+    pub bitmaps: Vec<BitmapInfo>,
 }
 
 /// `block-export-add`, of type `nbd`.
@@ -331,4 +333,17 @@ pub struct EdgeInfo {
     pub taken: crate::graph::permission::Set,
     /// What others may do.
     pub shared: crate::graph::permission::Set,
+}
+
+/// One entry of a node's `dirty-bitmaps`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BitmapInfo {
+    /// `name`.
+    pub name: String,
+    /// `count`: dirty bytes.
+    pub dirty_bytes: u64,
+    /// `granularity`, bytes.
+    pub granularity: u32,
+    /// `recording`.
+    pub is_recording: bool,
 }

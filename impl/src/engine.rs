@@ -4,6 +4,8 @@
 //! section (`gate`), in one step between two awaits (`edit`).
 
 mod access;
+mod backing_file;
+mod bitmap;
 mod debug;
 pub mod events;
 mod exports;
@@ -12,6 +14,9 @@ mod jobs;
 mod mirror;
 mod open;
 mod query;
+mod reopen;
+mod resize;
+pub mod snapshot;
 mod stream;
 
 pub use guest::Guest;

@@ -142,6 +142,76 @@ pub enum Refused {
     #[error("object '{0}' is in use, can not be deleted")]
     ObjectInUse(String),
 
+    #[error("Node '{0}' not found")]
+    NodeUnknown(String),
+    #[error("Parameter 'size' expects a >0 size")]
+    SizeNegative,
+    #[error("offset({size}) exceeds maximum({max})")]
+    SizeTooLarge { size: u64, max: u64 },
+    #[error("Image is read-only")]
+    ImageReadOnly,
+    #[error("The new size must be a multiple of 512")]
+    SizeNotInSectors,
+    #[error("Can't resize a v2 image which has snapshots")]
+    SizeOfSnapshots,
+    #[error("Could not {what}: {errno}")]
+    ResizeFailed { what: &'static str, errno: Errno },
+    #[error("Failed to grow the L1 table: {errno}")]
+    L1NotGrown { errno: Errno },
+    #[error("Image format driver does not support resize")]
+    ResizeNotSupported,
+    #[error("not allowing backing file change on an image without a backing file")]
+    NoBackingToChange,
+    #[error("'{0}' and image file are not in the same chain")]
+    NotInSameChain(String),
+    #[error("Could not change backing file to '{name}': {errno}")]
+    BackingNotChanged { name: String, errno: Errno },
+    #[error("Making '{child}' a {link} child of '{parent}' would create a cycle")]
+    WouldLoop { child: String, link: &'static str, parent: String },
+    #[error("The overlay is already in use")]
+    OverlayInUse,
+    #[error("Filters cannot be used as overlays")]
+    OverlayIsFilter,
+    #[error("The overlay already has a backing image")]
+    OverlayHasBacking,
+    #[error("The overlay does not support backing images")]
+    OverlayWithoutBacking,
+    #[error("New overlay node-name missing")]
+    OverlayNameMissing,
+    #[error("New overlay node-name already in use")]
+    OverlayNameInUse,
+    #[error("Backing file not supported for file format '{0}'")]
+    FormatWithoutBacking(String),
+    #[error("Unknown file format '{0}'")]
+    UnknownFormat(String),
+    #[error("Could not create '{filename}': {errno}")]
+    CannotCreate { filename: String, errno: Errno },
+    #[error("Read-only block node '{0}' cannot support read-write users")]
+    ReadOnlyHasWriters(String),
+    #[error("node-name not specified")]
+    ReopenNameMissing,
+    #[error("Block format '{driver}' used by node '{node}' does not support reopening files")]
+    CannotReopen { driver: &'static str, node: String },
+    #[error("backing is missing for '{0}'")]
+    BackingMissing(String),
+    #[error("Cannot replace implicit {link} child of {node}")]
+    ImplicitChild { link: &'static str, node: String },
+    #[error("Cannot change the option '{0}'")]
+    OptionFixed(String),
+    #[error("Bitmap name cannot be empty")]
+    BitmapNameEmpty,
+    #[error("Bitmap name too long: {0}")]
+    BitmapNameTooLong(String),
+    #[error("Bitmap already exists: {0}")]
+    DuplicateBitmap(String),
+    #[error("Dirty bitmap '{0}' not found")]
+    BitmapNotFound(String),
+    #[error("Granularity must be power of 2 and at least 512")]
+    BadGranularity,
+    #[error("Parameter 'granularity' expects uint32_t")]
+    GranularityNotAccepted,
+    #[error("Can't store persistent bitmaps to {0}: Operation not supported")]
+    BitmapNotStorable(String),
     #[error("The engine has ended")]
     Ended,
     #[error("{0}")]

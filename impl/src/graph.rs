@@ -3,11 +3,13 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
+pub mod bitmap;
 pub mod blocker;
 pub mod chain;
 pub mod mirror_top;
 pub mod node;
 pub mod permission;
+pub mod snapshot;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
@@ -49,6 +51,8 @@ pub struct Place {
     pub implicit: bool,
     /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
     pub frozen_by: Option<JobSerial>,
+    /// Who records what is written to it.
+    pub bitmaps: Vec<bitmap::Bitmap>,
 }
 
 impl Place {
@@ -64,6 +68,7 @@ impl Place {
             read_only,
             implicit: false,
             frozen_by: None,
+            bitmaps: Vec::new(),
         }
     }
 
@@ -93,6 +98,16 @@ pub enum UserKind {
     Guest,
     /// A job's child.
     Job(JobChild),
+}
+
+impl UserKind {
+    /// Whether it reads or writes through the node as a device does; a job's own access is one too.
+    pub fn is_device(&self) -> bool {
+        match self {
+            UserKind::Guest => true,
+            UserKind::Job(child) => child.role == JobRole::Root,
+        }
+    }
 }
 
 /// How a job holds a node.

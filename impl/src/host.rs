@@ -29,6 +29,8 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(11);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
+    /// File exists.
+    pub const EEXIST: Errno = Errno(17);
     /// Is a directory.
     pub const EISDIR: Errno = Errno(21);
     /// Invalid argument.
@@ -52,6 +54,7 @@ impl Errno {
             Errno::EIO => "Input/output error",
             Errno::EAGAIN => "Resource temporarily unavailable",
             Errno::EACCES => "Permission denied",
+            Errno::EEXIST => "File exists",
             Errno::EISDIR => "Is a directory",
             Errno::EINVAL => "Invalid argument",
             Errno::EFBIG => "File too large",
@@ -158,6 +161,8 @@ pub trait Listener: Send + Sync + fmt::Debug {
 pub trait Host: Send + Sync + fmt::Debug {
     /// Opens an existing file.
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
+    /// Makes an empty file, or empties the one there is, and opens it for reading and writing.
+    fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
     /// The path in its simplest form (`.`, `..` and links resolved) when there is such a file; used to compare names.
     fn canonical(&self, path: &str) -> Option<String>;
     /// The path from the root, wherever the process stands; links are kept as they are.

@@ -39,6 +39,20 @@ impl Host for OsHost {
         })
     }
 
+    fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let runtime = self.runtime.clone();
+        let path = path.to_owned();
+        blocking(&self.runtime, move || {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+            drop(io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?);
+            // Emptied only under its lock: it may be somebody's image.
+            let disk = OsDisk::open(runtime, path, OpenMode::ReadWrite)?;
+            fs::ftruncate(&*disk.present(), 0)?;
+            let disk: Arc<dyn Disk> = Arc::new(disk);
+            Ok(disk)
+        })
+    }
+
     fn canonical(&self, path: &str) -> Option<String> {
         std::fs::canonicalize(path).ok()?.into_os_string().into_string().ok()
     }

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod dispatch;
+pub mod edits;
 pub mod export_options;
 #[cfg(test)]
 mod hostile;

@@ -4,7 +4,7 @@ mod support;
 
 use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
 use block::format::raw::Raw;
-use block::format::{Below, RunKind};
+use block::format::{Below, Nothing, RunKind};
 use block::host::{Disk, Errno};
 use std::sync::Arc;
 use support::executor::block_on;
@@ -392,6 +392,28 @@ fn impossible_options_make_no_image() {
 }
 
 #[test]
+fn what_a_shrink_cuts_off_is_gone_for_good() {
+    for cluster_bits in [9, 16] {
+        let cluster = 1u64 << cluster_bits;
+        let disk = created(&options(3, cluster_bits, 4, 200 * cluster));
+        let image = open(&disk);
+        block_on(image.write(0, &vec![7; 200 * cluster as usize], &Nothing)).unwrap();
+        let cut = 100 * cluster + 512;
+        block_on(image.shrink(cut)).unwrap();
+        assert_eq!(image.len_bytes(), cut);
+        assert_eq!(block_on(image.shrink(cut + 512)), Err(Errno::EINVAL));
+        block_on(image.grow(200 * cluster)).unwrap();
+        let bytes = content(&image, &Nothing);
+        let (kept, new) = bytes.split_at(cut as usize);
+        assert!(kept.iter().all(|byte| *byte == 7), "what lies before the cut stays");
+        assert!(new.iter().all(|byte| *byte == 0), "what was cut off does not come back");
+        block_on(image.close()).unwrap();
+        let report = block_on(check(&*disk)).unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    }
+}
+
+#[test]
 fn a_raw_file_is_its_own_disk() {
     let disk = MemoryDisk::new(vec![1; 1000]);
     let raw = Raw::open(disk.clone(), true).unwrap();
@@ -400,12 +422,13 @@ fn a_raw_file_is_its_own_disk() {
     assert_eq!((run.kind, run.len), (RunKind::Data, 512));
     block_on(raw.write(500, &[2; 100])).unwrap();
     block_on(raw.write_zeroes(0, 10)).unwrap();
-    block_on(raw.grow(2048)).unwrap();
+    block_on(raw.resize(2048)).unwrap();
     let mut bytes = vec![9; 2048];
     block_on(raw.read(0, &mut bytes)).unwrap();
     let expected = [vec![0; 10], vec![1; 490], vec![2; 100], vec![1; 400], vec![0; 1048]].concat();
     assert!(bytes == expected);
-    assert_eq!(block_on(raw.grow(512)), Err(Errno::EINVAL));
+    block_on(raw.resize(700)).unwrap();
+    assert_eq!(raw.len_bytes(), 1024);
     block_on(raw.set_writable(false)).unwrap();
     disk.take_log();
     block_on(raw.close()).unwrap();

@@ -170,7 +170,7 @@ impl NodeSpec {
     pub fn read(arguments: &Json<'_>) -> Result<Command, Refusal> {
         Ok(match Self::read_below(arguments, "")? {
             Some(spec) => Command::Add(Box::new(spec)),
-            None => Command::Other("blockdev-add".into()),
+            None => Command::beyond("blockdev-add"),
         })
     }
 

@@ -88,12 +88,14 @@ impl Graph {
         self.blockers.iter().rev().filter(|b| b.node == node).map(|b| b.reason).find(forbids)
     }
 
-    /// The job that holds a node, and as what.
+    /// The job that holds a node, and as what; a device is named only if there is nothing else.
     pub fn held_by_job(&self, node: NodeId) -> Option<(JobId, Role)> {
-        self.blockers.iter().rev().filter(|b| b.node == node).find_map(|b| match b.reason {
+        let held = self.blockers.iter().rev().filter(|b| b.node == node);
+        held.filter_map(|b| match b.reason {
             Reason::Job(job, role) => Some((job, role)),
             Reason::BackingOf(_) => None,
         })
+        .min_by_key(|(_, role)| role.is_device())
     }
 
     /// A job takes a node.

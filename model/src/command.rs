@@ -45,7 +45,12 @@ pub enum Command {
     /// `quit`
     Quit,
     /// Something the model has no opinion on. If it succeeds, its effect is unknown, and data must hold.
-    Other(String),
+    Other {
+        /// Its name.
+        name: String,
+        /// The job it starts, if it does.
+        job: Option<String>,
+    },
 }
 
 /// A verb, and the job it is for.
@@ -82,8 +87,7 @@ const JOB_TYPES: [&str; 9] = [
 ];
 
 /// Commands of QEMU that exist but are beyond this model.
-const BEYOND: [&str; 23] = [
-    "blockdev-snapshot-sync",
+const BEYOND: [&str; 22] = [
     "blockdev-snapshot-internal-sync",
     "blockdev-snapshot-delete-internal-sync",
     "blockdev-create",
@@ -188,7 +192,9 @@ impl Command {
         let empty = Json::Object(Vec::new());
         let arguments = arguments.unwrap_or(&empty);
         match shape(name) {
-            None if BEYOND.contains(&name) => Ok(Command::Other(name.to_owned())),
+            None if BEYOND.contains(&name) => {
+                Ok(Command::Other { name: name.to_owned(), job: owned(arguments, "job-id") })
+            }
             None => Err(Refusal::UnknownCommand(name.to_owned())),
             Some(Shape::Plain(command, members)) => check(&[members], "", arguments).map(|()| command),
             Some(Shape::Start(kind)) => Ok(Command::Start(Box::new(Start::read(kind, arguments)?))),
@@ -197,7 +203,7 @@ impl Command {
             Some(Shape::Export(read)) => Ok(Command::Export(Box::new(read(arguments)?))),
             Some(Shape::Object) => Ok(match arguments.text_of("qom-type") {
                 Some("throttle-group") => Command::ThrottleGroup(owned(arguments, "id").unwrap_or_default()),
-                _ => Command::Other("object-add".to_owned()),
+                _ => Command::beyond("object-add"),
             }),
             Some(Shape::Add) => NodeSpec::read(arguments),
             Some(Shape::Delete) => {
@@ -209,6 +215,11 @@ impl Command {
                 Ok(Command::Verb(verb_arguments(verb, block_job, members[0].name, arguments)))
             }
         }
+    }
+
+    /// A command that the model does not look into.
+    pub fn beyond(name: &str) -> Command {
+        Command::Other { name: name.to_owned(), job: None }
     }
 
     /// The job a command is about, if it is about one.
@@ -257,7 +268,7 @@ fn transaction(arguments: &Json<'_>) -> Result<Command, Refusal> {
     let mut starts = Vec::new();
     for action in actions {
         let (Some("blockdev-backup"), Some(data)) = (action.text_of("type"), action.get("data")) else {
-            return Ok(Command::Other("transaction".to_owned()));
+            return Ok(Command::beyond("transaction"));
         };
         starts.push(Start::read(Kind::Backup, data)?);
     }
@@ -315,7 +326,8 @@ mod tests {
     #[test]
     fn a_command_beyond_the_model_is_no_unknown_command() {
         let command = Command::parse(r#"{"execute":"blockdev-create","arguments":{"job-id":"c"}}"#);
-        assert_eq!(command, Ok(Command::Other("blockdev-create".into())));
+        let job = Some("c".into());
+        assert_eq!(command, Ok(Command::Other { name: "blockdev-create".into(), job }));
     }
 
     #[test]

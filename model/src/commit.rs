@@ -117,11 +117,12 @@ fn active(
     })
 }
 
-/// A node that another node or a job's filter reads is no root.
+/// A node that another node or a job uses, other than as a device, is no root.
 pub fn must_be_root(graph: &Graph, device: NodeId) -> Result<(), Refusal> {
+    let held = graph.held_by_job(device).is_some_and(|(_, role)| !role.is_device());
     match graph.parents(device).next() {
-        Some(_) => Err(Refusal::Plain("Need a root block node")),
-        None => Ok(()),
+        None if !held => Ok(()),
+        _ => Err(Refusal::Plain("Need a root block node")),
     }
 }
 

@@ -27,6 +27,15 @@ pub enum Editing {
         /// The overlay, open and without backing.
         overlay: String,
     },
+    /// `blockdev-snapshot-sync`: a new image is made and put above a node.
+    SnapshotSync {
+        /// The node.
+        node: String,
+        /// The file to be made.
+        file: String,
+        /// The name of the new node; generated if it was left out.
+        name: Option<String>,
+    },
     /// `block_resize`
     Resize {
         /// The node.
@@ -72,6 +81,7 @@ pub fn reader(name: &str) -> Option<Reader> {
     Some(match name {
         "change-backing-file" => change_backing_file,
         "blockdev-snapshot" => snapshot,
+        "blockdev-snapshot-sync" => snapshot_sync,
         "block_resize" => resize,
         "blockdev-reopen" => reopen,
         "block-dirty-bitmap-add" => |arguments| bitmap("add", arguments),
@@ -89,6 +99,14 @@ const CHANGE_BACKING: &[Member] = &[
     required("backing-file", Type::Text),
 ];
 const SNAPSHOT: &[Member] = &[required("node", Type::Text), required("overlay", Type::Text)];
+const SNAPSHOT_SYNC: &[Member] = &[
+    optional("device", Type::Text),
+    optional("node-name", Type::Text),
+    required("snapshot-file", Type::Text),
+    optional("snapshot-node-name", Type::Text),
+    optional("format", Type::Text),
+    optional("mode", Type::Word(&["existing", "absolute-paths"])),
+];
 const RESIZE: &[Member] =
     &[optional("device", Type::Text), optional("node-name", Type::Text), required("size", Type::Integer)];
 const REOPEN: &[Member] = &[required("options", Type::Any)];
@@ -113,6 +131,13 @@ fn change_backing_file(arguments: &Json<'_>) -> Result<Editing, Refusal> {
 fn snapshot(arguments: &Json<'_>) -> Result<Editing, Refusal> {
     check(&[SNAPSHOT], "", arguments)?;
     Ok(Editing::Snapshot { node: text(arguments, "node"), overlay: text(arguments, "overlay") })
+}
+
+fn snapshot_sync(arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[SNAPSHOT_SYNC], "", arguments)?;
+    let node = arguments.text_of("node-name").or_else(|| arguments.text_of("device")).unwrap_or_default();
+    let name = arguments.text_of("snapshot-node-name").map(str::to_owned);
+    Ok(Editing::SnapshotSync { node: node.to_owned(), file: text(arguments, "snapshot-file"), name })
 }
 
 fn resize(arguments: &Json<'_>) -> Result<Editing, Refusal> {
@@ -150,6 +175,8 @@ pub enum Edit {
     Header(NodeId, String),
     /// An overlay comes between a node and all that stands on it.
     Overlay(NodeId, NodeId),
+    /// A new image comes between a node and all that stands on it: its file and the name of its node.
+    NewOverlay(NodeId, String, Option<String>),
     /// A node has another length.
     Length(NodeId, u64),
     /// Nodes have other options; whether all of them are known.
@@ -164,6 +191,11 @@ impl Editing {
         match self {
             Editing::ChangeBackingFile { device, image, file } => judge_header(graph, device, image, file),
             Editing::Snapshot { node, overlay } => judge_snapshot(graph, node, overlay),
+            Editing::SnapshotSync { node, file, name } => {
+                let below = find_device(graph, node)?;
+                admit(graph, Operation::Delete, below)?;
+                Ok(Edit::NewOverlay(below, file.clone(), name.clone()))
+            }
             Editing::Resize { node, bytes } => judge_resize(graph, node, *bytes),
             Editing::Reopen(list) => judge_reopen(graph, list),
             Editing::Bitmap { node, .. } => {
@@ -231,9 +263,7 @@ fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
 
 fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refusal> {
     let node = graph.node(id);
-    if let (true, Some(file)) = (node.driver.is_filter(), options.file.as_deref())
-        && graph.find(file) != node.file
-    {
+    if node.driver.is_filter() && options.file.is_some() {
         let text = ["Block format '", "' used by node '", "' does not support reopening files"];
         return Err(Refusal::Paired(text, node.driver.word().to_owned(), options.name.clone()));
     }

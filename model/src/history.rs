@@ -21,6 +21,7 @@ mod verb;
 use crate::blockdev::ImageFacts;
 use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
 use crate::content::{Layer, Moment, SECTOR_BYTES, Views};
+use crate::job::Status;
 use crate::law::{Broken, LawId, Tally};
 use crate::observation::{FaultKind, Format, GuestOp, ImageSetup, Observation};
 use crate::opening::Opening;
@@ -59,6 +60,10 @@ pub struct Model {
     graph: Graph,
     views: Views,
     jobs: Vec<Job>,
+    /// Jobs of types the model knows nothing of: only their statuses are judged.
+    strangers: Vec<(String, Status)>,
+    /// Nodes on which a stream that was refused late may have left its device.
+    left_behind: Vec<NodeId>,
     clients: Vec<Client>,
     requests: Vec<Request>,
     faults: Vec<Fault>,
@@ -89,6 +94,8 @@ impl Model {
             graph: Graph::default(),
             views,
             jobs: Vec::new(),
+            strangers: Vec::new(),
+            left_behind: Vec::new(),
             clients: Vec::new(),
             requests: Vec::new(),
             faults: Vec::new(),

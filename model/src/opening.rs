@@ -104,7 +104,7 @@ impl Opening<'_> {
             return Err(Refusal::NotQcow2);
         }
         if spec.driver.is_filter() {
-            node.read_only = spec.read_only.unwrap_or(graph.node(file).read_only);
+            node.read_only = spec.read_only.unwrap_or(false);
             return Ok(graph.add(node));
         }
         if !read_only && graph.node(file).read_only_for_good {

@@ -217,6 +217,11 @@ impl Graph {
             .map(|edge| edge.child)
     }
 
+    /// Whether somebody needs to write a node, were it only what is there already.
+    pub fn has_writer(&self, node: NodeId) -> bool {
+        self.edges().iter().any(|edge| edge.child == node && edge.needs & (WRITE | UNCHANGED) != 0)
+    }
+
     /// Who does not let a new device write `node`; `None` if writing is shared by all.
     pub fn unshared_write(&self, node: NodeId) -> Option<Edge> {
         self.new_device(node, true).into_iter().map(|conflict| conflict.keeps).next()

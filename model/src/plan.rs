@@ -227,6 +227,15 @@ impl Graph {
         }
     }
 
+    /// Whether a filter stands on a read-only layer, which is not reopened with it.
+    pub fn unwritable_below(&self, node: NodeId) -> bool {
+        let layer = self.unfiltered(node).filter(|_| self.is_filter(node));
+        layer.is_some_and(|layer| {
+            let layer = self.node(layer);
+            layer.read_only && !layer.auto_read_only && !layer.may_have_stayed_writable
+        })
+    }
+
     /// A quick look whether a job could meet another user's needs at all.
     fn may_conflict(&self, plan: &Plan) -> bool {
         let is_protocol = |id: NodeId| self.node(id).driver == Driver::File;
@@ -333,8 +342,7 @@ impl Graph {
 
     /// A node that was read-only is so again, unless somebody has come to write.
     pub fn restore(&mut self, node: NodeId, read_only: bool) {
-        let has_writer = self.users.iter().any(|user| user.writable && user.node == node);
-        self.node_mut(node).read_only = read_only && !has_writer;
+        self.node_mut(node).read_only = read_only && !self.has_writer(node);
         if read_only && self.node(node).driver == Driver::File {
             // QEMU 10.0 then takes the mode for the operator's own wish and may refuse to reopen what stands above.
             let parents: Vec<NodeId> = self.parents(node).collect();

@@ -58,6 +58,9 @@ pub fn plan(
         return Err(Refusal::ReadOnly);
     }
     admit_filter(graph, start, "Could not create node: ")?;
+    if graph.unwritable_below(target) {
+        return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
+    }
     admit_job_id(&start.job_id, job_id_in_use)?;
     let end = graph.below(above_base);
     let between: Vec<NodeId> =

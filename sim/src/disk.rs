@@ -213,6 +213,14 @@ impl Disks {
         self.files.iter().position(|f| f.path == path).map(|i| i as u32)
     }
 
+    /// Index of a file, which is made if there is none.
+    pub fn add(&mut self, path: &str) -> u32 {
+        self.find(path).unwrap_or_else(|| {
+            self.files.push(File::new(path, Vec::new()));
+            self.files.len() as u32 - 1
+        })
+    }
+
     /// Puts a request under way and says its id.
     pub fn submit(&mut self, file: u32, ask: Ask) -> u64 {
         self.submitted += 1;

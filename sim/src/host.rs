@@ -131,6 +131,16 @@ impl Host for SimHost {
         })
     }
 
+    fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let file = self.core().disks.add(path);
+        let disk: Arc<dyn Disk> =
+            Arc::new(SimDisk { host: self.clone(), file, writable: AtomicBool::new(true) });
+        Box::pin(async move {
+            disk.resize(0).await?;
+            Ok(disk)
+        })
+    }
+
     fn canonical(&self, path: &str) -> Option<String> {
         let core = self.core();
         core.find(path).map(|file| core.disks.files[file as usize].path.clone())

@@ -29,7 +29,12 @@ impl Engine {
     }
 
     /// The format and its file change together or not at all.
-    async fn reopen_images(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
+    pub(super) async fn reopen_images(
+        &self,
+        graph: &Graph,
+        id: NodeId,
+        writable: bool,
+    ) -> Result<(), Refused> {
         let place = graph.place(id);
         if !writable {
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;

@@ -9,7 +9,7 @@ use crate::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
 use crate::format::raw::Raw;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, FileAccess, Node};
-use crate::graph::{Graph, Place, UserKind};
+use crate::graph::{Graph, Place};
 use crate::host::{Disk, OpenMode, Pending};
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 const CHAIN_LAYERS_MAX: u32 = 200;
 
 /// A node that is open but not in the graph yet.
-struct Opened {
+pub(super) struct Opened {
     name: Option<String>,
     filename: String,
     driver: Driver,
@@ -65,7 +65,7 @@ impl Engine {
     pub async fn blockdev_del(self: &Arc<Self>, node_name: &str) -> Result<(), Refused> {
         let ((), dropped) = self.try_edit(|graph| {
             let id = graph.find(node_name).ok_or_else(|| Refused::NodeNotFound(node_name.to_owned()))?;
-            if graph.users().any(|(_, user)| user.node == id && user.kind == UserKind::Guest) {
+            if graph.users().any(|(_, user)| user.node == id && user.kind.is_device()) {
                 return Err(Refused::NodeInUse(node_name.to_owned()));
             }
             graph.admit_op(Op::DriveDel, id)?;
@@ -80,6 +80,11 @@ impl Engine {
         })?;
         self.close(dropped).await;
         Ok(())
+    }
+
+    /// Opens a node that is not in the graph yet, as the operator would.
+    pub(super) async fn open_new(&self, options: &BlockdevOptions) -> Result<Opened, Refused> {
+        self.open(options, Opener::Operator).await
     }
 
     fn open<'a>(&'a self, options: &'a BlockdevOptions, by: Opener) -> Pending<'a, Result<Opened, Refused>> {
@@ -280,7 +285,7 @@ fn beside(image: &str, backing: &str) -> Option<String> {
 }
 
 /// Puts a node and its new children into the graph, children first.
-fn insert(graph: &mut Graph, opened: Opened) -> Result<NodeId, Refused> {
+pub(super) fn insert(graph: &mut Graph, opened: Opened) -> Result<NodeId, Refused> {
     let Opened { name, filename, driver, file, backing, data, read_only } = opened;
     let file = file.map(|child| insert_child(graph, child)).transpose()?;
     let backing = backing.map(|child| insert_child(graph, child)).transpose()?;

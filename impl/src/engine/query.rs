@@ -1,8 +1,9 @@
 //! What the engine tells about its nodes.
 
 use super::Engine;
-use crate::command::NodeInfo;
+use crate::command::{BitmapInfo, NodeInfo};
 use crate::graph::Graph;
+use crate::graph::bitmap::Bitmap;
 use crate::id::NodeId;
 use crate::io::len_bytes;
 
@@ -32,5 +33,15 @@ fn info(graph: &Graph, id: NodeId) -> NodeInfo {
         // A length that cannot be read is shown as nothing rather than refusing the whole answer.
         virtual_size: len_bytes(graph, id).unwrap_or(0),
         cluster_size: place.node.cluster_bytes(),
+        bitmaps: place.bitmaps.iter().rev().map(bitmap_info).collect(),
+    }
+}
+
+fn bitmap_info(bitmap: &Bitmap) -> BitmapInfo {
+    BitmapInfo {
+        name: bitmap.name.to_string(),
+        dirty_bytes: bitmap.dirty_bytes(),
+        granularity: bitmap.granularity,
+        is_recording: bitmap.is_recording,
     }
 }

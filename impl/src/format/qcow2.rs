@@ -34,6 +34,8 @@ mod pointers;
 mod read;
 mod repair;
 mod resize;
+mod snapshot;
+mod snapshot_table;
 mod subclusters;
 mod trouble;
 mod write;
@@ -44,6 +46,7 @@ pub use create::{CreateError, CreateOptions};
 pub use header::{BackingName, DataFile};
 pub use info::{Info, InfoOfVersion3};
 pub use open_error::{OpenCause, OpenError};
+pub use snapshot_table::Snapshot;
 pub use zero::Zeroing;
 
 use crate::format::{Run, RunKind};

@@ -1,7 +1,7 @@
 //! Raw: the file is the disk. Its size is the file's, in whole sectors; everything in it is data.
 
 use crate::format::{Run, RunKind};
-use crate::host::{Disk, Errno, IoResult};
+use crate::host::{Disk, IoResult};
 use crate::sync::shim::Mutex;
 use std::sync::Arc;
 
@@ -68,14 +68,11 @@ impl Raw {
         if self.state.lock().writable { self.disk.flush().await } else { Ok(()) }
     }
 
-    /// Grows the file to `len_bytes`, a multiple of 512.
-    pub async fn grow(&self, len_bytes: u64) -> IoResult<()> {
+    /// Sets the length of the file; what is new reads as zeroes. A file that ends inside a sector reads zeroes behind.
+    pub async fn resize(&self, len_bytes: u64) -> IoResult<()> {
         self.assert_writable(0, 0);
-        if len_bytes < self.len_bytes() || !len_bytes.is_multiple_of(512) {
-            return Err(Errno::EINVAL);
-        }
         self.disk.resize(len_bytes).await?;
-        self.state.lock().len_bytes = len_bytes;
+        self.state.lock().len_bytes = len_bytes.next_multiple_of(512);
         Ok(())
     }
 

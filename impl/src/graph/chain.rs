@@ -1,6 +1,7 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
 use super::Graph;
+use crate::error::Refused;
 use crate::id::NodeId;
 
 impl Graph {
@@ -70,5 +71,11 @@ impl Graph {
         self.nodes()
             .filter(move |(_, place)| place.children().any(|child| child == id))
             .map(|(parent, _)| parent)
+    }
+
+    /// Finds a node as `lookup` does; it must not be part of another node.
+    pub fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
+        let root = self.lookup(name)?;
+        if self.parents(root).next().is_some() { Err(Refused::NeedRootNode) } else { Ok(root) }
     }
 }

@@ -132,6 +132,11 @@ impl Permissions {
         self.edges.get(&node).map_or(&[], Vec::as_slice)
     }
 
+    /// Every node, parents before their children.
+    pub fn nodes(&self) -> &[NodeId] {
+        &self.order
+    }
+
     /// Every edge, with the node it points to.
     pub fn all(&self) -> impl Iterator<Item = (NodeId, &Edge)> {
         self.edges.iter().flat_map(|(node, edges)| edges.iter().map(|edge| (*node, edge)))

@@ -21,7 +21,7 @@ pub async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<()> {
     let _tail = node.requests.acquire(old, u64::MAX, Mode::Exclusive).await;
     match &node.driver {
         Driver::File { disk, .. } => disk.resize(len).await,
-        Driver::Raw(image) => image.grow(len).await,
+        Driver::Raw(image) => image.resize(len).await,
         Driver::Qcow2(image) => {
             image.grow(len).await?;
             let below = graph.place(id).backing;

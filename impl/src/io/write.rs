@@ -32,8 +32,10 @@ impl Change {
 /// Changes `id` at `offset`. The range is inside the node.
 pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
     let mut id = id;
+    let len = change.len_bytes();
     // Each filter on the way does its part; one that does more than pass the change on takes it over.
     while graph.is_filter(id) {
+        mark(graph, id, offset, len);
         if let Driver::MirrorTop(top) = &graph.node(id).driver {
             return Box::pin(mirror::change(graph, top, offset, change)).await;
         }
@@ -44,7 +46,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         return Err(Errno::EPERM);
     }
     let node = &place.node;
-    let _range = node.requests.acquire(offset, offset + change.len_bytes(), Mode::Shared).await;
+    let _range = node.requests.acquire(offset, offset + len, Mode::Shared).await;
+    // Before the bytes change: a write that fails may have changed some of them.
+    mark(graph, id, offset, len);
     match &node.driver {
         Driver::File { disk, .. } => match change {
             Change::Data(data) => disk.write(offset, data).await,
@@ -68,6 +72,11 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
             unreachable!("filters were passed above")
         }
     }
+}
+
+/// Tells the node's bitmaps of a write.
+fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
+    graph.place(id).bitmaps.iter().for_each(|bitmap| bitmap.mark(offset, len));
 }
 
 /// Makes every change of `id` that ended before this call durable.

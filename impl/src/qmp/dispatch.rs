@@ -2,7 +2,7 @@
 
 use super::options::{self, Arguments};
 use super::types::{Action, Command, JobVerb};
-use super::{check, export_options, introspect, report, schema, text};
+use super::{check, edits, export_options, introspect, report, schema, text};
 use crate::command::{Family, Verb};
 use crate::engine::Engine;
 use crate::error::Refused;
@@ -113,6 +113,7 @@ pub async fn run(
             engine.block_export_del(options::text(arguments, "id"), hard).await?;
         }
         Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
+        Action::Edit(edit) => edits::run(engine, edit, arguments).await?,
         Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
         Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
         Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),

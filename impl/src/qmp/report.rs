@@ -1,7 +1,7 @@
 //! The answers to the `query-*` commands as text.
 
 use super::text::{ObjectText, push_list, push_string};
-use crate::command::{BlockJobInfo, ExportInfo, GraphInfo, NodeInfo};
+use crate::command::{BitmapInfo, BlockJobInfo, ExportInfo, GraphInfo, NodeInfo};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -73,9 +73,19 @@ pub fn nodes(nodes: &[NodeInfo], flat: bool) -> String {
         o.optional_text("backing_file", node.backing_file.as_deref());
         o.plain("encrypted", false).plain("bps", 0).plain("bps_rd", 0);
         o.plain("cache", r#"{"no-flush": false, "direct": false, "writeback": true}"#);
+        if !node.bitmaps.is_empty() {
+            push_list(o.member("dirty-bitmaps"), &node.bitmaps, push_bitmap);
+        }
         o.text("file", &node.file);
         o.close();
     })
+}
+
+fn push_bitmap(out: &mut String, bitmap: &BitmapInfo) {
+    let mut o = ObjectText::open(out);
+    o.text("name", &bitmap.name).plain("recording", bitmap.is_recording).plain("persistent", false);
+    o.plain("busy", false).plain("granularity", bitmap.granularity).plain("count", bitmap.dirty_bytes);
+    o.close();
 }
 
 fn push_image(out: &mut String, node: &NodeInfo, chain: Option<&[NodeInfo]>) {
@@ -128,6 +138,7 @@ mod tests {
             backing_file_depth: depth,
             virtual_size: 1 << 20,
             cluster_size: (driver == "qcow2").then_some(65536),
+            bitmaps: Vec::new(),
         }
     }
 

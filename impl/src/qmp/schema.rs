@@ -4,6 +4,7 @@
 //! here may use it: `base-node` of `block-stream` tells that any node may be streamed into. What the engine does
 //! not do is not in the table.
 
+pub mod edits;
 pub mod exports;
 
 use super::types::Type::{
@@ -61,6 +62,17 @@ pub static COMMANDS: &[Command] = &[
     entry("query-block-exports", Action::QueryBlockExports, &EMPTY, List(&Record(&exports::EXPORT_INFO))),
     entry("object-add", Action::ObjectAdd, &exports::OBJECT_OPTIONS, NOTHING),
     entry("object-del", Action::ObjectDel, &ID, NOTHING),
+    entry("blockdev-reopen", Action::Edit(Edit::Reopen), &edits::REOPEN, NOTHING),
+    entry("blockdev-snapshot", Action::Edit(Edit::Snapshot), &edits::SNAPSHOT, NOTHING),
+    entry("blockdev-snapshot-sync", Action::Edit(Edit::SnapshotSync), &edits::SNAPSHOT_SYNC, NOTHING),
+    entry("change-backing-file", Action::Edit(Edit::ChangeBackingFile), &edits::CHANGE_BACKING_FILE, NOTHING),
+    entry("block_resize", Action::Edit(Edit::Resize), &edits::RESIZE, NOTHING),
+    entry("block-dirty-bitmap-add", Action::Edit(Edit::BitmapAdd), &edits::BITMAP_ADD, NOTHING),
+    entry("block-dirty-bitmap-remove", Action::Edit(Edit::BitmapRemove), &edits::BITMAP, NOTHING),
+    entry("block-dirty-bitmap-clear", Action::Edit(Edit::BitmapClear), &edits::BITMAP, NOTHING),
+    entry("block-dirty-bitmap-enable", Action::Edit(Edit::BitmapEnable), &edits::BITMAP, NOTHING),
+    entry("block-dirty-bitmap-disable", Action::Edit(Edit::BitmapDisable), &edits::BITMAP, NOTHING),
+    entry("block-dirty-bitmap-merge", Action::Edit(Edit::BitmapMerge), &edits::BITMAP_MERGE, NOTHING),
     entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
     entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
     entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
@@ -212,6 +224,7 @@ static NODE_INFO: Object = object(
         required("image", Record(&IMAGE_INFO)),
         required("cache", Record(&CACHE_INFO)),
         required("write_threshold", Int),
+        optional("dirty-bitmaps", List(&Record(&edits::BITMAP_INFO))),
     ],
 );
 static CACHE_INFO: Object = object(

@@ -113,7 +113,25 @@ pub enum Action {
     QueryBlockExports,
     ObjectAdd,
     ObjectDel,
+    Edit(Edit),
     Quit,
+}
+
+/// Commands that change the graph or one of its nodes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Edit {
+    Reopen,
+    Snapshot,
+    SnapshotSync,
+    ChangeBackingFile,
+    Resize,
+    BitmapAdd,
+    BitmapRemove,
+    BitmapClear,
+    BitmapEnable,
+    BitmapDisable,
+    BitmapMerge,
 }
 
 /// The verbs of `block-job-*` and `job-*`, before their arguments are looked at.

@@ -66,6 +66,9 @@ pub struct DataFileLog {
     pub before: Vec<usize>,
 }
 
+/// What a stop leaves of a file: its start, its events, and how many of them there were.
+type Leave<'a> = dyn FnMut(&[u8], &[Event], usize) -> Vec<u8> + 'a;
+
 /// The files of an image, cut off.
 #[derive(Debug)]
 struct Cut {
@@ -94,7 +97,7 @@ impl Recorded {
     }
 
     /// What is left of both files behind `events[..at]`.
-    fn cut(&self, at: usize, leave: &mut dyn FnMut(&[u8], &[Event], usize) -> Vec<u8>) -> Cut {
+    fn cut(&self, at: usize, leave: &mut Leave<'_>) -> Cut {
         let data = self.data.as_ref().map(|log| {
             // Somewhere between the image's last event and its next.
             let end = log.before.get(at).copied().unwrap_or(log.events.len());

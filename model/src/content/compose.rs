@@ -14,6 +14,9 @@ impl Views {
     pub fn compose(&mut self, id: ImageId, below: Option<ImageId>) {
         if self.layer(id).below != below {
             self.layer_mut(id).below = below;
+            if below.is_none() {
+                self.show_nothing_below(id);
+            }
             self.recompose(id, self.layers.len());
         }
     }
@@ -42,6 +45,22 @@ impl Views {
             let above = self.ids().filter(|above| self.layer(*above).below == Some(id));
             for above in above.collect::<Vec<_>>() {
                 self.recompose(above, depth_max - 1);
+            }
+        }
+    }
+
+    /// Without anything below, what a layer does not decide reads as zeroes.
+    fn show_nothing_below(&mut self, id: ImageId) {
+        for sector in 0..self.layer(id).sectors() {
+            match self.layer(id).decides(sector) {
+                Decides::Yes => {}
+                Decides::No => {
+                    self.clear(id, sector);
+                    self.layer_mut(id).settled[sector as usize] = 0;
+                }
+                Decides::Maybe => {
+                    self.push(id, sector, Version { replaces: false, ..Version::before_all(id) })
+                }
             }
         }
     }

@@ -135,7 +135,7 @@ impl Model {
             }
             Command::QueryGraph | Command::QueryExports => answers.push(Answer::Told),
             Command::Quit => answers.push(Answer::Done),
-            Command::Other(_) => answers.extend([Answer::Unknown, Answer::AnyError]),
+            Command::Other { .. } => answers.extend([Answer::Unknown, Answer::AnyError]),
             Command::ThrottleGroup(_) => answers.extend([Answer::Done, Answer::AnyError]),
             Command::Verb(verb) => self.verb_answers(verb, answers),
             Command::Add(_)
@@ -226,6 +226,7 @@ impl Model {
                 }
             }
             Editing::Snapshot { .. } => {}
+            Editing::SnapshotSync { .. } => answers.push(Answer::AnyError),
         }
     }
 
@@ -361,7 +362,7 @@ impl Model {
             }
             Ok(Command::Edit(editing)) if by_job => self.count(match **editing {
                 Editing::Reopen(_) => LawId::ReopenRefused,
-                Editing::Snapshot { .. } => LawId::SnapshotRefused,
+                Editing::Snapshot { .. } | Editing::SnapshotSync { .. } => LawId::SnapshotRefused,
                 Editing::Resize { .. } => LawId::ResizeRefused,
                 _ => return,
             }),
@@ -412,7 +413,7 @@ impl Model {
                 | Command::QuerySchema
                 | Command::QueryGraph
                 | Command::QueryExports
-                | Command::Other(_)
+                | Command::Other { .. }
         );
         if !query && *value != Json::Object(Vec::new()) {
             return Err(
@@ -437,7 +438,7 @@ impl Model {
             Command::ThrottleGroup(id) => self.groups.push(id.clone()),
             Command::Verb(verb) => self.verb_accepted(client, &pending, verb)?,
             // Its effect is unknown; what readers see is judged as ever.
-            Command::Other(_) => self.count(LawId::DataHolds),
+            Command::Other { .. } => self.count(LawId::DataHolds),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
 
 use super::Model;
-use crate::chain::{Graph, JobId};
+use crate::chain::{Graph, JobId, User};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
@@ -22,7 +22,10 @@ impl Model {
         self.count(LawId::QueryTruth);
         let fits = |model: &Model, graph: &Graph| {
             let stale = stale_parents(graph);
-            same(&model.lines(graph), &told, &stale).then_some(())
+            let is_told = |graph: &Graph| same(&model.lines(graph), &told, &stale);
+            let fits =
+                is_told(graph) || !model.left_behind.is_empty() && is_told(&model.with_left_behind(graph));
+            fits.then_some(())
         };
         if self.settle(fits).is_some() || earlier.iter().any(|graph| fits(self, graph).is_some()) {
             return Ok(());
@@ -34,6 +37,15 @@ impl Model {
         let (strange, missing) = (only(&told, &expected), only(&expected, &told));
         let what = format!("edges told and not true: {strange:#?}\nedges true and not told: {missing:#?}");
         Err(self.broken(LawId::QueryTruth, what))
+    }
+
+    /// The graph with the devices that streams may have left behind.
+    fn with_left_behind(&self, graph: &Graph) -> Graph {
+        let mut graph = graph.clone();
+        for &node in self.left_behind.iter().filter(|node| graph.node(**node).alive).collect::<Vec<_>>() {
+            graph.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable: false });
+        }
+        graph
     }
 
     fn lines(&self, graph: &Graph) -> Vec<Line> {

@@ -2,11 +2,15 @@
 
 use super::Model;
 use super::client::Pending;
-use crate::chain::{Driver, NodeId, User};
-use crate::content::SECTOR_BYTES;
+use crate::blockdev::ImageFacts;
+use crate::chain::{Driver, Node, NodeId, User};
+use crate::content::{Layer, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
+
+/// Sectors of a cluster, where an image is made without saying so.
+const NEW_CLUSTER_SECTORS: u32 = 128;
 
 /// Exports are users of the graph, numbered from here.
 const EXPORTS: u32 = 1 << 31;
@@ -24,6 +28,7 @@ impl Model {
         match edit {
             Edit::Header(node, file) => self.header_changed(node, file),
             Edit::Overlay(overlay, node) => self.overlay_added(overlay, node),
+            Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name),
             Edit::Length(node, bytes) => self.resized(node, bytes),
             Edit::Options(list) => {
                 for (node, options) in list {
@@ -49,6 +54,8 @@ impl Model {
     fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
         self.graph.replace(node, overlay);
         self.graph.set_backing(overlay, Some(node));
+        // What lies under a snapshot is not written any more.
+        self.graph.restore(node, true);
         let below = self.layer_of(&self.graph, node);
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
@@ -59,6 +66,42 @@ impl Model {
             self.compose(above);
         }
         self.count(LawId::SnapshotDone);
+    }
+
+    fn overlay_made(&mut self, node: NodeId, file: String, name: Option<String>) {
+        let bytes = self.graph.node(node).bytes;
+        let backing = self.graph.node(node).filename.clone();
+        let size_bytes = bytes.unwrap_or(0);
+        let headers = vec![backing.clone()];
+        self.images.push(ImageFacts { file: file.clone(), qcow2: true, headers, size_bytes });
+        self.streamed.push(false);
+        self.touched.push(false);
+        let sectors = (size_bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+        let image = Some(self.views.add(Layer::new(sectors, NEW_CLUSTER_SECTORS, false, &[])));
+        let by_monitor = false;
+        let file = self.graph.add(Node {
+            filename: Some(file),
+            image,
+            by_monitor,
+            auto_read_only: true,
+            ..Node::new(Driver::File)
+        });
+        let filename = self.graph.node(file).filename.clone();
+        let file = Some(file);
+        let overlay = Node {
+            name,
+            filename,
+            header: backing,
+            image,
+            file,
+            by_monitor,
+            bytes,
+            ..Node::new(Driver::Qcow2)
+        };
+        let overlay = self.graph.add(overlay);
+        self.overlay_added(overlay, node);
+        // Nobody holds it but those who stood on the node.
+        self.graph.bury();
     }
 
     fn resized(&mut self, node: NodeId, bytes: u64) {

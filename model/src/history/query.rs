@@ -16,6 +16,11 @@ impl Model {
             return Err(self.broken(LawId::QueryTruth, "the jobs are no list"));
         };
         let mut told: Vec<JobId> = Vec::new();
+        let is_strange = |entry: &&Json<'_>| {
+            let name = entry.text_of(if block { "device" } else { "id" });
+            self.strangers.iter().any(|(stranger, _)| Some(stranger.as_str()) == name)
+        };
+        let list: Vec<&Json<'_>> = list.iter().filter(|entry| !is_strange(entry)).collect();
         for entry in list {
             let id = self.job_told(since, entry, block)?;
             // The newest job comes first.

@@ -10,7 +10,7 @@ use crate::law::{Broken, LawId};
 use crate::plan::{Plan, Trade, Work, late_refusals, plan};
 use crate::record::{Edit, Job};
 use crate::reply::Answer;
-use crate::starting::{Asked, Start};
+use crate::starting::{Asked, Start, Sync};
 
 impl Model {
     /// `created`: the first sign of a command that has not been answered yet.
@@ -18,6 +18,10 @@ impl Model {
         if let Some(id) = self.find_job(name) {
             let status = self.job(id).status.word();
             return Err(self.broken(LawId::StatusTable, format!("job {name} was created again in {status}")));
+        }
+        if self.is_foreign(name) {
+            self.strangers.push((name.to_owned(), Status::Created));
+            return Ok(());
         }
         let mut refused = None;
         // Commands take turns: of two that ask for the same, the older one is served first.
@@ -55,6 +59,12 @@ impl Model {
                 Err(self.broken(LawId::EventOrder, format!("job {name} was created and nobody asked for it")))
             }
         }
+    }
+
+    /// Whether a command beyond the model waits for its reply and would start a job of that name.
+    fn is_foreign(&self, name: &str) -> bool {
+        let asks = |front: &Pending| matches!(&front.command, Ok(Command::Other { job: Some(job), .. }) if job == name);
+        self.clients.iter().filter_map(|client| client.pending.front()).any(asks)
     }
 
     fn next_job(&self) -> JobId {
@@ -97,7 +107,7 @@ impl Model {
         let of = match &plan.work {
             Work::Stream(span) => span.target,
             Work::Commit(span) if !span.is_active => span.top,
-            Work::Backup(span) => span.source,
+            Work::Backup(span) if span.sync == Sync::Full => span.source,
             _ => return None,
         };
         let bytes = self.graph.node(of).bytes?;

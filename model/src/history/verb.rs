@@ -13,6 +13,9 @@ use crate::reply::{Answer, Refusal};
 impl Model {
     /// What a verb may be answered, by the table and by what is known of the job.
     pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
+        if self.strangers.iter().any(|(name, _)| *name == asked.job) {
+            return answers.extend([Answer::Done, Answer::AnyError]);
+        }
         let Some(id) = self.find_job(&asked.job) else {
             return answers.push(Answer::Refused(Refusal::NoJob(asked.job.clone(), asked.block_job)));
         };

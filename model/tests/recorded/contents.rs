@@ -10,6 +10,9 @@ pub struct Contents {
     odd: Vec<Vec<u8>>,
 }
 
+/// Sectors that a job copies at once.
+const CHUNK: usize = 128;
+
 /// Values from here on stand for sectors that are not filled with one byte.
 const ODD: u64 = 1 << 20;
 
@@ -52,13 +55,18 @@ impl Contents {
     /// The content of that hash, if it is one of those that are allowed; else one that nobody wrote.
     pub fn of_hash(&mut self, sectors: u32, hash: &str, allowed: impl Fn(u32) -> Vec<u64>) -> Vec<u64> {
         let sets: Vec<Vec<u64>> = (0..sectors).map(allowed).collect();
-        let choices: Vec<Vec<u64>> = vec![
-            sets.iter().map(|set| *set.last().unwrap()).collect(),
-            sets.iter().map(|set| set[0]).collect(),
-        ];
-        for values in choices {
-            if self.hash(&values) == hash {
-                return values;
+        let last = |set: &Vec<u64>| *set.last().unwrap();
+        // A copy that was stopped has written up to some place, the new values above or below the old ones in the sets.
+        let open = sets.iter().any(|set| set.len() > 1);
+        let ends = if open { sets.len().div_ceil(CHUNK) } else { 0 };
+        for end in (0..=ends).map(|chunk| chunk * CHUNK) {
+            let mixed = |new: &dyn Fn(&Vec<u64>) -> u64, old: &dyn Fn(&Vec<u64>) -> u64| -> Vec<u64> {
+                sets.iter().enumerate().map(|(at, set)| if at < end { new(set) } else { old(set) }).collect()
+            };
+            for values in [mixed(&last, &|set| set[0]), mixed(&|set| set[0], &last)] {
+                if self.hash(&values) == hash {
+                    return values;
+                }
             }
         }
         vec![u64::MAX; sectors as usize]

@@ -6,7 +6,7 @@ mod reading;
 pub use contents::Contents;
 pub use reading::{images, seen};
 
-use model::{Broken, CrashKind, FaultKind, GuestOp, ImageSetup, LawId, Model, Observation};
+use model::{Broken, FaultKind, GuestOp, ImageSetup, Model, Observation};
 use serde_json::Value;
 
 /// One recorded case.
@@ -75,11 +75,11 @@ pub fn corpus() -> Vec<Recording> {
         let text = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
         for line in String::from_utf8(text).unwrap().lines() {
             // Names and paths become such as the model knows from a running daemon.
-            let line = line
-                .replace("$DIRNAME", "run")
-                .replace("$DIR", "/run")
-                .replace("\"#block1\"", "\"#given\"")
-                .replace("#auto", "#block9");
+            let line = line.replace("$DIRNAME", "run").replace("$DIR", "/run");
+            let line = match line.contains("\"#block1\"") {
+                true => line.replace("#auto0", "#block1"),
+                false => line.replace("#auto", "#block9"),
+            };
             let mut value: Value = serde_json::from_str(&line).unwrap();
             let (case, result) = (value["case"].take(), value["result"].take());
             recordings.push(Recording { name: case["name"].as_str().unwrap().to_owned(), case, result });
@@ -159,14 +159,4 @@ impl<'a> Run<'a> {
             Seen::Over => self.model.observe(&Observation::End),
         }
     }
-}
-
-#[allow(dead_code)]
-pub fn crash(model: &mut Model) -> Result<(), Broken> {
-    model.observe(&Observation::Crash { kind: CrashKind::Kill })
-}
-
-#[allow(dead_code)]
-pub fn law(broken: &Broken) -> LawId {
-    broken.law
 }

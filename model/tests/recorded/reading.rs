@@ -215,13 +215,14 @@ impl Reading<'_> {
     /// The ids of the jobs a command shall start.
     fn started_by(&mut self, command: &Value) -> Vec<String> {
         let name = command["execute"].as_str().unwrap_or("");
-        let starts = ["block-stream", "block-commit", "blockdev-mirror", "blockdev-backup"];
+        const STARTS: [&str; 5] =
+            ["block-stream", "block-commit", "blockdev-mirror", "blockdev-backup", "x-blockdev-amend"];
         let all: Vec<&Value> = match name {
             "transaction" => {
                 let actions = command["arguments"]["actions"].as_array();
                 actions.into_iter().flatten().map(|action| &action["data"]).collect()
             }
-            name if starts.contains(&name) => vec![&command["arguments"]],
+            name if STARTS.contains(&name) => vec![&command["arguments"]],
             _ => return Vec::new(),
         };
         let ids: Vec<String> =
@@ -232,7 +233,7 @@ impl Reading<'_> {
             if !live {
                 let job = self.jobs.entry(id.to_owned()).or_default();
                 job.auto_finalize = one["auto-finalize"] != false;
-                job.auto_dismiss = one["auto-dismiss"] != false;
+                job.auto_dismiss = one["auto-dismiss"] != false && name != "x-blockdev-amend";
                 job.paused = false;
             }
         }

@@ -11,6 +11,9 @@ use thiserror::Error;
 /// Images up to this size are written in one piece.
 const ONE_PIECE: u64 = 64 << 10;
 
+/// Smaller clusters have no room for the names of features beside a long backing name.
+const NAMES_FROM_CLUSTER_BITS: u32 = 13;
+
 /// What a new image is like.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateOptions {
@@ -200,7 +203,7 @@ fn set_features(header: &mut Header, options: &CreateOptions) -> Result<(), Crea
         header.set_data_file(file);
     }
     header.set_features(options.extended_l2, options.zstd, options.lazy_refcounts);
-    if options.version >= 3 {
+    if options.version >= 3 && options.cluster_bits >= NAMES_FROM_CLUSTER_BITS {
         header.name_features();
     }
     Ok(())

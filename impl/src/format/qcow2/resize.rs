@@ -1,6 +1,7 @@
-//! Growing the image: a larger L1 table if need be, then the header.
+//! Growing the image: a larger L1 table if need be, then the header. Shrinking it: the header, then what was cut off.
 
 use super::Qcow2;
+use super::entry::Mapping;
 use super::geometry::MAX_L1_BYTES;
 use super::mapping::Place;
 use super::metadata::Metadata;
@@ -8,6 +9,7 @@ use super::trouble::Trouble;
 use crate::format::Nothing;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use std::ops::Range;
 
 impl Qcow2 {
     /// Grows the guest's disk to `len_bytes`, a multiple of 512, durably. What is new reads as zeroes, or as what the
@@ -28,11 +30,40 @@ impl Qcow2 {
         self.before_change().await?;
         let _tail = self.clusters.acquire(self.geometry.cluster_of(old), u64::MAX, Mode::Exclusive).await;
         self.zero_past_end(old).await?;
+        // A shrink that was cut short may have left clusters past the end; nobody may ever see them again.
+        self.unmap(self.geometry.clusters_for(old)..u64::MAX).await?;
         if self.geometry.data_file && self.data.len_bytes()? < len_bytes {
             self.data.resize(len_bytes).await?;
         }
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         self.step(|m| m.grow_l1(entries as usize)).await?;
+        self.write_len(len_bytes).await
+    }
+
+    /// Shrinks the guest's disk to `len_bytes`, a multiple of 512, durably. Until the header says so the image is as
+    /// before; from then on what was cut off is gone, and is freed.
+    pub async fn shrink(&self, len_bytes: u64) -> IoResult<()> {
+        self.assert_writable();
+        let old = self.len_bytes();
+        if len_bytes > old || !len_bytes.is_multiple_of(512) {
+            return Err(Errno::EINVAL);
+        }
+        self.before_change().await?;
+        let first = self.geometry.cluster_of(len_bytes);
+        let _tail = self.clusters.acquire(first, u64::MAX, Mode::Exclusive).await;
+        {
+            let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
+            self.write_len(len_bytes).await?;
+        }
+        self.unmap(self.geometry.clusters_for(len_bytes)..u64::MAX).await?;
+        if self.geometry.data_file {
+            self.data.resize(len_bytes).await?;
+        }
+        self.flush().await
+    }
+
+    /// Writes the image's size into its header, for a caller that holds `flushing`.
+    async fn write_len(&self, len_bytes: u64) -> IoResult<()> {
         let before = std::mem::replace(&mut self.metadata.lock().wanted_len_bytes, len_bytes);
         let flushed = self.flush_in_turn().await;
         let mut metadata = self.metadata.lock();
@@ -41,6 +72,21 @@ impl Qcow2 {
             Err(_) => metadata.wanted_len_bytes = before,
         }
         flushed
+    }
+
+    /// Gives up guest clusters, as far as the L1 table leads to any.
+    async fn unmap(&self, clusters: Range<u64>) -> IoResult<()> {
+        let per_table = self.geometry.l2_entries();
+        let mut first = clusters.start;
+        loop {
+            let table = self.metadata.lock().next_l2_table(first / per_table, clusters.end);
+            let Some(table) = table else { return Ok(()) };
+            first = first.max(table * per_table);
+            let end = ((table + 1) * per_table).min(clusters.end);
+            while first < end {
+                first += self.step(|m| m.remap(first, end - first, &mut |_, _| Mapping::Unallocated)).await?;
+            }
+        }
     }
 
     /// The last cluster may hold anything past the end of the image; it is about to become visible.
@@ -59,6 +105,13 @@ impl Qcow2 {
 }
 
 impl Metadata {
+    /// The first L2 table from L1 entry `index` on that is there, if it maps clusters before `end`.
+    fn next_l2_table(&self, index: u64, end: u64) -> Option<u64> {
+        let entries = self.l1.entries();
+        let there = (index as usize..entries.len()).find(|index| entries[*index] != 0)? as u64;
+        (there * self.geometry.l2_entries() < end).then_some(there)
+    }
+
     /// Gives the L1 table room for `entries`, at a new place; the header follows with the next flush.
     fn grow_l1(&mut self, entries: usize) -> Result<(), Trouble> {
         if entries <= self.l1.entries().len() {

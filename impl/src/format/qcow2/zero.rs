@@ -28,14 +28,14 @@ impl Qcow2 {
     }
 
     /// Makes guest bytes read as zeroes, whatever lies below. Version 3 marks whole clusters and subclusters; version 2
-    /// has no such mark and gets zeroes as data.
+    /// has no such mark: with nothing below it gives clusters up, else it gets zeroes as data.
     pub async fn zero(&self, offset: u64, len: u64, zeroing: Zeroing, below: &dyn Below) -> IoResult<()> {
         self.assert_in_range(offset, len);
         self.assert_writable();
         if len == 0 {
             return Ok(());
         }
-        if self.version() < 3 {
+        if self.version() < 3 && below.exists() {
             return self.write_zero_data(offset, len, below).await;
         }
         self.before_change().await?;
@@ -48,11 +48,15 @@ impl Qcow2 {
         }
         let (first, last) = (self.geometry.offset_of(whole.start), self.geometry.offset_of(whole.end));
         self.zero_parts(offset, first, below).await?;
-        let mut change = |old| match zeroing {
-            Zeroing::KeepClusters => zeroed(old),
-            Zeroing::FreeClusters => Mapping::Zero,
-        };
-        self.remap_all(whole, &mut change).await?;
+        if self.version() < 3 {
+            self.give_up(whole).await?;
+        } else {
+            let mut change = |old| match zeroing {
+                Zeroing::KeepClusters => zeroed(old),
+                Zeroing::FreeClusters => Mapping::Zero,
+            };
+            self.remap_all(whole, &mut change).await?;
+        }
         self.zero_parts(last, end, below).await
     }
 
@@ -80,6 +84,8 @@ impl Qcow2 {
         let extent = self.step(|m| m.locate(start, end - start)).await?;
         let reads_zero = match extent.place {
             Place::Zero if !is_whole => return Ok(()),
+            // Version 2 has no zero clusters, and came here because there is nothing below.
+            Place::Below if self.version() < 3 => return Ok(()),
             // The rest of the unit reads as zeroes too.
             Place::Below => is_whole || !below.exists(),
             Place::Zero | Place::Host { .. } => is_whole,
@@ -120,15 +126,20 @@ impl Qcow2 {
         }
         self.before_change().await?;
         let _in_use = self.lock_clusters(offset, len, Mode::Exclusive).await;
-        let end = self.geometry.offset_of(whole.end).min(self.len_bytes());
-        let start = self.geometry.offset_of(whole.start);
-        self.discard_raw_data_file(start, end - start).await?;
+        let (start, end) = (self.geometry.offset_of(whole.start), self.geometry.offset_of(whole.end));
+        self.discard_raw_data_file(start, end.min(self.len_bytes()) - start).await?;
         if below_exists {
             return self.remap_all(whole, &mut |_| Mapping::Zero).await;
         }
+        self.give_up(whole).await
+    }
+
+    /// Gives up the content of whole clusters with nothing below them.
+    async fn give_up(&self, whole: Range<u64>) -> IoResult<()> {
         let gone = if self.version() < 3 { Mapping::Unallocated } else { Mapping::Zero };
         let mut change = |old: Mapping| if takes_place(old) { gone } else { old };
-        let mut at = start;
+        let end = self.geometry.offset_of(whole.end).min(self.len_bytes());
+        let mut at = self.geometry.offset_of(whole.start);
         while at < end {
             let extent = self.step(|m| m.locate(at, end - at)).await?;
             let clusters = self.geometry.touched(at, extent.len);

@@ -1,0 +1,48 @@
+//! `change-backing-file`: another name in an image's header. The graph stays as it is.
+
+use super::Engine;
+use crate::error::Refused;
+use crate::format::qcow2::BackingName;
+use crate::graph::Graph;
+use crate::graph::blocker::Op;
+use crate::graph::node::Driver;
+use crate::host::{Errno, IoResult};
+use crate::id::NodeId;
+
+impl Engine {
+    /// `change-backing-file`.
+    pub async fn change_backing_file(&self, device: &str, image: &str, name: &str) -> Result<(), Refused> {
+        let _alone = self.gate.drain().await;
+        let graph = self.graph();
+        let root = graph.lookup_root(device)?;
+        let layer = graph.lookup_node_name(image)?;
+        if graph.layer_below(layer).is_none() {
+            return Err(Refused::NoBackingToChange);
+        }
+        graph.admit_op(Op::Change, root)?;
+        if !graph.chain(root).any(|id| id == layer) {
+            return Err(Refused::NotInSameChain(device.to_owned()));
+        }
+        let was_read_only = graph.place(layer).read_only;
+        if was_read_only {
+            self.reopen(layer, true).await?;
+        }
+        let changed = write_name(&self.graph(), layer, name).await;
+        if was_read_only {
+            let _kept_writable = self.reopen(layer, false).await;
+        }
+        changed.map_err(|errno| Refused::BackingNotChanged { name: name.to_owned(), errno })
+    }
+}
+
+async fn write_name(graph: &Graph, layer: NodeId, name: &str) -> IoResult<()> {
+    let node = graph.node(layer);
+    let Driver::Qcow2(image) = &node.driver else {
+        return Err(Errno::ENOTSUP);
+    };
+    // The image's own format, whatever the new one is: QEMU does not look.
+    let format = Some(node.driver_name().to_owned());
+    let name = BackingName { file: name.to_owned(), format };
+    image.change_backing(Some(name).filter(|name| !name.file.is_empty())).await?;
+    image.flush().await
+}

@@ -1,0 +1,258 @@
+//! `blockdev-reopen`: options of nodes change while they are in use, all of them or none.
+//!
+//! The new graph is made and checked first; then images and files change between read-only and read-write; then the
+//! graph takes its place. The link to a stream's base is not frozen: it may be taken away under the job, which then
+//! finishes on whatever hangs there, and so keeps what its target's readers see.
+
+use super::Engine;
+use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
+use crate::error::Refused;
+use crate::format::qcow2::Qcow2;
+use crate::format::raw::Raw;
+use crate::graph::Graph;
+use crate::graph::node::{Driver, FileAccess, Node};
+use crate::id::NodeId;
+use crate::sync::range_lock::RangeLock;
+use std::sync::Arc;
+
+/// A node and what it is to become.
+type Change<'a> = (NodeId, &'a BlockdevOptions);
+
+impl Engine {
+    /// `blockdev-reopen`.
+    pub async fn blockdev_reopen(&self, options: &[BlockdevOptions]) -> Result<(), Refused> {
+        let changes = find(&self.graph(), options)?;
+        let _alone = self.gate.drain().await;
+        for (id, _) in &changes {
+            self.graph().node(*id).flush().await.map_err(Refused::Io)?;
+        }
+        let before = self.graph();
+        let mut after = Graph::clone(&before);
+        apply(&mut after, &changes)?;
+        let moved = self.open_moved(&before, &after, &changes).await?;
+        let switched = self.switch_modes(&before, &after, &changes).await;
+        let placed = switched.and_then(|()| {
+            self.try_edit(|graph| {
+                apply(graph, &changes)?;
+                moved.iter().for_each(|node| graph.place_mut(node.id).node = node.clone());
+                Ok(())
+            })
+        });
+        match placed {
+            Ok(((), dropped)) => {
+                self.close(dropped).await;
+                Ok(())
+            }
+            Err(refused) => {
+                // Best effort, as before the command.
+                let _as_far_as_it_can = self.switch_modes(&after, &before, &changes).await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Images that lie in another file from now on, opened there.
+    async fn open_moved(
+        &self,
+        before: &Graph,
+        after: &Graph,
+        changes: &[Change<'_>],
+    ) -> Result<Vec<Arc<Node>>, Refused> {
+        let mut moved = Vec::new();
+        for (id, _) in changes {
+            let (old, new) = (before.place(*id), after.place(*id));
+            let Some(file) = new.file.filter(|_| old.file != new.file) else { continue };
+            let (below, writable) = (after.node(file), !new.read_only);
+            let Driver::File { disk, access } = &below.driver else {
+                return Err(Refused::NotStorage(below.filename.clone()));
+            };
+            let cannot_open = |errno| Refused::CannotOpen { filename: below.filename.clone(), errno };
+            if writable && *access == FileAccess::Auto {
+                disk.reopen(true).await.map_err(cannot_open)?;
+            }
+            let driver = match &old.node.driver {
+                Driver::Raw(_) => Driver::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?),
+                Driver::Qcow2(_) => {
+                    let image = Qcow2::open(disk.clone(), &below.filename, writable).await;
+                    Driver::Qcow2(image.map_err(|error| Refused::MalformedImage(error.to_string()))?)
+                }
+                _ => return Err(cannot_reopen(&old.node)),
+            };
+            let (name, filename) = (old.node.name.clone(), below.filename.clone());
+            moved.push(Arc::new(Node { id: *id, name, filename, driver, requests: RangeLock::new() }));
+        }
+        Ok(moved)
+    }
+
+    /// Brings images and files into the mode that `to` says, wherever `from` says another; all, or none.
+    async fn switch_modes(&self, from: &Graph, to: &Graph, changes: &[Change<'_>]) -> Result<(), Refused> {
+        let mut done = Vec::new();
+        for (id, _) in changes {
+            let (old, new) = (from.place(*id), to.place(*id));
+            if old.read_only == new.read_only || old.file != new.file {
+                continue;
+            }
+            let switched = self.switch(from, *id, !new.read_only).await;
+            if switched.is_err() {
+                for id in done {
+                    let _as_far_as_it_can = self.switch(from, id, !from.place(id).read_only).await;
+                }
+                return switched;
+            }
+            done.push(*id);
+        }
+        Ok(())
+    }
+
+    async fn switch(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
+        match &graph.node(id).driver {
+            Driver::File { disk, .. } => {
+                let filename = &graph.node(id).filename;
+                let reopened = disk.reopen(writable).await;
+                reopened.map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })
+            }
+            _ => self.reopen_images(graph, id, writable).await,
+        }
+    }
+}
+
+/// The nodes that are meant; of two changes of one node the later counts.
+fn find<'a>(graph: &Graph, options: &'a [BlockdevOptions]) -> Result<Vec<Change<'a>>, Refused> {
+    let mut changes: Vec<Change<'a>> = Vec::new();
+    for options in options {
+        let name = options.node_name.as_ref().ok_or(Refused::ReopenNameMissing)?;
+        let id = graph.find(name).ok_or_else(|| Refused::NodeNotFound(name.clone()))?;
+        match changes.iter_mut().find(|(changed, _)| *changed == id) {
+            Some((_, earlier)) => *earlier = options,
+            None => changes.push((id, options)),
+        }
+    }
+    Ok(changes)
+}
+
+/// Makes all changes in the graph and checks what came of it.
+fn apply(graph: &mut Graph, changes: &[Change<'_>]) -> Result<(), Refused> {
+    for (id, _) in changes {
+        if !graph.contains(*id) {
+            return Err(Refused::ChildGone);
+        }
+    }
+    for (id, options) in changes {
+        apply_one(graph, *id, options)?;
+    }
+    graph.admit_permissions()?;
+    graph.admit_writers(&|id| changes.iter().any(|(changed, _)| *changed == id))
+}
+
+fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result<(), Refused> {
+    let node = graph.node(id).clone();
+    if node.is_filter() {
+        return Err(cannot_reopen(&node));
+    }
+    if let Driver::Qcow2(image) = &node.driver {
+        let given = match &options.driver {
+            DriverOptions::Qcow2 { backing, .. } => backing,
+            _ => &BackingOptions::FromHeader,
+        };
+        let has_backing = graph.place(id).backing.is_some() || image.backing().is_some();
+        change_backing(graph, id, given, has_backing)?;
+    }
+    match (&node.driver, &options.driver) {
+        (Driver::Qcow2(_), DriverOptions::Qcow2 { file, .. })
+        | (Driver::Raw(_), DriverOptions::Raw { file, .. }) => change_file(graph, id, file)?,
+        (Driver::File { .. }, DriverOptions::File { filename, .. }) => {
+            if filename.strip_prefix("file:").unwrap_or(filename) != node.filename {
+                return Err(Refused::OptionFixed("filename".to_owned()));
+            }
+        }
+        _ => return Err(Refused::OptionFixed("driver".to_owned())),
+    }
+    set_mode(graph, id, options);
+    Ok(())
+}
+
+/// The link to the layer below.
+fn change_backing(
+    graph: &mut Graph,
+    id: NodeId,
+    given: &BackingOptions,
+    has_backing: bool,
+) -> Result<(), Refused> {
+    let wanted = match given {
+        BackingOptions::FromHeader if has_backing => {
+            return Err(Refused::BackingMissing(graph.name(id).to_owned()));
+        }
+        BackingOptions::FromHeader | BackingOptions::None => None,
+        BackingOptions::Child(ChildOptions::Reference(name)) => {
+            let child = graph.lookup_node_name(name)?;
+            graph.admit_child(id, "backing", child)?;
+            Some(child)
+        }
+        BackingOptions::Child(ChildOptions::Inline(_)) => {
+            return Err(Refused::OptionFixed("backing.driver".to_owned()));
+        }
+    };
+    let present = graph.place(id).backing;
+    if present == wanted {
+        return Ok(());
+    }
+    if let Some(present) = present {
+        if skip_implicit(graph, present) == wanted {
+            return Ok(());
+        }
+        if graph.place(present).implicit {
+            return Err(Refused::ImplicitChild { link: "backing", node: graph.name(id).to_owned() });
+        }
+        if graph.place(id).frozen_by.is_some() {
+            return Err(graph.frozen(id, present));
+        }
+    }
+    graph.set_backing(id, wanted);
+    Ok(())
+}
+
+/// The node that clients see where they look at `id`.
+fn skip_implicit(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    graph.chain(id).find(|node| !graph.place(*node).implicit)
+}
+
+/// The file an image lies in.
+fn change_file(graph: &mut Graph, id: NodeId, given: &ChildOptions) -> Result<(), Refused> {
+    let present = graph.place(id).file.expect("an image lies in a file");
+    match given {
+        ChildOptions::Reference(name) => {
+            let child = graph.lookup_node_name(name)?;
+            graph.admit_child(id, "file", child)?;
+            graph.place_mut(id).file = Some(child);
+            Ok(())
+        }
+        // Only a child that came with its parent is described with it again.
+        ChildOptions::Inline(_) if graph.place(present).monitor_owned => {
+            Err(Refused::OptionFixed("file.driver".to_owned()))
+        }
+        ChildOptions::Inline(options) => {
+            let renamed = options.node_name.as_deref().is_some_and(|name| name != graph.name(present));
+            if renamed {
+                return Err(Refused::OptionFixed("node-name".to_owned()));
+            }
+            apply_one(graph, present, options)
+        }
+    }
+}
+
+/// Read-only or not. A file that follows its image follows it here too, but only where the mode is spelt out.
+fn set_mode(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
+    let read_only = options.read_only.unwrap_or(false);
+    graph.place_mut(id).read_only = read_only;
+    let follows = |file: &NodeId| {
+        matches!(graph.node(*file).driver, Driver::File { access: FileAccess::Inherited, .. })
+    };
+    let file = graph.place(id).file.filter(follows).filter(|_| options.read_only.is_some());
+    if let Some(file) = file {
+        graph.place_mut(file).read_only = read_only;
+    }
+}
+
+fn cannot_reopen(node: &Node) -> Refused {
+    Refused::CannotReopen { driver: node.driver_name(), node: node.name.to_string() }
+}

@@ -1,0 +1,94 @@
+//! `block_resize`: a node grows or shrinks while it is in use.
+
+use super::Engine;
+use crate::error::Refused;
+use crate::graph::blocker::Op;
+use crate::graph::node::Driver;
+use crate::graph::permission::Set;
+use crate::graph::{Graph, UserKind};
+use crate::host::IoResult;
+use crate::id::NodeId;
+use crate::io::{BelowNode, len_bytes};
+use std::sync::Arc;
+
+/// The largest size QEMU takes.
+const LEN_BYTES_MAX: u64 = 0x7fff_ffff_c000_0000;
+
+impl Engine {
+    /// `block_resize`.
+    pub async fn block_resize(
+        &self,
+        node_name: Option<&str>,
+        device: Option<&str>,
+        size: i64,
+    ) -> Result<(), Refused> {
+        let graph = self.graph();
+        let wanted = node_name.unwrap_or("");
+        let id = graph.find(wanted).ok_or_else(|| Refused::NoSuchNode {
+            device: device.unwrap_or("").to_owned(),
+            node_name: wanted.to_owned(),
+        })?;
+        let size = u64::try_from(size).map_err(|_| Refused::SizeNegative)?;
+        graph.admit_op(Op::Resize, id)?;
+        // Nobody may rely on the size while it changes: the command takes the permission like any other user.
+        let (user, dropped) = self.try_edit(|graph| {
+            let user = graph.add_user(id, UserKind::Guest, Set::RESIZE, Set::ALL);
+            graph.admit_permissions()?;
+            Ok(user)
+        })?;
+        assert!(dropped.is_empty(), "a resize drops {dropped:?}");
+        let resized = {
+            let _alone = self.gate.drain().await;
+            let resized = self.resize(id, size).await;
+            let _nothing = self.edit(|graph| graph.cut_bitmaps(id));
+            resized
+        };
+        let dropped = self.edit(|graph| graph.remove_user(user));
+        self.close(dropped).await;
+        resized
+    }
+
+    async fn resize(&self, id: NodeId, size: u64) -> Result<(), Refused> {
+        if size > LEN_BYTES_MAX {
+            return Err(Refused::SizeTooLarge { size, max: LEN_BYTES_MAX });
+        }
+        let graph = self.graph();
+        let layer = graph.unfiltered(id);
+        let place = graph.place(layer);
+        if place.read_only || graph.place(id).read_only {
+            return Err(Refused::ImageReadOnly);
+        }
+        let failed = |what| move |errno| Refused::ResizeFailed { what, errno };
+        match &place.node.driver {
+            Driver::File { disk, .. } => disk.resize(size).await.map_err(failed("resize file")),
+            Driver::Raw(image) => image.resize(size).await.map_err(failed("resize file")),
+            Driver::Qcow2(image) => {
+                if !size.is_multiple_of(512) {
+                    return Err(Refused::SizeNotInSectors);
+                }
+                if image.version() < 3 && image.snapshots() > 0 {
+                    return Err(Refused::SizeOfSnapshots);
+                }
+                if size < image.len_bytes() {
+                    return image.shrink(size).await.map_err(failed("shrink the image"));
+                }
+                let old = image.len_bytes();
+                image.grow(size).await.map_err(|errno| Refused::L1NotGrown { errno })?;
+                hide_below(&graph, layer, old, size).await.map_err(failed("zero the new area"))
+            }
+            _ => Err(Refused::ResizeNotSupported),
+        }
+    }
+}
+
+/// What a longer layer below has past the old end must not show.
+async fn hide_below(graph: &Arc<Graph>, layer: NodeId, old: u64, new: u64) -> IoResult<()> {
+    let Some(below) = graph.place(layer).backing else { return Ok(()) };
+    let end = len_bytes(graph, below)?.min(new);
+    let Driver::Qcow2(image) = &graph.node(layer).driver else { return Ok(()) };
+    if end <= old {
+        return Ok(());
+    }
+    image.write_zeroes(old, end - old, &BelowNode::of(graph, layer)).await?;
+    image.flush().await
+}

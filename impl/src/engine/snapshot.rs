@@ -1,0 +1,119 @@
+//! `blockdev-snapshot`, `blockdev-snapshot-sync`: a chain grows at its top.
+
+use super::Engine;
+use super::open::insert;
+use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
+use crate::error::Refused;
+use crate::format::qcow2::{BackingName, CreateError, CreateOptions, Qcow2};
+use crate::graph::Graph;
+use crate::graph::blocker::Op;
+use crate::host::Errno;
+use crate::id::NodeId;
+use crate::io::{len_bytes, write};
+use std::sync::Arc;
+
+/// `blockdev-snapshot-sync`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncOptions {
+    /// `device`.
+    pub device: Option<String>,
+    /// `node-name`: what gets an overlay.
+    pub node_name: Option<String>,
+    /// `snapshot-file`: the overlay's file.
+    pub file: String,
+    /// `snapshot-node-name`.
+    pub overlay_name: Option<String>,
+    /// `format`; default qcow2.
+    pub format: Option<String>,
+    /// `mode` is `existing`: the image is there already.
+    pub must_exist: bool,
+}
+
+impl Engine {
+    /// `blockdev-snapshot`: an overlay that is open already.
+    pub async fn blockdev_snapshot(&self, node: &str, overlay: &str) -> Result<(), Refused> {
+        let _alone = self.gate.drain().await;
+        let below = self.graph().lookup(node)?;
+        self.graph().admit_op(Op::ExternalSnapshot, below)?;
+        self.flush_below(below).await?;
+        let ((), dropped) = self.try_edit(|graph| graph.snapshot(node, overlay))?;
+        self.close(dropped).await;
+        Ok(())
+    }
+
+    /// `blockdev-snapshot-sync`: the overlay is made and opened too. It lives as long as somebody uses it.
+    pub async fn blockdev_snapshot_sync(self: &Arc<Self>, options: &SyncOptions) -> Result<(), Refused> {
+        let _alone = self.gate.drain().await;
+        let below = admit_sync(&self.graph(), options)?;
+        self.flush_below(below).await?;
+        let name = admit_overlay_name(&self.graph(), options)?;
+        if !options.must_exist {
+            self.create_overlay(below, options).await?;
+        }
+        let overlay = overlay_options(name, options)?;
+        let opened = self.open_new(&overlay).await?;
+        let ((), dropped) = self.try_edit(|graph| {
+            let overlay = insert(graph, opened)?;
+            graph.put_on_top(below, overlay)
+        })?;
+        self.close(dropped).await;
+        Ok(())
+    }
+
+    /// What was written before the snapshot is durable with it.
+    async fn flush_below(&self, below: NodeId) -> Result<(), Refused> {
+        write::flush(&self.graph(), below).await.map_err(Refused::Io)
+    }
+
+    async fn create_overlay(&self, below: NodeId, options: &SyncOptions) -> Result<(), Refused> {
+        let graph = self.graph();
+        match options.format.as_deref() {
+            None | Some("qcow2") => {}
+            Some("raw") => return Err(Refused::FormatWithoutBacking("raw".to_owned())),
+            Some(other) => return Err(Refused::UnknownFormat(other.to_owned())),
+        }
+        let node = graph.node(graph.unfiltered(below));
+        let backing = BackingName {
+            file: self.host.absolute(&node.filename),
+            format: Some(node.driver_name().to_owned()),
+        };
+        let len_bytes = len_bytes(&graph, below).map_err(Refused::Io)?;
+        let create = CreateOptions { len_bytes, backing: Some(backing), ..CreateOptions::default() };
+        let cannot = |errno| Refused::CannotCreate { filename: options.file.clone(), errno };
+        let disk = self.host.create(&options.file).await.map_err(cannot)?;
+        Qcow2::create(&disk, &create).await.map_err(|error| match error {
+            CreateError::Disk(errno) => cannot(errno),
+            CreateError::BackingName => cannot(Errno::EINVAL),
+            other => Refused::MalformedImage(other.to_string()),
+        })
+    }
+}
+
+fn admit_sync(graph: &Graph, options: &SyncOptions) -> Result<NodeId, Refused> {
+    let node_name = options.node_name.as_deref().unwrap_or("");
+    let below = graph.find(node_name).ok_or_else(|| Refused::NoSuchNode {
+        device: options.device.clone().unwrap_or_default(),
+        node_name: node_name.to_owned(),
+    })?;
+    graph.admit_op(Op::ExternalSnapshot, below)?;
+    Ok(below)
+}
+
+fn admit_overlay_name(graph: &Graph, options: &SyncOptions) -> Result<String, Refused> {
+    let name = options.overlay_name.clone().ok_or(Refused::OverlayNameMissing)?;
+    if graph.find(&name).is_some() {
+        return Err(Refused::OverlayNameInUse);
+    }
+    Ok(name)
+}
+
+fn overlay_options(name: String, options: &SyncOptions) -> Result<BlockdevOptions, Refused> {
+    let file = ChildOptions::named_file(options.file.clone());
+    let ChildOptions::Inline(plain) = file.clone() else { unreachable!("a named file is described inline") };
+    let driver = match options.format.as_deref() {
+        None | Some("qcow2") => DriverOptions::Qcow2 { file, backing: BackingOptions::None, data_file: None },
+        Some("raw") => DriverOptions::Raw { file },
+        Some(other) => return Err(Refused::UnknownFormat(other.to_owned())),
+    };
+    Ok(BlockdevOptions { node_name: Some(name), driver, ..*plain })
+}

@@ -1,0 +1,302 @@
+//! Internal snapshots: made, listed and deleted. Nothing here goes back to one.
+//!
+//! A snapshot is a copy of the L1 table, and one more reference on everything it leads to. While references and COPIED
+//! flags change, version 3 is marked dirty, so that a stop in between is repaired by whoever writes next; version 2
+//! leaks at worst. The header's sector turns to the new list of snapshots in one write.
+
+use super::Qcow2;
+use super::counter;
+use super::entry::{COPIED, HOST_OFFSET, RawEntry, decode_l1, decode_l2};
+use super::geometry::{MAX_L1_BYTES, SECTOR};
+use super::header::{Header, INCOMPATIBLE_DIRTY};
+use super::metadata::Metadata;
+use super::snapshot_table::{MAX_SNAPSHOTS, MAX_TABLE_BYTES, NO_INSTRUCTION_COUNT, Snapshot, decode, encode};
+use super::trouble::{TableKind, Trouble};
+use crate::host::{Errno, IoResult};
+use crate::sync::range_lock::Mode;
+use std::ops::Range;
+
+const L2: TableKind = TableKind::L2;
+
+/// What happens to a reference.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Change {
+    Raise,
+    Lower,
+}
+
+impl Qcow2 {
+    /// The internal snapshots, in the order of the file.
+    pub async fn list_snapshots(&self) -> IoResult<Vec<Snapshot>> {
+        let (count, offset, end) = {
+            let metadata = self.metadata.lock();
+            (metadata.header.snapshots, metadata.header.snapshots_offset, metadata.file_end)
+        };
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let len = end.saturating_sub(offset).min(MAX_TABLE_BYTES);
+        let table = self.disk.read(offset, vec![0; len as usize]).await?;
+        decode(&table, count).ok_or(Errno::EIO)
+    }
+
+    /// Makes a snapshot of what the guest sees, durably. EEXIST if there is one of that name, ENOTSUP with a data file,
+    /// EINVAL if a refcount has no room for another reference.
+    pub async fn create_snapshot(&self, name: &str, seconds: u32, nanoseconds: u32) -> IoResult<()> {
+        self.assert_writable();
+        if self.geometry.data_file {
+            return Err(Errno::ENOTSUP);
+        }
+        self.before_change().await?;
+        let _alone = self.clusters.acquire(0, u64::MAX, Mode::Exclusive).await;
+        self.flush().await?;
+        let mut snapshots = self.list_snapshots().await?;
+        if snapshots.iter().any(|snapshot| snapshot.name == name) {
+            return Err(Errno::EEXIST);
+        }
+        if snapshots.len() >= MAX_SNAPSHOTS as usize || name.len() > u16::MAX.into() {
+            return Err(Errno::EFBIG);
+        }
+        let l1 = self.metadata.lock().l1.entries().to_vec();
+        self.refuse_full_refcounts(&l1).await?;
+        let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
+        self.mark_dirty().await?;
+        self.change_references(&l1, Change::Raise).await?;
+        self.set_copied(&l1).await?;
+        let place = self.write_l1_copy(&l1).await?;
+        snapshots.push(Snapshot {
+            id: next_id(&snapshots),
+            name: name.to_owned(),
+            l1_offset: place,
+            l1_entries: l1.len() as u32,
+            seconds,
+            nanoseconds,
+            len_bytes: self.len_bytes(),
+            more: NO_INSTRUCTION_COUNT.to_vec(),
+            ..Snapshot::default()
+        });
+        self.replace_table(&snapshots).await
+    }
+
+    /// Deletes the snapshot of this id, or else of this name, durably; ENOENT if there is none.
+    pub async fn delete_snapshot(&self, id_or_name: &str) -> IoResult<Snapshot> {
+        self.assert_writable();
+        self.before_change().await?;
+        let _alone = self.clusters.acquire(0, u64::MAX, Mode::Exclusive).await;
+        self.flush().await?;
+        let mut snapshots = self.list_snapshots().await?;
+        let by_id = snapshots.iter().position(|snapshot| snapshot.id == id_or_name);
+        let by_name = || snapshots.iter().position(|snapshot| snapshot.name == id_or_name);
+        let gone = snapshots.remove(by_id.or_else(by_name).ok_or(Errno::ENOENT)?);
+        let l1 = self.read_l1_copy(&gone).await?;
+        let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
+        self.mark_dirty().await?;
+        // Nothing leads to it any more, and only then its references go.
+        self.write_table(&snapshots).await?;
+        self.change_references(&l1, Change::Lower).await?;
+        self.release_bytes(gone.l1_offset, u64::from(gone.l1_entries) * 8).await?;
+        let active = self.metadata.lock().l1.entries().to_vec();
+        self.set_copied(&active).await?;
+        self.finish().await?;
+        Ok(gone)
+    }
+
+    /// Marks a version 3 image as one whose refcounts may be stale.
+    async fn mark_dirty(&self) -> IoResult<()> {
+        if self.version() < 3 {
+            return Ok(());
+        }
+        let mut header = self.metadata.lock().header.clone();
+        header.incompatible |= INCOMPATIBLE_DIRTY;
+        self.write_header(&header).await?;
+        self.flush_disk().await
+    }
+
+    /// Writes all tables, and takes the mark off again.
+    async fn finish(&self) -> IoResult<()> {
+        self.flush_in_turn().await?;
+        self.flush_in_turn().await?;
+        self.write_clean_header(|_| {}).await
+    }
+
+    async fn write_clean_header(&self, change: impl FnOnce(&mut Header)) -> IoResult<()> {
+        let mut header = self.metadata.lock().header.clone();
+        header.incompatible &= !INCOMPATIBLE_DIRTY;
+        change(&mut header);
+        if header != self.metadata.lock().header {
+            self.write_header(&header).await?;
+        }
+        self.flush_disk().await
+    }
+
+    /// Puts the list of snapshots behind everything that it leads to, then turns the header to it.
+    async fn replace_table(&self, snapshots: &[Snapshot]) -> IoResult<()> {
+        self.flush_in_turn().await?;
+        self.write_table(snapshots).await?;
+        self.finish().await
+    }
+
+    /// Writes the list at a new place, durably, and frees the old place.
+    async fn write_table(&self, snapshots: &[Snapshot]) -> IoResult<()> {
+        let old = {
+            let header = self.metadata.lock().header.clone();
+            let len = encode(&self.list_snapshots().await?).len() as u64;
+            (header.snapshots_offset, len)
+        };
+        let bytes = encode(snapshots);
+        let offset = match bytes.len() as u64 {
+            0 => 0,
+            len if len > MAX_TABLE_BYTES => return Err(Errno::EFBIG),
+            _ => self.write_somewhere(bytes).await?,
+        };
+        // Its place is counted before the header leads there.
+        self.flush_in_turn().await?;
+        let mut header = self.metadata.lock().header.clone();
+        (header.snapshots, header.snapshots_offset) = (snapshots.len() as u32, offset);
+        self.write_header(&header).await?;
+        self.flush_disk().await?;
+        self.release_bytes(old.0, old.1).await
+    }
+
+    async fn write_l1_copy(&self, l1: &[u64]) -> IoResult<u64> {
+        let bytes: Vec<u8> = l1.iter().flat_map(|entry| (entry & !COPIED).to_be_bytes()).collect();
+        if bytes.is_empty() { Ok(0) } else { self.write_somewhere(bytes).await }
+    }
+
+    async fn write_somewhere(&self, mut bytes: Vec<u8>) -> IoResult<u64> {
+        let clusters = self.geometry.clusters_for(bytes.len() as u64);
+        let place = self.step(|m| m.allocate_whole(clusters)).await?;
+        let at = self.geometry.offset_of(place.start);
+        bytes.resize(bytes.len().next_multiple_of(SECTOR as usize), 0);
+        let end = at + bytes.len() as u64;
+        let written = self.disk.write(at, bytes).await;
+        self.metadata.lock().wrote_up_to(end);
+        written.map(|()| at)
+    }
+
+    async fn read_l1_copy(&self, snapshot: &Snapshot) -> IoResult<Vec<u64>> {
+        let len = u64::from(snapshot.l1_entries) * 8;
+        let end = self.metadata.lock().file_end.next_multiple_of(self.geometry.cluster_bytes());
+        let fits = len <= MAX_L1_BYTES && snapshot.l1_offset.checked_add(len).is_some_and(|last| last <= end);
+        if !fits || !self.geometry.is_aligned(snapshot.l1_offset) {
+            return Err(Errno::EIO);
+        }
+        let bytes = self.disk.read(snapshot.l1_offset, vec![0; len as usize]).await?;
+        Ok(bytes.chunks_exact(8).map(|c| u64::from_be_bytes(c.try_into().expect("eight"))).collect())
+    }
+
+    async fn refuse_full_refcounts(&self, l1: &[u64]) -> IoResult<()> {
+        let max = counter::max(self.geometry.refcount_order);
+        for entry in l1 {
+            for range in self.references_of(*entry).await? {
+                for cluster in self.geometry.touched(range.start, range.end - range.start) {
+                    if self.step(|m| m.refcount(cluster)).await? >= max {
+                        return Err(Errno::EINVAL);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Raises or lowers every reference that an L1 table makes.
+    async fn change_references(&self, l1: &[u64], change: Change) -> IoResult<()> {
+        for entry in l1 {
+            for range in self.references_of(*entry).await? {
+                for cluster in self.geometry.touched(range.start, range.end - range.start) {
+                    match change {
+                        Change::Raise => self.step(|m| m.raise(cluster)).await?,
+                        Change::Lower => self.step(|m| m.release(cluster)).await?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The host bytes that an L1 entry refers to, with its L2 table: once for each reference.
+    async fn references_of(&self, entry: u64) -> IoResult<Vec<Range<u64>>> {
+        let Some(table) = decode_l1(entry, self.geometry).map_err(|_| Errno::EIO)? else {
+            return Ok(Vec::new());
+        };
+        self.step(|m| m.references_of_table(table.host)).await
+    }
+
+    async fn release_bytes(&self, offset: u64, len: u64) -> IoResult<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        for cluster in self.geometry.touched(offset, len) {
+            self.step(|m| m.release(cluster)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes COPIED in the active tables say again that the refcount is 1.
+    async fn set_copied(&self, l1: &[u64]) -> IoResult<()> {
+        for (index, entry) in l1.iter().enumerate() {
+            let Some(table) = decode_l1(*entry, self.geometry).map_err(|_| Errno::EIO)? else { continue };
+            let single = self.step(|m| m.refcount(m.geometry.cluster_of(table.host))).await? == 1;
+            self.metadata.lock().set_l1_copied(index, single);
+            for slot in 0..self.geometry.l2_entries() {
+                self.step(|m| m.set_l2_copied(table.host, slot)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Metadata {
+    fn references_of_table(&mut self, table: u64) -> Result<Vec<Range<u64>>, Trouble> {
+        let geometry = self.geometry;
+        let entries = self.cache.get(table, L2)?;
+        let mut references = Vec::new();
+        for slot in 0..geometry.l2_entries() as usize {
+            let mapping = decode_l2(RawEntry::read(entries, slot, geometry), geometry)?;
+            references.extend(mapping.holds(geometry).map(|(at, len)| at..at + len));
+        }
+        references.push(table..table + geometry.cluster_bytes());
+        Ok(references)
+    }
+
+    /// Adds one reference to a cluster that is counted already.
+    fn raise(&mut self, cluster: u64) -> Result<(), Trouble> {
+        let count = self.refcount(cluster)?;
+        if count == 0 || count >= counter::max(self.geometry.refcount_order) {
+            return Err(Trouble::Failed(Errno::EIO));
+        }
+        self.set_counters(cluster..cluster + 1, count + 1)
+    }
+
+    fn set_l1_copied(&mut self, index: usize, single: bool) {
+        let entry = self.l1.entries()[index];
+        let now = if single { entry | COPIED } else { entry & !COPIED };
+        if now != entry {
+            self.l1.set(index, now);
+        }
+    }
+
+    fn set_l2_copied(&mut self, table: u64, slot: u64) -> Result<(), Trouble> {
+        let geometry = self.geometry;
+        let slot = slot as usize;
+        let raw = RawEntry::read(self.cache.get(table, L2)?, slot, geometry);
+        let host = raw.descriptor & HOST_OFFSET;
+        if host == 0 || raw.is_compressed() {
+            return Ok(());
+        }
+        let single = self.refcount(geometry.cluster_of(host))? == 1;
+        let descriptor = if single { raw.descriptor | COPIED } else { raw.descriptor & !COPIED };
+        if descriptor != raw.descriptor {
+            let bytes = geometry.l2_entry_bytes() as usize;
+            let entries = self.cache.get_mut(table, L2, slot * bytes..(slot + 1) * bytes)?;
+            RawEntry { descriptor, ..raw }.write(entries, slot, geometry);
+        }
+        Ok(())
+    }
+}
+
+/// One more than the largest id that is a number.
+fn next_id(snapshots: &[Snapshot]) -> String {
+    let largest = snapshots.iter().filter_map(|snapshot| snapshot.id.parse::<u64>().ok()).max();
+    largest.unwrap_or(0).saturating_add(1).to_string()
+}

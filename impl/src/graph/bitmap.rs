@@ -1,0 +1,278 @@
+//! Dirty bitmaps: which parts of a node were written since somebody began to look.
+//!
+//! A bitmap hangs on a node's place, so adding, removing and clearing one are graph edits like all others: a
+//! transaction that fails puts the old graph back. What is dirty is kept as ranges; it may claim too much, never too
+//! little.
+
+use super::Graph;
+use crate::error::Refused;
+use crate::id::NodeId;
+use crate::io::len_bytes;
+use crate::sync::shim::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The longest name, in bytes.
+const NAME_BYTES_MAX: usize = 1023;
+/// The smallest granularity.
+const GRANULARITY_MIN: u32 = 512;
+/// Without a cluster size to follow.
+const GRANULARITY_DEFAULT: u64 = 64 << 10;
+/// More ranges than this are joined, and what lies between them counts as dirty: memory is bounded, whatever clients
+/// write.
+const RANGES_MAX: usize = 1 << 18;
+
+/// One bitmap.
+#[derive(Clone, Debug)]
+pub struct Bitmap {
+    /// Its name, unique on its node.
+    pub name: Arc<str>,
+    /// How many bytes one bit stands for.
+    pub granularity: u32,
+    /// Whether writes are recorded.
+    pub is_recording: bool,
+    /// What is dirty.
+    dirty: Arc<Mutex<Ranges>>,
+}
+
+/// Disjoint ranges of granules: begin and end of each.
+#[derive(Clone, Debug, Default)]
+struct Ranges(BTreeMap<u64, u64>);
+
+/// `block-dirty-bitmap-add`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewBitmap {
+    /// `node`.
+    pub node: String,
+    /// `name`.
+    pub name: String,
+    /// `granularity`.
+    pub granularity: Option<i64>,
+    /// `persistent`.
+    pub is_persistent: bool,
+    /// `disabled`.
+    pub is_disabled: bool,
+}
+
+/// A bitmap and the node it hangs on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BitmapName {
+    /// `node`.
+    pub node: String,
+    /// `name`.
+    pub name: String,
+}
+
+impl Bitmap {
+    /// Records a write.
+    pub fn mark(&self, offset: u64, len: u64) {
+        if self.is_recording && len > 0 {
+            let granularity = u64::from(self.granularity);
+            self.dirty.lock().insert(offset / granularity, (offset + len).div_ceil(granularity));
+        }
+    }
+
+    /// How many bytes are dirty, in whole granules.
+    pub fn dirty_bytes(&self) -> u64 {
+        let granules: u64 = self.dirty.lock().0.iter().map(|(start, end)| end - start).sum();
+        granules.saturating_mul(u64::from(self.granularity))
+    }
+
+    /// The dirty byte ranges, in order; the last may reach past the end of the node.
+    pub fn dirty_ranges(&self) -> Vec<(u64, u64)> {
+        let granularity = u64::from(self.granularity);
+        let bytes = |(start, end): (&u64, &u64)| (start * granularity, end * granularity);
+        self.dirty.lock().0.iter().map(bytes).collect()
+    }
+
+    /// The same with only `dirty` in it, apart from the one this was.
+    fn holding(&self, dirty: Ranges) -> Bitmap {
+        Bitmap { dirty: Arc::new(Mutex::new(dirty)), ..self.clone() }
+    }
+}
+
+impl Ranges {
+    fn insert(&mut self, start: u64, end: u64) {
+        let (mut start, mut end) = (start, end);
+        // The one before may reach this one; each one behind that begins inside is swallowed.
+        if let Some((before, before_end)) = self.0.range(..=start).next_back().map(|(a, b)| (*a, *b))
+            && before_end >= start
+        {
+            start = before;
+            end = end.max(before_end);
+        }
+        while let Some((next, next_end)) = self.0.range(start..=end).next().map(|(a, b)| (*a, *b)) {
+            self.0.remove(&next);
+            end = end.max(next_end);
+        }
+        if self.0.len() >= RANGES_MAX {
+            let next = self.0.range(start..).next().or_else(|| self.0.range(..start).next_back());
+            let (a, b) = next.map(|(a, b)| (*a, *b)).expect("as many ranges as there may be are not none");
+            self.0.remove(&a);
+            (start, end) = (start.min(a), end.max(b));
+        }
+        self.0.insert(start, end);
+    }
+
+    fn truncate(&mut self, end: u64) {
+        self.0.split_off(&end);
+        if let Some((_, last)) = self.0.iter_mut().next_back() {
+            *last = (*last).min(end);
+        }
+    }
+}
+
+impl Graph {
+    /// `block-dirty-bitmap-add`.
+    pub fn add_bitmap(&mut self, new: &NewBitmap) -> Result<(), Refused> {
+        let node = self.lookup(&new.node)?;
+        if new.name.is_empty() {
+            return Err(Refused::BitmapNameEmpty);
+        }
+        let granularity = self.admit_granularity(node, new.granularity)?;
+        if new.is_persistent {
+            // Writing bitmaps into images is not supported by any format here.
+            return Err(Refused::BitmapNotStorable(new.node.clone()));
+        }
+        if self.place(node).bitmaps.iter().any(|bitmap| *bitmap.name == *new.name) {
+            return Err(Refused::DuplicateBitmap(new.name.clone()));
+        }
+        if new.name.len() > NAME_BYTES_MAX {
+            return Err(Refused::BitmapNameTooLong(new.name.clone()));
+        }
+        let name = new.name.as_str().into();
+        let bitmap = Bitmap { name, granularity, is_recording: !new.is_disabled, dirty: Arc::default() };
+        self.place_mut(node).bitmaps.push(bitmap);
+        Ok(())
+    }
+
+    fn admit_granularity(&self, node: NodeId, asked: Option<i64>) -> Result<u32, Refused> {
+        let Some(asked) = asked else {
+            // As fine as the image's own clusters, within reason.
+            let clusters = self.node(node).cluster_bytes().unwrap_or(GRANULARITY_DEFAULT);
+            return Ok(clusters.clamp(4096, GRANULARITY_DEFAULT) as u32);
+        };
+        let asked = u32::try_from(asked).map_err(|_| Refused::GranularityNotAccepted)?;
+        if asked < GRANULARITY_MIN || !asked.is_power_of_two() {
+            return Err(Refused::BadGranularity);
+        }
+        Ok(asked)
+    }
+
+    /// Finds a bitmap by node and name.
+    pub fn find_bitmap(&self, wanted: &BitmapName) -> Result<&Bitmap, Refused> {
+        let node = self.lookup(&wanted.node)?;
+        let found = self.place(node).bitmaps.iter().find(|bitmap| *bitmap.name == *wanted.name);
+        found.ok_or_else(|| Refused::BitmapNotFound(wanted.name.clone()))
+    }
+
+    /// Changes a bitmap, or removes it by answering nothing.
+    fn change_bitmap(
+        &mut self,
+        wanted: &BitmapName,
+        change: impl FnOnce(&Bitmap) -> Option<Bitmap>,
+    ) -> Result<(), Refused> {
+        let changed = change(self.find_bitmap(wanted)?);
+        let node = self.lookup(&wanted.node)?;
+        let bitmaps = &mut self.place_mut(node).bitmaps;
+        let index = bitmaps.iter().position(|bitmap| *bitmap.name == *wanted.name);
+        let index = index.expect("the bitmap was found just now");
+        match changed {
+            Some(changed) => bitmaps[index] = changed,
+            None => drop(bitmaps.remove(index)),
+        }
+        Ok(())
+    }
+
+    /// `block-dirty-bitmap-remove`.
+    pub fn remove_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
+        self.change_bitmap(wanted, |_| None)
+    }
+
+    /// `block-dirty-bitmap-clear`.
+    pub fn clear_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
+        self.change_bitmap(wanted, |bitmap| Some(bitmap.holding(Ranges::default())))
+    }
+
+    /// `block-dirty-bitmap-enable` and `-disable`.
+    pub fn set_bitmap_recording(&mut self, wanted: &BitmapName, is_recording: bool) -> Result<(), Refused> {
+        // What was dirty stays with the bitmap of before: a request that still runs marks that one only.
+        self.change_bitmap(wanted, |bitmap| {
+            let dirty = bitmap.dirty.lock().clone();
+            Some(Bitmap { is_recording, ..bitmap.holding(dirty) })
+        })
+    }
+
+    /// `block-dirty-bitmap-merge`: what is dirty in any of `sources` is dirty in `target` too.
+    pub fn merge_bitmaps(&mut self, target: &BitmapName, sources: &[BitmapName]) -> Result<(), Refused> {
+        let into = self.find_bitmap(target)?;
+        let granularity = u64::from(into.granularity);
+        let mut dirty = into.dirty.lock().clone();
+        for source in sources {
+            if self.find(&source.node).is_none() {
+                return Err(Refused::NodeUnknown(source.node.clone()));
+            }
+            for (start, end) in self.find_bitmap(source)?.dirty_ranges() {
+                dirty.insert(start / granularity, end.div_ceil(granularity));
+            }
+        }
+        self.change_bitmap(target, |bitmap| Some(bitmap.holding(dirty)))
+    }
+
+    /// After a node's size has changed: nothing past its end is dirty.
+    pub fn cut_bitmaps(&mut self, node: NodeId) {
+        let len = len_bytes(self, node).unwrap_or(u64::MAX);
+        for bitmap in &mut self.place_mut(node).bitmaps {
+            bitmap.dirty.lock().truncate(len.div_ceil(u64::from(bitmap.granularity)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bitmap(granularity: u32) -> Bitmap {
+        Bitmap { name: "b".into(), granularity, is_recording: true, dirty: Arc::default() }
+    }
+
+    #[test]
+    fn neighbours_and_overlaps_become_one_range() {
+        let bitmap = bitmap(512);
+        for (offset, len) in [(1024, 1), (0, 512), (512, 512), (4096, 10), (1000, 1000)] {
+            bitmap.mark(offset, len);
+        }
+        assert_eq!(bitmap.dirty_ranges(), [(0, 2048), (4096, 4608)]);
+        assert_eq!(bitmap.dirty_bytes(), 2560);
+    }
+
+    #[test]
+    fn a_write_of_everything_costs_one_range() {
+        let bitmap = bitmap(512);
+        bitmap.mark(100, u64::MAX / 2);
+        bitmap.mark(5, 7);
+        assert_eq!(bitmap.dirty_ranges().len(), 1);
+    }
+
+    #[test]
+    fn too_many_ranges_claim_too_much_and_forget_nothing() {
+        let bitmap = bitmap(512);
+        let writes = RANGES_MAX as u64 + 100;
+        for n in (0..writes).rev() {
+            bitmap.mark(n * 4096, 1);
+        }
+        let ranges = bitmap.dirty_ranges();
+        assert!(ranges.len() <= RANGES_MAX);
+        for n in 0..writes {
+            let at = ranges.partition_point(|(start, _)| *start <= n * 4096);
+            assert!(ranges[at - 1].1 > n * 4096, "write {n} is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_bitmap_that_does_not_record_stays_as_it_is() {
+        let bitmap = Bitmap { is_recording: false, ..bitmap(512) };
+        bitmap.mark(0, 4096);
+        assert_eq!(bitmap.dirty_bytes(), 0);
+    }
+}

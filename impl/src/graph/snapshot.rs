@@ -1,0 +1,114 @@
+//! A new overlay on a node: from then on its users write into the overlay.
+//!
+//! ```text
+//! before  base <- node          overlay
+//! after   base <- node <- overlay, and whoever used node uses overlay
+//! ```
+
+use super::Graph;
+use super::blocker::Op;
+use super::node::Driver;
+use super::permission::{Permissions, Set};
+use crate::error::Refused;
+use crate::id::NodeId;
+
+impl Graph {
+    /// `blockdev-snapshot`: checks everything, and puts `overlay` above `node`.
+    pub fn snapshot(&mut self, node: &str, overlay: &str) -> Result<(), Refused> {
+        let below = self.lookup(node)?;
+        self.admit_op(Op::ExternalSnapshot, below)?;
+        let above = self.lookup(overlay)?;
+        self.put_on_top(below, above)
+    }
+
+    /// Puts `overlay`, which is no part of a chain yet, above `node`.
+    pub fn put_on_top(&mut self, node: NodeId, overlay: NodeId) -> Result<(), Refused> {
+        self.admit_overlay(overlay)?;
+        self.admit_child(overlay, "backing", node)?;
+        self.admit_move(node)?;
+        self.move_parents(node, overlay, overlay);
+        self.set_backing(overlay, Some(node));
+        self.admit_permissions()?;
+        self.admit_writers(&|_| false)
+    }
+
+    /// Nobody may take an overlay's content for something yet, and it must be able to have a backing.
+    fn admit_overlay(&self, overlay: NodeId) -> Result<(), Refused> {
+        let permissions = Permissions::of(self);
+        if permissions.edges_to(overlay).iter().any(|edge| edge.taken.has(Set::READ)) {
+            return Err(Refused::OverlayInUse);
+        }
+        let place = self.place(overlay);
+        if place.node.is_filter() {
+            return Err(Refused::OverlayIsFilter);
+        }
+        if place.backing.is_some() {
+            return Err(Refused::OverlayHasBacking);
+        }
+        match place.node.driver {
+            Driver::Qcow2(_) => Ok(()),
+            _ => Err(Refused::OverlayWithoutBacking),
+        }
+    }
+
+    /// Refuses a link by which a node would stand on itself.
+    pub fn admit_child(&self, parent: NodeId, link: &'static str, child: NodeId) -> Result<(), Refused> {
+        if self.holds(child, parent) {
+            let (child, parent) = (self.name(child).to_owned(), self.name(parent).to_owned());
+            return Err(Refused::WouldLoop { child, link, parent });
+        }
+        Ok(())
+    }
+
+    /// Whether `wanted` is `from`, or somewhere below it by any links.
+    fn holds(&self, from: NodeId, wanted: NodeId) -> bool {
+        let mut open = vec![from];
+        let mut seen = std::collections::BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if id == wanted {
+                return true;
+            }
+            if seen.insert(id) {
+                open.extend(self.place(id).children());
+            }
+        }
+        false
+    }
+
+    /// Refuses to move the parents of a node while a job relies on one of their links to it.
+    fn admit_move(&self, node: NodeId) -> Result<(), Refused> {
+        let relied = |id: &NodeId| self.below(*id) == Some(node) && self.place(*id).frozen_by.is_some();
+        let frozen = self.parents(node).find(relied);
+        match frozen {
+            Some(parent) => Err(self.frozen(parent, node)),
+            None => Ok(()),
+        }
+    }
+
+    /// What is said of a link that a job relies on.
+    pub fn frozen(&self, from: NodeId, to: NodeId) -> Refused {
+        let link = self.link_below(from);
+        Refused::LinkFrozen { link, from: self.name(from).to_owned(), to: self.name(to).to_owned() }
+    }
+
+    /// Refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU tells the name.
+    pub fn admit_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
+        let permissions = Permissions::of(self);
+        let writes = Set::WRITE.and(Set::WRITE_UNCHANGED);
+        for id in permissions.nodes().iter().copied() {
+            let place = self.place(id);
+            if !place.read_only || place.node.is_filter() {
+                continue;
+            }
+            let is_written =
+                |id| permissions.edges_to(id).iter().any(|e| e.taken.common(writes) != Set::NONE);
+            if is_written(id) {
+                return Err(match lately(id) {
+                    true => Refused::ReadOnlyHasWriters(place.node.name.to_string()),
+                    false => Refused::ReadOnly,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! What may be said to commands that change the graph or one of its nodes.
+
+use super::super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Object as Record, Str};
+use super::super::types::{Alternate, Enum, Object, object, optional, required};
+use super::BLOCKDEV_OPTIONS;
+
+/// `blockdev-reopen`.
+pub static REOPEN: Object =
+    object("BlockdevReopen", &[required("options", List(&Record(&BLOCKDEV_OPTIONS)))]);
+
+/// `blockdev-snapshot`.
+pub static SNAPSHOT: Object = object("BlockdevSnapshot", &[required("node", Str), required("overlay", Str)]);
+
+/// `blockdev-snapshot-sync`.
+pub static SNAPSHOT_SYNC: Object = object(
+    "BlockdevSnapshotSync",
+    &[
+        optional("device", Str),
+        optional("node-name", Str),
+        required("snapshot-file", Str),
+        optional("snapshot-node-name", Str),
+        optional("format", Str),
+        optional("mode", OneOf(&NEW_IMAGE_MODE)),
+    ],
+);
+static NEW_IMAGE_MODE: Enum = Enum { name: "NewImageMode", values: &["existing", "absolute-paths"] };
+
+/// `change-backing-file`.
+pub static CHANGE_BACKING_FILE: Object = object(
+    "ChangeBackingFile",
+    &[required("device", Str), required("image-node-name", Str), required("backing-file", Str)],
+);
+
+/// `block_resize`.
+pub static RESIZE: Object =
+    object("BlockResize", &[optional("device", Str), optional("node-name", Str), required("size", Int)]);
+
+/// `block-dirty-bitmap-add`.
+pub static BITMAP_ADD: Object = object(
+    "BlockDirtyBitmapAdd",
+    &[
+        required("node", Str),
+        required("name", Str),
+        optional("granularity", Int),
+        optional("persistent", Bool),
+        optional("disabled", Bool),
+    ],
+);
+
+/// `block-dirty-bitmap-remove`, `-clear`, `-enable`, `-disable`.
+pub static BITMAP: Object = object("BlockDirtyBitmap", &[required("node", Str), required("name", Str)]);
+
+/// `block-dirty-bitmap-merge`.
+pub static BITMAP_MERGE: Object = object(
+    "BlockDirtyBitmapMerge",
+    &[required("node", Str), required("target", Str), required("bitmaps", List(&Either(&BITMAP_SOURCE)))],
+);
+static BITMAP_SOURCE: Alternate = Alternate { name: "BlockDirtyBitmapOrStr", cases: &[Str, Record(&BITMAP)] };
+
+/// One entry of a node's `dirty-bitmaps`.
+pub static BITMAP_INFO: Object = object(
+    "BlockDirtyInfo",
+    &[
+        optional("name", Str),
+        required("count", Int),
+        required("granularity", Int),
+        required("recording", Bool),
+        required("busy", Bool),
+        required("persistent", Bool),
+        optional("inconsistent", Bool),
+    ],
+);
