@@ -53,7 +53,7 @@ fn image_line(scenario: &Scenario, index: usize, image: &Image) -> String {
         Some(below) => format!("on {}", scenario.node(below)),
         None => "base".to_owned(),
     };
-    let mode = if scenario.read_only[index] { "read-only" } else { "writable" };
+    let mode = if scenario.is_read_only(index) { "read-only" } else { "writable" };
     let content: String = image.clusters.iter().copied().map(letter).collect();
     format!(
         "{:<3} {backing:<5} {mode:<9}  {format:<25} clusters of {:>4}  {:>6} bytes  {content}",

@@ -152,6 +152,11 @@ impl Scenario {
         }
     }
 
+    /// Whether an image is opened read-only; a spare one never is.
+    pub fn is_read_only(&self, image: usize) -> bool {
+        self.read_only.get(image).copied().unwrap_or(false)
+    }
+
     /// How many images are spare.
     pub fn spares(&self) -> usize {
         self.images.len() - self.layers
@@ -177,7 +182,7 @@ impl Scenario {
                 _ => r#","backing":null"#.to_owned(),
             };
             let (driver, node) = (image.format.driver(), self.node(index));
-            let read_only = !is_spare && self.read_only[index];
+            let read_only = self.is_read_only(index);
             commands.push(add(&format!(
                 r#""driver":"{driver}","node-name":"{node}","file":{child}{backing},"read-only":{read_only}"#
             )));
