@@ -1,4 +1,4 @@
-//! What the tests of the image formats share: a disk in memory, two executors, a generator, QEMU's tools.
+//! What the tests of the image formats share: a disk in memory, two executors, an engine in memory, a generator, QEMU's tools.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
@@ -9,3 +9,4 @@ pub mod memory_disk;
 pub mod qemu;
 pub mod random;
 pub mod recorded;
+pub mod world;
