@@ -112,7 +112,7 @@ fn a_killed_daemon_does_not_stand_in_the_way_of_the_next() {
 #[test]
 fn wrong_usage_and_wrong_nodes_are_told_apart() {
     let ends_with = |arguments: &[&str]| Daemon::start_with(arguments).wait().code();
-    assert_eq!(ends_with(&["--no-such-option"]), Some(2));
+    assert_eq!(ends_with(&["--no-such-option"]), Some(1));
     assert_eq!(ends_with(&["--monitor", "chardev=none"]), Some(1));
     assert_eq!(ends_with(&["--blockdev", "driver=file,node-name=f,filename=/no/such/file"]), Some(1));
     assert_eq!(ends_with(&["--blockdev", "{'driver':'file',"]), Some(1));

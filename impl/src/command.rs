@@ -97,6 +97,37 @@ pub struct StreamArguments {
     pub manual_dismiss: bool,
 }
 
+/// `block-commit`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommitArguments {
+    /// `job-id`.
+    pub job_id: Option<String>,
+    /// `device`: the root of the chain.
+    pub device: String,
+    /// `base-node`: what is written into.
+    pub base_node: Option<String>,
+    /// `base`, by file name.
+    pub base: Option<String>,
+    /// `top-node`: the uppermost layer whose data is copied down; default: the device.
+    pub top_node: Option<String>,
+    /// `top`, by file name.
+    pub top: Option<String>,
+    /// `backing-file`: the string for the header of top's overlay.
+    pub backing_file: Option<String>,
+    /// `backing-mask-protocol`.
+    pub backing_mask_protocol: bool,
+    /// `speed` in bytes a second; 0 is unlimited.
+    pub speed: i64,
+    /// `on-error`.
+    pub on_error: OnError,
+    /// `filter-node-name`.
+    pub filter_node_name: Option<String>,
+    /// `auto-finalize` is off.
+    pub manual_finalize: bool,
+    /// `auto-dismiss` is off.
+    pub manual_dismiss: bool,
+}
+
 /// `blockdev-mirror`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MirrorArguments {
@@ -283,6 +314,8 @@ pub struct ExportOptions {
     pub description: Option<String>,
     /// `writable`.
     pub writable: bool,
+    /// `iothread`: an object that must be there.
+    pub iothread: Option<String>,
     /// `writethrough`: every write is durable before its reply.
     pub writethrough: bool,
     /// `allocation-depth`: clients may ask for `qemu:allocation-depth`.

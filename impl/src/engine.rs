@@ -6,6 +6,7 @@
 mod access;
 mod backing_file;
 mod bitmap;
+mod commit;
 mod debug;
 pub mod events;
 mod exports;
@@ -26,7 +27,7 @@ use crate::event::EventSink;
 use crate::export::Exports;
 use crate::graph::Graph;
 use crate::graph::node::Node;
-use crate::host::Host;
+use crate::host::{Errno, Host};
 use crate::id::JobSerial;
 use crate::job::life::Job;
 use crate::object::Objects;
@@ -65,6 +66,16 @@ pub struct Engine {
     events: Arc<Events>,
     exports: Exports,
     objects: Objects,
+}
+
+/// A node whose last data could not be made durable.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("Failed to flush '{node}': {errno}")]
+pub struct NotClosed {
+    /// Its name.
+    pub node: String,
+    /// Why.
+    pub errno: Errno,
 }
 
 /// Every job that is not `null`.
@@ -166,8 +177,9 @@ impl Engine {
         *self.ended.lock()
     }
 
-    /// Cancels every job and waits for its end, then makes every image durable.
-    pub async fn quit(self: &Arc<Self>) {
+    /// Takes every export away, cancels every job and waits for its end, then makes every image durable. Answers
+    /// the nodes of which that failed.
+    pub async fn quit(self: &Arc<Self>) -> Vec<NotClosed> {
         *self.ended.lock() = true;
         self.close_exports().await;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
@@ -178,6 +190,12 @@ impl Engine {
         }
         let _alone = self.gate.drain().await;
         let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();
-        self.close(nodes).await;
+        let mut failed = Vec::new();
+        for node in nodes {
+            if let Err(errno) = node.close().await {
+                failed.push(NotClosed { node: node.name.to_string(), errno });
+            }
+        }
+        failed
     }
 }

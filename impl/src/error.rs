@@ -70,6 +70,22 @@ pub enum Refused {
     LinkFrozen { link: &'static str, from: String, to: String },
     #[error("Cannot freeze '{link}' link to '{to}'")]
     CannotFreeze { link: &'static str, to: String },
+    #[error("Device '{0}' not found")]
+    DeviceNotFound(String),
+    #[error("'top-node' and 'top' are mutually exclusive")]
+    TopTwice,
+    #[error("'base-node' and 'base' are mutually exclusive")]
+    BaseTwice,
+    #[error("'{0}' is not in this backing file chain")]
+    NotInThisChain(String),
+    #[error("Top image file {0} not found")]
+    TopNotFound(String),
+    #[error("cannot commit an image into itself")]
+    CommitIntoItself,
+    #[error("Invalid files for merge: top and base are the same")]
+    TopIsBase,
+    #[error("'backing-file' specified, but 'top' {0}")]
+    BackingFileOfActive(&'static str),
     #[error("Need a root block node")]
     NeedRootNode,
     #[error("Block node is read-only")]
@@ -119,6 +135,8 @@ pub enum Refused {
     InvalidExportId,
     #[error("Block export id '{0}' is already in use")]
     DuplicateExportId(String),
+    #[error("iothread \"{0}\" not found")]
+    IoThreadNotFound(String),
     #[error("Cannot export read-only node as writable")]
     ReadOnlyExport,
     #[error("export name '{0}' too long")]
@@ -223,6 +241,7 @@ impl Refused {
     pub fn class(&self) -> &'static str {
         match self {
             Refused::BlockJobNotFound(_) => "DeviceNotActive",
+            Refused::DeviceNotFound(_) => "DeviceNotFound",
             _ => "GenericError",
         }
     }

@@ -26,6 +26,8 @@ pub struct Export {
     pub id: String,
     /// What clients are told of it.
     pub offer: Offer,
+    /// Whether every change is durable before its reply.
+    pub writethrough: bool,
     state: Mutex<State>,
 }
 
@@ -39,10 +41,10 @@ struct State {
 
 impl Export {
     /// An export of what `guest` reads and writes.
-    pub fn new(id: String, offer: Offer, guest: Guest) -> Arc<Export> {
+    pub fn new(id: String, offer: Offer, writethrough: bool, guest: Guest) -> Arc<Export> {
         let guest = Some(Arc::new(guest));
         let state = Mutex::new(State { guest, clients: BTreeMap::new(), shutting_down: false });
-        Arc::new(Export { id, offer, state })
+        Arc::new(Export { id, offer, writethrough, state })
     }
 
     /// A new client comes, unless the export is going.

@@ -9,12 +9,14 @@ pub mod chain;
 pub mod mirror_top;
 pub mod node;
 pub mod permission;
+pub mod remnant;
 pub mod snapshot;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
 use node::{Driver, Node};
 use permission::{Permissions, Set};
+use remnant::Remnant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub const NODE_NAME_BYTES_MAX: usize = 31;
 pub struct Graph {
     nodes: BTreeMap<NodeId, Place>,
     users: BTreeMap<UserId, User>,
+    remnants: Vec<Remnant>,
     next_id: u32,
     next_generated_name: u32,
 }
@@ -220,7 +223,7 @@ impl Graph {
         if !crate::error::is_well_formed_id(name) {
             return Err(Refused::InvalidNodeName(name.to_owned()));
         }
-        if self.find(name).is_some() {
+        if self.is_taken(name) {
             return Err(Refused::DuplicateNodeName(name.to_owned()));
         }
         if name.len() > NODE_NAME_BYTES_MAX {
@@ -234,7 +237,7 @@ impl Graph {
         loop {
             self.next_generated_name += 1;
             let name = format!("#block{:03}", self.next_generated_name);
-            if self.find(&name).is_none() {
+            if !self.is_taken(&name) {
                 return name;
             }
         }

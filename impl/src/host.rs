@@ -29,6 +29,12 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(11);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
+    /// Not a directory.
+    pub const ENOTDIR: Errno = Errno(20);
+    /// File name too long.
+    pub const ENAMETOOLONG: Errno = Errno(36);
+    /// Connection refused.
+    pub const ECONNREFUSED: Errno = Errno(111);
     /// File exists.
     pub const EEXIST: Errno = Errno(17);
     /// Is a directory.
@@ -61,6 +67,9 @@ impl Errno {
             Errno::ENOSPC => "No space left on device",
             Errno::EROFS => "Read-only file system",
             Errno::ENOTSUP => "Operation not supported",
+            Errno::ENOTDIR => "Not a directory",
+            Errno::ENAMETOOLONG => "File name too long",
+            Errno::ECONNREFUSED => "Connection refused",
             Errno::EADDRINUSE => "Address already in use",
             Errno(n) => return format!("Unknown error {n}"),
         };
@@ -80,6 +89,15 @@ impl fmt::Display for Errno {
     }
 }
 
+/// What a disk says about the bytes from an offset on.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct DiskRun {
+    /// How many bytes this holds for; at least 1.
+    pub len: u64,
+    /// Whether there is data; otherwise a hole, which reads as zeroes.
+    pub has_data: bool,
+}
+
 /// One file or device, read and written by position.
 ///
 /// Requests may run at the same time and end in any order. Buffers are owned by the request while it runs.
@@ -94,6 +112,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
     /// Says that a range is not needed any more; what it reads afterwards is unspecified. May do nothing.
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
+    /// Whether the bytes from `offset` on are data or a hole that reads as zeroes, and for how many of `len` bytes
+    /// that holds. A disk that cannot tell has data everywhere.
+    fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
+        let _anywhere = offset;
+        Box::pin(std::future::ready(Ok(DiskRun { len, has_data: true })))
+    }
     /// Makes every write that ended before this call durable.
     fn flush(&self) -> Pending<'static, IoResult<()>>;
     /// Sets the length; a grown range reads as zeroes.
@@ -167,6 +191,10 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn canonical(&self, path: &str) -> Option<String>;
     /// The path from the root, wherever the process stands; links are kept as they are.
     fn absolute(&self, path: &str) -> String;
+    /// Tells whoever runs the program something that no client asked for: one line.
+    fn warn(&self, text: &str) {
+        let _nobody_reads_it = text;
+    }
     /// Listens at a unix socket that only its owner may connect to. A world without sockets has none.
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
         let _nowhere = path;

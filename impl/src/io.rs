@@ -4,6 +4,7 @@
 //! change underneath; on each node it passes, the request holds its byte range (`Node::requests`).
 
 pub mod copy_on_read;
+pub mod extent;
 pub mod grow;
 pub mod mirror;
 pub mod read;

@@ -1,6 +1,9 @@
 //! Jobs: one life for all of them, and what each kind does.
 
+pub mod commit;
+pub mod commit_start;
 pub mod group;
+pub mod header;
 pub mod life;
 pub mod mirror;
 pub mod mirror_start;

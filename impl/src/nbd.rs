@@ -5,6 +5,7 @@
 
 pub mod offer;
 pub mod option;
+pub mod reply;
 pub mod request;
 pub mod session;
 pub mod wire;

@@ -2,10 +2,12 @@
 //!
 //! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
 
+pub mod confine;
 pub mod socket;
 
-use crate::host::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use crate::host::{Disk, DiskRun, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use crate::sync::shim::Mutex;
+use confine::Confinement;
 use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io;
 use std::fmt;
@@ -19,13 +21,23 @@ use tokio::runtime::Handle;
 pub struct OsHost {
     runtime: Handle,
     start: Instant,
+    confinement: Option<Confinement>,
 }
 
 impl OsHost {
     /// Tasks, timers and I/O run on `runtime`.
-    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn new(runtime: Handle) -> Arc<OsHost> {
-        Arc::new(OsHost { runtime, start: Instant::now() })
+        Arc::new(OsHost::with(runtime, None))
+    }
+
+    /// As `new`, and nothing outside `folder` is opened.
+    pub fn confined(runtime: Handle, folder: &std::path::Path) -> IoResult<Arc<OsHost>> {
+        Ok(Arc::new(OsHost::with(runtime, Some(Confinement::to(folder)?))))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the seam")]
+    fn with(runtime: Handle, confinement: Option<Confinement>) -> OsHost {
+        OsHost { runtime, start: Instant::now(), confinement }
     }
 }
 
@@ -33,7 +45,10 @@ impl Host for OsHost {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let runtime = self.runtime.clone();
         let path = path.to_owned();
+        let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
+            let hold = confinement.map(|confinement| confinement.admit(&path)).transpose()?;
+            let path = hold.as_ref().map_or(path, |(_, same)| same.clone());
             let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(runtime, path, mode)?);
             Ok(disk)
         })
@@ -42,7 +57,14 @@ impl Host for OsHost {
     fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let runtime = self.runtime.clone();
         let path = path.to_owned();
+        let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
+            let (_hold, path) = match confinement {
+                None => (None, path),
+                Some(confinement) => {
+                    create_inside(&confinement, &path).map(|(hold, path)| (Some(hold), path))?
+                }
+            };
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             drop(io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?);
             // Emptied only under its lock: it may be somebody's image.
@@ -54,7 +76,10 @@ impl Host for OsHost {
     }
 
     fn canonical(&self, path: &str) -> Option<String> {
-        std::fs::canonicalize(path).ok()?.into_os_string().into_string().ok()
+        let canonical = std::fs::canonicalize(path).ok()?;
+        let confinement = self.confinement.as_ref();
+        let canonical = Some(canonical).filter(|path| confinement.is_none_or(|c| c.has(path)))?;
+        canonical.into_os_string().into_string().ok()
     }
 
     fn absolute(&self, path: &str) -> String {
@@ -63,7 +88,14 @@ impl Host for OsHost {
         absolute.unwrap_or_else(|| path.to_owned())
     }
 
+    fn warn(&self, text: &str) {
+        eprintln!("{}: {text}", program_name());
+    }
+
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
+        if let Some(confinement) = &self.confinement {
+            confinement.admit_new(path)?;
+        }
         socket::OsListener::open(&self.runtime, std::path::Path::new(path))
     }
 
@@ -94,6 +126,13 @@ impl Host for OsHost {
     fn spawn(&self, _name: &str, task: Pending<'static, ()>) {
         self.runtime.spawn(task);
     }
+}
+
+/// The name the process was started by: the first word of everything it says on its standard error.
+pub fn program_name() -> String {
+    let first = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&first).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Runs `work` on a blocking thread at once; what comes back only tells of its end.
@@ -190,6 +229,10 @@ impl Disk for OsDisk {
         })
     }
 
+    fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
+        self.request(move |descriptor| Ok(next_run(descriptor, offset, len)))
+    }
+
     fn flush(&self) -> Pending<'static, IoResult<()>> {
         let (descriptor, failed) = (self.present(), Arc::clone(&self.flush_error));
         blocking(&self.runtime, move || {
@@ -222,6 +265,19 @@ impl Disk for OsDisk {
             *present.lock() = Arc::new(new);
             Ok(())
         })
+    }
+}
+
+/// Makes sure that there is a file at `path`, inside. A link that leads nowhere is not followed to make one there.
+fn create_inside(confinement: &Confinement, path: &str) -> IoResult<(OwnedFd, String)> {
+    match confinement.admit(path) {
+        Err(Errno::ENOENT) => {
+            let (_folder, new) = confinement.admit_new(path)?;
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            drop(io::retry_on_intr(|| fs::open(&*new, flags, Mode::from_raw_mode(0o644)))?);
+            confinement.admit(path)
+        }
+        other => other,
     }
 }
 
@@ -261,6 +317,25 @@ fn len_bytes(descriptor: &OwnedFd) -> io::Result<u64> {
         // Nobody else uses the position: all I/O names its own.
         FileType::BlockDevice => fs::seek(descriptor, SeekFrom::End(0)),
         _ => Ok(stat.st_size.try_into().expect("no file has a negative length")),
+    }
+}
+
+/// A file system that does not tell has data everywhere, as has whatever lies behind the end.
+fn next_run(descriptor: &OwnedFd, offset: u64, len: u64) -> DiskRun {
+    // Nobody else uses the position: all I/O names its own.
+    let until =
+        |found: io::Result<u64>| found.ok().filter(|at| *at > offset).map(|at| (at - offset).min(len));
+    match fs::seek(descriptor, SeekFrom::Data(offset)) {
+        Ok(at) if at > offset => DiskRun { len: (at - offset).min(len), has_data: false },
+        Ok(_) => {
+            let len = until(fs::seek(descriptor, SeekFrom::Hole(offset))).unwrap_or(len);
+            DiskRun { len, has_data: true }
+        }
+        // No data from here to the end.
+        Err(io::Errno::NXIO) if len_bytes(descriptor).is_ok_and(|end| offset < end) => {
+            DiskRun { len, has_data: false }
+        }
+        Err(_) => DiskRun { len, has_data: true },
     }
 }
 

@@ -44,3 +44,35 @@ where
     })
     .await;
 }
+
+/// Runs futures side by side, `most` of them at a time. After an error none begins any more; those that have begun end
+/// before this does. Answers the first error.
+pub async fn side_by_side<F, E>(mut waiting: impl Iterator<Item = F>, most: usize) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    let mut begun: Vec<Pin<Box<F>>> = Vec::with_capacity(most);
+    let mut result = Ok(());
+    std::future::poll_fn(|context| {
+        loop {
+            let mut at = 0;
+            while at < begun.len() {
+                match begun[at].as_mut().poll(context) {
+                    Poll::Pending => at += 1,
+                    Poll::Ready(answer) => {
+                        drop(begun.remove(at));
+                        result = std::mem::replace(&mut result, Ok(())).and(answer);
+                    }
+                }
+            }
+            let next = if begun.len() < most && result.is_ok() { waiting.next() } else { None };
+            match next {
+                Some(next) => begun.push(Box::pin(next)),
+                None if begun.is_empty() => return Poll::Ready(()),
+                None => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+    result
+}

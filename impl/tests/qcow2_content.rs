@@ -154,7 +154,7 @@ fn an_image_grows_with_its_l1_table() {
 }
 
 #[test]
-fn an_image_neither_shrinks_nor_outgrows_its_l1_table() {
+fn growing_neither_shrinks_nor_outgrows_the_l1_table() {
     let image = open(&created(&options(3, 9, 4, 1 << 16)));
     assert_eq!(block_on(image.grow(512)), Err(Errno::EINVAL));
     assert_eq!(block_on(image.grow(1 << 60)), Err(Errno::EFBIG));

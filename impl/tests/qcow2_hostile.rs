@@ -32,6 +32,9 @@ fn valid_image(options: CreateOptions, seed: u64) -> Vec<u8> {
             _ => block_on(image.write(offset, &vec![7; count as usize], &Layer(None))).unwrap(),
         }
     }
+    // Refused with a data file, and where a refcount is one bit.
+    let _ = block_on(image.create_snapshot("kept", 1, 2));
+    block_on(image.write(0, &[8; 512], &Layer(None))).unwrap();
     block_on(image.close()).unwrap();
     disk.bytes()
 }
@@ -117,8 +120,12 @@ fn exercise(bytes: Vec<u8>, random: &mut Random) -> bool {
     }
     if writable {
         let _ = block_on(image.change_backing(None));
+        let _ = block_on(image.create_snapshot("new", 1, 2));
+        let _ = block_on(image.delete_snapshot("1"));
+        let _ = block_on(image.shrink(len / 1024 * 512));
         let _ = block_on(image.grow((len + 4096) / 512 * 512));
     }
+    let _ = block_on(image.list_snapshots());
     let _ = block_on(image.close());
     true
 }

@@ -4,7 +4,7 @@
 //! other driver the model has no opinion.
 
 use crate::arguments::{Member, Type, check, optional, required};
-use crate::blocker::Operation;
+use crate::blocker::{Operation, Reason};
 use crate::chain::{Driver, Graph};
 use crate::command::Command;
 use crate::json::Json;
@@ -293,8 +293,9 @@ pub fn deletion(graph: &Graph, name: &str) -> Answer {
     let Some(id) = graph.find(name) else {
         return Answer::Refused(Refusal::NothingToDelete(name.to_owned()));
     };
-    let guests = graph.users.iter().any(|user| user.node == id);
-    let job_device = graph.is_filter(id) && graph.node(id).file.is_some();
+    let guests = graph.users.iter().any(|user| user.node == id && user.behind.is_none());
+    let is_device = |reason: &Reason| matches!(reason, Reason::Job(_, role) if role.is_device());
+    let job_device = graph.blockers.iter().any(|b| b.node == id && is_device(&b.reason));
     Answer::Refused(if guests || job_device {
         Refusal::InUse(id)
     } else if let Some(reason) = graph.blocked(Operation::Delete, id) {

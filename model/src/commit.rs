@@ -34,9 +34,7 @@ pub fn plan(
     job_id_in_use: &dyn Fn(&str) -> bool,
 ) -> Result<Plan, Refusal> {
     let (ends, top_file, top_node) = ends;
-    let device = graph
-        .find(&start.device)
-        .ok_or_else(|| Refusal::Named("Device '", start.device.clone(), "' not found"))?;
+    let device = graph.find(&start.device).ok_or_else(|| Refusal::NoSuchDevice(start.device.clone()))?;
     must_be_root(graph, device)?;
     admit(graph, Operation::Stream, device)?;
     let top = find_top(graph, device, top_file.as_deref(), top_node.as_deref())?;
@@ -62,9 +60,11 @@ pub fn plan(
         backing_file: ends.backing_file.clone(),
     };
     if is_active {
-        return active(graph, start, device, span, job_id_in_use);
+        return active(graph, start, span, job_id_in_use);
     }
-    let overlay = graph.parents(top).find(|parent| graph.downwards(device).any(|node| node == *parent));
+    let is_overlay =
+        |node: &NodeId| !graph.is_filter(*node) && graph.backing_layer(*node) == graph.unfiltered(top);
+    let overlay = graph.downwards(device).find(is_overlay);
     if let Some(overlay) = overlay {
         admit(graph, Operation::CommitTarget, overlay)?;
     }
@@ -74,7 +74,11 @@ pub fn plan(
     admit_job_id(&start.job_id, job_id_in_use)?;
     let mut holds = vec![(device, Role::Device)];
     holds.extend(span.between.iter().map(|node| (*node, Role::Committed)));
-    holds.extend([(base, Role::Base), (base, Role::BaseDevice(false)), (top, Role::TopDevice)]);
+    holds.extend([
+        (base, Role::Base),
+        (base, Role::BaseDevice(must_grow(graph, base, top))),
+        (top, Role::TopDevice),
+    ]);
     Ok(Plan {
         under: top,
         filter: Driver::CommitTop,
@@ -89,7 +93,6 @@ pub fn plan(
 fn active(
     graph: &Graph,
     start: &Start,
-    device: NodeId,
     span: Span,
     job_id_in_use: &dyn Fn(&str) -> bool,
 ) -> Result<Plan, Refusal> {
@@ -101,13 +104,13 @@ fn active(
     }
     admit_filter(graph, start, "")?;
     admit_job_id(&start.job_id, job_id_in_use)?;
-    let base = span.base;
-    let mut holds = vec![(device, Role::Source), (base, Role::Copy)];
-    let below = graph.downwards(device).skip(1).take_while(|node| *node != base);
+    let (top, base) = (span.top, span.base);
+    let mut holds = vec![(top, Role::Source), (base, Role::Copy)];
+    let below = graph.downwards(top).skip(1).take_while(|node| *node != base);
     holds.extend(below.map(|node| (node, Role::Committed)));
-    holds.push((base, Role::CopyDevice(false, true)));
+    holds.push((base, Role::CopyDevice(must_grow(graph, base, top), true)));
     Ok(Plan {
-        under: device,
+        under: top,
         filter: Driver::MirrorTop,
         holds,
         holds_filter: vec![Role::MirrorFilter],
@@ -115,6 +118,11 @@ fn active(
         frozen_to: Some(base),
         work: Work::Commit(span),
     })
+}
+
+/// Whether a base is shorter than what is committed into it.
+fn must_grow(graph: &Graph, base: NodeId, top: NodeId) -> bool {
+    graph.node(base).bytes < graph.node(top).bytes
 }
 
 /// A node that another node or a job uses, other than as a device, is no root.

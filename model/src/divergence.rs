@@ -18,8 +18,8 @@ pub struct Divergence {
     pub laws: &'static [LawId],
 }
 
-/// Every known divergence of QEMU 10.0.2 that a stream can show.
-pub const DIVERGENCES: [Divergence; 8] = [
+/// Every known divergence of QEMU 10.0.2 that a job can show.
+pub const DIVERGENCES: [Divergence; 10] = [
     Divergence {
         name: "query-crash",
         what: "query-named-block-nodes kills the daemon while a stream is concluded and not dismissed",
@@ -31,6 +31,18 @@ pub const DIVERGENCES: [Divergence; 8] = [
         what: "a stream onto a base ends early at the end of a short layer directly below the target, and base data shows",
         right: "what lies past the end of a short layer reads as zeroes, before and after",
         laws: &[LawId::StreamUnseen],
+    },
+    Divergence {
+        name: "short-commit",
+        what: "a commit of a short layer into a longer base lets base data show past the layer's end",
+        right: "what lies past the end of a short layer reads as zeroes, before and after",
+        laws: &[LawId::StreamUnseen, LawId::CopyTrue, LawId::GuestReads],
+    },
+    Divergence {
+        name: "device-left-behind",
+        what: "a stream that is refused after its job was created leaves its device on the target",
+        right: "a refused command leaves nothing; the model accepts a graph with or without it",
+        laws: &[],
     },
     Divergence {
         name: "no-flush",
@@ -53,7 +65,7 @@ pub const DIVERGENCES: [Divergence; 8] = [
     Divergence {
         name: "unfrozen-base",
         what: "the link to the base may be taken away during a stream, and the header then names no base",
-        right: "the base stays; reopening is beyond the model, so this does not show here",
+        right: "the operator asked for it; the job ends on what it finds, and the model follows the graph",
         laws: &[],
     },
     Divergence {
@@ -82,7 +94,7 @@ mod tests {
     #[test]
     fn the_data_defects_are_named_by_the_law_they_break() {
         let names = |law| explain(law).map(|d| d.name).collect::<Vec<_>>();
-        assert_eq!(names(LawId::StreamUnseen), ["short-layer"]);
+        assert_eq!(names(LawId::StreamUnseen), ["short-layer", "short-commit"]);
         assert_eq!(names(LawId::ChainOnDisk), ["no-flush"]);
         assert_eq!(names(LawId::FlushedSurvives), Vec::<&str>::new());
     }

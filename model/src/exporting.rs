@@ -80,6 +80,11 @@ impl Exporting {
     pub fn judge(&self, graph: &Graph) -> Result<(), Refusal> {
         match self {
             Exporting::Add { id, node, writable } => judge_add(graph, id, node, *writable),
+            Exporting::Delete { id, hard: false }
+                if graph.users.iter().any(|user| user.behind.as_ref() == Some(id)) =>
+            {
+                Err(Refusal::Named("export '", id.clone(), "' still in use"))
+            }
             Exporting::Delete { id, .. } => {
                 match graph.users.iter().any(|user| user.export.as_ref() == Some(id)) {
                     true => Ok(()),

@@ -62,8 +62,6 @@ pub struct Model {
     jobs: Vec<Job>,
     /// Jobs of types the model knows nothing of: only their statuses are judged.
     strangers: Vec<(String, Status)>,
-    /// Nodes on which a stream that was refused late may have left its device.
-    left_behind: Vec<NodeId>,
     clients: Vec<Client>,
     requests: Vec<Request>,
     faults: Vec<Fault>,
@@ -95,7 +93,6 @@ impl Model {
             views,
             jobs: Vec::new(),
             strangers: Vec::new(),
-            left_behind: Vec::new(),
             clients: Vec::new(),
             requests: Vec::new(),
             faults: Vec::new(),

@@ -1,4 +1,4 @@
-//! What must be true: the reference model of streams on chains of disk images.
+//! What must be true: the reference model of block jobs on chains of disk images.
 //!
 //! `block-stream` pulls the data of the nodes between its target and a base up into the target and then drops those nodes
 //! from the chain. Nobody who reads through the target, or above it, may notice; nothing that was durable may be lost;
@@ -42,12 +42,14 @@
 //! assert!(broken.detail.starts_with("sector 1 of top.img: a reader of `top` expected w8, read zeroes"));
 //! ```
 //!
-//! Read [`job`] for the two tables of a job's life, [`chain`] and [`blocker`] for the graph, [`stream`] for when a stream
-//! is refused, [`content`] for what a reader may see, [`law`] for every law by name, and [`history`] for how a run is
-//! followed. The crate does no I/O and knows no clock, no chance and no threads; it shares no code with the engine.
+//! Read [`job`] for the two tables of a job's life, [`chain`], [`blocker`] and [`permission`] for the graph, [`plan`] for
+//! what jobs do to it, [`stream`], [`commit`], [`mirror`] and [`backup`] for when each is refused, [`content`] for what a
+//! reader may see, [`law`] for every law by name, and [`history`] for how a run is followed. The crate does no I/O and
+//! knows no clock, no chance and no threads; it shares no code with the engine.
 //!
 //! What it does not do: it keeps one state instead of a set of states, so where the world may have moved unseen it allows
-//! what both possibilities allow; and it knows streams only, so success of another job's command is a broken law.
+//! what both possibilities allow. A command it does not look into may succeed; its effect is unknown then, and what
+//! readers see must hold all the same.
 
 pub mod arguments;
 pub mod backup;

@@ -2,7 +2,7 @@
 //! when it starts and when it ends.
 
 use crate::blocker::Role;
-use crate::chain::{Driver, Graph, JobId, NodeId};
+use crate::chain::{Driver, Graph, JobId, Node, NodeId};
 use crate::job::Kind;
 use crate::permission::{Conflict, Party, words};
 use crate::reply::{NameRefusal, Refusal};
@@ -250,14 +250,16 @@ impl Graph {
 
     /// Accepts a job: puts its filter into the chain and takes the nodes it needs.
     pub fn start(&mut self, plan: &Plan, job: JobId, filter_name: Option<String>) -> NodeId {
-        let filter = self.insert_filter(plan.under, plan.filter, filter_name);
+        let target = match &plan.work {
+            Work::Backup(span) => Some(span.target),
+            _ => None,
+        };
+        let filter = Node { name: filter_name, target, ..Node::new(plan.filter) };
+        let filter = self.insert_filter(plan.under, filter);
         if let Some(written) = plan.written {
             self.node_mut(written).read_only = false;
         }
         self.node_mut(filter).read_only = self.node(plan.under).read_only;
-        if let Work::Backup(span) = &plan.work {
-            self.node_mut(filter).target = Some(span.target);
-        }
         for role in &plan.holds_filter {
             self.hold(job, filter, *role);
         }
@@ -301,7 +303,11 @@ impl Graph {
                 let replaced = span.replaces.unwrap_or(plan.under);
                 self.pivot(plan, (job, filter), replaced, span.target, read_only);
             }
-            _ => self.abandon(plan, job, filter, read_only),
+            _ => {
+                // A soft cancel ends an active commit well and leaves its base writable.
+                let stays = plan.trade() == Trade::ActiveCommit;
+                self.abandon(plan, job, filter, read_only && !stays);
+            }
         }
     }
 

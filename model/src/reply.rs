@@ -60,6 +60,8 @@ pub enum Refusal {
     Both(&'static str, &'static str),
     /// Neither device nor node: the device asked for and the node asked for.
     NoSuchNode(String, String),
+    /// Neither device nor node, asked by `block-commit`.
+    NoSuchDevice(String),
     /// `base` matches no image below the target.
     NoSuchBase(String),
     /// `base-node` is not below the device.
@@ -157,6 +159,7 @@ impl Refusal {
     pub fn class(&self) -> &'static str {
         match self {
             Refusal::NoJob(_, true) => "DeviceNotActive",
+            Refusal::NoSuchDevice(_) => "DeviceNotFound",
             Refusal::NotNegotiated | Refusal::AlreadyNegotiated | Refusal::UnknownCommand(_) => {
                 "CommandNotFound"
             }
@@ -204,6 +207,7 @@ impl Refusal {
             Refusal::NoSuchNode(device, name) => {
                 format!("Cannot find device='{device}' nor node-name='{name}'")
             }
+            Refusal::NoSuchDevice(name) => format!("Device '{name}' not found"),
             Refusal::NoSuchBase(file) => format!("Can't find '{file}' in the backing chain"),
             Refusal::NotBacking(base, device) => {
                 format!("Node '{base}' is not a backing image of '{device}'")

@@ -2,3 +2,5 @@
 
 pub mod daemon;
 pub mod images;
+pub mod nbd;
+pub mod tools;

@@ -2,7 +2,8 @@
 
 use super::Engine;
 use crate::command::{EdgeInfo, GraphInfo, VertexInfo};
-use crate::graph::permission::{Edge, Parent, Permissions};
+use crate::graph::permission::{Edge, Parent, Permissions, Set};
+use crate::graph::remnant::Remnant;
 use crate::graph::{Graph, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
 use std::collections::BTreeMap;
@@ -13,7 +14,9 @@ impl Engine {
         let graph = self.graph();
         let mut numbers = Numbers::default();
         let permissions = Permissions::of(&graph);
-        let edges = permissions.all().map(|(child, edge)| numbers.edge(&graph, child, edge)).collect();
+        let edges = permissions.all().map(|(child, edge)| numbers.edge(&graph, child, edge));
+        let mut edges: Vec<EdgeInfo> = edges.collect();
+        edges.extend(graph.remnants().iter().map(|remnant| numbers.remnant(remnant)));
         for (id, _) in graph.nodes() {
             numbers.node(&graph, id);
         }
@@ -58,6 +61,13 @@ impl Numbers {
         };
         let child = self.node(graph, child);
         EdgeInfo { parent, child, name: edge.child_name, taken: edge.taken, shared: edge.shared }
+    }
+
+    /// A job takes nothing of the node it is made on, and leaves all to others.
+    fn remnant(&mut self, remnant: &Remnant) -> EdgeInfo {
+        let Remnant { name, held } = remnant;
+        let (parent, child) = (self.job(held.serial, &held.id), self.vertex("block-driver", name));
+        EdgeInfo { parent, child, name: held.role.word(), taken: Set::NONE, shared: Set::ALL }
     }
 
     fn job(&mut self, serial: JobSerial, id: &str) -> u64 {

@@ -8,6 +8,7 @@ use crate::export::server::{Server, ServerOptions};
 use crate::export::{ClientSerial, Export, Exports};
 use crate::nbd::offer::Offer;
 use crate::nbd::wire::STRING_BYTES_MAX;
+use crate::object::ObjectKind;
 use std::sync::Arc;
 
 /// Sizes are told in whole sectors.
@@ -52,6 +53,12 @@ impl Engine {
         if self.exports.find(&options.id).is_some() {
             return Err(Refused::DuplicateExportId(options.id.clone()));
         }
+        if let Some(id) = &options.iothread {
+            let object = self.objects.find(id);
+            if object.as_deref() != Some(&ObjectKind::IoThread) {
+                return Err(Refused::IoThreadNotFound(id.clone()));
+            }
+        }
         let graph = self.graph();
         let not_found =
             || Refused::NoSuchNode { device: String::new(), node_name: options.node_name.clone() };
@@ -79,7 +86,7 @@ impl Engine {
             multi_conn: server.is_shared(),
             allocation_depth: options.allocation_depth,
         };
-        self.exports.add(Export::new(options.id.clone(), offer, guest));
+        self.exports.add(Export::new(options.id.clone(), offer, options.writethrough, guest));
         Ok(())
     }
 

@@ -3,8 +3,10 @@
 use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
 use crate::id::{NodeId, UserId};
+use crate::io::extent::{self, Extent};
 use crate::io::write::Change;
 use crate::io::{len_bytes, read, write};
 use std::sync::Arc;
@@ -49,6 +51,25 @@ impl Guest {
         Ok(bytes)
     }
 
+    /// What can be told about a range, piece by piece; at most `max` pieces, so perhaps not to its end.
+    pub async fn extents(&self, offset: u64, len: u64, max: usize) -> IoResult<Vec<Extent>> {
+        let _inside = self.engine.gate().enter().await;
+        let (graph, node) = self.resolve(offset, len)?;
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut told = 0;
+        while told < len {
+            let next = extent::first(&graph, node, offset + told, len - told).await?;
+            told += next.len;
+            let is_full = extents.len() == max;
+            match extents.last_mut() {
+                Some(last) if last.is_like(&next) => last.len += next.len,
+                Some(_) if is_full => break,
+                _ => extents.push(next),
+            }
+        }
+        Ok(extents)
+    }
+
     /// Writes at `offset`.
     pub async fn write(&self, offset: u64, data: Vec<u8>) -> IoResult<()> {
         self.change(offset, Change::Data(data)).await
@@ -57,6 +78,23 @@ impl Guest {
     /// Makes a range read as zeroes.
     pub async fn write_zeroes(&self, offset: u64, len: u64) -> IoResult<()> {
         self.change(offset, Change::Zeroes(len)).await
+    }
+
+    /// Whether a range can be made to read as zeroes without writing any.
+    pub fn zeroes_fast(&self, offset: u64, len: u64) -> IoResult<bool> {
+        let (graph, node) = self.resolve(offset, len)?;
+        let layer = graph.unfiltered(node);
+        let is_boundary = |at: u64, cluster: u64| at.is_multiple_of(cluster);
+        Ok(match &graph.node(layer).driver {
+            Driver::Qcow2(image) => {
+                let (cluster, end) = (image.cluster_bytes(), offset + len);
+                let whole =
+                    is_boundary(offset, cluster) && (is_boundary(end, cluster) || end == image.len_bytes());
+                // Version 2 has no clusters that read as zeroes above a backing file.
+                whole && image.version() >= 3
+            }
+            _ => true,
+        })
     }
 
     /// Says that a range is not needed any more.
@@ -116,7 +154,11 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // A node that only the guest held has nothing left to flush that anybody could still read.
-        let _closed_by_nobody = self.engine.edit(|graph| graph.remove_user(self.user));
+        let dropped = self.engine.edit(|graph| graph.remove_user(self.user));
+        // What only this guest held is closed all the same; whoever wants to wait for that calls `detach`.
+        if !dropped.is_empty() {
+            let engine = Arc::clone(&self.engine);
+            self.engine.host().spawn("close", Box::pin(async move { engine.close(dropped).await }));
+        }
     }
 }

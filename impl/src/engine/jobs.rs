@@ -40,6 +40,22 @@ impl Engine {
         options: JobOptions,
         attach: impl FnOnce(&mut Graph, JobSerial, &Arc<str>) -> Result<T, Refused>,
     ) -> Result<(Arc<Job>, T), Refused> {
+        let job = self.make_job(options)?;
+        match self.try_edit(|graph| attach(graph, job.serial, &job.id)) {
+            Ok((attached, dropped)) => {
+                assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
+                Ok((job, attached))
+            }
+            Err(refused) => {
+                self.abandon_job(&job);
+                Err(refused)
+            }
+        }
+    }
+
+    /// Makes a job: `created`. Its id is taken from now on. Whoever made it puts it into the graph and starts it, or
+    /// abandons it.
+    pub(crate) fn make_job(&self, options: JobOptions) -> Result<Arc<Job>, Refused> {
         let id: Arc<str> = options.id.as_deref().unwrap_or("").into();
         if !is_well_formed_id(&id) {
             return Err(Refused::InvalidJobId(id.to_string()));
@@ -52,7 +68,7 @@ impl Engine {
         let serial = JobSerial(jobs.next_serial);
         let new = NewJob {
             serial,
-            id: id.clone(),
+            id,
             kind: options.kind,
             manual_finalize: options.manual_finalize,
             manual_dismiss: options.manual_dismiss,
@@ -62,20 +78,19 @@ impl Engine {
             mirror: options.mirror,
         };
         let job = Job::create(new, self.events.clone());
-        let attached = u64::try_from(options.speed)
-            .map_err(|_| Refused::NegativeSpeed)
-            .and_then(|_| self.try_edit(|graph| attach(graph, serial, &id)));
-        match attached {
-            Ok((attached, dropped)) => {
-                assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
-                jobs.by_serial.insert(serial, job.clone());
-                Ok((job, attached))
-            }
-            Err(refused) => {
-                job.abandon();
-                Err(refused)
-            }
+        if options.speed < 0 {
+            job.abandon();
+            return Err(Refused::NegativeSpeed);
         }
+        jobs.by_serial.insert(serial, job.clone());
+        Ok(job)
+    }
+
+    /// Forgets a job that was made and could not be put into the graph: `null`.
+    pub(crate) fn abandon_job(&self, job: &Job) {
+        let mut jobs = self.jobs.lock();
+        job.abandon();
+        jobs.by_serial.remove(&job.serial);
     }
 
     /// Takes back a job that was created and is not started after all; what it put into the graph is out again.
@@ -144,7 +159,10 @@ impl Engine {
 
     /// `null`: the nodes it held are free, and its id may be used again.
     async fn forget(&self, job: &Arc<Job>) {
-        let dropped = self.edit(|graph| graph.remove_job_users(job.serial, None));
+        let dropped = self.edit(|graph| {
+            graph.remove_job_users(job.serial, None);
+            graph.drop_remnants(job.serial);
+        });
         {
             // Under the lock, so that nobody is told of a new job with this id before the old one is gone.
             let mut jobs = self.jobs.lock();

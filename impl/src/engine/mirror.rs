@@ -2,26 +2,27 @@
 
 use super::Engine;
 use super::jobs::JobOptions;
-use crate::command::MirrorArguments;
+use crate::command::{CommitArguments, CopyMode, MirrorArguments};
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::id::NodeId;
 use crate::job::mirror::Mirror;
-use crate::job::mirror_start::{self, Plan};
+use crate::job::mirror_start::{self, Plan, Scope};
 use crate::job::state::Ending;
 use std::sync::Arc;
 
 /// What the operator says of the job itself.
-pub(super) struct MirrorOptions {
+struct MirrorOptions {
     /// `job-id`.
-    pub job_id: Option<String>,
+    job_id: Option<String>,
     /// `speed`, bytes a second.
-    pub speed: i64,
+    speed: i64,
     /// `auto-finalize` is off.
-    pub manual_finalize: bool,
+    manual_finalize: bool,
     /// `auto-dismiss` is off.
-    pub manual_dismiss: bool,
+    manual_dismiss: bool,
     /// The base of a commit was made writable for the job.
-    pub was_read_only: bool,
+    was_read_only: bool,
 }
 
 impl Engine {
@@ -40,7 +41,48 @@ impl Engine {
         self.start_mirror(plan, options)
     }
 
-    pub(super) fn start_mirror(self: &Arc<Self>, plan: Plan, options: MirrorOptions) -> Result<(), Refused> {
+    /// `block-commit` of a node that somebody writes to: a mirror into base, which takes its place in the end.
+    pub(super) async fn start_active_commit(
+        self: &Arc<Self>,
+        arguments: &CommitArguments,
+        top: NodeId,
+        base: NodeId,
+    ) -> Result<(), Refused> {
+        let graph = self.graph();
+        let bottom = graph.overlay(top, base).ok_or(Refused::MirrorIntoItself)?;
+        let layer = graph.unfiltered(base);
+        let was_read_only = graph.place(layer).read_only;
+        if was_read_only {
+            self.reopen(layer, true).await?;
+        }
+        let plan = Plan {
+            source: top,
+            target: base,
+            scope: Scope::DownTo(bottom),
+            is_commit: true,
+            replaces: None,
+            filter_name: arguments.filter_node_name.clone(),
+            copy_mode: CopyMode::Background,
+            granularity: None,
+            buffer_bytes: 0,
+            on_source_error: arguments.on_error,
+            on_target_error: arguments.on_error,
+        };
+        let options = MirrorOptions {
+            job_id: arguments.job_id.clone(),
+            speed: arguments.speed,
+            manual_finalize: arguments.manual_finalize,
+            manual_dismiss: arguments.manual_dismiss,
+            was_read_only,
+        };
+        let started = self.start_mirror(plan, options);
+        if started.is_err() && was_read_only {
+            let _kept_writable = self.reopen(layer, false).await;
+        }
+        started
+    }
+
+    fn start_mirror(self: &Arc<Self>, plan: Plan, options: MirrorOptions) -> Result<(), Refused> {
         let graph = self.graph();
         plan.admit(&graph)?;
         let top = Arc::new(plan.mirror_top(&graph)?);

@@ -5,9 +5,10 @@
 use super::server::Server;
 use super::{ClientSerial, Export, request};
 use crate::engine::{Engine, Guest};
-use crate::host::{IoResult, Nanos, Pending, Stream};
+use crate::host::{Host, IoResult, Nanos, Pending, Stream};
 use crate::nbd::offer::{self, Offer};
-use crate::nbd::session::{Answer, Session, Step, Ticket};
+use crate::nbd::reply::{Answer, Ticket};
+use crate::nbd::session::{Session, Step};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -67,6 +68,7 @@ pub async fn converse(connection: Connection, handshake_max: Nanos) {
     let mut talk = Talk {
         session: Session::new(),
         stream,
+        host,
         running: Vec::new(),
         reading: None,
         writing: None,
@@ -93,6 +95,7 @@ type Running = (Ticket, Pending<'static, Answer>);
 struct Talk {
     session: Session,
     stream: Arc<dyn Stream>,
+    host: Arc<dyn Host>,
     running: Vec<Running>,
     reading: Option<Pending<'static, IoResult<Vec<u8>>>>,
     writing: Option<Pending<'static, IoResult<()>>>,
@@ -126,7 +129,8 @@ impl Talk {
         {
             match step {
                 Step::Do(ticket, request) => {
-                    let (_, guest) = visitor.export.as_ref().expect("requests come after the handshake");
+                    let (export, guest) = visitor.export.as_ref().expect("requests come after the handshake");
+                    let request = if export.writethrough { request.durable() } else { request };
                     let answer = request::run(Arc::clone(guest), request, ticket.headroom);
                     self.running.push((ticket, answer));
                 }
@@ -203,7 +207,12 @@ impl Talk {
         self.reading = None;
         match read {
             Ok(bytes) if !bytes.is_empty() => self.session.receive(&bytes),
-            _ => self.hang_up(),
+            _ => {
+                if let Some(why) = self.session.why_it_failed_at_the_end() {
+                    self.host.warn(&format!("option negotiation failed: {why}"));
+                }
+                self.hang_up();
+            }
         }
         true
     }

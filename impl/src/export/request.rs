@@ -1,10 +1,19 @@
 //! A client's request, done on the export's node.
 
 use crate::engine::Guest;
-use crate::host::{IoResult, Pending};
+use crate::host::{Errno, IoResult, Pending};
+use crate::io;
+use crate::nbd::reply::{Answer, Extent, Piece};
 use crate::nbd::request::{Command, Request};
-use crate::nbd::session::Answer;
 use std::sync::Arc;
+
+/// How many extents are told at most.
+const EXTENTS_MAX: usize = 64 << 10;
+/// How many pieces a read comes in at most.
+const PIECES_MAX: usize = 256;
+/// Flags of `base:allocation`.
+const HOLE: u32 = 1;
+const ZERO: u32 = 2;
 
 /// Does a request; `headroom` bytes stay free in front of what is read.
 pub fn run(guest: Arc<Guest>, request: Request, headroom: usize) -> Pending<'static, Answer> {
@@ -17,12 +26,18 @@ pub fn run(guest: Arc<Guest>, request: Request, headroom: usize) -> Pending<'sta
 async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<Answer> {
     let offset = request.offset;
     match request.command {
+        Command::Read { len, sparse: true } if len > 0 => {
+            return sparse_read(guest, offset, len, headroom).await;
+        }
         Command::Read { len, .. } => {
             return Ok(Answer::Data(guest.read_behind(offset, len.into(), headroom).await?));
         }
         Command::Write { data, fua } => {
             guest.write(offset, data).await?;
             make_durable(guest, fua).await?;
+        }
+        Command::WriteZeroes { len, fast_only: true, .. } if !guest.zeroes_fast(offset, len)? => {
+            return Err(Errno::ENOTSUP);
         }
         Command::WriteZeroes { len, fua, .. } => {
             guest.write_zeroes(offset, len).await?;
@@ -35,9 +50,43 @@ async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<An
         Command::Flush => guest.flush().await?,
         // The host's page cache does that by itself when the bytes are read.
         Command::Cache { .. } => {}
-        Command::BlockStatus { .. } => return Err(crate::host::Errno::EINVAL),
+        Command::BlockStatus { len, one } => {
+            let max = if one { 1 } else { EXTENTS_MAX };
+            let extents = guest.extents(offset, len.into(), max).await?;
+            return Ok(Answer::Extents(extents.iter().map(told).collect()));
+        }
     }
     Ok(Answer::Done)
+}
+
+/// Only data is read; what is known to be zeroes is told as a hole.
+async fn sparse_read(guest: &Guest, offset: u64, len: u32, headroom: usize) -> IoResult<Answer> {
+    let extents = guest.extents(offset, len.into(), PIECES_MAX).await?;
+    let mut pieces = Vec::with_capacity(extents.len());
+    let mut done = 0;
+    for extent in &extents {
+        pieces.push(match extent.is_zero {
+            true => Piece::Hole(length(extent.len)),
+            false => Piece::Data(guest.read_behind(offset + done, extent.len, headroom).await?),
+        });
+        done += extent.len;
+    }
+    // Too many pieces to be told one by one: the rest is read as it is.
+    let rest = u64::from(len) - done;
+    if rest > 0 {
+        pieces.push(Piece::Data(guest.read_behind(offset + done, rest, headroom).await?));
+    }
+    Ok(Answer::Pieces(pieces))
+}
+
+fn told(extent: &io::extent::Extent) -> Extent {
+    let hole = if extent.has_data { 0 } else { HOLE };
+    let zero = if extent.is_zero { ZERO } else { 0 };
+    Extent { len: length(extent.len), allocation: hole | zero, depth: extent.depth }
+}
+
+fn length(len: u64) -> u32 {
+    u32::try_from(len).expect("an extent lies inside its request")
 }
 
 async fn make_durable(guest: &Guest, fua: bool) -> IoResult<()> {

@@ -186,6 +186,13 @@ impl Qcow2 {
         self.metadata.lock().header.backing.clone()
     }
 
+    /// How far QEMU looks from an offset at a time: to the end of the piece of L2 table that it has at hand. Jobs copy
+    /// no more than one look at a time, and what they find to be zero depends on it.
+    pub fn look_bytes_max(&self, offset: u64) -> u64 {
+        let mapped = self.geometry.l2_piece_entries() * self.geometry.cluster_bytes();
+        mapped - offset % mapped
+    }
+
     /// The longest run of one kind that begins at `offset`, at most `len` bytes.
     pub async fn status(&self, offset: u64, len: u64) -> IoResult<Run> {
         self.assert_in_range(offset, len);

@@ -1,6 +1,6 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
-use super::Graph;
+use super::{Graph, JobRole, User, UserKind};
 use crate::error::Refused;
 use crate::id::NodeId;
 
@@ -66,6 +66,15 @@ impl Graph {
         self.chain(top).skip(1).any(|id| id == node)
     }
 
+    /// Whether no node and no job has `id` as a child: what stands there is the root of a chain.
+    pub fn is_root(&self, id: NodeId) -> bool {
+        let holds = |user: &User| match &user.kind {
+            UserKind::Guest => false,
+            UserKind::Job(child) => user.node == id && child.role != JobRole::Root,
+        };
+        self.parents(id).next().is_none() && !self.users().any(|(_, user)| holds(user))
+    }
+
     /// The nodes that have `id` as a child.
     pub fn parents(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes()
@@ -76,6 +85,6 @@ impl Graph {
     /// Finds a node as `lookup` does; it must not be part of another node.
     pub fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
         let root = self.lookup(name)?;
-        if self.parents(root).next().is_some() { Err(Refused::NeedRootNode) } else { Ok(root) }
+        if self.is_root(root) { Ok(root) } else { Err(Refused::NeedRootNode) }
     }
 }

@@ -9,10 +9,14 @@ use crate::graph::mirror_top::MirrorTop;
 use crate::host::{Errno, IoResult};
 use crate::io::{len_bytes, read};
 use crate::sync::range_lock::Mode;
+use crate::sync::side_by_side;
 use std::sync::Arc;
 
 /// The most that is read at a time.
 const PIECE_BYTES_MAX: u64 = 1 << 20;
+
+/// How many pieces are copied side by side.
+const COPIES_MAX: usize = 8;
 
 /// Which half of a copy failed.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -30,6 +34,23 @@ impl CopyError {
             CopyError::Read(errno) | CopyError::Write(errno) => errno,
         }
     }
+}
+
+/// Who hears of every piece of a copy when it ends.
+pub trait Watch: Sync {
+    /// So many bytes were copied.
+    fn copied(&self, bytes: u64);
+    /// A piece was not copied.
+    fn failed(&self, error: CopyError);
+}
+
+/// The answer says all that is wanted.
+#[derive(Debug)]
+pub struct NobodyWatches;
+
+impl Watch for NobodyWatches {
+    fn copied(&self, _bytes: u64) {}
+    fn failed(&self, _error: CopyError) {}
 }
 
 /// A guest's change goes to source, and to target at once or later, as the mirror's mode says.
@@ -61,7 +82,7 @@ pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Ch
         }
         None => {
             top.forget(start, rounded_end);
-            copy_alone(graph, top, start, rounded_end, &mut |_| {}).await.map_err(CopyError::errno)
+            copy_alone(graph, top, start, rounded_end, &NobodyWatches).await.map_err(CopyError::errno)
         }
     };
     // The guest has its write in source; that target is behind is the job's business.
@@ -89,17 +110,17 @@ fn whole_chunks(top: &MirrorTop, start: u64, end: u64, len: u64) -> (u64, u64) {
     (start / chunk * chunk, end.next_multiple_of(chunk).min(len.max(end)))
 }
 
-/// Copies what source reads in `start..end`, whole chunks, into target; `done` hears how many bytes each piece had.
-/// What could not be copied is marked again.
+/// Copies what source reads in `start..end`, whole chunks, into target. What could not be copied is marked again, and
+/// the first error is answered.
 pub async fn copy(
     graph: &Arc<Graph>,
     top: &MirrorTop,
     start: u64,
     end: u64,
-    done: &mut (dyn FnMut(u64) + Send),
+    watch: &dyn Watch,
 ) -> Result<(), CopyError> {
     let _alone = top.copies.acquire(start, end, Mode::Exclusive).await;
-    copy_alone(graph, top, start, end, done).await
+    copy_alone(graph, top, start, end, watch).await
 }
 
 async fn copy_alone(
@@ -107,39 +128,65 @@ async fn copy_alone(
     top: &MirrorTop,
     start: u64,
     end: u64,
-    done: &mut (dyn FnMut(u64) + Send),
+    watch: &dyn Watch,
 ) -> Result<(), CopyError> {
-    let mut at = start;
-    while at < end {
-        match copy_piece(graph, top, at, end).await {
-            Ok(copied) => {
-                at += copied;
-                done(copied);
-            }
+    let pieces = pieces(graph, top, start, end).await;
+    let mut waiting = pieces.iter();
+    let copies = waiting.by_ref().map(|piece| async move {
+        let copied = piece.copy(graph, top).await;
+        match copied {
+            Ok(()) => watch.copied(piece.len),
             Err(error) => {
-                top.mark(at, end);
-                return Err(error);
+                top.mark(piece.start, piece.start + piece.len);
+                watch.failed(error);
             }
         }
+        copied
+    });
+    let copied = side_by_side(copies, COPIES_MAX).await;
+    for piece in waiting {
+        top.mark(piece.start, piece.start + piece.len);
     }
-    Ok(())
+    copied
 }
 
-/// Copies the bytes from `at` as far as they are of one kind, in whole chunks; a mixed chunk is data.
-async fn copy_piece(graph: &Arc<Graph>, top: &MirrorTop, at: u64, end: u64) -> Result<u64, CopyError> {
+/// A range that is copied by one write.
+struct Piece {
+    start: u64,
+    len: u64,
+    is_data: bool,
+}
+
+/// Cuts a range where its kind changes, in whole chunks; a mixed chunk is data.
+async fn pieces(graph: &Arc<Graph>, top: &MirrorTop, start: u64, end: u64) -> Vec<Piece> {
     let chunk = top.chunk_bytes();
-    let bottom = graph.lowest_layer(top.source);
-    let run = status::between(graph, graph.unfiltered(top.source), bottom, at, end - at).await;
-    // Who cannot say what is there may still be able to read it.
-    let (len, is_data) = run.map_or((end - at, true), |run| (run.len, run.kind == RunKind::Data));
-    let whole = if at + len >= end { end - at } else { len / chunk * chunk };
-    if is_data || whole == 0 {
-        let len = whole.clamp(chunk, PIECE_BYTES_MAX.max(chunk)).min(end - at);
-        let mut bytes = vec![0; len as usize];
-        read::read(graph, top.source, at, &mut bytes).await.map_err(CopyError::Read)?;
-        write::change(graph, top.target, at, Change::Data(bytes)).await.map_err(CopyError::Write)?;
-        return Ok(len);
+    let layer = graph.unfiltered(top.source);
+    let bottom = graph.lowest_layer(layer);
+    let mut pieces = Vec::new();
+    let mut at = start;
+    while at < end {
+        let run = status::between(graph, layer, bottom, at, end - at).await;
+        // Who cannot say what is there may still be able to read it.
+        let (len, is_data) = run.map_or((end - at, true), |run| (run.len, run.kind == RunKind::Data));
+        let whole = if at + len >= end { end - at } else { len / chunk * chunk };
+        let is_data = is_data || whole == 0;
+        let most = if is_data { PIECE_BYTES_MAX.max(chunk) } else { end - at };
+        let len = whole.max(chunk).min(most).min(end - at);
+        pieces.push(Piece { start: at, len, is_data });
+        at += len;
     }
-    write::change(graph, top.target, at, Change::Zeroes(whole)).await.map_err(CopyError::Write)?;
-    Ok(whole)
+    pieces
+}
+
+impl Piece {
+    async fn copy(&self, graph: &Arc<Graph>, top: &MirrorTop) -> Result<(), CopyError> {
+        let change = if self.is_data {
+            let mut bytes = vec![0; self.len as usize];
+            read::read(graph, top.source, self.start, &mut bytes).await.map_err(CopyError::Read)?;
+            Change::Data(bytes)
+        } else {
+            Change::Zeroes(self.len)
+        };
+        write::change(graph, top.target, self.start, change).await.map_err(CopyError::Write)
+    }
 }

@@ -13,7 +13,7 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
     match &graph.node(id).driver {
         Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
         Driver::Raw(image) => image.status(offset, len).await,
-        Driver::Qcow2(image) => image.status(offset, len).await,
+        Driver::Qcow2(image) => image.status(offset, len.min(image.look_bytes_max(offset))).await,
         Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
             unreachable!("a filter is not a layer")
         }

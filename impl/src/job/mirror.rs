@@ -17,9 +17,10 @@ use crate::graph::mirror_top::MirrorTop;
 use crate::graph::{Graph, JobRole};
 use crate::host::{Errno, Nanos};
 use crate::id::NodeId;
-use crate::io::mirror::CopyError;
+use crate::io::mirror::{CopyError, NobodyWatches, Watch};
 use crate::io::{grow, len_bytes, mirror, status, write};
 use crate::sync::either;
+use crate::sync::shim::Mutex;
 use std::sync::Arc;
 
 /// How far one look for data goes, bytes.
@@ -66,7 +67,7 @@ impl Task for Mirror {
         let _alone = self.engine.gate().drain().await;
         let graph = self.engine.graph();
         while let Some((start, end)) = self.top.take(self.buffer_bytes) {
-            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            mirror::copy(&graph, &self.top, start, end, &NobodyWatches).await.map_err(CopyError::errno)?;
         }
         self.set_progress();
         write::flush(&graph, self.top.target).await?;
@@ -84,7 +85,8 @@ impl Task for Mirror {
         let _alone = self.engine.gate().drain().await;
         self.detach().await;
         if self.was_read_only {
-            let _kept_writable = self.engine.reopen(self.top.target, false).await;
+            let base = self.engine.graph().unfiltered(self.top.target);
+            let _kept_writable = self.engine.reopen(base, false).await;
         }
     }
 
@@ -162,19 +164,19 @@ impl Mirror {
 
     async fn copy(&self, start: u64, end: u64, rate: &mut RateLimit) -> Result<(), Outcome> {
         self.job.set_busy(true);
-        let copied = {
+        let seen = self.job.changes();
+        let told = Told { mirror: self, worst: Mutex::default() };
+        {
             let _inside = self.engine.gate().enter().await;
-            let graph = self.engine.graph();
-            let mut done = |bytes| {
-                rate.charge(bytes);
-                self.job.advance(bytes);
-            };
-            mirror::copy(&graph, &self.top, start, end, &mut done).await
-        };
+            rate.charge(end - start);
+            // Every error is told of when it happens; what comes of them all is decided below.
+            let _first = mirror::copy(&self.engine.graph(), &self.top, start, end, &told).await;
+        }
         self.job.set_busy(false);
-        match copied {
-            Ok(()) => Ok(()),
-            Err(error) => self.react(error).await,
+        let worst = *told.worst.lock();
+        match worst {
+            Some(worst) => self.go_on(worst, seen).await,
+            None => Ok(()),
         }
     }
 
@@ -220,15 +222,25 @@ impl Mirror {
 
     /// Deals with an error as the operator wished. Whatever was not copied is still marked.
     async fn react(&self, error: CopyError) -> Result<(), Outcome> {
+        let seen = self.job.changes();
+        self.go_on((self.tell(error), error.errno()), seen).await
+    }
+
+    /// Tells of an error.
+    fn tell(&self, error: CopyError) -> Reaction {
         let (policy, operation) = match error {
             CopyError::Read(_) => (self.on_source_error, Operation::Read),
             CopyError::Write(_) => (self.on_target_error, Operation::Write),
         };
-        let seen = self.job.changes();
-        match self.job.io_error(policy, operation, error.errno()) {
-            Reaction::Report => Err(error.errno().into()),
-            Reaction::Stop => Ok(()),
-            Reaction::Ignore => {
+        self.job.io_error(policy, operation, error.errno())
+    }
+
+    /// Ends, or goes on, after errors the worst of which this is.
+    async fn go_on(&self, worst: (Reaction, Errno), seen: u64) -> Result<(), Outcome> {
+        match worst {
+            (Reaction::Report, errno) => Err(errno.into()),
+            (Reaction::Stop, _) => Ok(()),
+            (Reaction::Ignore, _) => {
                 // What failed is tried again, but not without end at full speed.
                 self.rest(seen).await;
                 Ok(())
@@ -244,7 +256,7 @@ impl Mirror {
             let Some((start, end)) = self.top.take(self.buffer_bytes) else { break };
             let _inside = self.engine.gate().enter().await;
             let graph = self.engine.graph();
-            mirror::copy(&graph, &self.top, start, end, &mut |_| {}).await.map_err(CopyError::errno)?;
+            mirror::copy(&graph, &self.top, start, end, &NobodyWatches).await.map_err(CopyError::errno)?;
             budget = budget.saturating_sub(end - start);
         }
         Ok(())
@@ -273,12 +285,12 @@ impl Mirror {
     /// Target becomes as writable as what it replaces. If that fails it stays as it is.
     async fn match_access(&self, graph: &Graph, replaced: NodeId) {
         let read_only = graph.place(replaced).read_only;
-        if read_only != graph.place(self.top.target).read_only {
+        if read_only != graph.place(graph.unfiltered(self.top.target)).read_only {
             // The job wrote its last, and does not keep target writable.
             let only = Some(JobRole::Root);
             let dropped = self.engine.edit(|graph| graph.remove_job_users(self.job.serial, only));
             assert!(dropped.is_empty(), "the job still holds its target");
-            let _stays_as_it_is = self.engine.reopen(self.top.target, !read_only).await;
+            let _stays_as_it_is = self.engine.reopen(graph.unfiltered(self.top.target), !read_only).await;
         }
     }
 
@@ -287,5 +299,26 @@ impl Mirror {
         let dropped =
             self.engine.edit(|graph| mirror_start::detach(graph, &self.top, self.job.serial, self.filter));
         self.engine.close(dropped).await;
+    }
+}
+
+/// Counts what one copy did, and tells of its errors.
+struct Told<'a> {
+    mirror: &'a Mirror,
+    /// What came of the errors so far: one that ends the job outweighs the others.
+    worst: Mutex<Option<(Reaction, Errno)>>,
+}
+
+impl Watch for Told<'_> {
+    fn copied(&self, bytes: u64) {
+        self.mirror.job.advance(bytes);
+    }
+
+    fn failed(&self, error: CopyError) {
+        let reaction = self.mirror.tell(error);
+        let mut worst = self.worst.lock();
+        if worst.is_none() || reaction == Reaction::Report {
+            *worst = Some((reaction, error.errno()));
+        }
     }
 }

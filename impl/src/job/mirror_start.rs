@@ -72,7 +72,7 @@ pub enum Scope {
 /// Finds out what `arguments` mean, or says what is wrong with them.
 pub fn admit(graph: &Graph, arguments: &MirrorArguments) -> Result<Plan, Refused> {
     let source = graph.lookup(&arguments.device)?;
-    if graph.parents(source).next().is_some() {
+    if !graph.is_root(source) {
         return Err(Refused::NeedRootNode);
     }
     let target = graph.lookup(&arguments.target)?;

@@ -8,6 +8,7 @@
 //! The chain changes only when everything target needs is durable: data -> refcounts -> L2 -> L1 -> flush -> header
 //! -> flush -> graph -> BLOCK_JOB_COMPLETED. Whoever crashes in between finds a chain with the same content.
 
+use super::header::{self, Wanted};
 use super::life::{Cancelled, Failure, Job, Operation, Outcome, Reaction};
 use super::pace::pace;
 use super::rate::RateLimit;
@@ -16,10 +17,8 @@ use super::task::Task;
 use crate::command::OnError;
 use crate::engine::Engine;
 use crate::format::RunKind;
-use crate::format::qcow2::{BackingName, Qcow2};
 use crate::graph::Graph;
-use crate::graph::node::Driver;
-use crate::host::{Errno, IoResult};
+use crate::host::IoResult;
 use crate::id::NodeId;
 use crate::io::{copy_on_read, len_bytes, status};
 use std::sync::Arc;
@@ -170,34 +169,7 @@ impl Stream {
     }
 
     async fn write_header(&self, graph: &Graph, target: NodeId, base: Option<NodeId>) -> IoResult<()> {
-        let Driver::Qcow2(image) = &graph.node(target).driver else {
-            return Err(Errno::ENOTSUP);
-        };
-        // An empty `backing-file` means that the header names none.
-        let name = base.map(|base| self.backing_name(graph, base)).filter(|name| !name.file.is_empty());
-        let before = image.backing();
-        let written = write_durably(image, name).await;
-        if written.is_err() {
-            // Nobody knows which name the disk has now. Both show the same, but the job fails and the old chain goes
-            // on: the header says so again, as far as it can.
-            let _as_far_as_it_can = write_durably(image, before).await;
-        }
-        written
+        let wanted = Wanted { file: self.backing_file.as_deref(), mask_protocol: self.mask_protocol };
+        header::name_backing(&**self.engine.host(), graph, target, base, wanted).await
     }
-
-    /// What target's header will say of `base`.
-    fn backing_name(&self, graph: &Graph, base: NodeId) -> BackingName {
-        let node = graph.node(graph.unfiltered(base));
-        // A relative name would mean another file: a header's names count from the image's own folder.
-        let opened = || self.engine.host().absolute(&node.filename);
-        let file = self.backing_file.clone().unwrap_or_else(opened);
-        let is_protocol = matches!(node.driver, Driver::File { .. });
-        let format = if is_protocol && self.mask_protocol { "raw" } else { node.driver_name() };
-        BackingName { file, format: Some(format.to_owned()) }
-    }
-}
-
-async fn write_durably(image: &Qcow2, backing: Option<BackingName>) -> IoResult<()> {
-    image.change_backing(backing).await?;
-    image.flush().await
 }

@@ -73,6 +73,21 @@ fn admit_exclusions(arguments: &StreamArguments) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The layer strictly below `top` that was opened by a file name, whichever way it is written.
+pub(super) fn find_backing_image(
+    graph: &Graph,
+    host: &dyn Host,
+    top: NodeId,
+    filename: &str,
+) -> Option<NodeId> {
+    let wanted = host.canonical(filename);
+    let is_named = |id: &NodeId| {
+        let name = &graph.node(*id).filename;
+        name == filename || (wanted.is_some() && host.canonical(name) == wanted)
+    };
+    graph.chain(top).skip(1).filter(|id| !graph.is_filter(*id)).find(is_named)
+}
+
 fn find_base(
     graph: &Graph,
     host: &dyn Host,
@@ -80,12 +95,7 @@ fn find_base(
     arguments: &StreamArguments,
 ) -> Result<Option<NodeId>, Refused> {
     if let Some(filename) = &arguments.base {
-        let wanted = host.canonical(filename);
-        let is_named = |id: &NodeId| {
-            let name = &graph.node(*id).filename;
-            name == filename || (wanted.is_some() && host.canonical(name) == wanted)
-        };
-        let found = graph.chain(target).skip(1).filter(|id| !graph.is_filter(*id)).find(is_named);
+        let found = find_backing_image(graph, host, target, filename);
         return found.map(Some).ok_or_else(|| Refused::NotInBackingChain(filename.clone()));
     }
     let Some(name) = &arguments.base_node else {
@@ -195,10 +205,14 @@ pub fn attach(
     Ok(filter)
 }
 
-/// Takes the filter out again: its parents use target, and the chain below is free.
+/// Takes the filter out again: its parents use target, and the chain below is free. The job keeps the filter's name.
 pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId) {
     graph.set_frozen(filter, region.bottom, None);
     graph.move_parents(filter, region.target, filter);
     graph.remove_job_users(serial, Some(JobRole::Root));
-    graph.remove_job_users(serial, Some(JobRole::Main));
+    let held = graph.users().find_map(|(_, user)| match &user.kind {
+        UserKind::Job(child) if child.serial == serial && child.role == JobRole::Main => Some(child.clone()),
+        _ => None,
+    });
+    graph.leave_behind(filter, held.expect("a stream is made on its filter"));
 }

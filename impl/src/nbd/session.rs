@@ -6,10 +6,11 @@
 
 use super::offer::{Exports, Offer};
 use super::option::{Agreed, Turn, push_reply};
-use super::request::{Cookie, Header, Request, Terms};
+use super::reply::{self, Answer, Ticket};
+use super::request::{Header, Request, Terms};
 use super::wire::{
-    CHUNK_MAGIC, Fields, GREETING_MAGIC, OPTION_HEADER_BYTES, OPTION_MAGIC, PAYLOAD_BYTES_MAX,
-    REQUEST_HEADER_BYTES, SIMPLE_REPLY_MAGIC, chunk, error_number, handshake, option, reply,
+    self, Fields, GREETING_MAGIC, OPTION_HEADER_BYTES, OPTION_MAGIC, PAYLOAD_BYTES_MAX, REQUEST_HEADER_BYTES,
+    handshake, option,
 };
 use crate::host::Errno;
 use std::collections::VecDeque;
@@ -46,17 +47,16 @@ enum Phase {
         option: u32,
         left: u32,
     },
-    Transmission {
-        offer: Offer,
-        terms: Terms,
-    },
-    /// A header whose payload is still to come.
-    Payload {
-        offer: Offer,
-        terms: Terms,
-        header: Header,
-    },
+    Transmission(Transmission),
     Closed,
+}
+
+#[derive(Debug)]
+struct Transmission {
+    offer: Offer,
+    terms: Terms,
+    /// A header, and as much of its payload as is there.
+    begun: Option<(Header, Vec<u8>)>,
 }
 
 /// What the holder of a session is to do.
@@ -68,26 +68,14 @@ pub enum Step {
     Close,
 }
 
-/// A request under way.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ticket {
-    cookie: Cookie,
-    offset: u64,
-    bytes: u64,
-    structured: bool,
-    /// Bytes to be left free at the front of the data of a read, for the reply's header.
-    pub headroom: usize,
-}
-
-/// What came of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// It is done.
-    Done,
-    /// It failed.
-    Failed(Errno),
-    /// What was read, behind the headroom.
-    Data(Vec<u8>),
+/// How far one look at the input went.
+enum Progress {
+    /// There is not enough to go on.
+    Wait,
+    /// Look again.
+    On,
+    /// Something is to be done.
+    Step(Step),
 }
 
 impl Default for Session {
@@ -121,42 +109,59 @@ impl Session {
     pub fn receive(&mut self, bytes: &[u8]) {
         self.input.drain(..self.used);
         self.used = 0;
+        let mut bytes = bytes;
+        if let Phase::Transmission(Transmission { begun: Some((header, data)), .. }) = &mut self.phase
+            && self.input.is_empty()
+        {
+            // The short way: most bytes of a long write are copied once.
+            bytes = &bytes[append(data, header.payload_bytes(), bytes)..];
+        }
         self.input.extend_from_slice(bytes);
     }
 
     /// What is to be done now. `None`: nothing, until more bytes come, answers are given or output is taken.
     pub fn next(&mut self, exports: &mut dyn Exports) -> Option<Step> {
-        loop {
-            if matches!(self.phase, Phase::Closed) {
-                return Some(Step::Close);
-            }
-            if !self.has_room() {
-                return None;
-            }
-            let step = match &self.phase {
-                Phase::ClientFlags => self.client_flags()?,
-                Phase::Options => self.option(exports)?,
-                Phase::SkipOption { .. } => self.skip_option()?,
-                Phase::Transmission { .. } => self.request()?,
-                Phase::Payload { .. } => self.payload()?,
-                Phase::Closed => unreachable!("looked at above"),
+        while self.has_room() {
+            let progress = match &self.phase {
+                Phase::ClientFlags => self.client_flags(),
+                Phase::Options => self.option(exports),
+                Phase::SkipOption { option, left } => self.skip_option(*option, *left),
+                Phase::Transmission(Transmission { begun: None, .. }) => self.request(),
+                Phase::Transmission(_) => self.payload(),
+                Phase::Closed => Progress::Step(Step::Close),
             };
-            if let Some(step) = step {
-                return Some(step);
+            match progress {
+                Progress::Wait => return None,
+                Progress::On => {}
+                Progress::Step(step) => return Some(step),
             }
         }
+        None
     }
 
     /// Whether bytes that come now can be used: a session that is behind with its work is better left alone.
     pub fn has_room(&self) -> bool {
-        self.requests < REQUESTS_MAX
-            && (self.request_bytes < REQUEST_BYTES_MAX || self.requests == 0)
-            && self.output_bytes < OUTPUT_BYTES_BEFORE_PAUSE
+        let closed = matches!(self.phase, Phase::Closed);
+        let busy = self.requests == REQUESTS_MAX || self.request_bytes >= REQUEST_BYTES_MAX;
+        closed || !busy && self.output_bytes < OUTPUT_BYTES_BEFORE_PAUSE
     }
 
     /// Whether the client is still in the handshake.
     pub fn is_negotiating(&self) -> bool {
         matches!(self.phase, Phase::ClientFlags | Phase::Options | Phase::SkipOption { .. })
+    }
+
+    /// What a client that leaves now has left undone: nothing once the handshake is over.
+    pub fn why_it_failed_at_the_end(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::ClientFlags => {
+                Some("Failed to read client flags: Unexpected end-of-file before all data were read")
+            }
+            Phase::Options | Phase::SkipOption { .. } => {
+                Some("Failed to read opts magic: Unexpected end-of-file before all data were read")
+            }
+            Phase::Transmission(_) | Phase::Closed => None,
+        }
     }
 
     /// How many requests are under way.
@@ -166,7 +171,11 @@ impl Session {
 
     /// How many bytes the session holds for its client.
     pub fn held_bytes(&self) -> u64 {
-        self.input.capacity() as u64 + self.output_bytes as u64 + self.request_bytes
+        let payload = match &self.phase {
+            Phase::Transmission(Transmission { begun: Some((_, data)), .. }) => data.capacity(),
+            _ => 0,
+        };
+        (self.input.capacity() + payload + self.output_bytes) as u64 + self.request_bytes
     }
 
     /// The next bytes to send.
@@ -180,12 +189,9 @@ impl Session {
     pub fn answer(&mut self, ticket: Ticket, answer: Answer) {
         self.requests = self.requests.checked_sub(1).expect("every request is answered once");
         self.request_bytes -= ticket.bytes;
-        let reply = match answer {
-            Answer::Done => simple_reply(ticket.cookie, 0),
-            Answer::Failed(errno) => failure(ticket.cookie, errno, ticket.structured),
-            Answer::Data(buffer) => data_reply(&ticket, buffer),
-        };
-        self.push(reply);
+        for piece in reply::pieces(&ticket, answer) {
+            self.push(piece);
+        }
     }
 
     fn push(&mut self, bytes: Vec<u8>) {
@@ -193,190 +199,121 @@ impl Session {
         self.output.push_back(bytes);
     }
 
-    /// The next `len` bytes, once they are all there.
+    /// The next `N` bytes, once they are all there.
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let taken = *self.input[self.used..].first_chunk()?;
         self.used += N;
         Some(taken)
     }
 
-    fn close(&mut self) {
+    fn close(&mut self) -> Progress {
         self.phase = Phase::Closed;
         self.input = Vec::new();
         self.used = 0;
+        Progress::On
     }
 
-    fn client_flags(&mut self) -> Option<Option<Step>> {
-        let flags = u32::from_be_bytes(self.take()?);
+    fn client_flags(&mut self) -> Progress {
+        let Some(flags) = self.take().map(u32::from_be_bytes) else { return Progress::Wait };
         let fixed = u32::from(handshake::FIXED_NEWSTYLE);
         let no_zeroes = u32::from(handshake::NO_ZEROES);
         if flags & !(fixed | no_zeroes) != 0 {
-            self.close();
-            return Some(None);
+            return self.close();
         }
         self.agreed.no_zeroes = flags & no_zeroes != 0;
         self.phase = Phase::Options;
-        Some(None)
+        Progress::On
     }
 
-    fn option(&mut self, exports: &mut dyn Exports) -> Option<Option<Step>> {
-        let waiting = &self.input[self.used..];
-        let mut fields = Fields::new(waiting);
-        let (magic, option, len) = (fields.u64()?, fields.u32()?, fields.u32()?);
+    fn option(&mut self, exports: &mut dyn Exports) -> Progress {
+        let mut fields = Fields::new(&self.input[self.used..]);
+        let (Some(magic), Some(option), Some(len)) = (fields.u64(), fields.u32(), fields.u32()) else {
+            return Progress::Wait;
+        };
         if magic != OPTION_MAGIC || len > PAYLOAD_BYTES_MAX {
-            self.close();
-            return Some(None);
+            return self.close();
         }
         if len > OPTION_BYTES_KEPT {
             self.used += OPTION_HEADER_BYTES;
             self.phase = Phase::SkipOption { option, left: len };
-            return Some(None);
+            return Progress::On;
         }
-        let data = fields.bytes(len as usize)?;
+        let Some(data) = fields.bytes(len as usize) else { return Progress::Wait };
         let mut out = Vec::new();
         let turn = self.agreed.answer(option, data, exports, &mut out);
         self.used += OPTION_HEADER_BYTES + len as usize;
         self.push(out);
         match turn {
             Turn::Next => {}
-            Turn::Close => self.close(),
+            Turn::Close => return self.close(),
             Turn::Transmit(offer) => {
                 let terms = self.agreed.terms(&offer.name);
-                self.phase = Phase::Transmission { offer, terms };
+                self.phase = Phase::Transmission(Transmission { offer, terms, begun: None });
             }
         }
-        Some(None)
+        Progress::On
     }
 
-    fn skip_option(&mut self) -> Option<Option<Step>> {
-        let Phase::SkipOption { option, left } = &mut self.phase else {
-            unreachable!("the phase was looked at")
-        };
-        let there = u32::try_from(self.input.len() - self.used).unwrap_or(u32::MAX).min(*left);
-        self.used += there as usize;
-        *left -= there;
-        if *left > 0 {
-            return None;
+    fn skip_option(&mut self, option: u32, left: u32) -> Progress {
+        let waiting = u32::try_from(self.input.len() - self.used).unwrap_or(u32::MAX);
+        let here = waiting.min(left);
+        self.used += here as usize;
+        self.phase = Phase::SkipOption { option, left: left - here };
+        if here < left {
+            return Progress::Wait;
         }
-        let option = *option;
         if option == option::EXPORT_NAME {
-            self.close();
-            return Some(None);
+            return self.close();
         }
         let mut out = Vec::new();
-        push_reply(&mut out, option, reply::ERR_TOO_BIG, b"the option is too long");
+        push_reply(&mut out, option, wire::reply::ERR_TOO_BIG, b"the option is too long");
         self.push(out);
         self.phase = Phase::Options;
-        Some(None)
+        Progress::On
     }
 
-    fn request(&mut self) -> Option<Option<Step>> {
-        let bytes: [u8; REQUEST_HEADER_BYTES] = self.take()?;
+    fn request(&mut self) -> Progress {
+        let Some(bytes) = self.take::<REQUEST_HEADER_BYTES>() else { return Progress::Wait };
         let Some(header) = Header::read(&bytes).filter(|header| !header.is_disconnect()) else {
-            self.close();
-            return Some(None);
+            return self.close();
         };
-        let Phase::Transmission { offer, terms } = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            unreachable!("the phase was looked at")
-        };
+        let Phase::Transmission(transmission) = &mut self.phase else { return Progress::On };
         if header.is_oversize() {
-            self.push(failure(header.cookie, Errno::EINVAL, terms.structured));
-            self.close();
-            return Some(None);
+            let refusal = reply::failure(header.cookie, Errno::EINVAL, transmission.terms.structured);
+            self.push(refusal);
+            return self.close();
         }
-        self.phase = Phase::Payload { offer, terms, header };
-        Some(None)
+        transmission.begun = Some((header, Vec::new()));
+        Progress::On
     }
 
-    fn payload(&mut self) -> Option<Option<Step>> {
-        let Phase::Payload { header, .. } = &self.phase else { unreachable!("the phase was looked at") };
-        let len = header.payload_bytes() as usize;
-        let data = self.input[self.used..].get(..len)?.to_vec();
-        self.used += len;
-        let Phase::Payload { offer, terms, header } = std::mem::replace(&mut self.phase, Phase::Closed)
-        else {
-            unreachable!("the phase was looked at")
-        };
-        let admitted = header.admit(data, terms, &offer);
-        self.phase = Phase::Transmission { offer, terms };
-        let step = match admitted {
-            Ok(request) => Some(Step::Do(self.ticket(&request, terms), request)),
-            Err(errno) => {
-                self.push(failure(header.cookie, errno, terms.structured));
-                None
+    fn payload(&mut self) -> Progress {
+        let Phase::Transmission(transmission) = &mut self.phase else { return Progress::On };
+        let Some((header, mut data)) = transmission.begun.take() else { return Progress::On };
+        self.used += append(&mut data, header.payload_bytes(), &self.input[self.used..]);
+        if data.len() < header.payload_bytes() as usize {
+            transmission.begun = Some((header, data));
+            return Progress::Wait;
+        }
+        let terms = transmission.terms;
+        match header.admit(data, terms, &transmission.offer) {
+            Ok(request) => {
+                let ticket = Ticket::of(&request, terms);
+                self.requests += 1;
+                self.request_bytes += ticket.bytes;
+                Progress::Step(Step::Do(ticket, request))
             }
-        };
-        Some(step)
-    }
-
-    fn ticket(&mut self, request: &Request, terms: Terms) -> Ticket {
-        let bytes = request.command.held_bytes();
-        self.requests += 1;
-        self.request_bytes += bytes;
-        Ticket {
-            cookie: request.cookie,
-            offset: request.offset,
-            bytes,
-            structured: terms.structured,
-            headroom: if terms.structured { DATA_CHUNK_BYTES } else { SIMPLE_REPLY_BYTES },
+            Err(errno) => {
+                self.push(reply::failure(header.cookie, errno, terms.structured));
+                Progress::On
+            }
         }
     }
 }
 
-const SIMPLE_REPLY_BYTES: usize = 16;
-const CHUNK_HEADER_BYTES: usize = 20;
-/// The header and the offset.
-const DATA_CHUNK_BYTES: usize = CHUNK_HEADER_BYTES + 8;
-
-fn simple_header(cookie: Cookie, error: u32) -> [u8; SIMPLE_REPLY_BYTES] {
-    let mut header = [0; SIMPLE_REPLY_BYTES];
-    header[..4].copy_from_slice(&SIMPLE_REPLY_MAGIC.to_be_bytes());
-    header[4..8].copy_from_slice(&error.to_be_bytes());
-    header[8..].copy_from_slice(&cookie.0.to_be_bytes());
-    header
-}
-
-fn simple_reply(cookie: Cookie, error: u32) -> Vec<u8> {
-    simple_header(cookie, error).to_vec()
-}
-
-fn chunk_header(cookie: Cookie, flags: u16, kind: u16, len: usize) -> [u8; CHUNK_HEADER_BYTES] {
-    let len = u32::try_from(len).expect("a chunk is as short as a payload");
-    let mut header = [0; CHUNK_HEADER_BYTES];
-    header[..4].copy_from_slice(&CHUNK_MAGIC.to_be_bytes());
-    header[4..6].copy_from_slice(&flags.to_be_bytes());
-    header[6..8].copy_from_slice(&kind.to_be_bytes());
-    header[8..16].copy_from_slice(&cookie.0.to_be_bytes());
-    header[16..].copy_from_slice(&len.to_be_bytes());
-    header
-}
-
-fn failure(cookie: Cookie, errno: Errno, structured: bool) -> Vec<u8> {
-    let error = error_number(errno);
-    if !structured {
-        return simple_reply(cookie, error);
-    }
-    let text = errno.text();
-    let text_len = u16::try_from(text.len()).expect("an error text is short");
-    let mut reply = chunk_header(cookie, chunk::DONE, chunk::GENERIC_ERROR, 6 + text.len()).to_vec();
-    reply.extend(error.to_be_bytes());
-    reply.extend(text_len.to_be_bytes());
-    reply.extend(text.as_bytes());
-    reply
-}
-
-/// Puts the header into the headroom.
-fn data_reply(ticket: &Ticket, mut buffer: Vec<u8>) -> Vec<u8> {
-    let len = buffer.len() - ticket.headroom;
-    match ticket.structured {
-        false => buffer[..SIMPLE_REPLY_BYTES].copy_from_slice(&simple_header(ticket.cookie, 0)),
-        // A chunk of data has at least one byte.
-        true if len == 0 => return chunk_header(ticket.cookie, chunk::DONE, chunk::NONE, 0).to_vec(),
-        true => {
-            let header = chunk_header(ticket.cookie, chunk::DONE, chunk::OFFSET_DATA, 8 + len);
-            buffer[..CHUNK_HEADER_BYTES].copy_from_slice(&header);
-            buffer[CHUNK_HEADER_BYTES..DATA_CHUNK_BYTES].copy_from_slice(&ticket.offset.to_be_bytes());
-        }
-    }
-    buffer
+/// Appends what `data` is missing of `len` bytes, and says how many bytes that took.
+fn append(data: &mut Vec<u8>, len: u32, bytes: &[u8]) -> usize {
+    let here = (len as usize - data.len()).min(bytes.len());
+    data.extend_from_slice(&bytes[..here]);
+    here
 }

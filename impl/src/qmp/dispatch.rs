@@ -98,6 +98,7 @@ pub async fn run(
 ) -> Result<Cow<'static, str>, Refusal> {
     match command.action {
         Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
+        Action::BlockCommit => engine.block_commit(&options::commit(arguments)).await?,
         Action::BlockdevMirror => engine.blockdev_mirror(&options::mirror(arguments)?).await?,
         Action::BlockdevAdd => engine.blockdev_add(&options::blockdev(arguments)?).await?,
         Action::BlockdevDel => engine.blockdev_del(options::text(arguments, "node-name")).await?,

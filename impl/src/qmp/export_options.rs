@@ -47,6 +47,7 @@ pub fn export(arguments: &Arguments) -> ExportOptions {
         name: options::owned_text(arguments, "name"),
         description: options::owned_text(arguments, "description"),
         writable: truth("writable"),
+        iothread: options::owned_text(arguments, "iothread"),
         writethrough: truth("writethrough"),
         allocation_depth: truth("allocation-depth"),
     }

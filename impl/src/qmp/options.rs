@@ -2,8 +2,8 @@
 
 use super::dispatch::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, CopyMode, DriverOptions, MirrorArguments, MirrorSync,
-    OnError, StreamArguments,
+    BackingOptions, BlockdevOptions, ChildOptions, CommitArguments, CopyMode, DriverOptions, MirrorArguments,
+    MirrorSync, OnError, StreamArguments,
 };
 use serde_json::{Map, Value};
 
@@ -44,6 +44,25 @@ pub fn stream(arguments: &Arguments) -> StreamArguments {
         base: owned_text(arguments, "base"),
         base_node: owned_text(arguments, "base-node"),
         bottom: owned_text(arguments, "bottom"),
+        backing_file: owned_text(arguments, "backing-file"),
+        backing_mask_protocol: truth(arguments, "backing-mask-protocol").unwrap_or(false),
+        speed: integer(arguments, "speed").unwrap_or(0),
+        on_error: on_error(optional_text(arguments, "on-error")),
+        filter_node_name: owned_text(arguments, "filter-node-name"),
+        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
+        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
+    }
+}
+
+/// The arguments of `block-commit`.
+pub fn commit(arguments: &Arguments) -> CommitArguments {
+    CommitArguments {
+        job_id: owned_text(arguments, "job-id"),
+        device: text(arguments, "device").to_owned(),
+        base_node: owned_text(arguments, "base-node"),
+        base: owned_text(arguments, "base"),
+        top_node: owned_text(arguments, "top-node"),
+        top: owned_text(arguments, "top"),
         backing_file: owned_text(arguments, "backing-file"),
         backing_mask_protocol: truth(arguments, "backing-mask-protocol").unwrap_or(false),
         speed: integer(arguments, "speed").unwrap_or(0),

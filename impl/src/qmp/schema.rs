@@ -34,6 +34,7 @@ use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpe
 /// Every command, the ones that run most often first.
 pub static COMMANDS: &[Command] = &[
     entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
+    entry("block-commit", Action::BlockCommit, &COMMIT, NOTHING),
     entry("blockdev-mirror", Action::BlockdevMirror, &MIRROR, NOTHING),
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
@@ -256,6 +257,24 @@ static STREAM: Object = object(
         optional("backing-file", Str),
         optional("backing-mask-protocol", Bool),
         optional("bottom", Str),
+        optional("speed", Int),
+        optional("on-error", OneOf(&ON_ERROR)),
+        optional("filter-node-name", Str),
+        optional("auto-finalize", Bool),
+        optional("auto-dismiss", Bool),
+    ],
+);
+static COMMIT: Object = object(
+    "BlockCommit",
+    &[
+        optional("job-id", Str),
+        required("device", Str),
+        optional("base-node", Str),
+        optional("base", Str),
+        optional("top-node", Str),
+        optional("top", Str),
+        optional("backing-file", Str),
+        optional("backing-mask-protocol", Bool),
         optional("speed", Int),
         optional("on-error", OneOf(&ON_ERROR)),
         optional("filter-node-name", Str),

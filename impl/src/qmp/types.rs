@@ -104,6 +104,7 @@ pub enum Action {
     BlockdevAdd,
     BlockdevDel,
     BlockStream,
+    BlockCommit,
     BlockdevMirror,
     Job(Family, JobVerb),
     NbdServerStart,

@@ -40,6 +40,13 @@ impl Host for MemoryHost {
         Box::pin(std::future::ready(found.map(|disk| disk as Arc<dyn Disk>).ok_or(Errno::ENOENT)))
     }
 
+    fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let mut disks = self.disks.lock().unwrap();
+        let disk = MemoryDisk::new(Vec::new());
+        disks.insert(path.to_owned(), disk.clone());
+        Box::pin(std::future::ready(Ok(disk as Arc<dyn Disk>)))
+    }
+
     fn canonical(&self, path: &str) -> Option<String> {
         Some(path.to_owned())
     }

@@ -96,7 +96,8 @@ impl Model {
     pub(super) fn remember(&mut self) {
         for index in 0..self.clients.len() {
             let Some(front) = self.clients[index].pending.front() else { continue };
-            if !front.created.is_empty() || front.taken {
+            let is_single = !matches!(front.command, Ok(Command::Transaction(..)));
+            if is_single && !front.created.is_empty() || front.taken {
                 continue;
             }
             let mut answers = Vec::new();
@@ -288,9 +289,9 @@ impl Model {
                 allowed.push(Answer::Refused(late.clone()));
                 allowed.extend(pending.conflicts.iter().cloned().map(Answer::Refused));
             }
-            Some((_, None)) => {}
-            None if pending.taken => allowed.push(Answer::Done),
-            None => {
+            Some((_, None)) if !matches!(pending.command, Ok(Command::Transaction(..))) => {}
+            _ if pending.taken => allowed.push(Answer::Done),
+            _ => {
                 self.answers(client, &pending, &mut allowed);
                 allowed.extend_from_slice(&pending.earlier);
             }

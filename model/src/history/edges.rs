@@ -23,8 +23,7 @@ impl Model {
         let fits = |model: &Model, graph: &Graph| {
             let stale = stale_parents(graph);
             let is_told = |graph: &Graph| same(&model.lines(graph), &told, &stale);
-            let fits =
-                is_told(graph) || !model.left_behind.is_empty() && is_told(&model.with_left_behind(graph));
+            let fits = is_told(graph) || has_left_behind(graph) && is_told(&with_left_behind(graph));
             fits.then_some(())
         };
         if self.settle(fits).is_some() || earlier.iter().any(|graph| fits(self, graph).is_some()) {
@@ -37,15 +36,6 @@ impl Model {
         let (strange, missing) = (only(&told, &expected), only(&expected, &told));
         let what = format!("edges told and not true: {strange:#?}\nedges true and not told: {missing:#?}");
         Err(self.broken(LawId::QueryTruth, what))
-    }
-
-    /// The graph with the devices that streams may have left behind.
-    fn with_left_behind(&self, graph: &Graph) -> Graph {
-        let mut graph = graph.clone();
-        for &node in self.left_behind.iter().filter(|node| graph.node(**node).alive).collect::<Vec<_>>() {
-            graph.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable: false });
-        }
-        graph
     }
 
     fn lines(&self, graph: &Graph) -> Vec<Line> {
@@ -79,6 +69,19 @@ impl Model {
             format!("exports told {ids:?}, expected {known:?}")
         })
     }
+}
+
+fn has_left_behind(graph: &Graph) -> bool {
+    graph.users.iter().any(User::is_left_behind)
+}
+
+/// The graph with the devices that streams may have left behind as devices like all others.
+fn with_left_behind(graph: &Graph) -> Graph {
+    let mut after = graph.clone();
+    for user in after.users.iter_mut().filter(|user| user.is_left_behind()) {
+        user.behind = None;
+    }
+    after
 }
 
 /// Nodes that only jobs hold any more: QEMU does not work out anew what they need of those below.

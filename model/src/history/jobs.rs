@@ -1,7 +1,7 @@
 //! Events: each must be the next in its job's life, and have a cause.
 
 use super::{Model, Phase};
-use crate::chain::{Graph, ImageId, JobId};
+use crate::chain::{Graph, ImageId, JobId, User};
 use crate::command::{Command, VerbArguments};
 use crate::event::{Event, News, Progress};
 use crate::job::{ErrorAction, Status, Verb};
@@ -79,6 +79,7 @@ impl Model {
         job.statuses.push((now, next));
         match next {
             Status::Pending if job.auto_finalize => self.finalizing(id),
+            Status::Aborting if status == Status::Created => self.give_up(id),
             Status::Aborting => {
                 if status == Status::Pending && job.cancelled == Known::No && job.failure.is_none() {
                     job.failure = Some(Failure::Finalizing);
@@ -135,6 +136,7 @@ impl Model {
                 let cause = asked || self.take_verb(id, &[Verb::Complete, Verb::Cancel]);
                 (cause, "leaves ready though nobody completed or cancelled it")
             }
+            (Status::Created, Status::Aborting) if self.is_in_open_transaction(id) => (true, ""),
             (Status::Pending | Status::Waiting, Status::Aborting) if self.group_fails(id) => (true, ""),
             (Status::Pending, Status::Aborting) => {
                 let fails = !self.faults.is_empty() && self.may_finalize(id) || job.is_hopeless();
@@ -152,6 +154,15 @@ impl Model {
             _ => return Ok(()),
         };
         self.hold(LawId::Cause, cause, |_| format!("job {name} {what}"))
+    }
+
+    /// Whether the transaction that created it is not answered yet: another of its actions may have been refused.
+    fn is_in_open_transaction(&self, id: JobId) -> bool {
+        let mut fronts = self.clients.iter().filter_map(|client| client.pending.front());
+        fronts.any(|front| {
+            let is_transaction = matches!(front.command, Ok(Command::Transaction(..)));
+            is_transaction && front.created.iter().any(|(job, _)| *job == id)
+        })
     }
 
     fn members(&self, id: JobId) -> impl Iterator<Item = &crate::record::Job> {
@@ -340,7 +351,7 @@ impl Model {
 
     fn cancelled(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         self.progress_told(id, progress)?;
-        let caused = self.group_fails(id) || self.was_cancelled(id);
+        let caused = self.group_fails(id) || self.is_in_open_transaction(id) || self.was_cancelled(id);
         let job = self.job(id);
         if job.status != Status::Aborting || job.ended || !caused {
             let what = format!("job {} told its cancellation in {}", job.id, job.status.word());
@@ -419,10 +430,10 @@ impl Model {
                 let base = self.graph.unfiltered(span.base);
                 let header = base.and_then(|base| self.graph.node(base).filename.clone());
                 let header = given.or(header).filter(|file| !file.is_empty());
-                let top = self.graph.unfiltered(span.top);
+                // An overlay that reads the top through somebody else's filter keeps its header.
+                let tops = [Some(span.top), Some(self.job(id).filter)];
                 let overlays = self.graph.alive().filter(|(id, node)| {
-                    node.backing.is_some_and(|below| self.graph.unfiltered(below) == top)
-                        && !self.graph.is_filter(*id)
+                    node.backing.is_some() && tops.contains(&node.backing) && !self.graph.is_filter(*id)
                 });
                 overlays
                     .filter_map(|(id, _)| Some((self.layer_of(&self.graph, id)?, header.clone())))
@@ -451,7 +462,8 @@ impl Model {
     fn restored(&mut self, id: JobId) {
         let job = self.job(id);
         let Some(target) = job.plan.written else { return };
-        let pivoted = job.status == Status::Pending && job.pivots();
+        // A mirror that succeeds leaves its target as it is, whether or not that took its source's place.
+        let pivoted = job.status == Status::Pending && job.plan.becomes_ready();
         let was_read_only = match pivoted {
             true => self.graph.node(target).read_only,
             false => job.read_only_before,
@@ -513,7 +525,8 @@ impl Model {
             let plan = &self.job(id).plan;
             if plan.trade() == Trade::Stream {
                 // QEMU 10.0 then forgets the stream's device where its filter stood.
-                self.left_behind.push(plan.under);
+                let left = User::left_behind(plan.under);
+                self.graph.users.push(left);
             }
         }
         let filter = self.job(id).filter;

@@ -55,7 +55,8 @@ impl Contents {
     /// The content of that hash, if it is one of those that are allowed; else one that nobody wrote.
     pub fn of_hash(&mut self, sectors: u32, hash: &str, allowed: impl Fn(u32) -> Vec<u64>) -> Vec<u64> {
         let sets: Vec<Vec<u64>> = (0..sectors).map(allowed).collect();
-        let last = |set: &Vec<u64>| *set.last().unwrap();
+        let (first, last) = (|set: &Vec<u64>| set[0], |set: &Vec<u64>| *set.last().unwrap());
+        let middle = |set: &Vec<u64>| set[set.len() / 2];
         // A copy that was stopped has written up to some place, the new values above or below the old ones in the sets.
         let open = sets.iter().any(|set| set.len() > 1);
         let ends = if open { sets.len().div_ceil(CHUNK) } else { 0 };
@@ -63,7 +64,7 @@ impl Contents {
             let mixed = |new: &dyn Fn(&Vec<u64>) -> u64, old: &dyn Fn(&Vec<u64>) -> u64| -> Vec<u64> {
                 sets.iter().enumerate().map(|(at, set)| if at < end { new(set) } else { old(set) }).collect()
             };
-            for values in [mixed(&last, &|set| set[0]), mixed(&|set| set[0], &last)] {
+            for values in [mixed(&last, &first), mixed(&first, &last), mixed(&middle, &first)] {
                 if self.hash(&values) == hash {
                     return values;
                 }

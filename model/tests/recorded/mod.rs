@@ -70,22 +70,29 @@ pub fn corpus() -> Vec<Recording> {
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "zst"));
     paths.sort();
-    let mut recordings = Vec::new();
-    for path in paths {
-        let text = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
-        for line in String::from_utf8(text).unwrap().lines() {
-            // Names and paths become such as the model knows from a running daemon.
-            let line = line.replace("$DIRNAME", "run").replace("$DIR", "/run");
-            let line = match line.contains("\"#block1\"") {
-                true => line.replace("#auto0", "#block1"),
-                false => line.replace("#auto", "#block9"),
-            };
-            let mut value: Value = serde_json::from_str(&line).unwrap();
-            let (case, result) = (value["case"].take(), value["result"].take());
-            recordings.push(Recording { name: case["name"].as_str().unwrap().to_owned(), case, result });
-        }
-    }
-    recordings
+    paths.into_iter().flat_map(|path| unpack(&std::fs::read(path).unwrap())).collect()
+}
+
+/// Recordings of the jobs beside streams, of edits and of exports, made for the model alone.
+pub fn jobs() -> Vec<Recording> {
+    unpack(include_bytes!("jobs.jsonl.zst"))
+}
+
+fn unpack(packed: &[u8]) -> Vec<Recording> {
+    let text = String::from_utf8(zstd::decode_all(packed).unwrap()).unwrap();
+    text.lines().map(recording).collect()
+}
+
+/// Names and paths become such as the model knows from a running daemon.
+fn recording(line: &str) -> Recording {
+    let line = line.replace("$DIRNAME", "run").replace("$DIR", "/run");
+    let line = match line.contains("\"#block1\"") {
+        true => line.replace("#auto0", "#block1"),
+        false => line.replace("#auto", "#block9"),
+    };
+    let mut value: Value = serde_json::from_str(&line).unwrap();
+    let (case, result) = (value["case"].take(), value["result"].take());
+    Recording { name: case["name"].as_str().unwrap().to_owned(), case, result }
 }
 
 /// A run of the model beside a recording.

@@ -40,9 +40,6 @@ pub struct Image {
     /// qcow2 or raw.
     #[serde(default = "qcow2", rename = "fmt")]
     pub format: String,
-    /// A plain host file: not made by the image tool, and nobody writes to it beforehand.
-    #[serde(default)]
-    pub raw_bytes: bool,
     /// The guest's size in bytes.
     pub size: u64,
     /// The file below.
@@ -54,7 +51,7 @@ pub struct Image {
     pub cluster_size: Option<u64>,
     /// Other options of the creation, as the image tool takes them.
     #[serde(default, rename = "opts")]
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, Value>,
     /// Written into it, in this order.
     #[serde(default)]
     pub writes: Vec<Write>,

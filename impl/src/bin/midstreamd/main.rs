@@ -1,20 +1,23 @@
-//! The daemon: the engine on real files, spoken to in QMP over unix sockets.
+//! The daemon: the engine on real files, spoken to in QMP over unix sockets, its nodes offered over NBD.
 //!
 //! It takes the options of qemu-storage-daemon that it can honour, and ends on `quit`, SIGTERM or SIGINT with every
 //! job ended, every image flushed, and its sockets and pidfile gone.
 
+mod background;
+mod command_line;
 mod options;
+mod pid_file;
 mod serve;
+mod set_up;
 mod socket;
 
 use block::engine::{Engine, Tuning};
-use block::os::OsHost;
-use block::qmp::schema::{BLOCKDEV_OPTIONS, exports};
-use block::qmp::types::Object;
-use block::qmp::{Monitor, check, dispatch, export_options};
-use clap::Parser;
-use options::Options;
-use socket::{Endpoint, PidFile};
+use block::os::{OsHost, program_name};
+use block::qmp::Monitor;
+use command_line::{CommandLine, Wish};
+use pid_file::PidFile;
+use set_up::SetUp;
+use socket::Endpoint;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +30,23 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     stop_the_process_on_panic();
-    let options = Options::parse();
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
-            eprintln!("midstreamd: {text}");
-            ExitCode::FAILURE
+    let ended = match command_line::parse(std::env::args_os().skip(1)) {
+        Ok(Wish::Help) => {
+            print!("Usage: {} [options]\n{}", program_name(), command_line::HELP);
+            Ok(ExitCode::SUCCESS)
         }
-    }
+        Ok(Wish::Version) => {
+            println!("{} version {}", program_name(), env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(Wish::Run(line)) if line.daemonize && !line.is_background => background::start(),
+        Ok(Wish::Run(line)) => run(&line).map(|()| ExitCode::SUCCESS),
+        Err(text) => Err(text),
+    };
+    ended.unwrap_or_else(|text| {
+        eprintln!("{}: {text}", program_name());
+        ExitCode::FAILURE
+    })
 }
 
 /// A broken invariant in a task ends the daemon; going on without the task could harm the images.
@@ -46,68 +58,53 @@ fn stop_the_process_on_panic() {
     }));
 }
 
-fn run(options: &Options) -> Result<(), String> {
-    // Sockets first: a client that comes early waits in the kernel's queue and loses nothing.
-    let endpoints = options.endpoints()?;
+fn run(line: &CommandLine) -> Result<(), String> {
+    if line.is_background {
+        background::leave_session();
+    }
     let runtime = Runtime::new().map_err(|e| format!("cannot start: {e}"))?;
-    runtime.block_on(live(options, endpoints, &runtime))
+    runtime.block_on(live(line, &runtime))
     // Dropping the runtime waits for I/O under way.
 }
 
-async fn live(options: &Options, endpoints: Vec<Endpoint>, runtime: &Runtime) -> Result<(), String> {
+async fn live(line: &CommandLine, runtime: &Runtime) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot catch SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot catch SIGINT: {e}"))?;
-    let engine = Engine::new(OsHost::new(runtime.handle().clone()), Tuning::default());
-    let started = set_up(options, &engine).await;
-    let pid_file = match &started {
-        Ok(()) => options.pidfile.as_deref().map(PidFile::create).transpose(),
-        Err(_) => Ok(None),
+    let host = match &line.confine {
+        None => OsHost::new(runtime.handle().clone()),
+        Some(folder) => OsHost::confined(runtime.handle().clone(), folder)
+            .map_err(|errno| format!("--confine {}: {errno}", folder.display()))?,
     };
-    if let (Ok(()), Ok(_)) = (&started, &pid_file) {
-        let quit = Arc::new(Notify::new());
-        let clients = serve_all(endpoints, &engine, &quit);
-        tokio::select! {
-            () = quit.notified() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let engine = Engine::new(host, Tuning::default());
+    // What the start has made is undone in the end, however it went.
+    let started = start(line, &engine).await;
+    let (clients, started, _made) = match started {
+        Ok((mut set_up, pid_file)) => {
+            let quit = Arc::new(Notify::new());
+            let clients = serve_all(std::mem::take(&mut set_up.monitors), &engine, &quit);
+            tokio::select! {
+                () = quit.notified() => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            (clients, Ok(()), Some((set_up, pid_file)))
         }
-        end(&engine, clients).await;
-    } else {
-        engine.quit().await;
-    }
-    pid_file.map(drop)?;
-    started
+        Err(text) => (Vec::new(), Err(text), None),
+    };
+    started.and(end(&engine, clients).await)
 }
 
-async fn set_up(options: &Options, engine: &Arc<Engine>) -> Result<(), String> {
-    obey(engine, "object", &options.object, "object-add", "qom-type", &exports::OBJECT_OPTIONS).await?;
-    for text in &options.nbd_server {
-        let failed = |why: String| format!("--nbd-server {text}: {why}");
-        let arguments = options::arguments(text, "", &exports::SERVER_OPTIONS_FLAT).map_err(failed)?;
-        check::check(&arguments, &exports::SERVER_OPTIONS_FLAT).map_err(|e| failed(e.to_string()))?;
-        let server = export_options::server_flat(&arguments).map_err(|e| failed(e.description))?;
-        engine.nbd_server_start(&server).map_err(|refused| failed(refused.to_string()))?;
+/// Everything the command line asks for. A client that comes early waits in the kernel's queue and loses nothing.
+async fn start(line: &CommandLine, engine: &Arc<Engine>) -> Result<(SetUp, Option<PidFile>), String> {
+    let mut set_up = SetUp::default();
+    for (act, text) in &line.acts {
+        set_up.act(engine, *act, text).await?;
     }
-    obey(engine, "blockdev", &options.blockdev, "blockdev-add", "driver", &BLOCKDEV_OPTIONS).await?;
-    obey(engine, "export", &options.export, "block-export-add", "type", &exports::EXPORT_OPTIONS).await
-}
-
-/// Does the command an option stands for, as often as the option is there.
-async fn obey(
-    engine: &Arc<Engine>,
-    option: &str,
-    texts: &[String],
-    command: &str,
-    implied: &str,
-    expected: &'static Object,
-) -> Result<(), String> {
-    for text in texts {
-        let failed = |why: String| format!("--{option} {text}: {why}");
-        let arguments = options::arguments(text, implied, expected).map_err(failed)?;
-        let done = dispatch::run_named(engine, command, arguments).await;
-        done.map_err(|refusal| failed(refusal.description))?;
+    let pid_file = line.pidfile.as_deref().map(PidFile::create).transpose()?;
+    if line.is_background {
+        background::say_ready()?;
     }
-    Ok(())
+    Ok((set_up, pid_file))
 }
 
 /// One connection point being served.
@@ -125,12 +122,12 @@ fn serve_all(endpoints: Vec<Endpoint>, engine: &Arc<Engine>, quit: &Arc<Notify>)
     endpoints.into_iter().map(serve).collect()
 }
 
-/// Ends the engine first, so that clients still hear how their jobs ended.
-async fn end(engine: &Arc<Engine>, clients: Vec<Client>) {
-    {
+/// Ends the engine first, so that clients still hear how their jobs ended. What could not be made durable is told.
+async fn end(engine: &Arc<Engine>, clients: Vec<Client>) -> Result<(), String> {
+    let failed = {
         let _alone = engine.commands().drain().await;
-        engine.quit().await;
-    }
+        engine.quit().await
+    };
     for client in &clients {
         client.monitor.close();
     }
@@ -143,4 +140,6 @@ async fn end(engine: &Arc<Engine>, clients: Vec<Client>) {
     if tokio::time::timeout(GOODBYE, farewell).await.is_err() {
         tasks.iter().for_each(|task| task.abort());
     }
+    let told: Vec<String> = failed.iter().map(|failed| failed.to_string()).collect();
+    if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
 }

@@ -1,60 +1,9 @@
-//! The command line, and what its `key=value` texts mean.
+//! What the `key=value` texts of the command line mean.
 
-use crate::socket::{Endpoint, SocketOptions};
+use crate::socket::SocketOptions;
 use block::qmp::{json, keyval, options::Arguments, types::Object};
-use clap::Parser;
 use serde_json::Value;
 use std::path::PathBuf;
-
-/// Streams disk images, operated over QMP.
-#[derive(Parser, Debug)]
-#[command(name = "midstreamd", version, about)]
-pub struct Options {
-    /// Add a node: QMP's `blockdev-add` arguments as JSON or as key=value,...
-    #[arg(long, value_name = "OPTIONS")]
-    pub blockdev: Vec<String>,
-    /// A unix socket: socket,id=ID,path=PATH[,server=on|off][,wait=off]
-    #[arg(long, value_name = "OPTIONS")]
-    pub chardev: Vec<String>,
-    /// Speak QMP over a chardev: chardev=ID
-    #[arg(long, value_name = "OPTIONS")]
-    pub monitor: Vec<String>,
-    /// Start an NBD server: addr.type=unix,addr.path=PATH[,max-connections=N]
-    #[arg(long, value_name = "OPTIONS")]
-    pub nbd_server: Vec<String>,
-    /// Offer a node to NBD clients: [type=]nbd,id=ID,node-name=NODE[,name=NAME][,writable=on|off]
-    #[arg(long, value_name = "OPTIONS")]
-    pub export: Vec<String>,
-    /// Make an object: [qom-type=]throttle-group,id=ID[,limits.LIMIT=N]...
-    #[arg(long, value_name = "OPTIONS")]
-    pub object: Vec<String>,
-    /// Write the process id to this file
-    #[arg(long, value_name = "FILE")]
-    pub pidfile: Option<PathBuf>,
-}
-
-impl Options {
-    /// Opens every chardev that a monitor uses; each may be used by one.
-    pub fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
-        let mut sockets: Vec<SocketOptions> = Vec::new();
-        for text in &self.chardev {
-            let socket = socket_options(text).map_err(|why| format!("--chardev {text}: {why}"))?;
-            if sockets.iter().any(|s| s.id == socket.id) {
-                return Err(format!("--chardev {text}: Chardev with id '{}' already exists", socket.id));
-            }
-            sockets.push(socket);
-        }
-        let mut endpoints = Vec::new();
-        for text in &self.monitor {
-            let failed = |why: String| format!("--monitor {text}: {why}");
-            let id = monitor_chardev(text).map_err(failed)?;
-            let at = sockets.iter().position(|s| s.id == id);
-            let at = at.ok_or_else(|| failed(format!("chardev \"{id}\" not found")))?;
-            endpoints.push(Endpoint::open(sockets.swap_remove(at))?);
-        }
-        Ok(endpoints)
-    }
-}
 
 /// What an option says, as JSON or as `key=value,...`; a first value without a key belongs to `implied`.
 pub fn arguments(text: &str, implied: &str, expected: &'static Object) -> Result<Arguments, String> {
@@ -69,7 +18,8 @@ pub fn arguments(text: &str, implied: &str, expected: &'static Object) -> Result
     }
 }
 
-fn monitor_chardev(text: &str) -> Result<String, String> {
+/// Which chardev `--monitor` speaks over.
+pub fn monitor_chardev(text: &str) -> Result<String, String> {
     let mut chardev = None;
     for (key, value) in pairs(text, "chardev") {
         match (key.as_str(), value.as_str()) {
@@ -77,24 +27,27 @@ fn monitor_chardev(text: &str) -> Result<String, String> {
             ("mode", "control") => {}
             // Replies are one line each.
             ("pretty", "off") => {}
-            _ => return Err(format!("Parameter '{key}={value}' is not supported")),
+            ("mode" | "pretty", _) => return Err(format!("Parameter '{key}={value}' is not supported")),
+            _ => return Err(format!("Parameter '{key}' is unexpected")),
         }
     }
     chardev.ok_or_else(|| "Parameter 'chardev' is missing".to_owned())
 }
 
-fn socket_options(text: &str) -> Result<SocketOptions, String> {
+/// The socket that `--chardev` means.
+pub fn socket_options(text: &str) -> Result<SocketOptions, String> {
     let (mut id, mut path, mut server) = (None, None, false);
     for (key, value) in pairs(text, "backend") {
         match (key.as_str(), value.as_str()) {
             ("backend", "socket") => {}
-            ("backend", other) => return Err(format!("'{other}' is not a chardev this daemon has: socket")),
+            ("backend", other) => return Err(format!("'{other}' is not a valid char driver name")),
             ("id", value) => id = Some(value.to_owned()),
             ("path", value) => path = Some(PathBuf::from(value)),
             ("server", word) => server = truth(&key, word)?,
             // We never wait for a first client: it would hold up nodes and other monitors.
             ("wait", word) if !truth(&key, word)? => {}
-            _ => return Err(format!("Parameter '{key}={value}' is not supported")),
+            ("wait", _) => return Err(format!("Parameter '{key}={value}' is not supported")),
+            _ => return Err(format!("Invalid parameter '{key}'")),
         }
     }
     let id = id.filter(|id| !id.is_empty()).ok_or("chardev: no id specified")?;
@@ -138,12 +91,12 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused() {
         for (text, expected) in [
-            ("stdio,id=m", "'stdio' is not a chardev this daemon has: socket"),
+            ("stdio,id=m", "'stdio' is not a valid char driver name"),
             ("socket,path=s", "chardev: no id specified"),
             ("socket,id=m", "Parameter 'path' is missing"),
             ("socket,id=m,path=s,server=maybe", "Parameter 'server' expects 'on' or 'off'"),
             ("socket,id=m,path=s,server=on,wait=on", "Parameter 'wait=on' is not supported"),
-            ("socket,id=m,path=s,port=1", "Parameter 'port=1' is not supported"),
+            ("socket,id=m,path=s,port=1", "Invalid parameter 'port'"),
         ] {
             assert_eq!(socket_options(text).unwrap_err(), expected, "{text}");
         }

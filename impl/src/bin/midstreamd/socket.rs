@@ -1,11 +1,8 @@
-//! Unix sockets and the pidfile: made safely, and removed again when the daemon ends.
+//! The unix sockets that QMP is spoken over.
 
 use block::os::socket::{OwnFile, listen_at};
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `--chardev socket` says.
 #[derive(Debug)]
@@ -29,11 +26,11 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Listens or connects.
-    pub fn open(options: SocketOptions) -> Result<Endpoint, String> {
+    pub fn open(options: &SocketOptions) -> Result<Endpoint, String> {
         let shown = options.path.display();
         if options.server {
-            let (listener, file) =
-                listen_at(&options.path).map_err(|e| format!("Failed to listen on '{shown}': {e}"))?;
+            let (listener, file) = listen_at(&options.path)
+                .map_err(|e| format!("Failed to bind socket to {shown}: {}", text(&e)))?;
             return Ok(Endpoint::Server(listener, SocketFile(file)));
         }
         let connect = || {
@@ -41,39 +38,30 @@ impl Endpoint {
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
-        let stream = connect().map_err(|e: std::io::Error| format!("Failed to connect to '{shown}': {e}"))?;
+        let refused = |e: std::io::Error| format!("Failed to connect to '{shown}': {}", text(&e));
+        let stream = connect().map_err(refused)?;
         Ok(Endpoint::Client(stream))
     }
+}
+
+/// What strerror(3) says, without the number that Rust adds.
+pub fn text(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| block::host::Errno(number).text())
 }
 
 /// The file of a listening socket.
 #[derive(Debug)]
 pub struct SocketFile(#[allow(dead_code, reason = "held for its drop")] OwnFile);
 
-/// The file that holds our process id.
-#[derive(Debug)]
-pub struct PidFile(#[allow(dead_code, reason = "held for its drop")] OwnFile);
-
-impl PidFile {
-    /// Writes the process id; it may replace what an earlier process left.
-    pub fn create(path: &Path) -> Result<PidFile, String> {
-        let write = || {
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-            writeln!(file, "{}", std::process::id())?;
-            OwnFile::new(path).map(PidFile)
-        };
-        write().map_err(|e: std::io::Error| format!("cannot create pidfile '{}': {e}", path.display()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     fn server(path: &Path) -> Result<Endpoint, String> {
-        Endpoint::open(SocketOptions { id: "m".to_owned(), path: path.to_owned(), server: true })
+        Endpoint::open(&SocketOptions { id: "m".to_owned(), path: path.to_owned(), server: true })
     }
 
     #[test]
@@ -100,17 +88,5 @@ mod tests {
         fs::write(&path, "precious").unwrap();
         assert!(server(&path).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-    }
-
-    #[test]
-    fn a_file_put_in_our_place_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pid");
-        let pid_file = PidFile::create(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap().trim(), std::process::id().to_string());
-        fs::rename(&path, folder.path().join("moved")).unwrap();
-        fs::write(&path, "another's").unwrap();
-        drop(pid_file);
-        assert!(path.exists());
     }
 }

@@ -50,6 +50,11 @@ impl Geometry {
         self.cluster_bytes() / self.l2_entry_bytes()
     }
 
+    /// Entries of an L2 table that QEMU has at hand at a time: those of 64 KiB at most.
+    pub fn l2_piece_entries(self) -> u64 {
+        self.cluster_bytes().min(64 << 10) / self.l2_entry_bytes()
+    }
+
     /// 64-bit pointers in a cluster of the L1 or the refcount table.
     pub fn pointers_per_cluster(self) -> u64 {
         self.cluster_bytes() / 8

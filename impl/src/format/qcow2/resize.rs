@@ -1,7 +1,7 @@
 //! Growing the image: a larger L1 table if need be, then the header. Shrinking it: the header, then what was cut off.
 
 use super::Qcow2;
-use super::entry::Mapping;
+use super::entry::{HOST_OFFSET, Mapping};
 use super::geometry::MAX_L1_BYTES;
 use super::mapping::Place;
 use super::metadata::Metadata;
@@ -86,25 +86,37 @@ impl Qcow2 {
             while first < end {
                 first += self.step(|m| m.remap(first, end - first, &mut |_, _| Mapping::Unallocated)).await?;
             }
+            if table * per_table >= clusters.start && end == (table + 1) * per_table {
+                self.metadata.lock().drop_l2_table(table as usize);
+            }
         }
     }
 
     /// The last cluster may hold anything past the end of the image; it is about to become visible.
     async fn zero_past_end(&self, end: u64) -> IoResult<()> {
-        let rest =
-            (self.geometry.cluster_bytes() - self.geometry.within(end)) % self.geometry.cluster_bytes();
-        if rest == 0 {
-            return Ok(());
+        let cluster_end = end.next_multiple_of(self.geometry.cluster_bytes());
+        let mut at = end;
+        while at < cluster_end {
+            let extent = self.step(|m| m.locate(at, cluster_end - at)).await?;
+            if !matches!(extent.place, Place::Below | Place::Zero) {
+                self.write_locked(at, &vec![0; extent.len as usize], &Nothing).await?;
+            }
+            at += extent.len;
         }
-        let extent = self.step(|m| m.locate(end, rest)).await?;
-        match extent.place {
-            Place::Below | Place::Zero => Ok(()),
-            _ => self.write_locked(end, &vec![0; rest as usize], &Nothing).await,
-        }
+        Ok(())
     }
 }
 
 impl Metadata {
+    /// Takes away an L2 table that maps nothing any more.
+    fn drop_l2_table(&mut self, index: usize) {
+        let host = self.l1.entries()[index] & HOST_OFFSET;
+        assert_ne!(host, 0, "L1 entry {index} leads to a table");
+        self.l1.set(index, 0);
+        self.l2_at.remove(&host);
+        self.free_later(host, self.geometry.cluster_bytes());
+    }
+
     /// The first L2 table from L1 entry `index` on that is there, if it maps clusters before `end`.
     fn next_l2_table(&self, index: u64, end: u64) -> Option<u64> {
         let entries = self.l1.entries();

@@ -238,7 +238,7 @@ impl Qcow2 {
             let Some(table) = decode_l1(*entry, self.geometry).map_err(|_| Errno::EIO)? else { continue };
             let single = self.step(|m| m.refcount(m.geometry.cluster_of(table.host))).await? == 1;
             self.metadata.lock().set_l1_copied(index, single);
-            for slot in 0..self.geometry.l2_entries() {
+            for slot in self.step(|m| m.slots_in_use(table.host)).await? {
                 self.step(|m| m.set_l2_copied(table.host, slot)).await?;
             }
         }
@@ -257,6 +257,17 @@ impl Metadata {
         }
         references.push(table..table + geometry.cluster_bytes());
         Ok(references)
+    }
+
+    /// The entries of a table that lead to a host cluster of their own.
+    fn slots_in_use(&mut self, table: u64) -> Result<Vec<u64>, Trouble> {
+        let geometry = self.geometry;
+        let entries = self.cache.get(table, L2)?;
+        let is_used = |slot: &u64| {
+            let raw = RawEntry::read(entries, *slot as usize, geometry);
+            raw.descriptor & HOST_OFFSET != 0 && !raw.is_compressed()
+        };
+        Ok((0..geometry.l2_entries()).filter(is_used).collect())
     }
 
     /// Adds one reference to a cluster that is counted already.
@@ -281,9 +292,6 @@ impl Metadata {
         let slot = slot as usize;
         let raw = RawEntry::read(self.cache.get(table, L2)?, slot, geometry);
         let host = raw.descriptor & HOST_OFFSET;
-        if host == 0 || raw.is_compressed() {
-            return Ok(());
-        }
         let single = self.refcount(geometry.cluster_of(host))? == 1;
         let descriptor = if single { raw.descriptor | COPIED } else { raw.descriptor & !COPIED };
         if descriptor != raw.descriptor {

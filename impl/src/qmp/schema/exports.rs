@@ -35,7 +35,7 @@ static ADDRESS: Object = Object {
     ..object("SocketAddress", &[required("type", OneOf(&ADDRESS_TYPE))])
 };
 
-/// `block-export-add`.
+/// `block-export-add`. Requests run on all threads whatever is said of one, and no node is ever inactive.
 pub static EXPORT_OPTIONS: Object = Object {
     variants: Some(Variants { tag: "type", cases: &[("nbd", &NBD_EXPORT_OPTIONS)] }),
     ..object(
@@ -43,9 +43,12 @@ pub static EXPORT_OPTIONS: Object = Object {
         &[
             required("type", OneOf(&EXPORT_TYPE)),
             required("id", Str),
+            optional("fixed-iothread", Bool),
+            optional("iothread", Str),
             required("node-name", Str),
             optional("writable", Bool),
             optional("writethrough", Bool),
+            optional("allow-inactive", Bool),
         ],
     )
 };

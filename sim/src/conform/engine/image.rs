@@ -16,7 +16,7 @@ const PLAIN_BYTES_MAX: u64 = 64 << 20;
 /// Makes one image beside the files that are there already.
 pub fn make(image: &Image, folder: &str, names: &Names, files: &mut Files) -> Result<(), String> {
     let path = format!("{folder}/{}", image.file);
-    if image.raw_bytes || image.format == "raw" {
+    if image.format == "raw" {
         let bytes = plain(image)?;
         files.insert(path, bytes);
         return Ok(());
@@ -38,7 +38,7 @@ pub fn make(image: &Image, folder: &str, names: &Names, files: &mut Files) -> Re
 }
 
 fn plain(image: &Image) -> Result<Vec<u8>, String> {
-    let rounded = if image.raw_bytes { image.size } else { image.size.next_multiple_of(SECTOR_BYTES) };
+    let rounded = image.size.next_multiple_of(SECTOR_BYTES);
     if rounded > PLAIN_BYTES_MAX {
         return Err(format!("a raw file of {rounded} bytes is too large for a small world"));
     }
@@ -62,6 +62,7 @@ fn options(image: &Image, backing: Option<String>) -> Result<CreateOptions, Stri
         ..CreateOptions::default()
     };
     for (name, value) in &image.options {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match (name.as_str(), value.as_str()) {
             ("compat", "0.10") => options.version = 2,
             ("extended_l2", "on") => options.extended_l2 = true,

@@ -100,8 +100,11 @@ impl Layer {
             Content::Qcow2(image) => at_once(image.status(offset, len)).map(|run| (run.len, run.kind)),
             Content::Plain(bytes) => {
                 let rest = &bytes[offset as usize..(offset + len) as usize];
-                let is_hole = |piece: &&[u8]| piece.iter().all(|byte| *byte == 0);
-                let mut pieces = rest.chunks(HOLE_BYTES);
+                let mut pieces = rest.chunks(HOLE_BYTES).enumerate();
+                // The image tool gives a new raw file its first block, to try out which alignment the file wants.
+                let is_hole = |(index, piece): &(usize, &[u8])| {
+                    (offset > 0 || *index > 0) && piece.iter().all(|byte| *byte == 0)
+                };
                 let first = pieces.next().is_some_and(|piece| is_hole(&piece));
                 let more = pieces.take_while(|piece| is_hole(piece) == first).count();
                 let len = len.min((HOLE_BYTES * (1 + more)) as u64);

@@ -134,6 +134,9 @@ fn map(layers: &[Layer]) -> IoResult<Value> {
         }
         at += len;
     }
+    if size == 0 {
+        return Ok(json!(["0+0 d0 ---"]));
+    }
     let line = |extent: &Extent| format!("{}+{} {}", extent.start, extent.len, extent.what);
     let lines: Vec<String> = extents.iter().map(line).collect();
     if lines.len() <= EXTENTS_TOLD {

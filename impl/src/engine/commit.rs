@@ -1,0 +1,98 @@
+//! `block-commit`: which of the two commits is meant, and the start of the intermediate one.
+
+use super::Engine;
+use super::jobs::JobOptions;
+use crate::command::CommitArguments;
+use crate::error::Refused;
+use crate::id::NodeId;
+use crate::io::len_bytes;
+use crate::job::commit::Commit;
+use crate::job::commit_start::{self, Plan, Region};
+use crate::job::life::Job;
+use std::sync::Arc;
+
+impl Engine {
+    /// `block-commit`. The reply comes after `created` and `running`.
+    pub async fn block_commit(self: &Arc<Self>, arguments: &CommitArguments) -> Result<(), Refused> {
+        // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
+        let _alone = self.gate.drain().await;
+        match commit_start::admit(&self.graph(), &**self.host(), arguments)? {
+            Plan::Active { top, base, .. } => self.start_active_commit(arguments, top, base).await,
+            Plan::Intermediate(region) => self.start_commit(arguments, region).await,
+        }
+    }
+
+    async fn start_commit(
+        self: &Arc<Self>,
+        arguments: &CommitArguments,
+        region: Region,
+    ) -> Result<(), Refused> {
+        let graph = self.graph();
+        region.admit(&graph)?;
+        let top_len = len_bytes(&graph, region.top).map_err(Refused::Io)?;
+        let base_len = len_bytes(&graph, region.base).map_err(Refused::Io)?;
+        let job = self.make_job(JobOptions {
+            kind: "commit",
+            id: arguments.job_id.clone(),
+            manual_finalize: arguments.manual_finalize,
+            manual_dismiss: arguments.manual_dismiss,
+            speed: arguments.speed,
+            len: top_len,
+            group: None,
+            mirror: None,
+        })?;
+        let base = graph.unfiltered(region.base);
+        let was_read_only = graph.place(base).read_only;
+        let attached = self.attach_commit(arguments, region, &job, base_len < top_len, was_read_only).await;
+        let filter = match attached {
+            Ok(filter) => filter,
+            Err(refused) => {
+                self.abandon_job(&job);
+                return Err(refused);
+            }
+        };
+        let commit = Commit {
+            engine: self.clone(),
+            job: job.clone(),
+            region,
+            filter,
+            backing_file: arguments.backing_file.clone(),
+            mask_protocol: arguments.backing_mask_protocol,
+            was_read_only,
+            on_error: arguments.on_error,
+            fit: 0,
+        };
+        self.start_job(job, commit);
+        Ok(())
+    }
+
+    /// Makes base writable and puts the job into the graph, or leaves both as they were.
+    async fn attach_commit(
+        &self,
+        arguments: &CommitArguments,
+        region: Region,
+        job: &Arc<Job>,
+        grows: bool,
+        was_read_only: bool,
+    ) -> Result<NodeId, Refused> {
+        let base = self.graph().unfiltered(region.base);
+        if was_read_only {
+            self.reopen(base, true).await?;
+        }
+        let filter_name = arguments.filter_node_name.as_deref();
+        let attached = self
+            .try_edit(|graph| commit_start::attach(graph, &region, job.serial, &job.id, filter_name, grows));
+        match attached {
+            Ok((filter, dropped)) => {
+                assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
+                Ok(filter)
+            }
+            Err(refused) => {
+                if was_read_only {
+                    let _kept_writable = self.reopen(base, false).await;
+                }
+                Err(refused)
+            }
+        }
+    }
+}

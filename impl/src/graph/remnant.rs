@@ -1,0 +1,41 @@
+//! What an ended job still holds of nodes that are gone: the name, until the job is dismissed.
+//!
+//! A stream's filter leaves the graph when the job takes effect, but the job that was made on it does not let go before
+//! it is dismissed. Nothing can be read or done through what is left; only its name is not free yet.
+
+use super::{Graph, JobChild};
+use crate::id::{JobSerial, NodeId};
+use std::sync::Arc;
+
+/// The last of a node that is gone.
+#[derive(Clone, Debug)]
+pub struct Remnant {
+    /// The node's name.
+    pub name: Arc<str>,
+    /// How its job holds it.
+    pub held: JobChild,
+}
+
+impl Graph {
+    /// Takes a job's child off its node, which is about to leave the graph; its name stays behind.
+    pub fn leave_behind(&mut self, node: NodeId, held: JobChild) {
+        let remnant = Remnant { name: self.node(node).name.clone(), held };
+        self.remove_job_users(remnant.held.serial, Some(remnant.held.role));
+        self.remnants.push(remnant);
+    }
+
+    /// What ended jobs still hold.
+    pub fn remnants(&self) -> &[Remnant] {
+        &self.remnants
+    }
+
+    /// The job is dismissed.
+    pub fn drop_remnants(&mut self, job: JobSerial) {
+        self.remnants.retain(|remnant| remnant.held.serial != job);
+    }
+
+    /// Whether a name is not free, by a node or by what is left of one.
+    pub(super) fn is_taken(&self, name: &str) -> bool {
+        self.find(name).is_some() || self.remnants.iter().any(|remnant| *remnant.name == *name)
+    }
+}
