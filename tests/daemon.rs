@@ -4,6 +4,9 @@
 mod support;
 
 use serde_json::json;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::daemon::{Client, Daemon};
@@ -55,6 +58,121 @@ fn a_client_of_the_first_moment_is_served() {
         assert!(daemon.wait().success());
         place.assert_tidied_up();
     }
+}
+
+// The real daemon loses bytes of such clients. All say everything at once, before they have heard a word.
+#[test]
+fn a_thousand_hasty_clients_lose_no_byte() {
+    const CLIENTS: usize = 1000;
+    let place = Place::new();
+    let daemon = place.start();
+    drop(Client::connect(&place.path("a")));
+    for number in 0..CLIENTS {
+        let (greeted, answered) = hasty(&place.path("a"), number);
+        assert!(greeted, "client {number} was not greeted");
+        assert!(answered, "client {number} lost bytes");
+    }
+    Client::connect(&place.path("a")).done("quit", json!({}));
+    assert!(daemon.wait().success());
+}
+
+/// One client that sends before it reads. Whether it was greeted, and whether each word was answered.
+fn hasty(path: &Path, number: usize) -> (bool, bool) {
+    let mut stream = UnixStream::connect(path).expect("the daemon listens");
+    let words = format!(
+        r#"{{"execute":"qmp_capabilities","id":{number}}}{{"execute":"query-version","id":"{number}"}}"#
+    );
+    stream.write_all(words.as_bytes()).expect("the kernel takes it");
+    stream.shutdown(Shutdown::Write).expect("connected");
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).expect("the daemon answers, and ends what we have ended");
+    let lines: Vec<&str> = heard.lines().collect();
+    let greeted = lines.first().is_some_and(|line| line.starts_with(r#"{"QMP""#));
+    let answers = [format!(r#""id": {number}}}"#), format!(r#""id": "{number}"}}"#)];
+    (greeted, lines.len() == 3 && (0..2).all(|i| lines[i + 1].ends_with(&answers[i])))
+}
+
+#[test]
+fn it_goes_to_the_background_once_it_serves() {
+    let place = Place::new();
+    let pid = place.path("pid");
+    let chardev = format!("socket,id=a,path={},server=on,wait=off", place.path("a").display());
+    let pid_argument = pid.to_str().expect("a plain path");
+    let arguments = ["--daemonize", "--chardev", &chardev, "--monitor", "a", "--pidfile", pid_argument];
+    let foreground = Daemon::start_with(&arguments);
+    let id = foreground.id().to_string();
+    assert!(foreground.wait().success());
+    // Everything is there when the one in the foreground has gone; nothing is waited for.
+    let background = std::fs::read_to_string(&pid).expect("the pidfile is there");
+    assert_ne!(background.trim(), id);
+    let stream = UnixStream::connect(place.path("a")).expect("it listens");
+    drop(stream);
+    // A second one finds the pidfile locked, and says so to its caller.
+    let second = ["--daemonize", "--pidfile", pid_argument];
+    assert_eq!(Daemon::start_with(&second).wait().code(), Some(1));
+    let mut client = Client::connect(&place.path("a"));
+    client.done("quit", json!({}));
+    assert!(client.reads_end());
+    assert_eq!(Daemon::start_with(&["--daemonize", "--blockdev", "driver=none"]).wait().code(), Some(1));
+}
+
+#[test]
+fn options_are_acted_on_in_their_order() {
+    let place = Place::new();
+    std::fs::write(place.path("raw"), [7; 4096]).expect("room");
+    let server = format!("addr.type=unix,addr.path={}", place.path("nbd").display());
+    let node = format!("driver=file,node-name=f,filename={}", place.path("raw").display());
+    let (server, node) = (["--nbd-server", &server], ["--blockdev", &node]);
+    let export = ["--export", "nbd,id=e,node-name=f"];
+    let chardev = format!("socket,id=a,path={},server=on,wait=off", place.path("a").display());
+    let monitor = ["--chardev", &chardev, "--monitor", "a"];
+    let daemon = Daemon::start_with(&[&server[..], &node, &export, &monitor].concat());
+    let mut client = Client::connect(&place.path("a"));
+    let expected = json!([{"node-name": "f", "shutting-down": false, "type": "nbd", "id": "e"}]);
+    assert_eq!(client.done("query-block-exports", json!({})), expected);
+    client.done("quit", json!({}));
+    assert!(daemon.wait().success());
+    // An export before its server, and before its node.
+    assert_eq!(Daemon::start_with(&[&node[..], &export, &server].concat()).wait().code(), Some(1));
+    assert_eq!(Daemon::start_with(&[&server[..], &export, &node].concat()).wait().code(), Some(1));
+}
+
+#[test]
+fn a_confined_daemon_opens_nothing_outside() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).expect("a fresh folder");
+    for name in ["in/raw", "out"] {
+        std::fs::write(place.path(name), [7; 4096]).expect("room");
+    }
+    std::os::unix::fs::symlink(place.path("out"), place.path("in/link")).expect("a fresh name");
+    let inside = place.path("in");
+    let chardev = format!("socket,id=a,path={},server=on,wait=off", place.path("a").display());
+    let folder = inside.to_str().expect("a plain path");
+    let daemon = Daemon::start_with(&["--confine", folder, "--chardev", &chardev, "--monitor", "a"]);
+    let mut client = Client::connect(&place.path("a"));
+    let mut add = |name: &str| {
+        let filename = place.path(name).display().to_string();
+        let options = json!({"driver": "file", "node-name": "f", "filename": filename});
+        let added = client.execute("blockdev-add", options);
+        if added.is_ok() {
+            client.done("blockdev-del", json!({"node-name": "f"}));
+        }
+        added.map(|_| ()).map_err(|text| text.rsplit(": ").next().expect("a reason").to_owned())
+    };
+    assert_eq!(add("in/raw"), Ok(()));
+    for outside in ["out", "in/link", "in/../out"] {
+        assert_eq!(add(outside), Err("Permission denied".to_owned()), "{outside}");
+    }
+    for (name, allowed) in [("in/nbd", true), ("nbd", false)] {
+        let address = json!({"type": "unix", "data": {"path": place.path(name)}});
+        let started = client.execute("nbd-server-start", json!({"addr": address}));
+        assert_eq!(started.is_ok(), allowed, "{name}: {started:?}");
+        if allowed {
+            client.done("nbd-server-stop", json!({}));
+        }
+    }
+    client.done("quit", json!({}));
+    assert!(daemon.wait().success());
 }
 
 #[test]

@@ -115,10 +115,10 @@ fn libnbd_copies_what_qemu_img_converts() {
         .iter()
         .map(|export| export["export-name"].as_str().expect("a name"))
         .collect();
-    assert_eq!(names, ["n0", "n2"], "newest first, as QEMU lists them");
-    assert_eq!(list["exports"][0]["is_read_only"], true);
-    assert_eq!(list["exports"][1]["can_multi_conn"], true);
-    assert_eq!(list["exports"][1]["export-size"], 4 << 20);
+    assert_eq!(names, ["n2", "n0"], "oldest first, as QEMU lists them");
+    assert_eq!(list["exports"][1]["is_read_only"], true);
+    assert_eq!(list["exports"][0]["can_multi_conn"], true);
+    assert_eq!(list["exports"][0]["export-size"], 4 << 20);
 
     // The client sees the same map as qemu-img in the file.
     let file = chain.folder().join("copy.raw").to_str().expect("a plain path").to_owned();

@@ -2,6 +2,10 @@
 //!
 //! The QMP layer makes these from text and text from these; jobs and graph know nothing of JSON.
 
+use crate::filter::blkdebug::{InjectError, SetState};
+use crate::graph::options::{DetectZeroes, Plain};
+use crate::graph::permission::Set;
+
 /// `blockdev-add`: one node and, inline, its children.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockdevOptions {
@@ -13,6 +17,25 @@ pub struct BlockdevOptions {
     pub read_only: Option<bool>,
     /// `auto-read-only`: fall back to (and stay at) read-only until a writer comes.
     pub auto_read_only: Option<bool>,
+    /// What any node may be told.
+    pub settings: NodeSettings,
+}
+
+/// The options of any node beside its name and access.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeSettings {
+    /// `detect-zeroes`.
+    pub detect_zeroes: DetectZeroes,
+    /// `discard: unmap`; inherited by the file below a format.
+    pub unmap: Option<bool>,
+    /// `cache.direct`; inherited.
+    pub direct: Option<bool>,
+    /// `cache.no-flush`; inherited.
+    pub no_flush: Option<bool>,
+    /// `force-share`; inherited.
+    pub force_share: Option<bool>,
+    /// The driver's options without which the node would be another one, as the operator gave them.
+    pub strong: Vec<(Box<str>, Plain)>,
 }
 
 /// The driver and what it needs.
@@ -27,6 +50,55 @@ pub enum DriverOptions {
     Raw {
         /// Where they lie.
         file: ChildOptions,
+        /// `offset`: where in the file they begin.
+        offset: i64,
+        /// `size`: how many there are, if not all.
+        size: Option<i64>,
+    },
+    /// A filter that fails requests on demand.
+    Blkdebug {
+        /// What it filters.
+        image: ChildOptions,
+        /// `config`: a file with rules.
+        config: Option<String>,
+        /// `align`.
+        align: Option<i64>,
+        /// `inject-error`.
+        errors: Vec<InjectError>,
+        /// `set-state`.
+        changes: Vec<SetState>,
+        /// `take-child-perms`.
+        taken: Set,
+        /// `unshare-child-perms`.
+        unshared: Set,
+    },
+    /// A filter that makes requests wait.
+    Throttle {
+        /// What it filters.
+        file: ChildOptions,
+        /// `throttle-group`: whose limits.
+        group: String,
+    },
+    /// A filter that compresses what is written.
+    Compress {
+        /// What it filters.
+        file: ChildOptions,
+    },
+    /// A filter that copies up what is read.
+    CopyOnRead {
+        /// What it filters.
+        file: ChildOptions,
+        /// `bottom`: the last layer whose data is copied.
+        bottom: Option<String>,
+    },
+    /// A disk of nothing.
+    NullCo {
+        /// `size`.
+        size: Option<i64>,
+        /// `latency-ns`.
+        latency: Option<i64>,
+        /// `read-zeroes`.
+        read_zeroes: bool,
     },
     /// A qcow2 image.
     Qcow2 {
@@ -48,12 +120,19 @@ pub enum ChildOptions {
     Inline(Box<BlockdevOptions>),
 }
 
+impl BlockdevOptions {
+    /// A node of which nothing is said but its driver.
+    pub fn unnamed(driver: DriverOptions) -> BlockdevOptions {
+        let settings = NodeSettings::default();
+        BlockdevOptions { node_name: None, driver, read_only: None, auto_read_only: None, settings }
+    }
+}
+
 impl ChildOptions {
     /// A new node for the file of this name.
     pub fn named_file(filename: String) -> ChildOptions {
         let driver = DriverOptions::File { filename };
-        let options = BlockdevOptions { node_name: None, driver, read_only: None, auto_read_only: None };
-        ChildOptions::Inline(Box::new(options))
+        ChildOptions::Inline(Box::new(BlockdevOptions::unnamed(driver)))
     }
 }
 
@@ -174,6 +253,84 @@ pub enum MirrorSync {
     Incremental,
     /// What a bitmap says; refused, as by QEMU 10.0.
     Bitmap,
+}
+
+/// `blockdev-backup`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupArguments {
+    /// `job-id`.
+    pub job_id: Option<String>,
+    /// `device`: the node that is saved.
+    pub device: String,
+    /// `target`: the node it is saved in.
+    pub target: String,
+    /// `sync`.
+    pub sync: BackupSync,
+    /// `speed` in bytes a second; 0 is unlimited.
+    pub speed: i64,
+    /// `bitmap`.
+    pub bitmap: Option<String>,
+    /// `bitmap-mode`.
+    pub bitmap_mode: Option<BitmapMode>,
+    /// `compress`.
+    pub compress: bool,
+    /// `on-source-error`.
+    pub on_source_error: OnError,
+    /// `on-target-error`.
+    pub on_target_error: OnError,
+    /// `filter-node-name`.
+    pub filter_node_name: Option<String>,
+    /// `discard-source`.
+    pub discard_source: bool,
+    /// `x-perf.max-workers`. One is at work, whatever it says.
+    pub workers_max: i64,
+    /// `x-perf.max-chunk`, bytes; 0 for no limit.
+    pub chunk_bytes_max: i64,
+    /// `x-perf.min-cluster-size`, bytes.
+    pub cluster_bytes_min: i64,
+    /// `auto-finalize` is off.
+    pub manual_finalize: bool,
+    /// `auto-dismiss` is off.
+    pub manual_dismiss: bool,
+}
+
+/// What a backup saves.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum BackupSync {
+    /// What the topmost layer decides.
+    Top,
+    /// Everything.
+    Full,
+    /// Only what guests overwrite.
+    None,
+    /// What a bitmap says, and forgets when the job succeeds.
+    Incremental,
+    /// What a bitmap says.
+    Bitmap,
+}
+
+impl BackupSync {
+    /// QEMU's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            BackupSync::Top => "top",
+            BackupSync::Full => "full",
+            BackupSync::None => "none",
+            BackupSync::Incremental => "incremental",
+            BackupSync::Bitmap => "bitmap",
+        }
+    }
+}
+
+/// When a backup's bitmap forgets what was saved.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum BitmapMode {
+    /// If the job succeeds.
+    OnSuccess,
+    /// Never.
+    Never,
+    /// What was saved, however the job ends.
+    Always,
 }
 
 /// What a job does about an I/O error.
@@ -379,4 +536,17 @@ pub struct BitmapInfo {
     pub granularity: u32,
     /// `recording`.
     pub is_recording: bool,
+}
+
+/// An internal snapshot that was deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeletedSnapshot {
+    /// `id`.
+    pub id: String,
+    /// `name`.
+    pub name: String,
+    /// `date-sec`.
+    pub seconds: u64,
+    /// `date-nsec`.
+    pub nanoseconds: u64,
 }

@@ -1,4 +1,4 @@
-//! Which parts of a node a mirror still has to copy: one bit for each chunk.
+//! Which parts of a node a mirror or a backup still has to copy: one bit for each chunk.
 //!
 //! Marking rounds outwards, forgetting rounds inwards: a chunk of which anything is left to copy stays marked.
 
@@ -70,6 +70,15 @@ impl DirtyMap {
         Some((first * self.chunk_bytes, (end * self.chunk_bytes).min(self.len_bytes)))
     }
 
+    /// The first marked chunk that `start..end` touches and those right behind it that it touches too. Answers their
+    /// bytes, and leaves them marked.
+    pub fn first_marked(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        let limit = end.min(self.len_bytes).div_ceil(self.chunk_bytes);
+        let first = self.next_marked(start / self.chunk_bytes).filter(|first| *first < limit)?;
+        let last = (first + 1..limit).find(|chunk| !self.is_marked(*chunk)).unwrap_or(limit);
+        Some((first * self.chunk_bytes, (last * self.chunk_bytes).min(self.len_bytes)))
+    }
+
     fn chunks(&self) -> u64 {
         self.len_bytes.div_ceil(self.chunk_bytes)
     }
@@ -132,6 +141,20 @@ mod tests {
         assert_eq!(map.bytes(), 1000);
         map.forget(0, 1000);
         assert!(map.is_clean());
+    }
+
+    #[test]
+    fn a_look_finds_the_first_marked_chunks_of_a_range_and_leaves_them() {
+        let mut map = DirtyMap::new(10 * 256, 256);
+        map.mark(512, 1024);
+        map.mark(2 * 1024, 10 * 256);
+        for _ in 0..2 {
+            assert_eq!(map.first_marked(0, 2560), Some((512, 1024)));
+            assert_eq!(map.first_marked(0, 512), None);
+            assert_eq!(map.first_marked(800, 801), Some((768, 1024)));
+            assert_eq!(map.first_marked(1024, 2048), None);
+            assert_eq!(map.first_marked(1024, u64::MAX), Some((2048, 2560)));
+        }
     }
 
     // A guest that writes to the start all the time must not keep the end from being copied.

@@ -5,20 +5,25 @@
 
 mod access;
 mod backing_file;
+mod backup;
 mod bitmap;
 mod commit;
 mod debug;
 pub mod events;
 mod exports;
 mod guest;
+mod internal_snapshot;
+mod iothread;
 mod jobs;
 mod mirror;
 mod open;
+mod opening;
 mod query;
 mod reopen;
 mod resize;
 pub mod snapshot;
 mod stream;
+pub mod transaction;
 
 pub use guest::Guest;
 
@@ -26,6 +31,7 @@ use crate::command::Family;
 use crate::event::EventSink;
 use crate::export::Exports;
 use crate::graph::Graph;
+use crate::graph::cell::GraphCell;
 use crate::graph::node::Node;
 use crate::host::{Errno, Host};
 use crate::id::JobSerial;
@@ -58,8 +64,8 @@ pub struct Engine {
     host: Arc<dyn Host>,
     tuning: Tuning,
     commands: Gate,
-    gate: Gate,
-    graph: Mutex<Arc<Graph>>,
+    gate: Arc<Gate>,
+    graph: Arc<GraphCell>,
     jobs: Mutex<Jobs>,
     /// `quit` has been called: no command changes anything any more.
     ended: Mutex<bool>,
@@ -94,8 +100,8 @@ impl Engine {
             host,
             tuning,
             commands: Gate::new(),
-            gate: Gate::new(),
-            graph: Mutex::default(),
+            gate: Arc::new(Gate::new()),
+            graph: Arc::default(),
             jobs: Mutex::default(),
             ended: Mutex::default(),
             events,
@@ -131,7 +137,7 @@ impl Engine {
 
     /// The graph as it is now.
     pub fn graph(&self) -> Arc<Graph> {
-        self.graph.lock().clone()
+        self.graph.get()
     }
 
     /// Adds somebody who hears every event from now on.
@@ -144,12 +150,7 @@ impl Engine {
         &self,
         change: impl FnOnce(&mut Graph) -> Result<T, E>,
     ) -> Result<(T, Vec<Arc<Node>>), E> {
-        let mut present = self.graph.lock();
-        let mut next = Graph::clone(&present);
-        let answer = change(&mut next)?;
-        let dropped = next.collect();
-        next.assert_well_formed();
-        *present = Arc::new(next);
+        let (answer, dropped) = self.graph.try_edit(change)?;
         Ok((answer, dropped))
     }
 
@@ -187,6 +188,9 @@ impl Engine {
             // Refused only if the job is over already.
             let _over = job.cancel(Family::Job, true);
             wait_until_over(&job).await;
+            if job.admit_dismiss().is_ok() {
+                self.forget(&job).await;
+            }
         }
         let _alone = self.gate.drain().await;
         let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();

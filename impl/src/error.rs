@@ -1,6 +1,9 @@
 //! Why the engine refuses a command. Each variant carries its cause; its text is QEMU 10.0's.
 
+pub mod backup;
+
 use crate::host::Errno;
+use backup::{BackupRefused, TransactionRefused};
 use thiserror::Error;
 
 /// A command not accepted.
@@ -92,6 +95,12 @@ pub enum Refused {
     ReadOnly,
     #[error("Could not create node: {0}")]
     FilterNotCreated(Box<Refused>),
+    #[error("Could not replace node: {0}")]
+    NodeNotReplaced(Box<Refused>),
+    #[error(transparent)]
+    Backup(BackupRefused),
+    #[error(transparent)]
+    Transaction(TransactionRefused),
     #[error(
         "Permission conflict on node '{node}': permissions '{permissions}' are both required by {taker} and unshared by {keeper}."
     )]
@@ -113,6 +122,10 @@ pub enum Refused {
     NotOwnedByMonitor(String),
     #[error("Block device {0} is in use")]
     DeviceInUse(String),
+    #[error("Failed to get \"write\" lock")]
+    WriterLocked,
+    #[error("Failed to get shared \"write\" lock")]
+    ReaderLocked,
     #[error("Could not open '{filename}': {errno}")]
     CannotOpen { filename: String, errno: Errno },
     #[error("{0}")]
@@ -123,6 +136,34 @@ pub enum Refused {
     BackingNotFollowed { image: String, backing: String, why: &'static str },
     #[error("'{0}' is not a file that can hold an image")]
     NotStorage(String),
+    #[error("Could not read blkdebug config file: {0}")]
+    ConfigNotAllowed(Errno),
+    #[error("Cannot meet constraints with align {0}")]
+    BadAlign(i64),
+    #[error("Throttle group '{0}' does not exist")]
+    NoThrottleGroup(String),
+    #[error("Bottom node '{0}' not found")]
+    BottomNotFound(String),
+    #[error("Bottom node '{0}' is a filter")]
+    CopyOnReadBottomIsFilter(String),
+    #[error("Bottom node '{0}' is not in the chain below")]
+    BottomNotBelow(String),
+    #[error("Compression is not supported for underlying format: {0}")]
+    NoCompression(&'static str),
+    #[error("Value '{value}' is out of range for parameter '{name}'")]
+    OutOfRange { name: &'static str, value: i64 },
+    #[error("latency-ns is invalid")]
+    BadLatency,
+    #[error("Offset ({offset}) cannot be greater than size of the containing file ({len})")]
+    WindowPastEnd { offset: u64, len: u64 },
+    #[error(
+        "The sum of offset ({offset}) and size ({size}) has to be smaller or equal to the  actual size of the containing file ({len})"
+    )]
+    WindowTooLong { offset: u64, size: u64, len: u64 },
+    #[error("Specified size is not multiple of 512")]
+    WindowUnaligned,
+    #[error("The 'file' block driver requires a file name")]
+    FileNameMissing,
     #[error("A child of the new node was deleted meanwhile")]
     ChildGone,
     #[error("NBD server already running")]
@@ -194,6 +235,28 @@ pub enum Refused {
     OverlayHasBacking,
     #[error("The overlay does not support backing images")]
     OverlayWithoutBacking,
+    #[error("Device '{0}' is read only")]
+    DeviceReadOnly(String),
+    #[error("Block format '{driver}' used by device '{device}' does not support internal snapshots")]
+    NoInternalSnapshots { driver: &'static str, device: String },
+    #[error("Name is empty")]
+    SnapshotNameEmpty,
+    #[error("Name or id must be provided")]
+    SnapshotNotNamed,
+    #[error("Failed to get a snapshot list: {0}")]
+    NoSnapshotList(Errno),
+    #[error("Snapshot with name '{name}' already exists on device '{device}'")]
+    SnapshotExists { name: String, device: String },
+    #[error("Snapshot with id '{id}' and name '{name}' does not exist on device '{device}'")]
+    SnapshotNotFound { id: String, name: String, device: String },
+    #[error("Failed to create snapshot '{name}' on device '{device}': {errno}")]
+    SnapshotNotCreated { name: String, device: String, errno: Errno },
+    #[error("Cannot find iothread {0}")]
+    NoSuchIothread(String),
+    #[error(
+        "Node {0} is associated with a BlockBackend and could be in use (use force=true to override this check)"
+    )]
+    NodeHasDevice(String),
     #[error("New overlay node-name missing")]
     OverlayNameMissing,
     #[error("New overlay node-name already in use")]
@@ -237,6 +300,15 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// A file that did not open. If somebody else holds it, the lock that could not be had is told.
+    pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
+        match errno {
+            Errno::EAGAIN if writable => Refused::WriterLocked,
+            Errno::EAGAIN => Refused::ReaderLocked,
+            _ => Refused::CannotOpen { filename: filename.to_owned(), errno },
+        }
+    }
+
     /// The QMP error class.
     pub fn class(&self) -> &'static str {
         match self {

@@ -116,7 +116,7 @@ impl Exports {
         self.table.lock().exports.clone()
     }
 
-    /// The exports that clients may come to, newest first as clients are told.
+    /// The exports that clients may come to, oldest first, as QEMU tells them.
     pub fn offered(&self) -> Vec<Arc<Export>> {
         let mut offered = self.all();
         offered.retain(|export| !export.is_shutting_down());

@@ -3,18 +3,25 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
+pub mod backing_image;
 pub mod bitmap;
 pub mod blocker;
+pub mod cell;
 pub mod chain;
+pub mod copy_before_write;
+pub mod filename;
 pub mod mirror_top;
 pub mod node;
+pub mod options;
 pub mod permission;
 pub mod remnant;
 pub mod snapshot;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
+use crate::io::node_disk::NodeDisk;
 use node::{Driver, Node};
+use options::NodeOptions;
 use permission::{Permissions, Set};
 use remnant::Remnant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +59,10 @@ pub struct Place {
     pub read_only: bool,
     /// A job's filter that the operator did not name: clients look through it.
     pub implicit: bool,
+    /// How its driver reaches the node it lies on, where that is not simply a file.
+    pub lower: Option<Arc<NodeDisk>>,
+    /// What the operator said of it beside its driver's own options.
+    pub options: Arc<NodeOptions>,
     /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
     pub frozen_by: Option<JobSerial>,
     /// Who records what is written to it.
@@ -70,8 +81,28 @@ impl Place {
             monitor_owned: false,
             read_only,
             implicit: false,
+            lower: None,
+            options: Arc::default(),
             frozen_by: None,
             bitmaps: Vec::new(),
+        }
+    }
+
+    /// Whether a raw node shows only a part of what it lies on.
+    pub fn is_window(&self) -> bool {
+        let cuts = |value: &options::Plain| *value != options::Plain::Int(0);
+        self.options
+            .strong
+            .iter()
+            .any(|(name, value)| **name == *"size" || (**name == *"offset" && cuts(value)))
+    }
+
+    /// The child at a link.
+    pub fn child(&self, link: node::Link) -> Option<NodeId> {
+        match link {
+            node::Link::File => self.file,
+            node::Link::Backing => self.backing,
+            node::Link::Side => self.side,
         }
     }
 
@@ -257,6 +288,24 @@ impl Graph {
         assert!(before.is_none(), "node {id:?} is put in twice");
     }
 
+    /// Takes over the nodes `new` of a draft that was made of an earlier state of this graph.
+    pub fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
+        self.next_id = self.next_id.max(draft.next_id);
+        self.next_generated_name = self.next_generated_name.max(draft.next_generated_name);
+        for id in new {
+            let place = draft.place(*id);
+            if self.find(&place.node.name).is_some() {
+                return Err(Refused::DuplicateNodeName(place.node.name.to_string()));
+            }
+            // It may have gone with a job that ended since it was looked up.
+            if !place.children().all(|child| self.contains(child)) {
+                return Err(Refused::ChildGone);
+            }
+            self.insert(*id, place.clone());
+        }
+        Ok(())
+    }
+
     /// Adds a user.
     pub fn add_user(&mut self, node: NodeId, kind: UserKind, taken: Set, shared: Set) -> UserId {
         self.next_id += 1;
@@ -361,6 +410,19 @@ impl Graph {
             place.frozen_by = by;
             id = next;
         }
+    }
+
+    /// The nodes from `root` down alone, without users.
+    pub fn below_and_with(&self, root: NodeId) -> Graph {
+        let mut part = Graph { next_id: self.next_id, ..Graph::default() };
+        let mut open = vec![root];
+        while let Some(id) = open.pop() {
+            let place = self.place(id);
+            if part.nodes.insert(id, place.clone()).is_none() {
+                open.extend(place.children());
+            }
+        }
+        part
     }
 
     /// Drops every node that nobody holds, and hands them back to be closed.

@@ -3,6 +3,7 @@
 //! Files, time and tasks come through these traits. `os.rs` is the real world, the simulator is the other one.
 //! A request is under way from the call, not from the first poll, and dropping its future does not cancel it.
 
+use crate::debug_event::DebugEvent;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -124,6 +125,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>>;
     /// Changes between read-only and read-write in place. Requests in flight are not disturbed.
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>>;
+    /// Hears of a moment in the work of the driver above. Only a filter that injects errors minds.
+    fn debug_event(&self, _event: DebugEvent) {}
 }
 
 /// How a file is to be opened.

@@ -3,10 +3,13 @@
 //! A request runs on the graph it began with. Whoever begins one is inside the engine's gate, so the graph does not
 //! change underneath; on each node it passes, the request holds its byte range (`Node::requests`).
 
+pub mod backup;
 pub mod copy_on_read;
 pub mod extent;
+pub mod filter;
 pub mod grow;
 pub mod mirror;
+pub mod node_disk;
 pub mod read;
 pub mod status;
 pub mod write;
@@ -24,9 +27,14 @@ pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Driver::File { disk, .. } => disk.len_bytes(),
         Driver::Raw(image) => Ok(image.len_bytes()),
         Driver::Qcow2(image) => Ok(image.len_bytes()),
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
-            unreachable!("unfiltered answers no filter")
-        }
+        Driver::NullCo(null) => Ok(null.len_bytes),
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => unreachable!("unfiltered answers no filter"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Jobs: one life for all of them, and what each kind does.
 
+pub mod backup;
+pub mod backup_start;
 pub mod commit;
 pub mod commit_start;
 pub mod group;

@@ -4,11 +4,14 @@
 //! simulator. Inside: qmp -> job -> io -> graph, io -> format -> host; everybody may use sync, id and error.
 
 pub mod command;
+pub mod debug_event;
 pub mod dirty;
 pub mod engine;
 pub mod error;
+mod escape;
 pub mod event;
 pub mod export;
+pub mod filter;
 pub mod format;
 pub mod graph;
 pub mod host;

@@ -1,6 +1,7 @@
 //! Objects beside the graph, made by the operator and used by nodes and exports: throttle groups, I/O threads.
 
 use crate::error::{Refused, is_well_formed_id};
+use crate::filter::throttle::Group;
 use crate::sync::shim::Mutex;
 use crate::throttle::Limits;
 use std::collections::BTreeMap;
@@ -24,9 +25,18 @@ pub enum ObjectKind {
     IoThread,
 }
 
+/// An object that was made.
+#[derive(Debug)]
+pub enum Object {
+    /// Limits, and how far they are used up.
+    ThrottleGroup(Group),
+    /// See [`ObjectKind::IoThread`].
+    IoThread,
+}
+
 /// Every object by its id. Who uses one holds its `Arc`.
 #[derive(Debug, Default)]
-pub struct Objects(Mutex<BTreeMap<String, Arc<ObjectKind>>>);
+pub struct Objects(Mutex<BTreeMap<String, Arc<Object>>>);
 
 impl Objects {
     /// `object-add`.
@@ -41,7 +51,11 @@ impl Objects {
         if objects.contains_key(&options.id) {
             return Err(Refused::DuplicateObjectId(options.id));
         }
-        objects.insert(options.id, Arc::new(options.kind));
+        let object = match options.kind {
+            ObjectKind::ThrottleGroup(limits) => Object::ThrottleGroup(Group::new(limits)),
+            ObjectKind::IoThread => Object::IoThread,
+        };
+        objects.insert(options.id, Arc::new(object));
         Ok(())
     }
 
@@ -57,7 +71,7 @@ impl Objects {
     }
 
     /// The object of this id.
-    pub fn find(&self, id: &str) -> Option<Arc<ObjectKind>> {
+    pub fn find(&self, id: &str) -> Option<Arc<Object>> {
         self.0.lock().get(id).cloned()
     }
 }

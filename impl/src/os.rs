@@ -3,12 +3,13 @@
 //! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
 
 pub mod confine;
+mod lock;
 pub mod socket;
 
 use crate::host::{Disk, DiskRun, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use crate::sync::shim::Mutex;
 use confine::Confinement;
-use rustix::fs::{self, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom};
+use rustix::fs::{self, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -171,7 +172,7 @@ impl OsDisk {
     fn open(runtime: Handle, path: String, mode: OpenMode) -> IoResult<OsDisk> {
         let writable = mode == OpenMode::ReadWrite;
         let descriptor = open_descriptor(&path, writable)?;
-        lock(&descriptor, writable)?;
+        lock::lock(&descriptor, writable)?;
         let descriptor = Arc::new(Mutex::new(Arc::new(descriptor)));
         Ok(OsDisk { runtime, path, descriptor, flush_error: Arc::default() })
     }
@@ -257,9 +258,9 @@ impl Disk for OsDisk {
             let same = format!("/proc/self/fd/{}", old.as_raw_fd());
             let new = open_descriptor(&same, writable)?;
             // Locks belong to descriptors, so the old one must let go before the new one can hold.
-            fs::flock(&old, FlockOperation::Unlock)?;
-            if let Err(refused) = lock(&new, writable) {
-                lock(&old, is_writable(&old)?)?;
+            lock::unlock(&old);
+            if let Err(refused) = lock::lock(&new, writable) {
+                lock::lock(&old, is_writable(&old)?)?;
                 return Err(refused);
             }
             *present.lock() = Arc::new(new);
@@ -295,20 +296,6 @@ fn open_descriptor(path: &str, writable: bool) -> IoResult<OwnedFd> {
 
 fn is_writable(descriptor: &OwnedFd) -> IoResult<bool> {
     Ok(fs::fcntl_getfl(descriptor)?.contains(OFlags::RDWR))
-}
-
-/// One writer or several readers for a file, over all processes that ask: a reader keeps tables in memory, which a
-/// writer would change under it.
-fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
-    let wanted = match writable {
-        true => FlockOperation::NonBlockingLockExclusive,
-        false => FlockOperation::NonBlockingLockShared,
-    };
-    match fs::flock(descriptor, wanted) {
-        // A file system without locks.
-        Err(e) if is_unsupported(e) || e == io::Errno::NOLCK => Ok(()),
-        other => Ok(other?),
-    }
 }
 
 fn len_bytes(descriptor: &OwnedFd) -> io::Result<u64> {

@@ -15,6 +15,7 @@ pub mod json;
 pub mod keyval;
 mod lexer;
 pub mod monitor;
+mod node_options;
 pub mod options;
 mod outbox;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod recorded;
 pub mod report;
 pub mod schema;
 pub mod text;
+mod transaction;
 pub mod types;
 
 pub use monitor::Monitor;

@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod canonical;
 pub mod case;
 pub mod corpus;
+pub mod daemon;
 pub mod engine;
 pub mod hash;
 mod look;

@@ -68,7 +68,14 @@ impl Engine {
     async fn reopen_file(&self, graph: &Graph, file: NodeId, writable: bool) -> Result<(), Refused> {
         let place = graph.place(file);
         let Driver::File { disk, access } = &place.node.driver else {
-            return if place.read_only && writable { Err(Refused::ReadOnly) } else { Ok(()) };
+            if place.read_only && writable {
+                return Err(Refused::ReadOnly);
+            }
+            // What lies between only passes the change on.
+            return match place.file {
+                Some(file) => Box::pin(self.reopen_file(graph, file, writable)).await,
+                None => Ok(()),
+            };
         };
         match access {
             FileAccess::Fixed if writable && place.read_only => Err(Refused::ReadOnly),
@@ -76,7 +83,7 @@ impl Engine {
             FileAccess::Auto | FileAccess::Inherited => disk
                 .reopen(writable)
                 .await
-                .map_err(|errno| Refused::CannotOpen { filename: place.node.filename.clone(), errno }),
+                .map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable)),
         }
     }
 }
@@ -104,7 +111,13 @@ async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
     match &node.driver {
         Driver::Qcow2(image) => image.set_writable(writable).await,
         Driver::Raw(image) => image.set_writable(writable).await,
-        Driver::File { .. } => Ok(()),
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => Err(Errno::ENOTSUP),
+        Driver::File { .. } | Driver::NullCo(_) => Ok(()),
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => Err(Errno::ENOTSUP),
     }
 }

@@ -8,7 +8,7 @@ use crate::export::server::{Server, ServerOptions};
 use crate::export::{ClientSerial, Export, Exports};
 use crate::nbd::offer::Offer;
 use crate::nbd::wire::STRING_BYTES_MAX;
-use crate::object::ObjectKind;
+use crate::object::Object;
 use std::sync::Arc;
 
 /// Sizes are told in whole sectors.
@@ -55,7 +55,7 @@ impl Engine {
         }
         if let Some(id) = &options.iothread {
             let object = self.objects.find(id);
-            if object.as_deref() != Some(&ObjectKind::IoThread) {
+            if !matches!(object.as_deref(), Some(Object::IoThread)) {
                 return Err(Refused::IoThreadNotFound(id.clone()));
             }
         }

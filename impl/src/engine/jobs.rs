@@ -109,6 +109,15 @@ impl Engine {
         })
     }
 
+    /// A job that takes effect lets nothing come between: who asks meanwhile is told of what comes after.
+    pub async fn let_jobs_take_effect(&self) {
+        loop {
+            let found = self.jobs.lock().by_serial.values().find(|job| job.is_finalizing()).cloned();
+            let Some(job) = found else { return };
+            wait_until_over(&job).await;
+        }
+    }
+
     /// One verb on one job. Finalizing, and cancelling a pending job, reply when the job has concluded.
     pub async fn job_verb(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
         let mut job = self.find_job(family, id)?;
@@ -158,7 +167,7 @@ impl Engine {
     }
 
     /// `null`: the nodes it held are free, and its id may be used again.
-    async fn forget(&self, job: &Arc<Job>) {
+    pub(super) async fn forget(&self, job: &Arc<Job>) {
         let dropped = self.edit(|graph| {
             graph.remove_job_users(job.serial, None);
             graph.drop_remnants(job.serial);

@@ -4,6 +4,7 @@ use super::Engine;
 use crate::command::{BitmapInfo, NodeInfo};
 use crate::graph::Graph;
 use crate::graph::bitmap::Bitmap;
+use crate::graph::filename::Filenames;
 use crate::id::NodeId;
 use crate::io::len_bytes;
 
@@ -11,24 +12,23 @@ impl Engine {
     /// `query-named-block-nodes`: newest first.
     pub fn query_named_block_nodes(&self) -> Vec<NodeInfo> {
         let graph = self.graph();
-        let mut nodes: Vec<NodeInfo> = graph.nodes().map(|(id, _)| info(&graph, id)).collect();
+        let mut names = Filenames::new(&graph);
+        let mut nodes: Vec<NodeInfo> = graph.nodes().map(|(id, _)| info(&graph, &mut names, id)).collect();
         nodes.reverse();
         nodes
     }
 }
 
-fn info(graph: &Graph, id: NodeId) -> NodeInfo {
+fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
     let place = graph.place(id);
     let layers_below = std::iter::successors(Some(id), |id| graph.layer_below(*id)).skip(1);
-    let backing = graph.place(graph.unfiltered(id)).backing.map(|backing| graph.unfiltered(backing));
+    let backing = graph.place(graph.unfiltered(id)).backing;
     NodeInfo {
         node_name: place.node.name.to_string(),
         driver: place.node.driver_name(),
         read_only: place.read_only,
-        file: place.node.filename.clone(),
-        backing_file: backing
-            .filter(|_| !place.node.is_filter())
-            .map(|backing| graph.node(backing).filename.clone()),
+        file: names.of(id).to_owned(),
+        backing_file: backing.filter(|_| !place.node.is_filter()).map(|backing| names.of(backing).to_owned()),
         backing_file_depth: layers_below.take(graph.nodes().count()).count() as u64,
         // A length that cannot be read is shown as nothing rather than refusing the whole answer.
         virtual_size: len_bytes(graph, id).unwrap_or(0),

@@ -68,7 +68,8 @@ impl Engine {
             };
             let cannot_open = |errno| Refused::CannotOpen { filename: below.filename.clone(), errno };
             if writable && *access == FileAccess::Auto {
-                disk.reopen(true).await.map_err(cannot_open)?;
+                let refused = |errno| Refused::cannot_open(&below.filename, errno, true);
+                disk.reopen(true).await.map_err(refused)?;
             }
             let driver = match &old.node.driver {
                 Driver::Raw(_) => Driver::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?),
@@ -109,7 +110,7 @@ impl Engine {
             Driver::File { disk, .. } => {
                 let filename = &graph.node(id).filename;
                 let reopened = disk.reopen(writable).await;
-                reopened.map_err(|errno| Refused::CannotOpen { filename: filename.clone(), errno })
+                reopened.map_err(|errno| Refused::cannot_open(filename, errno, writable))
             }
             _ => self.reopen_images(graph, id, writable).await,
         }

@@ -1,7 +1,6 @@
 //! `blockdev-snapshot`, `blockdev-snapshot-sync`: a chain grows at its top.
 
 use super::Engine;
-use super::open::insert;
 use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
 use crate::error::Refused;
 use crate::format::qcow2::{BackingName, CreateError, CreateOptions, Qcow2};
@@ -10,6 +9,7 @@ use crate::graph::blocker::Op;
 use crate::host::Errno;
 use crate::id::NodeId;
 use crate::io::{len_bytes, write};
+use crate::job::header::backing_filename;
 use std::sync::Arc;
 
 /// `blockdev-snapshot-sync`.
@@ -38,6 +38,7 @@ impl Engine {
         self.flush_below(below).await?;
         let ((), dropped) = self.try_edit(|graph| graph.snapshot(node, overlay))?;
         self.close(dropped).await;
+        self.retire(below).await;
         Ok(())
     }
 
@@ -51,13 +52,21 @@ impl Engine {
             self.create_overlay(below, options).await?;
         }
         let overlay = overlay_options(name, options)?;
-        let opened = self.open_new(&overlay).await?;
+        let (draft, overlay) = self.open_new(&overlay).await?;
         let ((), dropped) = self.try_edit(|graph| {
-            let overlay = insert(graph, opened)?;
+            draft.put_into(graph)?;
             graph.put_on_top(below, overlay)
         })?;
         self.close(dropped).await;
-        Ok(())
+        self.retire(below).await;
+        self.open_for_writing(&draft.written).await
+    }
+
+    /// A node under its new overlay becomes read-only, unless somebody else writes to it.
+    pub(crate) async fn retire(&self, below: NodeId) {
+        if !self.graph().place(below).read_only {
+            let _stays_writable = self.reopen(below, false).await;
+        }
     }
 
     /// What was written before the snapshot is durable with it.
@@ -74,7 +83,7 @@ impl Engine {
         }
         let node = graph.node(graph.unfiltered(below));
         let backing = BackingName {
-            file: self.host.absolute(&node.filename),
+            file: backing_filename(&*self.host, &graph, node.id),
             format: Some(node.driver_name().to_owned()),
         };
         let len_bytes = len_bytes(&graph, below).map_err(Refused::Io)?;
@@ -112,7 +121,7 @@ fn overlay_options(name: String, options: &SyncOptions) -> Result<BlockdevOption
     let ChildOptions::Inline(plain) = file.clone() else { unreachable!("a named file is described inline") };
     let driver = match options.format.as_deref() {
         None | Some("qcow2") => DriverOptions::Qcow2 { file, backing: BackingOptions::None, data_file: None },
-        Some("raw") => DriverOptions::Raw { file },
+        Some("raw") => DriverOptions::Raw { file, offset: 0, size: None },
         Some(other) => return Err(Refused::UnknownFormat(other.to_owned())),
     };
     Ok(BlockdevOptions { node_name: Some(name), driver, ..*plain })

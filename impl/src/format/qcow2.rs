@@ -49,6 +49,7 @@ pub use open_error::{OpenCause, OpenError};
 pub use snapshot_table::Snapshot;
 pub use zero::Zeroing;
 
+use crate::debug_event::DebugEvent;
 use crate::format::{Run, RunKind};
 use crate::host::{Disk, Errno, IoResult};
 use crate::sync::range_lock::{Acquire, Mode, RangeLock};
@@ -56,7 +57,7 @@ use crate::sync::shim::Mutex;
 use mapping::Place;
 use metadata::Metadata;
 use std::sync::Arc;
-use trouble::{Missing, Trouble};
+use trouble::{Missing, TableKind, Trouble};
 
 /// An open image. `flush` or `close` it: what was not flushed may be lost.
 #[derive(Debug)]
@@ -272,6 +273,10 @@ impl Qcow2 {
             }
             metadata.cache.begin_load(at);
         }
+        self.disk.debug_event(match kind {
+            TableKind::L2 => DebugEvent::L2Load,
+            TableKind::RefcountBlock => DebugEvent::RefblockLoad,
+        });
         let read = self.disk.read(at, vec![0; self.geometry.cluster_bytes() as usize]).await;
         let failed = read.as_ref().err().copied();
         self.metadata.lock().cache.end_load(at, kind, read.ok());

@@ -1,7 +1,11 @@
 //! One node: its name, its driver, and the requests in flight on it. Its links live in the graph.
 
+use crate::filter::blkdebug::Blkdebug;
+use crate::filter::throttle::Member;
+use crate::format::null::Null;
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
+use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
@@ -43,10 +47,20 @@ pub enum Driver {
         /// The last layer whose data is copied; none: every layer's.
         bottom: Option<NodeId>,
     },
+    /// Errors on demand.
+    Blkdebug(Arc<Blkdebug>),
+    /// Requests wait for their group's limits.
+    Throttle(Arc<Member>),
+    /// What is written through it in whole clusters is compressed.
+    Compress,
+    /// Zeroes, and nothing kept.
+    NullCo(Null),
     /// A commit's filter: marks the place of a chain from which a commit copies, and changes nothing.
     CommitTop,
     /// A mirror's filter, and an active commit's: it tells the job what guests write, or copies it at once.
     MirrorTop(Arc<MirrorTop>),
+    /// A backup's filter: before guests write, what was there is saved in its other child.
+    CopyBeforeWrite(Arc<CopyBeforeWrite>),
 }
 
 /// Which of its links a node reaches a child by.
@@ -61,11 +75,18 @@ pub enum Link {
 }
 
 impl Driver {
+    /// Whether it stands for something outside the graph rather than for a format.
+    pub fn is_protocol(&self) -> bool {
+        matches!(self, Driver::File { .. } | Driver::Blkdebug(_) | Driver::NullCo(_))
+    }
+
     /// What QEMU calls the child at a link.
     pub fn child_name(&self, link: Link) -> &'static str {
         match (self, link) {
+            (Driver::Blkdebug(_), Link::File) => "image",
             (_, Link::File) => "file",
             (_, Link::Backing) => "backing",
+            (Driver::CopyBeforeWrite(_), Link::Side) => "target",
             (_, Link::Side) => "data-file",
         }
     }
@@ -90,16 +111,27 @@ impl Node {
             Driver::Raw(_) => "raw",
             Driver::Qcow2(_) => "qcow2",
             Driver::CopyOnRead { .. } => "copy-on-read",
+            Driver::Blkdebug(_) => "blkdebug",
+            Driver::Throttle(_) => "throttle",
+            Driver::Compress => "compress",
+            Driver::NullCo(_) => "null-co",
             Driver::CommitTop => "commit_top",
             Driver::MirrorTop(_) => "mirror_top",
+            Driver::CopyBeforeWrite(_) => "copy-before-write",
         }
     }
 
     /// Whether it passes data through unchanged.
     pub fn is_filter(&self) -> bool {
         match self.driver {
-            Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => true,
-            Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) => false,
+            Driver::CopyOnRead { .. }
+            | Driver::CommitTop
+            | Driver::MirrorTop(_)
+            | Driver::CopyBeforeWrite(_)
+            | Driver::Blkdebug(_)
+            | Driver::Throttle(_)
+            | Driver::Compress => true,
+            Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) | Driver::NullCo(_) => false,
         }
     }
 
@@ -117,7 +149,14 @@ impl Node {
             Driver::File { disk, .. } => disk.flush().await,
             Driver::Raw(image) => image.flush().await,
             Driver::Qcow2(image) => image.flush().await,
-            Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => Ok(()),
+            Driver::CopyOnRead { .. }
+            | Driver::CommitTop
+            | Driver::MirrorTop(_)
+            | Driver::CopyBeforeWrite(_)
+            | Driver::Blkdebug(_)
+            | Driver::Throttle(_)
+            | Driver::Compress
+            | Driver::NullCo(_) => Ok(()),
         }
     }
 

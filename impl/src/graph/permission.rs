@@ -165,13 +165,21 @@ impl Permissions {
 
     fn add_children(&mut self, graph: &Graph, id: NodeId) {
         let above = self.edges_to(id);
-        let taken = above.iter().fold(Set::NONE, |all, edge| all.and(edge.taken));
+        let mut taken = above.iter().fold(Set::NONE, |all, edge| all.and(edge.taken));
+        if graph.is_left_behind(above) {
+            taken = Set::READ;
+        }
         let shared = above.iter().fold(Set::ALL, |all, edge| all.common(edge.shared));
+        let is_used = !above.is_empty();
         let place = graph.place(id);
         let links = [(place.file, Link::File), (place.backing, Link::Backing), (place.side, Link::Side)];
         for (child, link) in links {
             let Some(child) = child else { continue };
-            let (taken, shared) = link_permissions(place, link, taken, shared);
+            let (taken, shared) = match (&place.node.driver, link) {
+                // A copy-before-write asks nothing of its source before it stands in its source's place.
+                (Driver::CopyBeforeWrite(_), Link::File) if !is_used => (taken, shared),
+                _ => link_permissions(place, link, taken, shared),
+            };
             let child_name = place.node.driver.child_name(link);
             let edge = Edge { parent: Parent::Node(id), child_name, taken, shared };
             self.edges.entry(child).or_default().push(edge);
@@ -187,10 +195,19 @@ fn link_permissions(place: &Place, link: Link, taken: Set, shared: Set) -> (Set,
         // Above the base of a commit nothing is consistent any more, and the base is written to.
         (Driver::MirrorTop(top), _) if top.is_commit => (taken.without(Set::READ), shared.and(Set::WRITE)),
         (Driver::MirrorTop(_), _) => (taken, shared),
+        (Driver::CopyBeforeWrite(state), Link::File) => {
+            let discards = if state.discard_source { Set::WRITE } else { Set::NONE };
+            (taken.and(Set::READ).and(discards), shared.without(Set::WRITE.and(Set::RESIZE)))
+        }
+        // Guests may write to target: their disk may stand on it. Its size was compared only once.
+        (Driver::CopyBeforeWrite(_), _) => (Set::WRITE, Set::ALL.without(Set::RESIZE)),
         (Driver::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
         (Driver::Qcow2(_), Link::Side) => data_permissions(taken, shared),
         (Driver::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),
-        (Driver::Raw(_) | Driver::File { .. }, _) => (taken, shared),
+        (Driver::Blkdebug(rules), _) => (taken.and(rules.taken), shared.without(rules.unshared)),
+        (Driver::Raw(_), _) if place.is_window() => (taken, shared.without(Set::RESIZE)),
+        (Driver::Raw(_) | Driver::File { .. } | Driver::NullCo(_), _) => (taken, shared),
+        (Driver::Throttle(_) | Driver::Compress, _) => (taken, shared),
     }
 }
 

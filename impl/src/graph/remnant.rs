@@ -3,7 +3,8 @@
 //! A stream's filter leaves the graph when the job takes effect, but the job that was made on it does not let go before
 //! it is dismissed. Nothing can be read or done through what is left; only its name is not free yet.
 
-use super::{Graph, JobChild};
+use super::permission::{Edge, Parent};
+use super::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
 use std::sync::Arc;
 
@@ -27,6 +28,18 @@ impl Graph {
     /// What ended jobs still hold.
     pub fn remnants(&self) -> &[Remnant] {
         &self.remnants
+    }
+
+    /// Whether nobody uses a node but a stream that has ended. QEMU looks at what such a layer takes of its children
+    /// only when the job lets go; until then it is as it was when somebody read through it.
+    pub fn is_left_behind(&self, users: &[Edge]) -> bool {
+        let ended = |edge: &Edge| {
+            let Parent::User(user) = edge.parent else { return false };
+            let kind = self.user(user).map(|user| &user.kind);
+            matches!(kind, Some(UserKind::Job(child)) if child.role == JobRole::Intermediate
+                && self.remnants.iter().any(|remnant| remnant.held.serial == child.serial))
+        };
+        !self.remnants.is_empty() && !users.is_empty() && users.iter().all(ended)
     }
 
     /// The job is dismissed.

@@ -3,7 +3,7 @@
 //! `base <- bottom <- mid <- target`: data of mid and bottom is copied, data of base is not. The copy is alone on
 //! whole clusters of target while it reads and writes, so no guest write to any of them can run in between.
 
-use super::status::{decided_between, layer};
+use super::status::{Decided, decided_between, layer};
 use super::{BelowNode, len_bytes};
 use crate::format::qcow2::Qcow2;
 use crate::format::{Below, RunKind};
@@ -31,7 +31,16 @@ pub async fn bring_up(
     let Some(first) = graph.layer_below(target).filter(|_| target != bottom) else {
         return Ok(());
     };
-    let copy = Copy { graph, image, target, first, bottom, end: len_bytes(graph, target)? };
+    let copy = Copy { graph, image, target, between: Some((first, bottom)), end: len_bytes(graph, target)? };
+    if copy.is_needed(start, end).await? { copy.run(start, end).await } else { Ok(()) }
+}
+
+/// Copies into `target` whatever of `start..end` it does not decide, whoever does; what nobody has becomes zeroes.
+pub async fn bring_all_up(graph: &Arc<Graph>, target: NodeId, start: u64, end: u64) -> IoResult<()> {
+    let Driver::Qcow2(image) = &graph.node(target).driver else {
+        return Ok(());
+    };
+    let copy = Copy { graph, image, target, between: None, end: len_bytes(graph, target)? };
     if copy.is_needed(start, end).await? { copy.run(start, end).await } else { Ok(()) }
 }
 
@@ -40,14 +49,21 @@ struct Copy<'a> {
     graph: &'a Arc<Graph>,
     image: &'a Qcow2,
     target: NodeId,
-    /// The layer right below target.
-    first: NodeId,
-    bottom: NodeId,
+    /// The layers whose data is copied: from the one right below target down to the last. None: all there is.
+    between: Option<(NodeId, NodeId)>,
     /// The end of target.
     end: u64,
 }
 
 impl Copy<'_> {
+    /// Whether the bytes from `at` are to be copied.
+    async fn decided(&self, at: u64, len: u64) -> IoResult<Decided> {
+        match self.between {
+            Some((first, bottom)) => decided_between(self.graph, first, bottom, at, len).await,
+            None => Ok(Decided { here: true, len }),
+        }
+    }
+
     /// Whether anything of the range would be copied; a glance without being alone, so that plain reads stay shared.
     async fn is_needed(&self, start: u64, end: u64) -> IoResult<bool> {
         let mut at = start;
@@ -55,7 +71,7 @@ impl Copy<'_> {
             let run = layer(self.graph, self.target, at, end - at).await?;
             let run_end = at + run.len;
             while run.kind == RunKind::Unallocated && at < run_end {
-                let decided = decided_between(self.graph, self.first, self.bottom, at, run_end - at).await?;
+                let decided = self.decided(at, run_end - at).await?;
                 if decided.here {
                     return Ok(true);
                 }
@@ -89,7 +105,7 @@ impl Copy<'_> {
         let cluster = self.image.unit_bytes();
         let mut at = start;
         while at < end {
-            let decided = decided_between(self.graph, self.first, self.bottom, at, end - at).await?;
+            let decided = self.decided(at, end - at).await?;
             let cluster_start = at / cluster * cluster;
             if decided.here {
                 // A cluster is copied whole even if only a part of it is decided here.

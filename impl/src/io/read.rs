@@ -1,6 +1,6 @@
 //! Reading through a node.
 
-use super::{BelowNode, copy_on_read};
+use super::{BelowNode, filter};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::host::IoResult;
@@ -16,7 +16,7 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
     // A filter's reader sees its child.
     while node.is_filter() {
         let child = graph.below(id).expect("a filter stands on a node");
-        before_read(graph, id, child, offset, end).await?;
+        filter::before_read(graph, id, child, offset, end).await?;
         id = child;
         node = graph.node(id);
     }
@@ -29,26 +29,17 @@ pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]
         }
         Driver::Raw(image) => image.read(offset, buffer).await,
         Driver::Qcow2(image) => image.read(offset, buffer, &BelowNode::of(graph, id)).await,
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
-            unreachable!("filters were passed above")
+        Driver::NullCo(null) => {
+            null.linger().await;
+            buffer.fill(0);
+            Ok(())
         }
-    }
-}
-
-/// What a filter does before its child is read.
-async fn before_read(
-    graph: &Arc<Graph>,
-    filter: NodeId,
-    child: NodeId,
-    offset: u64,
-    end: u64,
-) -> IoResult<()> {
-    match graph.node(filter).driver {
-        Driver::CopyOnRead { bottom } => {
-            let target = graph.unfiltered(child);
-            let bottom = bottom.unwrap_or_else(|| graph.lowest_layer(target));
-            copy_on_read::bring_up(graph, target, bottom, offset, end).await
-        }
-        _ => Ok(()),
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => unreachable!("filters were passed above"),
     }
 }

@@ -14,9 +14,15 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
         Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
         Driver::Raw(image) => image.status(offset, len).await,
         Driver::Qcow2(image) => image.status(offset, len.min(image.look_bytes_max(offset))).await,
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
-            unreachable!("a filter is not a layer")
-        }
+        Driver::NullCo(null) if null.read_zeroes => Ok(Run { len, kind: RunKind::Zero }),
+        Driver::NullCo(_) => Ok(Run { len, kind: RunKind::Data }),
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => unreachable!("a filter is not a layer"),
     }
 }
 

@@ -1,8 +1,11 @@
-//! Changing a node's content: data, zeroes, discards, flushes. Nearly all filters pass them unchanged.
+//! Changing a node's content: data, zeroes, discards, flushes. Each filter on the way down does its part.
 
-use super::{BelowNode, mirror};
-use crate::graph::Graph;
+use super::{BelowNode, backup, filter, mirror};
+use crate::debug_event::DebugEvent;
+use crate::format::qcow2::Qcow2;
 use crate::graph::node::Driver;
+use crate::graph::options::DetectZeroes;
+use crate::graph::{Graph, Place};
 use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
@@ -32,16 +35,27 @@ impl Change {
 /// Changes `id` at `offset`. The range is inside the node.
 pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
     let mut id = id;
+    let mut change = change;
+    let mut compressed = false;
+    let mut place = graph.place(id);
     let len = change.len_bytes();
-    // Each filter on the way does its part; one that does more than pass the change on takes it over.
-    while graph.is_filter(id) {
+    loop {
+        change = as_the_node_takes_it(place, change);
+        if !place.node.is_filter() {
+            break;
+        }
         mark(graph, id, offset, len);
-        if let Driver::MirrorTop(top) = &graph.node(id).driver {
+        // One that does more than pass the change on takes it over.
+        if let Driver::MirrorTop(top) = &place.node.driver {
             return Box::pin(mirror::change(graph, top, offset, change)).await;
         }
+        // What a guest overwrites is saved first.
+        Box::pin(backup::before_change(graph, id, offset, len)).await?;
+        filter::before_change(graph, id, offset, &change).await?;
+        compressed |= matches!(place.node.driver, Driver::Compress);
         id = graph.below(id).expect("a filter stands on a node");
+        place = graph.place(id);
     }
-    let place = graph.place(id);
     if place.read_only {
         return Err(Errno::EPERM);
     }
@@ -63,15 +77,55 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         Driver::Qcow2(image) => {
             let below = BelowNode::of(graph, id);
             match change {
+                Change::Data(data) if compressed => write_compressed(image, offset, &data, &below).await,
                 Change::Data(data) => image.write(offset, &data, &below).await,
                 Change::Zeroes(len) => image.write_zeroes(offset, len, &below).await,
                 Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
             }
         }
-        Driver::CopyOnRead { .. } | Driver::CommitTop | Driver::MirrorTop(_) => {
-            unreachable!("filters were passed above")
+        Driver::NullCo(null) => {
+            null.linger().await;
+            Ok(())
         }
+        Driver::CopyOnRead { .. }
+        | Driver::CommitTop
+        | Driver::MirrorTop(_)
+        | Driver::CopyBeforeWrite(_)
+        | Driver::Blkdebug(_)
+        | Driver::Throttle(_)
+        | Driver::Compress => unreachable!("filters were passed above"),
     }
+}
+
+/// What a node makes of a change: data that is all zeroes may be told so.
+fn as_the_node_takes_it(place: &Place, change: Change) -> Change {
+    match change {
+        Change::Data(data)
+            if place.options.detect_zeroes != DetectZeroes::Off && data.iter().all(|byte| *byte == 0) =>
+        {
+            Change::Zeroes(data.len() as u64)
+        }
+        change => change,
+    }
+}
+
+/// Whole clusters are compressed; what is left over at both ends is written as it is.
+async fn write_compressed(image: &Qcow2, offset: u64, data: &[u8], below: &BelowNode) -> IoResult<()> {
+    let cluster = image.cluster_bytes();
+    let end = offset + data.len() as u64;
+    let mut at = offset;
+    while at < end {
+        let next = (at / cluster + 1) * cluster;
+        let piece = &data[(at - offset) as usize..(next.min(end) - offset) as usize];
+        let is_whole = at.is_multiple_of(cluster) && (next <= end || end == image.len_bytes());
+        let packed = if is_whole { image.write_compressed(at, piece, below).await } else { Err(Errno::EIO) };
+        // A cluster that is there already cannot be packed in place.
+        if packed.is_err() {
+            image.write(at, piece, below).await?;
+        }
+        at = next;
+    }
+    Ok(())
 }
 
 /// Tells the node's bitmaps of a write.
@@ -81,5 +135,12 @@ fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
 
 /// Makes every change of `id` that ended before this call durable.
 pub async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
-    graph.node(graph.unfiltered(id)).flush().await
+    let mut id = id;
+    while graph.is_filter(id) {
+        filter::before_flush(graph, id)?;
+        id = graph.below(id).expect("a filter stands on a node");
+    }
+    filter::tell_child(graph, id, DebugEvent::FlushToOs);
+    filter::tell_child(graph, id, DebugEvent::FlushToDisk);
+    graph.node(id).flush().await
 }

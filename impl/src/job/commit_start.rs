@@ -5,9 +5,9 @@
 //! after   base <- mid <- top <- filter <- overlay <- device
 //! ```
 
-use super::stream_start::find_backing_image;
 use crate::command::CommitArguments;
 use crate::error::Refused;
+use crate::graph::backing_image;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, Node};
 use crate::graph::permission::Set;
@@ -104,7 +104,7 @@ fn find_top(
         (Some(_), Some(_)) => Err(Refused::TopTwice),
         (Some(name), None) => find_in_chain(graph, device, name),
         (None, Some(filename)) if graph.node(device).filename == *filename => Ok(device),
-        (None, Some(filename)) => find_backing_image(graph, host, device, filename)
+        (None, Some(filename)) => backing_image::find(graph, host, device, filename)
             .ok_or_else(|| Refused::TopNotFound(filename.clone())),
         (None, None) => Ok(device),
     }
@@ -119,7 +119,7 @@ fn find_base(
     match (&arguments.base_node, &arguments.base) {
         (Some(_), Some(_)) => Err(Refused::BaseTwice),
         (Some(name), None) => find_in_chain(graph, top, name),
-        (None, Some(filename)) => find_backing_image(graph, host, top, filename)
+        (None, Some(filename)) => backing_image::find(graph, host, top, filename)
             .ok_or_else(|| Refused::NotInBackingChain(filename.clone())),
         (None, None) => Ok(graph.lowest_layer(top)),
     }

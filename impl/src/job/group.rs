@@ -91,3 +91,128 @@ impl Group {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::life::{NewJob, Outcome};
+    use super::*;
+    use crate::command::Family;
+    use crate::engine::events::Events;
+    use crate::host::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
+    use crate::id::JobSerial;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// A world in which nothing is and nothing happens.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Host for Nowhere {
+        fn open(&self, _path: &str, _mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+            Box::pin(std::future::ready(Err(Errno::ENOENT)))
+        }
+        fn create(&self, _path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+            Box::pin(std::future::ready(Err(Errno::EROFS)))
+        }
+        fn canonical(&self, _path: &str) -> Option<String> {
+            None
+        }
+        fn absolute(&self, path: &str) -> String {
+            path.to_owned()
+        }
+        fn now(&self) -> Nanos {
+            Nanos(0)
+        }
+        fn wall_clock(&self) -> WallClock {
+            WallClock::default()
+        }
+        fn sleep_until(&self, _deadline: Nanos) -> Pending<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+        fn spawn(&self, name: &str, _task: Pending<'static, ()>) {
+            panic!("{name} is begun nowhere");
+        }
+    }
+
+    /// Two jobs of one group, at work.
+    fn two(manual_finalize: bool) -> [Arc<Job>; 2] {
+        let events = Arc::new(Events::new(Arc::new(Nowhere)));
+        let group = Group::new();
+        [1, 2].map(|serial| {
+            let new = NewJob {
+                serial: JobSerial(serial),
+                id: format!("j{serial}").into(),
+                kind: "backup",
+                manual_finalize,
+                manual_dismiss: true,
+                speed: 0,
+                len: 0,
+                group: Some(group.clone()),
+                mirror: None,
+            };
+            let job = Job::create(new, events.clone());
+            job.start();
+            job
+        })
+    }
+
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn none_is_pending_before_all_are_waiting_and_all_take_effect_before_one_concludes() {
+        let [one, other] = two(false);
+        assert_eq!(one.work_done(), Ok(true));
+        assert_eq!(one.status(), Status::Waiting);
+        assert_eq!(poll(one.finalized()), Poll::Pending);
+        assert_eq!(other.work_done(), Ok(true));
+        assert_eq!([one.status(), other.status()], [Status::Pending; 2]);
+        assert_eq!(poll(one.finalized()), Poll::Ready(Ok(())));
+        let mut prepared = pin!(one.prepared());
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(prepared.as_mut().poll(&mut context), Poll::Pending);
+        assert_eq!(poll(other.prepared()), Poll::Ready(Ok(())));
+        assert_eq!(prepared.as_mut().poll(&mut context), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn finalizing_one_finalizes_all() {
+        let [one, other] = two(true);
+        assert_eq!([one.work_done(), other.work_done()], [Ok(true); 2]);
+        assert_eq!(poll(other.finalized()), Poll::Pending);
+        assert_eq!(one.finalize(), Ok(()));
+        assert_eq!(poll(other.finalized()), Poll::Ready(Ok(())));
+    }
+
+    #[test]
+    fn the_first_that_fails_takes_the_others_with_it_wherever_they_are() {
+        let [one, other] = two(false);
+        assert_eq!(one.work_done(), Ok(true));
+        other.abort(Outcome::Cancelled);
+        assert_eq!(poll(one.finalized()), Poll::Ready(Err(Cancelled)));
+
+        let [one, other] = two(false);
+        one.abort(Outcome::Cancelled);
+        assert_eq!(other.pause_point(), Err(Cancelled));
+
+        // One has taken effect already, the other cannot.
+        let [one, other] = two(false);
+        assert_eq!([one.work_done(), other.work_done()], [Ok(true); 2]);
+        let mut prepared = pin!(one.prepared());
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(prepared.as_mut().poll(&mut context), Poll::Pending);
+        other.abort(Outcome::Cancelled);
+        assert_eq!(prepared.as_mut().poll(&mut context), Poll::Ready(Err(Cancelled)));
+    }
+
+    #[test]
+    fn a_cancel_of_one_that_waits_cancels_the_others() {
+        let [one, other] = two(false);
+        assert_eq!(one.work_done(), Ok(true));
+        assert!(one.cancel(Family::Job, true).is_ok());
+        assert_eq!(poll(one.finalized()), Poll::Ready(Err(Cancelled)));
+        assert_eq!(other.pause_point(), Err(Cancelled));
+    }
+}

@@ -42,11 +42,19 @@ pub async fn name_backing(
 /// What a header says of `base`.
 fn backing_name(host: &dyn Host, graph: &Graph, base: NodeId, wanted: Wanted<'_>) -> BackingName {
     let node = graph.node(graph.unfiltered(base));
-    // A relative name would mean another file: a header's names count from the image's own folder.
-    let file = wanted.file.map_or_else(|| host.absolute(&node.filename), str::to_owned);
+    let file = wanted.file.map_or_else(|| backing_filename(host, graph, node.id), str::to_owned);
     let is_protocol = matches!(node.driver, Driver::File { .. });
     let format = if is_protocol && wanted.mask_protocol { "raw" } else { node.driver_name() };
     BackingName { file, format: Some(format.to_owned()) }
+}
+
+/// How a header names a node as its backing.
+pub(crate) fn backing_filename(host: &dyn Host, graph: &Graph, id: NodeId) -> String {
+    match graph.filename(id) {
+        json if json.starts_with("json:") => json,
+        // A relative name would mean another file: a header's names count from the image's own folder.
+        name => host.absolute(&name),
+    }
 }
 
 async fn write_durably(image: &Qcow2, backing: Option<BackingName>) -> IoResult<()> {

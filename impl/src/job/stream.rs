@@ -10,7 +10,7 @@
 
 use super::header::{self, Wanted};
 use super::life::{Cancelled, Failure, Job, Operation, Outcome, Reaction};
-use super::pace::pace;
+use super::pace::pace_busily;
 use super::rate::RateLimit;
 use super::stream_start::{self, Region};
 use super::task::Task;
@@ -97,13 +97,11 @@ impl Stream {
         let mut first_error = Ok(());
         let mut offset = 0;
         while offset < len {
-            pace(&self.engine, &self.job, &mut rate).await?;
-            self.job.set_busy(true);
+            pace_busily(&self.engine, &self.job, &mut rate).await?;
             let step = {
                 let _inside = self.engine.gate().enter().await;
                 self.step(&self.engine.graph(), offset, len).await
             };
-            self.job.set_busy(false);
             let done = match step {
                 Ok(Step::Skipped(done)) => done,
                 Ok(Step::Copied(done)) => {
@@ -157,6 +155,9 @@ impl Stream {
         let graph = self.engine.graph();
         // Another job may have changed what hangs below while we waited: only now is base what it will be.
         let base = graph.below(self.region.above_base);
+        if self.region.base.is_none() && base.is_some() {
+            self.keep_tail(&graph, target).await?;
+        }
         if graph.place(target).backing.is_some() {
             self.write_header(&graph, target, base).await?;
         }
@@ -165,6 +166,18 @@ impl Stream {
             graph.set_backing(target, base);
         });
         self.engine.close(dropped).await;
+        Ok(())
+    }
+
+    /// A base came while the job ran: the zeroes past the end of a short first layer, which needed no copy without
+    /// one, must be kept now.
+    async fn keep_tail(&self, graph: &Arc<Graph>, target: NodeId) -> IoResult<()> {
+        let (first, len) = (graph.layer_below(target), len_bytes(graph, target)?);
+        let start = first.map_or(Ok(len), |first| len_bytes(graph, first))?;
+        if start < len {
+            copy_on_read::bring_up(graph, target, self.region.bottom, start, len).await?;
+            graph.node(target).flush().await?;
+        }
         Ok(())
     }
 

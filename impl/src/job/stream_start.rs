@@ -7,6 +7,7 @@
 
 use crate::command::StreamArguments;
 use crate::error::Refused;
+use crate::graph::backing_image;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, Node};
 use crate::graph::permission::Set;
@@ -73,21 +74,6 @@ fn admit_exclusions(arguments: &StreamArguments) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The layer strictly below `top` that was opened by a file name, whichever way it is written.
-pub(super) fn find_backing_image(
-    graph: &Graph,
-    host: &dyn Host,
-    top: NodeId,
-    filename: &str,
-) -> Option<NodeId> {
-    let wanted = host.canonical(filename);
-    let is_named = |id: &NodeId| {
-        let name = &graph.node(*id).filename;
-        name == filename || (wanted.is_some() && host.canonical(name) == wanted)
-    };
-    graph.chain(top).skip(1).filter(|id| !graph.is_filter(*id)).find(is_named)
-}
-
 fn find_base(
     graph: &Graph,
     host: &dyn Host,
@@ -95,7 +81,7 @@ fn find_base(
     arguments: &StreamArguments,
 ) -> Result<Option<NodeId>, Refused> {
     if let Some(filename) = &arguments.base {
-        let found = find_backing_image(graph, host, target, filename);
+        let found = backing_image::find(graph, host, target, filename);
         return found.map(Some).ok_or_else(|| Refused::NotInBackingChain(filename.clone()));
     }
     let Some(name) = &arguments.base_node else {

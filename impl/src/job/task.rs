@@ -53,11 +53,11 @@ async fn run(engine: Arc<Engine>, job: Arc<Job>, mut task: impl Task) {
 
 async fn succeed(engine: &Engine, job: &Job, task: &mut impl Task) -> Result<(), Outcome> {
     task.work().await?;
-    job.set_busy(false);
     // A pause asked for at the very end is honoured before anything takes effect.
     while !job.work_done()? {
         pace(engine, job, &mut RateLimit::default()).await?;
     }
+    job.set_busy(false);
     job.finalized().await?;
     task.take_effect().await?;
     Ok(job.prepared().await?)

@@ -1,8 +1,9 @@
 //! From a message to what it does: the envelope, the command, its arguments, the engine.
 
+use super::node_options;
 use super::options::{self, Arguments};
 use super::types::{Action, Command, JobVerb};
-use super::{check, edits, export_options, introspect, report, schema, text};
+use super::{check, edits, export_options, introspect, report, schema, text, transaction};
 use crate::command::{Family, Verb};
 use crate::engine::Engine;
 use crate::error::Refused;
@@ -96,11 +97,18 @@ pub async fn run(
     command: &Command,
     arguments: &Arguments,
 ) -> Result<Cow<'static, str>, Refusal> {
+    let asks =
+        [Action::QueryBlockJobs, Action::QueryJobs, Action::QueryNamedBlockNodes, Action::QueryBlockGraph];
+    if asks.contains(&command.action) {
+        engine.let_jobs_take_effect().await;
+    }
     match command.action {
         Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
         Action::BlockCommit => engine.block_commit(&options::commit(arguments)).await?,
+        Action::BlockdevBackup => engine.blockdev_backup(transaction::backup(arguments)).await?,
+        Action::Transaction => engine.transaction(transaction::transaction(arguments)).await?,
         Action::BlockdevMirror => engine.blockdev_mirror(&options::mirror(arguments)?).await?,
-        Action::BlockdevAdd => engine.blockdev_add(&options::blockdev(arguments)?).await?,
+        Action::BlockdevAdd => engine.blockdev_add(&node_options::blockdev(arguments)?).await?,
         Action::BlockdevDel => engine.blockdev_del(options::text(arguments, "node-name")).await?,
         Action::Job(family, verb) => {
             let id = options::text(arguments, job_member(command));
@@ -114,7 +122,7 @@ pub async fn run(
             engine.block_export_del(options::text(arguments, "id"), hard).await?;
         }
         Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
-        Action::Edit(edit) => edits::run(engine, edit, arguments).await?,
+        Action::Edit(edit) => return edits::run(engine, edit, arguments).await,
         Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
         Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
         Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),

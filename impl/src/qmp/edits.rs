@@ -1,29 +1,55 @@
 //! From checked arguments to the commands that change the graph or one of its nodes.
 
 use super::dispatch::Refusal;
-use super::options::{self, Arguments, integer, owned_text, text, truth};
+use super::node_options;
+use super::options::{Arguments, integer, owned_text, text, truth};
+use super::report;
 use super::types::Edit;
 use crate::engine::Engine;
 use crate::engine::snapshot::SyncOptions;
 use crate::error::Refused;
 use crate::graph::bitmap::{BitmapName, NewBitmap};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 const CHECKED: &str = "arguments were checked against the table";
 
 /// Does one of them.
-pub async fn run(engine: &Arc<Engine>, edit: Edit, arguments: &Arguments) -> Result<(), Refusal> {
+pub async fn run(
+    engine: &Arc<Engine>,
+    edit: Edit,
+    arguments: &Arguments,
+) -> Result<Cow<'static, str>, Refusal> {
+    if edit == Edit::DeleteInternalSnapshot {
+        let (id, name) = (owned_text(arguments, "id"), owned_text(arguments, "name"));
+        let device = text(arguments, "device");
+        let gone = engine.delete_internal_snapshot(device, id.as_deref(), name.as_deref()).await?;
+        return Ok(report::deleted_snapshot(&gone).into());
+    }
+    change(engine, edit, arguments).await?;
+    Ok(Cow::Borrowed("{}"))
+}
+
+async fn change(engine: &Arc<Engine>, edit: Edit, arguments: &Arguments) -> Result<(), Refusal> {
     let done = match edit {
         Edit::Reopen => {
             let each = list(arguments, "options").iter().map(|entry| match entry {
-                Value::Object(entry) => options::blockdev(entry),
+                Value::Object(entry) => node_options::blockdev(entry),
                 other => panic!("{CHECKED}, but options are {other}"),
             });
             let options: Vec<_> = each.collect::<Result<_, _>>()?;
             engine.blockdev_reopen(&options).await
         }
         Edit::Snapshot => engine.blockdev_snapshot(text(arguments, "node"), text(arguments, "overlay")).await,
+        Edit::InternalSnapshot => {
+            engine.create_internal_snapshot(text(arguments, "device"), text(arguments, "name")).await
+        }
+        Edit::SetIothread => {
+            let iothread = owned_text_or_null(arguments, "iothread");
+            let force = truth(arguments, "force").unwrap_or(false);
+            engine.set_iothread(text(arguments, "node-name"), iothread.as_deref(), force)
+        }
         Edit::SnapshotSync => engine.blockdev_snapshot_sync(&sync_options(arguments)).await,
         Edit::ChangeBackingFile => {
             let (device, image) = (text(arguments, "device"), text(arguments, "image-node-name"));
@@ -97,6 +123,10 @@ pub fn sources(arguments: &Arguments, node: &str) -> Vec<BitmapName> {
         other => panic!("{CHECKED}, but a bitmap is {other}"),
     };
     list(arguments, "bitmaps").iter().map(source).collect()
+}
+
+fn owned_text_or_null(arguments: &Arguments, name: &str) -> Option<String> {
+    arguments.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
 fn list<'a>(arguments: &'a Arguments, name: &str) -> &'a [Value] {

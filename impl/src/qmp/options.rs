@@ -1,23 +1,21 @@
 //! Checked arguments to what the engine takes. Nothing here can be ill-typed: `check` has seen it.
 
 use super::dispatch::Refusal;
-use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, CommitArguments, CopyMode, DriverOptions, MirrorArguments,
-    MirrorSync, OnError, StreamArguments,
-};
+use crate::command::{CommitArguments, CopyMode, MirrorArguments, MirrorSync, OnError, StreamArguments};
 use serde_json::{Map, Value};
 
 /// Arguments by name.
 pub type Arguments = Map<String, Value>;
 
-const CHECKED: &str = "arguments were checked against the table";
+pub(super) const CHECKED: &str = "arguments were checked against the table";
 
 /// A text that is there.
 pub fn text<'a>(arguments: &'a Arguments, name: &str) -> &'a str {
     optional_text(arguments, name).expect(CHECKED)
 }
 
-fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
+/// A text, if it is there.
+pub fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).map(|value| value.as_str().expect(CHECKED))
 }
 
@@ -114,7 +112,7 @@ pub fn copy_mode(arguments: &Arguments) -> CopyMode {
     }
 }
 
-fn on_error(word: Option<&str>) -> OnError {
+pub(super) fn on_error(word: Option<&str>) -> OnError {
     match word {
         None | Some("report") => OnError::Report,
         Some("ignore") => OnError::Ignore,
@@ -123,67 +121,4 @@ fn on_error(word: Option<&str>) -> OnError {
         Some("auto") => OnError::Auto,
         Some(other) => panic!("{CHECKED}, but on-error is {other}"),
     }
-}
-
-/// The arguments of `blockdev-add`.
-pub fn blockdev(arguments: &Arguments) -> Result<BlockdevOptions, Refusal> {
-    refuse_contradictions(arguments)?;
-    Ok(BlockdevOptions {
-        node_name: owned_text(arguments, "node-name"),
-        driver: driver(arguments)?,
-        read_only: truth(arguments, "read-only"),
-        auto_read_only: truth(arguments, "auto-read-only"),
-    })
-}
-
-fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
-    Ok(match text(arguments, "driver") {
-        "file" => DriverOptions::File { filename: text(arguments, "filename").to_owned() },
-        "raw" => DriverOptions::Raw { file: child(&arguments["file"])? },
-        "qcow2" => DriverOptions::Qcow2 {
-            file: child(&arguments["file"])?,
-            backing: backing(arguments.get("backing"))?,
-            data_file: arguments.get("data-file").map(child).transpose()?,
-        },
-        other => panic!("{CHECKED}, but driver is {other}"),
-    })
-}
-
-fn child(value: &Value) -> Result<ChildOptions, Refusal> {
-    match value {
-        Value::String(name) => Ok(ChildOptions::Reference(name.clone())),
-        Value::Object(options) => Ok(ChildOptions::Inline(Box::new(blockdev(options)?))),
-        other => panic!("{CHECKED}, but a child is {other}"),
-    }
-}
-
-fn backing(value: Option<&Value>) -> Result<BackingOptions, Refusal> {
-    match value {
-        None => Ok(BackingOptions::FromHeader),
-        Some(Value::Null) => Ok(BackingOptions::None),
-        // An old way to say `null`.
-        Some(Value::String(name)) if name.is_empty() => Ok(BackingOptions::None),
-        Some(value) => child(value).map(BackingOptions::Child),
-    }
-}
-
-/// Options that are fine each for itself and make no sense together.
-fn refuse_contradictions(arguments: &Arguments) -> Result<(), Refusal> {
-    let says = |name, word| optional_text(arguments, name) == Some(word);
-    let truth = |arguments: &Arguments, name| truth(arguments, name).unwrap_or(false);
-    if truth(arguments, "force-share") && !truth(arguments, "read-only") {
-        return Err(Refusal::generic("force-share=on can only be used with read-only images"));
-    }
-    if says("detect-zeroes", "unmap") && !says("discard", "unmap") {
-        return Err(Refusal::generic(
-            "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap",
-        ));
-    }
-    let direct = arguments.get("cache").and_then(Value::as_object).is_some_and(|c| truth(c, "direct"));
-    if says("aio", "native") && !direct {
-        return Err(Refusal::generic(
-            "aio=native was specified, but it requires cache.direct=on, which was not specified.",
-        ));
-    }
-    Ok(())
 }

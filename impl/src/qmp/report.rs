@@ -1,7 +1,7 @@
 //! The answers to the `query-*` commands as text.
 
 use super::text::{ObjectText, push_list, push_string};
-use crate::command::{BitmapInfo, BlockJobInfo, ExportInfo, GraphInfo, NodeInfo};
+use crate::command::{BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NodeInfo};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -59,6 +59,17 @@ pub fn exports(exports: &[ExportInfo]) -> String {
         o.text("type", "nbd").text("id", &export.id);
         o.close();
     })
+}
+
+/// `blockdev-snapshot-delete-internal-sync`: the guest's clock stands where ours does, nobody runs it.
+pub fn deleted_snapshot(gone: &DeletedSnapshot) -> String {
+    let mut out = String::new();
+    let mut o = ObjectText::open(&mut out);
+    o.plain("vm-clock-nsec", 0).text("name", &gone.name).plain("date-sec", gone.seconds);
+    o.plain("date-nsec", gone.nanoseconds).plain("vm-clock-sec", 0).text("id", &gone.id);
+    o.plain("vm-state-size", 0);
+    o.close();
+    out
 }
 
 /// `query-named-block-nodes`. Unless `flat`, each image carries the images below it.

@@ -6,6 +6,8 @@
 
 pub mod edits;
 pub mod exports;
+pub mod nodes;
+pub mod transaction;
 
 use super::types::Type::{
     Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
@@ -35,6 +37,8 @@ use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpe
 pub static COMMANDS: &[Command] = &[
     entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
     entry("block-commit", Action::BlockCommit, &COMMIT, NOTHING),
+    entry("blockdev-backup", Action::BlockdevBackup, &transaction::BACKUP, NOTHING),
+    entry("transaction", Action::Transaction, &transaction::TRANSACTION, NOTHING),
     entry("blockdev-mirror", Action::BlockdevMirror, &MIRROR, NOTHING),
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
@@ -66,6 +70,19 @@ pub static COMMANDS: &[Command] = &[
     entry("blockdev-reopen", Action::Edit(Edit::Reopen), &edits::REOPEN, NOTHING),
     entry("blockdev-snapshot", Action::Edit(Edit::Snapshot), &edits::SNAPSHOT, NOTHING),
     entry("blockdev-snapshot-sync", Action::Edit(Edit::SnapshotSync), &edits::SNAPSHOT_SYNC, NOTHING),
+    entry(
+        "blockdev-snapshot-internal-sync",
+        Action::Edit(Edit::InternalSnapshot),
+        &edits::INTERNAL_SNAPSHOT,
+        NOTHING,
+    ),
+    entry(
+        "blockdev-snapshot-delete-internal-sync",
+        Action::Edit(Edit::DeleteInternalSnapshot),
+        &edits::DELETE_INTERNAL_SNAPSHOT,
+        Record(&edits::SNAPSHOT_INFO),
+    ),
+    entry("x-blockdev-set-iothread", Action::Edit(Edit::SetIothread), &edits::SET_IOTHREAD, NOTHING),
     entry("change-backing-file", Action::Edit(Edit::ChangeBackingFile), &edits::CHANGE_BACKING_FILE, NOTHING),
     entry("block_resize", Action::Edit(Edit::Resize), &edits::RESIZE, NOTHING),
     entry("block-dirty-bitmap-add", Action::Edit(Edit::BitmapAdd), &edits::BITMAP_ADD, NOTHING),
@@ -106,6 +123,7 @@ pub static BLOCKDEV_OPTIONS: Object = Object {
         optional("node-name", Str),
         optional("discard", OneOf(&DISCARD)),
         optional("cache", Record(&CACHE)),
+        optional("active", Bool),
         optional("read-only", Bool),
         optional("auto-read-only", Bool),
         optional("force-share", Bool),
@@ -113,11 +131,20 @@ pub static BLOCKDEV_OPTIONS: Object = Object {
     ],
     variants: Some(Variants {
         tag: "driver",
-        cases: &[("file", &FILE_OPTIONS), ("qcow2", &QCOW2_OPTIONS), ("raw", &RAW_OPTIONS)],
+        cases: &[
+            ("file", &FILE_OPTIONS),
+            ("qcow2", &QCOW2_OPTIONS),
+            ("raw", &RAW_OPTIONS),
+            ("blkdebug", &nodes::BLKDEBUG_OPTIONS),
+            ("throttle", &nodes::THROTTLE_OPTIONS),
+            ("compress", &nodes::COMPRESS_OPTIONS),
+            ("copy-on-read", &nodes::COPY_ON_READ_OPTIONS),
+            ("null-co", &nodes::NULL_OPTIONS),
+        ],
     }),
     features: &[],
 };
-static DRIVER: Enum = Enum { name: "BlockdevDriver", values: &["file", "qcow2", "raw"] };
+static DRIVER: Enum = Enum { name: "BlockdevDriver", values: &nodes::DRIVERS };
 static DISCARD: Enum = Enum { name: "BlockdevDiscardOptions", values: &["ignore", "unmap"] };
 static DETECT_ZEROES: Enum = Enum { name: "BlockdevDetectZeroesOptions", values: &["off", "on", "unmap"] };
 static CACHE: Object =
@@ -130,16 +157,21 @@ static FILE_OPTIONS: Object = Object {
         "BlockdevOptionsFile",
         &[
             required("filename", Str),
+            optional("pr-manager", Str),
             optional("locking", OneOf(&LOCKING)),
             optional("aio", OneOf(&AIO)),
             optional("aio-max-batch", Int),
             optional("drop-cache", Bool),
+            optional("x-check-cache-dropped", Bool),
         ],
     )
 };
 static LOCKING: Enum = Enum { name: "OnOffAuto", values: &["auto", "on", "off"] };
 static AIO: Enum = Enum { name: "BlockdevAioOptions", values: &["threads", "native", "io_uring"] };
-static RAW_OPTIONS: Object = object("BlockdevOptionsRaw", &[required("file", Either(&REFERENCE))]);
+static RAW_OPTIONS: Object = object(
+    "BlockdevOptionsRaw",
+    &[required("file", Either(&REFERENCE)), optional("offset", Int), optional("size", Int)],
+);
 static QCOW2_OPTIONS: Object = object(
     "BlockdevOptionsQcow2",
     &[
@@ -158,7 +190,8 @@ static QCOW2_OPTIONS: Object = object(
         optional("cache-clean-interval", Int),
     ],
 );
-static REFERENCE: Alternate = Alternate { name: "BlockdevRef", cases: &[Record(&BLOCKDEV_OPTIONS), Str] };
+pub(super) static REFERENCE: Alternate =
+    Alternate { name: "BlockdevRef", cases: &[Record(&BLOCKDEV_OPTIONS), Str] };
 static REFERENCE_OR_NULL: Alternate =
     Alternate { name: "BlockdevRefOrNull", cases: &[Record(&BLOCKDEV_OPTIONS), Str, Null] };
 static OVERLAP_CHECKS: Alternate =
@@ -201,7 +234,7 @@ static GRAPH_EDGE: Object = object(
         required("shared-perm", List(&OneOf(&PERMISSION))),
     ],
 );
-static PERMISSION: Enum =
+pub(super) static PERMISSION: Enum =
     Enum { name: "BlockPermission", values: &["consistent-read", "write", "write-unchanged", "resize"] };
 static FLAT: Object = object("Flat", &[optional("flat", Bool)]);
 static NODE_INFO: Object = object(
@@ -301,9 +334,9 @@ static MIRROR: Object = object(
         optional("auto-dismiss", Bool),
     ],
 );
-static MIRROR_SYNC: Enum =
+pub(super) static MIRROR_SYNC: Enum =
     Enum { name: "MirrorSyncMode", values: &["top", "full", "none", "incremental", "bitmap"] };
-static ON_ERROR: Enum =
+pub(super) static ON_ERROR: Enum =
     Enum { name: "BlockdevOnError", values: &["report", "ignore", "enospc", "stop", "auto"] };
 static DEVICE: Object = object("Device", &[required("device", Str)]);
 static DEVICE_AND_FORCE: Object =

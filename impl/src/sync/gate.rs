@@ -3,11 +3,13 @@
 //! A drained section is exclusive, like QEMU's main loop: two jobs never change the graph at the same time.
 
 use super::range_lock::{Acquire, Mode, RangeLock};
+use super::signal::{Changed, Signal};
 
 /// The gate.
 #[derive(Debug, Default)]
 pub struct Gate {
     lock: RangeLock,
+    presses: Signal,
 }
 
 impl Gate {
@@ -23,7 +25,24 @@ impl Gate {
 
     /// Keeps new requests outside, waits until nobody is inside, and stays alone until the guard drops.
     pub fn drain(&self) -> Acquire<'_> {
-        self.lock.acquire(0, 1, Mode::Exclusive)
+        let alone = self.lock.acquire(0, 1, Mode::Exclusive);
+        self.presses.notify();
+        alone
+    }
+
+    /// Whether a drain waits, so that whoever is inside should not linger.
+    pub fn is_pressed(&self) -> bool {
+        self.lock.has_exclusive()
+    }
+
+    /// How many drains there were; see [`Signal::changes`].
+    pub fn presses(&self) -> u64 {
+        self.presses.changes()
+    }
+
+    /// Waits for the next drain.
+    pub fn pressed_since(&self, seen: u64) -> Changed<'_> {
+        self.presses.changed_since(seen)
     }
 
     /// How many are inside or wait.

@@ -87,6 +87,11 @@ impl RangeLock {
         Acquire { place: Some(RangeGuard { lock: self, ticket }) }
     }
 
+    /// Whether anybody is alone on a range, or waits to be.
+    pub fn has_exclusive(&self) -> bool {
+        self.queue.lock().entries.iter().any(|entry| entry.mode == Mode::Exclusive)
+    }
+
     /// How many requests hold a range or wait for one.
     pub fn in_flight(&self) -> usize {
         self.queue.lock().entries.len()

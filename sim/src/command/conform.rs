@@ -3,6 +3,7 @@
 use super::{Exit, at_least_1, refuse};
 use crate::conform::campaign::{Totals, play_all};
 use crate::conform::corpus::{self, Recording};
+use crate::conform::daemon::{self, Daemon};
 use crate::conform::engine::Inside;
 use crate::conform::subject::Subject;
 use crate::conform::verdict::{Difference, Divergences, Verdict};
@@ -56,7 +57,17 @@ impl Conform {
         if recordings.is_empty() {
             return Err(format!("no case is called like `{}`", self.matching));
         }
-        let subject = || -> Box<dyn Subject> { Box::new(Inside::new()) };
+        if let Some(why) = self.daemon.as_deref().and_then(daemon::missing) {
+            return Err(why);
+        }
+        let subject = || -> Box<dyn Subject> {
+            match &self.daemon {
+                Some(binary) => {
+                    Box::new(Daemon::new(binary).expect("a folder for temporary files takes a folder"))
+                }
+                None => Box::new(Inside::new()),
+            }
+        };
         let verdicts = play_all(&recordings, &divergences, self.jobs as usize, &subject);
         Ok((recordings, verdicts))
     }

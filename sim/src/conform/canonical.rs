@@ -152,7 +152,14 @@ fn compare(want: &Value, got: &Value, path: &mut String, paths: &mut Vec<String>
                 below(path, &index.to_string(), |path| compare(want, got, path, paths));
             }
         }
-        (Value::Array(_), Value::Array(_)) => paths.push(format!("{path}#len")),
+        (Value::Array(want), Value::Array(got)) => {
+            paths.push(format!("{path}#len"));
+            // Lines that shift tell nothing one by one; steps and events do.
+            let told = want.iter().zip(got).enumerate().filter(|(_, (want, _))| want.is_object());
+            for (index, (want, got)) in told {
+                below(path, &index.to_string(), |path| compare(want, got, path, paths));
+            }
+        }
         _ if want == got => {}
         _ => paths.push(path.clone()),
     }

@@ -56,7 +56,8 @@ pub struct Divergences {
 pub struct Divergence {
     /// What it does, and what is right.
     pub why: String,
-    /// The paths at which results must differ, with what is right there; `null` for nothing at all.
+    /// The paths at which results must differ, with what is right there: `null` for nothing at all, `"*"` for anything
+    /// at all; beside a member `"..."` there may be others.
     pub right: BTreeMap<String, Value>,
 }
 
@@ -87,6 +88,10 @@ impl Divergences {
                 paths.into_iter().map(|path| difference(&want, &got, path)).collect();
             return if differs.is_empty() { Verdict::Equal } else { Verdict::Differs(differs) };
         };
+        if divergence.right.is_empty() {
+            // Nobody has said yet what is right, so nothing is.
+            return Verdict::NotRight(paths.into_iter().map(|path| difference(&want, &got, path)).collect());
+        }
         let wrong = divergence.wrong(&want, &got, paths);
         if wrong.is_empty() { Verdict::RightInstead } else { Verdict::NotRight(wrong) }
     }
@@ -99,11 +104,28 @@ impl Divergence {
         let mut wrong: Vec<Difference> = unexpected.map(|path| difference(want, got, path)).collect();
         for (path, right) in &self.right {
             let found = at(got, path);
-            if found.unwrap_or(&Value::Null) != right {
+            if !matches(right, found.unwrap_or(&Value::Null)) {
                 wrong.push(Difference { path: path.clone(), want: Some(right.clone()), got: found.cloned() });
             }
         }
         wrong
+    }
+}
+
+/// Whether something is what is right.
+fn matches(right: &Value, found: &Value) -> bool {
+    match (right, found) {
+        (Value::String(any), found) if any == "*" => !found.is_null(),
+        (Value::Array(right), Value::Array(found)) => {
+            right.len() == found.len() && right.iter().zip(found).all(|(right, found)| matches(right, found))
+        }
+        (Value::Object(right), Value::Object(found)) => {
+            let mut named = right.iter().filter(|(name, _)| *name != "...");
+            let more = found.keys().any(|name| !right.contains_key(name));
+            (right.contains_key("...") || !more)
+                && named.all(|(name, right)| found.get(name).is_some_and(|found| matches(right, found)))
+        }
+        _ => right == found,
     }
 }
 
@@ -136,6 +158,21 @@ mod tests {
         assert_eq!(judge(json!({"exit": 0, "x": 1})), Verdict::RightInstead);
         assert!(matches!(judge(json!({"exit": 0, "x": 2})), Verdict::NotRight(wrong) if wrong.len() == 1));
         assert!(matches!(judge(json!({"exit": -11, "died": true, "x": 1})), Verdict::NotRight(_)));
+    }
+
+    #[test]
+    fn what_is_right_may_leave_open_what_does_not_matter() {
+        let found = json!({"a": [1, {"b": 2}], "c": 3});
+        for (right, is_right) in [
+            (json!({"a": [1, "*"], "c": 3}), true),
+            (json!({"a": [1, {"b": 2}], "...": "*"}), true),
+            (json!({"a": [1, {"b": 2}]}), false),
+            (json!({"a": [1], "...": "*"}), false),
+            (json!({"d": "*", "...": "*"}), false),
+        ] {
+            assert_eq!(matches(&right, &found), is_right, "{right}");
+        }
+        assert!(!matches(&json!("*"), &Value::Null));
     }
 
     #[test]

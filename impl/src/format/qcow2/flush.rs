@@ -15,6 +15,7 @@ use super::geometry::SECTOR;
 use super::header::Header;
 use super::metadata::Metadata;
 use super::trouble::TableKind;
+use crate::debug_event::DebugEvent;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
 use std::ops::Range;
@@ -84,10 +85,14 @@ impl Qcow2 {
     }
 
     async fn write_refcounts(&self, snapshot: &mut Snapshot) -> IoResult<()> {
+        if !snapshot.refcount_blocks.is_empty() {
+            self.disk.debug_event(DebugEvent::RefblockUpdatePart);
+        }
         self.write_pieces(&mut snapshot.refcount_blocks).await?;
         if let Some(table) = &mut snapshot.refcount_table {
             // A table entry leads to a block that is there.
             self.flush_if_written().await?;
+            self.disk.debug_event(DebugEvent::ReftableUpdate);
             self.write_pieces(std::slice::from_mut(table)).await?;
         }
         if let Some(header) = &snapshot.header_for_refcounts {
@@ -102,12 +107,14 @@ impl Qcow2 {
             return Ok(());
         }
         self.flush_if_written().await?;
+        self.disk.debug_event(DebugEvent::L2Update);
         self.write_pieces(&mut snapshot.l2_tables).await
     }
 
     async fn write_l1_table(&self, snapshot: &mut Snapshot) -> IoResult<()> {
         if let Some(table) = &mut snapshot.l1_table {
             self.flush_if_written().await?;
+            self.disk.debug_event(DebugEvent::L1Update);
             self.write_pieces(std::slice::from_mut(table)).await?;
         }
         if let Some(header) = &snapshot.header_for_l1 {

@@ -3,6 +3,7 @@
 use super::Qcow2;
 use super::compressed::decompress;
 use super::mapping::Place;
+use crate::debug_event::DebugEvent;
 use crate::format::Below;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
@@ -61,7 +62,10 @@ impl Qcow2 {
             match extent.place {
                 Place::Below => gaps.push(Gap { start: done, len }),
                 Place::Zero => part.fill(0),
-                Place::Host { host } => under_way.push((done, self.data.read(host, vec![0; len]))),
+                Place::Host { host } => {
+                    self.disk.debug_event(DebugEvent::ReadAio);
+                    under_way.push((done, self.data.read(host, vec![0; len])));
+                }
                 Place::Compressed { host, len } => outcome = self.read_compressed(at, part, host, len).await,
             }
             done += len;
@@ -77,6 +81,7 @@ impl Qcow2 {
     }
 
     async fn read_compressed(&self, offset: u64, part: &mut [u8], host: u64, len: u64) -> IoResult<()> {
+        self.disk.debug_event(DebugEvent::ReadCompressed);
         let packed = self.disk.read(host, vec![0; len as usize]).await?;
         let cluster = decompress(&packed, self.geometry).ok_or(Errno::EIO)?;
         let start = self.geometry.within(offset) as usize;

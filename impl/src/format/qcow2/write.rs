@@ -8,6 +8,7 @@ use super::entry::Mapping;
 use super::geometry::Geometry;
 use super::mapping::WritePlan;
 use super::subclusters::mask_of;
+use crate::debug_event::DebugEvent;
 use crate::format::Below;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
@@ -83,6 +84,7 @@ impl Qcow2 {
     /// Writes guest data where it lies: in this file, or in the data file.
     pub(super) async fn write_data(&self, host: u64, data: Vec<u8>) -> IoResult<()> {
         let end = host + data.len() as u64;
+        self.disk.debug_event(DebugEvent::WriteAio);
         let written = self.data.write(host, data).await;
         self.metadata.lock().wrote_data_up_to(end);
         written
@@ -103,7 +105,11 @@ impl Qcow2 {
         let place = match geometry.data_file {
             // A data file has every guest cluster at its own offset.
             true => first..first + clusters,
-            false => self.step(|m| m.allocate(clusters)).await?,
+            false => {
+                self.disk.debug_event(DebugEvent::ClusterAlloc);
+                self.disk.debug_event(DebugEvent::RefblockAlloc);
+                self.step(|m| m.allocate(clusters)).await?
+            }
         };
         let end = geometry.offset_of(first + place.end - place.start);
         let taken = (data.len() as u64).min(end - at);

@@ -1,6 +1,8 @@
 //! What may be said to commands that change the graph or one of its nodes.
 
-use super::super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Object as Record, Str};
+use super::super::types::Type::{
+    Alternate as Either, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
+};
 use super::super::types::{Alternate, Enum, Object, object, optional, required};
 use super::BLOCKDEV_OPTIONS;
 
@@ -24,6 +26,38 @@ pub static SNAPSHOT_SYNC: Object = object(
     ],
 );
 static NEW_IMAGE_MODE: Enum = Enum { name: "NewImageMode", values: &["existing", "absolute-paths"] };
+
+/// `blockdev-snapshot-internal-sync`.
+pub static INTERNAL_SNAPSHOT: Object =
+    object("BlockdevSnapshotInternal", &[required("device", Str), required("name", Str)]);
+
+/// `blockdev-snapshot-delete-internal-sync`.
+pub static DELETE_INTERNAL_SNAPSHOT: Object = object(
+    "BlockdevSnapshotDeleteInternal",
+    &[required("device", Str), optional("id", Str), optional("name", Str)],
+);
+
+/// What is told of a deleted internal snapshot.
+pub static SNAPSHOT_INFO: Object = object(
+    "SnapshotInfo",
+    &[
+        required("id", Str),
+        required("name", Str),
+        required("vm-state-size", Int),
+        required("date-sec", Int),
+        required("date-nsec", Int),
+        required("vm-clock-sec", Int),
+        required("vm-clock-nsec", Int),
+        optional("icount", Int),
+    ],
+);
+
+/// `x-blockdev-set-iothread`.
+pub static SET_IOTHREAD: Object = object(
+    "BlockdevSetIothread",
+    &[required("node-name", Str), required("iothread", Either(&STRING_OR_NULL)), optional("force", Bool)],
+);
+static STRING_OR_NULL: Alternate = Alternate { name: "StrOrNull", cases: &[Str, Null] };
 
 /// `change-backing-file`.
 pub static CHANGE_BACKING_FILE: Object = object(

@@ -1,0 +1,165 @@
+//! `transaction`: several actions, all of them or none.
+//!
+//! Every action is first done to a draft of the graph, where it finds what the ones before it did. If all of them can
+//! be done, they are done to the graph itself in one edit; if not, the jobs that were made are taken back, and nothing
+//! else has happened.
+
+use super::Engine;
+use super::backup::NewBackup;
+use crate::command::BackupArguments;
+use crate::error::Refused;
+use crate::error::backup::TransactionRefused;
+use crate::graph::Graph;
+use crate::graph::blocker::Op;
+use crate::io::write;
+use crate::job::group::Group;
+use std::fmt;
+use std::sync::Arc;
+
+/// A change of the graph that can be done to a draft first.
+pub type GraphEdit = Box<dyn Fn(&mut Graph) -> Result<(), Refused> + Send + Sync>;
+
+/// One action.
+pub enum Action {
+    /// `abort`: refuses the whole transaction.
+    Abort,
+    /// `blockdev-backup`.
+    Backup(BackupArguments),
+    /// `blockdev-snapshot`.
+    Snapshot {
+        /// `node`: what gets an overlay.
+        node: String,
+        /// `overlay`: a node that is there already.
+        overlay: String,
+    },
+    /// Any change of the graph alone.
+    Edit {
+        /// The action's name.
+        name: &'static str,
+        /// What it does.
+        edit: GraphEdit,
+    },
+}
+
+impl Action {
+    /// What `transaction` calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Abort => "abort",
+            Action::Backup(_) => "blockdev-backup",
+            Action::Snapshot { .. } => "blockdev-snapshot",
+            Action::Edit { name, .. } => name,
+        }
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `transaction`.
+#[derive(Debug)]
+pub struct Transaction {
+    /// What is to be done, in order.
+    pub actions: Vec<Action>,
+    /// `completion-mode` is `grouped`: the jobs take effect together or not at all.
+    pub grouped: bool,
+}
+
+/// An action that the draft took.
+enum Step {
+    Backup(NewBackup),
+    Edit(GraphEdit),
+}
+
+impl Engine {
+    /// `transaction`. The reply comes after every job's `running`.
+    pub async fn transaction(self: &Arc<Self>, transaction: Transaction) -> Result<(), Refused> {
+        let Transaction { actions, grouped } = transaction;
+        if grouped && let Some(alone) = actions.iter().find(|a| !matches!(a, Action::Backup(_))) {
+            return Err(Refused::Transaction(TransactionRefused::NotGrouped(alone.name())));
+        }
+        let group = grouped.then(Group::new);
+        // Nothing moves between the draft and the edit: no request runs, no other job changes the graph.
+        let _alone = self.gate.drain().await;
+        let mut steps = Vec::with_capacity(actions.len());
+        let done = match self.draft(actions, &group, &mut steps).await {
+            Ok(()) => self.apply(&mut steps),
+            refused => refused,
+        };
+        match done {
+            Ok(()) => {
+                self.start_all(steps);
+                Ok(())
+            }
+            Err(refused) => {
+                self.take_back(steps).await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Does the actions to a draft, and stops at the first that cannot be done.
+    async fn draft(
+        &self,
+        actions: Vec<Action>,
+        group: &Option<Arc<Group>>,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Refused> {
+        let mut draft = Graph::clone(&self.graph());
+        for action in actions {
+            let edit = match action {
+                Action::Abort => return Err(Refused::Transaction(TransactionRefused::Aborted)),
+                Action::Backup(arguments) => {
+                    steps.push(Step::Backup(self.new_backup(&mut draft, &arguments, group.clone())?));
+                    continue;
+                }
+                Action::Snapshot { node, overlay } => {
+                    let below = draft.lookup(&node)?;
+                    draft.admit_op(Op::ExternalSnapshot, below)?;
+                    // What was written before the snapshot is durable with it.
+                    write::flush(&draft, below).await.map_err(Refused::Io)?;
+                    Box::new(move |graph: &mut Graph| graph.snapshot(&node, &overlay))
+                }
+                Action::Edit { edit, .. } => edit,
+            };
+            edit(&mut draft)?;
+            steps.push(Step::Edit(edit));
+        }
+        Ok(())
+    }
+
+    /// Does to the graph what was done to the draft.
+    fn apply(&self, steps: &mut [Step]) -> Result<(), Refused> {
+        let ((), dropped) = self.try_edit(|graph| {
+            steps.iter_mut().try_for_each(|step| match step {
+                Step::Backup(backup) => backup.attach(graph),
+                Step::Edit(edit) => edit(graph),
+            })
+        })?;
+        assert!(dropped.is_empty(), "a transaction drops {dropped:?}");
+        Ok(())
+    }
+
+    /// All jobs run before the first works.
+    fn start_all(self: &Arc<Self>, steps: Vec<Step>) {
+        let jobs = steps.into_iter().filter_map(|step| match step {
+            Step::Backup(backup) => Some(backup),
+            Step::Edit(_) => None,
+        });
+        let backups: Vec<NewBackup> = jobs.collect();
+        backups.iter().for_each(|backup| backup.job.start());
+        backups.into_iter().for_each(|backup| self.run_backup(backup));
+    }
+
+    /// Ends the jobs that were made, the youngest first; the graph never knew them.
+    async fn take_back(&self, steps: Vec<Step>) {
+        for step in steps.into_iter().rev() {
+            if let Step::Backup(backup) = step {
+                self.discard_job(&backup.job).await;
+            }
+        }
+    }
+}

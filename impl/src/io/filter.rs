@@ -1,0 +1,79 @@
+//! What each filter does about a request that passes it.
+
+use super::copy_on_read;
+use super::write::Change;
+use crate::debug_event::DebugEvent;
+use crate::filter::blkdebug::IoType;
+use crate::filter::throttle::Direction;
+use crate::graph::Graph;
+use crate::graph::node::Driver;
+use crate::host::IoResult;
+use crate::id::NodeId;
+use std::sync::Arc;
+
+/// Before a filter's child is read.
+pub async fn before_read(
+    graph: &Arc<Graph>,
+    filter: NodeId,
+    child: NodeId,
+    offset: u64,
+    end: u64,
+) -> IoResult<()> {
+    match &graph.node(filter).driver {
+        Driver::CopyOnRead { bottom: Some(bottom) } => {
+            copy_on_read::bring_up(graph, graph.unfiltered(child), *bottom, offset, end).await
+        }
+        Driver::CopyOnRead { bottom: None } => {
+            copy_on_read::bring_all_up(graph, graph.unfiltered(child), offset, end).await
+        }
+        Driver::Blkdebug(rules) => rules.admit(IoType::Read, offset, end - offset),
+        Driver::Throttle(member) => {
+            member.pass(Direction::Read, end - offset).await;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Before a filter's child is changed.
+pub async fn before_change(graph: &Graph, filter: NodeId, offset: u64, change: &Change) -> IoResult<()> {
+    match &graph.node(filter).driver {
+        Driver::Blkdebug(rules) => {
+            let (kind, event) = match change {
+                Change::Data(_) => (IoType::Write, Some(DebugEvent::Pwritev)),
+                Change::Zeroes(_) => (IoType::WriteZeroes, Some(DebugEvent::PwritevZero)),
+                Change::Discard(_) => (IoType::Discard, None),
+            };
+            if let Some(event) = event {
+                rules.observe(event);
+            }
+            let admitted = rules.admit(kind, offset, change.len_bytes());
+            if event.is_some() {
+                rules.observe(DebugEvent::PwritevDone);
+            }
+            admitted
+        }
+        Driver::Throttle(member) => {
+            member.pass(Direction::Write, change.len_bytes()).await;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Before a filter's child is flushed.
+pub fn before_flush(graph: &Graph, filter: NodeId) -> IoResult<()> {
+    match &graph.node(filter).driver {
+        Driver::Blkdebug(rules) => rules.admit(IoType::Flush, 0, 0),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the error-injecting filter right below a node, if there is one, of a moment in the node's work.
+pub fn tell_child(graph: &Graph, parent: NodeId, event: DebugEvent) {
+    if let Some(child) = graph.place(parent).file
+        && let Driver::Blkdebug(rules) = &graph.node(child).driver
+    {
+        rules.observe(event);
+    }
+}

@@ -1,0 +1,147 @@
+//! A node as the disk of the driver above it: qcow2 over raw over file, qcow2 over an error-injecting filter, and so on.
+//!
+//! Which node that is, the graph says anew with every request, so a filter that came between is passed. Before its
+//! parent is in the graph, and once it has left it, the disk keeps the part of the graph below itself.
+
+use super::write::{self, Change};
+use super::{grow, len_bytes, read};
+use crate::debug_event::DebugEvent;
+use crate::graph::Graph;
+use crate::graph::cell::GraphCell;
+use crate::graph::node::{Driver, Link};
+use crate::host::{Disk, Errno, IoResult, Pending};
+use crate::id::NodeId;
+use crate::sync::shim::Mutex;
+use std::sync::{Arc, Weak};
+
+/// What a driver lies on.
+#[derive(Debug)]
+pub struct NodeDisk {
+    /// Not held: the graph holds the parent, and that this.
+    live: Weak<GraphCell>,
+    parent: NodeId,
+    link: Link,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// The way down while the graph does not know it.
+#[derive(Clone, Debug)]
+struct Kept {
+    below: Arc<Graph>,
+    child: NodeId,
+}
+
+impl NodeDisk {
+    /// The way from `parent`, which is about to come into the graph, to `child`.
+    pub fn new(
+        live: &Arc<GraphCell>,
+        draft: &Graph,
+        parent: NodeId,
+        link: Link,
+        child: NodeId,
+    ) -> Arc<NodeDisk> {
+        let kept = Kept { below: Arc::new(draft.below_and_with(child)), child };
+        Arc::new(NodeDisk { live: Arc::downgrade(live), parent, link, kept: Mutex::new(Some(kept)) })
+    }
+
+    /// The parent leaves the graph, which was like this.
+    pub fn keep(&self, graph: &Graph) {
+        let child = graph.place(self.parent).child(self.link);
+        let kept = child.map(|child| Kept { below: Arc::new(graph.below_and_with(child)), child });
+        *self.kept.lock() = kept;
+    }
+
+    fn resolve(&self) -> IoResult<(Arc<Graph>, NodeId)> {
+        if let Some(graph) =
+            self.live.upgrade().map(|live| live.get()).filter(|live| live.contains(self.parent))
+        {
+            self.kept.lock().take();
+            let child = graph.place(self.parent).child(self.link).ok_or(Errno::EIO)?;
+            return Ok((graph, child));
+        }
+        let kept = self.kept.lock().clone().ok_or(Errno::EIO)?;
+        Ok((kept.below, kept.child))
+    }
+
+    /// Begins a request where the parent's child is now.
+    fn begin<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(Arc<Graph>, NodeId) -> Pending<'static, IoResult<T>>,
+    ) -> Pending<'static, IoResult<T>> {
+        match self.resolve() {
+            Ok((graph, child)) => request(graph, child),
+            Err(errno) => Box::pin(std::future::ready(Err(errno))),
+        }
+    }
+
+    fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
+        self.begin(|graph, child| {
+            Box::pin(async move {
+                grow::grow(&graph, child, offset + change.len_bytes()).await?;
+                write::change(&graph, child, offset, change).await
+            })
+        })
+    }
+}
+
+impl Disk for NodeDisk {
+    fn len_bytes(&self) -> IoResult<u64> {
+        let (graph, child) = self.resolve()?;
+        len_bytes(&graph, child)
+    }
+
+    fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
+        self.begin(|graph, child| {
+            Box::pin(async move {
+                let there = len_bytes(&graph, child)?.saturating_sub(offset).min(buffer.len() as u64);
+                let (inside, outside) = buffer.split_at_mut(there as usize);
+                outside.fill(0);
+                if !inside.is_empty() {
+                    read::read(&graph, child, offset, inside).await?;
+                }
+                Ok(buffer)
+            })
+        })
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Data(data))
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Zeroes(len))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.begin(|graph, child| {
+            Box::pin(async move {
+                let len = len_bytes(&graph, child)?.saturating_sub(offset).min(len);
+                if len == 0 {
+                    return Ok(());
+                }
+                write::change(&graph, child, offset, Change::Discard(len)).await
+            })
+        })
+    }
+
+    fn flush(&self) -> Pending<'static, IoResult<()>> {
+        self.begin(|graph, child| Box::pin(async move { write::flush(&graph, child).await }))
+    }
+
+    fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
+        self.begin(|graph, child| Box::pin(async move { grow::grow(&graph, child, len_bytes).await }))
+    }
+
+    fn reopen(&self, _writable: bool) -> Pending<'static, IoResult<()>> {
+        // Access is changed on the node that is a file, by whoever changes access.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn debug_event(&self, event: DebugEvent) {
+        if let Ok((graph, child)) = self.resolve()
+            && let Driver::Blkdebug(rules) = &graph.node(child).driver
+        {
+            rules.observe(event);
+        }
+    }
+}

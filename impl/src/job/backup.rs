@@ -1,0 +1,135 @@
+//! The backup job: saves what source held at one moment in target, while guests go on writing.
+//!
+//! ```text
+//! while it runs   source <- filter <- guest     filter -> target
+//! ```
+//!
+//! Before a guest's write passes the filter, what it overwrites is saved; the job saves the rest. Target is durable
+//! before the job says that it is done.
+
+use super::backup_start::Plan;
+use super::life::{Failure, Job, Operation, Outcome, PausePoint, Reaction};
+use super::pace::{pace, pace_unhurried};
+use super::rate::RateLimit;
+use super::task::Task;
+use crate::command::BackupSync;
+use crate::engine::Engine;
+use crate::id::NodeId;
+use crate::io::backup::{Saving, Step};
+use crate::io::mirror::CopyError;
+use crate::io::write;
+use std::sync::Arc;
+
+/// How far one look for what source decides goes.
+const LOOK_BYTES_MAX: u64 = 64 << 20;
+
+/// One backup at work.
+#[derive(Debug)]
+pub struct Backup {
+    /// Where it works.
+    pub engine: Arc<Engine>,
+    /// Its life.
+    pub job: Arc<Job>,
+    /// What it saves.
+    pub plan: Plan,
+    /// Its filter, right above source.
+    pub filter: NodeId,
+}
+
+impl Task for Backup {
+    async fn work(&mut self) -> Result<(), Outcome> {
+        match self.plan.sync {
+            BackupSync::None => self.stand_by().await,
+            BackupSync::Top => {
+                self.cross_out().await?;
+                self.save_all().await
+            }
+            _ => self.save_all().await,
+        }
+    }
+
+    async fn take_effect(&mut self) -> Result<(), Failure> {
+        let _inside = self.engine.gate().enter().await;
+        Ok(write::flush(&self.engine.graph(), self.plan.target).await?)
+    }
+
+    /// What was saved is of no use, and stays where it is.
+    async fn give_up(&mut self) {}
+
+    /// Takes the filter out, and lets go of target.
+    async fn clean_up(&mut self) {
+        let _alone = self.engine.gate().drain().await;
+        let dropped = self.engine.edit(|graph| {
+            graph.drop_copy_before_write(self.filter);
+            graph.remove_job_users(self.job.serial, None);
+        });
+        self.engine.close(dropped).await;
+    }
+}
+
+impl Backup {
+    /// Only what guests overwrite is saved, until somebody ends it.
+    async fn stand_by(&self) -> Result<(), Outcome> {
+        loop {
+            let seen = self.job.changes();
+            let _whether_it_rests: PausePoint = self.job.pause_point()?;
+            self.job.changed_since(seen).await;
+        }
+    }
+
+    /// Crosses out what source leaves to the layers below.
+    async fn cross_out(&self) -> Result<(), Outcome> {
+        let mut offset = 0;
+        while offset < self.plan.len_bytes {
+            pace(&self.engine, &self.job, &mut RateLimit::default()).await?;
+            let _inside = self.engine.gate().enter().await;
+            let graph = self.engine.graph();
+            let end = self.plan.len_bytes.min(offset + LOOK_BYTES_MAX);
+            let saving = Saving::of(&graph, self.filter).expect("the filter stands until the job ends");
+            offset = saving.cross_out(offset, end).await?;
+        }
+        self.job.set_remaining(self.plan.state.unsaved_bytes());
+        Ok(())
+    }
+
+    /// Saves everything that is left.
+    async fn save_all(&self) -> Result<(), Outcome> {
+        let total = self.plan.state.unsaved_bytes();
+        self.job.set_remaining(total);
+        let mut rate = RateLimit::default();
+        while self.plan.state.unsaved_bytes() > 0 {
+            pace_unhurried(&self.engine, &self.job, &mut rate).await?;
+            self.job.set_busy(true);
+            let saved = {
+                let _inside = self.engine.gate().enter().await;
+                let graph = self.engine.graph();
+                let saving = Saving::of(&graph, self.filter).expect("the filter stands until the job ends");
+                saving.save_next(self.plan.piece_bytes).await
+            };
+            self.job.set_busy(false);
+            match saved {
+                Ok(Some(Step::Copied(bytes))) => rate.charge(bytes),
+                Ok(Some(Step::Skipped(_) | Step::Nothing) | None) => {}
+                Err(error) => self.react(error, &mut rate)?,
+            }
+            self.job.set_offset(total - self.plan.state.unsaved_bytes());
+        }
+        // What guests' writes saved last counts too.
+        self.job.set_offset(total);
+        Ok(())
+    }
+
+    /// Deals with an error as the operator wished. What was not saved is tried again.
+    fn react(&self, error: CopyError, rate: &mut RateLimit) -> Result<(), Outcome> {
+        let (policy, operation) = match error {
+            CopyError::Read(_) => (self.plan.on_source_error, Operation::Read),
+            CopyError::Write(_) => (self.plan.on_target_error, Operation::Write),
+        };
+        match self.job.io_error(policy, operation, error.errno()) {
+            Reaction::Report => return Err(error.errno().into()),
+            Reaction::Stop => {}
+            Reaction::Ignore => rate.delay(self.engine.host().now()),
+        }
+        Ok(())
+    }
+}

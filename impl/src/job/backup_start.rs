@@ -1,0 +1,153 @@
+//! What `blockdev-backup` checks before it starts, in QEMU 10.0's order, and what the job holds.
+
+use crate::command::{BackupArguments, BackupSync, BitmapMode, OnError};
+use crate::dirty::DirtyMap;
+use crate::error::Refused;
+use crate::error::backup::BackupRefused;
+use crate::graph::bitmap::BitmapName;
+use crate::graph::blocker::Op;
+use crate::graph::copy_before_write::CopyBeforeWrite;
+use crate::graph::node::Driver;
+use crate::graph::permission::Set;
+use crate::graph::{Graph, JobChild, JobRole, UserKind};
+use crate::id::{JobSerial, NodeId};
+use crate::io::len_bytes;
+use std::sync::Arc;
+
+/// A chunk is never smaller.
+const CHUNK_BYTES_MIN: u64 = 64 << 10;
+/// A chunk that an operator wants is never larger; QEMU ends itself over some that are.
+const CHUNK_BYTES_MAX: u64 = 1 << 31;
+/// So much is copied at a time at most.
+const PIECE_BYTES_MAX: u64 = 1 << 20;
+
+/// A backup that may be made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is saved.
+    pub source: NodeId,
+    /// Where to.
+    pub target: NodeId,
+    /// What of it.
+    pub sync: BackupSync,
+    /// What the filter and the job share.
+    pub state: Arc<CopyBeforeWrite>,
+    /// The size of source.
+    pub len_bytes: u64,
+    /// How much is copied at a time, bytes.
+    pub piece_bytes: u64,
+    /// The filter's name, if the operator gave one.
+    pub filter_name: Option<String>,
+    /// What the job does about errors of source.
+    pub on_source_error: OnError,
+    /// What the job does about errors of target.
+    pub on_target_error: OnError,
+}
+
+/// Finds out what `arguments` mean, or says what is wrong with them.
+pub fn admit(graph: &Graph, arguments: &BackupArguments) -> Result<Plan, Refused> {
+    let source = graph.lookup(&arguments.device)?;
+    let target = graph.lookup(&arguments.target)?;
+    admit_bitmap(graph, arguments)?;
+    if source == target {
+        return Err(Refused::Backup(BackupRefused::IntoItself));
+    }
+    if arguments.compress && !matches!(graph.node(graph.unfiltered(target)).driver, Driver::Qcow2(_)) {
+        return Err(Refused::Backup(BackupRefused::CannotCompress));
+    }
+    graph.admit_op(Op::BackupSource, source)?;
+    graph.admit_op(Op::BackupTarget, target)?;
+    if !(1..=i64::from(i32::MAX)).contains(&arguments.workers_max) {
+        return Err(Refused::Backup(BackupRefused::Workers));
+    }
+    let piece_limit =
+        u64::try_from(arguments.chunk_bytes_max).map_err(|_| Refused::Backup(BackupRefused::Chunk))?;
+    let len = len_bytes(graph, source).map_err(Refused::Io)?;
+    if len_bytes(graph, target).map_err(Refused::Io)? != len {
+        return Err(Refused::Backup(BackupRefused::DifferentSizes));
+    }
+    let chunk = chunk_bytes(graph, target, arguments)?;
+    let mut unsaved = DirtyMap::new(len, chunk);
+    unsaved.mark(0, len);
+    let top_only = arguments.sync == BackupSync::Top;
+    let state = CopyBeforeWrite::new(unsaved, top_only, arguments.compress, arguments.discard_source);
+    let plan = Plan {
+        source,
+        target,
+        sync: arguments.sync,
+        state: Arc::new(state),
+        len_bytes: len,
+        piece_bytes: if piece_limit == 0 { PIECE_BYTES_MAX } else { piece_limit.min(PIECE_BYTES_MAX) },
+        filter_name: arguments.filter_node_name.clone(),
+        on_source_error: arguments.on_source_error,
+        on_target_error: arguments.on_target_error,
+    };
+    // A filter that cannot stand there is refused before the rest is looked at.
+    plan.put_filter(&mut Graph::clone(graph))?;
+    if piece_limit != 0 && piece_limit < chunk {
+        return Err(Refused::Backup(BackupRefused::ChunkBelowCluster { chunk: piece_limit, cluster: chunk }));
+    }
+    Ok(plan)
+}
+
+fn admit_bitmap(graph: &Graph, arguments: &BackupArguments) -> Result<(), Refused> {
+    let sync = arguments.sync;
+    let wants_bitmap = matches!(sync, BackupSync::Incremental | BackupSync::Bitmap);
+    if wants_bitmap && arguments.bitmap.is_none() {
+        return Err(Refused::Backup(BackupRefused::BitmapMissing(sync.word())));
+    }
+    let mut mode = arguments.bitmap_mode;
+    if sync == BackupSync::Incremental {
+        if mode.is_some_and(|mode| mode != BitmapMode::OnSuccess) {
+            return Err(Refused::Backup(BackupRefused::IncrementalMode));
+        }
+        mode = Some(BitmapMode::OnSuccess);
+    }
+    let Some(name) = &arguments.bitmap else {
+        return match mode {
+            Some(_) => Err(Refused::Backup(BackupRefused::BitmapModeAlone)),
+            None => Ok(()),
+        };
+    };
+    let wanted = BitmapName { node: arguments.device.clone(), name: name.clone() };
+    graph.find_bitmap(&wanted).map_err(|_| Refused::Backup(BackupRefused::NoSuchBitmap(name.clone())))?;
+    let mode = mode.ok_or(Refused::Backup(BackupRefused::BitmapModeMissing))?;
+    if sync == BackupSync::None {
+        return Err(Refused::Backup(BackupRefused::BitmapOfNothing));
+    }
+    if mode == BitmapMode::Never && !wants_bitmap {
+        return Err(Refused::Backup(BackupRefused::BitmapUnused(sync.word())));
+    }
+    Err(Refused::Backup(BackupRefused::BitmapNotSupported))
+}
+
+/// The size of a chunk: what is saved shall not make target read parts of a cluster from below.
+fn chunk_bytes(graph: &Graph, target: NodeId, arguments: &BackupArguments) -> Result<u64, Refused> {
+    let wanted = arguments.cluster_bytes_min as u64;
+    let limit = if arguments.cluster_bytes_min < 0 { i64::MAX as u64 } else { CHUNK_BYTES_MAX };
+    if wanted > limit {
+        return Err(Refused::Backup(BackupRefused::ClusterTooLarge(wanted, limit)));
+    }
+    if wanted != 0 && !wanted.is_power_of_two() {
+        return Err(Refused::Backup(BackupRefused::ClusterNoPowerOfTwo));
+    }
+    let cluster = graph.node(graph.unfiltered(target)).cluster_bytes().unwrap_or(CHUNK_BYTES_MIN);
+    Ok(cluster.max(CHUNK_BYTES_MIN).max(wanted))
+}
+
+impl Plan {
+    /// Puts the filter above source. Answers it.
+    pub fn put_filter(&self, graph: &mut Graph) -> Result<NodeId, Refused> {
+        let name = self.filter_name.as_deref();
+        graph.put_copy_before_write(self.source, self.target, name, self.state.clone())
+    }
+
+    /// Puts the filter in and makes the job hold it and target. Answers the filter.
+    pub fn attach(&self, graph: &mut Graph, serial: JobSerial, id: &Arc<str>) -> Result<NodeId, Refused> {
+        let filter = self.put_filter(graph)?;
+        let child = |role| UserKind::Job(JobChild { serial, id: id.clone(), kind: "backup", role });
+        graph.add_user(filter, child(JobRole::Main), Set::NONE, Set::ALL);
+        graph.add_user(self.target, child(JobRole::Target), Set::NONE, Set::ALL);
+        Ok(filter)
+    }
+}
