@@ -184,15 +184,15 @@ mod tests {
         let mut map = DirtyMap::new(len, chunk);
         let mut truth = [false; 200];
         let mut state = 7u64;
-        let mut random = |below: u64| {
+        let mut draw = |below: u64| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) % below
         };
         for _ in 0..5000 {
-            let start = random(len);
-            let end = start + 1 + random((len - start).min(3000));
+            let start = draw(len);
+            let end = start + 1 + draw((len - start).min(3000));
             let end = end.min(len);
-            match random(3) {
+            match draw(3) {
                 0 => {
                     map.mark(start, end);
                     (start / chunk..end.div_ceil(chunk)).for_each(|c| truth[c as usize] = true);
@@ -203,7 +203,7 @@ mod tests {
                     (start.div_ceil(chunk)..last).for_each(|c| truth[c as usize] = false);
                 }
                 _ => {
-                    let taken = map.take(1 + random(1000));
+                    let taken = map.take(1 + draw(1000));
                     assert_eq!(taken.is_none(), !truth.contains(&true));
                     for c in taken.map_or(0..0, |(start, end)| start / chunk..end.div_ceil(chunk)) {
                         assert!(std::mem::take(&mut truth[c as usize]), "chunk {c} was not marked");

@@ -23,11 +23,9 @@ pub async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<()> {
         Driver::File { disk, .. } => disk.resize(len).await,
         Driver::Raw(image) => image.resize(len).await,
         Driver::Qcow2(image) => {
-            image.grow(len).await?;
             let below = graph.place(id).backing;
-            let shows_until = below.map_or(Ok(0), |below| len_bytes(graph, below))?.min(len);
-            let hidden = shows_until.saturating_sub(old);
-            image.write_zeroes(old, hidden, &BelowNode::of(graph, id)).await
+            let shows_until = below.map_or(Ok(0), |below| len_bytes(graph, below))?;
+            image.grow_over(len, shows_until, &BelowNode::of(graph, id)).await
         }
         _ => Err(Errno::ENOTSUP),
     }

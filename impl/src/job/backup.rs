@@ -48,9 +48,9 @@ impl Task for Backup {
         }
     }
 
+    /// Target has been durable since the last chunk was saved.
     async fn take_effect(&mut self) -> Result<(), Failure> {
-        let _inside = self.engine.gate().enter().await;
-        Ok(write::flush(&self.engine.graph(), self.plan.target).await?)
+        Ok(())
     }
 
     /// What was saved is of no use, and stays where it is.
@@ -116,7 +116,24 @@ impl Backup {
         }
         // What guests' writes saved last counts too.
         self.job.set_offset(total);
-        Ok(())
+        self.make_durable(&mut rate).await
+    }
+
+    /// Flushes target, as often as the operator wants it tried.
+    async fn make_durable(&self, rate: &mut RateLimit) -> Result<(), Outcome> {
+        loop {
+            self.job.set_busy(true);
+            let flushed = {
+                let _inside = self.engine.gate().enter().await;
+                write::flush(&self.engine.graph(), self.plan.target).await
+            };
+            self.job.set_busy(false);
+            match flushed {
+                Ok(()) => return Ok(()),
+                Err(errno) => self.react(CopyError::Write(errno), rate)?,
+            }
+            pace(&self.engine, &self.job, rate).await?;
+        }
     }
 
     /// Deals with an error as the operator wished. What was not saved is tried again.

@@ -161,7 +161,7 @@ impl Layout {
         let refcount_bits = 1u64 << refcount_order;
         let l1_entries = (image.clusters.len() as u64).div_ceil(cluster_bytes / 8);
         let data = image.clusters.iter().filter(|c| has_space(**c)).count() as u64;
-        let l1_clusters = (l1_entries * 8).div_ceil(cluster_bytes).max(1);
+        let l1_clusters = (l1_entries * 8).div_ceil(cluster_bytes);
         let mut layout = Layout {
             cluster_bytes,
             refcount_bits,

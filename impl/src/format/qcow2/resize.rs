@@ -6,7 +6,7 @@ use super::geometry::MAX_L1_BYTES;
 use super::mapping::Place;
 use super::metadata::Metadata;
 use super::trouble::Trouble;
-use crate::format::Nothing;
+use crate::format::{Below, Nothing};
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
 use std::ops::Range;
@@ -15,6 +15,12 @@ impl Qcow2 {
     /// Grows the guest's disk to `len_bytes`, a multiple of 512, durably. What is new reads as zeroes, or as what the
     /// layer below has there: a caller with a longer layer below zeroes it.
     pub async fn grow(&self, len_bytes: u64) -> IoResult<()> {
+        self.grow_over(len_bytes, self.len_bytes(), &Nothing).await
+    }
+
+    /// As `grow`, and what is new reads as zeroes up to `hidden_until`, whatever `below` has there. Nobody ever finds
+    /// the new size without those zeroes, not even after a crash.
+    pub async fn grow_over(&self, len_bytes: u64, hidden_until: u64, below: &dyn Below) -> IoResult<()> {
         self.assert_writable();
         let old = self.len_bytes();
         if len_bytes < old || !len_bytes.is_multiple_of(512) {
@@ -35,8 +41,14 @@ impl Qcow2 {
         if self.geometry.data_file && self.data.len_bytes()? < len_bytes {
             self.data.resize(len_bytes).await?;
         }
+        {
+            let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
+            self.step(|m| m.grow_l1(entries as usize)).await?;
+        }
+        if hidden_until > old {
+            self.zero_new(old, hidden_until.min(len_bytes), below).await?;
+        }
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
-        self.step(|m| m.grow_l1(entries as usize)).await?;
         self.write_len(len_bytes).await
     }
 

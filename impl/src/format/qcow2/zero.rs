@@ -104,6 +104,26 @@ impl Qcow2 {
         self.remap_all(cluster..cluster + 1, &mut change).await
     }
 
+    /// Makes bytes past the end of the image read as zeroes, whatever lies below, once they are part of it. The caller
+    /// is alone there.
+    pub(super) async fn zero_new(&self, start: u64, end: u64, below: &dyn Below) -> IoResult<()> {
+        if self.version() < 3 {
+            let zeroes = vec![0; (end - start).min(ZERO_PIECE) as usize];
+            let mut at = start;
+            while at < end {
+                let piece = (end - at).min(ZERO_PIECE);
+                self.write_locked(at, &zeroes[..piece as usize], below).await?;
+                at += piece;
+            }
+            return Ok(());
+        }
+        // What the last cluster has past `end` is nobody's yet.
+        let clusters = self.geometry.clusters_for(start)..self.geometry.clusters_for(end);
+        let first = self.geometry.offset_of(clusters.start);
+        self.zero_parts(start, first, below).await?;
+        self.remap_all(clusters, &mut |_| Mapping::Zero).await
+    }
+
     async fn write_zero_data(&self, offset: u64, len: u64, below: &dyn Below) -> IoResult<()> {
         let zeroes = vec![0; len.min(ZERO_PIECE) as usize];
         let mut done = 0;
