@@ -313,6 +313,8 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
 
 /// How often the closing client looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
+/// After so many looks a backup that still runs is cancelled.
+const PATIENCE: u32 = 20;
 
 /// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
 pub async fn close(
@@ -322,13 +324,18 @@ pub async fn close(
     oracle: Arc<Oracle>,
     host: SimHost,
 ) {
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
         let jobs = engine.query_block_jobs();
         if jobs.is_empty() {
             return;
         }
         for job in &jobs {
             for text in urge(job) {
+                send(client, &text, &monitor, &oracle).await;
+            }
+            // A backup of nothing but what is overwritten has no end of its own.
+            if round >= PATIENCE && job.kind == "backup" && job.status == "running" {
+                let text = execute("job-cancel", &format!(r#""id":"{}""#, job.device));
                 send(client, &text, &monitor, &oracle).await;
             }
         }

@@ -91,11 +91,20 @@ impl Draw<'_> {
 }
 
 impl Scenario {
-    /// Draws a scenario.
+    /// Draws a scenario of streams.
     pub fn draw(choices: &mut Choices) -> Scenario {
+        Scenario::draw_with(choices, draw_stream_commands)
+    }
+
+    /// Draws a scenario with every kind of job and of edit.
+    pub fn draw_everything(choices: &mut Choices) -> Scenario {
+        Scenario::draw_with(choices, draw_commands)
+    }
+
+    fn draw_with(choices: &mut Choices, commands: fn(&mut Draw<'_>) -> u32) -> Scenario {
         let mut draw = Draw { choices };
         let profile = Profile {
-            commands: draw_commands(&mut draw),
+            commands: commands(&mut draw),
             operations: draw.below("profile operations", [0; 3], guest::PROFILES),
         };
         let mut images = draw_images(&mut draw);
@@ -233,12 +242,19 @@ fn add(arguments: &str) -> String {
     format!(r#"{{"execute":"blockdev-add","arguments":{{{arguments}}}}}"#)
 }
 
+/// Which table of commands, of those that only start streams.
+fn draw_stream_commands(draw: &mut Draw<'_>) -> u32 {
+    draw.below("profile commands", [0; 3], client::FIRST_WITH_SPARES)
+}
+
 /// Which table of commands: half of the runs stay with streams, the others have every kind of job.
 fn draw_commands(draw: &mut Draw<'_>) -> u32 {
-    let streams = client::FIRST_WITH_SPARES;
-    let plain = draw.below("profile commands", [0; 3], streams);
-    let all = draw.below("profile all jobs", [0; 3], 2 * (client::PROFILES - streams));
-    if all < client::PROFILES - streams { plain } else { all }
+    let others = client::PROFILES - client::FIRST_WITH_SPARES;
+    let plain = draw_stream_commands(draw);
+    match draw.below("profile all jobs", [0; 3], 2 * others).checked_sub(others) {
+        None => plain,
+        Some(other) => client::FIRST_WITH_SPARES + other,
+    }
 }
 
 fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {
