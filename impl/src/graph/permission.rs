@@ -157,6 +157,11 @@ impl Permissions {
                     }
                 }
             }
+            // What is read-only is written by nobody, not even with what is there already.
+            let writes = |edge: &Edge| edge.taken.has(Set::WRITE) || edge.taken.has(Set::WRITE_UNCHANGED);
+            if graph.place(*id).read_only && edges.iter().any(writes) {
+                return Err(Refused::ReadOnly);
+            }
         }
         Ok(())
     }
