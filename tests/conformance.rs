@@ -3,8 +3,12 @@
 //! Cases whose result is not yet the recorded one stand in `tests/conformance/pending.txt`, which is exact: a case that
 //! becomes equal leaves it, and none comes in.
 
+#[allow(dead_code, reason = "each test uses its part of it")]
+mod support;
+
 use sim::conform::campaign::{Totals, play_all};
 use sim::conform::corpus;
+use sim::conform::daemon::{self, Daemon};
 use sim::conform::engine::Inside;
 use sim::conform::subject::Subject;
 use sim::conform::verdict::{Divergences, Verdict};
@@ -53,4 +57,25 @@ fn every_recorded_case_gives_what_was_recorded_or_what_is_right_instead() {
     assert!(worse.is_empty(), "no longer what was recorded: {worse:?}");
     let better: Vec<_> = pending.difference(&wrong).collect();
     assert!(better.is_empty(), "now what was recorded, so take them out of pending.txt: {better:?}");
+}
+
+// The same cases over real sockets and files: what the engine in this process may get wrong together with its world,
+// the daemon would show.
+#[test]
+fn a_daemon_behind_its_sockets_gives_what_was_recorded() {
+    let binary = support::daemon::binary();
+    if let Some(why) = daemon::missing(binary) {
+        return support::tools::skip("a_daemon_behind_its_sockets_gives_what_was_recorded", &why);
+    }
+    let mut recordings = corpus::read(&folder()).expect("the corpus can be read");
+    let chosen = ["topo-chain3", "size-short", "crash-query-named-block-nodes-concluded-stream"];
+    recordings.retain(|recording| chosen.iter().any(|start| recording.name().starts_with(start)));
+    assert!(recordings.len() >= 10, "only {} cases", recordings.len());
+    let divergences = Divergences::read(&folder()).expect("what diverges is known");
+    let subject = || -> Box<dyn Subject> { Box::new(Daemon::new(binary).expect("a scratch folder")) };
+    let verdicts = play_all(&recordings, &divergences, 2, &subject);
+    for (recording, verdict) in recordings.iter().zip(&verdicts) {
+        let is_right = matches!(verdict, Verdict::Equal | Verdict::RightInstead);
+        assert!(is_right, "{}: {verdict:?}", recording.name());
+    }
 }

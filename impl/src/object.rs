@@ -29,7 +29,7 @@ pub enum ObjectKind {
 #[derive(Debug)]
 pub enum Object {
     /// Limits, and how far they are used up.
-    ThrottleGroup(Group),
+    ThrottleGroup(Box<Group>),
     /// See [`ObjectKind::IoThread`].
     IoThread,
 }
@@ -52,7 +52,7 @@ impl Objects {
             return Err(Refused::DuplicateObjectId(options.id));
         }
         let object = match options.kind {
-            ObjectKind::ThrottleGroup(limits) => Object::ThrottleGroup(Group::new(limits)),
+            ObjectKind::ThrottleGroup(limits) => Object::ThrottleGroup(Box::new(Group::new(limits))),
             ObjectKind::IoThread => Object::IoThread,
         };
         objects.insert(options.id, Arc::new(object));

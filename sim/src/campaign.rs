@@ -34,6 +34,8 @@ pub struct Subject {
     pub slots: &'static [&'static str],
     /// The slot of a command.
     pub command: &'static str,
+    /// What the command line says to get this subject.
+    pub flag: &'static str,
 }
 
 impl Subject {

@@ -28,6 +28,7 @@ pub const SUBJECT: Subject = Subject {
     ],
     slots: SLOTS,
     command: COMMAND,
+    flag: "",
 };
 /// Commands.
 pub const NONE: u32 = 0;

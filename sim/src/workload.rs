@@ -4,6 +4,8 @@
 //! shorter by zeroing choices and nothing shifts.
 
 pub mod client;
+pub mod edits;
 pub mod guest;
 pub mod image;
+pub mod jobs;
 pub mod scenario;

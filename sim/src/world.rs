@@ -33,6 +33,11 @@ pub fn run(choices: Choices, detail: Detail) -> Outcome {
     run_with(Scenario::draw, choices, detail)
 }
 
+/// As [`run`], with every kind of job and of edit.
+pub fn run_everything(choices: Choices, detail: Detail) -> Outcome {
+    run_with(Scenario::draw_everything, choices, detail)
+}
+
 /// Runs a given scenario: what is drawn is the schedule and the crash's survivors.
 pub fn play(scenario: Scenario, choices: Choices, detail: Detail) -> Outcome {
     run_with(move |_| scenario, choices, detail)
@@ -184,25 +189,34 @@ impl World {
         // A node that the operators deleted is not there to be looked at, or is another one under its name.
         let known = self.engine.query_named_block_nodes();
         let images = self.scenario.images.iter().enumerate();
-        let nodes: Vec<(usize, String)> = images
+        let nodes: Vec<(usize, String, Vec<String>)> = images
             .map(|(image, facts)| (image, self.scenario.node(image), facts.format.driver()))
             .filter(|(_, name, driver)| known.iter().any(|n| n.node_name == *name && n.driver == *driver))
-            .map(|(image, name, _)| (image, name))
+            .map(|(image, name, _)| (image, self.chain_of(&name), name))
+            .map(|(image, chain, name)| (image, name, chain))
             .collect();
         let (engine, monitor, oracle) = (self.engine.clone(), self.monitor.clone(), self.oracle.clone());
         self.plain("look", async move {
             for query in ["query-named-block-nodes", "query-jobs"] {
                 client::send(OPERATOR, &format!(r#"{{"execute":"{query}"}}"#), &monitor, &oracle).await;
             }
-            for (image, name) in nodes {
+            for (image, name, chain) in nodes {
                 let guest = engine.open_guest(&name, false).expect("everybody may read a node that is there");
                 let read = match guest.len_bytes() {
                     Ok(len) => guest.read(0, len).await,
                     Err(errno) => Err(errno),
                 };
-                oracle.viewed(&name, image, read.map(|bytes| guest::tags(&bytes)));
+                oracle.viewed(&name, image, chain, read.map(|bytes| guest::tags(&bytes)));
             }
         })
+    }
+
+    /// The files a node's readers see, from the top down.
+    fn chain_of(&self, name: &str) -> Vec<String> {
+        let graph = self.engine.graph();
+        let Some(top) = graph.find(name) else { return Vec::new() };
+        let layers = std::iter::successors(Some(top), |layer| graph.layer_below(*layer));
+        layers.take(graph.nodes().count()).map(|layer| graph.node(layer).filename.clone()).collect()
     }
 
     /// Closes the engine, and reads the files afresh: each shows what its node showed.

@@ -22,7 +22,7 @@ impl Engine {
 fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
     let place = graph.place(id);
     let layers_below = std::iter::successors(Some(id), |id| graph.layer_below(*id)).skip(1);
-    let backing = graph.place(graph.unfiltered(id)).backing.map(|backing| graph.unfiltered(backing));
+    let backing = graph.place(graph.unfiltered(id)).backing;
     NodeInfo {
         node_name: place.node.name.to_string(),
         driver: place.node.driver_name(),

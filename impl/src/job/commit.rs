@@ -12,7 +12,7 @@
 use super::commit_start::{self, Region};
 use super::header::{self, Wanted};
 use super::life::{Cancelled, Failure, Job, Operation, Outcome, Reaction};
-use super::pace::pace;
+use super::pace::pace_busily;
 use super::rate::RateLimit;
 use super::task::Task;
 use crate::command::OnError;
@@ -141,8 +141,7 @@ impl Commit {
         let mut rate = RateLimit::default();
         let mut offset = offset;
         while offset < end {
-            pace(&self.engine, &self.job, &mut rate).await?;
-            self.job.set_busy(true);
+            pace_busily(&self.engine, &self.job, &mut rate).await?;
             let step = {
                 let _inside = self.engine.gate().enter().await;
                 let graph = self.engine.graph();
@@ -151,7 +150,6 @@ impl Commit {
                     Part::Hide => self.hide_piece(&graph, offset, end).await,
                 }
             };
-            self.job.set_busy(false);
             let done = match step {
                 Ok(Step::Skipped(done)) => done,
                 Ok(Step::Copied(done)) => {

@@ -31,6 +31,8 @@ impl Engine {
 
     /// Lets the task of a started job live. The jobs of a group are all started before the first task lives.
     pub(crate) fn spawn_job(self: &Arc<Self>, job: Arc<Job>, task: impl Task) {
+        // Whoever looks before the task has begun must not take the job for one that waits.
+        job.set_busy(true);
         let name = format!("job {}", job.serial.0);
         self.host().spawn(&name, Box::pin(run(self.clone(), job, task)));
     }
@@ -42,12 +44,13 @@ async fn run(engine: Arc<Engine>, job: Arc<Job>, mut task: impl Task) {
         Ok(()) => Outcome::Success,
         Err(outcome) => outcome,
     };
-    job.set_busy(false);
+    job.set_busy(true);
     if outcome != Outcome::Success {
         job.abort(outcome);
         task.give_up().await;
     }
     task.clean_up().await;
+    job.set_busy(false);
     engine.conclude(&job, outcome).await;
 }
 
@@ -59,6 +62,8 @@ async fn succeed(engine: &Engine, job: &Job, task: &mut impl Task) -> Result<(),
     }
     job.set_busy(false);
     job.finalized().await?;
+    job.set_busy(true);
     task.take_effect().await?;
+    job.set_busy(false);
     Ok(job.prepared().await?)
 }

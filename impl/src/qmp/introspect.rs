@@ -86,6 +86,7 @@ impl Introspection {
         let returns = self.name(command.returns);
         self.entry(command.name, "command", |o| {
             o.text("arg-type", &arguments).text("ret-type", &returns);
+            push_features(o, command.features);
         });
     }
 
@@ -139,11 +140,7 @@ impl Introspection {
                     variant.close();
                 });
             }
-            if !object.features.is_empty() {
-                push_list(o.member("features"), object.features, |out, feature| {
-                    super::text::push_string(out, feature);
-                });
-            }
+            push_features(o, object.features);
         });
     }
 
@@ -168,6 +165,12 @@ impl Introspection {
     }
 }
 
+fn push_features(object: &mut ObjectText<'_>, features: &[&str]) {
+    if !features.is_empty() {
+        push_list(object.member("features"), features, |out, feature| super::text::push_string(out, feature));
+    }
+}
+
 fn push_member(out: &mut String, member: &Member, kind: &str) {
     let mut object = ObjectText::open(out);
     object.text("name", member.name);
@@ -176,6 +179,7 @@ fn push_member(out: &mut String, member: &Member, kind: &str) {
         object.plain("default", "null");
     }
     object.text("type", kind);
+    push_features(&mut object, member.features);
     object.close();
 }
 

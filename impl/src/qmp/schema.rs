@@ -23,7 +23,7 @@ pub fn command(name: &str) -> Option<&'static Command> {
 const NOTHING: Type = Record(&EMPTY);
 
 const fn entry(name: &'static str, action: Action, arguments: &'static Object, returns: Type) -> Command {
-    Command { name, action, arguments, returns }
+    Command { name, action, arguments, returns, features: &[] }
 }
 
 const fn job(name: &'static str, family: Family, verb: JobVerb, arguments: &'static Object) -> Command {
@@ -68,7 +68,8 @@ pub static COMMANDS: &[Command] = &[
     entry("object-add", Action::ObjectAdd, &exports::OBJECT_OPTIONS, NOTHING),
     entry("object-del", Action::ObjectDel, &ID, NOTHING),
     entry("blockdev-reopen", Action::Edit(Edit::Reopen), &edits::REOPEN, NOTHING),
-    entry("blockdev-snapshot", Action::Edit(Edit::Snapshot), &edits::SNAPSHOT, NOTHING),
+    entry("blockdev-snapshot", Action::Edit(Edit::Snapshot), &edits::SNAPSHOT, NOTHING)
+        .with(&["allow-write-only-overlay"]),
     entry("blockdev-snapshot-sync", Action::Edit(Edit::SnapshotSync), &edits::SNAPSHOT_SYNC, NOTHING),
     entry(
         "blockdev-snapshot-internal-sync",
@@ -303,9 +304,9 @@ static COMMIT: Object = object(
         optional("job-id", Str),
         required("device", Str),
         optional("base-node", Str),
-        optional("base", Str),
+        optional("base", Str).with(&["deprecated"]),
         optional("top-node", Str),
-        optional("top", Str),
+        optional("top", Str).with(&["deprecated"]),
         optional("backing-file", Str),
         optional("backing-mask-protocol", Bool),
         optional("speed", Int),

@@ -56,6 +56,15 @@ pub struct Member {
     pub kind: Type,
     /// Whether it may be absent.
     pub optional: bool,
+    /// What clients are told of it besides: that it is deprecated, say.
+    pub features: &'static [&'static str],
+}
+
+impl Member {
+    /// The same member, with features.
+    pub const fn with(self, features: &'static [&'static str]) -> Member {
+        Member { features, ..self }
+    }
 }
 
 /// The variable part of a union.
@@ -87,6 +96,15 @@ pub struct Command {
     pub arguments: &'static Object,
     /// What it answers.
     pub returns: Type,
+    /// What clients may rely on beyond the arguments.
+    pub features: &'static [&'static str],
+}
+
+impl Command {
+    /// The same command, with features.
+    pub const fn with(self, features: &'static [&'static str]) -> Command {
+        Command { features, ..self }
+    }
 }
 
 /// What a command does.
@@ -165,12 +183,12 @@ pub struct EventType {
 
 /// A member that must be there.
 pub const fn required(name: &'static str, kind: Type) -> Member {
-    Member { name, kind, optional: false }
+    Member { name, kind, optional: false, features: &[] }
 }
 
 /// A member that may be absent.
 pub const fn optional(name: &'static str, kind: Type) -> Member {
-    Member { name, kind, optional: true }
+    Member { name, kind, optional: true, features: &[] }
 }
 
 /// An object without variants.

@@ -31,13 +31,12 @@ impl Views {
     }
 
     pub(super) fn recompose(&mut self, id: ImageId, depth_max: usize) {
-        if let Some(below) = self.layer(id).below {
-            for sector in 0..self.layer(id).sectors() {
-                match self.layer(id).decides(sector) {
-                    Decides::Yes => {}
-                    Decides::No => self.look_through(id, below, sector, true),
-                    Decides::Maybe => self.look_through(id, below, sector, false),
-                }
+        let below = self.layer(id).below;
+        for sector in 0..self.layer(id).sectors() {
+            match self.layer(id).decides(sector) {
+                Decides::Yes => {}
+                Decides::No => self.look_through(id, below, sector, true),
+                Decides::Maybe => self.look_through(id, below, sector, false),
             }
         }
         // The header of an image could name the image itself: the depth bounds what the links do not.
@@ -65,16 +64,17 @@ impl Views {
         }
     }
 
-    /// Makes a sector of `id` show what `below` shows, instead of its own versions or beside them.
-    fn look_through(&mut self, id: ImageId, below: ImageId, sector: u32, instead: bool) {
-        let past_end = sector >= self.layer(below).sectors();
-        let lower: Vec<Version> = match past_end {
-            true => vec![Version::before_all(id)],
-            false if self.layer(below).heads[sector as usize] == NONE => {
+    /// Makes a sector of `id` show what `below` shows, instead of its own versions or beside them; zeroes where nothing
+    /// is below.
+    fn look_through(&mut self, id: ImageId, below: Option<ImageId>, sector: u32, instead: bool) {
+        let below = below.filter(|below| sector < self.layer(*below).sectors());
+        let lower: Vec<Version> = match below {
+            None => vec![Version::before_all(id)],
+            Some(below) if self.layer(below).heads[sector as usize] == NONE => {
                 let value = self.layer(below).settled[sector as usize];
                 vec![Version { value, ..Version::before_all(below) }]
             }
-            false => self.versions(below, sector).cloned().collect(),
+            Some(below) => self.versions(below, sector).cloned().collect(),
         };
         if instead {
             self.clear(id, sector);

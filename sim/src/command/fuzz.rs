@@ -168,7 +168,7 @@ impl Fuzz {
     ) -> Exit {
         let totals = &campaign.totals;
         if let Some(nondeterminism) = &campaign.nondeterminism {
-            let repro = text::repro(Some(nondeterminism.seed), None);
+            let repro = text::repro(Some(nondeterminism.seed), None, subject.flag);
             self.say(&format!("FAIL  not deterministic\n{nondeterminism}\n{repro}"));
         }
         if let Some(panicked) = &campaign.panicked {
@@ -178,7 +178,7 @@ impl Fuzz {
             self.say(&format!("VACUOUS  {vacuous}"));
         }
         if campaign.is_early {
-            self.say(&self.resume(totals.runs));
+            self.say(&(self.resume(totals.runs) + subject.flag));
         }
         self.say(&text::totals(totals, subject.laws, self.seed, cost));
         if self.json {
@@ -234,18 +234,18 @@ impl Failures<'_> {
         // Those that somebody waits for always leave one; others only while nobody waits for anything else.
         let has_trace = self.fuzz.law.is_empty() && self.traces.len() < TRACES_MAX;
         if !has_trace && !self.fuzz.is_wanted(law) {
-            return text::failure(&found) + &text::repro(Some(seed), None);
+            return text::failure(&found) + &text::repro(Some(seed), None, self.subject.flag);
         }
         let (least, runs) = self.least(&found, law);
         let path = self.fuzz.out.join(format!("{seed}.json"));
         let mut block = text::failure(&least);
         match Trace::of(&least, Some(seed)).write(&path) {
             Ok(()) => {
-                block += &text::repro(Some(seed), Some(&path));
+                block += &text::repro(Some(seed), Some(&path), self.subject.flag);
                 self.traces.insert(law.to_owned(), path);
             }
             Err(error) => {
-                block += &text::repro(Some(seed), None);
+                block += &text::repro(Some(seed), None, self.subject.flag);
                 writeln!(block, "trace   {}: not written: {error}", path.display())
                     .expect("a string takes any text");
             }

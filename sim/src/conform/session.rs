@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 const EVENTS_MAX: usize = 2_000;
 /// Between two looks that must agree before a subject counts as settled.
 const SETTLE_SECONDS: f64 = 0.006;
-/// When settling is given up.
-const SETTLE_SECONDS_MAX: f64 = 2.0;
+/// When settling is given up: a daemon that makes things durable on a slow disk may take its time.
+const SETTLE_SECONDS_MAX: f64 = 20.0;
 /// How long the end of an export is waited for.
 const EXPORT_SECONDS_MAX: f64 = 5.0;
 

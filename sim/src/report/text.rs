@@ -20,15 +20,15 @@ pub fn failure(outcome: &Outcome) -> String {
     text
 }
 
-/// The two commands to paste. Without a trace there is only the seed.
-pub fn repro(seed: Option<u64>, trace: Option<&Path>) -> String {
+/// The two commands to paste, with the subject's flag. Without a trace there is only the seed.
+pub fn repro(seed: Option<u64>, trace: Option<&Path>, flag: &str) -> String {
     let mut text = String::new();
     if let Some(seed) = seed {
-        writeln!(text, "repro   cargo midstream fuzz --seed {seed} --runs 1")
+        writeln!(text, "repro   cargo midstream fuzz --seed {seed} --runs 1{flag}")
             .expect("a string takes any text");
     }
     if let Some(trace) = trace {
-        writeln!(text, "trace   cargo midstream replay {}", quoted(&trace.display().to_string()))
+        writeln!(text, "trace   cargo midstream replay {}{flag}", quoted(&trace.display().to_string()))
             .expect("a string takes any text");
     }
     text
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_failure_is_the_law_its_values_and_two_commands() {
         let (seed, outcome) = toy::first_failure();
-        let text = failure(&outcome) + &repro(Some(seed), Some(Path::new("traces/new/1.json")));
+        let text = failure(&outcome) + &repro(Some(seed), Some(Path::new("traces/new/1.json")), "");
         let lines: Vec<&str> = text.lines().collect();
         let steps = outcome.steps;
         assert_eq!(lines[0], format!("FAIL  law `cancel never loses a fault`  at step {steps}"));

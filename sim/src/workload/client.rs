@@ -4,6 +4,7 @@
 //! engine accepts, for a refused command tests little.
 
 use super::scenario::{Draw, Profile, Scenario};
+use super::{edits, jobs};
 use crate::host::SimHost;
 use crate::oracle::Oracle;
 use block::command::BlockJobInfo;
@@ -13,7 +14,9 @@ use block::qmp::Monitor;
 use std::sync::Arc;
 
 /// How many tables of commands there are.
-pub const PROFILES: u32 = 4;
+pub const PROFILES: u32 = 8;
+/// The first table that also has commands for which spare images are needed.
+pub const FIRST_WITH_SPARES: u32 = 4;
 /// Command slots of a client.
 const COMMANDS: u32 = 4;
 
@@ -40,6 +43,15 @@ pub struct Command {
 enum Word {
     Nothing,
     Stream,
+    Commit,
+    Mirror,
+    Backup,
+    Backups,
+    Reopen,
+    Snapshot,
+    Resize,
+    ChangeBackingFile,
+    Bitmap,
     Pause,
     Resume,
     SetSpeed,
@@ -53,11 +65,12 @@ enum Word {
     Nonsense,
 }
 
-/// The commands of each profile: a balance, streams alone, verbs, and an operator who means no good.
+/// The commands of each profile: a balance, streams alone, verbs, and an operator who means no good; then all kinds of
+/// jobs, each kind beside streams, edits of the graph under jobs, and everything.
 const TABLES: [&[Word; 32]; PROFILES as usize] = {
     use Word::{
-        Add, Cancel, Complete, Del, Dismiss, Finalize, Nonsense, Nothing, Pause, Query, Resume, SetSpeed,
-        Stream,
+        Add, Backup, Backups, Bitmap, Cancel, ChangeBackingFile, Commit, Complete, Del, Dismiss, Finalize,
+        Mirror, Nonsense, Nothing, Pause, Query, Reopen, Resize, Resume, SetSpeed, Snapshot, Stream,
     };
     [
         &[
@@ -80,8 +93,91 @@ const TABLES: [&[Word; 32]; PROFILES as usize] = {
             Query, Query, Query, Nonsense, Nonsense, Nonsense, Nonsense, Nonsense, Nonsense, Cancel, Cancel,
             Pause, Resume, Finalize, Dismiss, Complete, Nothing,
         ],
+        &[
+            Nothing, Commit, Commit, Commit, Commit, Commit, Mirror, Mirror, Mirror, Mirror, Mirror, Backup,
+            Backup, Backup, Backup, Backup, Backups, Backups, Stream, Stream, Complete, Complete, Complete,
+            Cancel, Cancel, SetSpeed, Pause, Resume, Finalize, Dismiss, Nothing, Nothing,
+        ],
+        &[
+            Nothing, Stream, Stream, Stream, Stream, Stream, Stream, Commit, Commit, Commit, Commit, Mirror,
+            Mirror, Mirror, Mirror, Backup, Backup, Backup, Backup, Stream, Stream, Complete, Complete,
+            Complete, Commit, Cancel, Mirror, Backup, SetSpeed, Nothing, Nothing, Nothing,
+        ],
+        &[
+            Nothing,
+            Stream,
+            Stream,
+            Stream,
+            Stream,
+            Reopen,
+            Reopen,
+            Reopen,
+            Reopen,
+            Snapshot,
+            Snapshot,
+            Snapshot,
+            Resize,
+            Resize,
+            Resize,
+            Resize,
+            ChangeBackingFile,
+            ChangeBackingFile,
+            Bitmap,
+            Commit,
+            Commit,
+            Mirror,
+            Mirror,
+            Backup,
+            Backup,
+            Complete,
+            Del,
+            Query,
+            Cancel,
+            Nothing,
+            Nothing,
+            Nothing,
+        ],
+        &[
+            Nothing,
+            Stream,
+            Stream,
+            Commit,
+            Commit,
+            Mirror,
+            Mirror,
+            Backup,
+            Backup,
+            Backups,
+            Reopen,
+            Snapshot,
+            Resize,
+            ChangeBackingFile,
+            Bitmap,
+            Pause,
+            Resume,
+            SetSpeed,
+            Cancel,
+            Complete,
+            Complete,
+            Finalize,
+            Dismiss,
+            Query,
+            Add,
+            Del,
+            Nonsense,
+            Stream,
+            Commit,
+            Mirror,
+            Nothing,
+            Nothing,
+        ],
     ]
 };
+
+/// Whether the commands of a profile need spare images.
+pub fn needs_spares(profile: u32) -> bool {
+    profile >= FIRST_WITH_SPARES
+}
 
 /// Draws client number `client`.
 pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, client: u32) -> ClientPlan {
@@ -94,7 +190,16 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
     let word = draw.entry("client # command #", of, TABLES[profile.commands as usize]);
     let text = match word {
         Word::Nothing => return None,
-        Word::Stream => stream(draw, scenario, of),
+        Word::Stream => jobs::stream(draw, scenario, of),
+        Word::Commit => jobs::commit(draw, scenario, of),
+        Word::Mirror => jobs::mirror(draw, scenario, of),
+        Word::Backup => jobs::backup(draw, scenario, of),
+        Word::Backups => jobs::backups(draw, scenario, of),
+        Word::Reopen => edits::reopen(draw, scenario, of),
+        Word::Snapshot => edits::snapshot(draw, scenario, of),
+        Word::Resize => edits::resize(draw, scenario, of),
+        Word::ChangeBackingFile => edits::change_backing_file(draw, scenario, of),
+        Word::Bitmap => edits::bitmap(draw, scenario, of),
         Word::Query => draw.entry("client # command # query", of, &QUERIES).to_owned(),
         Word::Add => add(draw, scenario, of),
         Word::Del => {
@@ -128,21 +233,22 @@ const NONSENSE: [&str; 10] = [
     r#"["query-jobs"]"#,
 ];
 
-fn execute(command: &str, arguments: &str) -> String {
+/// A command as it is sent.
+pub(super) fn execute(command: &str, arguments: &str) -> String {
     format!(r#"{{"execute":"{command}","arguments":{{{arguments}}}}}"#)
 }
 
 /// A job's id: mostly the client's own job, sometimes somebody else's.
-fn job(draw: &mut Draw<'_>, of: [u32; 3]) -> u32 {
+pub(super) fn job(draw: &mut Draw<'_>, of: [u32; 3]) -> u32 {
     match draw.below("client # command # job", of, 8) {
         0..=4 => of[0],
         other => other - 5,
     }
 }
 
-/// A node of the scenario, counted from the top.
-fn image(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> usize {
-    let count = scenario.images.len();
+/// A layer of the scenario, counted from the top.
+pub(super) fn image(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> usize {
+    let count = scenario.layers;
     count - 1 - draw.below("client # command # node", of, 60) as usize % count
 }
 
@@ -150,60 +256,6 @@ fn node(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let image = image(draw, scenario, of);
     let kind = draw.entry("client # command # node kind", of, &["n", "n", "f", "spare"]);
     format!("{kind}{image}")
-}
-
-fn stream(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
-    let device = image(draw, scenario, of);
-    let job = job(draw, of);
-    let mut arguments = format!(r#""device":"n{device}","job-id":"j{job}""#);
-    arguments += &lower_end(draw, scenario, device, of);
-    arguments += match draw.below("client # command # on-error", of, 8) {
-        0..=3 => "",
-        4 => r#","on-error":"ignore""#,
-        5 | 6 => r#","on-error":"stop""#,
-        _ => r#","on-error":"enospc""#,
-    };
-    let slow = scenario.stream_chunk_bytes * 10;
-    match draw.below("client # command # speed", of, 8) {
-        0..=4 => {}
-        5 | 6 => arguments += &format!(r#","speed":{slow}"#),
-        _ => arguments += r#","speed":512"#,
-    }
-    arguments += match draw.below("client # command # endings", of, 8) {
-        0..=3 => "",
-        4 => r#","auto-finalize":false"#,
-        5 => r#","auto-dismiss":false"#,
-        6 => r#","auto-finalize":false,"auto-dismiss":false"#,
-        _ => r#","auto-finalize":true,"auto-dismiss":true"#,
-    };
-    if draw.below("client # command # filter", of, 6) == 1 {
-        arguments += &format!(r#","filter-node-name":"filter{job}""#);
-    }
-    execute("block-stream", &arguments)
-}
-
-/// `base`, `base-node` or `bottom`: mostly a node that is really below the device.
-fn lower_end(draw: &mut Draw<'_>, scenario: &Scenario, device: usize, of: [u32; 3]) -> String {
-    let below = scenario.below(device);
-    let kind = draw.below("client # command # lower end", of, 16);
-    let far = draw.below("client # command # distance", of, 60) as usize;
-    // The lowest node first: a base directly below the device leaves nothing to stream.
-    let nearest = below.len().saturating_sub(1 + far % below.len().max(1));
-    let (Some(below), true) = (below.get(nearest), kind != 15) else {
-        // Nothing below, or an operator who is mistaken.
-        return if kind < 15 {
-            String::new()
-        } else {
-            format!(r#","base-node":"n{}""#, far % scenario.images.len())
-        };
-    };
-    match kind {
-        0..=4 => String::new(),
-        5..=8 => format!(r#","base-node":"n{below}""#),
-        9..=11 => format!(r#","bottom":"n{below}""#),
-        12 | 13 => format!(r#","base":"{}""#, scenario.images[*below].path),
-        _ => format!(r#","base-node":"n{below}","backing-file":"{}""#, scenario.images[*below].path),
-    }
 }
 
 fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, of: [u32; 3]) -> String {
@@ -261,6 +313,8 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
 
 /// How often the closing client looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
+/// After so many looks a backup that still runs is cancelled.
+const PATIENCE: u32 = 20;
 
 /// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
 pub async fn close(
@@ -270,13 +324,18 @@ pub async fn close(
     oracle: Arc<Oracle>,
     host: SimHost,
 ) {
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
         let jobs = engine.query_block_jobs();
         if jobs.is_empty() {
             return;
         }
         for job in &jobs {
             for text in urge(job) {
+                send(client, &text, &monitor, &oracle).await;
+            }
+            // A backup of nothing but what is overwritten has no end of its own.
+            if round >= PATIENCE && job.kind == "backup" && job.status == "running" {
+                let text = execute("job-cancel", &format!(r#""id":"{}""#, job.device));
                 send(client, &text, &monitor, &oracle).await;
             }
         }

@@ -88,7 +88,7 @@ const TABLES: [&[Option<Operation>; 16]; PROFILES as usize] = {
 /// Draws guest number `guest`; nobody, if all of its slots are empty.
 pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u32) -> Option<GuestPlan> {
     // 0 is the topmost node, where a guest belongs; the others read below, and some write there.
-    let count = scenario.images.len();
+    let count = scenario.layers;
     let image = match draw.below("guest # node", [guest, 0, 0], 8) {
         0..=3 => count - 1,
         other => (other as usize) % count,

@@ -15,14 +15,19 @@ use block::host::Errno;
 const GUESTS: u32 = 3;
 const CLIENTS: u32 = 3;
 const FAULTS: u32 = 3;
+/// Spare images of a run whose commands need any.
+const SPARES: u32 = 2;
 /// Regions of a layer whose content is decided one by one.
 const REGIONS: u64 = 12;
 
 /// Everything a world is built from and everything done to it, as plain data.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scenario {
-    /// Images, from the bottom up: a backing image comes before its overlays.
+    /// Images, from the bottom up: a backing image comes before its overlays. Behind the layers lie the spare ones.
     pub images: Vec<Image>,
+    /// How many of them are layers of the chain; the others are there to be mirrored or backed up into, or to be put
+    /// on top as a snapshot.
+    pub layers: usize,
     /// Which nodes are opened read-only.
     pub read_only: Vec<bool>,
     /// How nodes are added.
@@ -86,18 +91,34 @@ impl Draw<'_> {
 }
 
 impl Scenario {
-    /// Draws a scenario.
+    /// Draws a scenario of streams.
     pub fn draw(choices: &mut Choices) -> Scenario {
+        Scenario::draw_with(choices, draw_stream_commands)
+    }
+
+    /// Draws a scenario with every kind of job and of edit.
+    pub fn draw_everything(choices: &mut Choices) -> Scenario {
+        Scenario::draw_with(choices, draw_commands)
+    }
+
+    fn draw_with(choices: &mut Choices, commands: fn(&mut Draw<'_>) -> u32) -> Scenario {
         let mut draw = Draw { choices };
         let profile = Profile {
-            commands: draw.below("profile commands", [0; 3], client::PROFILES),
+            commands: commands(&mut draw),
             operations: draw.below("profile operations", [0; 3], guest::PROFILES),
         };
-        let images = draw_images(&mut draw);
+        let mut images = draw_images(&mut draw);
+        let layers = images.len();
+        let read_only = draw_read_only(&mut draw, &images);
+        let stream_chunk_bytes = draw_chunk(&mut draw, &images);
+        if client::needs_spares(profile.commands) {
+            draw_spares(&mut draw, &mut images);
+        }
         let mut scenario = Scenario {
-            read_only: draw_read_only(&mut draw, &images),
+            read_only,
+            layers,
             nodes: draw.entry("nodes", [0; 3], &[Nodes::Named, Nodes::Named, Nodes::InlineFile]),
-            stream_chunk_bytes: draw_chunk(&mut draw, &images),
+            stream_chunk_bytes,
             guests: Vec::new(),
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images),
@@ -121,6 +142,7 @@ impl Scenario {
             layers.iter().enumerate().map(|(layer, drawn)| image_of(layer, drawn)).collect();
         Scenario {
             read_only: (1..=images.len()).map(|above| above < images.len()).collect(),
+            layers: images.len(),
             nodes: Nodes::Named,
             stream_chunk_bytes: 1024,
             guests: Vec::new(),
@@ -133,7 +155,20 @@ impl Scenario {
 
     /// Name of an image's node.
     pub fn node(&self, image: usize) -> String {
-        format!("n{image}")
+        match image.checked_sub(self.layers) {
+            None => format!("n{image}"),
+            Some(spare) => format!("t{spare}"),
+        }
+    }
+
+    /// Whether an image is opened read-only; a spare one never is.
+    pub fn is_read_only(&self, image: usize) -> bool {
+        self.read_only.get(image).copied().unwrap_or(false)
+    }
+
+    /// How many images are spare.
+    pub fn spares(&self) -> usize {
+        self.images.len() - self.layers
     }
 
     /// The `blockdev-add` commands that build the nodes, in order.
@@ -148,15 +183,17 @@ impl Scenario {
                 }
                 Nodes::InlineFile => format!(r#"{{{file},"node-name":"f{index}"}}"#),
             };
+            let is_spare = index >= self.layers;
             let backing = match (image.format, image.backing) {
                 (Format::Raw, _) => String::new(),
-                (_, None) => r#","backing":null"#.to_owned(),
-                (_, Some(below)) => format!(r#","backing":"{}""#, self.node(below)),
+                // What a spare's header names becomes its backing when a command puts it there.
+                (_, Some(below)) if !is_spare => format!(r#","backing":"{}""#, self.node(below)),
+                _ => r#","backing":null"#.to_owned(),
             };
-            let driver = image.format.driver();
-            let read_only = self.read_only[index];
+            let (driver, node) = (image.format.driver(), self.node(index));
+            let read_only = self.is_read_only(index);
             commands.push(add(&format!(
-                r#""driver":"{driver}","node-name":"n{index}","file":{child}{backing},"read-only":{read_only}"#
+                r#""driver":"{driver}","node-name":"{node}","file":{child}{backing},"read-only":{read_only}"#
             )));
         }
         commands
@@ -170,9 +207,9 @@ impl Scenario {
         self.images.iter().map(|image| image.build(below(image))).collect()
     }
 
-    /// Whether no image lies on this one.
+    /// Whether no layer lies on this one.
     pub fn is_root(&self, image: usize) -> bool {
-        self.images.iter().all(|other| other.backing != Some(image))
+        self.images[..self.layers].iter().all(|other| other.backing != Some(image))
     }
 
     /// The images below one, nearest first.
@@ -205,6 +242,21 @@ fn add(arguments: &str) -> String {
     format!(r#"{{"execute":"blockdev-add","arguments":{{{arguments}}}}}"#)
 }
 
+/// Which table of commands, of those that only start streams.
+fn draw_stream_commands(draw: &mut Draw<'_>) -> u32 {
+    draw.below("profile commands", [0; 3], client::FIRST_WITH_SPARES)
+}
+
+/// Which table of commands: half of the runs stay with streams, the others have every kind of job.
+fn draw_commands(draw: &mut Draw<'_>) -> u32 {
+    let others = client::PROFILES - client::FIRST_WITH_SPARES;
+    let plain = draw_stream_commands(draw);
+    match draw.below("profile all jobs", [0; 3], 2 * others).checked_sub(others) {
+        None => plain,
+        Some(other) => client::FIRST_WITH_SPARES + other,
+    }
+}
+
 fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {
     let count = draw.entry("images", [0; 3], &[2, 3, 3, 3, 4, 4, 5]);
     let sectors: u32 = draw.entry("sectors", [0; 3], &[16, 16, 32, 32, 64, 128]);
@@ -231,6 +283,26 @@ fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {
             Image { layer, path, format, size_bytes: u64::from(sectors) * 512, backing, clusters }
         })
         .collect()
+}
+
+/// Empty images beside the chain. The header of some names the topmost layer, as an operator prepares one who is going
+/// to put it on top, or to mirror only the top into it.
+fn draw_spares(draw: &mut Draw<'_>, images: &mut Vec<Image>) {
+    let top = images.len() - 1;
+    for spare in 0..SPARES {
+        let layer = images.len() as u32;
+        let of = [spare, 0, 0];
+        let raw = draw.below("spare # raw", of, 6) == 1;
+        let format = if raw { Format::Raw } else { draw_format(draw, layer) };
+        let size_bytes = match draw.below("spare # size", of, 10) {
+            0..=8 => images[top].size_bytes,
+            _ => images[top].size_bytes + 1536,
+        };
+        let backing = (!raw && draw.below("spare # names top", of, 2) == 1).then_some(top);
+        let clusters = vec![Cluster::Unallocated; size_bytes.div_ceil(format.cluster_bytes()) as usize];
+        let path = format!("/t{spare}.{}", format.driver());
+        images.push(Image { layer, path, format, size_bytes, backing, clusters });
+    }
 }
 
 fn draw_format(draw: &mut Draw<'_>, layer: u32) -> Format {

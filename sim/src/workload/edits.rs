@@ -1,0 +1,75 @@
+//! Draws the commands that change nodes and links while jobs run: reopen, snapshot, resize, headers and bitmaps.
+
+use super::client::{execute, image};
+use super::image::{Format, SECTOR_BYTES};
+use super::scenario::{Draw, Scenario};
+
+/// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else.
+pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let layer = image(draw, scenario, of);
+    let facts = &scenario.images[layer];
+    let driver = facts.format.driver();
+    let read_only = scenario.read_only[layer] != (draw.below("client # command # other mode", of, 4) == 1);
+    let below = scenario.below(layer);
+    let backing = match (facts.format, draw.below("client # command # new backing", of, 8)) {
+        (Format::Raw, _) => String::new(),
+        (_, 6) => r#","backing":null"#.to_owned(),
+        (_, 7) if below.len() > 1 => format!(r#","backing":"n{}""#, below[1]),
+        _ => match below.first() {
+            Some(below) => format!(r#","backing":"n{below}""#),
+            None => r#","backing":null"#.to_owned(),
+        },
+    };
+    let options = format!(
+        r#"{{"driver":"{driver}","node-name":"n{layer}","file":"f{layer}"{backing},"read-only":{read_only}}}"#
+    );
+    execute("blockdev-reopen", &format!(r#""options":[{options}]"#))
+}
+
+/// `blockdev-snapshot`: a spare image goes on top of a layer.
+pub fn snapshot(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let layer = match draw.below("client # command # device", of, 4) {
+        0..=2 => scenario.layers - 1,
+        _ => image(draw, scenario, of),
+    };
+    let overlay = draw.below("client # command # overlay", of, 8) as usize % scenario.spares().max(1);
+    execute("blockdev-snapshot", &format!(r#""node":"n{layer}","overlay":"t{overlay}""#))
+}
+
+/// `block_resize`: a little longer, shorter, or to an odd size.
+pub fn resize(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let layer = match draw.below("client # command # device", of, 4) {
+        0..=2 => scenario.layers - 1,
+        _ => image(draw, scenario, of),
+    };
+    let sectors = scenario.images[layer].sectors();
+    let sectors = match draw.below("client # command # new size", of, 8) {
+        0..=2 => sectors + 8,
+        3 => sectors + 1,
+        4 => sectors * 2,
+        5 => sectors,
+        6 => sectors - sectors / 4,
+        _ => sectors / 2 + 1,
+    };
+    let size = sectors * SECTOR_BYTES as u64;
+    execute("block_resize", &format!(r#""node-name":"n{layer}","size":{size}"#))
+}
+
+/// `change-backing-file`: the header of a layer names what lies below it, or what lies further down.
+pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let layer = image(draw, scenario, of);
+    let below = scenario.below(layer);
+    let backing = below.first().map_or("/n0.qcow2", |below| scenario.images[*below].path.as_str());
+    let top = scenario.layers - 1;
+    execute(
+        "change-backing-file",
+        &format!(r#""device":"n{top}","image-node-name":"n{layer}","backing-file":"{backing}""#),
+    )
+}
+
+/// `block-dirty-bitmap-add`, `-clear` and `-remove`.
+pub fn bitmap(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let layer = image(draw, scenario, of);
+    let verb = draw.entry("client # command # bitmap", of, &["add", "add", "clear", "remove"]);
+    execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0""#))
+}
