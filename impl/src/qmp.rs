@@ -6,6 +6,8 @@
 
 pub mod check;
 pub mod dispatch;
+#[cfg(test)]
+mod drivers;
 pub mod edits;
 pub mod export_options;
 #[cfg(test)]

@@ -291,7 +291,7 @@ impl<'e> Draft<'e> {
         below: Opener,
         read_only: bool,
     ) -> Result<(Arc<Qcow2>, Option<NodeId>), Refused> {
-        let malformed = |error: OpenError| Refused::MalformedImage(error.to_string());
+        let malformed = |error: OpenError| Refused::MalformedImage(error.cause.to_string());
         let named;
         let data_file = match data_file {
             Some(given) => given,

@@ -8,7 +8,7 @@ use super::node::{Driver, Link};
 use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;
 use crate::id::{NodeId, UserId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A set of permissions.
 #[derive(Copy, Clone, PartialEq, Eq, Default)]
@@ -146,6 +146,9 @@ impl Permissions {
     pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
         for id in &self.order {
             let edges = self.edges_to(*id);
+            if !has_conflict(edges) {
+                continue;
+            }
             for (i, keeper) in edges.iter().enumerate() {
                 for (j, taker) in edges.iter().enumerate() {
                     let missing = taker.taken.without(keeper.shared);
@@ -265,19 +268,41 @@ fn conflict(graph: &Graph, node: NodeId, missing: Set, taker: &Edge, keeper: &Ed
     }
 }
 
+/// Whether one edge takes what another does not share; told without comparing each to each.
+fn has_conflict(edges: &[Edge]) -> bool {
+    [Set::READ, Set::WRITE, Set::WRITE_UNCHANGED, Set::RESIZE].into_iter().any(|one| {
+        let takes = |edge: &&Edge| edge.taken.has(one);
+        let keeps = |edge: &&Edge| !edge.shared.has(one);
+        let takers = edges.iter().filter(takes).count();
+        let keepers = edges.iter().filter(keeps).count();
+        let both = edges.iter().filter(takes).filter(keeps).count();
+        // As many pairs of two edges; nobody is in his own way.
+        takers * keepers > both
+    })
+}
+
+/// A node that is file and backing of the same parent counts once.
+fn distinct_children(place: &Place) -> impl Iterator<Item = NodeId> + use<> {
+    let (file, backing, side) = (place.file, place.backing, place.side);
+    let backing = backing.filter(|backing| file != Some(*backing));
+    let side = side.filter(|side| file != Some(*side) && backing != Some(*side));
+    [file, backing, side].into_iter().flatten()
+}
+
 /// Nodes in an order in which every parent comes before its children.
-fn parents_first(graph: &Graph) -> Vec<NodeId> {
-    let mut waiting: BTreeMap<NodeId, usize> =
-        graph.nodes().map(|(id, _)| (id, graph.parents(id).count())).collect();
+pub(super) fn parents_first(graph: &Graph) -> Vec<NodeId> {
+    let mut waiting: BTreeMap<NodeId, usize> = graph.nodes().map(|(id, _)| (id, 0)).collect();
+    for (_, place) in graph.nodes() {
+        for child in distinct_children(place) {
+            *waiting.get_mut(&child).expect("every child is in the graph") += 1;
+        }
+    }
     let mut ready: Vec<NodeId> =
         waiting.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
     let mut order = Vec::with_capacity(waiting.len());
     while let Some(id) = ready.pop() {
         order.push(id);
-        let place = graph.place(id);
-        // A node that is file and backing of the same parent counts as one parent.
-        let children: BTreeSet<NodeId> = place.children().collect();
-        for child in children {
+        for child in distinct_children(graph.place(id)) {
             let count = waiting.get_mut(&child).expect("every child is in the graph");
             *count -= 1;
             if *count == 0 {
