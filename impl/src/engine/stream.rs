@@ -19,6 +19,10 @@ impl Engine {
         let was_read_only = self.graph().place(target).read_only;
         if was_read_only {
             self.graph().admit_freeze(region.target, region.above_base)?;
+            if target != region.target {
+                // A filter can be made writable, but that does not reach the layer below it.
+                return Err(Refused::FilterNotCreated(Box::new(Refused::ReadOnly)));
+            }
             self.reopen(target, true).await?;
         }
         let started = self.start_stream(arguments, region, was_read_only);

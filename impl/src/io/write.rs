@@ -56,6 +56,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         id = graph.below(id).expect("a filter stands on a node");
         place = graph.place(id);
     }
+    if matches!(change, Change::Discard(_)) && !place.options.unmap {
+        return Ok(());
+    }
     if place.read_only {
         return Err(Errno::EPERM);
     }

@@ -73,6 +73,7 @@ impl Backup {
         loop {
             let seen = self.job.changes();
             let _whether_it_rests: PausePoint = self.job.pause_point()?;
+            self.job.set_busy(false);
             self.job.changed_since(seen).await;
         }
     }

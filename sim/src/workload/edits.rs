@@ -21,7 +21,7 @@ pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
         },
     };
     let options = format!(
-        r#"{{"driver":"{driver}","node-name":"n{layer}","file":"f{layer}"{backing},"read-only":{read_only}}}"#
+        r#"{{"driver":"{driver}","node-name":"n{layer}","file":"f{layer}"{backing},"read-only":{read_only},"discard":"unmap"}}"#
     );
     execute("blockdev-reopen", &format!(r#""options":[{options}]"#))
 }

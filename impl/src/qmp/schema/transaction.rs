@@ -21,7 +21,7 @@ pub static BACKUP: Object = object(
         optional("auto-dismiss", Bool),
         optional("filter-node-name", Str),
         optional("discard-source", Bool),
-        optional("x-perf", Record(&PERFORMANCE)),
+        optional("x-perf", Record(&PERFORMANCE)).with(&["unstable"]),
         required("target", Str),
     ],
 );
