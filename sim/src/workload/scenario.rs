@@ -193,7 +193,7 @@ impl Scenario {
             let (driver, node) = (image.format.driver(), self.node(index));
             let read_only = self.is_read_only(index);
             commands.push(add(&format!(
-                r#""driver":"{driver}","node-name":"{node}","file":{child}{backing},"read-only":{read_only}"#
+                r#""driver":"{driver}","node-name":"{node}","file":{child}{backing},"read-only":{read_only},"discard":"unmap""#
             )));
         }
         commands
