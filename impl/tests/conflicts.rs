@@ -80,8 +80,11 @@ fn nameless(text: &str) -> String {
     out
 }
 
+/// A command: what the table calls it, its name and its arguments.
+type Command = (&'static str, &'static str, Value);
+
 /// A job that runs, by its column.
-fn columns() -> [(&'static str, &'static str, Value); 5] {
+fn columns() -> [Command; 5] {
     [
         ("stream n4 base n1", "block-stream", json!({"device": "n4", "base-node": "n1"})),
         ("commit n4 into n2", "block-commit", json!({"device": "n6", "top-node": "n4", "base-node": "n2"})),
@@ -115,7 +118,7 @@ fn every_cell_of_the_conflict_table_is_what_qemu_answers() {
 
 /// Each command with its cells, in the order of the columns.
 #[rustfmt::skip]
-fn rows() -> Vec<((&'static str, &'static str, Value), [String; 5])> {
+fn rows() -> Vec<(Command, [String; 5])> {
     vec![
         (("stream n6 base n5", "block-stream", json!({"device": "n6", "base-node": "n5"})), [
             ok(), busy("n6", "commit"), busy("n6", "commit"), busy("n6", "mirror"), ok(),
