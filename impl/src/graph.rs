@@ -461,6 +461,12 @@ impl Graph {
         }
     }
 
+    /// Whether anybody writes to a node, were it only what it holds already.
+    pub fn is_written(&self, id: NodeId) -> bool {
+        let writes = Set::WRITE.and(Set::WRITE_UNCHANGED);
+        Permissions::of(self).edges_to(id).iter().any(|edge| edge.taken.common(writes) != Set::NONE)
+    }
+
     /// Whether anybody may write through a node.
     pub fn has_writer(&self, id: NodeId) -> bool {
         Permissions::of(self).edges_to(id).iter().any(|edge| edge.taken.has(Set::WRITE))

@@ -11,10 +11,13 @@ impl Engine {
     /// Changes a layer, and the file below it as far as it may be, between read-only and read-write.
     pub(crate) async fn reopen(&self, id: NodeId, writable: bool) -> Result<(), Refused> {
         let graph = self.graph();
+        if graph.place(id).options.force_share {
+            return Err(Refused::OptionFixed("force-share".to_owned()));
+        }
         if !writable {
             // From here on nobody comes to write; if somebody has come already, it stays writable.
             self.try_edit(|graph| {
-                if graph.has_writer(id) {
+                if graph.is_written(id) {
                     return Err(Refused::ReadOnly);
                 }
                 set_read_only(graph, id, true);
@@ -36,6 +39,10 @@ impl Engine {
         writable: bool,
     ) -> Result<(), Refused> {
         let place = graph.place(id);
+        if place.node.is_filter() {
+            // What it stands on keeps its own mode.
+            return Ok(());
+        }
         if !writable {
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
         }

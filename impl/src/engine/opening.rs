@@ -73,6 +73,8 @@ pub(super) struct Draft<'e> {
 /// A node that is open, but has no name and no place yet.
 struct Opened {
     id: NodeId,
+    /// A name made up before its backing got one.
+    name: Option<Arc<str>>,
     filename: String,
     driver: Driver,
     read_only: bool,
@@ -132,7 +134,7 @@ impl<'e> Draft<'e> {
 
     fn place(
         &mut self,
-        opened: Opened,
+        mut opened: Opened,
         name: Option<&str>,
         inherited: Inherited,
         settings: &NodeSettings,
@@ -143,9 +145,13 @@ impl<'e> Draft<'e> {
         }
         let name: Arc<str> = match name {
             Some(name) => name.into(),
-            None => self.graph.generate_name().into(),
+            None => match opened.name.take() {
+                Some(name) => name,
+                None => self.graph.generate_name().into(),
+            },
         };
-        let Opened { id, filename, driver, read_only, file, backing, data, lower, opened_backing } = opened;
+        let Opened { id, filename, driver, read_only, file, backing, data, lower, opened_backing, .. } =
+            opened;
         let mut place =
             Place::new(Node { id, name, filename, driver, requests: RangeLock::new() }, read_only);
         (place.file, place.backing, place.side) = (file, backing, data);
@@ -167,6 +173,7 @@ impl<'e> Draft<'e> {
     fn opened(&mut self, driver: Driver, read_only: bool) -> Opened {
         Opened {
             id: self.graph.next_node_id(),
+            name: None,
             filename: String::new(),
             driver,
             read_only,
@@ -263,6 +270,8 @@ impl<'e> Draft<'e> {
         let storage = self.storage(opened.id, file, Link::File, read_only)?;
         let Storage { disk, filename, lower } = storage;
         let (image, data) = self.open_image(opened.id, disk, &filename, data_file, below, read_only).await?;
+        // Names are given from the top down.
+        let name = options.node_name.is_none().then(|| self.graph.generate_name().into());
         let layers = by.layers();
         let inherited = settle(&options.settings, by);
         let overlay = Opener::Overlay { layers, inherited };
@@ -278,7 +287,8 @@ impl<'e> Draft<'e> {
             }
         };
         let driver = Driver::Qcow2(image);
-        Ok(Opened { driver, filename, file: Some(file), backing, data, lower, opened_backing, ..opened })
+        let opened = Opened { name, opened_backing, ..opened };
+        Ok(Opened { driver, filename, file: Some(file), backing, data, lower, ..opened })
     }
 
     /// Opens an image, with the data file that was given, or else with the one that its header names.

@@ -15,7 +15,7 @@ impl Engine {
         // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         let region = stream_start::admit(&self.graph(), &*self.host, arguments)?;
-        let target = self.graph().unfiltered(region.target);
+        let target = region.target;
         let was_read_only = self.graph().place(target).read_only;
         if was_read_only {
             self.graph().admit_freeze(region.target, region.above_base)?;
@@ -42,6 +42,10 @@ impl Engine {
         stream_start::admit_filter_name(&graph, arguments)?;
         let frozen = graph.admit_freeze(region.target, region.bottom);
         frozen.map_err(|refused| Refused::FilterNotCreated(Box::new(refused)))?;
+        if graph.place(graph.unfiltered(region.target)).read_only {
+            // Only the filter that was named became writable.
+            return Err(Refused::FilterNotCreated(Box::new(Refused::ReadOnly)));
+        }
         let len = if region.is_empty(&graph) { Ok(0) } else { len_bytes(&graph, region.target) };
         let options = JobOptions {
             kind: "stream",

@@ -39,6 +39,16 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// The name by which a header leads to an image: that of its file, whatever backing it was given in the graph, if
+    /// that is enough to find it; the image's own header says the rest.
+    pub fn image_filename(&self, id: NodeId) -> String {
+        let mut names = Filenames::new(self);
+        names.learn(id);
+        names.exact(self.place(id), false).unwrap_or_else(|| names.of(id).to_owned())
+    }
+}
+
 impl<'g> Filenames<'g> {
     /// Nothing is known yet.
     pub fn new(graph: &'g Graph) -> Self {

@@ -42,6 +42,10 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
     loop {
         change = as_the_node_takes_it(place, change);
         if !place.node.is_filter() {
+            // A discard is a hint, and only a node that was told `discard: unmap` takes it.
+            if matches!(change, Change::Discard(_)) && !place.options.unmap {
+                return Ok(());
+            }
             break;
         }
         mark(graph, id, offset, len);

@@ -50,7 +50,7 @@ fn backing_name(host: &dyn Host, graph: &Graph, base: NodeId, wanted: Wanted<'_>
 
 /// How a header names a node as its backing.
 pub(crate) fn backing_filename(host: &dyn Host, graph: &Graph, id: NodeId) -> String {
-    match graph.filename(id) {
+    match graph.image_filename(id) {
         json if json.starts_with("json:") => json,
         // A relative name would mean another file: a header's names count from the image's own folder.
         name => host.absolute(&name),

@@ -110,6 +110,7 @@ impl Scenario {
         let mut images = draw_images(&mut draw);
         let layers = images.len();
         let read_only = draw_read_only(&mut draw, &images);
+        let nodes = draw.entry("nodes", [0; 3], &[Nodes::Named, Nodes::Named, Nodes::InlineFile]);
         let stream_chunk_bytes = draw_chunk(&mut draw, &images);
         if client::needs_spares(profile.commands) {
             draw_spares(&mut draw, &mut images);
@@ -117,7 +118,7 @@ impl Scenario {
         let mut scenario = Scenario {
             read_only,
             layers,
-            nodes: draw.entry("nodes", [0; 3], &[Nodes::Named, Nodes::Named, Nodes::InlineFile]),
+            nodes,
             stream_chunk_bytes,
             guests: Vec::new(),
             clients: Vec::new(),
