@@ -10,6 +10,7 @@ pub mod crash;
 pub mod disk;
 pub mod fault;
 pub mod host;
+pub mod live;
 pub mod minimise;
 pub mod mutants;
 pub mod oracle;

@@ -447,13 +447,13 @@ impl RequestId {
 }
 
 /// A command as a reader wants it: its name and its arguments.
-fn brief(text: &str) -> String {
+pub(crate) fn brief(text: &str) -> String {
     let text = text.trim().trim_start_matches(r#"{"execute":""#).trim_end_matches('}');
     text.replace(r#"","arguments":{"#, " ").replace('"', "")
 }
 
 /// An event without its timestamp, which says less than the step.
-fn without_time(text: &str) -> String {
+pub(crate) fn without_time(text: &str) -> String {
     let Ok(serde_json::Value::Object(mut event)) = serde_json::from_str(text) else {
         return text.to_owned();
     };
@@ -464,7 +464,7 @@ fn without_time(text: &str) -> String {
 }
 
 /// Tags by runs: where they were written and how many sectors.
-fn tags_text(tags: &[Tag]) -> String {
+pub(crate) fn tags_text(tags: &[Tag]) -> String {
     let mut text = String::new();
     for run in tags.chunk_by(|a, b| tag_name(*a) == tag_name(*b)) {
         let separator = if text.is_empty() { "" } else { " " };
@@ -498,7 +498,7 @@ pub fn goals() -> impl Iterator<Item = LawId> {
 }
 
 /// An image as the model wants to know it.
-fn setup(image: &Image, scenario: &Scenario) -> ImageSetup {
+pub(crate) fn setup(image: &Image, scenario: &Scenario) -> ImageSetup {
     let own = image.values().into_iter().enumerate().filter_map(|(at, value)| Some((at as u64, value?)));
     ImageSetup {
         file: image.path.clone(),

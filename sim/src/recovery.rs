@@ -13,6 +13,7 @@ use crate::world::STEPS_MAX;
 use block::format::Below;
 use block::format::qcow2::{Qcow2, check};
 use block::host::{Host, IoResult, OpenMode, Pending};
+use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
 /// What one file shows.
@@ -94,7 +95,7 @@ impl Layer {
         };
         match Qcow2::open(disk, path, false).await {
             Ok(image) => {
-                layer.backing = image.backing().map(|backing| backing.file);
+                layer.backing = image.backing().map(|backing| plain_name(&backing.file));
                 layer.image = Image::Qcow2(image);
             }
             Err(error) => layer.image = Image::Unreadable(error.to_string()),
@@ -108,6 +109,25 @@ impl Layer {
             Image::Qcow2(image) => image.len_bytes(),
             Image::Unreadable(_) => 0,
         }
+    }
+}
+
+/// The file that a name leads to: a name may be options in JSON, whose innermost `filename` is the file.
+pub fn plain_name(name: &str) -> String {
+    let options = name.strip_prefix("json:").and_then(|json| serde_json::from_str::<Value>(json).ok());
+    let found = options.as_ref().and_then(|options| innermost(options, OPTIONS_DEPTH_MAX));
+    found.unwrap_or(name).to_owned()
+}
+
+/// Options nested deeper than this name no file anybody made.
+const OPTIONS_DEPTH_MAX: usize = 32;
+
+fn innermost(options: &Value, depth: usize) -> Option<&str> {
+    let member = |name: &str| options.get(name);
+    let below = ["file", "image"].into_iter().filter_map(member).find(|child| child.is_object());
+    match (below, depth) {
+        (Some(below), 1..) => innermost(below, depth - 1),
+        _ => options.get("filename")?.as_str(),
     }
 }
 

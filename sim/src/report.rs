@@ -17,13 +17,16 @@ pub struct Cost {
     pub wall: Duration,
     /// Of all threads, as far as the system tells.
     pub cpu_seconds: f64,
+    /// Of all processes it started and saw the end of.
+    pub children_cpu_seconds: f64,
 }
 
 impl Cost {
     /// The cost of this process so far. `jobs` threads are assumed busy all the time where the system does not tell.
     pub fn now(wall: Duration, jobs: usize) -> Self {
-        let cpu_seconds = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat));
-        Cost { wall, cpu_seconds: cpu_seconds.unwrap_or(wall.as_secs_f64() * jobs as f64) }
+        let told = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat));
+        let (cpu_seconds, children_cpu_seconds) = told.unwrap_or((wall.as_secs_f64() * jobs as f64, 0.0));
+        Cost { wall, cpu_seconds, children_cpu_seconds }
     }
 
     /// Runs a second.
@@ -41,12 +44,14 @@ impl Cost {
     }
 }
 
-/// User and system time of proc(5) `stat`: the 14th and 15th field, in hundredths. The name before may hold anything.
-fn cpu_seconds(stat: &str) -> Option<f64> {
+/// User and system time of proc(5) `stat`: the 14th and 15th field, in hundredths, and the next two for the processes it
+/// started. The name before may hold anything.
+fn cpu_seconds(stat: &str) -> Option<(f64, f64)> {
     let after_name = stat.rsplit_once(')')?.1;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
-    Some((ticks()? + ticks()?) as f64 / 100.0)
+    let mut seconds = || Some((ticks()? + ticks()?) as f64 / 100.0);
+    Some((seconds()?, seconds()?))
 }
 
 #[cfg(test)]
@@ -55,8 +60,8 @@ mod tests {
 
     #[test]
     fn cpu_time_is_read_past_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 12345";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 100 60 20 0 1 0 12345";
+        assert_eq!(cpu_seconds(stat), Some((3.0, 1.6)));
         assert_eq!(cpu_seconds("7 (short) S 1"), None);
     }
 }

@@ -40,6 +40,8 @@ pub struct Trace {
     pub midstream: String,
     /// The seed it came from, to be read by people: the choices alone repeat the run.
     pub seed: Option<u64>,
+    /// The kind of live daemon it was recorded on; none for a simulated run.
+    pub target: Option<String>,
     /// The law that was broken when it was found.
     pub law: String,
     /// What replay is expected to give: a law, or `passed` once the bug is mended.
@@ -79,6 +81,7 @@ struct File {
     version: u32,
     midstream: String,
     seed: Option<u64>,
+    target: Option<String>,
     law: String,
     expect: String,
     verdict: String,
@@ -92,6 +95,7 @@ impl Trace {
         Trace {
             midstream: env!("CARGO_PKG_VERSION").to_owned(),
             seed,
+            target: None,
             expect: law.clone(),
             law,
             verdict: readable(verdict_text(&outcome.verdict)),
@@ -121,6 +125,9 @@ impl Trace {
             ("expect", &file.expect),
             ("verdict", &file.verdict),
         ];
+        if let Some(target) = &file.target {
+            check_text("target", target)?;
+        }
         for (name, text) in texts {
             check_text(name, text)?;
         }
@@ -128,6 +135,7 @@ impl Trace {
         Ok(Trace {
             midstream: file.midstream,
             seed: file.seed,
+            target: file.target,
             law: file.law,
             expect: file.expect,
             verdict: file.verdict,
@@ -161,6 +169,9 @@ impl Trace {
         member("midstream", json(&self.midstream));
         if let Some(seed) = self.seed {
             member("seed", seed.to_string());
+        }
+        if let Some(target) = &self.target {
+            member("target", json(target));
         }
         member("law", json(&self.law));
         member("expect", json(&self.expect));

@@ -3,6 +3,8 @@
 use super::{Exit, at_least_1, check_law, refuse};
 use crate::campaign::{self, Campaign, News, Plan, Subject};
 use crate::coverage::Totals;
+use crate::live;
+use crate::live::target::Target;
 use crate::minimise::{Limits, entries, minimise};
 use crate::panics::{Panic, quietly};
 use crate::report::progress::Progress;
@@ -58,6 +60,13 @@ pub(super) struct Fuzz {
     /// Only a failure of this law is the first failure; others are told and counted. Can be given more than once.
     #[arg(long, value_name = "LAW", requires = "until_failure")]
     law: Vec<String>,
+    /// Drive a live daemon instead: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path. Then every kind
+    /// of job is among the commands, and the seeds of two campaigns need not give the same.
+    #[arg(long, value_name = "KIND[:PATH]", conflicts_with_all = ["law", "until_failure"])]
+    target: Option<Target>,
+    /// Known divergences of the live daemon fail the campaign too.
+    #[arg(long, requires = "target")]
+    strict: bool,
 }
 
 fn parse_seed(text: &str) -> Result<u64, String> {
@@ -71,6 +80,9 @@ fn parse_seed(text: &str) -> Result<u64, String> {
 
 impl Fuzz {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if let Some(target) = &self.target {
+            return self.live(target);
+        }
         if let Err(problem) = self.law.iter().try_for_each(|law| check_law(subject, law)) {
             return refuse(&format!("--law: {problem}"));
         }
@@ -98,6 +110,36 @@ impl Fuzz {
         progress.end();
         let cost = Cost::now(started.elapsed(), plan.jobs);
         self.conclude(subject, &campaign, cost, &failures.traces)
+    }
+
+    fn live(&self, target: &Target) -> Exit {
+        let stop = match stop_on_interrupt() {
+            Ok(stop) => stop,
+            Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
+        };
+        let plan = self.plan();
+        self.announce(&plan);
+        let plan = live::campaign::Plan {
+            target: target.clone(),
+            seed: plan.seed,
+            runs: plan.runs,
+            time: plan.time,
+            jobs: plan.jobs,
+            out: self.out.clone(),
+        };
+        let started = Instant::now();
+        let campaign = live::campaign::fuzz(&plan, &stop, &|found| self.say(&live::report::failure(found)));
+        let cost = Cost::now(started.elapsed(), plan.jobs);
+        self.say(&live::report::table(&campaign, &plan, cost));
+        if self.json {
+            println!("{}", live::report::json(&campaign, &plan, cost));
+        }
+        let fails = |found: &live::campaign::Found| self.strict || !found.is_known;
+        match (campaign.found.values().any(fails), campaign.is_early) {
+            (true, _) => Exit::Broken,
+            (false, true) => Exit::Early,
+            (false, false) => Exit::Clean,
+        }
     }
 
     fn plan(&self) -> Plan {
@@ -278,7 +320,18 @@ mod tests {
 
     fn fuzz(out: PathBuf) -> Fuzz {
         let (runs, law) = (Some(2_000), Vec::new());
-        Fuzz { seed: 1, runs, seconds: None, jobs: None, out, json: true, until_failure: true, law }
+        Fuzz {
+            seed: 1,
+            runs,
+            seconds: None,
+            jobs: None,
+            out,
+            json: true,
+            until_failure: true,
+            law,
+            target: None,
+            strict: false,
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The image tools `qemu-img` and `qemu-io` make its images and look at them afterwards; without them nothing is played.
 
-mod socket;
+pub(crate) mod socket;
 mod tools;
 
 use super::case::Image;

@@ -1,0 +1,17 @@
+//! A live daemon under the model: the same generator and tape drive a real process behind sockets, and the same model
+//! judges what it says, what its guests read and what its files hold afterwards.
+//!
+//! One sequence is one process in a fresh folder with private sockets; nothing outside that folder is touched, and the
+//! process is ended by its id. What depends on timing may go another way the next time: a failure says how often it
+//! came again.
+
+pub mod action;
+pub mod campaign;
+pub mod divergence;
+pub mod judge;
+pub mod plan;
+pub mod process;
+pub mod qmp;
+pub mod report;
+pub mod sequence;
+pub mod target;

@@ -1,0 +1,56 @@
+//! What a sequence did, as data: enough to do it again without midstream.
+
+use crate::workload::guest::Operation;
+use crate::workload::image::Tag;
+
+/// One thing done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// A command was sent and its reply awaited.
+    Command(String),
+    /// The jobs were waited for until none was busy.
+    Settle,
+    /// A guest connected to an export of that name.
+    Connect {
+        /// Who.
+        guest: u32,
+        /// To what.
+        export: String,
+    },
+    /// A guest's request was done.
+    Request {
+        /// Who.
+        guest: u32,
+        /// What.
+        operation: Operation,
+        /// First sector.
+        sector: u64,
+        /// How many.
+        sectors: u64,
+        /// What a write wrote, by the request's tag.
+        tag: Tag,
+    },
+    /// A guest left, and its export went.
+    Leave {
+        /// Who.
+        guest: u32,
+    },
+    /// A node was read at rest, whole.
+    Look {
+        /// Its name.
+        node: String,
+        /// What it showed.
+        values: Vec<Tag>,
+    },
+    /// The daemon was told to quit, and ended.
+    Quit,
+    /// The daemon was killed.
+    Kill,
+    /// A file was read afresh.
+    Afresh {
+        /// Index of the image.
+        image: usize,
+        /// What it showed, or why nobody can read it.
+        values: Result<Vec<Tag>, String>,
+    },
+}

@@ -1,0 +1,314 @@
+//! A campaign against a live daemon: several at once, each failure put to its name, the first of each made short.
+
+use super::divergence::{self, explain, key};
+use super::sequence::{Record, run};
+use super::target::Target;
+use crate::choice::{Choices, Decision};
+use crate::minimise::{Limits, entries, minimise};
+use crate::strategy::of_seed;
+use crate::strategy::replay::{Recording, tolerant};
+use crate::subject;
+use crate::trace::Trace;
+use crate::verdict::{Detail, Outcome, Verdict};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A failure is made shorter for at most so long, and so many runs.
+const MINIMISE: Limits = Limits { runs_max: 1_500, time_max: Duration::from_secs(45) };
+/// So often the shortest sequence is taken again to see how reliably it fails.
+pub const AGAIN: u32 = 5;
+/// Failures that nobody knows are made short for so many different kinds; others are only counted.
+const NEW_MAX: usize = 24;
+/// The law of a run that failed in another way than the one that is being made shorter.
+const ANOTHER: &str = "another failure";
+
+/// The slots of a live sequence: what can be left out of it.
+pub const SLOTS: [&str; 7] = [
+    "client # command #",
+    "guest # lane # request #",
+    "live fault #",
+    "live kill",
+    "layer # region #",
+    "live look",
+    "live run on",
+];
+/// The slot of a command.
+pub const COMMAND: &str = "client # command #";
+
+/// How far a campaign goes.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The daemon.
+    pub target: Target,
+    /// The seed of the first sequence.
+    pub seed: u64,
+    /// At most so many sequences.
+    pub runs: u64,
+    /// No new ones after so long.
+    pub time: Option<Duration>,
+    /// Daemons side by side.
+    pub jobs: usize,
+    /// Where traces go.
+    pub out: PathBuf,
+}
+
+/// One kind of failure.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The known divergence, or what it looks like.
+    pub name: String,
+    /// Whether it is known.
+    pub is_known: bool,
+    /// Sequences that failed so.
+    pub runs: u64,
+    /// The first of them.
+    pub seed: u64,
+    /// How long into the campaign that was.
+    pub after: Duration,
+    /// The law it broke.
+    pub law: String,
+    /// The values, of the shortest sequence.
+    pub detail: String,
+    /// Its commands, and all of its decisions; none as long as it was not made shorter.
+    pub shortest: Option<Shortest>,
+}
+
+/// The shortest sequence that fails so.
+#[derive(Clone, Debug)]
+pub struct Shortest {
+    /// Commands of operators, without those that set up and close.
+    pub commands: usize,
+    /// It failed again so often, of `AGAIN` times.
+    pub reproduced: u32,
+    /// Runs it took to get there.
+    pub took: u64,
+    /// Its trace.
+    pub trace: Option<PathBuf>,
+}
+
+/// A campaign, looked back on.
+#[derive(Clone, Debug, Default)]
+pub struct Campaign {
+    /// Sequences, those of the minimiser apart.
+    pub runs: u64,
+    /// Runs of the minimiser.
+    pub minimiser_runs: u64,
+    /// Kinds of failures, by name.
+    pub found: BTreeMap<String, Found>,
+    /// Whether somebody asked to stop.
+    pub is_early: bool,
+}
+
+struct Shared<'a> {
+    plan: &'a Plan,
+    stop: &'a AtomicBool,
+    next: AtomicU64,
+    started: Instant,
+    campaign: Mutex<Campaign>,
+    hear: &'a (dyn Fn(&Found) + Sync),
+}
+
+/// Runs a campaign; `hear` is told of every kind of failure once it has been made short.
+pub fn fuzz(plan: &Plan, stop: &AtomicBool, hear: &(dyn Fn(&Found) + Sync)) -> Campaign {
+    let shared = Shared {
+        plan,
+        stop,
+        next: AtomicU64::new(0),
+        started: Instant::now(),
+        campaign: Mutex::default(),
+        hear,
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..plan.jobs.max(1) {
+            scope.spawn(|| shared.work());
+        }
+    });
+    let mut campaign = shared.campaign.into_inner().unwrap_or_else(PoisonError::into_inner);
+    campaign.is_early = stop.load(Ordering::Relaxed) && campaign.runs < plan.runs;
+    campaign
+}
+
+impl Shared<'_> {
+    fn campaign(&self) -> MutexGuard<'_, Campaign> {
+        self.campaign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) -> bool {
+        let is_late = self.plan.time.is_some_and(|time| self.started.elapsed() >= time);
+        is_late || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn work(&self) {
+        while !self.is_over() {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.plan.runs {
+                return;
+            }
+            let seed = self.plan.seed.wrapping_add(number);
+            let record = run(&self.plan.target.binary, of_seed(seed), Detail::Quiet);
+            self.campaign().runs += 1;
+            if record.outcome.verdict != Verdict::Passed {
+                self.failed(seed, &record);
+            }
+        }
+    }
+
+    fn failed(&self, seed: u64, record: &Record) {
+        let after = self.started.elapsed();
+        let (name, is_known) = self.name(record);
+        {
+            let mut campaign = self.campaign();
+            let new_kinds = campaign.found.values().filter(|found| !found.is_known).count();
+            if let Some(found) = campaign.found.get_mut(&name) {
+                found.runs += 1;
+                return;
+            }
+            campaign.found.insert(name.clone(), Found::of(&name, is_known, seed, after, &record.outcome));
+            if !is_known && new_kinds >= NEW_MAX {
+                return;
+            }
+        }
+        let least = shorten(&self.plan.target, &record.outcome.tape, &|record| self.name(record).0 == name);
+        let mut campaign = self.campaign();
+        let Some(least) = least else { return };
+        campaign.minimiser_runs += least.took;
+        let found = campaign.found.get_mut(&name).expect("it was put there above");
+        found.detail = detail(&least.record.outcome);
+        let path = self.plan.out.join(format!("{}.json", file_name(&name, seed)));
+        let trace = Trace {
+            target: Some(self.plan.target.kind.name().to_owned()),
+            ..Trace::of(&least.record.outcome, Some(seed))
+        };
+        found.shortest = Some(Shortest {
+            commands: entries(&least.record.outcome.tape, COMMAND),
+            reproduced: least.reproduced,
+            took: least.took,
+            trace: trace.write(&path).is_ok().then_some(path),
+        });
+        let found = found.clone();
+        drop(campaign);
+        (self.hear)(&found);
+    }
+
+    fn name(&self, record: &Record) -> (String, bool) {
+        match explain(self.plan.target.kind, record) {
+            Some(known) => (known.name.clone(), true),
+            None => (key(record), false),
+        }
+    }
+}
+
+impl Found {
+    fn of(name: &str, is_known: bool, seed: u64, after: Duration, outcome: &Outcome) -> Found {
+        Found {
+            name: name.to_owned(),
+            is_known,
+            runs: 1,
+            seed,
+            after,
+            law: outcome.verdict.law().to_owned(),
+            detail: detail(outcome),
+            shortest: None,
+        }
+    }
+}
+
+fn detail(outcome: &Outcome) -> String {
+    crate::trace::verdict_text(&outcome.verdict).to_owned()
+}
+
+/// A name as a file's.
+fn file_name(name: &str, seed: u64) -> String {
+    let word: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let mut short = String::new();
+    for part in word.split('-').filter(|part| !part.is_empty()) {
+        if short.len() > 40 {
+            break;
+        }
+        short += part;
+        short.push('-');
+    }
+    format!("{short}{seed}")
+}
+
+/// A sequence made shorter.
+#[derive(Debug)]
+pub struct Least {
+    /// It.
+    pub record: Record,
+    /// It failed again so often, of `AGAIN` times.
+    pub reproduced: u32,
+    /// Runs it took.
+    pub took: u64,
+}
+
+/// Makes a sequence shorter while `is_same` holds. `None` if it does not fail so again.
+pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> bool) -> Option<Least> {
+    let best: RefCell<Option<String>> = RefCell::new(None);
+    let run_one = |choices: Choices| -> Outcome {
+        let mut record = run(&target.binary, choices, Detail::Quiet);
+        if record.outcome.verdict != Verdict::Passed {
+            let law = record.outcome.verdict.law().to_owned();
+            let mut wanted = best.borrow_mut();
+            if !is_same(&record) || wanted.as_ref().is_some_and(|wanted| *wanted != law) {
+                record.outcome.verdict = Verdict::Broken { law: ANOTHER.to_owned(), detail: String::new() };
+            } else {
+                wanted.get_or_insert(law);
+            }
+        }
+        record.outcome
+    };
+    let mut shorter = None;
+    for _ in 0..3 {
+        let recording = Arc::new(Recording::new(tape.to_vec()));
+        let (outcome, _) = tolerant(run_one, &recording, recording.values());
+        let law = outcome.verdict.law().to_owned();
+        if outcome.verdict != Verdict::Passed && law != ANOTHER {
+            shorter = minimise(&run_one, &outcome.tape, &law, &SLOTS, MINIMISE);
+            if shorter.is_some() {
+                break;
+            }
+        }
+    }
+    let shorter = shorter?;
+    let tape = shorter.outcome.tape;
+    let mut kept = None;
+    let mut reproduced = 0;
+    for _ in 0..AGAIN {
+        let record = again(&target.binary, &tape, Detail::Full);
+        if record.outcome.verdict != Verdict::Passed && is_same(&record) {
+            reproduced += 1;
+            kept = Some(record);
+        }
+    }
+    Some(Least { record: kept?, reproduced, took: shorter.runs })
+}
+
+/// Takes a sequence again by its tape, as far as it fits.
+pub fn again(binary: &Path, tape: &[Decision], detail: Detail) -> Record {
+    let kept = RefCell::new(None);
+    let recording = Arc::new(Recording::new(tape.to_vec()));
+    let run = |choices| {
+        let record = run(binary, choices, detail);
+        let outcome = record.outcome.clone();
+        kept.replace(Some(record));
+        outcome
+    };
+    let _outcome = tolerant(run, &recording, recording.values());
+    kept.into_inner().expect("one run was taken")
+}
+
+/// The laws and goals that live sequences count.
+pub fn laws() -> &'static [crate::coverage::Law] {
+    subject::everything().laws
+}
+
+/// What a failing sequence is called: a known divergence, or what it looks like.
+pub fn name_of(target: &Target, record: &Record) -> String {
+    explain(target.kind, record).map_or_else(|| divergence::key(record), |known| known.name.clone())
+}

@@ -1,0 +1,183 @@
+//! One daemon process in its own folder, behind its own sockets, ended by its id.
+
+use super::qmp::{Lost, Qmp};
+use crate::conform::daemon::socket::{NbdSocket, accept};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long any answer may take: a verdict, so far longer than a busy machine needs.
+pub const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// Between two looks whether the process has ended: nothing tells of that.
+const LOOK_AGAIN: Duration = Duration::from_micros(500);
+/// What is kept of its standard error.
+const STDERR_BYTES_MAX: usize = 8 << 10;
+
+/// A scratch folder, gone with its owner.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    text: String,
+}
+
+impl Scratch {
+    /// A fresh folder: in memory where the system has such a place and nobody asked for another.
+    pub fn new() -> io::Result<Scratch> {
+        static FOLDERS: AtomicU64 = AtomicU64::new(0);
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let memory = Path::new("/dev/shm");
+        let parent = match std::env::var_os("TMPDIR") {
+            None if memory.is_dir() => memory.to_owned(),
+            _ => std::env::temp_dir().canonicalize()?,
+        };
+        // Short, for its name stands in headers and socket addresses.
+        let path = parent.join(format!("mslive{}x{number}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Scratch { text: path.display().to_string(), path })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder as text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A folder that stays behind in the folder for temporary files harms nobody.
+        let _stays = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    folder: PathBuf,
+    /// Its monitor, greeted.
+    pub qmp: Qmp,
+}
+
+/// How a process ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Its status in words: `signal 11`, `status 0`.
+    pub how: String,
+    /// Whether it ended as it should after `quit`.
+    pub is_clean: bool,
+    /// The end of what it wrote to its standard error.
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts the daemon in `folder` and takes its greeting.
+    pub fn start(binary: &Path, folder: &Path) -> Result<Process, String> {
+        let path = folder.join("qmp.sock");
+        let failed = |error: io::Error| error.to_string();
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        let told = File::create(folder.join("stderr.txt")).map_err(failed)?;
+        let told_too = told.try_clone().map_err(failed)?;
+        let nbd =
+            format!("addr.type=unix,addr.path={},max-connections=64", folder.join("nbd.sock").display());
+        let child = Command::new(binary)
+            .current_dir(folder)
+            .arg("--chardev")
+            .arg(format!("socket,id=m,path={}", path.display()))
+            .args(["--monitor", "chardev=m", "--nbd-server", &nbd])
+            .stdin(Stdio::null())
+            .stdout(told)
+            .stderr(told_too)
+            .spawn()
+            .map_err(failed)?;
+        let folder = folder.to_owned();
+        let Some(stream) = accept(listener, &path, ANSWER_MAX) else {
+            let mut child = child;
+            let _ended = child.kill();
+            let _reaped = child.wait();
+            return Err(format!("it never came to its socket; it said: {}", stderr(&folder)));
+        };
+        let mut process = Process { child, folder, qmp: Qmp::new(stream) };
+        let deadline = Instant::now() + ANSWER_MAX;
+        let greeted = process
+            .qmp
+            .line(Some(deadline))
+            .and_then(|_| process.qmp.send(r#"{"execute":"qmp_capabilities"}"#))
+            .and_then(|()| process.qmp.line(Some(deadline)));
+        match greeted {
+            Ok(_) => Ok(process),
+            Err(lost) => Err(format!("it did not greet: {lost:?}; it said: {}", stderr(&process.folder))),
+        }
+    }
+
+    /// A connection to its NBD server.
+    pub fn nbd(&self) -> io::Result<NbdSocket> {
+        NbdSocket::new(UnixStream::connect(self.folder.join("nbd.sock"))?, ANSWER_MAX)
+    }
+
+    /// Waits for its end. `None`: it does not end.
+    pub fn wait(&mut self) -> Option<Ended> {
+        let deadline = Instant::now() + ANSWER_MAX;
+        let (_nobody_speaks, silence) = mpsc::channel::<()>();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(self.ended(status));
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            let _time_passes = silence.recv_timeout(LOOK_AGAIN);
+        }
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        // Fails only if it has ended, which is what we want.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+
+    /// What it has said on its standard error.
+    pub fn stderr(&self) -> String {
+        stderr(&self.folder)
+    }
+
+    fn ended(&self, status: ExitStatus) -> Ended {
+        let how = match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("signal {signal}"),
+            (None, code) => format!("status {}", code.unwrap_or(-1)),
+        };
+        Ended { how, is_clean: status.success(), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn stderr(folder: &Path) -> String {
+    let told = fs::read(folder.join("stderr.txt")).unwrap_or_default();
+    let from = told.len().saturating_sub(STDERR_BYTES_MAX);
+    String::from_utf8_lossy(&told[from..]).replace(&folder.display().to_string(), "").trim().to_owned()
+}
+
+/// What a loss of the monitor is called when nobody knows more.
+pub fn lost_text(lost: Lost) -> &'static str {
+    match lost {
+        Lost::Closed => "the monitor was closed",
+        Lost::Silent => "the monitor does not answer",
+        Lost::Flooding => "events without end",
+    }
+}

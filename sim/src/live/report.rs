@@ -1,0 +1,97 @@
+//! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
+
+use super::campaign::{AGAIN, Campaign, Found, Plan};
+use crate::report::Cost;
+use crate::report::text::quoted;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// One kind of failure, with the commands that repeat it.
+pub fn failure(found: &Found) -> String {
+    let kind = if found.is_known { "KNOWN" } else { "NEW  " };
+    let mut text = format!("{kind} {}\n      law `{}`, seed {}\n", found.name, found.law, found.seed);
+    for line in found.detail.lines() {
+        writeln!(text, "      {line}").expect("a string takes any text");
+    }
+    if let Some(least) = &found.shortest {
+        writeln!(
+            text,
+            "      found after {:.1} s; {} commands, reproduced {} of {AGAIN}, minimised in {} runs",
+            found.after.as_secs_f64(),
+            least.commands,
+            least.reproduced,
+            least.took
+        )
+        .expect("a string takes any text");
+        if let Some(trace) = &least.trace {
+            writeln!(text, "trace   cargo midstream replay {}", quoted(&trace.display().to_string()))
+                .expect("a string takes any text");
+        }
+    }
+    text
+}
+
+/// Everything a campaign found, a line each, and what it cost.
+pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
+    let mut text = String::new();
+    for found in campaign.found.values() {
+        let kind = if found.is_known { "known" } else { "new" };
+        let commands = found.shortest.as_ref().map_or("-".to_owned(), |least| least.commands.to_string());
+        writeln!(
+            text,
+            "{kind:<6} {:>6} runs  first after {:>6.1} s  {commands:>2} commands  {}",
+            found.runs,
+            found.after.as_secs_f64(),
+            found.name
+        )
+        .expect("a string takes any text");
+    }
+    let failures: u64 = campaign.found.values().map(|found| found.runs).sum();
+    write!(
+        text,
+        "{} sequences on {} in {:.1} s ({:.1}/s, {:.1}/s of cpu), {} runs to make failures short; {failures} failed in {} ways; \
+         seed {}",
+        campaign.runs,
+        plan.target.kind.name(),
+        cost.wall.as_secs_f64(),
+        all_runs(campaign) / cost.wall.as_secs_f64().max(1e-9),
+        per_core(campaign, cost),
+        campaign.minimiser_runs,
+        campaign.found.len(),
+        plan.seed
+    )
+    .expect("a string takes any text");
+    text
+}
+
+fn all_runs(campaign: &Campaign) -> f64 {
+    (campaign.runs + campaign.minimiser_runs) as f64
+}
+
+/// Sequences for every second that any core spent on them, the daemons' own time included.
+fn per_core(campaign: &Campaign, cost: Cost) -> f64 {
+    all_runs(campaign) / (cost.cpu_seconds + cost.children_cpu_seconds).max(1e-9)
+}
+
+/// The same for a program.
+pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
+    let found = |found: &Found| {
+        json!({
+            "name": found.name, "known": found.is_known, "runs": found.runs, "seed": found.seed,
+            "seconds": found.after.as_secs_f64(), "law": found.law,
+            "commands": found.shortest.as_ref().map(|least| least.commands),
+            "reproduced": found.shortest.as_ref().map(|least| [least.reproduced, AGAIN]),
+            "trace": found.shortest.as_ref().and_then(|least| least.trace.as_ref()).map(|path| path.display().to_string()),
+        })
+    };
+    json!({
+        "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
+        "sequences": campaign.runs, "minimiser_sequences": campaign.minimiser_runs,
+        "wall_seconds": cost.wall.as_secs_f64(),
+        "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,
+        "sequences_per_second": all_runs(campaign) / cost.wall.as_secs_f64().max(1e-9),
+        "sequences_per_second_per_core": per_core(campaign, cost),
+        "early": campaign.is_early,
+        "found": campaign.found.values().map(found).collect::<Vec<_>>(),
+    })
+}

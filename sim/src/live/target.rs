@@ -1,0 +1,91 @@
+//! Which daemon is driven: the real one, or ours behind its sockets.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// A daemon to drive, by kind and file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// `qemu` or `midstreamd`: what traces and divergences call it.
+    pub kind: Kind,
+    /// Its file.
+    pub binary: PathBuf,
+}
+
+/// The kinds of daemons.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `qemu-storage-daemon`
+    Qemu,
+    /// Our own daemon.
+    Midstreamd,
+}
+
+impl Kind {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Qemu => "qemu",
+            Kind::Midstreamd => "midstreamd",
+        }
+    }
+
+    /// The file's name when no path is given.
+    fn binary(self) -> &'static str {
+        match self {
+            Kind::Qemu => "qemu-storage-daemon",
+            Kind::Midstreamd => "midstreamd",
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// `qemu`, `midstreamd`, or one of them with `:PATH`.
+    fn from_str(text: &str) -> Result<Target, String> {
+        let (kind, path) = text.split_once(':').map_or((text, None), |(kind, path)| (kind, Some(path)));
+        let kind = match kind {
+            "qemu" => Kind::Qemu,
+            "midstreamd" => Kind::Midstreamd,
+            other => return Err(format!("no target is called `{other}`: there are qemu and midstreamd")),
+        };
+        let found = match path {
+            Some(path) => Some(PathBuf::from(path)),
+            None => find(kind.binary()),
+        };
+        let binary = found.filter(|path| path.is_file());
+        let binary = binary.ok_or_else(|| format!("{} was not found", path.unwrap_or(kind.binary())))?;
+        let binary = binary.canonicalize().map_err(|error| error.to_string())?;
+        Ok(Target { kind, binary })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind.name(), self.binary.display())
+    }
+}
+
+/// A program beside this one, or on the search path.
+fn find(name: &str) -> Option<PathBuf> {
+    let beside = env::current_exe().ok().and_then(|file| file.parent().map(Path::to_owned));
+    let path = env::var_os("PATH").unwrap_or_default();
+    beside.into_iter().chain(env::split_paths(&path)).map(|folder| folder.join(name)).find(|f| f.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_kind_with_or_without_a_path() {
+        let target: Target = "qemu:/bin/sh".parse().expect("any file is taken");
+        assert_eq!(target.kind, Kind::Qemu);
+        assert!("xen".parse::<Target>().is_err());
+        let missing = "qemu:/nowhere/at/all".parse::<Target>().expect_err("no such file");
+        assert!(missing.contains("/nowhere/at/all"), "{missing}");
+    }
+}
