@@ -1,6 +1,7 @@
 //! The command: one small file per subcommand, and how each can end.
 
 mod conform;
+mod export;
 mod fuzz;
 mod minimise;
 mod mutants;
@@ -8,6 +9,7 @@ mod replay;
 mod show;
 
 use crate::campaign::Subject;
+use crate::live::target::Target;
 use crate::panics::quietly;
 use crate::trace::Trace;
 use crate::verdict::{INVARIANTS, LIVENESS};
@@ -73,6 +75,7 @@ enum Command {
     Show(show::Show),
     Mutants(mutants::Mutants),
     Conform(conform::Conform),
+    Export(export::Export),
 }
 
 /// Runs the command of this process, on one subject or, if asked for, on everything.
@@ -86,6 +89,7 @@ pub fn main(subject: &Subject, everything: &Subject) -> ExitCode {
         Command::Show(show) => show.run(subject),
         Command::Mutants(mutants) => mutants.run(subject),
         Command::Conform(conform) => conform.run(),
+        Command::Export(export) => export.run(),
     };
     ExitCode::from(exit.code())
 }
@@ -102,6 +106,15 @@ fn guarded<T>(path: &Path, trace: &Trace, run: impl FnOnce() -> T) -> Result<T, 
         eprintln!("FAIL  the harness panicked\n{}{seed}: {panic}", path.display());
         Exit::Panicked
     })
+}
+
+/// The daemon a live trace is taken again on: the one asked for, or any of the kind it was recorded on.
+fn live_target(asked: Option<&Target>, trace: &Trace) -> Result<Target, Exit> {
+    match (asked, &trace.target) {
+        (Some(target), _) => Ok(target.clone()),
+        (None, Some(kind)) => kind.parse().map_err(|problem: String| refuse(&problem)),
+        (None, None) => Err(refuse("this is no trace of a live daemon")),
+    }
 }
 
 /// A limit: nothing at all would prove nothing.

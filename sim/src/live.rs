@@ -13,5 +13,6 @@ pub mod plan;
 pub mod process;
 pub mod qmp;
 pub mod report;
+pub mod script;
 pub mod sequence;
 pub mod target;

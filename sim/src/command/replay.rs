@@ -1,9 +1,11 @@
 //! `midstream replay`: takes recorded runs again and says whether the same law breaks.
 
-use super::{Exit, guarded, read, refuse};
+use super::{Exit, at_least_1, guarded, live_target, read, refuse};
 use crate::campaign::Subject;
+use crate::live;
+use crate::live::target::Target;
 use crate::report::text;
-use crate::trace::{Replayed, Trace};
+use crate::trace::{PASSED, Replayed, Trace};
 use crate::verdict::Detail;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,12 @@ pub(super) struct Replay {
     /// Write the trace anew, as the run went now, expecting what it gave now; tolerantly where it does not fit.
     #[arg(long)]
     update: bool,
+    /// A trace of a live daemon is taken again so often.
+    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_1())]
+    times: u64,
+    /// The live daemon, for a trace of one: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
+    #[arg(long, value_name = "KIND[:PATH]")]
+    target: Option<Target>,
 }
 
 impl Replay {
@@ -40,6 +48,9 @@ impl Replay {
 
     fn one(&self, path: &Path, subject: &Subject) -> Result<Exit, Exit> {
         let trace = read(path)?;
+        if trace.target.is_some() {
+            return guarded(path, &trace, || self.live(path, &trace))?;
+        }
         let replayed = guarded(path, &trace, || match (self.tolerant, self.update) {
             (true, _) => trace.replay_tolerantly(subject, Detail::Quiet),
             (false, true) => trace.replay_somehow(subject, Detail::Quiet),
@@ -52,6 +63,27 @@ impl Replay {
             new.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         }
         Ok(self.exit(&trace, &replayed))
+    }
+
+    /// Takes a live sequence again and again, and counts how often it fails as it did.
+    fn live(&self, path: &Path, trace: &Trace) -> Result<Exit, Exit> {
+        let target = live_target(self.target.as_ref(), trace)?;
+        let mut last = None;
+        let mut reproduced = 0;
+        for _ in 0..self.times {
+            let record = live::campaign::again(&target.binary, &trace.choices, Detail::Quiet);
+            if record.outcome.verdict.law() == trace.law && trace.law != PASSED {
+                reproduced += 1;
+                last = Some(record);
+            }
+        }
+        println!("{}: reproduced {reproduced} of {}", path.display(), self.times);
+        if let Some(record) = &last {
+            print!("{}", text::failure(&record.outcome));
+        }
+        let is_failed =
+            if self.expect { (reproduced > 0) != (trace.expect != PASSED) } else { reproduced > 0 };
+        Ok(if is_failed { Exit::Broken } else { Exit::Clean })
     }
 
     fn exit(&self, trace: &Trace, replayed: &Replayed) -> Exit {
@@ -87,13 +119,19 @@ fn summary(trace: &Trace, replayed: &Replayed) -> String {
 mod tests {
     use super::*;
     use crate::toy;
-    use crate::trace::PASSED;
 
     fn replay(trace: &Trace, change: impl FnOnce(&mut Replay)) -> (Exit, Trace) {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let path = folder.path().join("1.json");
         trace.write(&path).expect("writable");
-        let mut replay = Replay { traces: vec![path.clone()], expect: false, tolerant: false, update: false };
+        let mut replay = Replay {
+            traces: vec![path.clone()],
+            expect: false,
+            tolerant: false,
+            update: false,
+            times: 5,
+            target: None,
+        };
         change(&mut replay);
         (replay.run(&toy::SUBJECT), Trace::read(&path).expect("still a trace"))
     }
@@ -133,7 +171,7 @@ mod tests {
     fn a_file_that_is_no_trace_is_a_usage_error() {
         let file = tempfile::NamedTempFile::new().expect("a scratch file");
         let traces = vec![file.path().to_owned()];
-        let replay = Replay { traces, expect: false, tolerant: false, update: false };
+        let replay = Replay { traces, expect: false, tolerant: false, update: false, times: 5, target: None };
         assert_eq!(replay.run(&toy::SUBJECT), Exit::Usage);
     }
 }

@@ -1,8 +1,9 @@
 //! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
-use super::{Exit, guarded, read};
+use super::{Exit, guarded, live_target, read};
 use crate::campaign::Subject;
 use crate::choice::Decision;
+use crate::live;
 use crate::report::chain::{chain, scenario_of};
 use crate::report::lanes::lanes;
 use crate::report::text;
@@ -38,6 +39,13 @@ impl Show {
 
     fn shown(&self, subject: &Subject) -> Result<String, Exit> {
         let trace = read(&self.trace)?;
+        if trace.target.is_some() {
+            let target = live_target(None, &trace)?;
+            let again = || live::campaign::again(&target.binary, &trace.choices, Detail::Full).outcome;
+            let outcome = guarded(&self.trace, &trace, again)?;
+            let decisions = if self.decisions { decisions(&outcome.tape) } else { String::new() };
+            return Ok(format!("{}\n{decisions}{}", outcome.history.join("\n"), text::failure(&outcome)));
+        }
         guarded(&self.trace, &trace, || {
             let replayed = trace.replay_somehow(subject, Detail::Full);
             self.text(&trace, &replayed)

@@ -172,7 +172,8 @@ impl Shared<'_> {
                 return;
             }
         }
-        let least = shorten(&self.plan.target, &record.outcome.tape, &|record| self.name(record).0 == name);
+        let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && self.name(record).0 == name;
+        let least = shorten(&self.plan.target, &record.outcome.tape, &is_same);
         let mut campaign = self.campaign();
         let Some(least) = least else { return };
         campaign.minimiser_runs += least.took;

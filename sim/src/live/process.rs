@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long any answer may take: a verdict, so far longer than a busy machine needs.
-pub const ANSWER_MAX: Duration = Duration::from_secs(20);
+pub const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Between two looks whether the process has ended: nothing tells of that.
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// What is kept of its standard error.

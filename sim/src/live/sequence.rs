@@ -46,6 +46,8 @@ pub struct Record {
     pub actions: Vec<Action>,
     /// From what.
     pub scenario: Scenario,
+    /// The last reply on the monitor.
+    pub last_reply: Option<String>,
 }
 
 /// Draws a sequence and runs it on the daemon at `binary`.
@@ -59,7 +61,7 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
     for (image, bytes) in files.images.iter().zip(files.files()) {
         fs::write(&image.path, bytes).expect("a folder for temporary files can be written to");
     }
-    let mut actions = Vec::new();
+    let (mut actions, mut last_reply) = (Vec::new(), None);
     match Process::start(binary, scratch.path()) {
         Err(why) => {
             judge.break_law(NOT_STARTED, why);
@@ -73,6 +75,7 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
                 plan: &plan,
                 folder: scratch.text(),
                 actions: &mut actions,
+                last_reply: &mut last_reply,
                 guests: BTreeMap::new(),
                 request: 0,
                 turn: 0,
@@ -85,7 +88,7 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
     }
     let mut outcome = judge.outcome();
     outcome.tape = choices.into_tape();
-    Record { outcome, actions, scenario }
+    Record { outcome, actions, scenario, last_reply }
 }
 
 /// The scenario with its files in a folder.
@@ -142,6 +145,7 @@ struct Live<'a> {
     /// The text before every path on the wire.
     folder: &'a str,
     actions: &'a mut Vec<Action>,
+    last_reply: &'a mut Option<String>,
     guests: BTreeMap<u32, Seat>,
     request: u64,
     turn: u32,
@@ -213,6 +217,7 @@ impl Live<'_> {
             if is_poll {
                 self.last_poll.clone_from(&line);
             }
+            *self.last_reply = Some(line.clone());
             self.judge.reply(client, &line)?;
             return Ok(message);
         }

@@ -1,0 +1,48 @@
+//! `midstream export`: a failing live sequence as a shell script that needs no midstream.
+
+use super::{Exit, live_target, read, refuse};
+use crate::live::campaign::{AGAIN, again};
+use crate::live::script::script;
+use crate::live::target::Target;
+use crate::trace::PASSED;
+use crate::verdict::Detail;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Write a trace of a live daemon as a shell script, ready for a bug report: it needs the daemon, qemu-img and python3,
+/// prints what happens, and ends with 1 if the defect shows.
+#[derive(Args, Debug)]
+pub(super) struct Export {
+    /// The trace file.
+    trace: PathBuf,
+    /// Where to write it; to the standard output when not given.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The live daemon: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
+    #[arg(long, value_name = "KIND[:PATH]")]
+    target: Option<Target>,
+}
+
+impl Export {
+    pub(super) fn run(&self) -> Exit {
+        self.write().unwrap_or_else(|exit| exit)
+    }
+
+    fn write(&self) -> Result<Exit, Exit> {
+        let trace = read(&self.trace)?;
+        let target = live_target(self.target.as_ref(), &trace)?;
+        let mut runs = (0..AGAIN).map(|_| again(&target.binary, &trace.choices, Detail::Quiet));
+        let fails = runs.find(|record| trace.law != PASSED && record.outcome.verdict.law() == trace.law);
+        let Some(record) = fails else {
+            return Err(refuse(&format!("{} does not fail any more", self.trace.display())));
+        };
+        let text = script(&trace.law, &record).map_err(|problem| refuse(&problem.0))?;
+        match &self.out {
+            None => print!("{text}"),
+            Some(path) => {
+                std::fs::write(path, text).map_err(|error| refuse(&format!("{}: {error}", path.display())))?
+            }
+        }
+        Ok(Exit::Clean)
+    }
+}

@@ -1,0 +1,186 @@
+//! A failing sequence as a shell script that needs only the daemon, qemu-img and python3: ready for a bug report.
+//!
+//! It prints every command and reply, what is wrong, and ends with 1 if the defect shows, with 0 if not.
+
+use super::action::Action;
+use super::judge::{CRASHED, HUNG, STUCK};
+use super::sequence::Record;
+use crate::trace::verdict_text;
+use crate::workload::guest::Operation;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use regex_lite::Regex;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::io::Write as _;
+use std::sync::LazyLock;
+
+/// Why a sequence has no script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NoScript(pub String);
+
+/// The script that does what `record` did and looks for what it found.
+pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
+    let detail = verdict_text(&record.outcome.verdict);
+    let defect = Defect::of(record)?;
+    let mut text = String::from("#!/bin/sh\n");
+    for line in title.lines() {
+        writeln!(text, "# {line}").expect("a string takes any text");
+    }
+    text += "# Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.\n";
+    text += "exec python3 - <<'END_OF_SCRIPT'\n";
+    let mut define = |name: &str, value: &str| {
+        writeln!(text, "{name} = {value}").expect("a string takes any text");
+    };
+    define("DETAIL", &python(&json!(detail)));
+    define("DEFECT", &python(&json!(defect.name())));
+    match &defect {
+        Defect::Sector { sector, expected } => {
+            define("SECTOR", &sector.to_string());
+            define("EXPECTED", &python(&json!(expected)));
+        }
+        Defect::Reply(reply) => define("UNTRUE", &python(&json!(reply))),
+        Defect::Crash | Defect::Hang => {}
+    }
+    define("IMAGES", &images(record));
+    text += "ACTIONS = [\n";
+    let is_afresh = matches!(record.actions.last(), Some(Action::Afresh { .. }));
+    for (index, action) in record.actions.iter().enumerate() {
+        // Only the last file that was read afresh is the one that was wrong.
+        let is_last = index + 1 == record.actions.len();
+        if let Some(line) = line(action, record, is_afresh && is_last) {
+            writeln!(text, "    {},", python(&line)).expect("a string takes any text");
+        }
+    }
+    text += "]\n";
+    text += include_str!("script.py");
+    text += "END_OF_SCRIPT\n";
+    Ok(text)
+}
+
+/// How the defect is recognised.
+enum Defect {
+    Crash,
+    Hang,
+    Sector { sector: u64, expected: Vec<String> },
+    Reply(String),
+}
+
+impl Defect {
+    fn name(&self) -> &'static str {
+        match self {
+            Defect::Crash => "crash",
+            Defect::Hang => "hang",
+            Defect::Sector { .. } => "sector",
+            Defect::Reply(_) => "reply",
+        }
+    }
+
+    fn of(record: &Record) -> Result<Defect, NoScript> {
+        static SECTOR: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"^sector (\d+) of .*expected (.*), (read|found) (\S+)$").expect("a pattern of ours")
+        });
+        let verdict = &record.outcome.verdict;
+        let first = verdict_text(verdict).lines().next().unwrap_or_default();
+        if verdict.law().starts_with(CRASHED) {
+            return Ok(Defect::Crash);
+        }
+        if verdict.law() == HUNG || verdict.law() == STUCK {
+            return Ok(Defect::Hang);
+        }
+        if let Some(found) = SECTOR.captures(first) {
+            let sector = found[1].parse().map_err(|_| NoScript(format!("no sector in `{first}`")))?;
+            return Ok(Defect::Sector {
+                sector,
+                expected: found[2].split(" or ").map(str::to_owned).collect(),
+            });
+        }
+        match (record.actions.last(), &record.last_reply) {
+            (Some(Action::Command(_)), Some(reply)) => Ok(Defect::Reply(reply.clone())),
+            _ => Err(NoScript(format!("no script can show `{first}`"))),
+        }
+    }
+}
+
+/// JSON as Python reads it.
+fn python(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Array(items) => format!("[{}]", items.iter().map(python).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// The images as they were at first; their headers name each other without a folder.
+fn images(record: &Record) -> String {
+    let mut scenario = record.scenario.clone();
+    for image in &mut scenario.images {
+        image.path = image.path.trim_start_matches('/').to_owned();
+    }
+    let mut text = String::from("{\n");
+    for (image, bytes) in scenario.images.iter().zip(scenario.files()) {
+        writeln!(text, "    \"/{}\": \"{}\",", image.path, base64(&pack(&bytes)))
+            .expect("a string takes any text");
+    }
+    text + "}"
+}
+
+fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Value> {
+    Some(match action {
+        Action::Command(text) => json!(["qmp", text]),
+        Action::Settle => json!(["settle"]),
+        Action::Connect { guest, export } => json!(["connect", guest, export]),
+        Action::Request { guest, operation, sector, sectors, tag } => {
+            let (name, command) = match operation {
+                Operation::Read => ("read", 0),
+                Operation::Write => ("write", 1),
+                Operation::Flush => ("flush", 3),
+                Operation::Discard => ("discard", 4),
+                Operation::WriteZeroes => ("write zeroes", 6),
+            };
+            let (sector, sectors) = if *operation == Operation::Flush { (&0, &0) } else { (sector, sectors) };
+            json!([name, guest, command, sector, sectors, tag])
+        }
+        Action::Leave { guest } => json!(["leave", guest]),
+        Action::Kill => json!(["kill"]),
+        Action::Quit => json!(["quit"]),
+        Action::Afresh { image, .. } if is_wanted_afresh => {
+            let image = &record.scenario.images[*image];
+            json!(["afresh", image.path, image.format.driver()])
+        }
+        Action::Afresh { .. } | Action::Look { .. } => return None,
+    })
+}
+
+fn pack(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes any bytes")
+}
+
+/// Bytes as text, four characters for three (RFC 4648).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let number =
+            three.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for digit in 0..4 {
+            let is_there = digit <= three.len();
+            let value = number >> (18 - 6 * digit) & 63;
+            text.push(if is_there { DIGITS[value as usize] as char } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_fills_up_to_four() {
+        assert_eq!([&b"M"[..], b"Ma", b"Man", b""].map(base64), ["TQ==", "TWE=", "TWFu", ""]);
+    }
+}
