@@ -7,6 +7,7 @@ use block::host::Disk;
 use std::sync::Arc;
 use support::executor::block_on;
 use support::layer::Layer;
+use support::memory::assert_peak_is_bounded;
 use support::memory_disk::MemoryDisk;
 use support::random::Random;
 
@@ -164,6 +165,7 @@ fn mutated_images_are_answered_not_obeyed() {
     // The set-up must reach both sides.
     assert!(opened > ROUNDS / 4, "{opened} of {ROUNDS} opened");
     assert!(opened < ROUNDS * 9 / 10, "{opened} of {ROUNDS} opened");
+    assert_peak_is_bounded();
 }
 
 #[test]
@@ -176,6 +178,7 @@ fn any_bytes_with_the_right_start_are_answered() {
         bytes[20..24].copy_from_slice(&(9 + random.below(13) as u32).to_be_bytes());
         exercise(bytes, &mut random);
     }
+    assert_peak_is_bounded();
 }
 
 // The header makes sense; every table and all data behind it is noise, or noise that looks like pointers.
@@ -202,6 +205,7 @@ fn noise_behind_a_sound_header_is_answered() {
         opened += u64::from(exercise(bytes, &mut random));
     }
     assert!(opened > 100, "{opened} opened");
+    assert_peak_is_bounded();
 }
 
 #[test]
