@@ -25,11 +25,16 @@ fn add_nodes(client: &mut Client, chain: &Chain, len: usize) {
     }
 }
 
-/// The file name of the node below, as the daemon tells it.
+/// The file of the node below, as the daemon tells it: by its plain name, or by all that opens it as it is, if its own
+/// header names its backing in another way.
 fn backing_of(client: &mut Client, node: &str) -> Value {
     let nodes = client.done("query-named-block-nodes", json!({"flat": true}));
     let found = nodes.as_array().expect("a list").iter().find(|n| n["node-name"] == node);
-    found.expect("the node is there").get("backing_file").cloned().unwrap_or(Value::Null)
+    let told = found.expect("the node is there").get("backing_file").cloned().unwrap_or(Value::Null);
+    match told.as_str().and_then(|name| name.strip_prefix("json:")) {
+        None => told,
+        Some(all) => serde_json::from_str::<Value>(all).expect("JSON")["file"]["filename"].clone(),
+    }
 }
 
 #[track_caller]
