@@ -69,7 +69,8 @@ fn a_thousand_clients_of_the_first_moments_lose_no_byte() {
                 let place = &place;
                 scope.spawn(move || {
                     let number = start * CLIENTS + number;
-                    let mut stream = connect_at_once(&place.path(if number % 2 == 0 { "a" } else { "b" }));
+                    let mut stream =
+                        connect_at_once(&place.path(if number.is_multiple_of(2) { "a" } else { "b" }));
                     // It serves nobody before this file is there.
                     let is_early = !place.path("pid").exists();
                     assert_served(&mut stream, number);
