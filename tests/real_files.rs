@@ -43,6 +43,39 @@ fn assert_success(completed: &Value) {
     assert_eq!(completed["offset"], completed["len"], "{completed}");
 }
 
+// The same around the page cache, from nodes described with their files.
+#[test]
+fn a_stream_goes_around_the_page_cache() {
+    let test = "a_stream_goes_around_the_page_cache";
+    if !have_qemu_img(test) {
+        return;
+    }
+    let chain = Chain::new(2);
+    let (daemon, [mut client]) = Daemon::start(chain.folder());
+    for (i, backing) in [(0, Value::Null), (1, json!("n0"))] {
+        let options = json!({"driver": "qcow2", "node-name": format!("n{i}"), "backing": backing,
+            "read-only": i == 0, "cache": {"direct": true},
+            "file": {"driver": "file", "filename": chain.image(i)}});
+        match client.execute("blockdev-add", options) {
+            Err(text) if text.ends_with("filesystem does not support O_DIRECT") => {
+                return support::tools::skip(test, &text);
+            }
+            added => drop(added.expect("a node")),
+        }
+    }
+    // Each image is open twice: for requests through the cache, and for those around it.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("Linux tells");
+    let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    (0..2)
+        .for_each(|i| assert_eq!(open.iter().filter(|file| **file == chain.image(i)).count(), 2, "{open:?}"));
+    client.done("block-stream", json!({"job-id": "j", "device": "n1"}));
+    assert_success(&client.event("BLOCK_JOB_COMPLETED"));
+    client.done("quit", json!({}));
+    assert!(daemon.wait().success());
+    assert_eq!(chain.backing(1), None);
+    (0..2).for_each(|i| chain.assert_unchanged_and_clean(i));
+}
+
 // n0 <- n1 <- n2 becomes n2.
 #[test]
 fn the_active_layer_takes_in_its_whole_chain() {

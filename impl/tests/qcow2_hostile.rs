@@ -103,7 +103,11 @@ fn exercise(bytes: Vec<u8>, random: &mut Random) -> bool {
     let len = image.len_bytes();
     for start in [0, len.saturating_sub(64 << 10) / 512 * 512, random.below(len / 512 + 1) * 512] {
         let count = (len - start).min(64 << 10);
-        let _ = block_on(image.read(start, &mut vec![0; count as usize], &below));
+        let mut read = || {
+            let mut buffer = vec![0; count as usize];
+            block_on(image.read(start, &mut buffer, &below)).map(|()| buffer)
+        };
+        assert!(read() == read(), "nothing changes between two reads, so neither may the answer");
         if count > 0
             && let Ok(run) = block_on(image.status(start, len - start))
         {

@@ -117,8 +117,11 @@ impl<'e> Draft<'e> {
             let settings = settle(&options.settings, by);
             let opened = match &options.driver {
                 DriverOptions::File { filename, locks } => {
-                    let wanted =
-                        FileUse { locks: *locks, direct: settings.direct, flushes: !settings.no_flush };
+                    let wanted = FileUse {
+                        locks: *locks && !settings.force_share,
+                        direct: settings.direct,
+                        flushes: !settings.no_flush,
+                    };
                     self.open_file(filename, wanted, options, by).await?
                 }
                 DriverOptions::Raw { file, offset, size } => {
