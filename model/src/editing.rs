@@ -285,6 +285,9 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
         return Err(Refusal::Paired(text, graph.name(new).to_owned(), options.name.clone()));
     }
     if let Some(old) = node.backing {
+        if wanted.is_some() && below_implicit(graph, old) == wanted {
+            return Ok(());
+        }
         if is_implicit(graph, old) {
             return Err(Refusal::Named(
                 "Cannot replace implicit backing child of ",
@@ -297,6 +300,11 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
         }
     }
     Ok(())
+}
+
+/// The node that an operator sees below a link: filters nobody gave a name are not there for them.
+pub fn below_implicit(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    std::iter::successors(Some(id), |id| graph.node(*id).file).find(|id| !is_implicit(graph, *id))
 }
 
 /// Whether a node is a job's filter that nobody gave a name.

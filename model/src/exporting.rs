@@ -105,8 +105,10 @@ fn judge_add(graph: &Graph, id: &str, node: &str, writable: bool) -> Result<(), 
     }
     let found = find_node(graph, node)?;
     let read_only = graph.node(found).read_only && !graph.node(found).may_have_stayed_writable;
-    let read_only = read_only && !graph.node(found).auto_read_only || graph.unwritable_below(found);
-    if writable && read_only {
+    if writable && read_only && !graph.node(found).auto_read_only {
+        return Err(Refusal::Plain("Cannot export read-only node as writable"));
+    }
+    if writable && graph.unwritable_below(found) {
         return Err(Refusal::ReadOnly);
     }
     let conflicts = graph.new_device(found, writable);

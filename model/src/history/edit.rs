@@ -5,7 +5,7 @@ use super::client::Pending;
 use crate::blockdev::ImageFacts;
 use crate::chain::{Driver, Node, NodeId, User};
 use crate::content::{Layer, SECTOR_BYTES};
-use crate::editing::{Edit, Editing, Reopen};
+use crate::editing::{Edit, Editing, Reopen, below_implicit};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
 
@@ -124,6 +124,12 @@ impl Model {
         self.count(LawId::ResizeDone);
     }
 
+    /// Whether `backing` lies below a node already, with nothing between but filters that are not there for operators.
+    fn is_hidden_backing(&self, id: NodeId, backing: Option<NodeId>) -> bool {
+        let old = self.graph.node(id).backing;
+        backing.is_some() && old.and_then(|old| below_implicit(&self.graph, old)) == backing
+    }
+
     fn reopened(&mut self, id: NodeId, options: &Reopen) {
         let wanted = match &options.backing {
             None => None,
@@ -139,6 +145,7 @@ impl Model {
         }
         if let Some(backing) = wanted
             && backing != self.graph.node(id).backing
+            && !self.is_hidden_backing(id, backing)
         {
             self.graph.set_backing(id, backing);
             self.compose(id);

@@ -389,7 +389,12 @@ impl Model {
     pub(super) fn advanced(&mut self, id: JobId, offset: i64, len: i64) -> Result<(), Broken> {
         let job = self.job(id);
         let before = job.offset;
-        let whole = job.len_bytes.is_none_or(|bytes| len == 0 || i64::try_from(bytes) == Ok(len));
+        // A backup counts whole clusters of at least 64 KiB, the last one too.
+        let is_rounded = |bytes: u64| {
+            job.plan.trade() == Trade::Backup && i64::try_from(bytes.next_multiple_of(65_536)) == Ok(len)
+        };
+        let is_len = |bytes: u64| len == 0 || i64::try_from(bytes) == Ok(len) || is_rounded(bytes);
+        let whole = job.len_bytes.is_none_or(is_len);
         let forward = before <= offset && 0 <= offset && offset <= len;
         self.hold(LawId::Progress, whole && forward, |model| {
             let job = model.job(id);

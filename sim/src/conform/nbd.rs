@@ -62,6 +62,12 @@ pub fn hello(wire: &mut dyn Wire, export: &str) -> Result<u64, Disconnected> {
 
 /// Does one request.
 pub fn request(wire: &mut dyn Wire, cookie: u64, request: Request<'_>) -> Result<Answer, Disconnected> {
+    ask(wire, cookie, request)?;
+    answer(wire, request)
+}
+
+/// Sends one request.
+pub fn ask(wire: &mut dyn Wire, cookie: u64, request: Request<'_>) -> Result<(), Disconnected> {
     let command = match request.op {
         IoOp::Read | IoOp::Hash => 0,
         IoOp::Write => 1,
@@ -72,7 +78,11 @@ pub fn request(wire: &mut dyn Wire, cookie: u64, request: Request<'_>) -> Result
     let flags = if request.nohole && request.op == IoOp::Zero { FLAG_NO_HOLE } else { 0 };
     let mut out = header(flags, command, cookie, request.offset, request.len);
     out.extend_from_slice(request.data);
-    wire.send(&out)?;
+    wire.send(&out)
+}
+
+/// Waits for the answer to a request that was sent.
+pub fn answer(wire: &mut dyn Wire, request: Request<'_>) -> Result<Answer, Disconnected> {
     let reply = wire.receive(16)?;
     let error = be32(&reply[4..]);
     let reads = matches!(request.op, IoOp::Read | IoOp::Hash) && error == 0;

@@ -27,14 +27,16 @@ const NEW_MAX: usize = 24;
 const ANOTHER: &str = "another failure";
 
 /// The slots of a live sequence: what can be left out of it.
-pub const SLOTS: [&str; 7] = [
+pub const SLOTS: [&str; 9] = [
     "client # command #",
     "guest # lane # request #",
     "live fault #",
     "live kill",
     "layer # region #",
-    "live look",
-    "live run on",
+    "client # command # look",
+    "client # command # runs on",
+    "guest # lane # request # look",
+    "guest # lane # request # runs on",
 ];
 /// The slot of a command.
 pub const COMMAND: &str = "client # command #";

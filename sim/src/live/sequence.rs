@@ -12,14 +12,15 @@ use crate::choice::{Choices, Point};
 use crate::conform::case::IoOp;
 use crate::conform::daemon::socket::NbdSocket;
 use crate::conform::nbd;
-use crate::conform::subject::Request as NbdRequest;
+use crate::conform::subject::{Disconnected, Request as NbdRequest};
 use crate::recovery;
 use crate::verdict::{Detail, Outcome};
+use crate::workload::client::Command;
 use crate::workload::guest::{GuestPlan, Operation, Place, Request, tag_in_sector, tags};
 use crate::workload::image::{SECTOR_BYTES, Tag, fill};
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,6 +33,10 @@ const LOOKER: u32 = 1000;
 const ROUNDS_MAX: u32 = 40;
 /// After so many looks a job that still runs is cancelled: an error may strike it for ever, a copy may have no end.
 const PATIENCE: u32 = 4;
+/// How many places in the order of turns there are.
+const ORDERS: u32 = 8;
+/// A guest that waits longer than this waits for a job.
+const GUEST_PATIENCE: Duration = Duration::from_millis(700);
 /// How long a busy job is waited for between two looks at it; an event ends the wait.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The same for a job that rests although it should end.
@@ -78,7 +83,6 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
                 last_reply: &mut last_reply,
                 guests: BTreeMap::new(),
                 request: 0,
-                turn: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
             };
@@ -107,26 +111,65 @@ struct Seat {
     requests: u64,
 }
 
-/// A script and how far it has got.
-enum Script<'a> {
-    Client { client: u32, commands: Vec<String>, next: usize },
-    Lane { plan: &'a GuestPlan, lane: usize, next: usize },
+/// One turn of a script, and what is done around it.
+struct Turn<'a> {
+    what: What<'a>,
+    /// Of the first turns of all scripts the one with the lowest number is taken.
+    order: u32,
+    /// The jobs run on while the next turn is taken.
+    runs_on: bool,
+    /// What the operator looks at afterwards.
+    look: Option<&'static str>,
 }
 
-impl Script<'_> {
-    fn name(&self) -> Point {
-        match self {
-            Script::Client { client, .. } => Point::new("client #", [*client, 0, 0]),
-            Script::Lane { plan, lane, .. } => Point::new("guest # lane #", [plan.guest, *lane as u32, 0]),
-        }
-    }
+/// What is done.
+#[derive(Copy, Clone)]
+enum What<'a> {
+    Command { client: u32, text: &'a str },
+    Request { plan: &'a GuestPlan, request: Request, is_last: bool },
+}
 
-    fn is_over(&self) -> bool {
-        match self {
-            Script::Client { commands, next, .. } => *next == commands.len(),
-            Script::Lane { plan, lane, next } => *next == plan.lanes[*lane].len(),
+/// What operators look at between turns.
+const LOOKS: [Option<&str>; 12] = {
+    let mut looks = [None; 12];
+    looks[1] = Some(r#"{"execute":"x-debug-query-block-graph"}"#);
+    looks[2] = Some(r#"{"execute":"query-named-block-nodes"}"#);
+    looks
+};
+
+/// Every script with its turns. What is drawn for a turn is drawn under its own name: it stays when others are left out.
+fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<VecDeque<Turn<'a>>> {
+    let mut scripts = Vec::new();
+    for plan in &scenario.clients {
+        let turn = |command: &'a Command| {
+            let of = [plan.client, command.slot, 0];
+            Turn {
+                what: What::Command { client: plan.client, text: &command.text },
+                order: choices.choose(Point::new("client # command # order", of), ORDERS),
+                runs_on: choices.choose(Point::new("client # command # runs on", of), 4) == 3,
+                look: LOOKS[choices.choose(Point::new("client # command # look", of), 12) as usize],
+            }
+        };
+        scripts.push(plan.commands.iter().map(turn).collect());
+    }
+    for plan in &scenario.guests {
+        for (lane, requests) in plan.lanes.iter().enumerate() {
+            // The lane that ends last takes the guest away.
+            let is_last_lane = lane + 1 == plan.lanes.len();
+            let turn = |(index, request): (usize, &Request)| {
+                let of = [plan.guest, lane as u32, (request.tag >> 32 & 0xff) as u32];
+                let is_last = is_last_lane && index + 1 == requests.len();
+                Turn {
+                    what: What::Request { plan, request: *request, is_last },
+                    order: choices.choose(Point::new("guest # lane # request # order", of), ORDERS),
+                    runs_on: choices.choose(Point::new("guest # lane # request # runs on", of), 4) == 3,
+                    look: LOOKS[choices.choose(Point::new("guest # lane # request # look", of), 12) as usize],
+                }
+            };
+            scripts.push(requests.iter().enumerate().map(turn).collect());
         }
     }
+    scripts
 }
 
 /// How the turns ended.
@@ -148,7 +191,6 @@ struct Live<'a> {
     last_reply: &'a mut Option<String>,
     guests: BTreeMap<u32, Seat>,
     request: u64,
-    turn: u32,
     last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
     looked: Vec<(usize, Vec<String>, Vec<Tag>)>,
@@ -276,62 +318,34 @@ impl Live<'_> {
     }
 
     fn take_turns(&mut self) -> Result<End, Broken> {
-        let scenario = self.scenario;
-        let mut scripts: Vec<Script<'_>> = Vec::new();
-        for plan in &scenario.clients {
-            let commands = plan.commands.iter().map(|command| self.plan.rewrite(&command.text)).collect();
-            scripts.push(Script::Client { client: plan.client, commands, next: 0 });
-        }
-        for plan in &scenario.guests {
-            let lanes = (0..plan.lanes.len()).map(|lane| Script::Lane { plan, lane, next: 0 });
-            scripts.extend(lanes);
-        }
-        let mut last = None;
+        let mut scripts = scripts(self.choices, self.scenario);
+        let mut turns = 0;
         loop {
-            scripts.retain(|script| !script.is_over());
-            if self.plan.kill == Some(self.turn) {
+            if self.plan.kill == Some(turns) {
                 return Ok(End::Kill);
             }
-            if scripts.is_empty() {
-                return Ok(End::Quit);
-            }
-            // The plainest is to go on with the script that had the last turn.
-            let place = scripts.iter().position(|script| Some(script.name()) == last).unwrap_or(0);
-            scripts.rotate_left(place);
-            let names: Vec<Point> = scripts.iter().map(Script::name).collect();
-            let index = self.choices.pick(Point::new("live turn", [0; 3]), &names);
-            last = Some(names[index]);
-            self.turn += 1;
-            self.take_turn(&mut scripts[index])?;
-            if self.choose("live run on", 4) < 3 {
+            turns += 1;
+            let next =
+                scripts.iter().enumerate().filter_map(|(at, script)| Some((script.front()?.order, at)));
+            let Some((_, at)) = next.min() else { return Ok(End::Quit) };
+            let turn = scripts[at].pop_front().expect("a script with a next turn was chosen");
+            self.take_turn(turn.what)?;
+            if !turn.runs_on {
                 self.settle()?;
             }
-            match self.choose("live look", 12) {
-                1 => drop(self.command(OPERATOR, r#"{"execute":"x-debug-query-block-graph"}"#)?),
-                2 => drop(self.command(OPERATOR, r#"{"execute":"query-named-block-nodes"}"#)?),
-                _ => {}
+            if let Some(look) = turn.look {
+                self.command(OPERATOR, look)?;
             }
         }
     }
 
-    fn choose(&mut self, name: &'static str, below: u32) -> u32 {
-        self.choices.choose(Point::new(name, [0; 3]), below)
-    }
-
-    fn take_turn(&mut self, script: &mut Script<'_>) -> Result<(), Broken> {
-        match script {
-            Script::Client { client, commands, next } => {
-                *next += 1;
-                self.command(*client, &commands[*next - 1]).map(drop)
-            }
-            Script::Lane { plan, lane, next } => {
-                *next += 1;
-                let request = plan.lanes[*lane][*next - 1];
+    fn take_turn(&mut self, what: What<'_>) -> Result<(), Broken> {
+        match what {
+            What::Command { client, text } => self.command(client, &self.plan.rewrite(text)).map(drop),
+            What::Request { plan, request, is_last } => {
                 if self.sit_down(plan)? {
                     self.perform(plan.guest, &request)?;
                 }
-                // The lane that ends last takes the guest away; lanes are short, so all of it is looked at.
-                let is_last = *next == plan.lanes[*lane].len() && *lane + 1 == plan.lanes.len();
                 if is_last { self.leave(plan.guest) } else { Ok(()) }
             }
         }
@@ -431,12 +445,20 @@ impl Live<'_> {
         let seat = self.guests.get_mut(&guest).expect("a guest asks only while it sits");
         seat.requests += 1;
         let asked = NbdRequest { op, offset, len, data: &data, nohole: false };
-        let answer = match nbd::request(&mut seat.socket, seat.requests, asked) {
+        let mut answer = nbd::ask(&mut seat.socket, seat.requests, asked);
+        if answer.is_ok() && !seat.socket.comes(GUEST_PATIENCE) {
+            // A job may hold guests up for as long as it waits for its operator.
+            self.urge_all()?;
+        }
+        let seat = self.guests.get_mut(&guest).expect("a guest that asked sits until it is answered");
+        let what = format!("guest {guest}, {operation:?} of {sectors} at {sector}");
+        if answer.is_ok() && !seat.socket.comes(ANSWER_MAX) {
+            answer = Err(Disconnected(format!("no answer within {} s", ANSWER_MAX.as_secs())));
+        }
+        let answer = answer.and_then(|()| nbd::answer(&mut seat.socket, asked));
+        let answer = match answer {
             Ok(answer) => answer,
-            Err(gone) => {
-                let what = format!("guest {guest}, {operation:?} of {sectors} at {sector}");
-                return Err(self.unserved(&what, &gone.0));
-            }
+            Err(gone) => return Err(self.unserved(&what, &gone.0)),
         };
         self.hear(None, "a guest's request")?;
         let result = match answer.error {
@@ -482,6 +504,11 @@ impl Live<'_> {
         for guest in self.guests.keys().copied().collect::<Vec<_>>() {
             self.leave(guest)?;
         }
+        self.urge_all()
+    }
+
+    /// Urges all jobs until none is left.
+    fn urge_all(&mut self) -> Result<(), Broken> {
         for round in 0..ROUNDS_MAX {
             let jobs = self.settle()?;
             if jobs.is_empty() {

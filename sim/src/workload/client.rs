@@ -34,6 +34,8 @@ pub struct ClientPlan {
 pub struct Command {
     /// Steps to think before it.
     pub think: u32,
+    /// Which slot of its client it fills.
+    pub slot: u32,
     /// The text as it is sent.
     pub text: String,
 }
@@ -210,7 +212,7 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         verb => self::verb(draw, scenario, verb, of),
     };
     let think = draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]);
-    Some(Command { think, text })
+    Some(Command { think, slot: of[1], text })
 }
 
 const QUERIES: [&str; 4] = [

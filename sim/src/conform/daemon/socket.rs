@@ -86,31 +86,61 @@ fn is_late(error: &io::Error) -> bool {
 
 /// An NBD connection.
 #[derive(Debug)]
-pub struct NbdSocket(UnixStream);
+pub struct NbdSocket {
+    stream: UnixStream,
+    /// How long an answer may take.
+    max: Duration,
+    /// The first byte of an answer, if it was seen to come.
+    first: Option<u8>,
+}
 
 impl NbdSocket {
     /// A connection on which no answer may take longer than `max`.
     pub fn new(stream: UnixStream, max: Duration) -> io::Result<NbdSocket> {
         stream.set_read_timeout(Some(max))?;
         stream.set_write_timeout(Some(max))?;
-        Ok(NbdSocket(stream))
+        Ok(NbdSocket { stream, max, first: None })
+    }
+
+    /// Whether anything comes from the other side within `max`.
+    pub(crate) fn comes(&mut self, max: Duration) -> bool {
+        if self.first.is_some() {
+            return true;
+        }
+        let mut byte = [0];
+        let waited = self.stream.set_read_timeout(Some(max)).and_then(|()| self.stream.read(&mut byte));
+        let told = self.stream.set_read_timeout(Some(self.max));
+        match (waited, told) {
+            (Ok(1), Ok(())) => {
+                self.first = Some(byte[0]);
+                true
+            }
+            // The end of the connection comes too, and is found out by whoever reads.
+            (waited, _) => waited.is_ok(),
+        }
     }
 
     /// Ends it.
     pub fn close(&mut self) {
         // The other side may have ended it already.
-        let _ended = self.0.shutdown(Shutdown::Both);
+        let _ended = self.stream.shutdown(Shutdown::Both);
     }
 }
 
 impl Wire for NbdSocket {
     fn send(&mut self, data: &[u8]) -> Result<(), Disconnected> {
-        self.0.write_all(data).map_err(|error| Disconnected(error.to_string()))
+        self.stream.write_all(data).map_err(|error| Disconnected(error.to_string()))
     }
 
     fn receive(&mut self, len: usize) -> Result<Vec<u8>, Disconnected> {
         let mut bytes = vec![0; len];
-        self.0.read_exact(&mut bytes).map_err(|error| {
+        let mut from = 0;
+        if let (Some(place), Some(byte)) = (bytes.first_mut(), self.first) {
+            *place = byte;
+            self.first = None;
+            from = 1;
+        }
+        self.stream.read_exact(&mut bytes[from..]).map_err(|error| {
             let gone = error.kind() == ErrorKind::UnexpectedEof;
             Disconnected(if gone { "disconnected".to_owned() } else { error.to_string() })
         })?;
