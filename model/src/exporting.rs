@@ -96,6 +96,18 @@ impl Exporting {
     }
 }
 
+impl Exporting {
+    /// Whether a fault may have kept the node from turning read-only again, so that nobody knows whether it can be written.
+    pub fn is_unsure(&self, graph: &Graph) -> bool {
+        match self {
+            Exporting::Add { node, writable: true, .. } => {
+                graph.find(node).is_some_and(|id| graph.node(id).may_have_stayed_writable)
+            }
+            _ => false,
+        }
+    }
+}
+
 fn judge_add(graph: &Graph, id: &str, node: &str, writable: bool) -> Result<(), Refusal> {
     if !crate::plan::is_well_formed(id) {
         return Err(Refusal::Named("Invalid block export id '", id.to_owned(), "'"));

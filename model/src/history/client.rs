@@ -192,6 +192,9 @@ impl Model {
                 });
                 // Whether a server runs, and what it serves, only its own answers tell.
                 answers.push(Answer::ErrorAbout("NBD server"));
+                if exporting.is_unsure(graph) {
+                    answers.push(Answer::ErrorAbout("read-only"));
+                }
             }
             _ => {}
         }
@@ -199,12 +202,19 @@ impl Model {
 
     fn start_answers(&self, graph: &crate::chain::Graph, start: &Start, answers: &mut Vec<Answer>) {
         let in_use = |id: &str| self.find_job(id).is_some();
+        if !self.faults.is_empty() {
+            // A node over one that injects errors goes by a name in JSON, which no `base` is compared with.
+            answers.push(Answer::ErrorAbout("in the backing chain"));
+        }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             // A job that never runs is created all the same, and its events come first.
             Ok(plan) => {
                 if graph.node(plan.under).vague || start.is_vague() {
                     answers.push(Answer::AnyError);
+                }
+                if has_writer_below(graph) {
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
                 }
                 answers.push(Answer::Done);
             }
@@ -226,7 +236,12 @@ impl Model {
                     }
                 }
             }
-            Editing::Snapshot { .. } => {}
+            Editing::Snapshot { .. } => {
+                // A copy's target is in use, and others write it: which of both is told depends on how far the copy is.
+                if editing.judge(graph).is_err() {
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+            }
             Editing::SnapshotSync { .. } => answers.push(Answer::AnyError),
         }
     }
@@ -469,4 +484,9 @@ fn reopen_conflicts(graph: &crate::chain::Graph, id: crate::chain::NodeId, optio
         answers.push(Answer::Refused(Refusal::ReadOnly));
     }
     answers
+}
+
+/// Whether a guest may write a node that others stand on: what they need of it is worked out only when they are used.
+fn has_writer_below(graph: &crate::chain::Graph) -> bool {
+    graph.users.iter().any(|user| user.writable && graph.parents(user.node).next().is_some())
 }

@@ -71,6 +71,8 @@ impl Model {
         }
         let sectors = self.views.layer(target).sectors();
         let layers = self.layers(&route.layers);
+        let is_mirror = matches!(self.job(id).plan.work, Work::Mirror(_));
+        let is_active = matches!(&self.job(id).plan.work, Work::Commit(span) if span.is_active);
         let mut copies = vec![false; sectors as usize];
         for sector in 0..sectors {
             let decided = |certain: bool| {
@@ -82,6 +84,10 @@ impl Model {
             };
             let (may, must) = match route.sync {
                 Sync::Full => (true, true),
+                // Past the end of an active layer nobody reads: its base keeps what is there, or not.
+                Sync::Top if is_active && sector >= self.views.layer(source).sectors() => (true, false),
+                // A mirror copies whole granules; what it copies beside what the layer decides, readers see there too.
+                Sync::Top if is_mirror => (true, decided(true)),
                 Sync::Top => (decided(false), decided(true)),
                 _ => (false, false),
             };

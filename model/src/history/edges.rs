@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::chain::{Graph, JobId, User};
+use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
@@ -21,7 +22,7 @@ impl Model {
         };
         self.count(LawId::QueryTruth);
         let fits = |model: &Model, graph: &Graph| {
-            let stale = stale_parents(graph);
+            let stale = if model.has_concluded() { all_parents(graph) } else { stale_parents(graph) };
             // A fault may have kept a node that a job wrote from turning read-only again.
             let unsure = if model.faults.is_empty() { Vec::new() } else { read_only_parents(graph) };
             let is_told = |graph: &Graph| same(&model.lines(graph), &told, &stale, &unsure);
@@ -38,6 +39,11 @@ impl Model {
         let (strange, missing) = (only(&told, &expected), only(&expected, &told));
         let what = format!("edges told and not true: {strange:#?}\nedges true and not told: {missing:#?}");
         Err(self.broken(LawId::QueryTruth, what))
+    }
+
+    /// Whether a job is over and holds its nodes still: what they need of each other may be out of date.
+    fn has_concluded(&self) -> bool {
+        self.live_jobs().any(|id| self.job(id).status == Status::Concluded)
     }
 
     fn lines(&self, graph: &Graph) -> Vec<Line> {
@@ -91,6 +97,11 @@ fn stale_parents(graph: &Graph) -> Vec<String> {
     let only_held = graph.alive().filter(|(id, _)| !graph.is_used(*id) && graph.held_by_job(*id).is_some());
     let below = only_held.flat_map(|(id, _)| graph.downwards(id).collect::<Vec<_>>());
     below.map(|id| format!("{} -", graph.name(id))).collect()
+}
+
+/// Every node.
+fn all_parents(graph: &Graph) -> Vec<String> {
+    graph.alive().map(|(id, _)| format!("{} -", graph.name(id))).collect()
 }
 
 /// Nodes that are read-only, and those below them that hold their files.

@@ -11,18 +11,20 @@ use crate::subject;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A failure is made shorter for at most so long, and so many runs.
-const MINIMISE: Limits = Limits { runs_max: 1_500, time_max: Duration::from_secs(45) };
+const MINIMISE: Limits = Limits { runs_max: 700, time_max: Duration::from_secs(25) };
 /// So often the shortest sequence is taken again to see how reliably it fails.
 pub const AGAIN: u32 = 5;
 /// Failures that nobody knows are made short for so many different kinds; others are only counted.
 const NEW_MAX: usize = 24;
+/// When the time is over, what was found and not made short yet gets at least so much more, or a quarter of all.
+const GRACE_MIN: Duration = Duration::from_secs(30);
 /// The law of a run that failed in another way than the one that is being made shorter.
 const ANOTHER: &str = "another failure";
 
@@ -103,6 +105,8 @@ pub struct Campaign {
     pub found: BTreeMap<String, Found>,
     /// Whether somebody asked to stop.
     pub is_early: bool,
+    /// Failures that wait to be made short: the name, the seed and the decisions.
+    waiting: VecDeque<(String, u64, Vec<Decision>)>,
 }
 
 struct Shared<'a> {
@@ -145,7 +149,18 @@ impl Shared<'_> {
     }
 
     fn work(&self) {
+        self.search();
+        // What is left over is made short when the search has ended.
+        let grace = self.plan.time.map_or(GRACE_MIN, |time| (time / 4).max(GRACE_MIN));
+        let end = Instant::now() + grace;
+        while Instant::now() < end && !self.stop.load(Ordering::Relaxed) && self.shorten_next(false) {}
+    }
+
+    fn search(&self) {
         while !self.is_over() {
+            if self.shorten_next(true) {
+                continue;
+            }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.plan.runs {
                 return;
@@ -174,14 +189,37 @@ impl Shared<'_> {
                 return;
             }
         }
+        let mut campaign = self.campaign();
+        // The known ones first: there are few of them, and each is asked for.
+        let place = if is_known { 0 } else { campaign.waiting.len() };
+        campaign.waiting.insert(place, (name, seed, record.outcome.tape.clone()));
+    }
+
+    /// Makes one failure short, if any waits. `fairly`: only if no more runs went into that than into the search.
+    fn shorten_next(&self, fairly: bool) -> bool {
+        let (name, seed, tape) = {
+            let mut campaign = self.campaign();
+            if fairly && campaign.minimiser_runs > campaign.runs {
+                return false;
+            }
+            let Some(next) = campaign.waiting.pop_front() else { return false };
+            // Counted when it begins, so that not all threads do this at once.
+            campaign.minimiser_runs += 1;
+            next
+        };
+        self.shorten_one(&name, seed, &tape);
+        true
+    }
+
+    fn shorten_one(&self, name: &str, seed: u64, tape: &[Decision]) {
         let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && self.name(record).0 == name;
-        let least = shorten(&self.plan.target, &record.outcome.tape, &is_same);
+        let least = shorten(&self.plan.target, tape, &is_same);
         let mut campaign = self.campaign();
         let Some(least) = least else { return };
-        campaign.minimiser_runs += least.took;
-        let found = campaign.found.get_mut(&name).expect("it was put there above");
+        campaign.minimiser_runs += least.took + u64::from(AGAIN);
+        let found = campaign.found.get_mut(name).expect("it was put there above");
         found.detail = detail(&least.record.outcome);
-        let path = self.plan.out.join(format!("{}.json", file_name(&name, seed)));
+        let path = self.plan.out.join(format!("{}.json", file_name(name, seed)));
         let trace = Trace {
             target: Some(self.plan.target.kind.name().to_owned()),
             ..Trace::of(&least.record.outcome, Some(seed))

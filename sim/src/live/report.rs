@@ -1,6 +1,7 @@
 //! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
 
 use super::campaign::{AGAIN, Campaign, Found, Plan};
+use super::divergence::known;
 use crate::report::Cost;
 use crate::report::text::quoted;
 use serde_json::{Value, json};
@@ -73,11 +74,16 @@ fn per_core(campaign: &Campaign, cost: Cost) -> f64 {
     all_runs(campaign) / (cost.cpu_seconds + cost.children_cpu_seconds).max(1e-9)
 }
 
+/// The name that a known divergence has in the list of defects.
+fn id(name: &str) -> Option<&'static str> {
+    known().iter().find(|known| known.name == name)?.id.as_deref()
+}
+
 /// The same for a program.
 pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     let found = |found: &Found| {
         json!({
-            "name": found.name, "known": found.is_known, "runs": found.runs, "seed": found.seed,
+            "name": found.name, "id": id(&found.name), "known": found.is_known, "runs": found.runs, "seed": found.seed,
             "seconds": found.after.as_secs_f64(), "law": found.law,
             "commands": found.shortest.as_ref().map(|least| least.commands),
             "reproduced": found.shortest.as_ref().map(|least| [least.reproduced, AGAIN]),
