@@ -1,6 +1,7 @@
 //! The command: one small file per subcommand, and how each can end.
 
 mod conform;
+mod document;
 mod export;
 mod fuzz;
 mod minimise;
@@ -76,6 +77,7 @@ enum Command {
     Mutants(mutants::Mutants),
     Conform(conform::Conform),
     Export(export::Export),
+    Document(document::Document),
 }
 
 /// Runs the command of this process, on one subject or, if asked for, on everything.
@@ -90,6 +92,7 @@ pub fn main(subject: &Subject, everything: &Subject) -> ExitCode {
         Command::Mutants(mutants) => mutants.run(subject),
         Command::Conform(conform) => conform.run(),
         Command::Export(export) => export.run(),
+        Command::Document(document) => document.run(),
     };
     ExitCode::from(exit.code())
 }

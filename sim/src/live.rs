@@ -8,6 +8,9 @@
 pub mod action;
 pub mod campaign;
 pub mod divergence;
+pub mod doc;
+mod ending;
+mod guests;
 pub mod judge;
 pub mod plan;
 pub mod process;
@@ -16,3 +19,4 @@ pub mod report;
 pub mod script;
 pub mod sequence;
 pub mod target;
+mod turns;

@@ -100,7 +100,7 @@ fn a_small_stream_survives_a_crash_at_every_step() {
         let mut crashed = 0;
         for step in 0..120 {
             let mut scenario = base_mid_top();
-            let command = Command { think: 0, text: text.clone() };
+            let command = Command { think: 0, slot: 0, text: text.clone() };
             scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
             scenario.crash = Some(Crash { step, ending });
             let outcome = sim::world::play(scenario, strategy::of_seed(step), Detail::Full);

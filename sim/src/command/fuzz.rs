@@ -126,6 +126,7 @@ impl Fuzz {
             time: plan.time,
             jobs: plan.jobs,
             out: self.out.clone(),
+            shorten: true,
         };
         let started = Instant::now();
         let campaign = live::campaign::fuzz(&plan, &stop, &|found| self.say(&live::report::failure(found)));

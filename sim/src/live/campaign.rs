@@ -58,6 +58,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Where traces go.
     pub out: PathBuf,
+    /// Whether the first failure of each kind is made short.
+    pub shorten: bool,
 }
 
 /// One kind of failure.
@@ -199,7 +201,7 @@ impl Shared<'_> {
     fn shorten_next(&self, fairly: bool) -> bool {
         let (name, seed, tape) = {
             let mut campaign = self.campaign();
-            if fairly && campaign.minimiser_runs > campaign.runs {
+            if !self.plan.shorten || fairly && campaign.minimiser_runs > campaign.runs {
                 return false;
             }
             let Some(next) = campaign.waiting.pop_front() else { return false };

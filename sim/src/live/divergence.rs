@@ -30,6 +30,8 @@ pub struct Divergence {
     pub versions: Vec<String>,
     /// A minimised trace of it, by file name in `traces/live/`.
     pub trace: Option<String>,
+    /// How long the campaign of ten minutes with seed 1 searched until it met it.
+    pub found_after_seconds: Option<f64>,
     signatures: Vec<Signature>,
 }
 
@@ -50,6 +52,7 @@ struct Entry {
     target: String,
     versions: Vec<String>,
     trace: Option<String>,
+    found_after_seconds: Option<f64>,
     signatures: Vec<Written>,
 }
 
@@ -89,6 +92,7 @@ fn read(text: &str) -> Result<Vec<Divergence>, String> {
             target: entry.target,
             versions: entry.versions,
             trace: entry.trace,
+            found_after_seconds: entry.found_after_seconds,
             signatures: entry.signatures.into_iter().map(signature).collect::<Result<_, String>>()?,
         })
     };

@@ -61,7 +61,7 @@ mod tests {
             Plan { seed: 3, runs: 500, time: None, jobs: 1, until_failure: false, ending_laws: Vec::new() };
         let seen = run(&toy::SUBJECT, &plan, &AtomicBool::new(false), &mut |_, _| {});
         let traces = BTreeMap::from([(toy::LAW.to_owned(), PathBuf::from("new/3.json"))]);
-        let cost = Cost { wall: Duration::from_secs(1), cpu_seconds: 1.0 };
+        let cost = Cost { wall: Duration::from_secs(1), cpu_seconds: 1.0, children_cpu_seconds: 0.0 };
         let object = campaign(&seen, toy::SUBJECT.laws, 3, cost, &traces);
         assert_eq!(object["runs"], 500);
         assert_eq!(object["runs_per_second"], 500.0);

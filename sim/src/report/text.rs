@@ -114,7 +114,7 @@ mod tests {
     fn totals_are_one_line() {
         let mut sum = Totals::default();
         (0..1000).for_each(|seed| sum.add(seed, &toy::run(of_seed(seed))));
-        let cost = Cost { wall: Duration::from_secs(2), cpu_seconds: 4.0 };
+        let cost = Cost { wall: Duration::from_secs(2), cpu_seconds: 4.0, children_cpu_seconds: 0.0 };
         let text = totals(&sum, toy::SUBJECT.laws, 0, cost);
         assert!(text.starts_with("1,000 runs in 2.0 s (500/s, "), "{text}");
         assert!(text.contains("): 1 law broken in "), "{text}");

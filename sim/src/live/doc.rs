@@ -1,0 +1,120 @@
+//! The page about what a live daemon does wrong: every known divergence, as its trace shows it today.
+
+use super::divergence::Divergence;
+use super::sequence::Record;
+use crate::minimise::entries;
+use crate::trace::{Trace, verdict_text};
+use std::fmt::Write;
+
+/// One known divergence with what its trace gave when it was taken again.
+#[derive(Debug)]
+pub struct Shown {
+    /// Which.
+    pub divergence: &'static Divergence,
+    /// Its trace.
+    pub trace: Trace,
+    /// The sequence, with its readable history; none if it did not fail again.
+    pub record: Option<Record>,
+    /// It failed again so often,
+    pub reproduced: u32,
+    /// of so many times.
+    pub times: u32,
+    /// The file of its script, below the page.
+    pub script: Option<String>,
+}
+
+/// The whole page.
+pub fn page(version: &str, all: &[Shown], command: &str) -> String {
+    let mut text = format!("# What midstream finds in qemu-storage-daemon {version}\n\n");
+    text += "Generated from the traces in `traces/live` by `cargo midstream document`; do not edit.\n\n\
+        Each sequence was found by the live campaign (`cargo midstream fuzz --target qemu`) and made short by machine: the \
+        nodes are added, the commands below are sent, jobs are then brought to their end and everything is read. Sequences \
+        are drawn at random over images, commands, guest requests, injected errors and kills; nothing in the search is made \
+        for one of these cases. The names in brackets are those of the list that was known before the search began; the \
+        others were not on it.\n\n\
+        What is not established: whether other versions do the same, and whether anybody has reported it before. Only the \
+        version above was run. That behaviour is *wrong* is the judgement of our model, whose reason stands with each \
+        entry; an author of the daemon may call some of it a limitation.\n\n";
+    text += "| defect | law | first found after | commands | reproduced |\n|---|---|---|---|---|\n";
+    for shown in all {
+        writeln!(
+            text,
+            "| [{}](#{}) | {} | {} | {} | {} of {} |",
+            title(shown.divergence),
+            shown.divergence.name,
+            shown.trace.law,
+            found_after(shown.divergence),
+            entries(&shown.trace.choices, command),
+            shown.reproduced,
+            shown.times
+        )
+        .expect("a string takes any text");
+    }
+    for shown in all {
+        text += &section(shown, command);
+    }
+    text
+}
+
+fn title(divergence: &Divergence) -> String {
+    divergence.id.as_ref().map_or(divergence.name.clone(), |id| format!("{} ({id})", divergence.name))
+}
+
+fn found_after(divergence: &Divergence) -> String {
+    divergence.found_after_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.0} s"))
+}
+
+fn section(shown: &Shown, command: &str) -> String {
+    let known = shown.divergence;
+    let mut text = format!("\n<a id=\"{}\"></a>\n\n## {}\n\n", known.name, title(known));
+    let mut part = |what: String| writeln!(text, "{what}\n").expect("a string takes any text");
+    part(format!("{}.", capital(&known.what)));
+    part(format!("Right instead: {}.", known.right));
+    let Some(record) = &shown.record else {
+        part("The trace did not fail when this page was made.".to_owned());
+        return text;
+    };
+    part(format!("```text\n{}\n```", steps(record)));
+    part(format!(
+        "law `{}`\n\n```text\n{}\n```",
+        record.outcome.verdict.law(),
+        verdict_text(&record.outcome.verdict)
+    ));
+    let script =
+        shown.script.as_ref().map_or(String::new(), |script| format!(", alone: [`{script}`]({script})"));
+    let trace = known.trace.as_deref().unwrap_or_default();
+    part(format!(
+        "{} commands; reproduced {} of {}; `cargo midstream replay traces/live/{trace}`{script}",
+        entries(&shown.trace.choices, command),
+        shown.reproduced,
+        shown.times
+    ));
+    text
+}
+
+/// The history without looking after jobs and without what goes well.
+fn steps(record: &Record) -> String {
+    const DULL: [&str; 8] = [
+        "query-block-jobs",
+        r#"<- {"return": []}"#,
+        r#"<- {"return": {}}"#,
+        r#"<- {"return": [{"auto-finalize""#,
+        r#"<- {"return": [{"iops_rd""#,
+        r#"<- {"return": {"edges""#,
+        "BLOCK_EXPORT_DELETED",
+        "connects to",
+    ];
+    const LINE_MAX: usize = 220;
+    let lines = record.outcome.history.iter().filter(|line| !DULL.iter().any(|dull| line.contains(dull)));
+    let lines = lines.map(|line| {
+        let line = line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest).trim_start();
+        let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+        line.chars().take(LINE_MAX).collect::<String>()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
+}

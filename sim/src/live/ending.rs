@@ -1,0 +1,200 @@
+//! How a sequence comes to rest and to its end: jobs are waited for and urged on, nodes looked at, files read afresh.
+
+use super::action::Action;
+use super::judge::{Broken, CRASHED, HUNG, STUCK};
+use super::process::ANSWER_MAX;
+use super::qmp::Lost;
+use super::sequence::{End, Live, OPERATOR};
+use crate::recovery;
+use crate::workload::guest::Operation;
+use crate::workload::image::SECTOR_BYTES;
+use crate::workload::scenario::Scenario;
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// The guest that looks at rest is this, plus the image.
+const LOOKER: u32 = 1000;
+/// How often the closing operator looks after the jobs.
+const ROUNDS_MAX: u32 = 40;
+/// After so many looks a job that still runs is cancelled: an error may strike it for ever, a copy may have no end.
+const PATIENCE: u32 = 4;
+/// How long a busy job is waited for between two looks at it; an event ends the wait.
+const PAUSE: Duration = Duration::from_millis(1);
+/// The same for a job that rests although it should end.
+const LONG_PAUSE: Duration = Duration::from_millis(20);
+
+impl Live<'_> {
+    /// Waits until no job is busy, and gives them.
+    pub(super) fn settle(&mut self) -> Result<Vec<Value>, Broken> {
+        if self.actions.last() != Some(&Action::Settle) {
+            self.actions.push(Action::Settle);
+        }
+        let deadline = Instant::now() + ANSWER_MAX;
+        loop {
+            let jobs = self.poll()?;
+            let Some(busy) = jobs.iter().find(|job| is_busy(job)) else { return Ok(jobs) };
+            if Instant::now() > deadline {
+                let found = format!("busy for {} s: {busy}", ANSWER_MAX.as_secs());
+                return Err(self.judge.break_law(STUCK, found));
+            }
+            self.hear(Some(Instant::now() + PAUSE), "waiting for a job")?;
+        }
+    }
+
+    /// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses.
+    pub(super) fn close(&mut self) -> Result<(), Broken> {
+        for guest in self.guests.keys().copied().collect::<Vec<_>>() {
+            self.leave(guest)?;
+        }
+        self.urge_all()
+    }
+
+    /// Urges all jobs until none is left.
+    pub(super) fn urge_all(&mut self) -> Result<(), Broken> {
+        for round in 0..ROUNDS_MAX {
+            let jobs = self.settle()?;
+            if jobs.is_empty() {
+                return Ok(());
+            }
+            let mut urged = false;
+            for job in &jobs {
+                for text in urge(job, round >= PATIENCE) {
+                    urged = true;
+                    self.command(OPERATOR, &text)?;
+                }
+            }
+            if !urged {
+                self.hear(Some(Instant::now() + LONG_PAUSE), "waiting for a job")?;
+            }
+        }
+        let left = self.last_poll.clone();
+        Err(self.judge.break_law(STUCK, format!("after {ROUNDS_MAX} rounds of urging: {left}")))
+    }
+
+    /// Shows jobs and graph to the judge and reads every node at rest.
+    pub(super) fn look(&mut self) -> Result<(), Broken> {
+        self.command(OPERATOR, r#"{"execute":"x-debug-query-block-graph"}"#)?;
+        let nodes = self.command(OPERATOR, r#"{"execute":"query-named-block-nodes"}"#)?;
+        self.command(OPERATOR, r#"{"execute":"query-jobs"}"#)?;
+        let nodes = nodes["return"].as_array().cloned().unwrap_or_default();
+        for (image, facts) in self.scenario.images.iter().enumerate() {
+            let name = self.scenario.node(image);
+            let is_it = |node: &&Value| node["node-name"] == *name && node["drv"] == facts.format.driver();
+            let Some(node) = nodes.iter().find(is_it) else { continue };
+            let guest = LOOKER + image as u32;
+            if !self.export(guest, &name, false)? {
+                continue;
+            }
+            let sectors = self.guests[&guest].len_bytes / SECTOR_BYTES as u64;
+            let read = self.request(guest, Operation::Read, 0, sectors, 0)?;
+            if let Ok(values) = read {
+                self.actions.push(Action::Look { node: name.clone(), values: values.clone() });
+                self.judge.viewed(&name, &values)?;
+                self.looked.push((image, chain(&node["image"]), values));
+            }
+            self.leave(guest)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn quit(&mut self) -> Result<(), Broken> {
+        self.actions.push(Action::Quit);
+        self.exchange(OPERATOR, r#"{"execute":"quit"}"#, false)?;
+        let deadline = Instant::now() + ANSWER_MAX;
+        loop {
+            match self.process.qmp.line(Some(deadline)) {
+                Ok(line) => self.judge.event(&line.replace(self.folder, ""))?,
+                Err(Lost::Closed) => break,
+                Err(lost) => return Err(self.lost(lost, "quit")),
+            }
+        }
+        match self.process.wait() {
+            Some(ended) if ended.is_clean => Ok(()),
+            Some(ended) => {
+                let found = format!("after quit it ended with {}; it said: {}", ended.how, ended.stderr);
+                Err(self.judge.break_law(&format!("{CRASHED} in quit"), found))
+            }
+            None => Err(self.judge.break_law(HUNG, "after quit it does not end".to_owned())),
+        }
+    }
+
+    pub(super) fn kill(&mut self) -> Result<(), Broken> {
+        self.hear(None, "waiting for nothing")?;
+        self.actions.push(Action::Kill);
+        self.process.kill();
+        self.judge.killed()
+    }
+
+    /// Reads the files as the next process would.
+    pub(super) fn afresh(&mut self, files: &Scenario, end: End) -> Result<(), Broken> {
+        let mut images = Vec::with_capacity(files.images.len());
+        for image in &files.images {
+            match fs::read(&image.path) {
+                Ok(bytes) => images.push(bytes),
+                Err(error) => {
+                    let found = format!("{}: {error}", image.path.replace(self.folder, ""));
+                    return Err(self.judge.break_law("an image file is gone", found));
+                }
+            }
+        }
+        let all = match recovery::read_all(files, images) {
+            Ok(all) => all,
+            Err(why) => return Err(self.judge.break_law("an image cannot be read", why.to_owned())),
+        };
+        for (image, mut found) in all.into_iter().enumerate() {
+            found.file = found.file.replace(self.folder, "");
+            found.chain = found.chain.iter().map(|file| file.replace(self.folder, "")).collect();
+            found.values = found.values.map_err(|why| why.replace(self.folder, ""));
+            self.actions.push(Action::Afresh { image, values: found.values.clone() });
+            self.judge.afresh(&found, end == End::Quit)?;
+            let looked = self.looked.iter().find(|(at, chain, _)| *at == image && *chain == found.chain);
+            if let (Some((_, _, seen)), Ok(values)) = (looked, &found.values)
+                && seen != values
+            {
+                let found = format!("{} after a clean end is not what its node showed at rest", found.file);
+                return Err(self.judge.break_law("a clean end keeps what was read at rest", found));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_busy(job: &Value) -> bool {
+    let works = ["created", "running", "ready", "waiting", "aborting"];
+    let status = job["status"].as_str().unwrap_or_default();
+    match status {
+        "waiting" | "aborting" | "created" => true,
+        _ => works.contains(&status) && job["busy"] == true,
+    }
+}
+
+/// What moves a job on from where it is.
+fn urge(job: &Value, is_late: bool) -> Vec<String> {
+    let id = job["device"].as_str().unwrap_or_default();
+    let say = |verb: &str| format!(r#"{{"execute":"{verb}","arguments":{{"id":"{id}"}}}}"#);
+    match job["status"].as_str().unwrap_or_default() {
+        "concluded" => vec![say("job-dismiss")],
+        "pending" => vec![say("job-finalize")],
+        _ if is_late => vec![say("job-cancel")],
+        "ready" => vec![say("job-complete")],
+        _ => {
+            let mut urges = Vec::new();
+            if job["speed"] != 0 {
+                urges.push(format!(
+                    r#"{{"execute":"block-job-set-speed","arguments":{{"device":"{id}","speed":0}}}}"#
+                ));
+            }
+            if job["paused"] == true {
+                urges.push(say("job-resume"));
+            }
+            urges
+        }
+    }
+}
+
+/// The files behind a node, from the top down, as the daemon tells of its image.
+fn chain(image: &Value) -> Vec<String> {
+    let links = std::iter::successors(Some(image), |image| image.get("backing-image"));
+    links.take(64).filter_map(|image| image["filename"].as_str()).map(recovery::plain_name).collect()
+}

@@ -1,0 +1,71 @@
+//! The scripts of a sequence, turn by turn: what is done, in which order, and what is looked at in between.
+
+use crate::choice::{Choices, Point};
+use crate::workload::client::Command;
+use crate::workload::guest::{GuestPlan, Request};
+use crate::workload::scenario::Scenario;
+use std::collections::VecDeque;
+
+/// How many places in the order of turns there are.
+const ORDERS: u32 = 8;
+
+/// One turn of a script, and what is done around it.
+pub(super) struct Turn<'a> {
+    pub(super) what: What<'a>,
+    /// Of the first turns of all scripts the one with the lowest number is taken.
+    pub(super) order: u32,
+    /// The jobs run on while the next turn is taken.
+    pub(super) runs_on: bool,
+    /// What the operator looks at afterwards.
+    pub(super) look: Option<&'static str>,
+}
+
+/// What is done.
+#[derive(Copy, Clone)]
+pub(super) enum What<'a> {
+    Command { client: u32, text: &'a str },
+    Request { plan: &'a GuestPlan, request: Request, is_last: bool },
+}
+
+/// What operators look at between turns.
+const LOOKS: [Option<&str>; 12] = {
+    let mut looks = [None; 12];
+    looks[1] = Some(r#"{"execute":"x-debug-query-block-graph"}"#);
+    looks[2] = Some(r#"{"execute":"query-named-block-nodes"}"#);
+    looks
+};
+
+/// Every script with its turns. What is drawn for a turn is drawn under its own name: it stays when others are left out.
+pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<VecDeque<Turn<'a>>> {
+    let mut scripts = Vec::new();
+    for plan in &scenario.clients {
+        let turn = |command: &'a Command| {
+            let of = [plan.client, command.slot, 0];
+            Turn {
+                what: What::Command { client: plan.client, text: &command.text },
+                order: choices.choose(Point::new("client # command # order", of), ORDERS),
+                runs_on: choices.choose(Point::new("client # command # runs on", of), 4) == 3,
+                look: LOOKS[choices.choose(Point::new("client # command # look", of), 12) as usize],
+            }
+        };
+        scripts.push(plan.commands.iter().map(turn).collect());
+    }
+    for plan in &scenario.guests {
+        for (lane, requests) in plan.lanes.iter().enumerate() {
+            // The lane that ends last takes the guest away.
+            let is_last_lane = lane + 1 == plan.lanes.len();
+            let turn = |(index, request): (usize, &Request)| {
+                let of = [plan.guest, lane as u32, (request.tag >> 32 & 0xff) as u32];
+                let is_last = is_last_lane && index + 1 == requests.len();
+                Turn {
+                    what: What::Request { plan, request: *request, is_last },
+                    order: choices.choose(Point::new("guest # lane # request # order", of), ORDERS),
+                    runs_on: choices.choose(Point::new("guest # lane # request # runs on", of), 4) == 3,
+                    look: LOOKS[choices.choose(Point::new("guest # lane # request # look", of), 12) as usize],
+                }
+            };
+            scripts.push(requests.iter().enumerate().map(turn).collect());
+        }
+    }
+    scripts
+}
