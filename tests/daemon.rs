@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::daemon::{Client, Daemon};
 
 struct Place {
@@ -26,12 +27,17 @@ impl Place {
 
     /// A daemon that listens at `a` and `b` and has its process id in `pid`.
     fn start(&self) -> Daemon {
+        self.start_and(&[])
+    }
+
+    /// The same with more to do after the sockets are there.
+    fn start_and(&self, more: &[&str]) -> Daemon {
         let socket = |id: &str| format!("socket,id={id},path={},server=on,wait=off", self.path(id).display());
         let pid = self.path("pid");
         let pid = pid.to_str().expect("a plain path");
         let (a, b) = (socket("a"), socket("b"));
         let chardevs = ["--chardev", &a, "--chardev", &b, "--monitor", "chardev=a", "--monitor", "chardev=b"];
-        Daemon::start_with(&[&chardevs[..], &["--pidfile", pid]].concat())
+        Daemon::start_with(&[&chardevs[..], more, &["--pidfile", pid]].concat())
     }
 
     #[track_caller]
@@ -46,39 +52,75 @@ fn speaks(client: &mut Client) -> bool {
     client.done("query-version", json!({}))["qemu"]["major"] == 10
 }
 
-// A client that connects in the very first moment must be greeted and lose no byte.
+// The real daemon loses greetings and bytes of clients that come while it starts. All of these try to connect from
+// before there is a socket, and say everything at once, before they have heard a word.
 #[test]
-fn a_client_of_the_first_moment_is_served() {
-    for _ in 0..20 {
+fn a_thousand_clients_of_the_first_moments_lose_no_byte() {
+    const STARTS: usize = 250;
+    const CLIENTS: usize = 4;
+    // The start takes longer than a client's first words.
+    let nodes: Vec<String> = (0..100).map(|n| format!("driver=null-co,node-name=n{n}")).collect();
+    let more: Vec<&str> = nodes.iter().flat_map(|node| ["--blockdev", node]).collect();
+    let mut early = 0;
+    for start in 0..STARTS {
         let place = Place::new();
-        let daemon = place.start();
-        let mut client = Client::connect(&place.path("a"));
-        assert!(speaks(&mut client));
-        client.done("quit", json!({}));
+        let daemon = std::thread::scope(|scope| {
+            let clients = [0, 1, 2, 3].map(|number| {
+                let place = &place;
+                scope.spawn(move || {
+                    let number = start * CLIENTS + number;
+                    let mut stream =
+                        connect_at_once(&place.path(if number.is_multiple_of(2) { "a" } else { "b" }));
+                    // It serves nobody before this file is there.
+                    let is_early = !place.path("pid").exists();
+                    assert_served(&mut stream, number);
+                    is_early
+                })
+            });
+            let daemon = place.start_and(&more);
+            let came = clients.map(|client| client.join().expect("a client is served"));
+            early += came.into_iter().filter(|is_early| *is_early).count();
+            daemon
+        });
+        Client::connect(&place.path("a")).done("quit", json!({}));
         assert!(daemon.wait().success());
         place.assert_tidied_up();
     }
+    assert!(
+        early > STARTS / 2,
+        "only {early} of {} clients came before the daemon was ready",
+        STARTS * CLIENTS
+    );
 }
 
-// The real daemon loses bytes of such clients. All say everything at once, before they have heard a word.
+// One after the other, each in the moment in which the one before it has gone.
 #[test]
 fn a_thousand_hasty_clients_lose_no_byte() {
-    const CLIENTS: usize = 1000;
     let place = Place::new();
     let daemon = place.start();
-    drop(Client::connect(&place.path("a")));
-    for number in 0..CLIENTS {
-        let (greeted, answered) = hasty(&place.path("a"), number);
-        assert!(greeted, "client {number} was not greeted");
-        assert!(answered, "client {number} lost bytes");
+    for number in 0..1000 {
+        assert_served(&mut connect_at_once(&place.path("a")), number);
     }
     Client::connect(&place.path("a")).done("quit", json!({}));
     assert!(daemon.wait().success());
 }
 
-/// One client that sends before it reads. Whether it was greeted, and whether each word was answered.
-fn hasty(path: &Path, number: usize) -> (bool, bool) {
-    let mut stream = UnixStream::connect(path).expect("the daemon listens");
+/// Tries until somebody listens.
+fn connect_at_once(path: &Path) -> UnixStream {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return stream,
+            Err(e) => assert!(Instant::now() < deadline, "nobody listens at {}: {e}", path.display()),
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Sends before it reads: it must be greeted, and each word be answered.
+#[track_caller]
+fn assert_served(stream: &mut UnixStream, number: usize) {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     let words = format!(
         r#"{{"execute":"qmp_capabilities","id":{number}}}{{"execute":"query-version","id":"{number}"}}"#
     );
@@ -87,9 +129,10 @@ fn hasty(path: &Path, number: usize) -> (bool, bool) {
     let mut heard = String::new();
     stream.read_to_string(&mut heard).expect("the daemon answers, and ends what we have ended");
     let lines: Vec<&str> = heard.lines().collect();
-    let greeted = lines.first().is_some_and(|line| line.starts_with(r#"{"QMP""#));
-    let answers = [format!(r#""id": {number}}}"#), format!(r#""id": "{number}"}}"#)];
-    (greeted, lines.len() == 3 && (0..2).all(|i| lines[i + 1].ends_with(&answers[i])))
+    assert_eq!(lines.len(), 3, "client {number} heard {heard:?}");
+    assert!(lines[0].starts_with(r#"{"QMP""#), "client {number} was not greeted: {heard:?}");
+    assert!(lines[1].ends_with(&format!(r#""id": {number}}}"#)), "client {number} heard {heard:?}");
+    assert!(lines[2].ends_with(&format!(r#""id": "{number}"}}"#)), "client {number} heard {heard:?}");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 #[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use support::daemon::Daemon;
 use support::images::Chain;
 use support::tools::{have, output, run};
@@ -16,6 +17,66 @@ fn refused(arguments: &[&str]) -> String {
     let output = output("qemu-io", arguments);
     assert!(!output.status.success(), "{arguments:?} was let in: {output:?}");
     String::from_utf8(output.stderr).expect("text")
+}
+
+/// A qemu-io that has an image open.
+struct Holder {
+    process: Child,
+    commands: ChildStdin,
+    /// It goes on to prompt.
+    _said: BufReader<ChildStdout>,
+}
+
+impl Holder {
+    fn open(image: &Path, read_only: bool) -> Holder {
+        let mut command = Command::new("qemu-io");
+        command.args(if read_only { &["-r"][..] } else { &[] }).arg(image);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("qemu-io was found");
+        let mut commands = process.stdin.take().expect("piped");
+        let mut said = BufReader::new(process.stdout.take().expect("piped"));
+        // Its answer tells that it has the image open.
+        commands.write_all(b"length\n").expect("qemu-io listens");
+        said.read_line(&mut String::new()).expect("qemu-io answers");
+        Holder { process, commands, _said: said }
+    }
+
+    fn close(mut self) {
+        drop(self.commands);
+        assert!(self.process.wait().expect("qemu-io ends").success());
+    }
+}
+
+#[test]
+fn who_asks_for_no_locks_is_let_in() {
+    if !have(&["qemu-img", "qemu-io"], "who_asks_for_no_locks_is_let_in") {
+        return;
+    }
+    let chain = Chain::new(1);
+    let image = chain.image(0);
+    let (daemon, [mut client]) = Daemon::start::<1>(chain.folder());
+    let holder = Holder::open(&image, false);
+    let mut add = |options: Value, file: Value| {
+        let mut asked = json!({"driver": "qcow2", "node-name": "n", "read-only": true,
+            "file": {"driver": "file", "filename": image}});
+        let member = |value: &Value| value.as_object().expect("members").clone();
+        asked.as_object_mut().expect("members").extend(member(&options));
+        asked["file"].as_object_mut().expect("members").extend(member(&file));
+        let added = client.execute("blockdev-add", asked);
+        if added.is_ok() {
+            client.done("blockdev-del", json!({"node-name": "n"}));
+        }
+        added.err()
+    };
+    let refused = Some("Failed to get shared \"write\" lock".to_owned());
+    for locking in ["auto", "on"] {
+        assert_eq!(add(json!({}), json!({"locking": locking})), refused);
+    }
+    assert_eq!(add(json!({}), json!({"locking": "off"})), None);
+    assert_eq!(add(json!({"force-share": true}), json!({})), None);
+    holder.close();
+    client.done("quit", json!({}));
+    assert!(daemon.wait().success());
 }
 
 #[test]
@@ -57,16 +118,7 @@ fn the_daemon_is_refused_what_qemu_holds() {
     let image = chain.image(0);
     let (daemon, [mut client]) = Daemon::start::<1>(chain.folder());
     for (read_only, refused_writer, refused_reader) in [(false, true, true), (true, true, false)] {
-        let mut holder = Command::new("qemu-io");
-        holder.args(if read_only { &["-r"][..] } else { &[] }).arg(&image);
-        let mut holder =
-            holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("qemu-io was found");
-        let (mut commands, said) =
-            (holder.stdin.take().expect("piped"), holder.stdout.take().expect("piped"));
-        // Its answer tells that it has the image open.
-        commands.write_all(b"length\n").expect("qemu-io listens");
-        let mut said = BufReader::new(said);
-        said.read_line(&mut String::new()).expect("qemu-io answers");
+        let holder = Holder::open(&image, read_only);
         let mut add = |read_only: bool| {
             let file = json!({"driver": "file", "filename": image});
             let added = client.execute(
@@ -82,8 +134,7 @@ fn the_daemon_is_refused_what_qemu_holds() {
         let reader = "Failed to get shared \"write\" lock".to_owned();
         assert_eq!(add(false), refused_writer.then_some(writer));
         assert_eq!(add(true), refused_reader.then_some(reader));
-        drop(commands);
-        assert!(holder.wait().expect("qemu-io ends").success());
+        holder.close();
         assert_eq!(add(false), None, "the holder has gone");
     }
     client.done("quit", json!({}));

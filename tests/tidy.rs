@@ -53,8 +53,8 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     paths.into_iter().map(read).collect()
 }
 
-const EVERYTHING: [&str; 7] =
-    ["model/src", "model/tests", "impl/src", "impl/tests", "sim/src", "sim/tests", "tests"];
+const EVERYTHING: [&str; 8] =
+    ["model/src", "model/tests", "impl/src", "impl/tests", "sim/src", "sim/tests", "benches", "tests"];
 
 #[test]
 fn every_file_says_what_it_is() {

@@ -45,6 +45,8 @@ pub enum DriverOptions {
     File {
         /// Its path as the operator gave it.
         filename: String,
+        /// `locking`: whether others are kept from it.
+        locks: bool,
     },
     /// Guest bytes as they are.
     Raw {
@@ -131,7 +133,7 @@ impl BlockdevOptions {
 impl ChildOptions {
     /// A new node for the file of this name.
     pub fn named_file(filename: String) -> ChildOptions {
-        let driver = DriverOptions::File { filename };
+        let driver = DriverOptions::File { filename, locks: true };
         ChildOptions::Inline(Box::new(BlockdevOptions::unnamed(driver)))
     }
 }

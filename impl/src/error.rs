@@ -130,6 +130,8 @@ pub enum Refused {
     ReaderLocked,
     #[error("Could not open '{filename}': {errno}")]
     CannotOpen { filename: String, errno: Errno },
+    #[error("Could not open '{0}': filesystem does not support O_DIRECT")]
+    CacheNotAvoided(String),
     #[error("{0}")]
     MalformedImage(String),
     #[error("Could not open backing file: {0}")]

@@ -142,6 +142,23 @@ pub enum OpenMode {
     ReadWrite,
 }
 
+/// What else is wanted of a file.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct FileUse {
+    /// Tell others what we do with it, and heed what they tell.
+    pub locks: bool,
+    /// Go around the system's cache.
+    pub direct: bool,
+    /// Make writes durable when asked. Without, a flush does nothing.
+    pub flushes: bool,
+}
+
+impl Default for FileUse {
+    fn default() -> Self {
+        FileUse { locks: true, direct: false, flushes: true }
+    }
+}
+
 /// Time since an arbitrary start, in nanoseconds; never goes back.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Nanos(pub u64);
@@ -195,6 +212,17 @@ pub const WARNS_AS: &str = "qemu-storage-daemon";
 pub trait Host: Send + Sync + fmt::Debug {
     /// Opens an existing file.
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
+    /// As `open`, for a particular use. A world without locks and caches has nothing to do about it. EINVAL: a file
+    /// system on which nothing goes around the cache.
+    fn open_for(
+        &self,
+        path: &str,
+        mode: OpenMode,
+        wanted: FileUse,
+    ) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let _always_locked_and_durable = wanted;
+        self.open(path, mode)
+    }
     /// Makes an empty file, or empties the one there is, and opens it for reading and writing.
     fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>>;
     /// The path in its simplest form (`.`, `..` and links resolved) when there is such a file; used to compare names.

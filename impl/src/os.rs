@@ -3,10 +3,13 @@
 //! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
 
 pub mod confine;
+mod direct;
 mod lock;
 pub mod socket;
 
-use crate::host::{Disk, DiskRun, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use crate::host::{
+    Disk, DiskRun, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock,
+};
 use crate::sync::shim::Mutex;
 use confine::Confinement;
 use rustix::fs::{self, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
@@ -44,13 +47,22 @@ impl OsHost {
 
 impl Host for OsHost {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        self.open_for(path, mode, FileUse::default())
+    }
+
+    fn open_for(
+        &self,
+        path: &str,
+        mode: OpenMode,
+        wanted: FileUse,
+    ) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let runtime = self.runtime.clone();
         let path = path.to_owned();
         let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
             let hold = confinement.map(|confinement| confinement.admit(&path)).transpose()?;
             let path = hold.as_ref().map_or(path, |(_, same)| same.clone());
-            let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(runtime, path, mode)?);
+            let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(runtime, path, mode, wanted)?);
             Ok(disk)
         })
     }
@@ -69,8 +81,8 @@ impl Host for OsHost {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             drop(io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?);
             // Emptied only under its lock: it may be somebody's image.
-            let disk = OsDisk::open(runtime, path, OpenMode::ReadWrite)?;
-            fs::ftruncate(&*disk.present(), 0)?;
+            let disk = OsDisk::open(runtime, path, OpenMode::ReadWrite, FileUse::default())?;
+            fs::ftruncate(&disk.present().cached, 0)?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             Ok(disk)
         })
@@ -152,11 +164,20 @@ fn blocking<T: Send + 'static>(
     })
 }
 
-/// A file or block device. Reopening swaps the descriptor; requests in flight keep theirs.
+/// One file, opened for what is wanted of it.
+struct Descriptors {
+    /// Goes through the system's cache, and holds the locks.
+    cached: OwnedFd,
+    /// Goes around the cache, for requests in whole pages.
+    direct: Option<OwnedFd>,
+}
+
+/// A file or block device. Reopening swaps the descriptors; requests in flight keep theirs.
 struct OsDisk {
     runtime: Handle,
     path: String,
-    descriptor: Arc<Mutex<Arc<OwnedFd>>>,
+    wanted: FileUse,
+    descriptors: Arc<Mutex<Arc<Descriptors>>>,
     /// The first flush that failed. The kernel forgets what it could not write, so no later flush may say that
     /// everything is durable.
     flush_error: Arc<Mutex<Option<Errno>>>,
@@ -169,45 +190,50 @@ impl fmt::Debug for OsDisk {
 }
 
 impl OsDisk {
-    fn open(runtime: Handle, path: String, mode: OpenMode) -> IoResult<OsDisk> {
+    fn open(runtime: Handle, path: String, mode: OpenMode, wanted: FileUse) -> IoResult<OsDisk> {
         let writable = mode == OpenMode::ReadWrite;
-        let descriptor = open_descriptor(&path, writable)?;
-        lock::lock(&descriptor, writable)?;
-        let descriptor = Arc::new(Mutex::new(Arc::new(descriptor)));
-        Ok(OsDisk { runtime, path, descriptor, flush_error: Arc::default() })
+        let descriptors = Descriptors::open(&path, writable, wanted)?;
+        if wanted.locks {
+            lock::lock(&descriptors.cached, writable)?;
+        }
+        let descriptors = Arc::new(Mutex::new(Arc::new(descriptors)));
+        Ok(OsDisk { runtime, path, wanted, descriptors, flush_error: Arc::default() })
     }
 
-    fn present(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.descriptor.lock())
+    fn present(&self) -> Arc<Descriptors> {
+        Arc::clone(&self.descriptors.lock())
     }
 
     fn request<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&OwnedFd) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Descriptors) -> io::Result<T> + Send + 'static,
     ) -> Pending<'static, IoResult<T>> {
-        let descriptor = self.present();
-        blocking(&self.runtime, move || Ok(work(&descriptor)?))
+        let descriptors = self.present();
+        blocking(&self.runtime, move || Ok(work(&descriptors)?))
     }
 }
 
 impl Disk for OsDisk {
     fn len_bytes(&self) -> IoResult<u64> {
-        Ok(len_bytes(&self.present())?)
+        Ok(len_bytes(&self.present().cached)?)
     }
 
     fn allocated_bytes(&self) -> IoResult<u64> {
         /// What `stat` counts in, whatever the file system's own blocks are.
         const STAT_BLOCK_BYTES: u64 = 512;
-        let blocks = fs::fstat(&*self.present()).map_err(Errno::from)?.st_blocks;
+        let blocks = fs::fstat(&self.present().cached).map_err(Errno::from)?.st_blocks;
         Ok(u64::try_from(blocks).unwrap_or(0) * STAT_BLOCK_BYTES)
     }
 
     fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
-        self.request(move |descriptor| {
+        self.request(move |descriptors| {
             let mut filled = 0;
+            if let Some(direct) = descriptors.direct_for(offset, buffer.len()) {
+                filled = direct::read(direct, offset, &mut buffer)?;
+            }
             while filled < buffer.len() {
                 let at = offset + filled as u64;
-                match io::retry_on_intr(|| io::pread(descriptor, &mut buffer[filled..], at))? {
+                match io::retry_on_intr(|| io::pread(&descriptors.cached, &mut buffer[filled..], at))? {
                     0 => break,
                     n => filled += n,
                 }
@@ -219,16 +245,22 @@ impl Disk for OsDisk {
     }
 
     fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
-        self.request(move |descriptor| write_all(descriptor, offset, &data))
+        self.request(move |descriptors| {
+            let mut written = 0;
+            if let Some(direct) = descriptors.direct_for(offset, data.len()) {
+                written = direct::write(direct, offset, &data)?;
+            }
+            write_all(&descriptors.cached, offset + written as u64, &data[written..])
+        })
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
-        self.request(move |descriptor| write_zeroes(descriptor, offset, len))
+        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len))
     }
 
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
-        self.request(move |descriptor| {
-            let punched = allocate(descriptor, FallocateFlags::PUNCH_HOLE, offset, len);
+        self.request(move |descriptors| {
+            let punched = allocate(&descriptors.cached, FallocateFlags::PUNCH_HOLE, offset, len);
             // Discarding is a wish: where it cannot be granted, nothing happens.
             match punched {
                 Err(e) if is_unsupported(e) => Ok(()),
@@ -238,13 +270,16 @@ impl Disk for OsDisk {
     }
 
     fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
-        self.request(move |descriptor| Ok(next_run(descriptor, offset, len)))
+        self.request(move |descriptors| Ok(next_run(&descriptors.cached, offset, len)))
     }
 
     fn flush(&self) -> Pending<'static, IoResult<()>> {
-        let (descriptor, failed) = (self.present(), Arc::clone(&self.flush_error));
+        if !self.wanted.flushes {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let (descriptors, failed) = (self.present(), Arc::clone(&self.flush_error));
         blocking(&self.runtime, move || {
-            let flushed = fs::fdatasync(&*descriptor).map_err(Errno::from);
+            let flushed = fs::fdatasync(&descriptors.cached).map_err(Errno::from);
             let mut failed = failed.lock();
             if let Err(errno) = flushed {
                 failed.get_or_insert(errno);
@@ -254,20 +289,24 @@ impl Disk for OsDisk {
     }
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
-        self.request(move |descriptor| io::retry_on_intr(|| fs::ftruncate(descriptor, len_bytes)))
+        self.request(move |descriptors| io::retry_on_intr(|| fs::ftruncate(&descriptors.cached, len_bytes)))
     }
 
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
-        let present = Arc::clone(&self.descriptor);
+        let (present, wanted) = (Arc::clone(&self.descriptors), self.wanted);
         blocking(&self.runtime, move || {
             let old = Arc::clone(&present.lock());
             // By way of the open descriptor: the name may by now belong to another file.
-            let same = format!("/proc/self/fd/{}", old.as_raw_fd());
-            let new = open_descriptor(&same, writable)?;
+            let same = format!("/proc/self/fd/{}", old.cached.as_raw_fd());
+            let new = Descriptors::open(&same, writable, wanted)?;
+            if !wanted.locks {
+                *present.lock() = Arc::new(new);
+                return Ok(());
+            }
             // Locks belong to descriptors, so the old one must let go before the new one can hold.
-            lock::unlock(&old);
-            if let Err(refused) = lock::lock(&new, writable) {
-                lock::lock(&old, is_writable(&old)?)?;
+            lock::unlock(&old.cached);
+            if let Err(refused) = lock::lock(&new.cached, writable) {
+                lock::lock(&old.cached, is_writable(&old.cached)?)?;
                 return Err(refused);
             }
             *present.lock() = Arc::new(new);
@@ -289,10 +328,28 @@ fn create_inside(confinement: &Confinement, path: &str) -> IoResult<(OwnedFd, St
     }
 }
 
-fn open_descriptor(path: &str, writable: bool) -> IoResult<OwnedFd> {
+impl Descriptors {
+    fn open(path: &str, writable: bool, wanted: FileUse) -> IoResult<Descriptors> {
+        let cached = open_descriptor(path, writable, OFlags::empty())?;
+        let direct = match wanted.direct {
+            // The same file, whatever the name by now belongs to.
+            true => Some(format!("/proc/self/fd/{}", cached.as_raw_fd())),
+            false => None,
+        };
+        let direct = direct.map(|same| open_descriptor(&same, writable, OFlags::DIRECT)).transpose()?;
+        Ok(Descriptors { cached, direct })
+    }
+
+    /// The way around the cache, if there is one for such a request.
+    fn direct_for(&self, offset: u64, len: usize) -> Option<&OwnedFd> {
+        self.direct.as_ref().filter(|_| direct::is_whole(offset, len))
+    }
+}
+
+fn open_descriptor(path: &str, writable: bool, way: OFlags) -> IoResult<OwnedFd> {
     let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
     // NONBLOCK matters only for what is refused below: a pipe must not hold us up.
-    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let flags = access | way | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let descriptor = io::retry_on_intr(|| fs::open(path, flags, Mode::empty()))?;
     match FileType::from_raw_mode(fs::fstat(&descriptor)?.st_mode) {
         FileType::RegularFile | FileType::BlockDevice => Ok(descriptor),
@@ -473,6 +530,54 @@ mod tests {
             assert_eq!(reader.reopen(true).await, Err(Errno::EAGAIN));
             drop(other);
             assert_eq!(reader.reopen(true).await, Ok(()));
+        });
+    }
+
+    #[test]
+    fn around_the_cache_a_file_reads_as_through_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[7; 10_000]).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = OsHost::new(runtime.handle().clone());
+        runtime.block_on(async {
+            let wanted = FileUse { direct: true, ..FileUse::default() };
+            let disk = match host.open_for(&path, OpenMode::ReadWrite, wanted).await {
+                // Said past the capture of the test's output.
+                Err(Errno::EINVAL) => {
+                    return writeln!(
+                        std::io::stderr(),
+                        "skipped: the scratch folder's file system caches always"
+                    )
+                    .unwrap();
+                }
+                opened => opened.unwrap(),
+            };
+            // The end of the file lies in the middle of a page.
+            assert_eq!(disk.read(8192, vec![1; 4096]).await, Ok([vec![7; 1808], vec![0; 2288]].concat()));
+            disk.write(4096, vec![8; 4096]).await.unwrap();
+            disk.write(4000, vec![9; 100]).await.unwrap();
+            disk.write_zeroes(0, 100).await.unwrap();
+            let expected = [vec![0; 100], vec![7; 3900], vec![9; 100], vec![8; 4092], vec![7; 1808]].concat();
+            assert_eq!(disk.read(0, vec![1; 8192]).await.as_deref(), Ok(&expected[..8192]));
+            disk.reopen(false).await.unwrap();
+            assert_eq!(disk.read(0, vec![1; 10_000]).await, Ok(expected));
+            assert_eq!(disk.len_bytes(), Ok(10_000));
+        });
+    }
+
+    #[test]
+    fn a_file_without_locks_is_anybodys() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = OsHost::new(runtime.handle().clone());
+        runtime.block_on(async {
+            let _first = host.open(&path, OpenMode::ReadWrite).await.unwrap();
+            let wanted = FileUse { locks: false, ..FileUse::default() };
+            let second = host.open_for(&path, OpenMode::ReadOnly, wanted).await.unwrap();
+            assert_eq!(second.reopen(true).await, Ok(()));
+            assert_eq!(host.open(&path, OpenMode::ReadWrite).await.err(), Some(Errno::EAGAIN));
         });
     }
 

@@ -10,8 +10,6 @@ pub mod dispatch;
 mod drivers;
 pub mod edits;
 pub mod export_options;
-#[cfg(test)]
-mod hostile;
 pub mod introspect;
 pub mod json;
 pub mod keyval;

@@ -1,5 +1,7 @@
 //! NBD sessions without a socket: the handshake and its replies, and a hundred thousand hostile streams.
 
+mod support;
+
 use block::host::Errno;
 use block::nbd::offer::{Exports, Offer};
 use block::nbd::reply::{Answer, Extent, Piece};
@@ -377,4 +379,5 @@ fn a_hundred_thousand_hostile_streams_get_errors_or_valid_replies() {
     for (what, count) in [("refusals", refused), ("replies", replied), ("ends", hung_up), ("open", reached)] {
         assert!(count > STREAMS / 20, "only {count} {what}");
     }
+    support::memory::assert_peak_is_bounded();
 }

@@ -43,7 +43,12 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a daemon whose sockets lie in `folder`, with as many clients as asked for.
     pub fn start<const CLIENTS: usize>(folder: &Path) -> (Daemon, [Client; CLIENTS]) {
-        let mut command = Command::new(binary());
+        Daemon::start_program(binary(), folder)
+    }
+
+    /// The same with any daemon that takes these options.
+    pub fn start_program<const CLIENTS: usize>(program: &Path, folder: &Path) -> (Daemon, [Client; CLIENTS]) {
+        let mut command = Command::new(program);
         command.stdin(Stdio::null()).current_dir(folder);
         let listeners: [UnixListener; CLIENTS] = std::array::from_fn(|i| {
             let path = folder.join(format!("qmp{i}"));

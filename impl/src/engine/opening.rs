@@ -13,7 +13,7 @@ use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use crate::graph::{Graph, Place};
-use crate::host::{Disk, Errno, Nanos, OpenMode, Pending};
+use crate::host::{Disk, Errno, FileUse, Nanos, OpenMode, Pending};
 use crate::id::NodeId;
 use crate::io::node_disk::NodeDisk;
 use crate::object::Object;
@@ -118,7 +118,14 @@ impl<'e> Draft<'e> {
             }
             let settings = settle(&options.settings, by);
             let opened = match &options.driver {
-                DriverOptions::File { filename } => self.open_file(filename, options, by).await?,
+                DriverOptions::File { filename, locks } => {
+                    let wanted = FileUse {
+                        locks: *locks && !settings.force_share,
+                        direct: settings.direct,
+                        flushes: !settings.no_flush,
+                    };
+                    self.open_file(filename, wanted, options, by).await?
+                }
                 DriverOptions::Raw { file, offset, size } => {
                     self.open_raw(file, (*offset, *size), options, by).await?
                 }
@@ -204,6 +211,7 @@ impl<'e> Draft<'e> {
     async fn open_file(
         &mut self,
         filename: &str,
+        wanted: FileUse,
         options: &BlockdevOptions,
         by: Opener,
     ) -> Result<Opened, Refused> {
@@ -223,9 +231,12 @@ impl<'e> Draft<'e> {
             _ if read_only => OpenMode::ReadOnly,
             _ => OpenMode::ReadWrite,
         };
-        let opened = self.engine.host().open(filename, mode).await;
+        let opened = self.engine.host().open_for(filename, mode, wanted).await;
         let writes = mode == OpenMode::ReadWrite;
-        let disk = opened.map_err(|errno| Refused::cannot_open(filename, errno, writes))?;
+        let disk = opened.map_err(|errno| match errno {
+            Errno::EINVAL if wanted.direct => Refused::CacheNotAvoided(filename.to_owned()),
+            _ => Refused::cannot_open(filename, errno, writes),
+        })?;
         let write_threshold: Arc<WriteThreshold> = Arc::default();
         let disk = WatchedDisk::new(disk, write_threshold.clone());
         let opened = self.opened(Driver::File { disk, access }, read_only);

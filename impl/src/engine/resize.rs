@@ -2,14 +2,12 @@
 
 use super::Engine;
 use crate::error::Refused;
+use crate::graph::UserKind;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
 use crate::graph::permission::Set;
-use crate::graph::{Graph, UserKind};
-use crate::host::IoResult;
 use crate::id::NodeId;
 use crate::io::{BelowNode, len_bytes};
-use std::sync::Arc;
 
 /// The largest size QEMU takes.
 const LEN_BYTES_MAX: u64 = 0x7fff_ffff_c000_0000;
@@ -72,23 +70,14 @@ impl Engine {
                 if size < image.len_bytes() {
                     return image.shrink(size).await.map_err(failed("shrink the image"));
                 }
-                let old = image.len_bytes();
-                image.grow(size).await.map_err(|errno| Refused::L1NotGrown { errno })?;
-                hide_below(&graph, layer, old, size).await.map_err(failed("zero the new area"))
+                // What a longer layer below has past the old end must not show, not even after a crash.
+                let below = place.backing;
+                let shows_until = below.map_or(Ok(0), |below| len_bytes(&graph, below));
+                let shows_until = shows_until.map_err(failed("zero the new area"))?;
+                let grown = image.grow_over(size, shows_until, &BelowNode::of(&graph, layer)).await;
+                grown.map_err(|errno| Refused::L1NotGrown { errno })
             }
             _ => Err(Refused::ResizeNotSupported),
         }
     }
-}
-
-/// What a longer layer below has past the old end must not show.
-async fn hide_below(graph: &Arc<Graph>, layer: NodeId, old: u64, new: u64) -> IoResult<()> {
-    let Some(below) = graph.place(layer).backing else { return Ok(()) };
-    let end = len_bytes(graph, below)?.min(new);
-    let Driver::Qcow2(image) = &graph.node(layer).driver else { return Ok(()) };
-    if end <= old {
-        return Ok(());
-    }
-    image.write_zeroes(old, end - old, &BelowNode::of(graph, layer)).await?;
-    image.flush().await
 }

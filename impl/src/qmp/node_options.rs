@@ -22,7 +22,10 @@ pub fn blockdev(arguments: &Arguments) -> Result<BlockdevOptions, Refusal> {
 
 fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
     Ok(match text(arguments, "driver") {
-        "file" => DriverOptions::File { filename: text(arguments, "filename").to_owned() },
+        "file" => DriverOptions::File {
+            filename: text(arguments, "filename").to_owned(),
+            locks: optional_text(arguments, "locking") != Some("off"),
+        },
         "raw" => DriverOptions::Raw {
             file: child(&arguments["file"])?,
             offset: integer(arguments, "offset").unwrap_or(0),

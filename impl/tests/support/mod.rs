@@ -5,6 +5,7 @@
 pub mod crash;
 pub mod executor;
 pub mod layer;
+pub mod memory;
 pub mod memory_disk;
 pub mod qemu;
 pub mod random;

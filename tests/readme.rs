@@ -1,0 +1,60 @@
+//! The README's compatibility table names recorded cases: they are there, are about what the row says, and come out as
+//! it says.
+
+use sim::conform::corpus;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+struct Row {
+    operation: String,
+    case: String,
+    differs: String,
+}
+
+/// The rows under the heading, the table's own head left out.
+fn rows(readme: &str) -> Vec<Row> {
+    let (_, section) = readme.split_once("\n## Compatibility\n").expect("the section is there");
+    let section = section.split("\n## ").next().expect("a section has text");
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| operation ");
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [operation, case, _, differs] = cells[..] else { panic!("not four cells: {line}") };
+        let case = case.trim_matches('`').to_owned();
+        Row { operation: operation.to_owned(), case, differs: differs.to_owned() }
+    };
+    section.lines().filter(is_row).map(row).collect()
+}
+
+/// What stands between backquotes, as far as it is a command.
+fn commands(operation: &str) -> impl Iterator<Item = &str> {
+    operation.split('`').skip(1).step_by(2).filter(|word| !word.contains(':'))
+}
+
+#[test]
+fn the_compatibility_table_tells_what_the_corpus_shows() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file of the workspace");
+    let recordings = corpus::read(&root.join("tests/conformance")).expect("the corpus can be read");
+    let recordings: BTreeMap<&str, _> = recordings.iter().map(|r| (r.name(), &r.case)).collect();
+    let pending = read("tests/conformance/pending.txt");
+    let divergences: serde_json::Value =
+        serde_json::from_str(&read("tests/conformance/divergences.json")).expect("JSON");
+
+    let rows = rows(&read("README.md"));
+    assert!(rows.len() >= 10, "the ten most used cases at least, not {}", rows.len());
+    for Row { operation, case, differs } in &rows {
+        let recorded = recordings.get(case.as_str()).unwrap_or_else(|| panic!("{case} is not recorded"));
+        // A job's own completion is part of the step that brings every job to its end.
+        let steps = recorded["steps"].to_string() + r#""block-job-complete""#;
+        let does = |command: &str| steps.contains(&format!("\"{command}\""));
+        // A look at the nodes follows every step.
+        let is_look = |command: &str| command == "query-named-block-nodes";
+        for command in commands(operation) {
+            assert!(does(command) || is_look(command), "{case} does not show {command}");
+        }
+        assert!(!pending.lines().any(|line| line == case), "{case} is not equal yet");
+        let diverges = divergences["cases"].get(case.as_str()).is_some();
+        assert_eq!(diverges, differs != "nothing", "{case}: {differs}");
+    }
+}
