@@ -262,13 +262,15 @@ impl Commit {
         below: NodeId,
         wanted: Wanted<'_>,
     ) -> IoResult<()> {
+        // Only the image is opened for writing, not the node: nobody else may come and write in the meantime.
         let was_read_only = graph.place(overlay).read_only;
         if was_read_only {
-            self.engine.reopen(overlay, true).await.map_err(|_| Errno::EACCES)?;
+            let opened = self.engine.reopen_images(graph, overlay, true).await;
+            opened.map_err(|_| Errno::EACCES)?;
         }
         let written = header::name_backing(&**self.engine.host(), graph, overlay, Some(below), wanted).await;
         if was_read_only {
-            let _kept_writable = self.engine.reopen(overlay, false).await;
+            let _kept_writable = self.engine.reopen_images(graph, overlay, false).await;
         }
         written
     }
