@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::path::Path;
-use support::daemon::{Client, Daemon};
+use support::daemon::{Client, Daemon, binary};
 use support::images::Chain;
 use support::tools::{have, output, run};
 
@@ -20,7 +20,12 @@ fn uri(folder: &Path, export: &str) -> String {
 
 /// A daemon with a server, and the images of a chain as nodes `n0`, `n1`, ...
 fn serve(chain: &Chain, images: usize) -> (Daemon, Client) {
-    let (daemon, [mut client]) = Daemon::start::<1>(chain.folder());
+    serve_by(binary(), chain, images)
+}
+
+/// The same with any daemon.
+fn serve_by(program: &Path, chain: &Chain, images: usize) -> (Daemon, Client) {
+    let (daemon, [mut client]) = Daemon::start_program::<1>(program, chain.folder());
     let address = json!({"type": "unix", "data": {"path": socket(chain.folder())}});
     client.done("nbd-server-start", json!({"addr": address}));
     for i in 0..images {
@@ -164,6 +169,64 @@ fn a_client_sees_the_same_map_as_in_the_file() {
     assert_eq!(seen, map(&["-U", &top]));
     assert!(seen.len() > 5, "the chain has data and holes: {seen:?}");
     end(daemon, client);
+}
+
+/// What ready-made clients say of an export and do with it.
+const CLIENTS: [&[&str]; 10] = [
+    &["nbdinfo", "URI"],
+    &["nbdinfo", "--list", "--json", "URI"],
+    &["nbdinfo", "--map", "URI"],
+    &["nbdinfo", "--map=qemu:allocation-depth", "URI"],
+    &["nbdinfo", "--can", "multi-conn", "URI"],
+    &["qemu-img", "info", "-f", "raw", "--output=json", "URI"],
+    &["qemu-img", "map", "-f", "raw", "--output=json", "URI"],
+    &["qemu-io", "-f", "raw", "-c", "write -q -P 9 1000 3000", "-c", "write -q -z -u 2M 1M", "URI"],
+    &[
+        "qemu-io",
+        "-f",
+        "raw",
+        "-c",
+        "discard -q 1M 1M",
+        "-c",
+        "write -q -z -n 3M 64k",
+        "-c",
+        "read 4M 1",
+        "URI",
+    ],
+    &["nbdinfo", "--map", "URI"],
+];
+
+/// All of it, of a daemon's own chain of images; what only names the folder is left out.
+fn told_by(program: &Path) -> Vec<String> {
+    let chain = Chain::new(3);
+    let (daemon, mut client) = serve_by(program, &chain, 3);
+    export(&mut client, "n2", true);
+    let uri = uri(chain.folder(), "n2");
+    let folder = chain.folder().to_str().expect("a plain path");
+    let said = CLIENTS.iter().map(|words| {
+        let arguments: Vec<&str> =
+            words[1..].iter().map(|word| if *word == "URI" { &uri } else { *word }).collect();
+        let told = output(words[0], &arguments);
+        let text = [told.stdout, told.stderr].map(|bytes| String::from_utf8(bytes).expect("text")).concat();
+        format!("{}\n{}", told.status, text.replace(folder, "DIR"))
+    });
+    let said = said.collect();
+    end(daemon, client);
+    said
+}
+
+#[test]
+fn ready_made_clients_find_what_they_find_at_qemus_own_server() {
+    let test = "ready_made_clients_find_what_they_find_at_qemus_own_server";
+    if !have(&["qemu-storage-daemon", "qemu-img", "qemu-io", "nbdinfo"], test) {
+        return;
+    }
+    let (ours, theirs) = (told_by(binary()), told_by(Path::new("qemu-storage-daemon")));
+    for (words, (ours, theirs)) in CLIENTS.iter().zip(ours.iter().zip(&theirs)) {
+        assert_eq!(ours, theirs, "{words:?}");
+    }
+    assert!(ours[2].lines().count() > 5, "the chain has data and holes: {}", ours[2]);
+    assert_ne!(ours[2], ours[9], "the clients have changed something");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! A backup holds its filter and its target, not its source: others may work on the source, below the filter.
 
 use crate::blocker::{Operation, Role};
-use crate::chain::{Driver, Graph, NodeId};
-use crate::plan::{Plan, Work, admit_filter, admit_job_id};
+use crate::chain::{Driver, Graph, Node, NodeId};
+use crate::plan::{Plan, Work, admit_change, admit_filter, admit_job_id};
 use crate::reply::Refusal;
 use crate::starting::{CopyArguments, Start, Sync};
 use crate::stream::{admit, find_device};
@@ -19,6 +19,9 @@ pub struct Span {
     /// How much of the source is copied.
     pub sync: Sync,
 }
+
+/// The refusal where a target is shorter or longer than its source.
+pub const DIFFERENT_SIZES: Refusal = Refusal::Plain("Source and target image have different sizes");
 
 /// Judges a `blockdev-backup` in the state of `graph`. Lengths are compared by who knows them.
 pub fn plan(
@@ -42,12 +45,19 @@ pub fn plan(
     if let [Some(one), Some(other)] = lengths
         && one != other
     {
-        return Err(Refusal::Plain("Source and target image have different sizes"));
+        return Err(DIFFERENT_SIZES);
     }
     admit_filter(graph, start, "Could not create node: ")?;
     if graph.node(target).read_only {
         return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
     }
+    let filter = Node { target: Some(target), ..Node::new(Driver::CopyBeforeWrite) };
+    let mut alone = graph.clone();
+    alone.add(filter.clone());
+    admit_change(graph, &alone, "Could not create node: ")?;
+    let mut inserted = graph.clone();
+    inserted.insert_filter(source, filter);
+    admit_change(graph, &inserted, "Could not replace node: ")?;
     admit_job_id(&start.job_id, job_id_in_use)?;
     Ok(Plan {
         under: source,

@@ -284,6 +284,26 @@ impl Views {
         meets
     }
 
+    /// Whether a request's change went here is not sure any more: both old and new stay possible.
+    pub fn doubt(&mut self, request: u64, sector: u32, count: u32) {
+        for at in sector..sector + count {
+            for id in self.ids() {
+                let mut slot = self.layer(id).heads.get(at as usize).copied().unwrap_or(NONE);
+                while slot != NONE {
+                    let version = &mut self.pool[slot as usize];
+                    version.replaces &= version.request != request;
+                    slot = version.next;
+                }
+            }
+        }
+    }
+
+    /// A layer may have been written there: it may decide these sectors, and their neighbours.
+    pub fn may_touch(&mut self, image: ImageId, sector: u32, count: u32) {
+        let end = (sector + count).min(self.layer(image).sectors());
+        self.touch_clusters(image, sector.min(end), end.saturating_sub(sector));
+    }
+
     /// A write allocates whole clusters: from now on the layer may decide the neighbours as well.
     fn touch_clusters(&mut self, image: ImageId, sector: u32, count: u32) {
         let layer = self.layer_mut(image);

@@ -55,6 +55,8 @@ pub struct Model {
     streamed: Vec<bool>,
     /// By image: a commit, a mirror or a backup has written it.
     touched: Vec<bool>,
+    /// By image: the shortest it may still be, in sectors, where a job or a command makes it longer.
+    shortest: Vec<Option<u32>>,
     /// Throttle groups.
     groups: Vec<String>,
     graph: Graph,
@@ -65,6 +67,8 @@ pub struct Model {
     clients: Vec<Client>,
     requests: Vec<Request>,
     faults: Vec<Fault>,
+    /// Changes that may have reached another image than the one they were meant for.
+    doubts: Vec<(ImageId, u32, u32)>,
     phase: Phase,
     now: Moment,
     tally: Tally,
@@ -87,6 +91,7 @@ impl Model {
         Model {
             streamed: vec![false; facts.len()],
             touched: vec![false; facts.len()],
+            shortest: vec![None; facts.len()],
             groups: Vec::new(),
             images: facts,
             graph: Graph::default(),
@@ -96,6 +101,7 @@ impl Model {
             clients: Vec::new(),
             requests: Vec::new(),
             faults: Vec::new(),
+            doubts: Vec::new(),
             phase: Phase::Running,
             now: 0,
             tally: Tally::default(),

@@ -138,12 +138,17 @@ impl Graph {
 
     fn children_of(&self, id: NodeId, edges: &mut Vec<Edge>) {
         let own = edges.iter().filter(|edge| edge.child == id);
+        let is_used = own.clone().next().is_some();
         let (needs, shares) =
             own.fold((0, ALL), |(needs, shares), edge| (needs | edge.needs, shares & edge.shares));
         let node = self.node(id);
         let parent = Party::Node(id);
         if let Some(child) = node.file {
-            let (name, needs, shares) = self.file_edge(id, needs, shares);
+            let (name, needs, shares) = match node.driver {
+                // It asks nothing for itself before anybody uses it.
+                Driver::CopyBeforeWrite if !is_used => ("file", needs, shares),
+                _ => self.file_edge(id, needs, shares),
+            };
             edges.push(Edge { parent, name, child, needs, shares });
         }
         if let Some(child) = node.backing {
@@ -229,9 +234,8 @@ impl Graph {
 
     /// What stands against a new device on `node`.
     pub fn new_device(&self, node: NodeId, writable: bool) -> Vec<Conflict> {
-        // Nobody but a commit keeps others from reading.
-        let is_committed = |b: &crate::blocker::Blocker| matches!(b.reason, Reason::Job(_, Role::Committed));
-        if !writable && !self.blockers.iter().any(is_committed) {
+        // Nobody but a job keeps others from reading: a commit what it commits, and who grows an image that image.
+        if !writable && !self.blockers.iter().any(|blocker| matches!(blocker.reason, Reason::Job(..))) {
             return Vec::new();
         }
         let before = self.conflicts();

@@ -177,6 +177,15 @@ pub fn conflict_text<'a>(
     )
 }
 
+/// Refuses a change of the graph that brings users of a node together who cannot live together.
+pub fn admit_change(before: &Graph, after: &Graph, prefix: &str) -> Result<(), Refusal> {
+    let old = before.conflicts();
+    let fresh = after.conflicts().into_iter().filter(|conflict| !old.contains(conflict));
+    let texts: Vec<String> =
+        fresh.map(|conflict| format!("{prefix}{}", conflict_text(after, &conflict, |_| None))).collect();
+    if texts.is_empty() { Ok(()) } else { Err(Refusal::Conflict(texts)) }
+}
+
 /// Longest node name, in bytes.
 const NODE_NAME_MAX: usize = 31;
 
@@ -323,9 +332,7 @@ impl Graph {
         let was_read_only = self.node(plan.under).read_only;
         self.abandon(plan, job, filter, read_only);
         self.replace_outside(replaced, target);
-        if plan.trade() == Trade::ActiveCommit {
-            self.node_mut(target).read_only = was_read_only;
-        }
+        self.node_mut(target).read_only = was_read_only;
     }
 
     /// Moves all that stands on `from` to `to`, except what `to` itself stands on.

@@ -70,6 +70,8 @@ pub struct Job {
     pub copies: Vec<bool>,
     /// It cannot succeed: its target is too short for what it copies.
     pub cannot_fit: bool,
+    /// It failed because somebody could not have borne what it made of the chain.
+    pub unbearable: bool,
     /// Its status.
     pub status: Status,
     /// Every status it had, with the moment it took it.
@@ -119,6 +121,7 @@ impl Job {
             ready_told: false,
             copies: Vec::new(),
             cannot_fit: false,
+            unbearable: false,
             status: Status::Created,
             statuses: vec![(now, Status::Created)],
             paused: Known::No,

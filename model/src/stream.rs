@@ -51,7 +51,9 @@ pub fn plan(
         Some(bottom) => (bottom, bottom),
         None => find_overlay(graph, target, base).ok_or_else(|| not_in_chain(graph, target, base))?,
     };
-    if let Some(filter) = graph.unfreezable(target, above_base) {
+    // Only to reopen a target are the filters above its base looked at.
+    let frozen_to = if graph.node(target).read_only { above_base } else { bottom };
+    if let Some(filter) = graph.unfreezable(target, frozen_to) {
         return Err(Refusal::CannotFreeze(filter));
     }
     if !graph.may_reopen(target) {

@@ -32,13 +32,16 @@ impl Engine {
     }
 
     /// The format and its file change together or not at all.
-    pub(super) async fn reopen_images(
+    pub(crate) async fn reopen_images(
         &self,
         graph: &Graph,
         id: NodeId,
         writable: bool,
     ) -> Result<(), Refused> {
         let place = graph.place(id);
+        if place.options.force_share {
+            return Err(Refused::OptionFixed("force-share".to_owned()));
+        }
         if place.node.is_filter() {
             // What it stands on keeps its own mode.
             return Ok(());

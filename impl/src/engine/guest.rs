@@ -137,7 +137,7 @@ impl Guest {
         }
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, change.len_bytes())?;
-        write::change(&graph, node, offset, change).await
+        write::change(&graph, below_no_mirror(&graph, node), offset, change).await
     }
 
     /// The graph and the node a request runs on; refuses what is not inside the node.
@@ -150,6 +150,16 @@ impl Guest {
         }
         Ok((graph, node))
     }
+}
+
+/// The node to write through. Who came while a mirror ran stands below its filter, and the mirror must learn of the
+/// write all the same: QEMU 10.0 does not tell it, and the copy lacks the data.
+fn below_no_mirror(graph: &Graph, node: NodeId) -> NodeId {
+    let mut mirrors = graph.nodes().filter(|(_, place)| matches!(place.node.driver, Driver::MirrorTop(_)));
+    let is_above = |filter: NodeId| {
+        graph.unfiltered(filter) == graph.unfiltered(node) && !graph.chain(node).any(|below| below == filter)
+    };
+    mirrors.find(|(id, _)| is_above(*id)).map_or(node, |(id, _)| id)
 }
 
 impl Drop for Guest {

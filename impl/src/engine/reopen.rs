@@ -80,7 +80,9 @@ impl Engine {
                 _ => return Err(cannot_reopen(&old.node)),
             };
             let (name, filename) = (old.node.name.clone(), below.filename.clone());
-            moved.push(Arc::new(Node { id: *id, name, filename, driver, requests: RangeLock::new() }));
+            let write_threshold = old.node.write_threshold.clone();
+            let requests = RangeLock::new();
+            moved.push(Arc::new(Node { id: *id, name, filename, driver, requests, write_threshold }));
         }
         Ok(moved)
     }
@@ -204,7 +206,9 @@ fn change_backing(
         if graph.place(present).implicit {
             return Err(Refused::ImplicitChild { link: "backing", node: graph.name(id).to_owned() });
         }
-        if graph.place(id).frozen_by.is_some() {
+        // A commit's filter stands where it was put until the job ends. QEMU 10.0 dies of such a command.
+        let is_commit = matches!(graph.node(present).driver, Driver::CommitTop);
+        if graph.place(id).frozen_by.is_some() || is_commit {
             return Err(graph.frozen(id, present));
         }
     }

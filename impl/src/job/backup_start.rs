@@ -147,6 +147,8 @@ impl Plan {
         let filter = self.put_filter(graph)?;
         let child = |role| UserKind::Job(JobChild { serial, id: id.clone(), kind: "backup", role });
         graph.add_user(filter, child(JobRole::Main), Set::NONE, Set::ALL);
+        // Now that somebody uses the filter, it asks for what it needs of its source.
+        graph.admit_permissions()?;
         graph.add_user(self.target, child(JobRole::Target), Set::NONE, Set::ALL);
         Ok(filter)
     }

@@ -193,6 +193,7 @@ impl Plan {
             filename: graph.node(self.source).filename.clone(),
             driver: Driver::MirrorTop(top),
             requests: RangeLock::new(),
+            write_threshold: Arc::default(),
         };
         let mut place = Place::new(node, false);
         place.backing = Some(self.source);
@@ -239,7 +240,7 @@ impl Plan {
     /// While a mirror runs, its target holds nothing consistent; the base of a commit always does.
     fn target_permissions(&self, graph: &Graph) -> Result<(Set, Set), Refused> {
         let quiet = Set::WRITE_UNCHANGED;
-        if !self.is_commit {
+        if !self.is_commit && !graph.is_below(self.target, self.source) {
             return Ok((Set::WRITE, quiet));
         }
         let source_len = len_bytes(graph, self.source).map_err(Refused::Io)?;

@@ -18,7 +18,7 @@ use crate::command::OnError;
 use crate::engine::Engine;
 use crate::format::RunKind;
 use crate::graph::Graph;
-use crate::host::IoResult;
+use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::io::{copy_on_read, len_bytes, status};
 use std::sync::Arc;
@@ -158,13 +158,18 @@ impl Stream {
         if self.region.base.is_none() && base.is_some() {
             self.keep_tail(&graph, target).await?;
         }
+        let put_on_base = |graph: &mut Graph| {
+            stream_start::detach(graph, &self.region, self.job.serial, self.filter);
+            graph.set_backing(target, base);
+        };
+        // Another job's filter may have been what stood between target and a base that is not to be read just now.
+        let mut after = Graph::clone(&graph);
+        put_on_base(&mut after);
+        after.admit_permissions().map_err(|_| Errno::EPERM)?;
         if graph.place(target).backing.is_some() {
             self.write_header(&graph, target, base).await?;
         }
-        let dropped = self.engine.edit(|graph| {
-            stream_start::detach(graph, &self.region, self.job.serial, self.filter);
-            graph.set_backing(target, base);
-        });
+        let dropped = self.engine.edit(put_on_base);
         self.engine.close(dropped).await;
         Ok(())
     }

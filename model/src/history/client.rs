@@ -14,7 +14,7 @@ use crate::permission::{UNCHANGED, WRITE};
 use crate::plan::plan;
 use crate::record::Known;
 use crate::reply::{Answer, Refusal, Reply};
-use crate::starting::Start;
+use crate::starting::{Asked, Start};
 
 const DONE: &str = "{\"return\":{}}";
 
@@ -81,6 +81,7 @@ impl Model {
             }
         };
         client.pending.push_back(pending);
+        self.doubt_requests();
     }
 
     /// A stream that is refused late has reopened its target, and a fault may keep it from turning read-only again.
@@ -205,6 +206,11 @@ impl Model {
         if !self.faults.is_empty() {
             // A node over one that injects errors goes by a name in JSON, which no `base` is compared with.
             answers.push(Answer::ErrorAbout("in the backing chain"));
+        }
+        if let Asked::Backup(copy) = &start.work
+            && [&start.device, &copy.target].into_iter().any(|name| is_of_unknown_length(graph, name))
+        {
+            answers.push(Answer::Refused(crate::backup::DIFFERENT_SIZES));
         }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
@@ -468,6 +474,10 @@ impl Model {
         let law = if overlap { LawId::OverlapRefused } else { LawId::Reply };
         self.broken(law, self.unexpected(pending, "success", &allowed))
     }
+}
+
+fn is_of_unknown_length(graph: &crate::chain::Graph, name: &str) -> bool {
+    graph.find(name).is_some_and(|id| graph.node(id).bytes.is_none())
 }
 
 /// The conflicts that other users' needs make of new options.

@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::chain::{ImageId, JobId, NodeId};
-use crate::content::Decides;
+use crate::content::{Decides, SECTOR_BYTES};
 use crate::law::LawId;
 use crate::plan::{Trade, Work};
 use crate::starting::Sync;
@@ -43,7 +43,8 @@ impl Model {
                 layers: vec![span.source],
             }),
             Work::Backup(span) => Some(Route {
-                source: span.source,
+                // What its filter stands on: a snapshot may have put an overlay between.
+                source: self.graph.unfiltered(self.job(id).filter).unwrap_or(span.source),
                 target: span.target,
                 sync: span.sync,
                 layers: vec![span.source],
@@ -57,6 +58,12 @@ impl Model {
         Some((source, self.layer_of(&self.graph, route.target)?))
     }
 
+    /// Mirrors and backups copy whole chunks of so many sectors.
+    fn chunk_sectors(&self, source: ImageId, target: ImageId) -> u32 {
+        let cluster = |image| self.views.layer(image).cluster_sectors;
+        cluster(source).max(cluster(target)).max(CHUNK_SECTORS)
+    }
+
     /// The job starts: from now on its target may show what it copies.
     pub(super) fn copy_starts(&mut self, id: JobId) {
         if let Work::Stream(span) = &self.job(id).plan.work {
@@ -66,29 +73,43 @@ impl Model {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
         if matches!(self.job(id).plan.work, Work::Commit(_)) {
-            let sectors = self.views.layer(source).sectors().max(self.views.layer(target).sectors());
-            self.views.resize(target, sectors);
+            let before = self.views.layer(target).sectors();
+            if before < self.views.layer(source).sectors() {
+                self.views.resize(target, self.views.layer(source).sectors());
+                self.shortest[usize::from(target.0)] = Some(before);
+                self.set_bytes(route.target, None);
+            }
         }
         let sectors = self.views.layer(target).sectors();
         let layers = self.layers(&route.layers);
-        let is_mirror = matches!(self.job(id).plan.work, Work::Mirror(_));
-        let is_active = matches!(&self.job(id).plan.work, Work::Commit(span) if span.is_active);
         let mut copies = vec![false; sectors as usize];
+        let chunk = match self.job(id).plan.trade() {
+            // An intermediate commit copies what it finds, no more.
+            Trade::Commit => 1,
+            _ => self.chunk_sectors(source, target),
+        };
+        let length = self.views.layer(source).sectors();
         for sector in 0..sectors {
-            let decided = |certain: bool| {
+            // Nobody but an intermediate commit cares for what lies past its source's end.
+            if sector >= length && self.job(id).plan.trade() != Trade::Commit {
+                break;
+            }
+            let decided = |sector: u32, certain: bool| {
                 layers.iter().any(|layer| match self.views.layer(*layer).decides(sector) {
                     Decides::Yes => true,
                     Decides::Maybe => !certain,
                     Decides::No => sector >= self.views.layer(*layer).sectors(),
                 })
             };
+            let of_chunk = |sector: u32| {
+                let first = sector - sector % chunk;
+                (first..first.saturating_add(chunk).min(sectors)).any(|at| decided(at, false))
+            };
+            // What lies past its end an intermediate commit hides as far as somebody sees it.
             let (may, must) = match route.sync {
+                Sync::Top if sector >= length => (true, false),
                 Sync::Full => (true, true),
-                // Past the end of an active layer nobody reads: its base keeps what is there, or not.
-                Sync::Top if is_active && sector >= self.views.layer(source).sectors() => (true, false),
-                // A mirror copies whole granules; what it copies beside what the layer decides, readers see there too.
-                Sync::Top if is_mirror => (true, decided(true)),
-                Sync::Top => (decided(false), decided(true)),
+                Sync::Top => (of_chunk(sector), decided(sector, true)),
                 _ => (false, false),
             };
             copies[sector as usize] = must;
@@ -98,6 +119,22 @@ impl Model {
         }
         self.touched[usize::from(target.0)] = true;
         self.job_mut(id).copies = copies;
+        for (image, sector, count) in self.changes_under_way() {
+            self.copies_may_see(id, image, sector, count);
+        }
+    }
+
+    /// A change that was on its way when the job began may or may not have passed its filter.
+    fn copies_may_see(&mut self, id: JobId, image: ImageId, sector: u32, count: u32) {
+        let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };
+        if !self.views.at_or_above(image).contains(&source) || source == target {
+            return;
+        }
+        let chunk = self.chunk_sectors(source, target);
+        let end = (sector + count).div_ceil(chunk).saturating_mul(chunk);
+        for at in sector - sector % chunk..end.min(self.views.layer(target).sectors()) {
+            self.views.copy_sector(source, target, at, request_of(id), self.now);
+        }
     }
 
     fn stream_starts(&mut self, id: JobId, target: NodeId, between: &[NodeId]) {
@@ -116,7 +153,12 @@ impl Model {
 
     /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
     pub(super) fn copies_see_a_write(&mut self, image: ImageId, sector: u32, count: u32, before: bool) {
-        let jobs: Vec<JobId> = self.live_jobs().filter(|id| self.job(*id).is_at_work()).collect();
+        // A mirror's filter tells its target of every write until the target takes its place.
+        let follows = |id: &JobId| {
+            let job = self.job(*id);
+            job.is_at_work() || job.plan.becomes_ready() && !job.ended
+        };
+        let jobs: Vec<JobId> = self.live_jobs().filter(follows).collect();
         for id in jobs {
             let trade = self.job(id).plan.trade();
             if before != (trade == Trade::Backup) || trade == Trade::Stream {
@@ -127,7 +169,7 @@ impl Model {
             if !self.views.at_or_above(image).contains(&source) || source == target {
                 continue;
             }
-            let cluster = self.views.layer(target).cluster_sectors.max(CHUNK_SECTORS);
+            let cluster = self.chunk_sectors(source, target);
             let first = sector - sector % cluster;
             let end = (sector + count).div_ceil(cluster).saturating_mul(cluster);
             for at in first..end.min(self.views.layer(target).sectors()) {
@@ -138,7 +180,8 @@ impl Model {
                 }
                 let is_written = sector <= at && at < sector + count;
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
-                    *copied = true;
+                    // A writer somewhere below its source, a mirror does not hear of.
+                    *copied = image == source;
                 }
             }
         }
@@ -151,6 +194,7 @@ impl Model {
         match &plan.work {
             Work::Stream(span) => self.stream_succeeded(span),
             Work::Commit(span) => {
+                self.has_grown(span.base);
                 self.copy_has_followed(id);
                 if !span.is_active {
                     self.relink_above(plan.under, span.base);
@@ -169,7 +213,7 @@ impl Model {
             Work::Backup(span) => {
                 if let Some(target) = self.layer_of(&self.graph, span.target) {
                     let copies = std::mem::take(&mut self.job_mut(id).copies);
-                    self.views.copy_stands(target, &copies, request_of(id));
+                    self.views.copy_stands(target, &copies, request_of(id), self.now);
                 }
                 self.count(match span.sync {
                     Sync::Full => LawId::BackupFullCompletes,
@@ -183,6 +227,16 @@ impl Model {
                 self.relink_pivot(id);
             }
             self.count(if pivots { LawId::ReadyCompleted } else { LawId::ReadySoftlyCancelled });
+        }
+    }
+
+    /// A base is as long as what was committed into it.
+    fn has_grown(&mut self, base: NodeId) {
+        let Some(image) = self.layer_of(&self.graph, base) else { return };
+        if self.shortest[usize::from(image.0)].take().is_some() {
+            let bytes = u64::from(self.views.layer(image).sectors()) * SECTOR_BYTES;
+            self.images[usize::from(image.0)].size_bytes = bytes;
+            self.set_bytes(base, Some(bytes));
         }
     }
 
@@ -222,6 +276,7 @@ impl Model {
     fn relink_pivot(&mut self, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
+        self.doubts_reach(source, target);
         let above: Vec<ImageId> = self
             .views
             .at_or_above(source)

@@ -3,7 +3,9 @@
 use super::guest::shown;
 use super::{Model, Phase};
 use crate::chain::ImageId;
-use crate::content::GARBAGE;
+use crate::command::Command;
+use crate::content::{GARBAGE, SECTOR_BYTES};
+use crate::editing::Editing;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::plan::{Trade, Work};
@@ -143,12 +145,12 @@ impl Model {
         let law = if streamed { LawId::ChainOnDisk } else { LawId::FlushedSurvives };
         self.count(LawId::FlushedSurvives);
         let sectors = self.views.layer(image).sectors() as usize;
-        if values.len() < sectors {
+        if values.len() < self.shortest_length(image) {
             let what = format!("{} has {sectors} sectors and showed {}", self.file(image), values.len());
             return Err(self.broken(law, what));
         }
         let wrong = (0u32..)
-            .zip(&values[..sectors])
+            .zip(&values[..sectors.min(values.len())])
             .find(|(sector, value)| **value == GARBAGE || !self.views.may_survive(image, *sector, **value));
         let Some((sector, value)) = wrong else { return Ok(()) };
         let expected = shown(&self.views.survivors(image, sector));
@@ -158,6 +160,20 @@ impl Model {
             shown(&[*value])
         );
         Err(self.broken(law, what))
+    }
+
+    /// The shortest an image may be, in sectors: less than it is to be, while somebody makes it longer or shorter.
+    pub(super) fn shortest_length(&self, image: ImageId) -> usize {
+        let asked = self.clients.iter().flat_map(|client| &client.pending).filter_map(|pending| {
+            let Ok(Command::Edit(editing)) = &pending.command else { return None };
+            let Editing::Resize { node, bytes, .. } = &**editing else { return None };
+            let node = self.graph.find(node)?;
+            let sectors = u32::try_from(u64::try_from(*bytes).ok()? / SECTOR_BYTES).ok()?;
+            (self.layer_of(&self.graph, node) == Some(image)).then_some(sectors)
+        });
+        let now = self.views.layer(image).sectors();
+        let grown_from = self.shortest[usize::from(image.0)];
+        asked.chain(grown_from).fold(now, u32::min) as usize
     }
 
     fn file(&self, image: ImageId) -> &str {

@@ -5,7 +5,7 @@ use super::client::Pending;
 use crate::blockdev::ImageFacts;
 use crate::chain::{Driver, Node, NodeId, User};
 use crate::content::{Layer, SECTOR_BYTES};
-use crate::editing::{Edit, Editing, Reopen, below_implicit};
+use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
 
@@ -52,13 +52,15 @@ impl Model {
     }
 
     fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
-        self.graph.replace(node, overlay);
-        self.graph.set_backing(overlay, Some(node));
+        self.graph.put_above(overlay, node);
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
         let below = self.layer_of(&self.graph, node);
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
+            if let Some(below) = below {
+                self.doubts_reach(below, image);
+            }
         }
         // Whoever stood on the node now stands on the overlay, and sees the same through it.
         let above: Vec<NodeId> = self.graph.parents(overlay).collect();
@@ -76,6 +78,7 @@ impl Model {
         self.images.push(ImageFacts { file: file.clone(), qcow2: true, headers, size_bytes });
         self.streamed.push(false);
         self.touched.push(false);
+        self.shortest.push(None);
         let sectors = (size_bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
         let image = Some(self.views.add(Layer::new(sectors, NEW_CLUSTER_SECTORS, false, &[])));
         let by_monitor = false;
@@ -107,27 +110,24 @@ impl Model {
     fn resized(&mut self, node: NodeId, bytes: u64) {
         let bytes = bytes.div_ceil(SECTOR_BYTES) * SECTOR_BYTES;
         let Some(layer) = self.graph.unfiltered(node) else { return };
-        let over: Vec<NodeId> = self
-            .graph
-            .alive()
-            .map(|(id, _)| id)
-            .filter(|id| self.graph.unfiltered(*id) == Some(layer))
-            .collect();
-        for id in over {
-            self.graph.node_mut(id).bytes = Some(bytes);
-        }
+        self.set_bytes(layer, Some(bytes));
         if let Some(image) = self.layer_of(&self.graph, layer) {
             self.images[usize::from(image.0)].size_bytes = bytes;
+            self.shortest[usize::from(image.0)] = None;
             let sectors = (bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
             self.views.resize(image, sectors);
         }
         self.count(LawId::ResizeDone);
     }
 
-    /// Whether `backing` lies below a node already, with nothing between but filters that are not there for operators.
-    fn is_hidden_backing(&self, id: NodeId, backing: Option<NodeId>) -> bool {
-        let old = self.graph.node(id).backing;
-        backing.is_some() && old.and_then(|old| below_implicit(&self.graph, old)) == backing
+    /// The length of a layer, which its filters have as well.
+    pub(super) fn set_bytes(&mut self, node: NodeId, bytes: Option<u64>) {
+        let layer = self.graph.unfiltered(node);
+        let over: Vec<NodeId> =
+            self.graph.alive().map(|(id, _)| id).filter(|id| self.graph.unfiltered(*id) == layer).collect();
+        for id in over {
+            self.graph.node_mut(id).bytes = bytes;
+        }
     }
 
     fn reopened(&mut self, id: NodeId, options: &Reopen) {
@@ -144,8 +144,7 @@ impl Model {
             file.read_only = options.read_only && !file.auto_read_only && file.read_only;
         }
         if let Some(backing) = wanted
-            && backing != self.graph.node(id).backing
-            && !self.is_hidden_backing(id, backing)
+            && !is_unchanged(&self.graph, id, backing)
         {
             self.graph.set_backing(id, backing);
             self.compose(id);

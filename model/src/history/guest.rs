@@ -1,10 +1,13 @@
 //! Guests: where they may be, what they read, what they leave behind.
 
 use super::{Fault, FaultKind, GuestOp, Model, Phase};
-use crate::chain::{Graph, ImageId, User};
+use crate::chain::{Graph, ImageId, NodeId, User};
+use crate::command::Command;
 use crate::content::{Change, GARBAGE, Moment};
+use crate::editing::Editing;
 use crate::law::{Broken, LawId};
-use crate::plan::Trade;
+use crate::plan::{Trade, Work};
+use crate::record::Edit;
 
 /// A request without an end yet.
 #[derive(Clone, Debug)]
@@ -19,6 +22,10 @@ pub(super) struct Request {
     began: Moment,
     /// It may fail without a fault: it asks for more than there is, or for what it may not do.
     may_fail: bool,
+    /// Somebody may have put another image where its guest is before it got there.
+    doubtful: bool,
+    /// That image, if it has a view of its own already.
+    other: Option<ImageId>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +97,8 @@ impl Model {
             }
             GuestOp::Flush => (Kind::Flush, 0, 0),
         };
-        let beyond = sector.checked_add(count).is_none_or(|end| end > u64::from(sectors));
+        let certain = image.map_or(0, |image| self.shortest_length(image)) as u64;
+        let beyond = sector.checked_add(count).is_none_or(|end| end > certain);
         let sector = sector.min(u64::from(sectors)) as u32;
         let count = count.min(u64::from(sectors - sector)) as u32;
         let unwritable = kind == Kind::Change && !user.is_some_and(|user| user.writable);
@@ -98,7 +106,89 @@ impl Model {
         if let (Some(image), Kind::Change) = (image, kind) {
             self.change_begins(image, sector, count, number, op);
         }
-        self.requests.push(Request { number, guest, image, kind, sector, count, began: self.now, may_fail });
+        self.requests.push(Request {
+            number,
+            guest,
+            image,
+            kind,
+            sector,
+            count,
+            began: self.now,
+            may_fail,
+            doubtful: false,
+            other: None,
+        });
+        self.doubt_requests();
+    }
+
+    /// Requests that are on their way while a node is about to get an overlay, or a mirror's target to take its source's
+    /// place, may reach the one image or the other.
+    pub(super) fn doubt_requests(&mut self) {
+        let moving = self.images_about_to_be_left();
+        if moving.is_empty() {
+            return;
+        }
+        for index in 0..self.requests.len() {
+            let Request { number, image: Some(image), sector, count, doubtful: false, kind, .. } =
+                self.requests[index]
+            else {
+                continue;
+            };
+            let Some((_, other)) = moving.iter().find(|(from, _)| *from == image) else { continue };
+            self.requests[index].doubtful = true;
+            self.requests[index].other = *other;
+            if kind == Kind::Change {
+                self.views.doubt(number, sector, count);
+                self.doubts.push((image, sector, count));
+            }
+        }
+    }
+
+    /// The images whose guests a command or a job may move to another one at any moment, and that one.
+    fn images_about_to_be_left(&self) -> Vec<(ImageId, Option<ImageId>)> {
+        let mut nodes: Vec<(NodeId, Option<NodeId>)> = Vec::new();
+        for pending in self.clients.iter().flat_map(|client| &client.pending) {
+            if let Ok(Command::Edit(editing)) = &pending.command
+                && let Editing::Snapshot { node, .. } | Editing::SnapshotSync { node, .. } = &**editing
+            {
+                // An overlay that is new shows what it stands on, unless somebody is writing to it.
+                let overlay = match &**editing {
+                    Editing::Snapshot { overlay, .. } => self.graph.find(overlay),
+                    _ => None,
+                };
+                nodes.extend(self.graph.find(node).map(|node| (node, overlay)));
+            }
+        }
+        for id in self.live_jobs().filter(|id| self.job(*id).edit == Edit::Unsure) {
+            let job = self.job(id);
+            let (replaced, target) = match &job.plan.work {
+                Work::Mirror(span) => (span.replaces, span.target),
+                Work::Commit(span) => (None, span.base),
+                _ => continue,
+            };
+            if job.pivots() {
+                nodes.push((replaced.unwrap_or(job.plan.under), Some(target)));
+            }
+        }
+        let image = |node| self.layer_of(&self.graph, node);
+        nodes.into_iter().filter_map(|(from, to)| Some((image(from)?, to.and_then(image)))).collect()
+    }
+
+    /// Changes without an end yet: the image, the first sector, how many.
+    pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
+        let changes = self.requests.iter().filter(|request| request.kind == Kind::Change);
+        changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
+    }
+
+    /// `to` stands where `from` stood: what was on its way there may have been written here.
+    pub(super) fn doubts_reach(&mut self, from: ImageId, to: ImageId) {
+        for (image, sector, count) in std::mem::take(&mut self.doubts) {
+            if image == from {
+                self.views.may_touch(to, sector, count);
+            } else {
+                self.doubts.push((image, sector, count));
+            }
+        }
     }
 
     fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: GuestOp<'_>) {
@@ -150,6 +240,7 @@ impl Model {
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
                 Ok(())
             }
+            (Kind::Flush, Ok(_)) if request.doubtful => Ok(()),
             (Kind::Flush, Ok(_)) => {
                 self.count(LawId::GuestFlushed);
                 let reads = self.requests.iter().filter(|request| request.kind == Kind::Read);
@@ -174,7 +265,16 @@ impl Model {
             return Err(self.broken(LawId::GuestReads, what));
         }
         let values = &values[..request.count as usize];
-        self.judge(image, request.sector, values, request.began, &who)
+        let (sector, began) = (request.sector, request.began);
+        if let Some(other) = request.other {
+            let fits = |(at, value): (u32, &u64)| {
+                [image, other].iter().any(|image| self.views.may_read(*image, at, *value, began))
+            };
+            if (sector..).zip(values).all(fits) {
+                return Ok(());
+            }
+        }
+        self.judge(image, sector, values, began, &who)
     }
 
     /// The whole content of a node.
@@ -184,11 +284,17 @@ impl Model {
         };
         let Some(image) = self.layer_of(&self.graph, node) else { return Ok(()) };
         let sectors = self.views.layer(image).sectors() as usize;
-        if values.len() < sectors {
+        if values.len() < self.shortest_length(image) {
             let what = format!("`{name}` has {sectors} sectors and showed {}", values.len());
             return Err(self.broken(LawId::GuestReads, what));
         }
-        self.judge(image, 0, &values[..sectors], self.now, &format_args!("a reader of `{name}`"))
+        self.judge(
+            image,
+            0,
+            &values[..sectors.min(values.len())],
+            self.now,
+            &format_args!("a reader of `{name}`"),
+        )
     }
 
     fn judge(

@@ -139,13 +139,18 @@ impl Model {
             (Status::Created, Status::Aborting) if self.is_in_open_transaction(id) => (true, ""),
             (Status::Pending | Status::Waiting, Status::Aborting) if self.group_fails(id) => (true, ""),
             (Status::Pending, Status::Aborting) => {
-                let fails = !self.faults.is_empty() && self.may_finalize(id) || job.is_hopeless();
+                let unbearable = self.is_unbearable(id);
+                let job = self.job_mut(id);
+                job.unbearable = unbearable;
+                let hopeless = job.is_hopeless() || unbearable;
+                let fails = !self.faults.is_empty() && self.may_finalize(id) || hopeless;
                 // Which of the two it was, its end will tell.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
             (_, Status::Aborting) => {
                 let failed = job.failure.is_some() || job.cannot_fit || self.group_fails(id);
-                (failed || self.was_cancelled(id), "aborts without cancel or error")
+                let caused = failed || self.was_cancelled(id) || self.failed_silently(id);
+                (caused, "aborts without cancel or error")
             }
             (Status::Concluded, Status::Null) => {
                 let free = job.auto_dismiss || job.dismiss_asked || self.is_quitting();
@@ -154,6 +159,25 @@ impl Model {
             _ => return Ok(()),
         };
         self.hold(LawId::Cause, cause, |_| format!("job {name} {what}"))
+    }
+
+    /// Whether the chain that a stream makes breaks what another job needs.
+    fn is_unbearable(&self, id: JobId) -> bool {
+        let before = self.graph.conflicts();
+        self.graphs().into_iter().any(|(mut after, _)| {
+            let job = self.job(id);
+            after.finish(&job.plan, id, job.filter, job.read_only_before, job.pivots());
+            after.conflicts().iter().any(|conflict| !before.contains(conflict))
+        })
+    }
+
+    /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
+    fn failed_silently(&mut self, id: JobId) -> bool {
+        let silent = self.job(id).plan.trade() != Trade::Stream && !self.faults.is_empty();
+        if silent {
+            self.job_mut(id).failure = Some(Failure::Reported);
+        }
+        silent
     }
 
     /// Whether the transaction that created it is not answered yet: another of its actions may have been refused.
@@ -262,7 +286,10 @@ impl Model {
                 LawId::ErrorReported
             }
             ErrorAction::Ignore => {
-                job.failure = Some(Failure::Ignored);
+                // Only a stream ends with the first error it passed over; the others try again.
+                if is_stream {
+                    job.failure = Some(Failure::Ignored);
+                }
                 LawId::ErrorIgnored
             }
             ErrorAction::Stop => {
@@ -337,7 +364,9 @@ impl Model {
             return Err(self.broken(LawId::EventOrder, what));
         }
         let finalizing = job.failure == Some(Failure::Finalizing);
-        let hopeless = job.cannot_fit || job.is_hopeless() && error == "Invalid argument";
+        let hopeless = job.cannot_fit
+            || job.is_hopeless() && error == "Invalid argument"
+            || job.unbearable && error == "Operation not permitted";
         let armed = self.is_fault(error);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |model| {
             format!("job {name} failed with `{error}`; {}", model.faults_text())
@@ -407,6 +436,7 @@ impl Model {
     /// The job rewrites headers now, if it does; the graph follows at any moment.
     pub(super) fn finalizing(&mut self, id: JobId) {
         self.job_mut(id).edit = Edit::Unsure;
+        self.doubt_requests();
         for (image, header) in self.next_headers(id) {
             let headers = &mut self.images[usize::from(image.0)].headers;
             if !headers.contains(&header) {
@@ -435,10 +465,10 @@ impl Model {
                 let base = self.graph.unfiltered(span.base);
                 let header = base.and_then(|base| self.graph.node(base).filename.clone());
                 let header = given.or(header).filter(|file| !file.is_empty());
-                // An overlay that reads the top through somebody else's filter keeps its header.
-                let tops = [Some(span.top), Some(self.job(id).filter)];
+                let top = self.graph.unfiltered(span.top);
                 let overlays = self.graph.alive().filter(|(id, node)| {
-                    node.backing.is_some() && tops.contains(&node.backing) && !self.graph.is_filter(*id)
+                    let reads = node.backing.and_then(|below| self.graph.unfiltered(below));
+                    reads.is_some() && reads == top && !self.graph.is_filter(*id)
                 });
                 overlays
                     .filter_map(|(id, _)| Some((self.layer_of(&self.graph, id)?, header.clone())))
@@ -448,6 +478,15 @@ impl Model {
         }
     }
 
+    /// Whether a commit is sure to rewrite the header of `image`: QEMU 10.0 forgets overlays that read the top through
+    /// somebody else's filter.
+    fn rewrites(&self, id: JobId, image: ImageId) -> bool {
+        let Work::Commit(span) = &self.job(id).plan.work else { return true };
+        let tops = [Some(span.top), Some(self.job(id).filter)];
+        let mut layers = self.graph.alive().filter(|(id, _)| self.layer_of(&self.graph, *id) == Some(image));
+        layers.all(|(_, node)| node.backing.is_none() || tops.contains(&node.backing))
+    }
+
     /// What a job that ends does to a graph.
     pub(super) fn edit(&self, graph: &mut Graph, id: JobId) {
         let job = self.job(id);
@@ -455,6 +494,10 @@ impl Model {
             graph.finish(&job.plan, id, job.filter, job.read_only_before, job.pivots());
         } else {
             graph.abandon(&job.plan, id, job.filter, job.read_only_before);
+            if job.plan.trade() == Trade::Commit {
+                // A commit that fails lets go of its nodes at once, one that succeeds when it is forgotten.
+                graph.release(id);
+            }
         }
         // Until its end is told the job may be about to reopen what it wrote.
         if let Some(written) = job.plan.written {
@@ -482,6 +525,7 @@ impl Model {
 
     fn finish(&mut self, id: JobId) {
         let headers = self.next_headers(id);
+        let certain: Vec<bool> = headers.iter().map(|(image, _)| self.rewrites(id, *image)).collect();
         if self.job(id).edit != Edit::Done {
             let mut graph = std::mem::take(&mut self.graph);
             self.edit(&mut graph, id);
@@ -489,7 +533,7 @@ impl Model {
             self.edited(id);
         }
         self.restored(id);
-        for (image, header) in headers {
+        for ((image, header), is_certain) in headers.into_iter().zip(certain) {
             let over = |(id, _): &(crate::chain::NodeId, &crate::chain::Node)| {
                 self.graph.node(*id).image == Some(image) && self.layer_of(&self.graph, *id) == Some(image)
             };
@@ -497,7 +541,11 @@ impl Model {
             for node in nodes {
                 self.graph.node_mut(node).header = header.clone();
             }
-            self.images[usize::from(image.0)].headers = vec![header];
+            let headers = &mut self.images[usize::from(image.0)].headers;
+            if is_certain {
+                headers.clear();
+            }
+            headers.push(header);
         }
         self.copy_succeeded(id);
         if self.members(id).filter(|job| job.ended).count() > 1 {
@@ -538,6 +586,8 @@ impl Model {
         self.graph.release(id);
         self.graph.bury();
         let node = self.graph.node(filter);
-        assert!(!node.alive || node.file.is_some(), "the filter of a vanished job is still there, and empty");
+        let is_held = self.graph.held_by_job(filter).is_some();
+        let kept = !node.alive || node.file.is_some() || is_held;
+        assert!(kept, "the filter of a vanished job is still there, empty and held by nobody");
     }
 }
