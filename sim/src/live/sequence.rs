@@ -220,6 +220,8 @@ impl Live<'_> {
                 let is_its_file = command.contains(&format!(r#""node-name":"f{image}""#));
                 let debug_node = self.plan.debug_node(image).filter(|_| is_its_file);
                 let Some(debug_node) = debug_node else { continue };
+                // A node over one that injects errors goes by a long name, for which a small header may have no room.
+                self.judge.armed("", "No space left on device")?;
                 for rule in self.plan.rules_of(image) {
                     self.judge.armed("", rule.text())?;
                 }
