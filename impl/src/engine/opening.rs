@@ -118,7 +118,7 @@ impl<'e> Draft<'e> {
             let opened = match &options.driver {
                 DriverOptions::File { filename, locks } => {
                     let wanted = FileUse {
-                        locks: *locks && !settings.force_share,
+                        locks: locks.unwrap_or(true) && !settings.force_share,
                         direct: settings.direct,
                         flushes: !settings.no_flush,
                     };
@@ -221,7 +221,8 @@ impl<'e> Draft<'e> {
             Errno::EINVAL if wanted.direct => Refused::CacheNotAvoided(filename.to_owned()),
             _ => Refused::cannot_open(filename, errno, writes),
         })?;
-        let opened = self.opened(Driver::File { disk, access }, read_only);
+        let driver = Driver::File { disk, access, locks: wanted.locks };
+        let opened = self.opened(driver, read_only);
         Ok(Opened { filename: filename.to_owned(), ..opened })
     }
 
