@@ -1,7 +1,6 @@
 //! The recorded behaviour of the real daemon, held against ours.
 //!
-//! Cases whose result is not yet the recorded one stand in `tests/conformance/pending.txt`, which is exact: a case that
-//! becomes equal leaves it, and none comes in.
+//! Every case gives what was recorded, or what `tests/conformance/divergences.json` says is right instead, and why.
 
 #[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
@@ -12,7 +11,6 @@ use sim::conform::daemon::{self, Daemon};
 use sim::conform::engine::Inside;
 use sim::conform::subject::Subject;
 use sim::conform::verdict::{Divergences, Verdict};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Cases of the corpus.
@@ -47,16 +45,11 @@ fn every_recorded_case_gives_what_was_recorded_or_what_is_right_instead() {
     let played = totals.compared() + totals.divergences.0 + totals.unstable + totals.not_here;
     assert_eq!(played, CASES, "{totals:?}");
 
-    let pending = std::fs::read_to_string(folder().join("pending.txt")).unwrap_or_default();
-    let pending: BTreeSet<&str> = pending.lines().filter(|line| !line.starts_with('#')).collect();
     let is_right =
         |verdict: &Verdict| matches!(verdict, Verdict::Equal | Verdict::RightInstead | Verdict::Unstable);
     let wrong = recordings.iter().zip(&verdicts).filter(|(_, verdict)| !is_right(verdict));
-    let wrong: BTreeSet<&str> = wrong.map(|(recording, _)| recording.name()).collect();
-    let worse: Vec<_> = wrong.difference(&pending).collect();
-    assert!(worse.is_empty(), "no longer what was recorded: {worse:?}");
-    let better: Vec<_> = pending.difference(&wrong).collect();
-    assert!(better.is_empty(), "now what was recorded, so take them out of pending.txt: {better:?}");
+    let wrong: Vec<&str> = wrong.map(|(recording, _)| recording.name()).collect();
+    assert!(wrong.is_empty(), "neither what was recorded nor what is right instead: {wrong:?}");
 }
 
 // The same cases over real sockets and files: what the engine in this process may get wrong together with its world,

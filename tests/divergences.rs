@@ -20,10 +20,14 @@ fn stream(arguments: &str) -> String {
 
 fn node(world: &mut World, name: &str) -> String {
     let nodes = world.tell(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
-    let nodes: serde_json::Value = serde_json::from_str(&nodes).expect("a reply is JSON");
-    let nodes = nodes["return"].as_array().unwrap_or_else(|| panic!("the query is refused: {nodes}"));
-    let found = nodes.iter().find(|node| node["node-name"] == name);
-    found.unwrap_or_else(|| panic!("{name} is not in the graph")).to_string()
+    let mut nodes: serde_json::Value = serde_json::from_str(&nodes).expect("a reply is JSON");
+    let nodes = nodes["return"].as_array_mut().expect("the query is answered");
+    let found = nodes.iter_mut().find(|node| node["node-name"] == name);
+    let found = found.unwrap_or_else(|| panic!("{name} is not in the graph"));
+    // What was copied before an end takes space, whatever the end.
+    let image = found["image"].as_object_mut().expect("a node tells of its image");
+    image.remove("actual-size").expect("and of its size");
+    found.to_string()
 }
 
 fn was_told(world: &World, words: &[&str]) -> bool {

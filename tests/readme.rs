@@ -37,7 +37,6 @@ fn the_compatibility_table_tells_what_the_corpus_shows() {
     let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file of the workspace");
     let recordings = corpus::read(&root.join("tests/conformance")).expect("the corpus can be read");
     let recordings: BTreeMap<&str, _> = recordings.iter().map(|r| (r.name(), &r.case)).collect();
-    let pending = read("tests/conformance/pending.txt");
     let divergences: serde_json::Value =
         serde_json::from_str(&read("tests/conformance/divergences.json")).expect("JSON");
 
@@ -53,7 +52,6 @@ fn the_compatibility_table_tells_what_the_corpus_shows() {
         for command in commands(operation) {
             assert!(does(command) || is_look(command), "{case} does not show {command}");
         }
-        assert!(!pending.lines().any(|line| line == case), "{case} is not equal yet");
         let diverges = divergences["cases"].get(case.as_str()).is_some();
         assert_eq!(diverges, differs != "nothing", "{case}: {differs}");
     }

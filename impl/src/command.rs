@@ -456,8 +456,44 @@ pub struct NodeInfo {
     pub virtual_size: u64,
     /// Cluster size in bytes, where the format has one.
     pub cluster_size: Option<u64>,
+    /// `dirty-flag`: whether the image was not closed cleanly; nothing where nobody can tell.
+    pub is_dirty: Option<bool>,
+    /// `actual-size`: the space its files take, in bytes.
+    pub actual_size: u64,
+    /// `backing-filename` and what belongs to it, as the image itself says.
+    pub named_backing: Option<NamedBacking>,
+    /// `format-specific`.
+    pub specific: Option<SpecificInfo>,
+    /// `detect_zeroes`.
+    pub detect_zeroes: &'static str,
+    /// `cache.direct`.
+    pub direct: bool,
+    /// `cache.no-flush`.
+    pub no_flush: bool,
+    /// `write_threshold`.
+    pub write_threshold: u64,
     /// `dirty-bitmaps`: newest first.
     pub bitmaps: Vec<BitmapInfo>,
+}
+
+/// The backing file that an image names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedBacking {
+    /// `backing-filename`.
+    pub file: String,
+    /// `full-backing-filename`: from where the image lies.
+    pub full: Option<String>,
+    /// `backing-filename-format`.
+    pub format: Option<String>,
+}
+
+/// What only one kind of node has to tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SpecificInfo {
+    /// Nothing more.
+    File,
+    /// What the image says of itself.
+    Qcow2(crate::format::qcow2::Info),
 }
 
 /// `block-export-add`, of type `nbd`.

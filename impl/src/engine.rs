@@ -4,6 +4,7 @@
 //! section (`gate`), in one step between two awaits (`edit`).
 
 mod access;
+mod amend;
 mod backing_file;
 mod backup;
 mod bitmap;
@@ -24,6 +25,7 @@ mod resize;
 pub mod snapshot;
 mod stream;
 pub mod transaction;
+mod write_threshold;
 
 pub use guest::Guest;
 
@@ -32,8 +34,8 @@ use crate::event::EventSink;
 use crate::export::Exports;
 use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
-use crate::graph::node::Node;
-use crate::host::{Errno, Host};
+use crate::graph::node::{Driver, Node};
+use crate::host::Host;
 use crate::id::JobSerial;
 use crate::job::life::Job;
 use crate::object::Objects;
@@ -72,16 +74,6 @@ pub struct Engine {
     events: Arc<Events>,
     exports: Exports,
     objects: Objects,
-}
-
-/// A node whose last data could not be made durable.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("Failed to flush '{node}': {errno}")]
-pub struct NotClosed {
-    /// Its name.
-    pub node: String,
-    /// Why.
-    pub errno: Errno,
 }
 
 /// Every job that is not `null`.
@@ -169,7 +161,22 @@ impl Engine {
     /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's.
     pub(crate) async fn close(&self, dropped: Vec<Arc<Node>>) {
         for node in dropped {
-            let _nobody_waits_for_it = node.close().await;
+            self.close_node(&node).await;
+        }
+    }
+
+    /// What could not be made durable is told to whoever runs the program: no client asked.
+    async fn close_node(&self, node: &Node) {
+        let loses_something = node.has_unflushed();
+        let Err(errno) = node.close().await else { return };
+        match node.driver {
+            // Both kinds of table go to the disk together, and both stayed behind.
+            Driver::Qcow2(_) if loses_something => {
+                self.host.warn(&format!("Failed to flush the L2 table cache: {errno}"));
+                self.host.warn(&format!("Failed to flush the refcount block cache: {errno}"));
+            }
+            Driver::Qcow2(_) => {}
+            _ => self.host.warn(&format!("Failed to flush '{}': {errno}", node.name)),
         }
     }
 
@@ -178,9 +185,8 @@ impl Engine {
         *self.ended.lock()
     }
 
-    /// Takes every export away, cancels every job and waits for its end, then makes every image durable. Answers
-    /// the nodes of which that failed.
-    pub async fn quit(self: &Arc<Self>) -> Vec<NotClosed> {
+    /// Takes every export away, cancels every job and waits for its end, then makes every image durable.
+    pub async fn quit(self: &Arc<Self>) {
         *self.ended.lock() = true;
         self.close_exports().await;
         let jobs: Vec<Arc<Job>> = self.jobs.lock().by_serial.values().cloned().collect();
@@ -194,12 +200,6 @@ impl Engine {
         }
         let _alone = self.gate.drain().await;
         let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();
-        let mut failed = Vec::new();
-        for node in nodes {
-            if let Err(errno) = node.close().await {
-                failed.push(NotClosed { node: node.name.to_string(), errno });
-            }
-        }
-        failed
+        self.close(nodes).await;
     }
 }

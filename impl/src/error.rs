@@ -122,6 +122,8 @@ pub enum Refused {
     NotOwnedByMonitor(String),
     #[error("Block device {0} is in use")]
     DeviceInUse(String),
+    #[error("x-blockdev-amend doesn't support changing the block driver")]
+    AmendedDriver,
     #[error("Failed to get \"write\" lock")]
     WriterLocked,
     #[error("Failed to get shared \"write\" lock")]

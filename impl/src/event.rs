@@ -45,6 +45,15 @@ pub enum Event {
         /// `ignore`, `report` or `stop`.
         action: &'static str,
     },
+    /// `BLOCK_WRITE_THRESHOLD`.
+    BlockWriteThreshold {
+        /// The node that was written.
+        node_name: String,
+        /// By how many bytes the mark was passed.
+        exceeded: u64,
+        /// The mark.
+        threshold: u64,
+    },
     /// `BLOCK_EXPORT_DELETED`.
     BlockExportDeleted {
         /// The export.

@@ -16,6 +16,7 @@ pub mod options;
 pub mod permission;
 pub mod remnant;
 pub mod snapshot;
+pub mod write_threshold;
 
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};

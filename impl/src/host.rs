@@ -119,6 +119,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
         let _anywhere = offset;
         Box::pin(std::future::ready(Ok(DiskRun { len, has_data: true })))
     }
+    /// How much space the bytes take where they are kept. A disk that cannot tell keeps them all.
+    fn allocated_bytes(&self) -> IoResult<u64> {
+        self.len_bytes()
+    }
     /// Makes every write that ended before this call durable.
     fn flush(&self) -> Pending<'static, IoResult<()>>;
     /// Sets the length; a grown range reads as zeroes.
@@ -201,6 +205,9 @@ pub trait Listener: Send + Sync + fmt::Debug {
     fn accept(&self) -> Pending<'static, IoResult<Arc<dyn Stream>>>;
 }
 
+/// Who warns. Those who watch over storage daemons know their warnings by how they begin, and this one stands in for it.
+pub const WARNS_AS: &str = "qemu-storage-daemon";
+
 /// The world.
 pub trait Host: Send + Sync + fmt::Debug {
     /// Opens an existing file.
@@ -223,8 +230,12 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// The path from the root, wherever the process stands; links are kept as they are.
     fn absolute(&self, path: &str) -> String;
     /// Tells whoever runs the program something that no client asked for: one line.
+    fn tell(&self, line: &str) {
+        let _nobody_reads_it = line;
+    }
+    /// As `tell`, something that went wrong.
     fn warn(&self, text: &str) {
-        let _nobody_reads_it = text;
+        self.tell(&format!("{WARNS_AS}: {text}"));
     }
     /// Listens at a unix socket that only its owner may connect to. A world without sockets has none.
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {

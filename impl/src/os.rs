@@ -101,8 +101,8 @@ impl Host for OsHost {
         absolute.unwrap_or_else(|| path.to_owned())
     }
 
-    fn warn(&self, text: &str) {
-        eprintln!("{}: {text}", program_name());
+    fn tell(&self, line: &str) {
+        eprintln!("{line}");
     }
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
@@ -216,6 +216,13 @@ impl OsDisk {
 impl Disk for OsDisk {
     fn len_bytes(&self) -> IoResult<u64> {
         Ok(len_bytes(&self.present().cached)?)
+    }
+
+    fn allocated_bytes(&self) -> IoResult<u64> {
+        /// What `stat` counts in, whatever the file system's own blocks are.
+        const STAT_BLOCK_BYTES: u64 = 512;
+        let blocks = fs::fstat(&self.present().cached).map_err(Errno::from)?.st_blocks;
+        Ok(u64::try_from(blocks).unwrap_or(0) * STAT_BLOCK_BYTES)
     }
 
     fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {

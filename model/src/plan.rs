@@ -332,9 +332,7 @@ impl Graph {
         let was_read_only = self.node(plan.under).read_only;
         self.abandon(plan, job, filter, read_only);
         self.replace_outside(replaced, target);
-        if plan.trade() == Trade::ActiveCommit {
-            self.node_mut(target).read_only = was_read_only;
-        }
+        self.node_mut(target).read_only = was_read_only;
     }
 
     /// Moves all that stands on `from` to `to`, except what `to` itself stands on.

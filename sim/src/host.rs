@@ -36,12 +36,43 @@ pub struct Core {
     doors: Doors,
     /// Where relative names lead to; empty for a world that has none.
     folder: String,
+    /// Lines for whoever runs the program.
+    pub told: String,
+    /// Who has which file open, in a world with a folder: there, as in the real one, a writer is alone.
+    holders: Vec<Holder>,
+    holders_so_far: u64,
     /// New tasks.
     pub spawned: Vec<Spawned>,
     named: Vec<Point>,
 }
 
+/// An open file of a world with locks.
+#[derive(Copy, Clone)]
+struct Holder {
+    id: u64,
+    file: u32,
+    writable: bool,
+}
+
 impl Core {
+    /// Lets somebody have a file open, unless that is a second writer, or a writer beside a reader.
+    fn hold(&mut self, id: u64, file: u32, writable: bool) -> IoResult<()> {
+        if self.folder.is_empty() {
+            return Ok(());
+        }
+        let others = self.holders.iter().filter(|other| other.id != id && other.file == file);
+        if others.into_iter().any(|other| writable || other.writable) {
+            return Err(Errno::EAGAIN);
+        }
+        self.let_go(id);
+        self.holders.push(Holder { id, file, writable });
+        Ok(())
+    }
+
+    fn let_go(&mut self, id: u64) {
+        self.holders.retain(|holder| holder.id != id);
+    }
+
     /// The file that a name means, `.` and `..` resolved.
     fn find(&self, path: &str) -> Option<u32> {
         let plain = self.folder.is_empty() || (path.starts_with('/') && !path.contains("/."));
@@ -125,17 +156,16 @@ impl Host for SimHost {
         let (asked, host) = (self.request(asked), self.clone());
         Box::pin(async move {
             asked.await?;
-            let writable = AtomicBool::new(mode == OpenMode::ReadWrite);
-            let disk: Arc<dyn Disk> = Arc::new(SimDisk { host, file, writable });
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, mode == OpenMode::ReadWrite)?);
             Ok(disk)
         })
     }
 
     fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let file = self.core().disks.add(path);
-        let disk: Arc<dyn Disk> =
-            Arc::new(SimDisk { host: self.clone(), file, writable: AtomicBool::new(true) });
+        let host = self.clone();
         Box::pin(async move {
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, true)?);
             disk.resize(0).await?;
             Ok(disk)
         })
@@ -153,6 +183,12 @@ impl Host for SimHost {
         } else {
             format!("{}/{path}", core.folder)
         }
+    }
+
+    fn tell(&self, line: &str) {
+        let mut core = self.core();
+        core.told.push_str(line);
+        core.told.push('\n');
     }
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
@@ -201,8 +237,15 @@ fn point_of(name: &str) -> Point {
 /// An open file.
 struct SimDisk {
     host: SimHost,
+    id: u64,
     file: u32,
     writable: AtomicBool,
+}
+
+impl Drop for SimDisk {
+    fn drop(&mut self) {
+        self.host.core().let_go(self.id);
+    }
 }
 
 impl fmt::Debug for SimDisk {
@@ -212,6 +255,17 @@ impl fmt::Debug for SimDisk {
 }
 
 impl SimDisk {
+    fn open(host: SimHost, file: u32, writable: bool) -> IoResult<SimDisk> {
+        let id = {
+            let mut core = host.core();
+            core.holders_so_far += 1;
+            let id = core.holders_so_far;
+            core.hold(id, file, writable)?;
+            id
+        };
+        Ok(SimDisk { host, id, file, writable: AtomicBool::new(writable) })
+    }
+
     fn submit(&self, ask: Ask) -> Asked {
         self.host.request(self.host.core().disks.submit(self.file, ask))
     }
@@ -260,6 +314,9 @@ impl Disk for SimDisk {
     }
 
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
+        if let Err(errno) = self.host.core().hold(self.id, self.file, writable) {
+            return Box::pin(std::future::ready(Err(errno)));
+        }
         self.writable.store(writable, Ordering::Relaxed);
         done(self.submit(Ask::Open))
     }

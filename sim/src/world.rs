@@ -222,7 +222,7 @@ impl World {
     /// Closes the engine, and reads the files afresh: each shows what its node showed.
     fn quit(&mut self) -> Result<(), Stop> {
         let engine = self.engine.clone();
-        self.plain("quit", async move { drop(engine.quit().await) })?;
+        self.plain("quit", async move { engine.quit().await })?;
         self.oracle.over();
         let files = std::mem::take(&mut self.host.core().disks.files);
         let images = files.into_iter().map(|file| file.bytes).collect();

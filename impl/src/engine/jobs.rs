@@ -102,7 +102,8 @@ impl Engine {
     /// Finds a job by its id, the way one of the command families does.
     fn find_job(&self, family: Family, id: &str) -> Result<Arc<Job>, Refused> {
         let jobs = self.jobs.lock();
-        let found = jobs.by_serial.values().find(|job| *job.id == *id).cloned();
+        let mut known = jobs.by_serial.values().filter(|job| family == Family::Job || job.is_block_job());
+        let found = known.find(|job| *job.id == *id).cloned();
         found.ok_or_else(|| match family {
             Family::BlockJob => Refused::BlockJobNotFound(id.to_owned()),
             Family::Job => Refused::JobNotFound,
@@ -183,6 +184,12 @@ impl Engine {
 
     /// `query-block-jobs`: newest first.
     pub fn query_block_jobs(&self) -> Vec<BlockJobInfo> {
+        let jobs = self.jobs.lock();
+        jobs.by_serial.values().rev().filter(|job| job.is_block_job()).map(|job| job.info()).collect()
+    }
+
+    /// `query-jobs`: newest first.
+    pub fn query_jobs(&self) -> Vec<BlockJobInfo> {
         self.jobs.lock().by_serial.values().rev().map(|job| job.info()).collect()
     }
 }

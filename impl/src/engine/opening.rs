@@ -11,6 +11,7 @@ use crate::format::raw::Raw;
 use crate::format::window::Window;
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
+use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use crate::graph::{Graph, Place};
 use crate::host::{Disk, Errno, FileUse, Nanos, OpenMode, Pending};
 use crate::id::NodeId;
@@ -83,6 +84,7 @@ struct Opened {
     data: Option<NodeId>,
     lower: Option<Arc<NodeDisk>>,
     opened_backing: Option<(Box<str>, Box<str>)>,
+    write_threshold: Arc<WriteThreshold>,
 }
 
 /// What a format lies on.
@@ -157,10 +159,23 @@ impl<'e> Draft<'e> {
                 None => self.graph.generate_name().into(),
             },
         };
-        let Opened { id, filename, driver, read_only, file, backing, data, lower, opened_backing, .. } =
-            opened;
-        let mut place =
-            Place::new(Node { id, name, filename, driver, requests: RangeLock::new() }, read_only);
+        let Opened {
+            id,
+            filename,
+            driver,
+            read_only,
+            file,
+            backing,
+            data,
+            lower,
+            opened_backing,
+            write_threshold,
+            ..
+        } = opened;
+        let mut place = Place::new(
+            Node { id, name, filename, driver, requests: RangeLock::new(), write_threshold },
+            read_only,
+        );
         (place.file, place.backing, place.side) = (file, backing, data);
         place.lower = lower;
         place.options = Arc::new(NodeOptions {
@@ -189,6 +204,7 @@ impl<'e> Draft<'e> {
             data: None,
             lower: None,
             opened_backing: None,
+            write_threshold: Arc::default(),
         }
     }
 
@@ -221,9 +237,11 @@ impl<'e> Draft<'e> {
             Errno::EINVAL if wanted.direct => Refused::CacheNotAvoided(filename.to_owned()),
             _ => Refused::cannot_open(filename, errno, writes),
         })?;
+        let write_threshold: Arc<WriteThreshold> = Arc::default();
+        let disk = WatchedDisk::new(disk, write_threshold.clone());
         let driver = Driver::File { disk, access, locks: wanted.locks };
         let opened = self.opened(driver, read_only);
-        Ok(Opened { filename: filename.to_owned(), ..opened })
+        Ok(Opened { filename: filename.to_owned(), write_threshold, ..opened })
     }
 
     fn open_null(
@@ -517,7 +535,7 @@ fn window(disk: Arc<dyn Disk>, offset: i64, size: Option<i64>, len: u64) -> Resu
 }
 
 /// The file that a header's backing name means: relative to the image that names it.
-fn beside(image: &str, backing: &str) -> Option<String> {
+pub(super) fn beside(image: &str, backing: &str) -> Option<String> {
     let backing = backing.strip_prefix("file:").unwrap_or(backing);
     let first = backing.split('/').next().unwrap_or_default();
     if first.contains(':') || backing.is_empty() {

@@ -1,12 +1,18 @@
 //! What the engine tells about its nodes.
 
 use super::Engine;
-use crate::command::{BitmapInfo, NodeInfo};
-use crate::graph::Graph;
+use super::opening::beside;
+use crate::command::{BitmapInfo, NamedBacking, NodeInfo, SpecificInfo};
+use crate::format::qcow2::BackingName;
 use crate::graph::bitmap::Bitmap;
 use crate::graph::filename::Filenames;
+use crate::graph::node::Driver;
+use crate::graph::{Graph, Place};
 use crate::id::NodeId;
 use crate::io::len_bytes;
+
+/// Sizes are told in whole sectors.
+const SECTOR_BYTES: u64 = 512;
 
 impl Engine {
     /// `query-named-block-nodes`: newest first.
@@ -22,7 +28,8 @@ impl Engine {
 fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
     let place = graph.place(id);
     let layers_below = std::iter::successors(Some(id), |id| graph.layer_below(*id)).skip(1);
-    let backing = graph.place(graph.unfiltered(id)).backing;
+    let layer = graph.unfiltered(id);
+    let backing = graph.place(layer).backing;
     NodeInfo {
         node_name: place.node.name.to_string(),
         driver: place.node.driver_name(),
@@ -31,9 +38,57 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
         backing_file: backing.filter(|_| !place.node.is_filter()).map(|backing| names.of(backing).to_owned()),
         backing_file_depth: layers_below.take(graph.nodes().count()).count() as u64,
         // A length that cannot be read is shown as nothing rather than refusing the whole answer.
-        virtual_size: len_bytes(graph, id).unwrap_or(0),
-        cluster_size: place.node.cluster_bytes(),
+        virtual_size: len_bytes(graph, id).unwrap_or(0).next_multiple_of(SECTOR_BYTES),
+        cluster_size: graph.node(layer).cluster_bytes(),
+        is_dirty: is_dirty(&graph.node(layer).driver),
+        actual_size: allocated_bytes(graph, id),
+        named_backing: named_backing(place),
+        specific: specific(&place.node.driver),
+        detect_zeroes: place.options.detect_zeroes.word(),
+        direct: place.options.direct,
+        no_flush: place.options.no_flush,
+        write_threshold: place.node.write_threshold.bytes(),
         bitmaps: place.bitmaps.iter().rev().map(bitmap_info).collect(),
+    }
+}
+
+/// Only what keeps its bytes in a file can tell.
+fn is_dirty(driver: &Driver) -> Option<bool> {
+    match driver {
+        Driver::Qcow2(image) => Some(image.info().dirty),
+        Driver::File { .. } | Driver::Raw(_) => Some(false),
+        _ => None,
+    }
+}
+
+/// What the files below a node take, without those of its backing.
+fn allocated_bytes(graph: &Graph, id: NodeId) -> u64 {
+    let place = graph.place(id);
+    match &place.node.driver {
+        // As with lengths, one that cannot be read is shown as nothing.
+        Driver::File { disk, .. } => disk.allocated_bytes().unwrap_or(0),
+        Driver::CopyBeforeWrite(_) => place.file.map_or(0, |child| allocated_bytes(graph, child)),
+        driver => {
+            let filtered = place.backing.filter(|_| place.node.is_filter());
+            let data = place.side.filter(|_| matches!(driver, Driver::Qcow2(_)));
+            let children = [place.file, filtered, data].into_iter().flatten();
+            children.map(|child| allocated_bytes(graph, child)).sum()
+        }
+    }
+}
+
+fn named_backing(place: &Place) -> Option<NamedBacking> {
+    let Driver::Qcow2(image) = &place.node.driver else { return None };
+    let BackingName { file, format } = image.backing()?;
+    let full = beside(&place.node.filename, &file);
+    Some(NamedBacking { file, full, format })
+}
+
+fn specific(driver: &Driver) -> Option<SpecificInfo> {
+    match driver {
+        Driver::File { .. } => Some(SpecificInfo::File),
+        Driver::Qcow2(image) => Some(SpecificInfo::Qcow2(image.info())),
+        _ => None,
     }
 }
 

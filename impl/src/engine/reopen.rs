@@ -81,7 +81,9 @@ impl Engine {
                 _ => return Err(cannot_reopen(&old.node)),
             };
             let (name, filename) = (old.node.name.clone(), below.filename.clone());
-            moved.push(Arc::new(Node { id: *id, name, filename, driver, requests: RangeLock::new() }));
+            let write_threshold = old.node.write_threshold.clone();
+            let requests = RangeLock::new();
+            moved.push(Arc::new(Node { id: *id, name, filename, driver, requests, write_threshold }));
         }
         Ok(moved)
     }

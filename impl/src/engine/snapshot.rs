@@ -6,6 +6,7 @@ use crate::error::Refused;
 use crate::format::qcow2::{BackingName, CreateError, CreateOptions, Qcow2};
 use crate::graph::Graph;
 use crate::graph::blocker::Op;
+use crate::graph::filename::Filenames;
 use crate::host::Errno;
 use crate::id::NodeId;
 use crate::io::{len_bytes, write};
@@ -74,6 +75,14 @@ impl Engine {
         write::flush(&self.graph(), below).await.map_err(Refused::Io)
     }
 
+    /// How a new overlay names what it stands on: as the chain is now, not as the image alone would be opened.
+    fn overlaid_filename(&self, graph: &Graph, node: NodeId) -> String {
+        match Filenames::new(graph).of(node) {
+            json if json.starts_with("json:") => json.to_owned(),
+            _ => backing_filename(&*self.host, graph, node),
+        }
+    }
+
     async fn create_overlay(&self, below: NodeId, options: &SyncOptions) -> Result<(), Refused> {
         let graph = self.graph();
         match options.format.as_deref() {
@@ -83,10 +92,11 @@ impl Engine {
         }
         let node = graph.node(graph.unfiltered(below));
         let backing = BackingName {
-            file: backing_filename(&*self.host, &graph, node.id),
+            file: self.overlaid_filename(&graph, node.id),
             format: Some(node.driver_name().to_owned()),
         };
         let len_bytes = len_bytes(&graph, below).map_err(Refused::Io)?;
+        self.host.tell(&formatting(&options.file, len_bytes, &backing));
         let create = CreateOptions { len_bytes, backing: Some(backing), ..CreateOptions::default() };
         let cannot = |errno| Refused::CannotCreate { filename: options.file.clone(), errno };
         let disk = self.host.create(&options.file).await.map_err(cannot)?;
@@ -96,6 +106,17 @@ impl Engine {
             other => Refused::MalformedImage(other.to_string()),
         })
     }
+}
+
+/// What is told of every image that is made, with all that it is made with.
+fn formatting(file: &str, len_bytes: u64, backing: &BackingName) -> String {
+    // Commas part the options, so within one they are doubled.
+    let name = backing.file.replace(',', ",,");
+    let format = backing.format.as_deref().unwrap_or("raw");
+    format!(
+        "Formatting '{file}', fmt=qcow2 cluster_size=65536 extended_l2=off compression_type=zlib \
+         size={len_bytes} backing_file={name} backing_fmt={format} lazy_refcounts=off refcount_bits=16"
+    )
 }
 
 fn admit_sync(graph: &Graph, options: &SyncOptions) -> Result<NodeId, Refused> {

@@ -242,6 +242,12 @@ impl Qcow2 {
         Ok(())
     }
 
+    /// Whether anything was changed that no flush made durable.
+    pub fn has_unflushed(&self) -> bool {
+        let metadata = self.metadata.lock();
+        metadata.writable && (metadata.has_unwritten() || metadata.wrote)
+    }
+
     /// Writes and flushes everything, clusters that became free included.
     pub async fn close(&self) -> IoResult<()> {
         self.flush().await?;

@@ -86,6 +86,7 @@ impl Graph {
             filename: self.node(source).filename.clone(),
             driver: Driver::CopyBeforeWrite(state),
             requests: RangeLock::new(),
+            write_threshold: Arc::default(),
         };
         let mut place = Place::new(node, false);
         (place.file, place.side) = (Some(source), Some(target));

@@ -7,6 +7,7 @@ use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
 use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
+use crate::graph::write_threshold::WriteThreshold;
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
@@ -25,6 +26,8 @@ pub struct Node {
     pub driver: Driver,
     /// Guest and job requests on this node, by byte range. A copy-on-read is alone on its clusters.
     pub requests: RangeLock,
+    /// How far it may be written before somebody is told.
+    pub write_threshold: Arc<WriteThreshold>,
 }
 
 /// Node drivers.
@@ -159,6 +162,14 @@ impl Node {
             | Driver::Throttle(_)
             | Driver::Compress
             | Driver::NullCo(_) => Ok(()),
+        }
+    }
+
+    /// Whether a flush that fails now leaves something behind.
+    pub fn has_unflushed(&self) -> bool {
+        match &self.driver {
+            Driver::Qcow2(image) => image.has_unflushed(),
+            _ => true,
         }
     }
 

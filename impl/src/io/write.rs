@@ -56,6 +56,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         // What a guest overwrites is saved first.
         Box::pin(backup::before_change(graph, id, offset, len)).await?;
         filter::before_change(graph, id, offset, &change).await?;
+        if !matches!(change, Change::Discard(_)) {
+            place.node.write_threshold.passes(offset + len);
+        }
         compressed |= matches!(place.node.driver, Driver::Compress);
         id = graph.below(id).expect("a filter stands on a node");
         place = graph.place(id);
@@ -70,6 +73,9 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
     let _range = node.requests.acquire(offset, offset + len, Mode::Shared).await;
     // Before the bytes change: a write that fails may have changed some of them.
     mark(graph, id, offset, len);
+    if !matches!((&node.driver, &change), (Driver::File { .. }, _) | (_, Change::Discard(_))) {
+        node.write_threshold.passes(offset + len);
+    }
     match &node.driver {
         Driver::File { disk, .. } => match change {
             Change::Data(data) => disk.write(offset, data).await,

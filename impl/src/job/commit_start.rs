@@ -178,7 +178,14 @@ fn insert_filter(graph: &mut Graph, top: NodeId, filter_name: Option<&str>) -> N
         None => graph.generate_name().into(),
     };
     let filename = graph.node(top).filename.clone();
-    let node = Node { id: filter, name, filename, driver: Driver::CommitTop, requests: RangeLock::new() };
+    let node = Node {
+        id: filter,
+        name,
+        filename,
+        driver: Driver::CommitTop,
+        requests: RangeLock::new(),
+        write_threshold: Arc::default(),
+    };
     let mut place = Place::new(node, true);
     place.backing = Some(top);
     place.implicit = filter_name.is_none();

@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 pub use super::state::{Cancelled, Failure, Outcome};
 
+/// The type of the one kind of job that is no block job.
+pub const AMEND: &str = "amend";
+
 /// A job.
 #[derive(Debug)]
 pub struct Job {
@@ -348,11 +351,13 @@ impl Job {
     /// Tells how it ended and concludes.
     pub fn conclude(&self, outcome: Outcome) {
         let mut life = self.life.lock();
-        let job = self.facts(&life);
-        self.events.emit(match outcome {
-            Outcome::Cancelled => Event::BlockJobCancelled { job },
-            _ => Event::BlockJobCompleted { job, error: outcome.error() },
-        });
+        if self.is_block_job() {
+            let job = self.facts(&life);
+            self.events.emit(match outcome {
+                Outcome::Cancelled => Event::BlockJobCancelled { job },
+                _ => Event::BlockJobCompleted { job, error: outcome.error() },
+            });
+        }
         let user_paused = life.state.is_user_paused();
         self.become_(&mut life, State::Concluded(End { outcome, user_paused }));
     }
@@ -369,6 +374,11 @@ impl Job {
             State::Null => true,
             _ => false,
         }
+    }
+
+    /// Whether the commands and events of block jobs are for it.
+    pub fn is_block_job(&self) -> bool {
+        self.kind != AMEND
     }
 
     /// Its status.

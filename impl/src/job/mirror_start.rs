@@ -193,6 +193,7 @@ impl Plan {
             filename: graph.node(self.source).filename.clone(),
             driver: Driver::MirrorTop(top),
             requests: RangeLock::new(),
+            write_threshold: Arc::default(),
         };
         let mut place = Place::new(node, false);
         place.backing = Some(self.source);

@@ -167,6 +167,7 @@ pub fn attach(
         filename: target.node.filename.clone(),
         driver: Driver::CopyOnRead { bottom: Some(region.bottom) },
         requests: RangeLock::new(),
+        write_threshold: Arc::default(),
     };
     let mut place = Place::new(node, target.read_only);
     place.file = Some(region.target);

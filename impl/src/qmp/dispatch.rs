@@ -123,10 +123,22 @@ pub async fn run(
         }
         Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
         Action::Edit(edit) => return edits::run(engine, edit, arguments).await,
+        Action::SetWriteThreshold => {
+            // Negative marks are read as unsigned ones and are never reached.
+            let bytes = options::integer(arguments, "write-threshold").expect("it is required") as u64;
+            engine.set_write_threshold(options::text(arguments, "node-name"), bytes)?;
+        }
+        Action::BlockdevAmend => {
+            let (job, node) = (options::text(arguments, "job-id"), options::text(arguments, "node-name"));
+            let options = arguments["options"].as_object().expect("options are required");
+            engine.blockdev_amend(job, node, options::text(options, "driver"))?;
+        }
+        // No guest's devices are here to be told of.
+        Action::QueryBlock => return Ok(Cow::Borrowed("[]")),
         Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
         Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
         Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),
-        Action::QueryJobs => return Ok(report::jobs(&engine.query_block_jobs()).into()),
+        Action::QueryJobs => return Ok(report::jobs(&engine.query_jobs()).into()),
         Action::QueryNamedBlockNodes => {
             let flat = options::truth(arguments, "flat").unwrap_or(false);
             return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());

@@ -1,7 +1,10 @@
 //! The answers to the `query-*` commands as text.
 
 use super::text::{ObjectText, push_list, push_string};
-use crate::command::{BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NodeInfo};
+use crate::command::{
+    BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo,
+};
+use crate::format::qcow2::Info;
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -76,20 +79,29 @@ pub fn deleted_snapshot(gone: &DeletedSnapshot) -> String {
 pub fn nodes(nodes: &[NodeInfo], flat: bool) -> String {
     list(nodes, |out, node| {
         let mut o = ObjectText::open(out);
-        o.plain("iops_rd", 0).text("detect_zeroes", "off").plain("active", true);
+        o.plain("iops_rd", 0).text("detect_zeroes", node.detect_zeroes).plain("active", true);
         push_image(o.member("image"), node, if flat { None } else { Some(nodes) });
         o.plain("iops_wr", 0).plain("ro", node.read_only).text("node-name", &node.node_name);
         o.plain("backing_file_depth", if flat { 0 } else { node.backing_file_depth });
-        o.text("drv", node.driver).plain("iops", 0).plain("bps_wr", 0).plain("write_threshold", 0);
+        o.text("drv", node.driver)
+            .plain("iops", 0)
+            .plain("bps_wr", 0)
+            .plain("write_threshold", node.write_threshold);
         o.optional_text("backing_file", node.backing_file.as_deref());
         o.plain("encrypted", false).plain("bps", 0).plain("bps_rd", 0);
-        o.plain("cache", r#"{"no-flush": false, "direct": false, "writeback": true}"#);
+        push_cache(o.member("cache"), node);
         if !node.bitmaps.is_empty() {
             push_list(o.member("dirty-bitmaps"), &node.bitmaps, push_bitmap);
         }
         o.text("file", &node.file);
         o.close();
     })
+}
+
+fn push_cache(out: &mut String, node: &NodeInfo) {
+    let mut o = ObjectText::open(out);
+    o.plain("no-flush", node.no_flush).plain("direct", node.direct).plain("writeback", true);
+    o.close();
 }
 
 fn push_bitmap(out: &mut String, bitmap: &BitmapInfo) {
@@ -113,10 +125,46 @@ fn push_image(out: &mut String, node: &NodeInfo, chain: Option<&[NodeInfo]>) {
         if let Some(cluster_size) = node.cluster_size {
             o.plain("cluster-size", cluster_size);
         }
+        push_image_facts(&mut o, node);
         open += 1;
         image = chain.and_then(|nodes| below(node, nodes));
     }
     out.extend(std::iter::repeat_n('}', open));
+}
+
+fn push_image_facts(o: &mut ObjectText<'_>, node: &NodeInfo) {
+    o.plain("actual-size", node.actual_size);
+    if let Some(is_dirty) = node.is_dirty {
+        o.plain("dirty-flag", is_dirty);
+    }
+    if let Some(NamedBacking { file, full, format }) = &node.named_backing {
+        o.text("backing-filename", file).optional_text("full-backing-filename", full.as_deref());
+        o.optional_text("backing-filename-format", format.as_deref());
+    }
+    match &node.specific {
+        Some(SpecificInfo::File) => {
+            o.plain("format-specific", r#"{"type": "file", "data": {}}"#);
+        }
+        Some(SpecificInfo::Qcow2(info)) => push_qcow2(o.member("format-specific"), info),
+        None => {}
+    }
+}
+
+fn push_qcow2(out: &mut String, info: &Info) {
+    let mut o = ObjectText::open(out);
+    o.text("type", "qcow2");
+    let mut data = ObjectText::open(o.member("data"));
+    data.text("compat", info.compat).text("compression-type", info.compression_type);
+    data.plain("refcount-bits", info.refcount_bits).optional_text("data-file", info.data_file.as_deref());
+    if let Some(more) = info.of_version_3 {
+        data.plain("lazy-refcounts", more.lazy_refcounts).plain("corrupt", more.corrupt);
+        data.plain("extended-l2", more.extended_l2);
+        if let Some(raw) = more.data_file_raw {
+            data.plain("data-file-raw", raw);
+        }
+    }
+    data.close();
+    o.close();
 }
 
 /// The image below: nodes of one file and format say the same of it, so any of them will do.
@@ -149,6 +197,14 @@ mod tests {
             backing_file_depth: depth,
             virtual_size: 1 << 20,
             cluster_size: (driver == "qcow2").then_some(65536),
+            is_dirty: Some(false),
+            actual_size: 4096,
+            named_backing: None,
+            specific: (driver == "file").then_some(SpecificInfo::File),
+            detect_zeroes: "off",
+            direct: false,
+            no_flush: false,
+            write_threshold: 0,
             bitmaps: Vec::new(),
         }
     }

@@ -92,6 +92,9 @@ pub static COMMANDS: &[Command] = &[
     entry("block-dirty-bitmap-enable", Action::Edit(Edit::BitmapEnable), &edits::BITMAP, NOTHING),
     entry("block-dirty-bitmap-disable", Action::Edit(Edit::BitmapDisable), &edits::BITMAP, NOTHING),
     entry("block-dirty-bitmap-merge", Action::Edit(Edit::BitmapMerge), &edits::BITMAP_MERGE, NOTHING),
+    entry("block-set-write-threshold", Action::SetWriteThreshold, &edits::WRITE_THRESHOLD, NOTHING),
+    entry("x-blockdev-amend", Action::BlockdevAmend, &edits::AMEND, NOTHING).with(&["unstable"]),
+    entry("query-block", Action::QueryBlock, &EMPTY, List(&Record(&BLOCK_INFO))),
     entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
     entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
     entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
@@ -107,6 +110,7 @@ pub static EVENTS: &[EventType] = &[
     EventType { name: "BLOCK_JOB_READY", data: &JOB_FACTS },
     EventType { name: "BLOCK_JOB_PENDING", data: &JOB_PENDING },
     EventType { name: "BLOCK_JOB_ERROR", data: &JOB_ERROR },
+    EventType { name: "BLOCK_WRITE_THRESHOLD", data: &edits::THRESHOLD_PASSED },
     EventType { name: "BLOCK_EXPORT_DELETED", data: &exports::EXPORT_DELETED },
 ];
 
@@ -262,6 +266,19 @@ static NODE_INFO: Object = object(
         optional("dirty-bitmaps", List(&Record(&edits::BITMAP_INFO))),
     ],
 );
+static BLOCK_INFO: Object = object(
+    "BlockInfo",
+    &[
+        required("device", Str),
+        optional("qdev", Str),
+        required("type", Str),
+        required("removable", Bool),
+        required("locked", Bool),
+        optional("inserted", Record(&NODE_INFO)),
+        optional("tray_open", Bool),
+        optional("io-status", OneOf(&IO_STATUS)),
+    ],
+);
 static CACHE_INFO: Object = object(
     "BlockdevCacheInfo",
     &[required("writeback", Bool), required("direct", Bool), required("no-flush", Bool)],
@@ -274,10 +291,38 @@ static IMAGE_INFO: Object = object(
         optional("dirty-flag", Bool),
         required("virtual-size", Int),
         optional("cluster-size", Int),
+        optional("actual-size", Int),
+        optional("backing-filename", Str),
         optional("full-backing-filename", Str),
+        optional("backing-filename-format", Str),
         optional("backing-image", Record(&IMAGE_INFO)),
+        optional("format-specific", Record(&SPECIFIC)),
     ],
 );
+static SPECIFIC: Object = Object {
+    variants: Some(Variants { tag: "type", cases: &[("qcow2", &SPECIFIC_QCOW2), ("file", &SPECIFIC_FILE)] }),
+    ..object("ImageInfoSpecific", &[required("type", OneOf(&SPECIFIC_KIND))])
+};
+static SPECIFIC_KIND: Enum = Enum { name: "ImageInfoSpecificKind", values: &["qcow2", "file"] };
+static SPECIFIC_FILE: Object =
+    object("ImageInfoSpecificFileWrapper", &[required("data", Record(&SPECIFIC_FILE_DATA))]);
+static SPECIFIC_FILE_DATA: Object = object("ImageInfoSpecificFile", &[optional("extent-size-hint", Int)]);
+static SPECIFIC_QCOW2: Object =
+    object("ImageInfoSpecificQCow2Wrapper", &[required("data", Record(&SPECIFIC_QCOW2_DATA))]);
+static SPECIFIC_QCOW2_DATA: Object = object(
+    "ImageInfoSpecificQCow2",
+    &[
+        required("compat", Str),
+        optional("data-file", Str),
+        optional("data-file-raw", Bool),
+        optional("extended-l2", Bool),
+        optional("lazy-refcounts", Bool),
+        optional("corrupt", Bool),
+        required("refcount-bits", Int),
+        required("compression-type", OneOf(&COMPRESSION)),
+    ],
+);
+static COMPRESSION: Enum = Enum { name: "Qcow2CompressionType", values: &["zlib", "zstd"] };
 
 // Jobs.
 

@@ -178,6 +178,7 @@ fn event_name(event: &Event) -> &'static str {
         Event::BlockJobReady { .. } => "BLOCK_JOB_READY",
         Event::BlockJobPending { .. } => "BLOCK_JOB_PENDING",
         Event::BlockJobError { .. } => "BLOCK_JOB_ERROR",
+        Event::BlockWriteThreshold { .. } => "BLOCK_WRITE_THRESHOLD",
         Event::BlockExportDeleted { .. } => "BLOCK_EXPORT_DELETED",
     }
 }
@@ -198,6 +199,10 @@ fn push_event_data(out: &mut String, event: &Event) {
         }
         Event::BlockJobError { device, operation, action } => {
             data.text("device", device).text("operation", operation).text("action", action);
+        }
+        Event::BlockWriteThreshold { node_name, exceeded, threshold } => {
+            data.plain("amount-exceeded", exceeded).text("node-name", node_name);
+            data.plain("write-threshold", threshold);
         }
         Event::BlockExportDeleted { id } => {
             data.text("id", id);

@@ -134,6 +134,9 @@ pub enum Action {
     QueryBlockExports,
     ObjectAdd,
     ObjectDel,
+    QueryBlock,
+    SetWriteThreshold,
+    BlockdevAmend,
     Edit(Edit),
     Quit,
 }

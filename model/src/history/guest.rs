@@ -151,8 +151,12 @@ impl Model {
             if let Ok(Command::Edit(editing)) = &pending.command
                 && let Editing::Snapshot { node, .. } | Editing::SnapshotSync { node, .. } = &**editing
             {
-                // An overlay that is new shows what it stands on.
-                nodes.extend(self.graph.find(node).map(|node| (node, None)));
+                // An overlay that is new shows what it stands on, unless somebody is writing to it.
+                let overlay = match &**editing {
+                    Editing::Snapshot { overlay, .. } => self.graph.find(overlay),
+                    _ => None,
+                };
+                nodes.extend(self.graph.find(node).map(|node| (node, overlay)));
             }
         }
         for id in self.live_jobs().filter(|id| self.job(*id).edit == Edit::Unsure) {
@@ -168,6 +172,12 @@ impl Model {
         }
         let image = |node| self.layer_of(&self.graph, node);
         nodes.into_iter().filter_map(|(from, to)| Some((image(from)?, to.and_then(image)))).collect()
+    }
+
+    /// Changes without an end yet: the image, the first sector, how many.
+    pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
+        let changes = self.requests.iter().filter(|request| request.kind == Kind::Change);
+        changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
     }
 
     /// `to` stands where `from` stood: what was on its way there may have been written here.

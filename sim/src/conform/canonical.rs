@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Counters and flags that depend on the moment of the look (C3).
-const NOISE: [&str; 6] = ["offset", "len", "current-progress", "total-progress", "busy", "actual-speed"];
+const NOISE: [&str; 7] =
+    ["offset", "len", "current-progress", "total-progress", "busy", "actual-speed", "actual-size"];
 
 /// Brings a result into the form in which it is compared.
 pub fn canonical(mut result: Value) -> Value {

@@ -202,7 +202,8 @@ impl Subject for Inside {
             engine.quit().await;
         });
         while self.next_reply().is_some() {}
-        End { hung: ended.is_none(), ..End::default() }
+        let stderr = std::mem::take(&mut self.world().host.core().told);
+        End { hung: ended.is_none(), stderr, ..End::default() }
     }
 
     fn offline(&mut self, images: &[Image]) -> Map<String, Value> {

@@ -98,9 +98,16 @@ impl Divergences {
 }
 
 impl Divergence {
+    /// Whether what is right at a path is told: by itself, or with the whole list that it is an element of.
+    fn covers(&self, path: &str) -> bool {
+        let lists = self.right.keys().filter_map(|told| told.strip_suffix("#len"));
+        let mut members = lists.filter_map(|list| path.strip_prefix(list));
+        self.right.contains_key(path) || members.any(|rest| rest.starts_with('/'))
+    }
+
     /// Where something differs that should not, or is not what is right.
     fn wrong(&self, want: &Value, got: &Value, paths: Vec<String>) -> Vec<Difference> {
-        let unexpected = paths.into_iter().filter(|path| !self.right.contains_key(path));
+        let unexpected = paths.into_iter().filter(|path| !self.covers(path));
         let mut wrong: Vec<Difference> = unexpected.map(|path| difference(want, got, path)).collect();
         for (path, right) in &self.right {
             let found = at(got, path);
@@ -158,6 +165,18 @@ mod tests {
         assert_eq!(judge(json!({"exit": 0, "x": 1})), Verdict::RightInstead);
         assert!(matches!(judge(json!({"exit": 0, "x": 2})), Verdict::NotRight(wrong) if wrong.len() == 1));
         assert!(matches!(judge(json!({"exit": -11, "died": true, "x": 1})), Verdict::NotRight(_)));
+    }
+
+    // A list of another length shifts what is in it, so its elements differ one by one too.
+    #[test]
+    fn what_is_right_of_a_list_is_right_of_its_elements() {
+        let right = json!({"/a#len": [{"b": 1}]});
+        let divergence = Divergence { why: String::new(), right: serde_json::from_value(right).unwrap() };
+        let want = json!({"a": [{"b": 0}, {"b": 1}], "ab": [{"c": 1}]});
+        let wrong = |got: Value| divergence.wrong(&want, &got, differences(&want, &got)).len();
+        assert_eq!(wrong(json!({"a": [{"b": 1}], "ab": [{"c": 1}]})), 0);
+        assert_eq!(wrong(json!({"a": [{"b": 2}], "ab": [{"c": 1}]})), 1);
+        assert_eq!(wrong(json!({"a": [{"b": 1}], "ab": [{"c": 2}]})), 1);
     }
 
     #[test]

@@ -164,10 +164,16 @@ impl Qcow2 {
 
     pub(super) async fn flush_disk(&self) -> IoResult<()> {
         // A write that ends while the flush runs sets this again.
-        self.metadata.lock().unflushed = false;
+        let wrote = {
+            let mut metadata = self.metadata.lock();
+            metadata.unflushed = false;
+            std::mem::take(&mut metadata.wrote)
+        };
         let flushed = self.flush_both().await;
         if flushed.is_err() {
-            self.metadata.lock().unflushed = true;
+            let mut metadata = self.metadata.lock();
+            metadata.unflushed = true;
+            metadata.wrote |= wrote;
         }
         flushed
     }

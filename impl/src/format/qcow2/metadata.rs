@@ -40,6 +40,8 @@ pub(super) struct Metadata {
     pub file_end: u64,
     /// Something was written since the last flush of the disk began.
     pub unflushed: bool,
+    /// The same, of what was written through this image.
+    pub wrote: bool,
     /// Where the last compressed cluster ended; the next may begin there.
     pub packed_end: Option<u64>,
     pub writable: bool,
@@ -66,6 +68,7 @@ impl Metadata {
             file_end,
             // Whoever wrote before us may have been killed before its flush.
             unflushed: true,
+            wrote: false,
             packed_end: None,
             writable: false,
         }
@@ -126,6 +129,7 @@ impl Metadata {
     /// Notes that the disk was written up to `end`.
     pub fn wrote_up_to(&mut self, end: u64) {
         self.unflushed = true;
+        self.wrote = true;
         self.file_end = self.file_end.max(end);
     }
 
@@ -133,6 +137,7 @@ impl Metadata {
     pub fn wrote_data_up_to(&mut self, end: u64) {
         if self.geometry.data_file {
             self.unflushed = true;
+            self.wrote = true;
         } else {
             self.wrote_up_to(end);
         }

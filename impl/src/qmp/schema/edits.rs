@@ -65,6 +65,29 @@ pub static CHANGE_BACKING_FILE: Object = object(
     &[required("device", Str), required("image-node-name", Str), required("backing-file", Str)],
 );
 
+/// `block-set-write-threshold`.
+pub static WRITE_THRESHOLD: Object =
+    object("BlockSetWriteThreshold", &[required("node-name", Str), required("write-threshold", Int)]);
+
+/// `BLOCK_WRITE_THRESHOLD`.
+pub static THRESHOLD_PASSED: Object = object(
+    "BlockWriteThreshold",
+    &[required("node-name", Str), required("amount-exceeded", Int), required("write-threshold", Int)],
+);
+
+/// `x-blockdev-amend`.
+pub static AMEND: Object = object(
+    "BlockdevAmend",
+    &[
+        required("job-id", Str),
+        required("node-name", Str),
+        required("options", Record(&AMEND_OPTIONS)),
+        optional("force", Bool),
+    ],
+);
+static AMEND_OPTIONS: Object = object("BlockdevAmendOptions", &[required("driver", OneOf(&AMENDED))]);
+static AMENDED: Enum = Enum { name: "BlockdevAmendDriver", values: &["qcow2"] };
+
 /// `block_resize`.
 pub static RESIZE: Object =
     object("BlockResize", &[optional("device", Str), optional("node-name", Str), required("size", Int)]);

@@ -29,12 +29,26 @@ pub fn make(image: &Image, folder: &str, names: &Names, files: &mut Files) -> Re
     let file = Memory::new(Vec::new());
     let disk: Arc<dyn Disk> = file.clone();
     at_once(Qcow2::create(&disk, &options)).map_err(|error| error.to_string())?;
-    files.insert(path.clone(), file.take());
+    let mut bytes = file.take();
+    if let Some(end) = l1_end(&bytes) {
+        // The image tool leaves the last cluster of a new file as short as what is in it.
+        bytes.truncate(end);
+    }
+    files.insert(path.clone(), bytes);
     if !image.writes.is_empty() {
         let format = image.backing_format.as_deref().unwrap_or("qcow2");
         fill(image, &path, backing.map(|backing| beside(&path, &backing)), format, files)?;
     }
     Ok(())
+}
+
+/// Where the L1 table ends, the last thing in a new image that has one.
+fn l1_end(bytes: &[u8]) -> Option<usize> {
+    const ENTRY_BYTES: usize = 8;
+    let entries = u32::from_be_bytes(bytes.get(36..40)?.try_into().ok()?);
+    let offset = u64::from_be_bytes(bytes.get(40..48)?.try_into().ok()?);
+    let end = usize::try_from(offset).ok()? + entries as usize * ENTRY_BYTES;
+    (entries > 0).then_some(end)
 }
 
 fn plain(image: &Image) -> Result<Vec<u8>, String> {

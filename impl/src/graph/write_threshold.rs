@@ -1,0 +1,136 @@
+//! How far a node may be written before somebody is told: once, then the mark is gone.
+//!
+//! Formats write to files without asking the graph, so a file's disk does the looking itself; of every other node the
+//! request that passes it does.
+
+use crate::debug_event::DebugEvent;
+use crate::host::{Disk, DiskRun, IoResult, Pending};
+use crate::sync::shim::Mutex;
+use std::fmt;
+use std::sync::Arc;
+
+/// Whom it is told by how many bytes the mark was passed.
+pub type Tell = Box<dyn FnOnce(u64) + Send>;
+
+/// The mark of one node.
+#[derive(Default)]
+pub struct WriteThreshold {
+    armed: Mutex<Option<(u64, Tell)>>,
+}
+
+impl fmt::Debug for WriteThreshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WriteThreshold({})", self.bytes())
+    }
+}
+
+impl WriteThreshold {
+    /// Sets the mark in the place of the one before; 0 is none.
+    pub fn set(&self, bytes: u64, tell: Tell) {
+        *self.armed.lock() = (bytes > 0).then_some((bytes, tell));
+    }
+
+    /// Where the mark is; 0 is nowhere.
+    pub fn bytes(&self) -> u64 {
+        self.armed.lock().as_ref().map_or(0, |(bytes, _)| *bytes)
+    }
+
+    /// A write up to `end` begins.
+    pub fn passes(&self, end: u64) {
+        let passed = {
+            let mut armed = self.armed.lock();
+            if armed.as_ref().is_some_and(|(bytes, _)| end > *bytes) { armed.take() } else { None }
+        };
+        if let Some((bytes, tell)) = passed {
+            tell(end - bytes);
+        }
+    }
+}
+
+/// A file's disk that looks how far it is written.
+#[derive(Debug)]
+pub struct WatchedDisk {
+    disk: Arc<dyn Disk>,
+    threshold: Arc<WriteThreshold>,
+}
+
+impl WatchedDisk {
+    /// Watches `disk` for `threshold`.
+    pub fn new(disk: Arc<dyn Disk>, threshold: Arc<WriteThreshold>) -> Arc<WatchedDisk> {
+        Arc::new(WatchedDisk { disk, threshold })
+    }
+}
+
+impl Disk for WatchedDisk {
+    fn len_bytes(&self) -> IoResult<u64> {
+        self.disk.len_bytes()
+    }
+
+    fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
+        self.disk.read(offset, buffer)
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
+        self.threshold.passes(offset + data.len() as u64);
+        self.disk.write(offset, data)
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.threshold.passes(offset + len);
+        self.disk.write_zeroes(offset, len)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.disk.discard(offset, len)
+    }
+
+    fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
+        self.disk.next_run(offset, len)
+    }
+
+    fn allocated_bytes(&self) -> IoResult<u64> {
+        self.disk.allocated_bytes()
+    }
+
+    fn flush(&self) -> Pending<'static, IoResult<()>> {
+        self.disk.flush()
+    }
+
+    fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
+        self.disk.resize(len_bytes)
+    }
+
+    fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
+        self.disk.reopen(writable)
+    }
+
+    fn debug_event(&self, event: DebugEvent) {
+        self.disk.debug_event(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_mark_tells_once_of_the_first_write_that_passes_it() {
+        let threshold = WriteThreshold::default();
+        let (tell, told) = channel();
+        threshold.set(1000, Box::new(move |exceeded| tell.send(exceeded).unwrap()));
+        threshold.passes(1000);
+        assert_eq!(threshold.bytes(), 1000);
+        threshold.passes(1512);
+        threshold.passes(4096);
+        assert_eq!(threshold.bytes(), 0);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [512]);
+    }
+
+    #[test]
+    fn a_mark_at_zero_is_none() {
+        let threshold = WriteThreshold::default();
+        threshold.set(0, Box::new(|exceeded| panic!("told of {exceeded}")));
+        threshold.passes(u64::MAX);
+    }
+}
