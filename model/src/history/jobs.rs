@@ -164,9 +164,9 @@ impl Model {
     /// Whether the chain that a stream makes breaks what another job needs.
     fn is_unbearable(&self, id: JobId) -> bool {
         let before = self.graph.conflicts();
+        let Work::Stream(span) = &self.job(id).plan.work else { return false };
         self.graphs().into_iter().any(|(mut after, _)| {
-            let job = self.job(id);
-            after.finish(&job.plan, id, job.filter, job.read_only_before, job.pivots());
+            after.finish_stream(span);
             after.conflicts().iter().any(|conflict| !before.contains(conflict))
         })
     }
