@@ -119,7 +119,14 @@ impl Views {
         for sector in sectors..self.layer(id).sectors() {
             self.clear(id, sector);
         }
+        let before = self.layer(id).sectors();
         let layer = self.layer_mut(id);
+        if before < sectors {
+            // Its last cluster is written as a whole.
+            for neighbour in layer.cluster(before).start..before {
+                layer.may_decide(neighbour);
+            }
+        }
         layer.settled.resize(sectors as usize, 0);
         layer.heads.resize(sectors as usize, NONE);
         layer.decides.resize(sectors as usize, Decides::Yes);

@@ -28,6 +28,15 @@ pub(super) struct Request {
     other: Option<ImageId>,
 }
 
+/// A change that may have reached another image than the one it was meant for.
+#[derive(Clone, Debug)]
+pub(super) struct Doubt {
+    request: u64,
+    image: ImageId,
+    sector: u32,
+    count: u32,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Read,
@@ -139,7 +148,7 @@ impl Model {
             self.requests[index].other = *other;
             if kind == Kind::Change {
                 self.views.doubt(number, sector, count);
-                self.doubts.push((image, sector, count));
+                self.doubts.push(Doubt { request: number, image, sector, count });
             }
         }
     }
@@ -182,11 +191,11 @@ impl Model {
 
     /// `to` stands where `from` stood: what was on its way there may have been written here.
     pub(super) fn doubts_reach(&mut self, from: ImageId, to: ImageId) {
-        for (image, sector, count) in std::mem::take(&mut self.doubts) {
-            if image == from {
-                self.views.may_touch(to, sector, count);
+        for doubt in std::mem::take(&mut self.doubts) {
+            if doubt.image == from {
+                self.views.may_be_written(from, to, doubt.sector..doubt.sector + doubt.count, doubt.request);
             } else {
-                self.doubts.push((image, sector, count));
+                self.doubts.push(doubt);
             }
         }
     }
