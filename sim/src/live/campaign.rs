@@ -348,7 +348,7 @@ pub fn again(binary: &Path, tape: &[Decision], detail: Detail) -> Record {
 
 /// The laws and goals that live sequences count.
 pub fn laws() -> &'static [crate::coverage::Law] {
-    subject::everything().laws
+    subject::subject().laws
 }
 
 /// What a failing sequence is called: a known divergence, or what it looks like.

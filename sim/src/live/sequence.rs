@@ -37,7 +37,7 @@ pub struct Record {
 
 /// Draws a sequence and runs it on the daemon at `binary`.
 pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
-    let mut scenario = Scenario::draw_everything(&mut choices);
+    let mut scenario = Scenario::draw(&mut choices);
     let plan = Plan::draw(&mut choices, &scenario);
     plan.fit(&mut scenario);
     let mut judge = Judge::new(&scenario, detail == Detail::Full);
