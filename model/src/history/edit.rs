@@ -123,12 +123,8 @@ impl Model {
     /// The length of a layer, which its filters have as well.
     pub(super) fn set_bytes(&mut self, node: NodeId, bytes: Option<u64>) {
         let layer = self.graph.unfiltered(node);
-        let over: Vec<NodeId> = self
-            .graph
-            .alive()
-            .map(|(id, _)| id)
-            .filter(|id| self.graph.unfiltered(*id) == layer)
-            .collect();
+        let over: Vec<NodeId> =
+            self.graph.alive().map(|(id, _)| id).filter(|id| self.graph.unfiltered(*id) == layer).collect();
         for id in over {
             self.graph.node_mut(id).bytes = bytes;
         }

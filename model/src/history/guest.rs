@@ -278,7 +278,13 @@ impl Model {
             let what = format!("`{name}` has {sectors} sectors and showed {}", values.len());
             return Err(self.broken(LawId::GuestReads, what));
         }
-        self.judge(image, 0, &values[..sectors.min(values.len())], self.now, &format_args!("a reader of `{name}`"))
+        self.judge(
+            image,
+            0,
+            &values[..sectors.min(values.len())],
+            self.now,
+            &format_args!("a reader of `{name}`"),
+        )
     }
 
     fn judge(
