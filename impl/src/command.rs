@@ -45,8 +45,8 @@ pub enum DriverOptions {
     File {
         /// Its path as the operator gave it.
         filename: String,
-        /// `locking`: whether others are kept from it.
-        locks: bool,
+        /// `locking`: whether others are kept from it; they are, unless it is said.
+        locks: Option<bool>,
     },
     /// Guest bytes as they are.
     Raw {
@@ -133,7 +133,7 @@ impl BlockdevOptions {
 impl ChildOptions {
     /// A new node for the file of this name.
     pub fn named_file(filename: String) -> ChildOptions {
-        let driver = DriverOptions::File { filename, locks: true };
+        let driver = DriverOptions::File { filename, locks: None };
         ChildOptions::Inline(Box::new(BlockdevOptions::unnamed(driver)))
     }
 }

@@ -6,6 +6,7 @@ pub mod commit;
 pub mod commit_start;
 pub mod group;
 pub mod header;
+pub mod hide;
 pub mod life;
 pub mod mirror;
 pub mod mirror_start;

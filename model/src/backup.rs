@@ -48,13 +48,13 @@ pub fn plan(
         return Err(DIFFERENT_SIZES);
     }
     admit_filter(graph, start, "Could not create node: ")?;
-    if graph.node(target).read_only {
-        return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
-    }
     let filter = Node { target: Some(target), ..Node::new(Driver::CopyBeforeWrite) };
     let mut alone = graph.clone();
     alone.add(filter.clone());
     admit_change(graph, &alone, "Could not create node: ")?;
+    if graph.node(target).read_only {
+        return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
+    }
     let mut inserted = graph.clone();
     inserted.insert_filter(source, filter);
     admit_change(graph, &inserted, "Could not replace node: ")?;

@@ -178,18 +178,18 @@ fn in_chain(graph: &Graph, top: NodeId, node: NodeId, name: &str) -> Result<Node
 }
 
 impl Graph {
-    /// The overlays of the top read the base now, and the nodes above it fall out.
-    pub fn finish_commit(&mut self, span: &Span, top: NodeId) {
-        let overlays: Vec<NodeId> =
-            self.parents(top).filter(|parent| self.below(*parent) == Some(top)).collect();
+    /// Whoever reads the top through the commit's filter reads the base now, and the nodes above it fall out.
+    pub fn finish_commit(&mut self, span: &Span, filter: NodeId) {
+        let overlays: Vec<NodeId> = self.parents(filter).collect();
         for overlay in overlays {
-            if self.node(overlay).backing == Some(top) {
+            if self.node(overlay).backing == Some(filter) {
                 self.set_backing(overlay, Some(span.base));
-            } else {
+            }
+            if self.node(overlay).file == Some(filter) {
                 self.node_mut(overlay).file = Some(span.base);
             }
         }
-        for user in self.users.iter_mut().filter(|user| user.node == top) {
+        for user in self.users.iter_mut().filter(|user| user.node == filter) {
             user.node = span.base;
         }
     }

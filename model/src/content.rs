@@ -298,10 +298,25 @@ impl Views {
         }
     }
 
-    /// A layer may have been written there: it may decide these sectors, and their neighbours.
-    pub fn may_touch(&mut self, image: ImageId, sector: u32, count: u32) {
-        let end = (sector + count).min(self.layer(image).sectors());
-        self.touch_clusters(image, sector.min(end), end.saturating_sub(sector));
+    /// What a request changed in `from`, it may have changed in `to` instead.
+    pub fn may_be_written(
+        &mut self,
+        from: ImageId,
+        to: ImageId,
+        sectors: std::ops::Range<u32>,
+        request: u64,
+    ) {
+        let end = sectors.end.min(self.layer(to).sectors()).min(self.layer(from).sectors());
+        for at in sectors.start..end {
+            let own: Vec<Version> =
+                self.versions(from, at).filter(|v| v.request == request).cloned().collect();
+            if !self.versions(to, at).any(|v| v.request == request) {
+                for version in own {
+                    self.show(to, at, Version { origin: to, replaces: false, ..version });
+                }
+            }
+        }
+        self.touch_clusters(to, sectors.start, end.saturating_sub(sectors.start));
     }
 
     /// A write allocates whole clusters: from now on the layer may decide the neighbours as well.

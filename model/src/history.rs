@@ -28,7 +28,7 @@ use crate::opening::Opening;
 use crate::record::{Edit, Job};
 use crate::reply::Names;
 use client::Client;
-use guest::Request;
+use guest::{Doubt, Request};
 
 /// A fault that may strike from now on.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub struct Model {
     requests: Vec<Request>,
     faults: Vec<Fault>,
     /// Changes that may have reached another image than the one they were meant for.
-    doubts: Vec<(ImageId, u32, u32)>,
+    doubts: Vec<Doubt>,
     phase: Phase,
     now: Moment,
     tally: Tally,

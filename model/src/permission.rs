@@ -209,17 +209,17 @@ impl Graph {
 
     /// A node that somebody needs to write and that is read-only, if there is one.
     pub fn unwritable(&self) -> Option<NodeId> {
-        let refuses = |id: NodeId| {
-            let node = self.node(id);
-            node.read_only
-                && !node.auto_read_only
-                && !node.may_have_stayed_writable
-                && !node.driver.is_filter()
-        };
         self.edges()
             .into_iter()
-            .find(|edge| edge.needs & (WRITE | RESIZE) != 0 && refuses(edge.child))
+            .find(|edge| edge.needs & (WRITE | RESIZE) != 0 && self.refuses_writers(edge.child))
             .map(|edge| edge.child)
+    }
+
+    /// Whether a node is read-only for whoever comes to write.
+    pub fn refuses_writers(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        let settled = !node.auto_read_only && !node.may_have_stayed_writable;
+        node.read_only && settled && !node.driver.is_filter()
     }
 
     /// Whether somebody needs to write a node, were it only what is there already.

@@ -141,6 +141,10 @@ pub fn late_refusals(graph: &Graph, start: &Start, plan: &Plan, job: JobId) -> V
     if !graph.may_conflict(plan) {
         return Vec::new();
     }
+    let read_only = match &plan.work {
+        Work::Mirror(span) if graph.refuses_writers(span.target) => vec![Refusal::ReadOnly],
+        _ => Vec::new(),
+    };
     let before = graph.conflicts();
     let mut after = graph.clone();
     after.start(plan, job, start.filter_node_name.clone());
@@ -148,7 +152,7 @@ pub fn late_refusals(graph: &Graph, start: &Start, plan: &Plan, job: JobId) -> V
     let me = (start.kind(), start.job_id.as_str());
     let texts: Vec<String> =
         fresh.map(|conflict| conflict_text(&after, &conflict, |id| (id == job).then_some(me))).collect();
-    if texts.is_empty() { Vec::new() } else { vec![Refusal::Conflict(texts)] }
+    if texts.is_empty() { read_only } else { vec![Refusal::Conflict(texts)] }
 }
 
 /// The text of a permission conflict. `jobs` knows the type and the id of jobs; others are left open.
@@ -304,8 +308,8 @@ impl Graph {
                 self.finish_stream(span);
             }
             Work::Commit(span) if !span.is_active => {
+                self.finish_commit(span, filter);
                 self.abandon(plan, job, filter, read_only);
-                self.finish_commit(span, plan.under);
             }
             Work::Commit(span) if pivots => self.pivot(plan, (job, filter), plan.under, span.base, read_only),
             Work::Mirror(span) if pivots => {
@@ -332,9 +336,7 @@ impl Graph {
         let was_read_only = self.node(plan.under).read_only;
         self.abandon(plan, job, filter, read_only);
         self.replace_outside(replaced, target);
-        if plan.trade() == Trade::ActiveCommit {
-            self.node_mut(target).read_only = was_read_only;
-        }
+        self.node_mut(target).read_only = was_read_only;
     }
 
     /// Moves all that stands on `from` to `to`, except what `to` itself stands on.

@@ -77,7 +77,7 @@ impl Engine {
 
     async fn reopen_file(&self, graph: &Graph, file: NodeId, writable: bool) -> Result<(), Refused> {
         let place = graph.place(file);
-        let Driver::File { disk, access } = &place.node.driver else {
+        let Driver::File { disk, access, .. } = &place.node.driver else {
             if place.read_only && writable {
                 return Err(Refused::ReadOnly);
             }

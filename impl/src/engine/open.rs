@@ -46,7 +46,7 @@ impl Engine {
         let graph = self.graph();
         for file in files {
             let node = graph.node(*file);
-            if let Driver::File { disk, access: FileAccess::Auto } = &node.driver {
+            if let Driver::File { disk, access: FileAccess::Auto, .. } = &node.driver {
                 let reopened = disk.reopen(true).await;
                 reopened.map_err(|errno| Refused::cannot_open(&node.filename, errno, true))?;
             }

@@ -120,7 +120,7 @@ impl<'e> Draft<'e> {
             let opened = match &options.driver {
                 DriverOptions::File { filename, locks } => {
                     let wanted = FileUse {
-                        locks: *locks && !settings.force_share,
+                        locks: locks.unwrap_or(true) && !settings.force_share,
                         direct: settings.direct,
                         flushes: !settings.no_flush,
                     };
@@ -239,7 +239,8 @@ impl<'e> Draft<'e> {
         })?;
         let write_threshold: Arc<WriteThreshold> = Arc::default();
         let disk = WatchedDisk::new(disk, write_threshold.clone());
-        let opened = self.opened(Driver::File { disk, access }, read_only);
+        let driver = Driver::File { disk, access, locks: wanted.locks };
+        let opened = self.opened(driver, read_only);
         Ok(Opened { filename: filename.to_owned(), write_threshold, ..opened })
     }
 

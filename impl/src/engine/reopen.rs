@@ -11,6 +11,7 @@ use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
+use crate::graph::options::NodeOptions;
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Engine {
             let (old, new) = (before.place(*id), after.place(*id));
             let Some(file) = new.file.filter(|_| old.file != new.file) else { continue };
             let (below, writable) = (after.node(file), !new.read_only);
-            let Driver::File { disk, access } = &below.driver else {
+            let Driver::File { disk, access, .. } = &below.driver else {
                 return Err(Refused::NotStorage(below.filename.clone()));
             };
             let cannot_open = |errno| Refused::CannotOpen { filename: below.filename.clone(), errno };
@@ -163,15 +164,32 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
     match (&node.driver, &options.driver) {
         (Driver::Qcow2(_), DriverOptions::Qcow2 { file, .. })
         | (Driver::Raw(_), DriverOptions::Raw { file, .. }) => change_file(graph, id, file)?,
-        (Driver::File { .. }, DriverOptions::File { filename, .. }) => {
+        (Driver::File { locks: present, .. }, DriverOptions::File { filename, locks }) => {
+            if locks.is_some_and(|locks| locks != *present) {
+                return Err(Refused::OptionFixed("locking".to_owned()));
+            }
             if filename.strip_prefix("file:").unwrap_or(filename) != node.filename {
                 return Err(Refused::OptionFixed("filename".to_owned()));
             }
         }
         _ => return Err(Refused::OptionFixed("driver".to_owned())),
     }
+    set_options(graph, id, options);
     set_mode(graph, id, options);
     Ok(())
+}
+
+/// What requests become: as the operator says now, or as it is when nobody says anything. How the file is opened (cache,
+/// locks) stays.
+fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
+    let place = graph.place(id);
+    // A child that came with its parent passes discards on.
+    let unmap = options.settings.unmap.unwrap_or(!place.monitor_owned);
+    let detect_zeroes = options.settings.detect_zeroes;
+    if (place.options.unmap, place.options.detect_zeroes) != (unmap, detect_zeroes) {
+        let changed = NodeOptions { unmap, detect_zeroes, ..(*place.options).clone() };
+        graph.place_mut(id).options = Arc::new(changed);
+    }
 }
 
 /// The link to the layer below.

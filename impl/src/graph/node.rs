@@ -39,6 +39,8 @@ pub enum Driver {
         disk: Arc<dyn Disk>,
         /// How writable it is.
         access: FileAccess,
+        /// Whether others are kept from it.
+        locks: bool,
     },
     /// Guest bytes as they are.
     Raw(Arc<Raw>),

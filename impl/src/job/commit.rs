@@ -11,6 +11,7 @@
 
 use super::commit_start::{self, Region};
 use super::header::{self, Wanted};
+use super::hide::{self, Hidden};
 use super::life::{Cancelled, Failure, Job, Operation, Outcome, Reaction};
 use super::pace::pace_busily;
 use super::rate::RateLimit;
@@ -109,20 +110,11 @@ impl Commit {
             return Ok(Err(errno));
         }
         // Past top's end everybody above reads zeroes. Soon base itself will be read there: it must say the same.
-        let end = match self.visible_end(&self.engine.graph()) {
+        let end = match hide::visible_end(&self.engine.graph(), self.filter, self.region.base) {
             Ok(end) => end.max(len),
             Err(errno) => return Ok(Err(errno)),
         };
         Ok(self.go_through(len, end, Part::Hide).await?.map(|()| end))
-    }
-
-    /// How far overlays will read base.
-    fn visible_end(&self, graph: &Graph) -> IoResult<u64> {
-        let mut end = 0;
-        for overlay in graph.overlays(self.filter) {
-            end = len_bytes(graph, overlay)?.max(end);
-        }
-        Ok(end.min(len_bytes(graph, self.region.base)?))
     }
 
     /// Grows base to the size of top, which it answers.
@@ -194,15 +186,11 @@ impl Commit {
 
     /// Makes base say zeroes from `offset`, unless it does so already.
     async fn hide_piece(&self, graph: &Arc<Graph>, offset: u64, end: u64) -> Result<Step, Trouble> {
-        let base = graph.unfiltered(self.region.base);
-        let lowest = graph.lowest_layer(base);
-        let run = status::between(graph, base, lowest, offset, end - offset).await.map_err(reading)?;
-        if run.kind != RunKind::Data {
-            return Ok(Step::Skipped(run.len));
-        }
-        let len = run.len.min(self.engine.tuning().stream_chunk_bytes);
-        write::change(graph, self.region.base, offset, Change::Zeroes(len)).await.map_err(writing)?;
-        Ok(Step::Copied(len))
+        let piece_bytes = self.engine.tuning().stream_chunk_bytes;
+        Ok(match hide::piece(graph, self.region.base, offset, end, piece_bytes).await? {
+            Hidden::Before(len) => Step::Skipped(len),
+            Hidden::Now(len) => Step::Copied(len),
+        })
     }
 
     /// Makes everybody who stands on top stand on base: on disk first, then in the graph. On an error the graph is
@@ -232,17 +220,8 @@ impl Commit {
 
     /// An overlay may have come, or grown, since base was made fit to be read.
     async fn hide_from_new_overlays(&self, graph: &Arc<Graph>) -> IoResult<()> {
-        let (mut offset, end) = (self.fit, self.visible_end(graph)?);
-        if offset >= end {
-            return Ok(());
-        }
-        while offset < end {
-            match self.hide_piece(graph, offset, end).await {
-                Ok(Step::Skipped(done) | Step::Copied(done)) => offset += done,
-                Err((_, errno)) => return Err(errno),
-            }
-        }
-        graph.node(graph.unfiltered(self.region.base)).flush().await
+        let end = hide::visible_end(graph, self.filter, self.region.base)?;
+        hide::all(graph, self.region.base, self.fit, end, self.engine.tuning().stream_chunk_bytes).await
     }
 
     /// Makes the header of `overlay` name `below`, whether the image may be written otherwise or not.

@@ -5,6 +5,7 @@
 //!
 //! data -> flush -> drain -> the rest -> flush -> graph -> BLOCK_JOB_COMPLETED
 
+use super::hide;
 use super::life::{Failure, Job, Operation, Outcome, Reaction};
 use super::mirror_start::{self, Scope};
 use super::pace::pace;
@@ -263,11 +264,17 @@ impl Mirror {
     }
 
     /// Puts target in the place of source, for everybody who uses it. On an error the graph is as before.
-    async fn pivot(&self, graph: &Graph) -> Result<(), Failure> {
+    async fn pivot(&self, graph: &Arc<Graph>) -> Result<(), Failure> {
         let replaced = match &self.top.replaces {
             Some(name) => graph.find(name).ok_or(Errno::EPERM)?,
             None => self.top.source,
         };
+        if self.top.is_commit {
+            // Overlays that are longer than source read zeroes past its end, and base may have something there.
+            let end = hide::visible_end(graph, self.filter, self.top.target)?;
+            let start = len_bytes(graph, self.top.source)?;
+            hide::all(graph, self.top.target, start, end, LOOK_BYTES_MAX).await?;
+        }
         self.match_access(graph, replaced).await;
         let pivoted = self.engine.try_edit(|graph| {
             mirror_start::detach(graph, &self.top, self.job.serial, self.filter);

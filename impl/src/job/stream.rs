@@ -158,18 +158,17 @@ impl Stream {
         if self.region.base.is_none() && base.is_some() {
             self.keep_tail(&graph, target).await?;
         }
-        let put_on_base = |graph: &mut Graph| {
-            stream_start::detach(graph, &self.region, self.job.serial, self.filter);
-            graph.set_backing(target, base);
-        };
         // Another job's filter may have been what stood between target and a base that is not to be read just now.
         let mut after = Graph::clone(&graph);
-        put_on_base(&mut after);
+        after.set_backing(target, base);
         after.admit_permissions().map_err(|_| Errno::EPERM)?;
         if graph.place(target).backing.is_some() {
             self.write_header(&graph, target, base).await?;
         }
-        let dropped = self.engine.edit(put_on_base);
+        let dropped = self.engine.edit(|graph| {
+            stream_start::detach(graph, &self.region, self.job.serial, self.filter);
+            graph.set_backing(target, base);
+        });
         self.engine.close(dropped).await;
         Ok(())
     }

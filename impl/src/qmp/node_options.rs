@@ -24,7 +24,7 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
     Ok(match text(arguments, "driver") {
         "file" => DriverOptions::File {
             filename: text(arguments, "filename").to_owned(),
-            locks: optional_text(arguments, "locking") != Some("off"),
+            locks: optional_text(arguments, "locking").map(|word| word != "off"),
         },
         "raw" => DriverOptions::Raw {
             file: child(&arguments["file"])?,

@@ -59,8 +59,12 @@ impl Views {
     }
 
     /// A copy of one moment has ended well: in the sectors of `copies`, `target` is what was copied.
-    pub fn copy_stands(&mut self, target: ImageId, copies: &[bool], request: u64) {
+    pub fn copy_stands(&mut self, target: ImageId, copies: &[bool], request: u64, now: Moment) {
         for sector in copied(copies, self.layer(target)) {
+            if self.versions(target, sector).any(|v| v.request != request && v.request != 0) {
+                // A guest wrote there as well, before the copy or after it.
+                continue;
+            }
             let own = self.versions(target, sector).filter(|v| v.request == request);
             let versions: Vec<Version> =
                 own.map(|v| Version { value: v.value, ..Version::before_all(target) }).collect();
@@ -69,6 +73,7 @@ impl Views {
             }
         }
         self.recompose_above(target);
+        self.copy_stops(target, request, now);
     }
 
     /// A copy has ended in the middle: old and new stay possible, and nothing more comes.
@@ -114,7 +119,14 @@ impl Views {
         for sector in sectors..self.layer(id).sectors() {
             self.clear(id, sector);
         }
+        let before = self.layer(id).sectors();
         let layer = self.layer_mut(id);
+        if before < sectors {
+            // Its last cluster is written as a whole.
+            for neighbour in layer.cluster(before).start..before {
+                layer.may_decide(neighbour);
+            }
+        }
         layer.settled.resize(sectors as usize, 0);
         layer.heads.resize(sectors as usize, NONE);
         layer.decides.resize(sectors as usize, Decides::Yes);

@@ -105,7 +105,9 @@ impl Model {
                 let first = sector - sector % chunk;
                 (first..first.saturating_add(chunk).min(sectors)).any(|at| decided(at, false))
             };
+            // What lies past its end an intermediate commit hides as far as somebody sees it.
             let (may, must) = match route.sync {
+                Sync::Top if sector >= length => (true, false),
                 Sync::Full => (true, true),
                 Sync::Top => (of_chunk(sector), decided(sector, true)),
                 _ => (false, false),
@@ -117,6 +119,22 @@ impl Model {
         }
         self.touched[usize::from(target.0)] = true;
         self.job_mut(id).copies = copies;
+        for (image, sector, count) in self.changes_under_way() {
+            self.copies_may_see(id, image, sector, count);
+        }
+    }
+
+    /// A change that was on its way when the job began may or may not have passed its filter.
+    fn copies_may_see(&mut self, id: JobId, image: ImageId, sector: u32, count: u32) {
+        let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };
+        if !self.views.at_or_above(image).contains(&source) || source == target {
+            return;
+        }
+        let chunk = self.chunk_sectors(source, target);
+        let end = (sector + count).div_ceil(chunk).saturating_mul(chunk);
+        for at in sector - sector % chunk..end.min(self.views.layer(target).sectors()) {
+            self.views.copy_sector(source, target, at, request_of(id), self.now);
+        }
     }
 
     fn stream_starts(&mut self, id: JobId, target: NodeId, between: &[NodeId]) {
@@ -195,7 +213,7 @@ impl Model {
             Work::Backup(span) => {
                 if let Some(target) = self.layer_of(&self.graph, span.target) {
                     let copies = std::mem::take(&mut self.job_mut(id).copies);
-                    self.views.copy_stands(target, &copies, request_of(id));
+                    self.views.copy_stands(target, &copies, request_of(id), self.now);
                 }
                 self.count(match span.sync {
                     Sync::Full => LawId::BackupFullCompletes,

@@ -31,7 +31,10 @@ impl Model {
             Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name),
             Edit::Length(node, bytes) => self.resized(node, bytes),
             Edit::Options(list) => {
+                // Whether a job that is about to end changed the chain before this or after, nobody saw.
+                let is_open = self.live_jobs().any(|id| self.job(id).edit == crate::record::Edit::Unsure);
                 for (node, options) in list {
+                    self.graph.node_mut(node).vague |= is_open && options.backing.is_some();
                     self.reopened(node, &options);
                 }
                 self.count(LawId::ReopenDone);

@@ -28,6 +28,15 @@ pub(super) struct Request {
     other: Option<ImageId>,
 }
 
+/// A change that may have reached another image than the one it was meant for.
+#[derive(Clone, Debug)]
+pub(super) struct Doubt {
+    request: u64,
+    image: ImageId,
+    sector: u32,
+    count: u32,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Read,
@@ -139,7 +148,7 @@ impl Model {
             self.requests[index].other = *other;
             if kind == Kind::Change {
                 self.views.doubt(number, sector, count);
-                self.doubts.push((image, sector, count));
+                self.doubts.push(Doubt { request: number, image, sector, count });
             }
         }
     }
@@ -151,8 +160,12 @@ impl Model {
             if let Ok(Command::Edit(editing)) = &pending.command
                 && let Editing::Snapshot { node, .. } | Editing::SnapshotSync { node, .. } = &**editing
             {
-                // An overlay that is new shows what it stands on.
-                nodes.extend(self.graph.find(node).map(|node| (node, None)));
+                // An overlay that is new shows what it stands on, unless somebody is writing to it.
+                let overlay = match &**editing {
+                    Editing::Snapshot { overlay, .. } => self.graph.find(overlay),
+                    _ => None,
+                };
+                nodes.extend(self.graph.find(node).map(|node| (node, overlay)));
             }
         }
         for id in self.live_jobs().filter(|id| self.job(*id).edit == Edit::Unsure) {
@@ -170,13 +183,19 @@ impl Model {
         nodes.into_iter().filter_map(|(from, to)| Some((image(from)?, to.and_then(image)))).collect()
     }
 
+    /// Changes without an end yet: the image, the first sector, how many.
+    pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
+        let changes = self.requests.iter().filter(|request| request.kind == Kind::Change);
+        changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
+    }
+
     /// `to` stands where `from` stood: what was on its way there may have been written here.
     pub(super) fn doubts_reach(&mut self, from: ImageId, to: ImageId) {
-        for (image, sector, count) in std::mem::take(&mut self.doubts) {
-            if image == from {
-                self.views.may_touch(to, sector, count);
+        for doubt in std::mem::take(&mut self.doubts) {
+            if doubt.image == from {
+                self.views.may_be_written(from, to, doubt.sector..doubt.sector + doubt.count, doubt.request);
             } else {
-                self.doubts.push((image, sector, count));
+                self.doubts.push(doubt);
             }
         }
     }

@@ -164,9 +164,9 @@ impl Model {
     /// Whether the chain that a stream makes breaks what another job needs.
     fn is_unbearable(&self, id: JobId) -> bool {
         let before = self.graph.conflicts();
+        let Work::Stream(span) = &self.job(id).plan.work else { return false };
         self.graphs().into_iter().any(|(mut after, _)| {
-            let job = self.job(id);
-            after.finish(&job.plan, id, job.filter, job.read_only_before, job.pivots());
+            after.finish_stream(span);
             after.conflicts().iter().any(|conflict| !before.contains(conflict))
         })
     }
@@ -460,10 +460,11 @@ impl Model {
                 let base = self.graph.unfiltered(span.base);
                 let header = base.and_then(|base| self.graph.node(base).filename.clone());
                 let header = given.or(header).filter(|file| !file.is_empty());
-                let top = self.graph.unfiltered(span.top);
+                let filter = self.job(id).filter;
                 let overlays = self.graph.alive().filter(|(id, node)| {
-                    let reads = node.backing.and_then(|below| self.graph.unfiltered(below));
-                    reads.is_some() && reads == top && !self.graph.is_filter(*id)
+                    let mut below = node.backing.into_iter().flat_map(|below| self.graph.downwards(below));
+                    let reads = below.by_ref().take_while(|node| self.graph.is_filter(*node));
+                    reads.into_iter().any(|node| node == filter) && !self.graph.is_filter(*id)
                 });
                 overlays
                     .filter_map(|(id, _)| Some((self.layer_of(&self.graph, id)?, header.clone())))
@@ -476,10 +477,10 @@ impl Model {
     /// Whether a commit is sure to rewrite the header of `image`: QEMU 10.0 forgets overlays that read the top through
     /// somebody else's filter.
     fn rewrites(&self, id: JobId, image: ImageId) -> bool {
-        let Work::Commit(span) = &self.job(id).plan.work else { return true };
-        let tops = [Some(span.top), Some(self.job(id).filter)];
+        let Work::Commit(_) = &self.job(id).plan.work else { return true };
+        let filter = Some(self.job(id).filter);
         let mut layers = self.graph.alive().filter(|(id, _)| self.layer_of(&self.graph, *id) == Some(image));
-        layers.all(|(_, node)| node.backing.is_none() || tops.contains(&node.backing))
+        layers.all(|(_, node)| node.backing.is_none() || node.backing == filter)
     }
 
     /// What a job that ends does to a graph.
@@ -581,6 +582,8 @@ impl Model {
         self.graph.release(id);
         self.graph.bury();
         let node = self.graph.node(filter);
-        assert!(!node.alive || node.file.is_some(), "the filter of a vanished job is still there, and empty");
+        let is_held = self.graph.held_by_job(filter).is_some();
+        let kept = !node.alive || node.file.is_some() || is_held;
+        assert!(kept, "the filter of a vanished job is still there, empty and held by nobody");
     }
 }

@@ -204,7 +204,7 @@ fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {
     if driver != Some(node.driver.word()) {
         return Some(format!("driver {driver:?}, expected {}", node.driver.word()));
     }
-    if node.driver != Driver::Qcow2 {
+    if node.driver != Driver::Qcow2 || node.vague {
         return None;
     }
     let backing = node.backing.and_then(|below| graph.unfiltered(below));
