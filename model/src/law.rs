@@ -259,15 +259,6 @@ pub const PAIRS: [[[Option<LawId>; 5]; 5]; 5] = [
 ];
 
 impl LawId {
-    /// The first goal that only jobs beside streams, or edits of the graph, can reach.
-    const FIRST_BEYOND_STREAMS: LawId = LawId::CommitCompletes;
-
-    /// Whether streams alone, with their verbs and guests, cannot reach this goal, or show whether this law holds.
-    pub fn is_beyond_streams(self) -> bool {
-        matches!(self, LawId::CopyTrue | LawId::DataHolds)
-            || self.index() >= Self::FIRST_BEYOND_STREAMS.index()
-    }
-
     /// The law's place in every table about laws.
     pub fn index(self) -> usize {
         self as usize

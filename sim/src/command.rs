@@ -57,10 +57,6 @@ impl Exit {
 #[derive(Parser, Debug)]
 #[command(name = "midstream", version)]
 struct Cli {
-    /// Every kind of job and of edit among the commands, not only streams. Engine and model do not agree about all of
-    /// them yet: expect findings. A trace of such a run is replayed, minimised and shown with this flag too
-    #[arg(long, global = true)]
-    everything: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -75,10 +71,9 @@ enum Command {
     Conform(conform::Conform),
 }
 
-/// Runs the command of this process, on one subject or, if asked for, on everything.
-pub fn main(subject: &Subject, everything: &Subject) -> ExitCode {
+/// Runs the command of this process.
+pub fn main(subject: &Subject) -> ExitCode {
     let cli = Cli::parse();
-    let subject = if cli.everything { everything } else { subject };
     let exit = match &cli.command {
         Command::Fuzz(fuzz) => fuzz.run(subject),
         Command::Replay(replay) => replay.run(subject),

@@ -7,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    sim::command::main(&sim::subject::subject(), &sim::subject::everything())
+    sim::command::main(&sim::subject::subject())
 }

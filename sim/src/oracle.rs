@@ -488,13 +488,12 @@ fn tag_name(tag: Tag) -> String {
 
 /// Laws that hold always or at the end, in the order of an outcome's counts.
 pub fn laws() -> impl Iterator<Item = LawId> {
-    LAWS.into_iter().filter(|law| law.kind() != LawKind::Sometimes && !law.is_beyond_streams())
+    LAWS.into_iter().filter(|law| law.kind() != LawKind::Sometimes)
 }
 
-/// Goals: what a campaign must reach, in the order of an outcome's flags. What only jobs beside streams reach is not asked
-/// for yet: see `subject::everything`.
+/// Goals: what a campaign must reach, in the order of an outcome's flags.
 pub fn goals() -> impl Iterator<Item = LawId> {
-    LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes && !law.is_beyond_streams())
+    LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes)
 }
 
 /// An image as the model wants to know it.

@@ -21,14 +21,6 @@ pub fn subject() -> Subject {
     Subject { run: world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND, flag: "" }
 }
 
-/// The same with commits, mirrors, backups, reopens, snapshots and resizes among the commands.
-///
-/// Engine and model do not agree about all of them yet, so a campaign has to be asked for them, and their goals are not
-/// required.
-pub fn everything() -> Subject {
-    Subject { run: world::run_everything, flag: " --everything", ..subject() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,11 +33,6 @@ pub fn run(choices: Choices, detail: Detail) -> Outcome {
     run_with(Scenario::draw, choices, detail)
 }
 
-/// As [`run`], with every kind of job and of edit.
-pub fn run_everything(choices: Choices, detail: Detail) -> Outcome {
-    run_with(Scenario::draw_everything, choices, detail)
-}
-
 /// Runs a given scenario: what is drawn is the schedule and the crash's survivors.
 pub fn play(scenario: Scenario, choices: Choices, detail: Detail) -> Outcome {
     run_with(move |_| scenario, choices, detail)

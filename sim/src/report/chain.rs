@@ -13,11 +13,9 @@ use std::fmt::Write;
 pub fn scenario_of(tape: &[Decision]) -> Option<Scenario> {
     let mut drawn = None;
     // Only runs with every kind of job decide this.
-    let has_everything = tape.iter().any(|decision| decision.at().name == "profile all jobs");
-    let draw = if has_everything { Scenario::draw_everything } else { Scenario::draw };
     let (_, divergence) = strict(
         |mut choices| {
-            drawn = Some(draw(&mut choices));
+            drawn = Some(Scenario::draw(&mut choices));
             let mut outcome = Outcome::of(Verdict::Passed);
             outcome.tape = choices.into_tape();
             outcome

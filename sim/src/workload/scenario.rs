@@ -91,20 +91,11 @@ impl Draw<'_> {
 }
 
 impl Scenario {
-    /// Draws a scenario of streams.
+    /// Draws a scenario.
     pub fn draw(choices: &mut Choices) -> Scenario {
-        Scenario::draw_with(choices, draw_stream_commands)
-    }
-
-    /// Draws a scenario with every kind of job and of edit.
-    pub fn draw_everything(choices: &mut Choices) -> Scenario {
-        Scenario::draw_with(choices, draw_commands)
-    }
-
-    fn draw_with(choices: &mut Choices, commands: fn(&mut Draw<'_>) -> u32) -> Scenario {
         let mut draw = Draw { choices };
         let profile = Profile {
-            commands: commands(&mut draw),
+            commands: draw_commands(&mut draw),
             operations: draw.below("profile operations", [0; 3], guest::PROFILES),
         };
         let mut images = draw_images(&mut draw);
