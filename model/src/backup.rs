@@ -48,7 +48,8 @@ pub fn plan(
         return Err(DIFFERENT_SIZES);
     }
     admit_filter(graph, start, "Could not create node: ")?;
-    let filter = Node { target: Some(target), ..Node::new(Driver::CopyBeforeWrite) };
+    let name = start.filter_node_name.clone();
+    let filter = Node { name, target: Some(target), ..Node::new(Driver::CopyBeforeWrite) };
     let mut alone = graph.clone();
     alone.add(filter.clone());
     admit_change(graph, &alone, "Could not create node: ")?;

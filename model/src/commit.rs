@@ -122,7 +122,8 @@ fn active(
 
 /// Whether a base is shorter than what is committed into it.
 fn must_grow(graph: &Graph, base: NodeId, top: NodeId) -> bool {
-    graph.node(base).bytes < graph.node(top).bytes
+    // Of a base whose length is not known it is not said that it must.
+    graph.node(base).bytes.is_some() && graph.node(base).bytes < graph.node(top).bytes
 }
 
 /// A node that another node or a job uses, other than as a device, is no root.

@@ -20,6 +20,8 @@ pub struct Span {
     pub bottom: NodeId,
     /// The node directly above the base: `bottom`, or the lowest filter between them.
     pub above_base: NodeId,
+    /// What `above_base` stood on when the job began.
+    pub base: Option<NodeId>,
     /// Every node strictly between target and base, filters included.
     pub between: Vec<NodeId>,
     /// Nothing lies between target and base, so nothing is copied.
@@ -78,7 +80,7 @@ pub fn plan(
         holds_filter: vec![Role::Filter, Role::StreamDevice],
         written: Some(target),
         frozen_to: Some(above_base),
-        work: Work::Stream(Span { target, bottom, above_base, between, no_op, backing_file }),
+        work: Work::Stream(Span { target, bottom, above_base, base: end, between, no_op, backing_file }),
     })
 }
 
@@ -188,7 +190,11 @@ impl Graph {
     pub fn finish_stream(&mut self, span: &Span) {
         let layer = self.unfiltered(span.target).expect("a job's target never loses its child");
         if self.node(layer).backing.is_some() {
-            let base = self.below(span.above_base);
+            // A filter that was taken out still tells what it stood on.
+            let base = match self.is_remnant(span.above_base) {
+                true => span.base.filter(|base| self.node(*base).alive),
+                false => self.below(span.above_base),
+            };
             self.set_backing(layer, base);
         }
     }

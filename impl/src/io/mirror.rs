@@ -78,7 +78,10 @@ pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Ch
     let copied = match mirrored {
         Some(change) => {
             top.forget(offset, end);
-            write::change(graph, top.target, offset, change).await
+            match admit_target(graph, top, end) {
+                Ok(()) => write::change(graph, top.target, offset, change).await,
+                refused => refused,
+            }
         }
         None => {
             top.forget(start, rounded_end);
@@ -90,6 +93,11 @@ pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Ch
         top.fail(start, rounded_end, errno);
     }
     Ok(())
+}
+
+/// Refuses what lies past target's end: a job whose target is too short has guests until it gives up.
+fn admit_target(graph: &Graph, top: &MirrorTop, end: u64) -> IoResult<()> {
+    if end <= len_bytes(graph, top.target)? { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// Marks a range when it goes out of scope.
@@ -187,6 +195,7 @@ impl Piece {
         } else {
             Change::Zeroes(self.len)
         };
+        admit_target(graph, top, self.start + self.len).map_err(CopyError::Write)?;
         write::change(graph, top.target, self.start, change).await.map_err(CopyError::Write)
     }
 }

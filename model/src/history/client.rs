@@ -310,7 +310,9 @@ impl Model {
                 allowed.push(Answer::Refused(late.clone()));
                 allowed.extend(pending.conflicts.iter().cloned().map(Answer::Refused));
             }
-            Some((_, None)) if !matches!(pending.command, Ok(Command::Transaction(..))) => {}
+            Some((_, None)) if !matches!(pending.command, Ok(Command::Transaction(..))) => {
+                allowed.extend(pending.conflicts.iter().cloned().map(Answer::Refused));
+            }
             _ if pending.taken => allowed.push(Answer::Done),
             _ => {
                 self.answers(client, &pending, &mut allowed);
@@ -321,7 +323,9 @@ impl Model {
             let found = format!("{class}: {text}");
             return Err(self.broken(LawId::Reply, self.unexpected(&pending, &found, &allowed)));
         };
-        if let Answer::Refused(refusal) = answer {
+        if let (Answer::Fault, Ok(Command::Edit(editing))) = (answer, &pending.command) {
+            self.resize_failed(&editing.clone());
+        } else if let Answer::Refused(refusal) = answer {
             let refusal = refusal.clone();
             self.learn_refusal(client, &refusal, text);
             self.count_refusal(&pending, &refusal);
@@ -376,6 +380,9 @@ impl Model {
             Ok(Command::Start(start)) if by_job || *refusal == Refusal::Plain("Need a root block node") => {
                 // What it would have been, had nobody stood in its way.
                 let mut idle = self.graph.clone();
+                for id in self.live_jobs() {
+                    idle.drop_filter(self.job(id).filter);
+                }
                 idle.blockers.clear();
                 idle.frozen.clear();
                 if let Ok(plan) = plan(&idle, start, |_| false) {

@@ -122,6 +122,7 @@ impl Model {
         for (image, sector, count) in self.changes_under_way() {
             self.copies_may_see(id, image, sector, count);
         }
+        self.doubt_requests();
     }
 
     /// A change that was on its way when the job began may or may not have passed its filter.
@@ -151,6 +152,35 @@ impl Model {
         }
     }
 
+    /// What readers of `image` see has changed under jobs that copy it: they may have copied the one or the other.
+    pub(super) fn copies_lose_track(&mut self, image: ImageId) {
+        let seen = self.views.at_or_above(image);
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else {
+                continue;
+            };
+            if self.job(id).ended || !seen.contains(&source) || source == target {
+                continue;
+            }
+            self.job_mut(id).copies.fill(false);
+            for sector in 0..self.views.layer(target).sectors() {
+                self.views.copy_sector(source, target, sector, request_of(id), self.now);
+            }
+        }
+    }
+
+    /// An overlay may be coming between a backup's filter and its source: which of them it looks at to find what there is
+    /// to copy, nobody sees.
+    pub(super) fn backups_of_top_lose_track(&mut self, image: ImageId) {
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
+            let is_backup = self.job(id).plan.trade() == Trade::Backup;
+            if is_backup && self.layer_of(&self.graph, route.source) == Some(image) {
+                self.job_mut(id).copies.fill(false);
+            }
+        }
+    }
+
     /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
     pub(super) fn copies_see_a_write(&mut self, image: ImageId, sector: u32, count: u32, before: bool) {
         // A mirror's filter tells its target of every write until the target takes its place.
@@ -168,6 +198,9 @@ impl Model {
             let Some((source, target)) = self.images_of(&route) else { continue };
             if !self.views.at_or_above(image).contains(&source) || source == target {
                 continue;
+            }
+            if image == source && matches!(trade, Trade::Mirror | Trade::Backup) {
+                self.count(LawId::WriteWhileCopying);
             }
             let cluster = self.chunk_sectors(source, target);
             let first = sector - sector % cluster;

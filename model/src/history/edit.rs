@@ -58,6 +58,9 @@ impl Model {
         self.graph.put_above(overlay, node);
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
+        let is_unsure = !self.faults.is_empty();
+        let old = self.graph.node_mut(node);
+        old.may_have_stayed_writable |= old.read_only && is_unsure;
         let below = self.layer_of(&self.graph, node);
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
@@ -123,6 +126,24 @@ impl Model {
         self.count(LawId::ResizeDone);
     }
 
+    /// A resize met a fault: the image may have either length.
+    pub(super) fn resize_failed(&mut self, editing: &Editing) {
+        let Editing::Resize { node, bytes, .. } = editing else { return };
+        let Some(node) = self.graph.find(node) else { return };
+        let Some(image) = self.layer_of(&self.graph, node) else { return };
+        let asked = (u64::try_from(*bytes).unwrap_or(0) / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+        let present = self.views.layer(image).sectors();
+        let before = self.shortest[usize::from(image.0)].unwrap_or(present);
+        self.shortest[usize::from(image.0)] = Some(before.min(asked));
+        self.set_bytes(node, None);
+        if asked > present {
+            self.views.resize(image, asked);
+        }
+        for job in self.live_jobs().collect::<Vec<_>>() {
+            self.job_mut(job).len_bytes = None;
+        }
+    }
+
     /// The length of a layer, which its filters have as well.
     pub(super) fn set_bytes(&mut self, node: NodeId, bytes: Option<u64>) {
         let layer = self.graph.unfiltered(node);
@@ -151,6 +172,9 @@ impl Model {
         {
             self.graph.set_backing(id, backing);
             self.compose(id);
+            if let Some(image) = self.layer_of(&self.graph, id) {
+                self.copies_lose_track(image);
+            }
             self.graph.bury();
         }
     }

@@ -137,6 +137,9 @@ impl Model {
         if moving.is_empty() {
             return;
         }
+        for (image, _) in &moving {
+            self.backups_of_top_lose_track(*image);
+        }
         for index in 0..self.requests.len() {
             let Request { number, image: Some(image), sector, count, doubtful: false, kind, .. } =
                 self.requests[index]
@@ -146,6 +149,9 @@ impl Model {
             let Some((_, other)) = moving.iter().find(|(from, _)| *from == image) else { continue };
             self.requests[index].doubtful = true;
             self.requests[index].other = *other;
+            let end = sector + count;
+            self.requests[index].may_fail |=
+                other.is_some_and(|other| end as usize > self.shortest_length(other));
             if kind == Kind::Change {
                 self.views.doubt(number, sector, count);
                 self.doubts.push(Doubt { request: number, image, sector, count });

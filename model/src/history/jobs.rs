@@ -355,7 +355,9 @@ impl Model {
     fn ended_with(&mut self, id: JobId, error: &str) -> Result<(), Broken> {
         let job = self.job(id);
         let name = job.id.clone();
-        if job.cannot_fit && job.failure.is_none() {
+        // It was cancelled, and met an error that it told nobody of.
+        let silent = job.plan.trade() != Trade::Stream && self.is_fault(error);
+        if (job.cannot_fit || silent) && job.failure.is_none() {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
         let job = self.job(id);
@@ -534,6 +536,12 @@ impl Model {
             self.edited(id);
         }
         self.restored(id);
+        if let Work::Mirror(span) = &self.job(id).plan.work {
+            let is_unsure = !self.faults.is_empty();
+            let target = span.target;
+            let target = self.graph.node_mut(target);
+            target.may_have_stayed_writable |= target.read_only && is_unsure;
+        }
         for ((image, header), is_certain) in headers.into_iter().zip(certain) {
             let over = |(id, _): &(crate::chain::NodeId, &crate::chain::Node)| {
                 self.graph.node(*id).image == Some(image) && self.layer_of(&self.graph, *id) == Some(image)

@@ -9,7 +9,7 @@ use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::plan::{Plan, Trade, Work, late_refusals, plan};
 use crate::record::{Edit, Job};
-use crate::reply::Answer;
+use crate::reply::{Answer, Refusal};
 use crate::starting::{Asked, Start, Sync};
 
 impl Model {
@@ -37,7 +37,9 @@ impl Model {
                 let plan = plan(graph, &start, |id| self.find_job(id).is_some()).ok()?;
                 Some(late_refusals(graph, &start, &plan, job))
             };
-            let conflicts = self.graphs().iter().filter_map(|(graph, _)| late(graph)).flatten().collect();
+            let mut conflicts: Vec<Refusal> =
+                self.graphs().iter().filter_map(|(graph, _)| late(graph)).flatten().collect();
+            conflicts.extend(self.refusals_by_chance(&start));
             self.clients[index].pending[0].conflicts = conflicts;
             match self.settle(|model, graph| plan(graph, &start, |id| model.find_job(id).is_some()).ok()) {
                 Some(plan) => {
@@ -65,6 +67,29 @@ impl Model {
     fn is_foreign(&self, name: &str) -> bool {
         let asks = |front: &Pending| matches!(&front.command, Ok(Command::Other { job: Some(job), .. }) if job == name);
         self.clients.iter().filter_map(|client| client.pending.front()).any(asks)
+    }
+
+    /// What a start may be refused for because of what the model cannot know.
+    fn refusals_by_chance(&self, start: &Start) -> Vec<Refusal> {
+        let Ok(plan) = plan(&self.graph, start, |id| self.find_job(id).is_some()) else { return Vec::new() };
+        let mut refusals = Vec::new();
+        if let Work::Mirror(span) = &plan.work {
+            let target = self.graph.node(span.target);
+            if target.read_only && target.may_have_stayed_writable {
+                refusals.push(Refusal::ReadOnly);
+            }
+        }
+        if let Work::Commit(span) = &plan.work
+            && self.graph.node(span.base).bytes.is_none()
+        {
+            // Whether it is as short as it was before somebody made it longer and failed.
+            let mut short = self.graph.clone();
+            short.node_mut(span.base).bytes = Some(0);
+            if let Ok(plan) = crate::plan::plan(&short, start, |_| false) {
+                refusals.extend(late_refusals(&short, start, &plan, self.next_job()));
+            }
+        }
+        refusals
     }
 
     fn next_job(&self) -> JobId {
@@ -221,7 +246,10 @@ impl Model {
     /// Whether a job may go from `created` to `null`: only if its command must be refused late.
     pub(super) fn may_fail_at_start(&self, id: JobId) -> bool {
         let mut fronts = self.clients.iter().filter_map(|client| client.pending.front());
-        let is_late = |front: &Pending| front.created.iter().any(|(job, late)| *job == id && late.is_some());
+        let is_late = |front: &Pending| {
+            let perhaps = !front.conflicts.is_empty();
+            front.created.iter().any(|(job, late)| *job == id && (late.is_some() || perhaps))
+        };
         let late = fronts.any(is_late);
         late || self.phase == Phase::Quitting
     }

@@ -67,9 +67,13 @@ pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3
     )
 }
 
-/// `block-dirty-bitmap-add`, `-clear` and `-remove`.
+/// `block-dirty-bitmap-add`, `-clear` and `-remove`; and a command of which the model knows nothing.
 pub fn bitmap(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
-    let verb = draw.entry("client # command # bitmap", of, &["add", "add", "clear", "remove"]);
+    let verb = draw.entry("client # command # bitmap", of, &["add", "add", "clear", "remove", ""]);
+    if verb.is_empty() {
+        let arguments = format!(r#""node-name":"n{layer}","write-threshold":4096"#);
+        return execute("block-set-write-threshold", &arguments);
+    }
     execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0""#))
 }

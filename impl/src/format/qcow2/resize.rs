@@ -78,11 +78,17 @@ impl Qcow2 {
     async fn write_len(&self, len_bytes: u64) -> IoResult<()> {
         let before = std::mem::replace(&mut self.metadata.lock().wanted_len_bytes, len_bytes);
         let flushed = self.flush_in_turn().await;
-        let mut metadata = self.metadata.lock();
-        match flushed {
-            Ok(()) => metadata.len_bytes = len_bytes,
-            Err(_) => metadata.wanted_len_bytes = before,
+        if flushed.is_ok() {
+            self.metadata.lock().len_bytes = len_bytes;
+            return flushed;
         }
+        // Nobody knows which size the disk has now. The old one goes on, and the header says so again, as far as it can.
+        let header = {
+            let mut metadata = self.metadata.lock();
+            metadata.wanted_len_bytes = before;
+            metadata.header.clone()
+        };
+        let _as_far_as_it_can = self.write_header(&header).await;
         flushed
     }
 
