@@ -284,6 +284,13 @@ impl Views {
         meets
     }
 
+    /// A layer may have given up these sectors: what is put below it later shows.
+    pub fn may_give_up(&mut self, image: ImageId, sector: u32, count: u32) {
+        for decides in &mut self.layer_mut(image).decides[sector as usize..(sector + count) as usize] {
+            *decides = Decides::Maybe;
+        }
+    }
+
     /// Whether a request's change went here is not sure any more: both old and new stay possible.
     pub fn doubt(&mut self, request: u64, sector: u32, count: u32) {
         for at in sector..sector + count {

@@ -57,6 +57,8 @@ pub struct Model {
     touched: Vec<bool>,
     /// By image: the shortest it may still be, in sectors, where a job or a command makes it longer.
     shortest: Vec<Option<u32>>,
+    /// Images whose header a command and a job changed, in an order that nobody saw.
+    contested: Vec<ImageId>,
     /// Throttle groups.
     groups: Vec<String>,
     graph: Graph,
@@ -92,6 +94,7 @@ impl Model {
             streamed: vec![false; facts.len()],
             touched: vec![false; facts.len()],
             shortest: vec![None; facts.len()],
+            contested: Vec::new(),
             groups: Vec::new(),
             images: facts,
             graph: Graph::default(),

@@ -68,6 +68,8 @@ pub struct Job {
     pub ready_told: bool,
     /// By sector of its target: it is copied for certain.
     pub copies: Vec<bool>,
+    /// Another job wrote below what it copies: what it copied, nobody can tell.
+    pub blurred: bool,
     /// It cannot succeed: its target is too short for what it copies.
     pub cannot_fit: bool,
     /// It failed because somebody could not have borne what it made of the chain.
@@ -120,6 +122,7 @@ impl Job {
             soft_cancelled: Known::No,
             ready_told: false,
             copies: Vec::new(),
+            blurred: false,
             cannot_fit: false,
             unbearable: false,
             status: Status::Created,

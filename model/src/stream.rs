@@ -186,15 +186,19 @@ fn not_in_chain(graph: &Graph, target: NodeId, base: Option<NodeId>) -> Refusal 
 }
 
 impl Graph {
+    /// What the target of a stream will read from. A filter that was taken out still tells what it stood on.
+    pub fn stream_base(&self, span: &Span) -> Option<NodeId> {
+        match self.is_remnant(span.above_base) {
+            true => span.base.filter(|base| self.node(*base).alive),
+            false => self.below(span.above_base),
+        }
+    }
+
     /// The target now reads whatever the bottom reads, and the nodes between fall out.
     pub fn finish_stream(&mut self, span: &Span) {
         let layer = self.unfiltered(span.target).expect("a job's target never loses its child");
         if self.node(layer).backing.is_some() {
-            // A filter that was taken out still tells what it stood on.
-            let base = match self.is_remnant(span.above_base) {
-                true => span.base.filter(|base| self.node(*base).alive),
-                false => self.below(span.above_base),
-            };
+            let base = self.stream_base(span);
             self.set_backing(layer, base);
         }
     }

@@ -25,11 +25,12 @@ impl Engine {
         }
         let was_read_only = graph.place(layer).read_only;
         if was_read_only {
-            self.reopen(layer, true).await?;
+            // Only the image, not the node: nobody may come and write in the meantime.
+            self.reopen_images(&self.graph(), layer, true).await?;
         }
         let changed = write_name(&self.graph(), layer, name).await;
         if was_read_only {
-            let _kept_writable = self.reopen(layer, false).await;
+            let _kept_writable = self.reopen_images(&self.graph(), layer, false).await;
         }
         changed.map_err(|errno| Refused::BackingNotChanged { name: name.to_owned(), errno })
     }

@@ -128,8 +128,13 @@ impl Views {
     /// The stream has ended well: `target` decides what the layers between decided, and reads `below` elsewhere.
     pub fn stream_ends(&mut self, target: ImageId, between: &[ImageId], below: Option<ImageId>) {
         for sector in 0..self.layer(target).sectors() {
-            if between.iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes) {
+            // Below a layer that is too short nothing is read any more; the zeroes past its end need no copy unless
+            // there is a base.
+            let read = between.iter().take_while(|id| sector < self.layer(**id).sectors());
+            if read.into_iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes) {
                 self.layer_mut(target).decides[sector as usize] = Decides::Yes;
+            } else if between.iter().any(|id| sector >= self.layer(*id).sectors()) {
+                self.layer_mut(target).may_decide(sector);
             }
         }
         self.layer_mut(target).below = below;

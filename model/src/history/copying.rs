@@ -119,6 +119,7 @@ impl Model {
         }
         self.touched[usize::from(target.0)] = true;
         self.job_mut(id).copies = copies;
+        self.copies_blur_each_other(id);
         for (image, sector, count) in self.changes_under_way() {
             self.copies_may_see(id, image, sector, count);
         }
@@ -152,20 +153,44 @@ impl Model {
         }
     }
 
+    /// Of two jobs of which one writes what lies below the other's source.
+    fn copies_blur_each_other(&mut self, id: JobId) {
+        let images = |id: JobId| self.route(id).and_then(|route| self.images_of(&route));
+        let writes_below = |one: JobId, other: JobId| {
+            images(one)
+                .zip(images(other))
+                .is_some_and(|((_, target), (source, _))| self.views.at_or_above(target).contains(&source))
+        };
+        let others = self.live_jobs().filter(|other| *other != id && !self.job(*other).ended);
+        let pairs = others.flat_map(|other| [(id, other), (other, id)]);
+        let blurred: Vec<JobId> =
+            pairs.filter(|(one, other)| writes_below(*one, *other)).map(|(_, other)| other).collect();
+        for id in blurred {
+            self.job_mut(id).blurred = true;
+        }
+    }
+
     /// What readers of `image` see has changed under jobs that copy it: they may have copied the one or the other.
     pub(super) fn copies_lose_track(&mut self, image: ImageId) {
         let seen = self.views.at_or_above(image);
         for id in self.live_jobs().collect::<Vec<_>>() {
-            let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else {
-                continue;
-            };
-            if self.job(id).ended || !seen.contains(&source) || source == target {
-                continue;
+            let images = self.route(id).and_then(|route| self.images_of(&route));
+            let concerns = images.is_some_and(|(source, _)| seen.contains(&source));
+            if concerns && !self.job(id).ended {
+                self.copy_loses_track(id);
             }
-            self.job_mut(id).copies.fill(false);
-            for sector in 0..self.views.layer(target).sectors() {
-                self.views.copy_sector(source, target, sector, request_of(id), self.now);
-            }
+        }
+    }
+
+    /// The job may or may not have copied what its source shows now.
+    fn copy_loses_track(&mut self, id: JobId) {
+        let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };
+        self.job_mut(id).copies.fill(false);
+        if source == target {
+            return;
+        }
+        for sector in 0..self.views.layer(target).sectors() {
+            self.views.copy_sector(source, target, sector, request_of(id), self.now);
         }
     }
 
@@ -211,7 +236,9 @@ impl Model {
                 {
                     self.views.copy_sector(source, target, at, request_of(id), self.now);
                 }
-                let is_written = sector <= at && at < sector + count;
+                // What it does not copy from the top, a backup does not save either.
+                let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
+                let is_written = is_copied && sector <= at && at < sector + count;
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
                     // A writer somewhere below its source, a mirror does not hear of.
                     *copied = image == source;
@@ -223,11 +250,14 @@ impl Model {
     /// The job has succeeded. `self.graph` is what it made of it.
     pub(super) fn copy_succeeded(&mut self, id: JobId) {
         self.job_mut(id).ended = true;
+        if self.job(id).blurred {
+            self.copy_loses_track(id);
+        }
         let plan = self.job(id).plan.clone();
         match &plan.work {
             Work::Stream(span) => self.stream_succeeded(span),
             Work::Commit(span) => {
-                self.has_grown(span.base);
+                self.has_grown(span.base, span.top);
                 self.copy_has_followed(id);
                 if !span.is_active {
                     self.relink_above(plan.under, span.base);
@@ -264,8 +294,13 @@ impl Model {
     }
 
     /// A base is as long as what was committed into it.
-    fn has_grown(&mut self, base: NodeId) {
+    fn has_grown(&mut self, base: NodeId, top: NodeId) {
         let Some(image) = self.layer_of(&self.graph, base) else { return };
+        let top = self.layer_of(&self.graph, top);
+        if top.is_some_and(|top| self.shortest[usize::from(top.0)].is_some()) {
+            // Nobody knows how long the top is.
+            return;
+        }
         if self.shortest[usize::from(image.0)].take().is_some() {
             let bytes = u64::from(self.views.layer(image).sectors()) * SECTOR_BYTES;
             self.images[usize::from(image.0)].size_bytes = bytes;

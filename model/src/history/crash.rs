@@ -90,7 +90,7 @@ impl Model {
         self.live_jobs().filter(|id| self.job(*id).edit != Edit::NotYet).any(|id| {
             let headers = self.next_headers(id);
             let base = match &self.job(id).plan.work {
-                Work::Stream(span) => self.graph.below(span.above_base),
+                Work::Stream(span) => self.graph.stream_base(span),
                 Work::Commit(span) => Some(span.base),
                 _ => None,
             };

@@ -26,7 +26,14 @@ impl Model {
             return Err(self.not_allowed(client, pending));
         };
         match edit {
-            Edit::Header(node, file) => self.header_changed(node, file),
+            Edit::Header(node, file) => {
+                let changed_since = |job: &crate::record::Job| {
+                    job.edit == crate::record::Edit::Unsure
+                        || job.statuses.last().is_some_and(|(moment, _)| *moment > pending.sent)
+                };
+                let is_contested = self.jobs.iter().any(changed_since);
+                self.header_changed(node, file, is_contested);
+            }
             Edit::Overlay(overlay, node) => self.overlay_added(overlay, node),
             Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name),
             Edit::Length(node, bytes) => self.resized(node, bytes),
@@ -45,11 +52,18 @@ impl Model {
         Ok(())
     }
 
-    fn header_changed(&mut self, node: NodeId, file: String) {
+    fn header_changed(&mut self, node: NodeId, file: String, is_contested: bool) {
         let header = Some(file).filter(|file| !file.is_empty());
         self.graph.node_mut(node).header = header.clone();
         if let Some(image) = self.layer_of(&self.graph, node) {
-            self.images[usize::from(image.0)].headers = vec![header];
+            self.contested.retain(|other| *other != image);
+            let headers = &mut self.images[usize::from(image.0)].headers;
+            if is_contested {
+                self.contested.push(image);
+            } else {
+                headers.clear();
+            }
+            headers.push(header);
         }
         self.count(LawId::HeaderChanged);
     }

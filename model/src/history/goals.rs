@@ -42,7 +42,7 @@ impl Model {
             Work::Stream(span) => {
                 let mut nodes = vec![span.target];
                 nodes.extend(&span.between);
-                let base = self.graph.below(span.above_base).and_then(|base| self.graph.unfiltered(base));
+                let base = self.graph.stream_base(span).and_then(|base| self.graph.unfiltered(base));
                 Region { nodes: only_layers(&nodes), base }
             }
             Work::Commit(span) => {

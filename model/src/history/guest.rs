@@ -218,11 +218,25 @@ impl Model {
                 self.count(LawId::WriteMeetsCopy);
             }
         }
+        if !matches!(op, GuestOp::Write { .. }) && self.may_stand_on_nothing(image) {
+            self.views.may_give_up(image, sector, count);
+        }
         self.copies_see_a_write(image, sector, count, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
         }
         self.copies_see_a_write(image, sector, count, false);
+    }
+
+    /// Whether a layer has nothing below it, or will soon have: zeroes need no cluster there.
+    fn may_stand_on_nothing(&self, image: ImageId) -> bool {
+        let into = |job| {
+            let job = self.job(job);
+            let is_stream = job.plan.trade() == Trade::Stream;
+            is_stream && self.layer_of(&self.graph, job.plan.under) == Some(image)
+        };
+        let is_qcow2 = self.images[usize::from(image.0)].qcow2;
+        is_qcow2 && (self.views.layer(image).below.is_none() || self.live_jobs().any(into))
     }
 
     /// Whether a running stream into this image may be copying one of these sectors.

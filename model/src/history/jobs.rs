@@ -457,7 +457,7 @@ impl Model {
                 if self.graph.node(layer).backing.is_none() {
                     return Vec::new();
                 }
-                let base = self.graph.below(span.above_base).and_then(|base| self.graph.unfiltered(base));
+                let base = self.graph.stream_base(span).and_then(|base| self.graph.unfiltered(base));
                 let header = base.and_then(|base| self.graph.node(base).filename.clone());
                 let given = given.filter(|_| base.is_some());
                 let header = given.or(header).filter(|file| !file.is_empty());
@@ -551,7 +551,7 @@ impl Model {
                 self.graph.node_mut(node).header = header.clone();
             }
             let headers = &mut self.images[usize::from(image.0)].headers;
-            if is_certain {
+            if is_certain && !self.contested.contains(&image) {
                 headers.clear();
             }
             headers.push(header);
