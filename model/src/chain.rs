@@ -271,13 +271,6 @@ impl Graph {
         self.parents(id).next().is_some() || self.users.iter().any(is_there)
     }
 
-    /// Whether anybody reads `id`: a backup only writes its target.
-    pub fn is_read(&self, id: NodeId) -> bool {
-        let reads = |node: &Node| [node.backing, node.file].contains(&Some(id));
-        let is_there = |user: &User| user.node == id && user.behind.is_none();
-        self.alive().any(|(_, node)| reads(node)) || self.users.iter().any(is_there)
-    }
-
     /// Puts an overlay between a node and all that stands on it.
     pub fn put_above(&mut self, overlay: NodeId, node: NodeId) {
         self.replace(node, overlay);

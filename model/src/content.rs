@@ -402,7 +402,9 @@ impl Views {
         oldest_read: Moment,
     ) -> bool {
         // A write that is durable hides the layers below for good.
-        let is_kept = |v: &Version| v.origin == id && v.request != 0 && v.replaces && v.ended < began;
+        // Zeroes may need no cluster.
+        let is_kept =
+            |v: &Version| v.origin == id && v.request != 0 && v.replaces && v.ended < began && v.value != 0;
         if flushed == id && self.versions(id, sector).any(is_kept) {
             self.layer_mut(id).decides[sector as usize] = Decides::Yes;
         }

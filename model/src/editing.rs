@@ -279,6 +279,9 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
         let text = ["Block format '", "' used by node '", "' does not support reopening files"];
         return Err(Refusal::Paired(text, node.driver.word().to_owned(), options.name.clone()));
     }
+    if !node.driver.is_filter() && options.driver != node.driver.word() {
+        return Err(Refusal::Named("Cannot change the option '", "driver".into(), "'"));
+    }
     let Some(wanted) = &options.backing else { return Ok(()) };
     let wanted = match wanted {
         None => None,

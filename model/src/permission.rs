@@ -215,6 +215,11 @@ impl Graph {
             .map(|edge| edge.child)
     }
 
+    /// Whether anybody relies on what a node holds: a backup only writes its target.
+    pub fn is_read(&self, node: NodeId) -> bool {
+        self.edges().iter().any(|edge| edge.child == node && edge.needs & CONSISTENT != 0)
+    }
+
     /// Whether a node is read-only for whoever comes to write.
     pub fn refuses_writers(&self, id: NodeId) -> bool {
         let node = self.node(id);

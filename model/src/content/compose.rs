@@ -131,7 +131,12 @@ impl Views {
             // Below a layer that is too short nothing is read any more; the zeroes past its end need no copy unless
             // there is a base.
             let read = between.iter().take_while(|id| sector < self.layer(**id).sectors());
-            if read.into_iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes) {
+            let is_decided = read.into_iter().any(|id| self.layer(*id).decides(sector) == Decides::Yes);
+            // A guest's zeroes may have taken away what was copied.
+            let is_zeroed = self.versions(target, sector).any(|v| v.request != 0 && v.value == 0);
+            if is_decided && is_zeroed {
+                self.layer_mut(target).may_decide(sector);
+            } else if is_decided {
                 self.layer_mut(target).decides[sector as usize] = Decides::Yes;
             } else if between.iter().any(|id| sector >= self.layer(*id).sectors()) {
                 self.layer_mut(target).may_decide(sector);

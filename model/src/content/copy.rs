@@ -114,6 +114,13 @@ impl Views {
         }
     }
 
+    /// Readers above may see zeroes in these sectors, or what they saw before.
+    pub fn may_be_zero(&mut self, id: ImageId, sectors: std::ops::Range<u32>) {
+        for sector in sectors {
+            self.show(id, sector, Version { replaces: false, ..Version::before_all(id) });
+        }
+    }
+
     /// An image gets another length: what is new reads as zeroes and is nobody's.
     pub fn resize(&mut self, id: ImageId, sectors: u32) {
         for sector in sectors..self.layer(id).sectors() {

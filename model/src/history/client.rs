@@ -323,6 +323,11 @@ impl Model {
             let found = format!("{class}: {text}");
             return Err(self.broken(LawId::Reply, self.unexpected(&pending, &found, &allowed)));
         };
+        if let Ok(Command::Edit(editing)) = &pending.command
+            && !self.faults.is_empty()
+        {
+            self.header_change_failed(&editing.clone());
+        }
         if let (Answer::Fault, Ok(Command::Edit(editing))) = (answer, &pending.command) {
             self.resize_failed(&editing.clone());
         } else if let Answer::Refused(refusal) = answer {

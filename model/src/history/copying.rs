@@ -297,7 +297,11 @@ impl Model {
     fn has_grown(&mut self, base: NodeId, top: NodeId) {
         let Some(image) = self.layer_of(&self.graph, base) else { return };
         let top = self.layer_of(&self.graph, top);
-        if top.is_some_and(|top| self.shortest[usize::from(top.0)].is_some()) {
+        let sectors = self.views.layer(image).sectors();
+        let is_open = |top: ImageId| {
+            self.shortest[usize::from(top.0)].is_some() || self.views.layer(top).sectors() < sectors
+        };
+        if top.is_some_and(is_open) {
             // Nobody knows how long the top is.
             return;
         }

@@ -140,6 +140,16 @@ impl Model {
         self.count(LawId::ResizeDone);
     }
 
+    /// A change of a header failed, perhaps by a fault: the header names the one or the other.
+    pub(super) fn header_change_failed(&mut self, editing: &Editing) {
+        let Editing::ChangeBackingFile { image, file, .. } = editing else { return };
+        let Some(node) = self.graph.find(image) else { return };
+        let Some(image) = self.layer_of(&self.graph, node) else { return };
+        let header = Some(file.clone()).filter(|file| !file.is_empty());
+        self.images[usize::from(image.0)].headers.insert(0, header);
+        self.contested.push(image);
+    }
+
     /// A resize met a fault: the image may have either length.
     pub(super) fn resize_failed(&mut self, editing: &Editing) {
         let Editing::Resize { node, bytes, .. } = editing else { return };
@@ -149,6 +159,7 @@ impl Model {
         let present = self.views.layer(image).sectors();
         let before = self.shortest[usize::from(image.0)].unwrap_or(present);
         self.shortest[usize::from(image.0)] = Some(before.min(asked));
+        self.views.may_be_zero(image, asked.min(present)..present);
         self.set_bytes(node, None);
         if asked > present {
             self.views.resize(image, asked);

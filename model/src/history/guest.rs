@@ -1,7 +1,7 @@
 //! Guests: where they may be, what they read, what they leave behind.
 
 use super::{Fault, FaultKind, GuestOp, Model, Phase};
-use crate::chain::{Graph, ImageId, NodeId, User};
+use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
 use crate::content::{Change, GARBAGE, Moment};
 use crate::editing::Editing;
@@ -80,12 +80,24 @@ impl Model {
                 (!writable || !graph.node(id).read_only) && graph.new_device(id, writable).is_empty()
             })
         };
-        let welcome = self.graphs().iter().all(|(graph, _)| is_welcome(graph));
+        let welcome = self.graphs().iter().all(|(graph, _)| is_welcome(graph)) && !self.may_grow(name);
         self.hold(LawId::ReaderAdmitted, !welcome, |_| {
             format!(
                 "guest {guest} was turned away from `{name}`, where nothing forbids it (writing: {writable})"
             )
         })
+    }
+
+    /// Whether a commit may be making a node longer, of which nobody knows how long it was.
+    fn may_grow(&self, name: &str) -> bool {
+        let Some(image) = self.graph.find(name).and_then(|node| self.layer_of(&self.graph, node)) else {
+            return false;
+        };
+        let into = |id: JobId| match &self.job(id).plan.work {
+            Work::Commit(span) => self.layer_of(&self.graph, span.base) == Some(image),
+            _ => false,
+        };
+        self.shortest[usize::from(image.0)].is_some() && self.live_jobs().any(into)
     }
 
     pub(super) fn detached(&mut self, guest: u32) {

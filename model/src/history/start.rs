@@ -5,6 +5,7 @@ use super::{Model, Phase};
 use crate::blockdev::{NodeSpec, deletion};
 use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
 use crate::command::Command;
+use crate::content::SECTOR_BYTES;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::plan::{Plan, Trade, Work, late_refusals, plan};
@@ -80,11 +81,12 @@ impl Model {
             }
         }
         if let Work::Commit(span) = &plan.work
-            && self.graph.node(span.base).bytes.is_none()
+            && [span.base, span.top].into_iter().any(|node| self.graph.node(node).bytes.is_none())
         {
             // Whether it is as short as it was before somebody made it longer and failed.
             let mut short = self.graph.clone();
             short.node_mut(span.base).bytes = Some(0);
+            short.node_mut(span.top).bytes = Some(SECTOR_BYTES);
             if let Ok(plan) = crate::plan::plan(&short, start, |_| false) {
                 refusals.extend(late_refusals(&short, start, &plan, self.next_job()));
             }
