@@ -227,7 +227,8 @@ fn judge_header(graph: &Graph, device: &str, image: &str, file: &str) -> Result<
 fn judge_snapshot(graph: &Graph, node: &str, overlay: &str) -> Result<Edit, Refusal> {
     let below = find_device(graph, node)?;
     admit(graph, Operation::Delete, below)?;
-    let above = find_node(graph, overlay)?;
+    let missing = || Refusal::NoSuchNode(overlay.to_owned(), overlay.to_owned());
+    let above = graph.find(overlay).ok_or_else(missing)?;
     if graph.is_read(above) {
         return Err(Refusal::Plain("The overlay is already in use"));
     }
