@@ -403,8 +403,10 @@ impl Views {
     ) -> bool {
         // A write that is durable hides the layers below for good.
         // Zeroes may need no cluster.
-        let is_kept =
-            |v: &Version| v.origin == id && v.request != 0 && v.replaces && v.ended < began && v.value != 0;
+        let is_kept = |v: &Version| {
+            let stands = v.superseded == NEVER && v.value != 0;
+            v.origin == id && v.request != 0 && v.replaces && v.ended < began && stands
+        };
         if flushed == id && self.versions(id, sector).any(is_kept) {
             self.layer_mut(id).decides[sector as usize] = Decides::Yes;
         }

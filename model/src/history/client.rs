@@ -212,6 +212,12 @@ impl Model {
         {
             answers.push(Answer::Refused(crate::backup::DIFFERENT_SIZES));
         }
+        if let Asked::Backup(copy) = &start.work
+            && graph.find(&copy.target).is_some_and(|id| graph.node(id).read_only)
+        {
+            // A fault may have kept it writable.
+            answers.push(Answer::Refused(crate::backup::read_only_target()));
+        }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             // A job that never runs is created all the same, and its events come first.

@@ -149,7 +149,7 @@ impl Model {
             }
             (_, Status::Aborting) => {
                 let failed = job.failure.is_some() || job.cannot_fit || self.group_fails(id);
-                let caused = failed || self.was_cancelled(id) || self.failed_silently(id);
+                let caused = failed || self.failed_silently(id) || self.was_cancelled(id);
                 (caused, "aborts without cancel or error")
             }
             (Status::Concluded, Status::Null) => {
