@@ -429,7 +429,9 @@ impl Graph {
     /// Drops every node that nobody holds, and hands them back to be closed.
     pub fn collect(&mut self) -> Vec<Arc<Node>> {
         let owned = self.nodes.iter().filter(|(_, place)| place.monitor_owned).map(|(id, _)| *id);
-        let held = owned.chain(self.users.values().map(|user| user.node)).collect();
+        // A job relies on the links it froze, whoever lets go of the node above them.
+        let frozen = self.nodes.iter().filter(|(_, place)| place.frozen_by.is_some()).map(|(id, _)| *id);
+        let held = owned.chain(frozen).chain(self.users.values().map(|user| user.node)).collect();
         let reached = self.reached_from(held);
         let gone: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !reached.contains(id)).collect();
         gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node).collect()

@@ -23,6 +23,11 @@ pub struct Span {
 /// The refusal where a target is shorter or longer than its source.
 pub const DIFFERENT_SIZES: Refusal = Refusal::Plain("Source and target image have different sizes");
 
+/// The refusal where a target is read-only.
+pub fn read_only_target() -> Refusal {
+    Refusal::Named("Could not create node: ", "Block node is read-only".into(), "")
+}
+
 /// Judges a `blockdev-backup` in the state of `graph`. Lengths are compared by who knows them.
 pub fn plan(
     graph: &Graph,
@@ -53,8 +58,8 @@ pub fn plan(
     let mut alone = graph.clone();
     alone.add(filter.clone());
     admit_change(graph, &alone, "Could not create node: ")?;
-    if graph.node(target).read_only {
-        return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
+    if graph.refuses_writers(target) {
+        return Err(read_only_target());
     }
     let mut inserted = graph.clone();
     inserted.insert_filter(source, filter);

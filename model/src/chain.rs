@@ -380,7 +380,8 @@ impl Graph {
     }
 
     fn is_held(&self, id: NodeId) -> bool {
-        self.node(id).by_monitor || self.is_used(id) || self.held_by_job(id).is_some()
+        let is_frozen = self.frozen.iter().any(|(_, node)| *node == id);
+        self.node(id).by_monitor || self.is_used(id) || self.held_by_job(id).is_some() || is_frozen
     }
 
     /// What is wrong with the graph, if anything: links end at living nodes and no chain bites its tail.

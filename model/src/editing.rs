@@ -295,7 +295,7 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
         return Ok(());
     }
     if let Some(new) = wanted
-        && graph.downwards(new).any(|below| below == id)
+        && graph.reached(new).contains(&id)
     {
         let text = ["Making '", "' a backing child of '", "' would create a cycle"];
         return Err(Refusal::Paired(text, graph.name(new).to_owned(), options.name.clone()));

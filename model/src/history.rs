@@ -59,6 +59,8 @@ pub struct Model {
     shortest: Vec<Option<u32>>,
     /// Images whose header a command and a job changed, in an order that nobody saw.
     contested: Vec<ImageId>,
+    /// Two orders were possible that make different chains, and nothing told which it was: nothing more is judged.
+    is_lost: bool,
     /// Throttle groups.
     groups: Vec<String>,
     graph: Graph,
@@ -95,6 +97,7 @@ impl Model {
             touched: vec![false; facts.len()],
             shortest: vec![None; facts.len()],
             contested: Vec::new(),
+            is_lost: false,
             groups: Vec::new(),
             images: facts,
             graph: Graph::default(),
@@ -114,6 +117,9 @@ impl Model {
     /// Takes the next observation, or says which law it breaks.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
         self.now += 1;
+        if self.is_lost {
+            return Ok(());
+        }
         match *observation {
             Observation::Sent { client, text } => {
                 self.sent(client, text);

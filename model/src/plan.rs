@@ -150,9 +150,23 @@ pub fn late_refusals(graph: &Graph, start: &Start, plan: &Plan, job: JobId) -> V
     after.start(plan, job, start.filter_node_name.clone());
     let fresh = after.conflicts().into_iter().filter(|conflict| !before.contains(conflict));
     let me = (start.kind(), start.job_id.as_str());
-    let texts: Vec<String> =
-        fresh.map(|conflict| conflict_text(&after, &conflict, |id| (id == job).then_some(me))).collect();
+    let texts: Vec<String> = fresh
+        .flat_map(|conflict| conflict_texts(&after, &conflict, |id| (id == job).then_some(me)))
+        .collect();
     if texts.is_empty() { read_only } else { vec![Refusal::Conflict(texts)] }
+}
+
+/// The texts a permission conflict may have: whether a job must make its base longer, the model does not know of every
+/// base.
+fn conflict_texts<'a>(
+    graph: &Graph,
+    conflict: &Conflict,
+    jobs: impl Fn(JobId) -> Option<(Kind, &'a str)>,
+) -> Vec<String> {
+    let text = conflict_text(graph, conflict, jobs);
+    let is_open = graph.alive().any(|(_, node)| node.bytes.is_none() && !node.driver.is_filter());
+    let longer = text.replacen("permissions 'write' are", "permissions 'write, resize' are", 1);
+    if is_open { vec![text, longer] } else { vec![text] }
 }
 
 /// The text of a permission conflict. `jobs` knows the type and the id of jobs; others are left open.
@@ -185,8 +199,10 @@ pub fn conflict_text<'a>(
 pub fn admit_change(before: &Graph, after: &Graph, prefix: &str) -> Result<(), Refusal> {
     let old = before.conflicts();
     let fresh = after.conflicts().into_iter().filter(|conflict| !old.contains(conflict));
-    let texts: Vec<String> =
-        fresh.map(|conflict| format!("{prefix}{}", conflict_text(after, &conflict, |_| None))).collect();
+    let texts: Vec<String> = fresh
+        .flat_map(|conflict| conflict_texts(after, &conflict, |_| None))
+        .map(|text| format!("{prefix}{text}"))
+        .collect();
     if texts.is_empty() { Ok(()) } else { Err(Refusal::Conflict(texts)) }
 }
 

@@ -71,9 +71,13 @@ impl Raw {
     /// Sets the length of the file; what is new reads as zeroes. A file that ends inside a sector reads zeroes behind.
     pub async fn resize(&self, len_bytes: u64) -> IoResult<()> {
         self.assert_writable(0, 0);
-        self.disk.resize(len_bytes).await?;
-        self.state.lock().len_bytes = len_bytes.next_multiple_of(512);
-        Ok(())
+        let resized = self.disk.resize(len_bytes).await;
+        // After an error only the disk knows how long it is.
+        let now = if resized.is_ok() { Ok(len_bytes) } else { self.disk.len_bytes() };
+        if let Ok(now) = now {
+            self.state.lock().len_bytes = now.next_multiple_of(512);
+        }
+        resized
     }
 
     /// Changes between read-only and read-write; the disk itself is reopened by the caller.

@@ -90,8 +90,9 @@ impl Model {
         };
         let length = self.views.layer(source).sectors();
         for sector in 0..sectors {
-            // Nobody but an intermediate commit cares for what lies past its source's end.
-            if sector >= length && self.job(id).plan.trade() != Trade::Commit {
+            // Nobody but a commit cares for what lies past its source's end.
+            let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
+            if sector >= length && !is_commit {
                 break;
             }
             let decided = |sector: u32, certain: bool| {
@@ -105,7 +106,7 @@ impl Model {
                 let first = sector - sector % chunk;
                 (first..first.saturating_add(chunk).min(sectors)).any(|at| decided(at, false))
             };
-            // What lies past its end an intermediate commit hides as far as somebody sees it.
+            // What lies past its end a commit hides as far as somebody sees it.
             let (may, must) = match route.sync {
                 Sync::Top if sector >= length => (true, false),
                 Sync::Full => (true, true),
@@ -136,6 +137,10 @@ impl Model {
         let end = (sector + count).div_ceil(chunk).saturating_mul(chunk);
         for at in sector - sector % chunk..end.min(self.views.layer(target).sectors()) {
             self.views.copy_sector(source, target, at, request_of(id), self.now);
+            if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
+                // Of a change somewhere below its source it is not told.
+                *copied &= image == source;
+            }
         }
     }
 

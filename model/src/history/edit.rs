@@ -3,11 +3,12 @@
 use super::Model;
 use super::client::Pending;
 use crate::blockdev::ImageFacts;
-use crate::chain::{Driver, Node, NodeId, User};
+use crate::chain::{Driver, JobId, Node, NodeId, User};
 use crate::content::{Layer, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
+use crate::plan::Work;
 
 /// Sectors of a cluster, where an image is made without saying so.
 const NEW_CLUSTER_SECTORS: u32 = 128;
@@ -38,10 +39,9 @@ impl Model {
             Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name),
             Edit::Length(node, bytes) => self.resized(node, bytes),
             Edit::Options(list) => {
-                // Whether a job that is about to end changed the chain before this or after, nobody saw.
-                let is_open = self.live_jobs().any(|id| self.job(id).edit == crate::record::Edit::Unsure);
+                self.is_lost |=
+                    list.iter().any(|(node, options)| self.is_order_open(editing, *node, options));
                 for (node, options) in list {
-                    self.graph.node_mut(node).vague |= is_open && options.backing.is_some();
                     self.reopened(node, &options);
                 }
                 self.count(LawId::ReopenDone);
@@ -50,6 +50,32 @@ impl Model {
         }
         assert_eq!(self.graph.malformed(), None, "after {editing:?}");
         Ok(())
+    }
+
+    /// Whether a job that is about to end changed the chain before a reopen or after it makes a difference: nobody saw
+    /// which it was.
+    fn is_order_open(&self, editing: &Editing, id: NodeId, options: &Reopen) -> bool {
+        let unsure: Vec<JobId> =
+            self.live_jobs().filter(|job| self.job(*job).edit == crate::record::Edit::Unsure).collect();
+        if unsure.is_empty() || options.backing.is_none() {
+            return false;
+        }
+        let ends = self.graphs().into_iter().filter(|(graph, _)| editing.judge(graph).is_ok());
+        let ends = ends.map(|(mut graph, edited)| {
+            let wanted = options.backing.as_ref().and_then(|name| graph.find(name.as_deref()?));
+            if !is_unchanged(&graph, id, wanted) {
+                graph.set_backing(id, wanted);
+            }
+            for job in unsure.iter().filter(|job| !edited.contains(job)) {
+                self.edit(&mut graph, *job);
+            }
+            let below = |node: &Node| node.backing.and_then(|below| graph.unfiltered(below));
+            let layers = graph.alive().filter(|(_, node)| !node.driver.is_filter());
+            layers.map(|(id, node)| (id, below(node))).collect::<Vec<_>>()
+        });
+        let mut ends: Vec<Vec<(NodeId, Option<NodeId>)>> = ends.collect();
+        ends.dedup();
+        ends.len() > 1
     }
 
     fn header_changed(&mut self, node: NodeId, file: String, is_contested: bool) {
@@ -70,12 +96,24 @@ impl Model {
 
     fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
         self.graph.put_above(overlay, node);
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            if let Work::Stream(span) = &self.job(id).plan.work
+                && span.base == Some(node)
+                && self.graph.is_remnant(span.above_base)
+                && let Work::Stream(span) = &mut self.job_mut(id).plan.work
+            {
+                // A filter that was taken out goes on standing on what stands there now.
+                span.base = Some(overlay);
+            }
+        }
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
         let is_unsure = !self.faults.is_empty();
         let old = self.graph.node_mut(node);
         old.may_have_stayed_writable |= old.read_only && is_unsure;
         let below = self.layer_of(&self.graph, node);
+        // What lies in the raw bytes of a format, the model does not know.
+        self.is_lost |= below.is_none();
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
             if let Some(below) = below {
@@ -135,7 +173,12 @@ impl Model {
             self.images[usize::from(image.0)].size_bytes = bytes;
             self.shortest[usize::from(image.0)] = None;
             let sectors = (bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+            let before = self.views.layer(image).sectors();
             self.views.resize(image, sectors);
+            if before < sectors && self.images[usize::from(image.0)].qcow2 {
+                // Its zeroes need no cluster where nothing below could show.
+                self.views.may_give_up(image, before, sectors - before);
+            }
         }
         self.count(LawId::ResizeDone);
     }
@@ -163,6 +206,7 @@ impl Model {
         self.set_bytes(node, None);
         if asked > present {
             self.views.resize(image, asked);
+            self.views.may_give_up(image, present, asked - present);
         }
         for job in self.live_jobs().collect::<Vec<_>>() {
             self.job_mut(job).len_bytes = None;

@@ -22,6 +22,8 @@ pub(super) struct Request {
     began: Moment,
     /// It may fail without a fault: it asks for more than there is, or for what it may not do.
     may_fail: bool,
+    /// It asks for more than there is.
+    beyond: bool,
     /// Somebody may have put another image where its guest is before it got there.
     doubtful: bool,
     /// That image, if it has a view of its own already.
@@ -104,6 +106,7 @@ impl Model {
         self.remember();
         self.graph.users.retain(|user| user.guest != guest);
         self.graph.bury();
+        self.conflicts_may_be_over();
     }
 
     pub(super) fn began(&mut self, number: u64, guest: u32, op: GuestOp<'_>) {
@@ -136,6 +139,7 @@ impl Model {
             count,
             began: self.now,
             may_fail,
+            beyond,
             doubtful: false,
             other: None,
         });
@@ -164,6 +168,8 @@ impl Model {
             let end = sector + count;
             self.requests[index].may_fail |=
                 other.is_some_and(|other| end as usize > self.shortest_length(other));
+            // What a longer image has taken of it, nobody wrote down.
+            self.is_lost |= kind == Kind::Change && self.requests[index].beyond;
             if kind == Kind::Change {
                 self.views.doubt(number, sector, count);
                 self.doubts.push(Doubt { request: number, image, sector, count });

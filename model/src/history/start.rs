@@ -70,6 +70,25 @@ impl Model {
         self.clients.iter().filter_map(|client| client.pending.front()).any(asks)
     }
 
+    /// A guest has left: a job that was created while the guest stood in its way may have found the way free.
+    pub(super) fn conflicts_may_be_over(&mut self) {
+        for client in 0..self.clients.len() {
+            let Some(front) = self.clients[client].pending.front_mut() else { continue };
+            let Some((id, Some(late @ Refusal::Conflict(_)))) = front.created.first().cloned() else {
+                continue;
+            };
+            let Ok(Command::Start(start)) = &front.command else { continue };
+            let start = start.clone();
+            if self.job(id).status != Status::Created {
+                continue;
+            }
+            let front = self.clients[client].pending.front_mut().expect("it was there a moment ago");
+            front.created = vec![(id, None)];
+            front.conflicts.push(late);
+            self.started(id, &start);
+        }
+    }
+
     /// What a start may be refused for because of what the model cannot know.
     fn refusals_by_chance(&self, start: &Start) -> Vec<Refusal> {
         let Ok(plan) = plan(&self.graph, start, |id| self.find_job(id).is_some()) else { return Vec::new() };

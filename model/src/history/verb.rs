@@ -93,9 +93,8 @@ impl Model {
                 if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
             }
             Verb::Cancel if job.is_ready() && !verb.force => {
-                let known = if certain { Known::Yes } else { Known::Maybe };
-                (job.soft_cancelled, job.complete_asked) =
-                    (known, if certain { Known::No } else { job.complete_asked });
+                // Who was told to complete before pivots all the same.
+                job.soft_cancelled = if certain { Known::Yes } else { Known::Maybe };
                 job.paused = if certain { Known::No } else { Known::Maybe };
                 return;
             }

@@ -155,7 +155,7 @@ impl Scenario {
 
     /// Whether an image is opened read-only; a spare one never is.
     pub fn is_read_only(&self, image: usize) -> bool {
-        self.read_only.get(image).copied().unwrap_or(false)
+        image < self.layers && self.read_only[image]
     }
 
     /// How many images are spare.
