@@ -147,6 +147,16 @@ impl Live<'_> {
         self.judge.detached(guest)?;
         let text =
             format!(r#"{{"execute":"block-export-del","arguments":{{"id":"g{guest}","mode":"hard"}}}}"#);
-        self.command(OPERATOR, &text).map(drop)
+        self.exports_gone.clear();
+        let reply = self.command(OPERATOR, &text)?;
+        if reply.get("error").is_some() {
+            return Ok(());
+        }
+        // The reply may come before the server has noticed that its client left; until then the export is in use.
+        let (export, end) = (format!("g{guest}"), Instant::now() + ANSWER_MAX);
+        while !self.exports_gone.contains(&export) && Instant::now() < end {
+            self.hear(Some(end), &text)?;
+        }
+        Ok(())
     }
 }

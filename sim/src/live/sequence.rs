@@ -62,6 +62,7 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
                 actions: &mut actions,
                 last_reply: &mut last_reply,
                 guests: BTreeMap::new(),
+                exports_gone: Vec::new(),
                 request: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
@@ -102,6 +103,8 @@ pub(super) struct Live<'a> {
     pub(super) actions: &'a mut Vec<Action>,
     pub(super) last_reply: &'a mut Option<String>,
     pub(super) guests: BTreeMap<u32, Seat>,
+    /// Exports of which an event said that they are gone.
+    pub(super) exports_gone: Vec<String>,
     pub(super) request: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
@@ -165,7 +168,7 @@ impl Live<'_> {
                     .break_law(HUNG, format!("after {text} it said {line}, which is no JSON")));
             };
             if message.get("event").is_some() {
-                self.judge.event(&line)?;
+                self.heard(&line)?;
                 continue;
             }
             if is_poll {
@@ -186,10 +189,21 @@ impl Live<'_> {
                 Err(Lost::Silent) => return Ok(()),
                 Err(lost) => return Err(self.lost(lost, during)),
             };
-            self.judge.event(&line)?;
+            self.heard(&line)?;
             deadline = None;
         }
         Err(self.lost(Lost::Flooding, during))
+    }
+
+    /// An event came.
+    fn heard(&mut self, line: &str) -> Result<(), Broken> {
+        if line.contains("BLOCK_EXPORT_DELETED")
+            && let Ok(event) = serde_json::from_str::<Value>(line)
+            && let Some(id) = event["data"]["id"].as_str()
+        {
+            self.exports_gone.push(id.to_owned());
+        }
+        self.judge.event(line)
     }
 
     /// Why nothing came back.
