@@ -129,6 +129,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>>;
     /// Changes between read-only and read-write in place. Requests in flight are not disturbed.
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>>;
+    /// A file that was opened without a user gets its first one: from now on nobody else may write it. More than once
+    /// does no harm.
+    fn claim(&self) -> Pending<'static, IoResult<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Hears of a moment in the work of the driver above. Only a filter that injects errors minds.
     fn debug_event(&self, _event: DebugEvent) {}
 }
@@ -151,11 +156,13 @@ pub struct FileUse {
     pub direct: bool,
     /// Make writes durable when asked. Without, a flush does nothing.
     pub flushes: bool,
+    /// Nobody uses it yet: as long as it is only read, others may do with it what they like, until `Disk::claim`.
+    pub unused: bool,
 }
 
 impl Default for FileUse {
     fn default() -> Self {
-        FileUse { locks: true, direct: false, flushes: true }
+        FileUse { locks: true, direct: false, flushes: true, unused: false }
     }
 }
 

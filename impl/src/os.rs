@@ -193,7 +193,7 @@ impl OsDisk {
     fn open(runtime: Handle, path: String, mode: OpenMode, wanted: FileUse) -> IoResult<OsDisk> {
         let writable = mode == OpenMode::ReadWrite;
         let descriptors = Descriptors::open(&path, writable, wanted)?;
-        if wanted.locks {
+        if wanted.locks && (writable || !wanted.unused) {
             lock::lock(&descriptors.cached, writable)?;
         }
         let descriptors = Arc::new(Mutex::new(Arc::new(descriptors)));
@@ -290,6 +290,15 @@ impl Disk for OsDisk {
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
         self.request(move |descriptors| io::retry_on_intr(|| fs::ftruncate(&descriptors.cached, len_bytes)))
+    }
+
+    fn claim(&self) -> Pending<'static, IoResult<()>> {
+        let (present, wanted) = (self.present(), self.wanted);
+        // Whoever opened it for writing has locked it at once.
+        blocking(&self.runtime, move || match wanted.locks && !is_writable(&present.cached)? {
+            true => lock::lock(&present.cached, false),
+            false => Ok(()),
+        })
     }
 
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
@@ -577,6 +586,23 @@ mod tests {
             let wanted = FileUse { locks: false, ..FileUse::default() };
             let second = host.open_for(&path, OpenMode::ReadOnly, wanted).await.unwrap();
             assert_eq!(second.reopen(true).await, Ok(()));
+            assert_eq!(host.open(&path, OpenMode::ReadWrite).await.err(), Some(Errno::EAGAIN));
+        });
+    }
+
+    #[test]
+    fn a_file_that_nobody_uses_yet_is_in_nobodys_way() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = OsHost::new(runtime.handle().clone());
+        runtime.block_on(async {
+            let wanted = FileUse { unused: true, ..FileUse::default() };
+            let unused = host.open_for(&path, OpenMode::ReadOnly, wanted).await.unwrap();
+            let writer = host.open(&path, OpenMode::ReadWrite).await.unwrap();
+            assert_eq!(unused.claim().await, Err(Errno::EAGAIN));
+            drop(writer);
+            assert_eq!(unused.claim().await, Ok(()));
             assert_eq!(host.open(&path, OpenMode::ReadWrite).await.err(), Some(Errno::EAGAIN));
         });
     }

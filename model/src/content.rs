@@ -407,7 +407,11 @@ impl Views {
             let stands = v.superseded == NEVER && v.value != 0;
             v.origin == id && v.request != 0 && v.replaces && v.ended < began && stands
         };
-        if flushed == id && self.versions(id, sector).any(is_kept) {
+        let may_be_given_up = |v: &Version| v.origin == id && v.request != 0 && v.value == 0;
+        if flushed == id
+            && self.versions(id, sector).any(is_kept)
+            && !self.versions(id, sector).any(may_be_given_up)
+        {
             self.layer_mut(id).decides[sector as usize] = Decides::Yes;
         }
         let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);

@@ -227,7 +227,8 @@ fn judge_header(graph: &Graph, device: &str, image: &str, file: &str) -> Result<
 fn judge_snapshot(graph: &Graph, node: &str, overlay: &str) -> Result<Edit, Refusal> {
     let below = find_device(graph, node)?;
     admit(graph, Operation::Delete, below)?;
-    let above = find_node(graph, overlay)?;
+    let missing = || Refusal::NoSuchNode(overlay.to_owned(), overlay.to_owned());
+    let above = graph.find(overlay).ok_or_else(missing)?;
     if graph.is_read(above) {
         return Err(Refusal::Plain("The overlay is already in use"));
     }
@@ -294,7 +295,7 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
         return Ok(());
     }
     if let Some(new) = wanted
-        && graph.downwards(new).any(|below| below == id)
+        && graph.reached(new).contains(&id)
     {
         let text = ["Making '", "' a backing child of '", "' would create a cycle"];
         return Err(Refusal::Paired(text, graph.name(new).to_owned(), options.name.clone()));

@@ -1,6 +1,6 @@
 //! What the model knows about one job: what was asked of it, what it has shown, what may still come.
 
-use crate::chain::NodeId;
+use crate::chain::{ImageId, NodeId};
 use crate::content::Moment;
 use crate::job::{OnError, Status};
 use crate::plan::{Plan, Work};
@@ -68,6 +68,8 @@ pub struct Job {
     pub ready_told: bool,
     /// By sector of its target: it is copied for certain.
     pub copies: Vec<bool>,
+    /// What it makes headers name, as it was when it began to end.
+    pub headers: Vec<(ImageId, Option<String>)>,
     /// Another job wrote below what it copies: what it copied, nobody can tell.
     pub blurred: bool,
     /// It cannot succeed: its target is too short for what it copies.
@@ -122,6 +124,7 @@ impl Job {
             soft_cancelled: Known::No,
             ready_told: false,
             copies: Vec::new(),
+            headers: Vec::new(),
             blurred: false,
             cannot_fit: false,
             unbearable: false,

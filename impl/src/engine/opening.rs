@@ -123,6 +123,8 @@ impl<'e> Draft<'e> {
                         locks: locks.unwrap_or(true) && !settings.force_share,
                         direct: settings.direct,
                         flushes: !settings.no_flush,
+                        // What the operator opens by itself has no user yet.
+                        unused: matches!(by, Opener::Operator),
                     };
                     self.open_file(filename, wanted, options, by).await?
                 }
@@ -307,7 +309,10 @@ impl<'e> Draft<'e> {
         let overlay = Opener::Overlay { layers, inherited };
         let (backing, opened_backing) = match backing {
             BackingOptions::None => (None, None),
-            BackingOptions::Child(child) => (Some(self.open_child(child, overlay).await?), None),
+            BackingOptions::Child(child) => {
+                let backing = self.open_child(child, overlay).await;
+                (Some(backing.map_err(|refused| Refused::BackingNotOpened(Box::new(refused)))?), None)
+            }
             BackingOptions::FromHeader => {
                 let named = image.backing();
                 let header = named.as_ref().map(|named| Box::from(&*named.file));
@@ -413,7 +418,14 @@ impl<'e> Draft<'e> {
 
     async fn open_child(&mut self, child: &ChildOptions, by: Opener) -> Result<NodeId, Refused> {
         match child {
-            ChildOptions::Reference(name) => self.graph.lookup(name),
+            ChildOptions::Reference(name) => {
+                let child = self.graph.lookup(name)?;
+                if let Driver::File { disk, .. } = &self.graph.node(child).driver {
+                    let refused = |errno| Refused::cannot_open(name, errno, false);
+                    disk.claim().await.map_err(refused)?;
+                }
+                Ok(child)
+            }
             ChildOptions::Inline(options) => self.open(options, by).await,
         }
     }

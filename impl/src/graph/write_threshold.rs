@@ -104,6 +104,10 @@ impl Disk for WatchedDisk {
         self.disk.reopen(writable)
     }
 
+    fn claim(&self) -> Pending<'static, IoResult<()>> {
+        self.disk.claim()
+    }
+
     fn debug_event(&self, event: DebugEvent) {
         self.disk.debug_event(event);
     }

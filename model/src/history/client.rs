@@ -61,7 +61,7 @@ impl Model {
     pub(super) fn sent(&mut self, id: u32, text: &str) {
         let (command, echo) = Command::read(text);
         if let Ok(Command::Start(start)) = &command {
-            self.may_stay_writable(&start.device);
+            self.may_stay_writable(&start.clone());
         }
         let pending = Pending {
             command,
@@ -84,11 +84,21 @@ impl Model {
         self.doubt_requests();
     }
 
-    /// A stream that is refused late has reopened its target, and a fault may keep it from turning read-only again.
-    fn may_stay_writable(&mut self, device: &str) {
-        let target = self.graph.find(device).and_then(|node| self.graph.unfiltered(node));
-        if let Some(target) = target.filter(|_| !self.faults.is_empty()) {
-            let node = self.graph.node_mut(target);
+    /// A job that is refused late has reopened what it was to write, and a fault may keep that from turning read-only
+    /// again.
+    fn may_stay_writable(&mut self, start: &Start) {
+        if self.faults.is_empty() {
+            return;
+        }
+        let chain: Vec<_> =
+            self.graph.find(&start.device).into_iter().flat_map(|top| self.graph.downwards(top)).collect();
+        let layers = chain.into_iter().filter(|node| !self.graph.is_filter(*node));
+        let written: Vec<_> = match &start.work {
+            Asked::Commit(..) => layers.collect(),
+            _ => layers.take(1).collect(),
+        };
+        for node in written {
+            let node = self.graph.node_mut(node);
             node.may_have_stayed_writable |= node.read_only;
         }
     }
@@ -308,7 +318,7 @@ impl Model {
         let mut allowed = Vec::new();
         let pending = self.hand_over(pending);
         if let Ok(Command::Start(start)) = &pending.command {
-            self.may_stay_writable(&start.device);
+            self.may_stay_writable(&start.clone());
         }
         match pending.created.iter().find(|(_, late)| late.is_some()).or(pending.created.first()) {
             Some((_, Some(late))) => {

@@ -8,6 +8,7 @@ use crate::content::{Layer, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
+use crate::plan::Work;
 
 /// Sectors of a cluster, where an image is made without saying so.
 const NEW_CLUSTER_SECTORS: u32 = 128;
@@ -68,9 +69,11 @@ impl Model {
             for job in unsure.iter().filter(|job| !edited.contains(job)) {
                 self.edit(&mut graph, *job);
             }
-            graph.node(id).backing.and_then(|below| graph.unfiltered(below))
+            let below = |node: &Node| node.backing.and_then(|below| graph.unfiltered(below));
+            let layers = graph.alive().filter(|(_, node)| !node.driver.is_filter());
+            layers.map(|(id, node)| (id, below(node))).collect::<Vec<_>>()
         });
-        let mut ends: Vec<Option<NodeId>> = ends.collect();
+        let mut ends: Vec<Vec<(NodeId, Option<NodeId>)>> = ends.collect();
         ends.dedup();
         ends.len() > 1
     }
@@ -93,6 +96,16 @@ impl Model {
 
     fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
         self.graph.put_above(overlay, node);
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            if let Work::Stream(span) = &self.job(id).plan.work
+                && span.base == Some(node)
+                && self.graph.is_remnant(span.above_base)
+                && let Work::Stream(span) = &mut self.job_mut(id).plan.work
+            {
+                // A filter that was taken out goes on standing on what stands there now.
+                span.base = Some(overlay);
+            }
+        }
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
         let is_unsure = !self.faults.is_empty();

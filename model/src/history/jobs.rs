@@ -439,7 +439,8 @@ impl Model {
     pub(super) fn finalizing(&mut self, id: JobId) {
         self.job_mut(id).edit = Edit::Unsure;
         self.doubt_requests();
-        for (image, header) in self.next_headers(id) {
+        self.job_mut(id).headers = self.next_headers(id);
+        for (image, header) in self.job(id).headers.clone() {
             let headers = &mut self.images[usize::from(image.0)].headers;
             if !headers.contains(&header) {
                 // The current one stays last: it is what a node opened now would read.
@@ -527,7 +528,11 @@ impl Model {
     }
 
     fn finish(&mut self, id: JobId) {
-        let headers = self.next_headers(id);
+        // Once the chain has changed it does not tell any more what the job made of the headers.
+        let headers = match self.job(id).edit {
+            Edit::Done => self.job(id).headers.clone(),
+            _ => self.next_headers(id),
+        };
         let certain: Vec<bool> = headers.iter().map(|(image, _)| self.rewrites(id, *image)).collect();
         if self.job(id).edit != Edit::Done {
             let mut graph = std::mem::take(&mut self.graph);

@@ -79,6 +79,10 @@ impl Model {
             };
             let Ok(Command::Start(start)) = &front.command else { continue };
             let start = start.clone();
+            if self.job(id).status != Status::Created {
+                continue;
+            }
+            let front = self.clients[client].pending.front_mut().expect("it was there a moment ago");
             front.created = vec![(id, None)];
             front.conflicts.push(late);
             self.started(id, &start);
