@@ -127,6 +127,19 @@ impl Model {
         self.doubt_requests();
     }
 
+    /// A change may have gone past the filter of a mirror that is ending, straight to its target.
+    pub(super) fn copies_doubt(&mut self, image: ImageId, sector: u32, count: u32) {
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            let source = self.route(id).and_then(|route| self.layer_of(&self.graph, route.source));
+            if source != Some(image) || !self.job(id).plan.becomes_ready() {
+                continue;
+            }
+            let copies = &mut self.job_mut(id).copies;
+            let end = ((sector + count) as usize).min(copies.len());
+            copies[(sector as usize).min(end)..end].fill(false);
+        }
+    }
+
     /// A change that was on its way when the job began may or may not have passed its filter.
     fn copies_may_see(&mut self, id: JobId, image: ImageId, sector: u32, count: u32) {
         let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };

@@ -41,8 +41,24 @@ impl Model {
             Edit::Options(list) => {
                 self.is_lost |=
                     list.iter().any(|(node, options)| self.is_order_open(editing, *node, options));
+                let unsure: Vec<JobId> = self
+                    .live_jobs()
+                    .filter(|job| self.job(*job).edit == crate::record::Edit::Unsure)
+                    .collect();
+                let headers = |model: &Model| {
+                    unsure.iter().flat_map(|job| model.next_headers(*job)).collect::<Vec<_>>()
+                };
+                let before = headers(self);
                 for (node, options) in list {
                     self.reopened(node, &options);
+                }
+                let after = headers(self);
+                if before != after {
+                    // Which of the two a job that is ending wrote, nobody saw.
+                    for (image, header) in before.into_iter().chain(after) {
+                        self.images[usize::from(image.0)].headers.insert(0, header);
+                        self.contested.push(image);
+                    }
                 }
                 self.count(LawId::ReopenDone);
             }

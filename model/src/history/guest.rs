@@ -172,6 +172,7 @@ impl Model {
             self.is_lost |= kind == Kind::Change && self.requests[index].beyond;
             if kind == Kind::Change {
                 self.views.doubt(number, sector, count);
+                self.copies_doubt(image, sector, count);
                 self.doubts.push(Doubt { request: number, image, sector, count });
             }
         }

@@ -1,5 +1,6 @@
 //! Events: each must be the next in its job's life, and have a cause.
 
+use super::client::Pending;
 use super::{Model, Phase};
 use crate::chain::{Graph, ImageId, JobId, User};
 use crate::command::{Command, VerbArguments};
@@ -122,7 +123,7 @@ impl Model {
         let name = job.id.clone();
         let (cause, what) = match (status, next) {
             (Status::Paused, Status::Running) => {
-                let free = job.paused != Known::Yes || self.is_quitting();
+                let free = job.paused != Known::Yes || self.is_quitting() || self.group_fails(id);
                 let cause = free || self.take_verb(id, &[Verb::Resume, Verb::Cancel]);
                 (cause, "runs again though nobody resumed or cancelled it")
             }
@@ -199,7 +200,12 @@ impl Model {
         let fails = |job: &crate::record::Job| {
             job.failure.is_some() || job.cancelled != Known::No || job.status == Status::Aborting
         };
-        self.members(id).any(fails)
+        self.members(id).any(fails) || self.members(id).any(|job| self.is_being_cancelled(&job.id))
+    }
+
+    fn is_being_cancelled(&self, name: &str) -> bool {
+        let cancels = |front: &Pending| matches!(&front.command, Ok(Command::Verb(asked)) if asked.verb == Verb::Cancel && asked.job == name);
+        self.clients.iter().filter_map(|client| client.pending.front()).any(cancels)
     }
 
     /// Jobs of one transaction are pending only when all of them have done their work.

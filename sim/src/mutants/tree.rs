@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a build of the command and a replay need.
+/// What a build of the command and a replay need. Cargo builds nothing unless every member of the workspace is there.
 const PARTS: &[&str] = &[
     "Cargo.toml",
     "Cargo.lock",
@@ -15,6 +15,7 @@ const PARTS: &[&str] = &[
     "model",
     "impl",
     "sim",
+    "benches",
     "tests",
     "traces",
 ];
@@ -77,6 +78,7 @@ fn names(folder: &Path) -> io::Result<BTreeSet<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
 
     fn workspace_with(content: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a scratch folder");
@@ -103,6 +105,17 @@ mod tests {
         assert!(!copy.join("target").exists());
         let after = fs::metadata(copy.join("Cargo.toml")).and_then(|m| m.modified()).expect("a time");
         assert_eq!(untouched, after, "an equal file is not written");
+    }
+
+    #[test]
+    fn cargo_finds_every_member_of_the_workspace_in_the_copy() {
+        let root = workspace(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("this crate is in it");
+        let copy = tempfile::tempdir().expect("a scratch folder");
+        refresh(root, copy.path()).expect("copied");
+        let mut metadata = Command::new(env!("CARGO"));
+        metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+        let told = metadata.current_dir(copy.path()).output().expect("cargo runs");
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     }
 
     #[test]
