@@ -200,7 +200,8 @@ impl Model {
                 Work::Commit(span) => (None, span.base),
                 _ => continue,
             };
-            if job.pivots() {
+            // Who reads the top of any commit reads its base in the end.
+            if job.pivots() || job.plan.trade() == Trade::Commit {
                 nodes.push((replaced.unwrap_or(job.plan.under), Some(target)));
             }
         }
