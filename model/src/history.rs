@@ -11,6 +11,7 @@ mod copying;
 mod crash;
 mod edges;
 mod edit;
+mod ending;
 mod goals;
 mod guest;
 mod jobs;

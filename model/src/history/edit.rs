@@ -41,10 +41,7 @@ impl Model {
             Edit::Options(list) => {
                 self.is_lost |=
                     list.iter().any(|(node, options)| self.is_order_open(editing, *node, options));
-                let unsure: Vec<JobId> = self
-                    .live_jobs()
-                    .filter(|job| self.job(*job).edit == crate::record::Edit::Unsure)
-                    .collect();
+                let unsure: Vec<JobId> = self.ending_jobs().collect();
                 let headers = |model: &Model| {
                     unsure.iter().flat_map(|job| model.next_headers(*job)).collect::<Vec<_>>()
                 };
@@ -71,8 +68,7 @@ impl Model {
     /// Whether a job that is about to end changed the chain before a reopen or after it makes a difference: nobody saw
     /// which it was.
     fn is_order_open(&self, editing: &Editing, id: NodeId, options: &Reopen) -> bool {
-        let unsure: Vec<JobId> =
-            self.live_jobs().filter(|job| self.job(*job).edit == crate::record::Edit::Unsure).collect();
+        let unsure: Vec<JobId> = self.ending_jobs().collect();
         if unsure.is_empty() || options.backing.is_none() {
             return false;
         }

@@ -7,7 +7,6 @@ use crate::content::{Change, GARBAGE, Moment};
 use crate::editing::Editing;
 use crate::law::{Broken, LawId};
 use crate::plan::{Trade, Work};
-use crate::record::Edit;
 
 /// A request without an end yet.
 #[derive(Clone, Debug)]
@@ -193,7 +192,7 @@ impl Model {
                 nodes.extend(self.graph.find(node).map(|node| (node, overlay)));
             }
         }
-        for id in self.live_jobs().filter(|id| self.job(*id).edit == Edit::Unsure) {
+        for id in self.ending_jobs() {
             let job = self.job(id);
             let (replaced, target) = match &job.plan.work {
                 Work::Mirror(span) => (span.replaces, span.target),
