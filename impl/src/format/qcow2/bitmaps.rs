@@ -392,7 +392,7 @@ fn bits_of(dirty: &[Range<u64>], first: u64, cluster_bytes: u64) -> Vec<u8> {
         let mut bit = range.start.max(first) - first;
         let stop = range.end.min(end) - first;
         while bit < stop {
-            if bit % 8 == 0 && stop - bit >= 8 {
+            if bit.is_multiple_of(8) && stop - bit >= 8 {
                 bytes[(bit / 8) as usize] = u8::MAX;
                 bit += 8;
             } else {
