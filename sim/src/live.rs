@@ -7,10 +7,12 @@
 
 pub mod action;
 pub mod campaign;
+pub mod cuts;
 pub mod divergence;
 pub mod doc;
 mod ending;
 mod guests;
+pub mod journal;
 pub mod judge;
 pub mod plan;
 pub mod process;
@@ -18,5 +20,6 @@ pub mod qmp;
 pub mod report;
 pub mod script;
 pub mod sequence;
+mod stage;
 pub mod target;
 mod turns;

@@ -1,5 +1,6 @@
 //! A campaign against a live daemon: several at once, each failure put to its name, the first of each made short.
 
+use super::cuts::Tried;
 use super::divergence::{self, explain, key};
 use super::sequence::{Record, run};
 use super::target::Target;
@@ -12,7 +13,7 @@ use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -103,6 +104,8 @@ pub struct Campaign {
     pub runs: u64,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
+    /// Crashes that were tried on the simulated disk, those of the minimiser apart.
+    pub crashes: Tried,
     /// Kinds of failures, by name.
     pub found: BTreeMap<String, Found>,
     /// Whether somebody asked to stop.
@@ -168,8 +171,12 @@ impl Shared<'_> {
                 return;
             }
             let seed = self.plan.seed.wrapping_add(number);
-            let record = run(&self.plan.target.binary, of_seed(seed), Detail::Quiet);
-            self.campaign().runs += 1;
+            let record = run(&self.plan.target, of_seed(seed), Detail::Quiet);
+            {
+                let mut campaign = self.campaign();
+                campaign.runs += 1;
+                campaign.crashes += record.crashes;
+            }
             if record.outcome.verdict != Verdict::Passed {
                 self.failed(seed, &record);
             }
@@ -222,10 +229,8 @@ impl Shared<'_> {
         let found = campaign.found.get_mut(name).expect("it was put there above");
         found.detail = detail(&least.record.outcome);
         let path = self.plan.out.join(format!("{}.json", file_name(name, seed)));
-        let trace = Trace {
-            target: Some(self.plan.target.kind.name().to_owned()),
-            ..Trace::of(&least.record.outcome, Some(seed))
-        };
+        let trace =
+            Trace { target: Some(self.plan.target.name()), ..Trace::of(&least.record.outcome, Some(seed)) };
         found.shortest = Some(Shortest {
             commands: entries(&least.record.outcome.tape, COMMAND),
             reproduced: least.reproduced,
@@ -294,7 +299,7 @@ pub struct Least {
 pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> bool) -> Option<Least> {
     let best: RefCell<Option<String>> = RefCell::new(None);
     let run_one = |choices: Choices| -> Outcome {
-        let mut record = run(&target.binary, choices, Detail::Quiet);
+        let mut record = run(target, choices, Detail::Quiet);
         if record.outcome.verdict != Verdict::Passed {
             let law = record.outcome.verdict.law().to_owned();
             let mut wanted = best.borrow_mut();
@@ -323,7 +328,7 @@ pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> 
     let mut kept = None;
     let mut reproduced = 0;
     for _ in 0..AGAIN {
-        let record = again(&target.binary, &tape, Detail::Full);
+        let record = again(target, &tape, Detail::Full);
         if record.outcome.verdict != Verdict::Passed && is_same(&record) {
             reproduced += 1;
             kept = Some(record);
@@ -333,11 +338,11 @@ pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> 
 }
 
 /// Takes a sequence again by its tape, as far as it fits.
-pub fn again(binary: &Path, tape: &[Decision], detail: Detail) -> Record {
+pub fn again(target: &Target, tape: &[Decision], detail: Detail) -> Record {
     let kept = RefCell::new(None);
     let recording = Arc::new(Recording::new(tape.to_vec()));
     let run = |choices| {
-        let record = run(binary, choices, detail);
+        let record = run(target, choices, detail);
         let outcome = record.outcome.clone();
         kept.replace(Some(record));
         outcome

@@ -6,6 +6,7 @@
 use super::action::Action;
 use super::sequence::Record;
 use super::target::Kind;
+use crate::crash::Ending;
 use crate::trace::verdict_text;
 use crate::verdict::Verdict;
 use crate::workload::scenario::Scenario;
@@ -122,6 +123,8 @@ pub fn facts(record: &Record) -> Vec<String> {
         Action::Command(text) => text.clone(),
         Action::Request { operation, .. } => format!("guest {operation:?}"),
         Action::Kill => "kill".to_owned(),
+        Action::Cut(Ending::Kill) => "kill".to_owned(),
+        Action::Cut(Ending::PowerCut) => "power cut".to_owned(),
         Action::Quit => "quit".to_owned(),
         _ => String::new(),
     }));
