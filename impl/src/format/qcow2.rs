@@ -14,6 +14,7 @@
 
 mod alloc;
 mod backing;
+mod bitmap_bits;
 mod bitmap_directory;
 mod bitmaps;
 mod cache;

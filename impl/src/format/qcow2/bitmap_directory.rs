@@ -59,6 +59,8 @@ pub(super) fn place(header: &Header, file_len: u64) -> Result<Option<Place>, Bro
     }
     let place = Place { count: be32(data, 0), len: be64(data, 8), offset: be64(data, 16) };
     let end = place.offset.checked_add(place.len);
+    // The last cluster of a file may be cut short.
+    let file_end = file_len.checked_next_multiple_of(header.geometry().cluster_bytes()).unwrap_or(u64::MAX);
     match () {
         () if be32(data, 4) != 0 => Err("Reserved field is not zero"),
         () if place.count == 0 => Err("found bitmaps extension with zero bitmaps"),
@@ -67,10 +69,7 @@ pub(super) fn place(header: &Header, file_len: u64) -> Result<Option<Place>, Bro
             Err("invalid bitmap directory offset")
         }
         () if place.len > MAX_DIRECTORY => Err("bitmap directory too large"),
-        // The last cluster of a file may be cut short.
-        () if end.is_none_or(|end| end > file_len.saturating_add(header.geometry().cluster_bytes() - 1)) => {
-            Err("bitmap directory past the end of the file")
-        }
+        () if end.is_none_or(|end| end > file_end) => Err("bitmap directory past the end of the file"),
         () => Ok(Some(place)),
     }
 }
