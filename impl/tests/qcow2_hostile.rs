@@ -2,7 +2,9 @@
 
 mod support;
 
-use block::format::qcow2::{BackingName, CreateOptions, DataFile, OpenCause, OpenError, Qcow2, check};
+use block::format::qcow2::{
+    BackingName, CreateOptions, DataFile, OpenCause, OpenError, Qcow2, StoredBitmap, check,
+};
 use block::host::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -38,8 +40,23 @@ fn valid_image(options: CreateOptions, seed: u64) -> Vec<u8> {
     // Refused with a data file, and where a refcount is one bit.
     let _ = block_on(image.create_snapshot("kept", 1, 2));
     block_on(image.write(0, &[8; 512], &Layer(None))).unwrap();
+    if image.version() >= 3 {
+        image.hand_over_bitmaps(["one", "two"].map(bitmap).to_vec());
+        block_on(image.store_bitmaps()).unwrap();
+    }
     block_on(image.close()).unwrap();
     disk.bytes()
+}
+
+fn bitmap(name: &str) -> StoredBitmap {
+    let (is_recording, is_inconsistent) = (true, false);
+    StoredBitmap {
+        name: name.into(),
+        granularity: 512,
+        is_recording,
+        is_inconsistent,
+        dirty: vec![1..2, 4..9],
+    }
 }
 
 /// Opens an image, with a data file if it asks for one.
@@ -102,6 +119,7 @@ fn exercise(bytes: Vec<u8>, random: &mut Random) -> bool {
         assert_eq!(disk.events(), 0, "an image that does not open is not written");
         return false;
     };
+    let bitmaps = block_on(image.load_bitmaps());
     let len = image.len_bytes();
     for start in [0, len.saturating_sub(64 << 10) / 512 * 512, random.below(len / 512 + 1) * 512] {
         let count = (len - start).min(64 << 10);
@@ -133,6 +151,11 @@ fn exercise(bytes: Vec<u8>, random: &mut Random) -> bool {
         let _ = block_on(image.grow((len + 4096) / 512 * 512));
     }
     let _ = block_on(image.list_snapshots());
+    if writable && random.one_in(2) {
+        let _ = block_on(image.remove_bitmap("one"));
+        image.hand_over_bitmaps(bitmaps.into_iter().flatten().chain([bitmap("new")]).collect());
+        let _ = block_on(image.store_bitmaps());
+    }
     let _ = block_on(image.close());
     true
 }
