@@ -30,7 +30,7 @@ const GRACE_MIN: Duration = Duration::from_secs(30);
 const ANOTHER: &str = "another failure";
 
 /// The slots of a live sequence: what can be left out of it.
-pub const SLOTS: [&str; 9] = [
+pub const SLOTS: [&str; 10] = [
     "client # command #",
     "guest # lane # request #",
     "live fault #",
@@ -40,6 +40,7 @@ pub const SLOTS: [&str; 9] = [
     "client # command # runs on",
     "guest # lane # request # look",
     "guest # lane # request # runs on",
+    "disk # request #",
 ];
 /// The slot of a command.
 pub const COMMAND: &str = "client # command #";

@@ -99,6 +99,7 @@ fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Opti
     if let Some(loss) = loss {
         actions.push(Action::Cut(loss.ending));
         judge.break_law(&loss.law, loss.detail);
+        judge.tell_again(&loss.story);
     }
     tried
 }
@@ -254,6 +255,9 @@ impl Live<'_> {
     // The parts of a sequence.
 
     pub(super) fn set_up(&mut self) -> Result<(), Broken> {
+        for (file, error) in self.stage.limits() {
+            self.judge.armed(&file, error)?;
+        }
         for command in self.scenario.setup() {
             self.command(OPERATOR, &self.plan.rewrite(&command))?;
             for image in 0..self.scenario.images.len() {
