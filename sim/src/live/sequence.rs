@@ -266,6 +266,8 @@ impl Live<'_> {
                 let Some(debug_node) = debug_node else { continue };
                 // A node over one that injects errors goes by a long name, for which a small header may have no room.
                 self.judge.armed("", "No space left on device")?;
+                // On a device each name is longer still, and a header takes no more than 1023 bytes.
+                self.judge.armed("", "Invalid argument")?;
                 for rule in self.plan.rules_of(image) {
                     self.judge.armed("", rule.text())?;
                 }
