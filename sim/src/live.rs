@@ -10,6 +10,7 @@ pub mod campaign;
 pub mod divergence;
 pub mod doc;
 mod ending;
+pub mod facts;
 mod guests;
 pub mod judge;
 pub mod plan;
