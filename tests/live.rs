@@ -56,7 +56,7 @@ fn every_known_divergence_is_shown_by_its_trace() {
         assert_eq!(trace.target.as_deref(), Some(divergence.target.as_str()), "{file}");
         // What depends on timing may need more than one try.
         let is_shown = (0..5).any(|_| {
-            let record = again(&target.binary, &trace.choices, Detail::Quiet);
+            let record = again(&target, &trace.choices, Detail::Quiet);
             record.outcome.verdict != Verdict::Passed && name_of(&target, &record) == divergence.name
         });
         assert!(is_shown, "{file} does not show {}", divergence.name);

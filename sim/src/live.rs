@@ -19,5 +19,6 @@ pub mod qmp;
 pub mod report;
 pub mod script;
 pub mod sequence;
+pub mod stack;
 pub mod target;
 mod turns;

@@ -64,7 +64,7 @@ impl Document {
     ) -> Result<Shown, String> {
         let (mut record, mut reproduced) = (None, 0);
         for _ in 0..AGAIN {
-            let run = again(&self.target.binary, &trace.choices, Detail::Full);
+            let run = again(&self.target, &trace.choices, Detail::Full);
             if run.outcome.verdict != Verdict::Passed && name_of(&self.target, &run) == divergence.name {
                 reproduced += 1;
                 record = Some(run);

@@ -31,7 +31,7 @@ impl Export {
     fn write(&self) -> Result<Exit, Exit> {
         let trace = read(&self.trace)?;
         let target = live_target(self.target.as_ref(), &trace)?;
-        let mut runs = (0..AGAIN).map(|_| again(&target.binary, &trace.choices, Detail::Quiet));
+        let mut runs = (0..AGAIN).map(|_| again(&target, &trace.choices, Detail::Quiet));
         let fails = runs.find(|record| trace.law != PASSED && record.outcome.verdict.law() == trace.law);
         let Some(record) = fails else {
             return Err(refuse(&format!("{} does not fail any more", self.trace.display())));

@@ -13,7 +13,7 @@ use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -188,7 +188,7 @@ impl Shared<'_> {
             }
             let seed = self.plan.seed.wrapping_add(number);
             // With its history: what depends on timing may never come again.
-            let lived = quietly(|| run(&self.plan.target.binary, of_seed(seed), Detail::Full));
+            let lived = quietly(|| run(&self.plan.target, of_seed(seed), Detail::Full));
             let record = match lived {
                 Ok(record) => record,
                 Err(panic) => {
@@ -353,7 +353,7 @@ pub struct Least {
 pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> bool) -> Option<Least> {
     let best: RefCell<Option<String>> = RefCell::new(None);
     let run_one = |choices: Choices| -> Outcome {
-        let lived = quietly(|| run(&target.binary, choices, Detail::Quiet));
+        let lived = quietly(|| run(target, choices, Detail::Quiet));
         let Ok(mut record) = lived else {
             return Outcome::of(Verdict::Broken { law: ANOTHER.to_owned(), detail: String::new() });
         };
@@ -385,7 +385,7 @@ pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> 
     let mut kept = None;
     let mut reproduced = 0;
     for _ in 0..AGAIN {
-        let record = again(&target.binary, &tape, Detail::Full);
+        let record = again(target, &tape, Detail::Full);
         if record.outcome.verdict != Verdict::Passed && is_same(&record) {
             reproduced += 1;
             kept = Some(record);
@@ -395,11 +395,11 @@ pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> 
 }
 
 /// Takes a sequence again by its tape, as far as it fits.
-pub fn again(binary: &Path, tape: &[Decision], detail: Detail) -> Record {
+pub fn again(target: &Target, tape: &[Decision], detail: Detail) -> Record {
     let kept = RefCell::new(None);
     let recording = Arc::new(Recording::new(tape.to_vec()));
     let run = |choices| {
-        let record = run(binary, choices, detail);
+        let record = run(target, choices, detail);
         let outcome = record.outcome.clone();
         kept.replace(Some(record));
         outcome

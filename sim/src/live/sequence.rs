@@ -4,20 +4,22 @@
 //! to rest, or run on while the next turn is taken.
 
 use super::action::Action;
+use super::divergence::explain;
 use super::guests::Seat;
-use super::judge::{Broken, CRASHED, FLOODED, HUNG, Judge, NOT_STARTED};
+use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, STUCK};
 use super::plan::Plan;
 use super::process::{ANSWER_MAX, Process, Scratch};
 use super::qmp::Lost;
+use super::stack;
+use super::target::Target;
 use super::turns::{What, scripts};
 use crate::choice::Choices;
-use crate::verdict::{Detail, Outcome};
+use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
 /// The client that sets up, looks and closes, beside the scenario's own.
@@ -35,8 +37,8 @@ pub struct Record {
     pub last_reply: Option<String>,
 }
 
-/// Draws a sequence and runs it on the daemon at `binary`.
-pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
+/// Draws a sequence and runs it on a daemon.
+pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let mut scenario = Scenario::draw(&mut choices);
     let plan = Plan::draw(&mut choices, &scenario);
     plan.fit(&mut scenario);
@@ -47,7 +49,8 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
         fs::write(&image.path, bytes).expect("a folder for temporary files can be written to");
     }
     let (mut actions, mut last_reply) = (Vec::new(), None);
-    match Process::start(binary, scratch.path()) {
+    let mut left = None;
+    match Process::start(&target.binary, scratch.path()) {
         Err(why) => {
             judge.break_law(NOT_STARTED, why);
         }
@@ -69,11 +72,30 @@ pub fn run(binary: &Path, mut choices: Choices, detail: Detail) -> Record {
             };
             // What broke stands with the judge.
             let _judged = live.all(&files);
+            left = Some(live.process);
         }
     }
     let mut outcome = judge.outcome();
     outcome.tape = choices.into_tape();
-    Record { outcome, actions, scenario, last_reply }
+    let mut record = Record { outcome, actions, scenario, last_reply };
+    if let Some(process) = left {
+        look_inside(target, &scratch, &process, &mut record);
+    }
+    record
+}
+
+/// Where a daemon fell or hangs, if nothing else tells why.
+fn look_inside(target: &Target, scratch: &Scratch, process: &Process, record: &mut Record) {
+    let law = record.outcome.verdict.law();
+    let found = match law {
+        law if !law.starts_with(CRASHED) && ![HUNG, STUCK, EXPORT_STAYS].contains(&law) => None,
+        _ if explain(target.kind, record).is_some() => None,
+        law if law.starts_with(CRASHED) => stack::of_core(&target.binary, scratch.path()),
+        _ => stack::of_process(process.id()),
+    };
+    if let (Some(found), Verdict::Broken { detail, .. }) = (found, &mut record.outcome.verdict) {
+        *detail = format!("{detail}\n{found}");
+    }
 }
 
 /// The scenario with its files in a folder.
