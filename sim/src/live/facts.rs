@@ -14,6 +14,7 @@ pub fn facts(record: &Record) -> Vec<String> {
     let mut late = LateWriters::default();
     for action in &record.actions {
         facts.extend(late.follow(action));
+        facts.extend(idle_stream(action, &record.scenario));
         facts.extend(plain(action));
     }
     facts
@@ -43,6 +44,24 @@ fn image_facts(scenario: &Scenario) -> Vec<String> {
         facts.push(format!("image {name} {word} its backing {}", scenario.node(below)));
     }
     facts
+}
+
+/// A stream that has nothing to copy: the node has no backing file, or its backing is the base, or itself the bottom.
+fn idle_stream(action: &Action, scenario: &Scenario) -> Option<String> {
+    let Action::Command(text) = action else { return None };
+    let command: Value = serde_json::from_str(text).ok()?;
+    let arguments = &command["arguments"];
+    let node = arguments["device"].as_str().filter(|_| command["execute"] == "block-stream")?;
+    let image = (0..scenario.images.len()).find(|image| scenario.node(*image) == node)?;
+    let is_idle = match scenario.images[image].backing {
+        None => true,
+        Some(below) => {
+            arguments["base-node"] == scenario.node(below).as_str()
+                || arguments["base"] == scenario.images[below].path.as_str()
+                || arguments["bottom"] == node
+        }
+    };
+    is_idle.then(|| format!("block-stream of {node} has nothing to copy"))
 }
 
 /// Who writes through an export that was put on a node after a job had begun to copy that node.
