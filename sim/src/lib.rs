@@ -7,6 +7,7 @@ pub mod command;
 pub mod conform;
 pub mod coverage;
 pub mod crash;
+pub mod device;
 pub mod disk;
 pub mod fault;
 pub mod host;

@@ -7,11 +7,13 @@
 
 pub mod action;
 pub mod campaign;
+pub mod cuts;
 pub mod divergence;
 pub mod doc;
 mod ending;
 pub mod facts;
 mod guests;
+pub mod journal;
 pub mod judge;
 pub mod plan;
 pub mod process;
@@ -20,5 +22,6 @@ pub mod report;
 pub mod script;
 pub mod sequence;
 pub mod stack;
+mod stage;
 pub mod target;
 mod turns;

@@ -112,22 +112,29 @@ impl Layer {
     }
 }
 
-/// The file that a name leads to: a name may be options in JSON, whose innermost `filename` is the file.
+/// The file that a name leads to: a name may be options in JSON, whose innermost `filename` is the file. An image on a
+/// device behind NBD goes by the name of its export.
 pub fn plain_name(name: &str) -> String {
     let options = name.strip_prefix("json:").and_then(|json| serde_json::from_str::<Value>(json).ok());
     let found = options.as_ref().and_then(|options| innermost(options, OPTIONS_DEPTH_MAX));
-    found.unwrap_or(name).to_owned()
+    if let Some(export) = name.strip_prefix("nbd+unix://") {
+        return export.split('?').next().unwrap_or(export).to_owned();
+    }
+    found.unwrap_or_else(|| name.to_owned())
 }
 
 /// Options nested deeper than this name no file anybody made.
 const OPTIONS_DEPTH_MAX: usize = 32;
 
-fn innermost(options: &Value, depth: usize) -> Option<&str> {
+fn innermost(options: &Value, depth: usize) -> Option<String> {
     let member = |name: &str| options.get(name);
     let below = ["file", "image"].into_iter().filter_map(member).find(|child| child.is_object());
     match (below, depth) {
         (Some(below), 1..) => innermost(below, depth - 1),
-        _ => options.get("filename")?.as_str(),
+        _ if options.get("driver").is_some_and(|driver| driver == "nbd") => {
+            Some(format!("/{}", options.get("export")?.as_str()?))
+        }
+        _ => Some(options.get("filename")?.as_str()?.to_owned()),
     }
 }
 

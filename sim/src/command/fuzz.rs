@@ -65,6 +65,10 @@ pub(super) struct Fuzz {
     /// of job is among the commands, and the seeds of two campaigns need not give the same.
     #[arg(long, value_name = "KIND[:PATH]", conflicts_with_all = ["law", "until_failure"])]
     target: Option<Target>,
+    /// The images of the live daemon lie on a simulated disk behind NBD, which the tape orders; every sequence is judged as
+    /// if it had been killed, or the power cut, at many of its points. The same as `--target KIND+disk`.
+    #[arg(long, requires = "target")]
+    disk: bool,
     /// Known divergences of the live daemon fail the campaign too.
     #[arg(long, requires = "target")]
     strict: bool,
@@ -121,7 +125,7 @@ impl Fuzz {
         let plan = self.plan();
         self.announce(&plan);
         let plan = live::campaign::Plan {
-            target: target.clone(),
+            target: Target { on_disk: self.disk || target.on_disk, ..target.clone() },
             seed: plan.seed,
             runs: plan.runs,
             time: plan.time,
@@ -336,6 +340,7 @@ mod tests {
             until_failure: true,
             law,
             target: None,
+            disk: false,
             strict: false,
         }
     }

@@ -1,5 +1,6 @@
 //! What a sequence did, as data: enough to do it again without midstream.
 
+use crate::crash::Ending;
 use crate::workload::guest::Operation;
 use crate::workload::image::Tag;
 
@@ -46,6 +47,8 @@ pub enum Action {
     Quit,
     /// The daemon was killed.
     Kill,
+    /// The devices were looked at as if everything had ended so at an earlier moment.
+    Cut(Ending),
     /// A file was read afresh.
     Afresh {
         /// Index of the image.

@@ -1,5 +1,6 @@
 //! A campaign against a live daemon: several at once, each failure put to its name, the first of each made short.
 
+use super::cuts::Tried;
 use super::divergence::{self, explain, key};
 use super::sequence::{Record, run};
 use super::target::Target;
@@ -122,6 +123,8 @@ pub struct Campaign {
     pub lost: u64,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
+    /// Crashes that were tried on the simulated disk, those of the minimiser apart.
+    pub crashes: Tried,
     /// Kinds of failures, by name.
     pub found: BTreeMap<String, Found>,
     /// Whether somebody asked to stop.
@@ -200,6 +203,7 @@ impl Shared<'_> {
                 let mut campaign = self.campaign();
                 campaign.runs += 1;
                 campaign.lost += u64::from(record.outcome.is_lost);
+                campaign.crashes += record.crashes;
             }
             if record.outcome.verdict != Verdict::Passed {
                 self.failed(seed, &record);
@@ -280,10 +284,8 @@ impl Shared<'_> {
         let found = campaign.found.get_mut(name).expect("it was put there above");
         found.detail = detail(&least.record.outcome);
         let path = self.plan.out.join(format!("{}.json", file_name(name, seed)));
-        let trace = Trace {
-            target: Some(self.plan.target.kind.name().to_owned()),
-            ..Trace::of(&least.record.outcome, Some(seed))
-        };
+        let trace =
+            Trace { target: Some(self.plan.target.name()), ..Trace::of(&least.record.outcome, Some(seed)) };
         found.shortest = Some(Shortest {
             commands: entries(&least.record.outcome.tape, COMMAND),
             reproduced: least.reproduced,

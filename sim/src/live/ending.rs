@@ -8,9 +8,7 @@ use super::sequence::{End, Live, OPERATOR};
 use crate::recovery;
 use crate::workload::guest::Operation;
 use crate::workload::image::SECTOR_BYTES;
-use crate::workload::scenario::Scenario;
 use serde_json::Value;
-use std::fs;
 use std::time::{Duration, Instant};
 
 /// The guest that looks at rest is this, plus the image.
@@ -106,7 +104,10 @@ impl Live<'_> {
         let deadline = Instant::now() + ANSWER_MAX;
         loop {
             match self.process.qmp.line(Some(deadline)) {
-                Ok(line) => self.judge.event(&line.replace(self.folder, ""))?,
+                Ok(line) => {
+                    self.judge.said(self.process.qmp.said_bytes());
+                    self.judge.event(&self.stage.told(&line))?;
+                }
                 Err(Lost::Closed) => break,
                 Err(lost) => return Err(self.lost(lost, "quit")),
             }
@@ -129,25 +130,19 @@ impl Live<'_> {
     }
 
     /// Reads the files as the next process would.
-    pub(super) fn afresh(&mut self, files: &Scenario, end: End) -> Result<(), Broken> {
-        let mut images = Vec::with_capacity(files.images.len());
-        for image in &files.images {
-            match fs::read(&image.path) {
-                Ok(bytes) => images.push(bytes),
-                Err(error) => {
-                    let found = format!("{}: {error}", image.path.replace(self.folder, ""));
-                    return Err(self.judge.break_law("an image file is gone", found));
-                }
-            }
-        }
-        let all = match recovery::read_all(files, images) {
+    pub(super) fn afresh(&mut self, end: End) -> Result<(), Broken> {
+        let images = match self.stage.images() {
+            Ok(images) => images,
+            Err(found) => return Err(self.judge.break_law("an image file is gone", found)),
+        };
+        let all = match recovery::read_all(&self.stage.scenario(), images) {
             Ok(all) => all,
             Err(why) => return Err(self.judge.break_law("an image cannot be read", why.to_owned())),
         };
         for (image, mut found) in all.into_iter().enumerate() {
-            found.file = found.file.replace(self.folder, "");
-            found.chain = found.chain.iter().map(|file| file.replace(self.folder, "")).collect();
-            found.values = found.values.map_err(|why| why.replace(self.folder, ""));
+            found.file = self.stage.told(&found.file);
+            found.chain = found.chain.iter().map(|file| self.stage.told(file)).collect();
+            found.values = found.values.map_err(|why| self.stage.told(&why));
             self.actions.push(Action::Afresh { image, values: found.values.clone() });
             self.judge.afresh(&found, end == End::Quit)?;
             let looked = self.looked.iter().find(|(at, chain, _)| *at == image && *chain == found.chain);

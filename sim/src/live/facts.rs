@@ -2,6 +2,7 @@
 
 use super::action::Action;
 use super::sequence::Record;
+use crate::crash::Ending;
 use crate::workload::guest::Operation;
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
@@ -24,7 +25,8 @@ fn plain(action: &Action) -> Option<String> {
     Some(match action {
         Action::Command(text) => text.clone(),
         Action::Request { operation, .. } => format!("guest {operation:?}"),
-        Action::Kill => "kill".to_owned(),
+        Action::Kill | Action::Cut(Ending::Kill) => "kill".to_owned(),
+        Action::Cut(Ending::PowerCut) => "power cut".to_owned(),
         Action::Quit => "quit".to_owned(),
         _ => return None,
     })

@@ -1,5 +1,7 @@
 //! Walks the model beside a live daemon: every line and every request becomes an observation, in the order received.
 
+use super::journal::Journal;
+use crate::device::Devices;
 use crate::oracle::{brief, goals, laws, setup, tags_text, without_time};
 use crate::recovery::Recovered;
 use crate::verdict::{Outcome, Verdict};
@@ -8,6 +10,7 @@ use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use model::law::LawId;
 use model::{CrashKind, FaultKind, GuestOp, ImageSetup, Model, Observation};
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The law a daemon breaks that ends by itself.
@@ -34,6 +37,8 @@ pub struct Judge {
     lines: Option<Vec<String>>,
     steps: u64,
     verdict: Verdict,
+    /// Kept where the sequence can be cut at other points later.
+    journal: Option<Journal>,
 }
 
 impl Judge {
@@ -41,7 +46,24 @@ impl Judge {
     pub fn new(scenario: &Scenario, is_readable: bool) -> Judge {
         let setups: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let lines = is_readable.then(Vec::new);
-        Judge { model: Model::new(&setups), lines, steps: 0, verdict: Verdict::Passed }
+        Judge { model: Model::new(&setups), lines, steps: 0, verdict: Verdict::Passed, journal: None }
+    }
+
+    /// Keeps everything that is shown from now on, each with what the devices had done before.
+    pub(super) fn keep_journal(&mut self, devices: &Arc<Devices>) {
+        self.journal = Some(Journal::new(Arc::clone(devices), self.model.clone()));
+    }
+
+    /// The journal, if one was kept and nothing is broken.
+    pub(super) fn take_journal(&mut self) -> Option<Journal> {
+        self.journal.take().filter(|_| self.verdict == Verdict::Passed)
+    }
+
+    /// The line that is shown next was there when so much had been said on the monitor.
+    pub(super) fn said(&mut self, bytes: u64) {
+        if let Some(journal) = &mut self.journal {
+            journal.said_bytes = bytes;
+        }
     }
 
     /// Says one line about what happens.
@@ -56,6 +78,9 @@ impl Judge {
     fn tell(&mut self, observation: &Observation<'_>, line: impl FnOnce() -> String) -> Result<(), Broken> {
         self.steps += 1;
         self.note(line);
+        if let Some(journal) = &mut self.journal {
+            journal.note(observation);
+        }
         match self.model.observe(observation) {
             Ok(()) => Ok(()),
             Err(broken) => Err(self.break_law(broken.law.name(), broken.detail)),

@@ -1,8 +1,11 @@
 //! A QMP connection as lines of text with deadlines: what the model is shown is exactly what was on the wire.
 
-use std::io::{ErrorKind, Read, Write};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// More than this without a line end is nobody's answer.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -25,12 +28,30 @@ pub struct Qmp {
     read: Vec<u8>,
     /// Where the next line begins.
     from: usize,
+    /// How many bytes were read from the connection.
+    taken: Arc<Mutex<u64>>,
 }
 
 impl Qmp {
     /// A connection on which nothing was said yet.
     pub fn new(stream: UnixStream) -> Qmp {
-        Qmp { stream, read: Vec::with_capacity(1 << 14), from: 0 }
+        Qmp { stream, read: Vec::with_capacity(1 << 14), from: 0, taken: Arc::default() }
+    }
+
+    /// Tells anybody how many bytes the other side has said, whether or not they were read yet.
+    pub fn watch(&self) -> io::Result<impl Fn() -> u64 + Send + Sync + 'static> {
+        let (stream, taken) = (self.stream.try_clone()?, Arc::clone(&self.taken));
+        Ok(move || {
+            // Held while it is asked, so that no byte is counted as waiting and as read.
+            let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            *taken + rustix::io::ioctl_fionread(&stream).unwrap_or(0)
+        })
+    }
+
+    /// How many bytes had been said when the line ended that was given last.
+    pub fn said_bytes(&self) -> u64 {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken - (self.read.len() - self.from) as u64
     }
 
     /// Sends one text.
@@ -58,34 +79,41 @@ impl Qmp {
         if self.read.len() > LINE_BYTES_MAX {
             return Err(Lost::Flooding);
         }
-        match deadline {
-            None => self.stream.set_nonblocking(true).map_err(|_| Lost::Closed)?,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Lost::Silent);
-                }
-                // A timeout of less than a microsecond would be none at all.
-                let left = left.max(Duration::from_micros(10));
-                self.stream.set_read_timeout(Some(left)).map_err(|_| Lost::Closed)?;
-            }
+        if let Some(deadline) = deadline {
+            self.wait(deadline)?;
         }
         let mut piece = [0; 1 << 14];
-        let read = self.stream.read(&mut piece);
-        if deadline.is_none() {
-            self.stream.set_nonblocking(false).map_err(|_| Lost::Closed)?;
-        }
-        match read {
-            Ok(0) => Err(Lost::Closed),
-            Ok(len) => {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        match recv(&self.stream, &mut piece, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(Lost::Closed),
+            Ok((len, _)) => {
+                *taken += len as u64;
                 self.read.extend_from_slice(&piece[..len]);
                 Ok(())
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => Err(Lost::Silent),
-                ErrorKind::Interrupted => Ok(()),
-                _ => Err(Lost::Closed),
-            },
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            // Something came, and was nothing.
+            Err(rustix::io::Errno::AGAIN) if deadline.is_some() => Ok(()),
+            Err(rustix::io::Errno::AGAIN) => Err(Lost::Silent),
+            Err(_) => Err(Lost::Closed),
+        }
+    }
+
+    /// Waits until something comes.
+    fn wait(&self, deadline: Instant) -> Result<(), Lost> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Lost::Silent);
+            }
+            let left = Timespec::try_from(left).map_err(|_| Lost::Silent)?;
+            let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => return Err(Lost::Silent),
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(_) => return Err(Lost::Closed),
+            }
         }
     }
 }
@@ -93,6 +121,7 @@ impl Qmp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn lines_come_whole_and_silence_has_an_end() {

@@ -1,6 +1,7 @@
 //! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
 
 use super::campaign::{AGAIN, Campaign, Found, Plan};
+use super::cuts::{Tally, Tried};
 use super::divergence::known;
 use crate::report::Cost;
 use crate::report::text::quoted;
@@ -57,6 +58,9 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         )
         .expect("a string takes any text");
     }
+    if plan.target.on_disk {
+        writeln!(text, "{}", crashes(&campaign.crashes)).expect("a string takes any text");
+    }
     let failures: u64 = campaign.found.values().map(|found| found.runs).sum();
     write!(
         text,
@@ -74,6 +78,15 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     )
     .expect("a string takes any text");
     text
+}
+
+/// How many crashes were tried, and how many of them nothing was lost in.
+fn crashes(tried: &Tried) -> String {
+    let Tried { kills, power_cuts, lost } = tried;
+    format!(
+        "crash points tried: {} kills, {} held; {} power cuts, {} held; {lost} sequences were not followed again",
+        kills.tried, kills.held, power_cuts.tried, power_cuts.held
+    )
 }
 
 fn all_runs(campaign: &Campaign) -> f64 {
@@ -108,6 +121,11 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,
         "sequences_per_second": all_runs(campaign) / cost.wall.as_secs_f64().max(1e-9),
         "sequences_per_second_per_core": per_core(campaign, cost),
+        "crash_points": plan.target.on_disk.then(|| {
+            let tally = |tally: Tally| json!({"tried": tally.tried, "held": tally.held});
+            let Tried { kills, power_cuts, lost } = campaign.crashes;
+            json!({"kills": tally(kills), "power_cuts": tally(power_cuts), "sequences_not_followed": lost})
+        }),
         "early": campaign.is_early,
         "found": campaign.found.values().map(found).collect::<Vec<_>>(),
     })

@@ -21,6 +21,11 @@ pub struct NoScript(pub String);
 
 /// The script that does what `record` did and looks for what it found.
 pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
+    if record.actions.iter().any(|action| matches!(action, Action::Cut(_))) {
+        return Err(NoScript(
+            "what a crash leaves on the simulated disk is shown by `midstream replay` only".to_owned(),
+        ));
+    }
     let detail = verdict_text(&record.outcome.verdict);
     let defect = Defect::of(record)?;
     let mut text = String::from("#!/bin/sh\n");
@@ -150,7 +155,7 @@ fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Valu
             let image = &record.scenario.images[*image];
             json!(["afresh", image.path, image.format.driver()])
         }
-        Action::Afresh { .. } | Action::Look { .. } => return None,
+        Action::Afresh { .. } | Action::Look { .. } | Action::Cut(_) => return None,
     })
 }
 

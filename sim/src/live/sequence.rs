@@ -4,6 +4,7 @@
 //! to rest, or run on while the next turn is taken.
 
 use super::action::Action;
+use super::cuts::{self, Tried};
 use super::divergence::explain;
 use super::guests::Seat;
 use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, STUCK};
@@ -11,15 +12,16 @@ use super::plan::Plan;
 use super::process::{ANSWER_MAX, Process, Scratch};
 use super::qmp::Lost;
 use super::stack;
+use super::stage::Stage;
 use super::target::Target;
-use super::turns::{What, scripts};
-use crate::choice::Choices;
+use super::turns::{Turn, What, scripts};
+use crate::choice::{Choices, Point};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The client that sets up, looks and closes, beside the scenario's own.
@@ -35,19 +37,27 @@ pub struct Record {
     pub scenario: Scenario,
     /// The last reply on the monitor.
     pub last_reply: Option<String>,
+    /// The crashes that were tried on the simulated disk.
+    pub crashes: Tried,
 }
 
-/// Draws a sequence and runs it on a daemon.
+/// Cuts of a sequence on devices are chosen by one of so many numbers.
+const SALTS: u32 = 1 << 20;
+
+/// Draws a sequence and runs it on the daemon.
 pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let mut scenario = Scenario::draw(&mut choices);
     let plan = Plan::draw(&mut choices, &scenario);
     plan.fit(&mut scenario);
+    let scripts = scripts(&mut choices, &scenario);
+    let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
+    let is_ordered = !target.on_disk || choices.choose(Point::new("disk order", [0; 3]), 3) < 2;
+    let choices = Arc::new(Mutex::new(choices));
     let mut judge = Judge::new(&scenario, detail == Detail::Full);
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
-    let files = place(&scenario, scratch.text());
-    for (image, bytes) in files.images.iter().zip(files.files()) {
-        fs::write(&image.path, bytes).expect("a folder for temporary files can be written to");
-    }
+    let orders = (!is_ordered).then(|| Arc::clone(&choices));
+    let stage = Stage::set(&scenario, &scratch, target.on_disk, orders)
+        .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
     match Process::start(&target.binary, scratch.path()) {
@@ -58,10 +68,9 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
             let mut live = Live {
                 process,
                 judge: &mut judge,
-                choices: &mut choices,
                 scenario: &scenario,
                 plan: &plan,
-                folder: scratch.text(),
+                stage: &stage,
                 actions: &mut actions,
                 last_reply: &mut last_reply,
                 guests: BTreeMap::new(),
@@ -70,17 +79,24 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 last_poll: String::new(),
                 looked: Vec::new(),
             };
+            live.watch();
             // What broke stands with the judge.
-            let _judged = live.all(&files);
-            left = Some(live.process);
+            if live.all(scripts).is_err() {
+                // Of a process that ended well nobody asks where it stands.
+                left = Some(live.process);
+            }
         }
     }
-    let mut outcome = judge.outcome();
-    outcome.tape = choices.into_tape();
-    let mut record = Record { outcome, actions, scenario, last_reply };
+    let crashes = crash(&mut judge, &stage, &mut actions, salt);
+    let outcome = judge.outcome();
+    let mut record = Record { outcome, actions, scenario, last_reply, crashes };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
+    // The devices' thread, which decides too, ends with them.
+    drop(stage);
+    let choices = Arc::try_unwrap(choices).expect("nobody decides any more");
+    record.outcome.tape = choices.into_inner().unwrap_or_else(PoisonError::into_inner).into_tape();
     record
 }
 
@@ -98,13 +114,17 @@ fn look_inside(target: &Target, scratch: &Scratch, process: &Process, record: &m
     }
 }
 
-/// The scenario with its files in a folder.
-fn place(scenario: &Scenario, folder: &str) -> Scenario {
-    let mut placed = scenario.clone();
-    for image in &mut placed.images {
-        image.path = format!("{folder}{}", image.path);
+/// Tries crashes in what the devices saw of a sequence that ended well.
+fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Option<u32>) -> Tried {
+    let (Some(devices), Some(salt), Some(journal)) = (stage.devices(), salt, judge.take_journal()) else {
+        return Tried::default();
+    };
+    let (tried, loss) = cuts::try_all(journal, &devices.take_log(), &stage.scenario(), salt);
+    if let Some(loss) = loss {
+        actions.push(Action::Cut(loss.ending));
+        judge.break_law(&loss.law, loss.detail);
     }
-    placed
+    tried
 }
 
 /// How the turns ended.
@@ -117,11 +137,9 @@ pub(super) enum End {
 pub(super) struct Live<'a> {
     pub(super) process: Process,
     pub(super) judge: &'a mut Judge,
-    pub(super) choices: &'a mut Choices,
     pub(super) scenario: &'a Scenario,
     pub(super) plan: &'a Plan,
-    /// The text before every path on the wire.
-    pub(super) folder: &'a str,
+    pub(super) stage: &'a Stage,
     pub(super) actions: &'a mut Vec<Action>,
     pub(super) last_reply: &'a mut Option<String>,
     pub(super) guests: BTreeMap<u32, Seat>,
@@ -134,9 +152,17 @@ pub(super) struct Live<'a> {
 }
 
 impl Live<'_> {
-    pub(super) fn all(&mut self, files: &Scenario) -> Result<(), Broken> {
+    /// The devices note how much the daemon had said before every step, and the judge keeps what it is shown.
+    fn watch(&mut self) {
+        if let (Some(devices), Ok(watch)) = (self.stage.devices(), self.process.qmp.watch()) {
+            devices.watch(Arc::new(watch));
+            self.judge.keep_journal(devices);
+        }
+    }
+
+    pub(super) fn all(&mut self, scripts: Vec<VecDeque<Turn<'_>>>) -> Result<(), Broken> {
         self.set_up()?;
-        let end = match self.take_turns()? {
+        let end = match self.take_turns(scripts)? {
             End::Kill => End::Kill,
             End::Quit => {
                 self.close()?;
@@ -150,7 +176,7 @@ impl Live<'_> {
                 self.quit()?;
             }
         }
-        self.afresh(files, end)?;
+        self.afresh(end)?;
         self.judge.over()
     }
 
@@ -174,14 +200,14 @@ impl Live<'_> {
     pub(super) fn exchange(&mut self, client: u32, text: &str, is_poll: bool) -> Result<Value, Broken> {
         self.hear(None, text)?;
         self.judge.sent(client, text)?;
-        let wire = text.replace("\"/", &format!("\"{}/", self.folder));
+        let wire = self.stage.wire(text);
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
         let deadline = Instant::now() + ANSWER_MAX;
         loop {
             let line = match self.process.qmp.line(Some(deadline)) {
-                Ok(line) => line.replace(self.folder, ""),
+                Ok(line) => self.stage.told(&line),
                 Err(lost) => return Err(self.lost(lost, text)),
             };
             let Ok(message) = serde_json::from_str::<Value>(&line) else {
@@ -196,6 +222,7 @@ impl Live<'_> {
             if is_poll {
                 self.last_poll.clone_from(&line);
             }
+            self.judge.said(self.process.qmp.said_bytes());
             *self.last_reply = Some(line.clone());
             self.judge.reply(client, &line)?;
             return Ok(message);
@@ -207,7 +234,7 @@ impl Live<'_> {
         let mut deadline = deadline;
         for _ in 0..EVENTS_MAX {
             let line = match self.process.qmp.line(deadline) {
-                Ok(line) => line.replace(self.folder, ""),
+                Ok(line) => self.stage.told(&line),
                 Err(Lost::Silent) => return Ok(()),
                 Err(lost) => return Err(self.lost(lost, during)),
             };
@@ -225,6 +252,7 @@ impl Live<'_> {
         {
             self.exports_gone.push(id.to_owned());
         }
+        self.judge.said(self.process.qmp.said_bytes());
         self.judge.event(line)
     }
 
@@ -267,8 +295,7 @@ impl Live<'_> {
         Ok(())
     }
 
-    pub(super) fn take_turns(&mut self) -> Result<End, Broken> {
-        let mut scripts = scripts(self.choices, self.scenario);
+    pub(super) fn take_turns(&mut self, mut scripts: Vec<VecDeque<Turn<'_>>>) -> Result<End, Broken> {
         let mut turns = 0;
         loop {
             if self.plan.kill == Some(turns) {

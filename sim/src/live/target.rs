@@ -12,6 +12,8 @@ pub struct Target {
     pub kind: Kind,
     /// Its file.
     pub binary: PathBuf,
+    /// Its images lie on devices of the simulated disk.
+    pub on_disk: bool,
 }
 
 /// The kinds of daemons.
@@ -41,13 +43,24 @@ impl Kind {
     }
 }
 
+/// What stands behind the kind of a target whose images lie on devices.
+const ON_DISK: &str = "+disk";
+
+impl Target {
+    /// The name in traces: `qemu`, or `qemu+disk` with its images on devices.
+    pub fn name(&self) -> String {
+        format!("{}{}", self.kind.name(), if self.on_disk { ON_DISK } else { "" })
+    }
+}
+
 impl FromStr for Target {
     type Err = String;
 
-    /// `qemu`, `midstreamd`, or one of them with `:PATH`.
+    /// `qemu`, `midstreamd`, or one of them with `+disk` and `:PATH` behind it.
     fn from_str(text: &str) -> Result<Target, String> {
         let (kind, path) = text.split_once(':').map_or((text, None), |(kind, path)| (kind, Some(path)));
-        let kind = match kind {
+        let on_disk = kind.ends_with(ON_DISK);
+        let kind = match kind.strip_suffix(ON_DISK).unwrap_or(kind) {
             "qemu" => Kind::Qemu,
             "midstreamd" => Kind::Midstreamd,
             other => return Err(format!("no target is called `{other}`: there are qemu and midstreamd")),
@@ -59,13 +72,13 @@ impl FromStr for Target {
         let binary = found.filter(|path| path.is_file());
         let binary = binary.ok_or_else(|| format!("{} was not found", path.unwrap_or(kind.binary())))?;
         let binary = binary.canonicalize().map_err(|error| error.to_string())?;
-        Ok(Target { kind, binary })
+        Ok(Target { kind, binary, on_disk })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.name(), self.binary.display())
+        write!(f, "{}:{}", self.name(), self.binary.display())
     }
 }
 
@@ -84,6 +97,10 @@ mod tests {
     fn a_target_is_a_kind_with_or_without_a_path() {
         let target: Target = "qemu:/bin/sh".parse().expect("any file is taken");
         assert_eq!(target.kind, Kind::Qemu);
+        assert!(!target.on_disk);
+        let on_disk: Target = "qemu+disk:/bin/sh".parse().expect("any file is taken");
+        assert!(on_disk.on_disk && on_disk.kind == Kind::Qemu);
+        assert_eq!(on_disk.to_string().parse(), Ok(on_disk));
         assert!("xen".parse::<Target>().is_err());
         let missing = "qemu:/nowhere/at/all".parse::<Target>().expect_err("no such file");
         assert!(missing.contains("/nowhere/at/all"), "{missing}");

@@ -1,0 +1,192 @@
+//! One sequence on devices, judged at many points: what its files would show if the daemon had been killed, or the power
+//! cut, after this or that request.
+//!
+//! The devices' log is done again step by step, and the model is shown again what had been seen by then. At each
+//! chosen point a kill and several power cuts are tried: which unflushed writes are there, and which are torn, is
+//! decided as in the simulator. Nothing of this needs the daemon.
+
+use super::journal::Journal;
+use crate::choice::Decision;
+use crate::crash::{Ending, crash_images};
+use crate::device::{Log, Past};
+use crate::recovery::{self, Recovered};
+use crate::strategy::{mix, of_seed};
+use crate::workload::scenario::Scenario;
+use model::law::LawId;
+use model::{CrashKind, Model, Observation};
+use std::ops::AddAssign;
+use xxhash_rust::xxh3::Xxh3;
+
+/// So many points of a sequence are tried, spread over all of it.
+const POINTS_MAX: usize = 40;
+/// Power cuts at each point, each leaving another part of what was not flushed.
+const POWER_CUTS: u32 = 3;
+/// Decisions about survivors that are told of a failure.
+const TOLD_MAX: usize = 24;
+
+/// How many crashes of one kind were tried, and how many of them nothing was lost in.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Tried.
+    pub tried: u64,
+    /// After which everything that was promised was there.
+    pub held: u64,
+}
+
+/// The crashes tried.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tried {
+    /// The process died, the devices lived.
+    pub kills: Tally,
+    /// The devices lost what was not flushed, or parts of it.
+    pub power_cuts: Tally,
+    /// Sequences that the model did not follow a second time, so that nothing was tried in the rest of them.
+    pub lost: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.tried += other.tried;
+        self.held += other.held;
+    }
+}
+
+impl AddAssign for Tried {
+    fn add_assign(&mut self, other: Tried) {
+        self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
+        self.lost += other.lost;
+    }
+}
+
+/// A crash after which something was missing.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// How it ended.
+    pub ending: Ending,
+    /// The law.
+    pub law: String,
+    /// The values, and where the sequence was cut.
+    pub detail: String,
+}
+
+/// Tries crashes at points of a sequence, chosen by `salt`. Gives the first loss.
+pub(super) fn try_all(journal: Journal, log: &Log, scenario: &Scenario, salt: u32) -> (Tried, Option<Loss>) {
+    let (model, noted) = journal.in_order();
+    let mut noted = noted.iter().peekable();
+    let mut cutter =
+        Cutter { log, scenario, salt, model, tried: Tried::default(), loss: None, last: None, news: true };
+    let mut past = log.past();
+    loop {
+        while let Some((_, noted)) = noted.next_if(|(steps, _)| *steps <= past.at()) {
+            cutter.news = true;
+            if cutter.model.observe(&noted.observation()).is_err() {
+                cutter.tried.lost = 1;
+                return (cutter.tried, cutter.loss);
+            }
+        }
+        if is_chosen(salt, past.at(), log.steps.len()) {
+            cutter.cut(&past, Ending::Kill, 0);
+            for variant in 0..POWER_CUTS {
+                cutter.cut(&past, Ending::PowerCut, variant);
+            }
+        }
+        if !past.forward() {
+            return (cutter.tried, cutter.loss);
+        }
+    }
+}
+
+fn is_chosen(salt: u32, at: usize, steps: usize) -> bool {
+    steps <= POINTS_MAX || mix(u64::from(salt) << 32 | at as u64) % (steps as u64) < POINTS_MAX as u64
+}
+
+struct Cutter<'a> {
+    log: &'a Log,
+    scenario: &'a Scenario,
+    salt: u32,
+    model: Model,
+    tried: Tried,
+    loss: Option<Loss>,
+    /// What was on the devices after the last crash that was tried.
+    last: Option<u64>,
+    /// Whether the model has seen more since.
+    news: bool,
+}
+
+impl Cutter<'_> {
+    fn cut(&mut self, past: &Past<'_>, ending: Ending, variant: u32) {
+        let seed = mix(mix(u64::from(self.salt) << 32 | past.at() as u64) ^ u64::from(variant + 1));
+        let mut choices = of_seed(seed);
+        let images = crash_images(past.disks(), ending, &mut choices);
+        let hash = hash(&images);
+        // The same bytes under the same promises are the same crash.
+        if !self.news && self.last == Some(hash) {
+            return;
+        }
+        (self.news, self.last) = (false, Some(hash));
+        let tally = match ending {
+            Ending::Kill => &mut self.tried.kills,
+            Ending::PowerCut => &mut self.tried.power_cuts,
+        };
+        tally.tried += 1;
+        match judge(self.model.clone(), self.scenario, images, ending) {
+            Ok(()) => tally.held += 1,
+            Err((law, found)) if self.loss.is_none() => {
+                let detail = format!("{found}\n{}", self.place(past.at(), ending, choices.tape()));
+                self.loss = Some(Loss { ending, law, detail });
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn place(&self, at: usize, ending: Ending, decided: &[Decision]) -> String {
+        let how = match ending {
+            Ending::Kill => "killed",
+            Ending::PowerCut => "power cut",
+        };
+        let after = match at.checked_sub(1) {
+            None => "before everything".to_owned(),
+            Some(last) => {
+                format!("after step {at} of {}: {}", self.log.steps.len(), self.log.step_text(last))
+            }
+        };
+        let told: Vec<String> = decided.iter().take(TOLD_MAX).map(Decision::to_string).collect();
+        format!("{how} {after}\n{}", told.join("; "))
+    }
+}
+
+fn judge(
+    mut model: Model,
+    scenario: &Scenario,
+    images: Vec<Vec<u8>>,
+    ending: Ending,
+) -> Result<(), (String, String)> {
+    let kind = match ending {
+        Ending::Kill => CrashKind::Kill,
+        Ending::PowerCut => CrashKind::PowerCut,
+    };
+    let mut observe = |observation: &Observation<'_>| {
+        model.observe(observation).map_err(|broken| (broken.law.name().to_owned(), broken.detail))
+    };
+    observe(&Observation::Crash { kind })?;
+    let all = recovery::read_all(scenario, images)
+        .map_err(|why| ("an image cannot be read".to_owned(), why.to_owned()))?;
+    for Recovered { file, values, chain, corruptions, .. } in all {
+        let values = values.map_err(|why| (LawId::ChainOnDisk.name().to_owned(), why))?;
+        let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
+        observe(&Observation::Recovered {
+            file: &file,
+            values: &values,
+            chain: &chain,
+            check_corruptions: corruptions,
+        })?;
+    }
+    Ok(())
+}
+
+fn hash(images: &[Vec<u8>]) -> u64 {
+    let mut hash = Xxh3::new();
+    images.iter().for_each(|image| hash.update(image));
+    hash.digest()
+}
