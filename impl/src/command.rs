@@ -574,6 +574,10 @@ pub struct BitmapInfo {
     pub granularity: u32,
     /// `recording`.
     pub is_recording: bool,
+    /// `persistent`.
+    pub is_persistent: bool,
+    /// `inconsistent`.
+    pub is_inconsistent: bool,
 }
 
 /// An internal snapshot that was deleted.

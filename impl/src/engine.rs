@@ -167,6 +167,12 @@ impl Engine {
 
     /// What could not be made durable is told to whoever runs the program: no client asked.
     async fn close_node(&self, node: &Node) {
+        if let Driver::Qcow2(image) = &node.driver
+            && let Err(errno) = image.store_bitmaps().await
+        {
+            let name = &node.name;
+            self.host.warn(&format!("Lost persistent bitmaps during inactivation of node '{name}': {errno}"));
+        }
         let loses_something = node.has_unflushed();
         let Err(errno) = node.close().await else { return };
         match node.driver {
@@ -199,7 +205,9 @@ impl Engine {
             }
         }
         let _alone = self.gate.drain().await;
-        let nodes: Vec<Arc<Node>> = self.graph().nodes().map(|(_, place)| place.node.clone()).collect();
+        let graph = self.graph();
+        graph.nodes().for_each(|(_, place)| place.hand_over_bitmaps());
+        let nodes: Vec<Arc<Node>> = graph.nodes().map(|(_, place)| place.node.clone()).collect();
         self.close(nodes).await;
     }
 }

@@ -297,6 +297,12 @@ pub enum Refused {
     GranularityNotAccepted,
     #[error("Can't store persistent bitmaps to {0}: Operation not supported")]
     BitmapNotStorable(String),
+    #[error("Can't make bitmap '{name}' persistent in '{node}': {why}")]
+    BitmapNotPersistent { name: String, node: String, why: String },
+    #[error("Bitmap '{0}' is readonly and cannot be modified")]
+    BitmapReadOnly(String),
+    #[error("Bitmap '{0}' is inconsistent and cannot be used")]
+    BitmapInconsistent(String),
     #[error("The engine has ended")]
     Ended,
     #[error("{0}")]

@@ -47,6 +47,7 @@ impl Engine {
             return Ok(());
         }
         if !writable {
+            place.hand_over_bitmaps();
             set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
         }
         if let Err(refused) = self.reopen_files(graph, id, writable).await {
@@ -119,7 +120,12 @@ fn files(graph: &Graph, id: NodeId) -> impl Iterator<Item = NodeId> {
 
 async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
     match &node.driver {
-        Driver::Qcow2(image) => image.set_writable(writable).await,
+        Driver::Qcow2(image) => {
+            if !writable {
+                image.store_bitmaps().await?;
+            }
+            image.set_writable(writable).await
+        }
         Driver::Raw(image) => image.set_writable(writable).await,
         Driver::File { .. } | Driver::NullCo(_) => Ok(()),
         Driver::CopyOnRead { .. }

@@ -3,6 +3,8 @@
 use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::node::Driver;
+use crate::id::NodeId;
 
 impl Engine {
     /// Changes bitmaps, between two requests: each write is recorded by the bitmaps of before or by those of after.
@@ -11,8 +13,38 @@ impl Engine {
         edit: impl FnOnce(&mut Graph) -> Result<(), Refused> + Send,
     ) -> Result<(), Refused> {
         let _alone = self.gate.drain().await;
+        let before = self.graph();
         let ((), dropped) = self.try_edit(edit)?;
         assert!(dropped.is_empty(), "changing bitmaps drops {dropped:?}");
+        self.forget_bitmaps(&before).await
+    }
+
+    /// Takes bitmaps off the disk that were there before and are not any more. What cannot be taken off stays there as
+    /// one that was not stored, which nobody believes.
+    pub(super) async fn forget_bitmaps(&self, before: &Graph) -> Result<(), Refused> {
+        let after = self.graph();
+        for (id, place) in before.nodes() {
+            let Some(image) = place.image_of_bitmaps().filter(|_| after.contains(id)) else { continue };
+            let kept = &after.place(id).bitmaps;
+            let is_gone =
+                |name: &str| !kept.iter().any(|bitmap| bitmap.is_persistent && *bitmap.name == *name);
+            for bitmap in place.bitmaps.iter().filter(|bitmap| bitmap.is_persistent) {
+                if is_gone(&bitmap.name) && !after.place(id).read_only {
+                    image.remove_bitmap(&bitmap.name).await.map_err(Refused::Io)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in images that are open for writing that their bitmaps are in use.
+    pub(super) async fn use_bitmaps(&self, nodes: &[NodeId]) -> Result<(), Refused> {
+        let graph = self.graph();
+        for id in nodes.iter().filter(|id| !graph.place(**id).read_only) {
+            if let Driver::Qcow2(image) = &graph.node(*id).driver {
+                image.mark_bitmaps_in_use().await.map_err(Refused::Io)?;
+            }
+        }
         Ok(())
     }
 }

@@ -26,7 +26,10 @@ impl Engine {
         })?;
         assert!(dropped.is_empty(), "adding a node drops {dropped:?}");
         // Only now: a file that is in the way of others must not be opened for writing meanwhile.
-        let opened = self.open_for_writing(&draft.written).await;
+        let opened = match self.open_for_writing(&draft.written).await {
+            Ok(()) => self.use_bitmaps(&draft.new).await,
+            refused => refused,
+        };
         if opened.is_err() {
             let dropped = self.edit(|graph| graph.place_mut(id).monitor_owned = false);
             self.close(dropped).await;

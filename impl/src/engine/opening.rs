@@ -9,6 +9,7 @@ use crate::format::null::{NULL_BYTES_DEFAULT, Null};
 use crate::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
 use crate::format::raw::Raw;
 use crate::format::window::Window;
+use crate::graph::bitmap::{Bitmap, load_bitmaps};
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
@@ -22,6 +23,10 @@ use std::sync::Arc;
 
 /// The longest chain that is opened from headers: a header may name its own image.
 const CHAIN_LAYERS_MAX: u32 = 200;
+
+/// In QEMU's words.
+const OUTDATED_BITMAPS: &str =
+    "a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent";
 
 /// What a child takes over from the node it is opened for.
 #[derive(Copy, Clone, Debug)]
@@ -85,6 +90,7 @@ struct Opened {
     lower: Option<Arc<NodeDisk>>,
     opened_backing: Option<(Box<str>, Box<str>)>,
     write_threshold: Arc<WriteThreshold>,
+    bitmaps: Vec<Bitmap>,
 }
 
 /// What a format lies on.
@@ -172,6 +178,7 @@ impl<'e> Draft<'e> {
             lower,
             opened_backing,
             write_threshold,
+            bitmaps,
             ..
         } = opened;
         let mut place = Place::new(
@@ -179,7 +186,7 @@ impl<'e> Draft<'e> {
             read_only,
         );
         (place.file, place.backing, place.side) = (file, backing, data);
-        place.lower = lower;
+        (place.lower, place.bitmaps) = (lower, bitmaps);
         place.options = Arc::new(NodeOptions {
             detect_zeroes: settings.detect_zeroes,
             unmap: inherited.unmap,
@@ -207,6 +214,7 @@ impl<'e> Draft<'e> {
             lower: None,
             opened_backing: None,
             write_threshold: Arc::default(),
+            bitmaps: Vec::new(),
         }
     }
 
@@ -302,6 +310,11 @@ impl<'e> Draft<'e> {
         let storage = self.storage(opened.id, file, Link::File, read_only)?;
         let Storage { disk, filename, lower } = storage;
         let (image, data) = self.open_image(opened.id, disk, &filename, data_file, below, read_only).await?;
+        let unread = |errno| Refused::MalformedImage(format!("Could not load bitmaps: {errno}"));
+        let bitmaps = load_bitmaps(&image).await.map_err(unread)?;
+        if image.has_outdated_bitmaps() {
+            self.engine.host().warn(OUTDATED_BITMAPS);
+        }
         // Names are given from the top down.
         let name = options.node_name.is_none().then(|| self.graph.generate_name().into());
         let layers = by.layers();
@@ -322,7 +335,7 @@ impl<'e> Draft<'e> {
             }
         };
         let driver = Driver::Qcow2(image);
-        let opened = Opened { name, opened_backing, ..opened };
+        let opened = Opened { name, opened_backing, bitmaps, ..opened };
         Ok(Opened { driver, filename, file: Some(file), backing, data, lower, ..opened })
     }
 

@@ -98,5 +98,7 @@ fn bitmap_info(bitmap: &Bitmap) -> BitmapInfo {
         dirty_bytes: bitmap.dirty_bytes(),
         granularity: bitmap.granularity,
         is_recording: bitmap.is_recording,
+        is_persistent: bitmap.is_persistent,
+        is_inconsistent: bitmap.is_inconsistent,
     }
 }

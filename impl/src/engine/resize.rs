@@ -67,6 +67,9 @@ impl Engine {
                 if image.version() < 3 && image.snapshots() > 0 {
                     return Err(Refused::SizeOfSnapshots);
                 }
+                if let Some(unknown) = place.bitmaps.iter().find(|bitmap| bitmap.is_inconsistent) {
+                    return Err(Refused::BitmapInconsistent(unknown.name.to_string()));
+                }
                 if size < image.len_bytes() {
                     return image.shrink(size).await.map_err(failed("shrink the image"));
                 }

@@ -85,6 +85,7 @@ impl Engine {
         // Nothing moves between the draft and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         let mut steps = Vec::with_capacity(actions.len());
+        let before = self.graph();
         let done = match self.draft(actions, &group, &mut steps).await {
             Ok(()) => self.apply(&mut steps),
             refused => refused,
@@ -92,7 +93,7 @@ impl Engine {
         match done {
             Ok(()) => {
                 self.start_all(steps);
-                Ok(())
+                self.forget_bitmaps(&before).await
             }
             Err(refused) => {
                 self.take_back(steps).await;

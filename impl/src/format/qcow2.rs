@@ -14,6 +14,9 @@
 
 mod alloc;
 mod backing;
+mod bitmap_bits;
+mod bitmap_directory;
+mod bitmaps;
 mod cache;
 mod check;
 mod compressed;
@@ -41,6 +44,7 @@ mod trouble;
 mod write;
 mod zero;
 
+pub use bitmaps::{BitmapOnDisk, NotStorable, StoredBitmap};
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
 pub use header::{BackingName, DataFile};
@@ -234,12 +238,16 @@ impl Qcow2 {
             let repaired = Self::load_repaired(&*self.disk, true).await.map_err(|_| Errno::EACCES)?;
             assert_eq!(repaired.geometry, self.geometry, "a repair changes no geometry");
             *self.metadata.lock() = repaired;
-            return Ok(());
+        } else {
+            let mut metadata = self.metadata.lock();
+            open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
+            metadata.writable = true;
         }
-        let mut metadata = self.metadata.lock();
-        open::refuse_writing(&metadata.header).map_err(|_| Errno::EACCES)?;
-        metadata.writable = true;
-        Ok(())
+        let marked = self.mark_bitmaps_in_use().await;
+        if marked.is_err() {
+            self.metadata.lock().writable = false;
+        }
+        marked
     }
 
     /// Whether anything was changed that no flush made durable.

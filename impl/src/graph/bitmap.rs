@@ -4,8 +4,11 @@
 //! transaction that fails puts the old graph back. What is dirty is kept as ranges; it may claim too much, never too
 //! little.
 
-use super::Graph;
+use super::node::Driver;
+use super::{Graph, Place};
 use crate::error::Refused;
+use crate::format::qcow2::{Qcow2, StoredBitmap};
+use crate::host::IoResult;
 use crate::id::NodeId;
 use crate::io::len_bytes;
 use crate::sync::shim::Mutex;
@@ -22,7 +25,7 @@ const GRANULARITY_DEFAULT: u64 = 64 << 10;
 /// write.
 const RANGES_MAX: usize = 1 << 18;
 
-/// One bitmap.
+/// One bitmap. A persistent one goes into its image when that is closed, and comes back when it is opened.
 #[derive(Clone, Debug)]
 pub struct Bitmap {
     /// Its name, unique on its node.
@@ -31,6 +34,10 @@ pub struct Bitmap {
     pub granularity: u32,
     /// Whether writes are recorded.
     pub is_recording: bool,
+    /// Whether its image keeps it.
+    pub is_persistent: bool,
+    /// Whether it was not stored after its last change: nobody knows what is dirty, and it can only be removed.
+    pub is_inconsistent: bool,
     /// What is dirty.
     dirty: Arc<Mutex<Ranges>>,
 }
@@ -85,10 +92,67 @@ impl Bitmap {
         self.dirty.lock().0.iter().map(bytes).collect()
     }
 
+    /// As its image keeps it.
+    fn stored(&self) -> StoredBitmap {
+        StoredBitmap {
+            name: self.name.to_string(),
+            granularity: self.granularity,
+            is_recording: self.is_recording,
+            is_inconsistent: self.is_inconsistent,
+            dirty: self.dirty.lock().0.iter().map(|(start, end)| *start..*end).collect(),
+        }
+    }
+
+    /// As its image kept it.
+    fn loaded(stored: StoredBitmap) -> Bitmap {
+        let mut dirty = Ranges::default();
+        stored.dirty.iter().for_each(|range| dirty.insert(range.start, range.end));
+        Bitmap {
+            name: stored.name.into(),
+            granularity: stored.granularity,
+            is_recording: stored.is_recording,
+            is_persistent: true,
+            is_inconsistent: stored.is_inconsistent,
+            dirty: Arc::new(Mutex::new(dirty)),
+        }
+    }
+
+    /// Refuses what nobody knows the content of.
+    fn admit_use(&self) -> Result<(), Refused> {
+        if self.is_inconsistent {
+            return Err(Refused::BitmapInconsistent(self.name.to_string()));
+        }
+        Ok(())
+    }
+
     /// The same with only `dirty` in it, apart from the one this was.
     fn holding(&self, dirty: Ranges) -> Bitmap {
         Bitmap { dirty: Arc::new(Mutex::new(dirty)), ..self.clone() }
     }
+}
+
+impl Place {
+    /// The image, if it keeps some of the node's bitmaps.
+    pub fn image_of_bitmaps(&self) -> Option<&Arc<Qcow2>> {
+        match &self.node.driver {
+            Driver::Qcow2(image) if self.bitmaps.iter().any(|bitmap| bitmap.is_persistent) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// Tells the image what its bitmaps hold, for when it is closed. Nobody writes to the node any more.
+    pub fn hand_over_bitmaps(&self) {
+        if let Some(image) = self.image_of_bitmaps() {
+            let ours = |bitmap: &&Bitmap| bitmap.is_persistent && !bitmap.is_inconsistent;
+            // The youngest first, as QEMU lists them.
+            image.hand_over_bitmaps(self.bitmaps.iter().rev().filter(ours).map(Bitmap::stored).collect());
+        }
+    }
+}
+
+/// The bitmaps that an image keeps.
+pub async fn load_bitmaps(image: &Qcow2) -> IoResult<Vec<Bitmap>> {
+    Ok(image.load_bitmaps().await?.into_iter().map(Bitmap::loaded).collect())
 }
 
 impl Ranges {
@@ -131,8 +195,7 @@ impl Graph {
         }
         let granularity = self.admit_granularity(node, new.granularity)?;
         if new.is_persistent {
-            // Writing bitmaps into images is not supported by any format here.
-            return Err(Refused::BitmapNotStorable(new.node.clone()));
+            self.admit_persistent(node, new, granularity)?;
         }
         if self.place(node).bitmaps.iter().any(|bitmap| *bitmap.name == *new.name) {
             return Err(Refused::DuplicateBitmap(new.name.clone()));
@@ -141,9 +204,28 @@ impl Graph {
             return Err(Refused::BitmapNameTooLong(new.name.clone()));
         }
         let name = new.name.as_str().into();
-        let bitmap = Bitmap { name, granularity, is_recording: !new.is_disabled, dirty: Arc::default() };
-        self.place_mut(node).bitmaps.push(bitmap);
+        self.place_mut(node).bitmaps.push(Bitmap {
+            name,
+            granularity,
+            is_recording: !new.is_disabled,
+            is_persistent: new.is_persistent,
+            is_inconsistent: false,
+            dirty: Arc::default(),
+        });
         Ok(())
+    }
+
+    fn admit_persistent(&self, node: NodeId, new: &NewBitmap, granularity: u32) -> Result<(), Refused> {
+        let place = self.place(node);
+        let Driver::Qcow2(image) = &place.node.driver else {
+            return Err(Refused::BitmapNotStorable(new.node.clone()));
+        };
+        let others = place.bitmaps.iter().filter(|bitmap| bitmap.is_persistent).count();
+        image.admit_bitmap(&new.name, granularity, others).map_err(|why| Refused::BitmapNotPersistent {
+            name: new.name.clone(),
+            node: place.node.name.to_string(),
+            why: why.to_string(),
+        })
     }
 
     fn admit_granularity(&self, node: NodeId, asked: Option<i64>) -> Result<u32, Refused> {
@@ -166,6 +248,15 @@ impl Graph {
         found.ok_or_else(|| Refused::BitmapNotFound(wanted.name.clone()))
     }
 
+    /// Refuses to change what a bitmap holds while its image, which keeps it, is read-only.
+    fn admit_change(&self, wanted: &BitmapName) -> Result<(), Refused> {
+        let bitmap = self.find_bitmap(wanted)?;
+        if bitmap.is_persistent && self.place(self.lookup(&wanted.node)?).read_only {
+            return Err(Refused::BitmapReadOnly(wanted.name.clone()));
+        }
+        Ok(())
+    }
+
     /// Changes a bitmap, or removes it by answering nothing.
     fn change_bitmap(
         &mut self,
@@ -186,16 +277,20 @@ impl Graph {
 
     /// `block-dirty-bitmap-remove`.
     pub fn remove_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
+        self.admit_change(wanted)?;
         self.change_bitmap(wanted, |_| None)
     }
 
     /// `block-dirty-bitmap-clear`.
     pub fn clear_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
+        self.admit_change(wanted)?;
+        self.find_bitmap(wanted)?.admit_use()?;
         self.change_bitmap(wanted, |bitmap| Some(bitmap.holding(Ranges::default())))
     }
 
     /// `block-dirty-bitmap-enable` and `-disable`.
     pub fn set_bitmap_recording(&mut self, wanted: &BitmapName, is_recording: bool) -> Result<(), Refused> {
+        self.find_bitmap(wanted)?.admit_use()?;
         // What was dirty stays with the bitmap of before: a request that still runs marks that one only.
         self.change_bitmap(wanted, |bitmap| {
             let dirty = bitmap.dirty.lock().clone();
@@ -205,14 +300,18 @@ impl Graph {
 
     /// `block-dirty-bitmap-merge`: what is dirty in any of `sources` is dirty in `target` too.
     pub fn merge_bitmaps(&mut self, target: &BitmapName, sources: &[BitmapName]) -> Result<(), Refused> {
+        self.admit_change(target)?;
         let into = self.find_bitmap(target)?;
+        into.admit_use()?;
         let granularity = u64::from(into.granularity);
         let mut dirty = into.dirty.lock().clone();
         for source in sources {
             if self.find(&source.node).is_none() {
                 return Err(Refused::NodeUnknown(source.node.clone()));
             }
-            for (start, end) in self.find_bitmap(source)?.dirty_ranges() {
+            let source = self.find_bitmap(source)?;
+            source.admit_use()?;
+            for (start, end) in source.dirty_ranges() {
                 dirty.insert(start / granularity, end.div_ceil(granularity));
             }
         }
@@ -233,7 +332,14 @@ mod tests {
     use super::*;
 
     fn bitmap(granularity: u32) -> Bitmap {
-        Bitmap { name: "b".into(), granularity, is_recording: true, dirty: Arc::default() }
+        Bitmap {
+            name: "b".into(),
+            granularity,
+            is_recording: true,
+            is_persistent: false,
+            is_inconsistent: false,
+            dirty: Arc::default(),
+        }
     }
 
     #[test]

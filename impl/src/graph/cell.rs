@@ -28,10 +28,12 @@ impl GraphCell {
         let dropped = next.collect();
         next.assert_well_formed();
         for node in dropped.iter().filter(|node| present.contains(node.id)) {
+            let place = present.place(node.id);
             // What it has not written yet goes down the links it had.
-            if let Some(lower) = &present.place(node.id).lower {
+            if let Some(lower) = &place.lower {
                 lower.keep(&present);
             }
+            place.hand_over_bitmaps();
         }
         *present = Arc::new(next);
         Ok((answer, dropped))

@@ -4,7 +4,7 @@ use super::text::{ObjectText, push_list, push_string};
 use crate::command::{
     BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo,
 };
-use crate::format::qcow2::Info;
+use crate::format::qcow2::{BitmapOnDisk, Info};
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
@@ -106,8 +106,12 @@ fn push_cache(out: &mut String, node: &NodeInfo) {
 
 fn push_bitmap(out: &mut String, bitmap: &BitmapInfo) {
     let mut o = ObjectText::open(out);
-    o.text("name", &bitmap.name).plain("recording", bitmap.is_recording).plain("persistent", false);
-    o.plain("busy", false).plain("granularity", bitmap.granularity).plain("count", bitmap.dirty_bytes);
+    o.text("name", &bitmap.name).plain("recording", bitmap.is_recording);
+    o.plain("persistent", bitmap.is_persistent).plain("busy", false);
+    o.plain("granularity", bitmap.granularity).plain("count", bitmap.dirty_bytes);
+    if bitmap.is_inconsistent {
+        o.plain("inconsistent", true);
+    }
     o.close();
 }
 
@@ -156,14 +160,26 @@ fn push_qcow2(out: &mut String, info: &Info) {
     let mut data = ObjectText::open(o.member("data"));
     data.text("compat", info.compat).text("compression-type", info.compression_type);
     data.plain("refcount-bits", info.refcount_bits).optional_text("data-file", info.data_file.as_deref());
-    if let Some(more) = info.of_version_3 {
+    if let Some(more) = &info.of_version_3 {
         data.plain("lazy-refcounts", more.lazy_refcounts).plain("corrupt", more.corrupt);
         data.plain("extended-l2", more.extended_l2);
         if let Some(raw) = more.data_file_raw {
             data.plain("data-file-raw", raw);
         }
+        if !more.bitmaps.is_empty() {
+            push_list(data.member("bitmaps"), &more.bitmaps, push_bitmap_on_disk);
+        }
     }
     data.close();
+    o.close();
+}
+
+fn push_bitmap_on_disk(out: &mut String, bitmap: &BitmapOnDisk) {
+    let mut o = ObjectText::open(out);
+    let flags = [("in-use", bitmap.is_in_use), ("auto", bitmap.is_auto)];
+    let set: Vec<&str> = flags.iter().filter(|(_, is_set)| *is_set).map(|(word, _)| *word).collect();
+    push_list(o.member("flags"), &set, |out, word| push_string(out, word));
+    o.text("name", &bitmap.name).plain("granularity", bitmap.granularity);
     o.close();
 }
 

@@ -319,6 +319,7 @@ static SPECIFIC_QCOW2_DATA: Object = object(
         optional("lazy-refcounts", Bool),
         optional("corrupt", Bool),
         required("refcount-bits", Int),
+        optional("bitmaps", List(&Record(&edits::BITMAP_ON_DISK))),
         required("compression-type", OneOf(&COMPRESSION)),
     ],
 );

@@ -21,6 +21,8 @@ pub const HUNG: &str = "daemon hung";
 pub const FLOODED: &str = "daemon floods its clients";
 /// The law a job breaks that does not go on though nothing holds it.
 pub const STUCK: &str = "job stuck";
+/// The law a daemon breaks that never says that an export is gone which nobody uses any more.
+pub const EXPORT_STAYS: &str = "an export that was taken back never goes";
 /// The law a daemon breaks that does not even start.
 pub const NOT_STARTED: &str = "daemon did not start";
 
@@ -208,6 +210,7 @@ impl Judge {
     pub fn outcome(self) -> Outcome {
         let mut outcome = Outcome::of(self.verdict);
         outcome.steps = self.steps;
+        outcome.is_lost = self.model.is_lost();
         let tally = self.model.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

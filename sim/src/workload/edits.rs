@@ -75,5 +75,9 @@ pub fn bitmap(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
         let arguments = format!(r#""node-name":"n{layer}","write-threshold":4096"#);
         return execute("block-set-write-threshold", &arguments);
     }
-    execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0""#))
+    let kind = match verb {
+        "add" => draw.entry("client # command # persistent", of, &["", r#","persistent":true"#]),
+        _ => "",
+    };
+    execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0"{kind}"#))
 }

@@ -3,11 +3,12 @@
 //! Tables that several entries lead to are read once and counted as often as they are led to, so that a hostile image
 //! costs no more time than its size.
 
+use super::bitmap_directory::{self, decode};
 use super::check::{CheckReport, Image, TABLE_RESERVED};
 use super::counter;
 use super::entry::{COPIED, HOST_OFFSET, L1_RESERVED, L2_RESERVED, L2At, Mapping, RawEntry, decode_l2};
 use super::geometry::MAX_L1_BYTES;
-use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS, be32, be64};
+use super::header::{be32, be64};
 use super::open_error::OpenCause;
 use std::collections::BTreeMap;
 
@@ -210,24 +211,25 @@ impl References {
 
     /// Counts the persistent bitmaps, unless the image was written by somebody who does not know them.
     async fn add_bitmaps(&mut self, image: &Image<'_>, report: &mut CheckReport) -> Result<(), OpenCause> {
-        let Some(extension) = image.header.extension(EXTENSION_BITMAPS) else { return Ok(()) };
-        if image.header.autoclear & AUTOCLEAR_BITMAPS == 0 || extension.len() < 24 {
-            return Ok(());
-        }
-        let (len, start) = (be64(extension, 8), be64(extension, 16));
-        if len > MAX_DIRECTORY || start > image.file_len || start + len > image.file_len {
-            report.corrupt(1, || format!("the bitmap directory at {start:#x} is past the end"));
-            return Ok(());
-        }
-        self.add(image, start, len, 1, report);
-        let directory = image.piece(start, len).await?;
-        let mut at = 0;
-        while at + 24 <= directory.len() {
-            let (table, entries) = (be64(&directory, at), u64::from(be32(&directory, at + 8)));
-            let name = u64::from(be32(&directory, at + 16) & 0xffff);
-            let extra = u64::from(be32(&directory, at + 20));
-            at += (24 + name + extra).next_multiple_of(8) as usize;
-            self.add_bitmap_table(image, table, entries, report).await?;
+        let place = match bitmap_directory::place(&image.header, image.file_len) {
+            Ok(Some(place)) => place,
+            Ok(None) => return Ok(()),
+            Err(why) => {
+                report.corrupt(1, || format!("the bitmap directory: {why}"));
+                return Ok(());
+            }
+        };
+        self.add(image, place.offset, place.len, 1, report);
+        let directory = image.piece(place.offset, place.len).await?;
+        let entries = decode(&directory, place.count, image.header.len_bytes, image.geometry);
+        match entries {
+            Err(why) => report.corrupt(1, || format!("the bitmap directory at {:#x}: {why}", place.offset)),
+            Ok(entries) => {
+                for entry in entries {
+                    self.add_bitmap_table(image, entry.table_offset, entry.table_entries.into(), report)
+                        .await?;
+                }
+            }
         }
         Ok(())
     }

@@ -207,10 +207,15 @@ impl Header {
         Ok(Some(DataFile { name, raw: self.autoclear & AUTOCLEAR_RAW_DATA_FILE != 0 }))
     }
 
-    /// Autoclear bits that the first change makes untrue: this driver keeps up raw data files and nothing else.
+    /// Autoclear bits that the first change makes untrue: this driver keeps up bitmaps and raw data files, nothing else.
     pub fn stale_autoclear(&self) -> u64 {
-        let kept = if self.incompatible & INCOMPATIBLE_DATA_FILE != 0 { AUTOCLEAR_RAW_DATA_FILE } else { 0 };
-        self.autoclear & !kept
+        if self.autoclear == 0 {
+            return 0;
+        }
+        let kept = |is_there: bool, bit: u64| if is_there { bit } else { 0 };
+        let data_file = kept(self.incompatible & INCOMPATIBLE_DATA_FILE != 0, AUTOCLEAR_RAW_DATA_FILE);
+        let bitmaps = kept(self.extension(EXTENSION_BITMAPS).is_some(), AUTOCLEAR_BITMAPS);
+        self.autoclear & !data_file & !bitmaps
     }
 
     /// Says that guest data lies in another file.

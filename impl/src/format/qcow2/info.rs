@@ -1,6 +1,7 @@
 //! What an image says of itself, for queries.
 
 use super::Qcow2;
+use super::bitmaps::BitmapOnDisk;
 use super::header::{COMPATIBLE_LAZY_REFCOUNTS, INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DIRTY};
 
 /// What an image says of itself, in the words of QMP's `ImageInfoSpecificQCow2`.
@@ -21,7 +22,7 @@ pub struct Info {
 }
 
 /// The part of `Info` that version 2 lacks.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InfoOfVersion3 {
     /// Whether refcounts may be put off.
     pub lazy_refcounts: bool,
@@ -31,11 +32,14 @@ pub struct InfoOfVersion3 {
     pub extended_l2: bool,
     /// Whether the data file, if there is one, is what the guest sees.
     pub data_file_raw: Option<bool>,
+    /// The persistent bitmaps on the disk.
+    pub bitmaps: Vec<BitmapOnDisk>,
 }
 
 impl Qcow2 {
     /// What the image says of itself.
     pub fn info(&self) -> Info {
+        let bitmaps = self.list_bitmaps();
         let header = &self.metadata.lock().header;
         let data_file = header.data_file().ok().flatten();
         let of_version_3 = (self.geometry.version >= 3).then(|| InfoOfVersion3 {
@@ -43,6 +47,7 @@ impl Qcow2 {
             corrupt: header.incompatible & INCOMPATIBLE_CORRUPT != 0,
             extended_l2: self.geometry.extended_l2,
             data_file_raw: data_file.as_ref().map(|file| file.raw),
+            bitmaps,
         });
         Info {
             compat: if self.geometry.version >= 3 { "1.1" } else { "0.10" },

@@ -3,6 +3,8 @@
 //! Every method is one synchronous step under the image's mutex. A step that needs a table which is not in memory
 //! answers `Trouble::Missing` and is tried again after the load; nothing here waits.
 
+use super::bitmap_directory::Entry;
+use super::bitmaps::StoredBitmap;
 use super::cache::TableCache;
 use super::entry::{HOST_OFFSET, decode_l1};
 use super::geometry::Geometry;
@@ -45,6 +47,10 @@ pub(super) struct Metadata {
     /// Where the last compressed cluster ended; the next may begin there.
     pub packed_end: Option<u64>,
     pub writable: bool,
+    /// The persistent bitmaps, as the disk has them.
+    pub bitmaps: Vec<Entry>,
+    /// What the next close stores of them.
+    pub handed_over: Vec<StoredBitmap>,
 }
 
 impl Metadata {
@@ -71,6 +77,8 @@ impl Metadata {
             wrote: false,
             packed_end: None,
             writable: false,
+            bitmaps: Vec::new(),
+            handed_over: Vec::new(),
         }
     }
 
@@ -154,5 +162,10 @@ impl Metadata {
             || self.l1.is_dirty()
             || self.refcount_table.is_dirty()
             || !self.pending_frees.is_empty()
+    }
+
+    /// Whether the disk has bitmaps that it says are true.
+    pub fn has_bitmaps_at_rest(&self) -> bool {
+        self.bitmaps.iter().any(|entry| !entry.is_in_use)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A size from the file is checked against a limit and against the file's length before anything is allocated.
 
+use super::bitmap_directory;
 use super::geometry::{CLUSTER_BITS, Geometry, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES};
 use super::header::{Header, INCOMPATIBLE_CORRUPT, cluster_bits};
 use super::metadata::Metadata;
@@ -33,7 +34,21 @@ pub(super) async fn load(disk: &dyn Disk, writable: bool) -> Result<Metadata, Op
     let table = file.read(header.refcount_table_offset, table_bytes, "refcount table").await?;
     let l1 = PointerTable::new(header.l1_offset, &l1);
     let refcount_table = PointerTable::new(header.refcount_table_offset, &table);
-    Ok(Metadata::new(header, l1, refcount_table, file.len))
+    let bitmaps = load_bitmap_directory(&header, &file).await?;
+    Ok(Metadata { bitmaps, ..Metadata::new(header, l1, refcount_table, file.len) })
+}
+
+/// What the image has of persistent bitmaps; their bits stay where they are.
+async fn load_bitmap_directory(
+    header: &Header,
+    file: &Opened<'_>,
+) -> Result<Vec<bitmap_directory::Entry>, OpenCause> {
+    let Some(place) = bitmap_directory::place(header, file.len).map_err(OpenCause::Bitmaps)? else {
+        return Ok(Vec::new());
+    };
+    let bytes = file.read(place.offset, place.len, "bitmap directory").await?;
+    let entries = bitmap_directory::decode(&bytes, place.count, header.len_bytes, header.geometry());
+    entries.map_err(OpenCause::Bitmaps)
 }
 
 /// The file, its length and its first bytes.

@@ -84,6 +84,9 @@ pub enum OpenCause {
         /// How it failed.
         errno: Errno,
     },
+    /// A bitmaps extension or directory that is impossible.
+    #[error("bitmaps_ext: {0}")]
+    Bitmaps(&'static str),
     /// `refcount_order` above 6.
     #[error("Reference count entry width too large; may not exceed 64 bits")]
     RefcountOrder(u32),

@@ -206,13 +206,19 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Keeps what is dirty bounded: whoever adds to it helps to write it.
+    /// Says on the disk what the first change makes untrue there, and keeps what is dirty bounded: whoever adds to it
+    /// helps to write it.
     pub(super) async fn before_change(&self) -> IoResult<()> {
-        self.clear_autoclear().await?;
-        if self.metadata.lock().is_crowded() {
-            self.flush().await?;
+        let (is_stale, is_crowded) = {
+            let metadata = self.metadata.lock();
+            let is_stale = metadata.header.stale_autoclear() != 0 || metadata.has_bitmaps_at_rest();
+            (is_stale, metadata.is_crowded())
+        };
+        if is_stale {
+            self.clear_autoclear().await?;
+            self.mark_bitmaps_in_use().await?;
         }
-        Ok(())
+        if is_crowded { self.flush().await } else { Ok(()) }
     }
 }
 

@@ -127,3 +127,10 @@ pub static BITMAP_INFO: Object = object(
         optional("inconsistent", Bool),
     ],
 );
+
+/// One entry of an image's `bitmaps`.
+pub static BITMAP_ON_DISK: Object = object(
+    "Qcow2BitmapInfo",
+    &[required("name", Str), required("granularity", Int), required("flags", List(&OneOf(&BITMAP_FLAG)))],
+);
+static BITMAP_FLAG: Enum = Enum { name: "Qcow2BitmapInfoFlags", values: &["in-use", "auto"] };
