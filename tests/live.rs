@@ -1,6 +1,6 @@
 //! The real storage daemon under the model, where it is installed: a short campaign, and every known divergence's trace.
 
-use sim::live::campaign::{Plan, again, fuzz, name_of};
+use sim::live::campaign::{Plan, Shorten, again, fuzz, name_of};
 use sim::live::divergence::known;
 use sim::live::target::Target;
 use sim::trace::Trace;
@@ -30,7 +30,7 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         time: None,
         jobs: 1,
         out: folder.path().to_owned(),
-        shorten: false,
+        shorten: Shorten::Nothing,
     };
     let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
     assert_eq!(campaign.runs, 60);
@@ -53,7 +53,8 @@ fn every_known_divergence_is_shown_by_its_trace() {
         let Some(file) = &divergence.trace else { continue };
         traces += 1;
         let trace = Trace::read(&folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert_eq!(trace.target.as_deref(), Some(divergence.target.as_str()), "{file}");
+        let target = target.placed_as(trace.target.as_deref().unwrap_or_default());
+        assert_eq!(target.kind.name(), divergence.target, "{file}");
         // What depends on timing may need more than one try.
         let is_shown = (0..5).any(|_| {
             let record = again(&target, &trace.choices, Detail::Quiet);

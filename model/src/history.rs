@@ -160,6 +160,11 @@ impl Model {
         }
     }
 
+    /// Whether two orders of what happened were possible and nothing told which it was: nothing more is judged.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
     /// How often each law was checked, and which goals were reached.
     pub fn tally(&self) -> &Tally {
         &self.tally

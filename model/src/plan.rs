@@ -357,8 +357,7 @@ impl Graph {
 
     /// Moves all that stands on `from` to `to`, except what `to` itself stands on.
     fn replace_outside(&mut self, from: NodeId, to: NodeId) {
-        let mut own: Vec<NodeId> = self.downwards(from).collect();
-        own.push(to);
+        let own = self.reached(to);
         let parents: Vec<NodeId> = self.parents(from).filter(|parent| !own.contains(parent)).collect();
         for parent in parents {
             if self.node(parent).file == Some(from) {

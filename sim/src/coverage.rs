@@ -34,6 +34,8 @@ pub struct Totals {
     pub runs: u64,
     /// Steps of all runs.
     pub steps: u64,
+    /// Runs of which only a part was judged: the model lost track.
+    pub lost: u64,
     /// How often each law was checked, in the order of the laws.
     pub laws_checked: Vec<u64>,
     /// How many runs reached each goal, in the order of the goals.
@@ -49,6 +51,7 @@ impl Totals {
     pub fn add(&mut self, seed: u64, outcome: &Outcome) {
         self.runs += 1;
         self.steps += outcome.steps;
+        self.lost += u64::from(outcome.is_lost);
         // Histories of different seeds may be alike: the seed tells them apart, or two of them would add up to nothing.
         self.history_hash = self.history_hash.wrapping_add(mix(outcome.history_hash ^ mix(seed)));
         add(&mut self.laws_checked, outcome.laws_checked.iter().copied());
@@ -62,6 +65,7 @@ impl Totals {
     pub fn merge(&mut self, other: &Totals) {
         self.runs += other.runs;
         self.steps += other.steps;
+        self.lost += other.lost;
         self.history_hash = self.history_hash.wrapping_add(other.history_hash);
         add(&mut self.laws_checked, other.laws_checked.iter().copied());
         add(&mut self.goals_reached, other.goals_reached.iter().copied());

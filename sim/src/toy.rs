@@ -80,6 +80,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         verdict,
         steps,
         history_hash: log.hash.digest(),
+        is_lost: false,
         laws_checked: vec![steps, 0],
         goals_reached: vec![faults > 0],
         history: log.lines,

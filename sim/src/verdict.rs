@@ -52,6 +52,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Fingerprint of the whole history: commands, replies, events, guest requests, crash, contents.
     pub history_hash: u64,
+    /// Whether the model lost track, so that nothing was judged any more.
+    pub is_lost: bool,
     /// How often each law was checked, by the law's index in `model`'s list.
     pub laws_checked: Vec<u64>,
     /// Which `sometimes` goals were reached, by index in `model`'s list.
@@ -69,6 +71,7 @@ impl Outcome {
             verdict,
             steps: 0,
             history_hash: 0,
+            is_lost: false,
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
             history: Vec::new(),

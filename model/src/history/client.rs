@@ -250,6 +250,8 @@ impl Model {
             Editing::Resize { .. } => {
                 answers.push(Answer::ErrorAbout("Permission conflict on node"));
                 answers.push(Answer::ErrorAbout("read-only"));
+                // An image of the old version has no clusters that read as zeroes over what lies below.
+                answers.push(Answer::ErrorAbout("Failed to zero out new clusters"));
             }
             Editing::Reopen(list) => {
                 for options in list {

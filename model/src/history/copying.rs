@@ -371,7 +371,8 @@ impl Model {
             .views
             .at_or_above(source)
             .into_iter()
-            .filter(|image| *image != source && *image != target)
+            // What the target itself stands on stays where it is.
+            .filter(|image| *image != source && !self.views.at_or_above(*image).contains(&target))
             .collect();
         for image in above {
             if self.views.layer(image).below == Some(source) {

@@ -79,12 +79,13 @@ impl Model {
     }
 }
 
-fn has_left_behind(graph: &Graph) -> bool {
+/// Whether a stream that was refused late may have left a device where its filter stood.
+pub(super) fn has_left_behind(graph: &Graph) -> bool {
     graph.users.iter().any(User::is_left_behind)
 }
 
 /// The graph with the devices that streams may have left behind as devices like all others.
-fn with_left_behind(graph: &Graph) -> Graph {
+pub(super) fn with_left_behind(graph: &Graph) -> Graph {
     let mut after = graph.clone();
     for user in after.users.iter_mut().filter(|user| user.is_left_behind()) {
         user.behind = None;
@@ -115,12 +116,17 @@ fn read_only_parents(graph: &Graph) -> Vec<String> {
 fn same(expected: &[Line], told: &[Line], stale: &[String], unsure: &[String]) -> bool {
     let is_of =
         |line: &Line, parents: &[String]| parents.iter().any(|parent| line.starts_with(parent.as_str()));
-    let masked = |line: &Line| match (is_of(line, stale), is_of(line, unsure)) {
-        (true, _) => line.replacen(&format!("[{CONSISTENT}/"), "[0/", 1),
-        (_, true) => {
-            line.replacen(&format!("[{}/", CONSISTENT | WRITE | RESIZE), &format!("[{CONSISTENT}/"), 1)
+    let masked = |line: &Line| {
+        let mut line = line.clone();
+        // A node may be both: first what it may write still, then what it may not even read.
+        if is_of(&line, unsure) {
+            let writes = format!("[{}/", CONSISTENT | WRITE | RESIZE);
+            line = line.replacen(&writes, &format!("[{CONSISTENT}/"), 1);
         }
-        _ => line.clone(),
+        if is_of(&line, stale) {
+            line = line.replacen(&format!("[{CONSISTENT}/"), "[0/", 1);
+        }
+        line
     };
     let sorted = |lines: &[Line]| {
         let mut lines: Vec<Line> = lines.iter().map(masked).collect();

@@ -1,6 +1,7 @@
 //! A job's beginning and success, and the nodes that come and go by command.
 
 use super::client::Pending;
+use super::edges::{has_left_behind, with_left_behind};
 use super::{Model, Phase};
 use crate::blockdev::{NodeSpec, deletion};
 use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
@@ -40,6 +41,9 @@ impl Model {
             };
             let mut conflicts: Vec<Refusal> =
                 self.graphs().iter().filter_map(|(graph, _)| late(graph)).flatten().collect();
+            if has_left_behind(&self.graph) {
+                conflicts.extend(late(&with_left_behind(&self.graph)).into_iter().flatten());
+            }
             conflicts.extend(self.refusals_by_chance(&start));
             self.clients[index].pending[0].conflicts = conflicts;
             match self.settle(|model, graph| plan(graph, &start, |id| model.find_job(id).is_some()).ok()) {

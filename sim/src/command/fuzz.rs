@@ -4,6 +4,7 @@ use super::{Exit, at_least_1, check_law, refuse};
 use crate::campaign::{self, Campaign, News, Plan, Subject};
 use crate::coverage::Totals;
 use crate::live;
+use crate::live::campaign::Shorten;
 use crate::live::target::Target;
 use crate::minimise::{Limits, entries, minimise};
 use crate::panics::{Panic, quietly};
@@ -130,7 +131,8 @@ impl Fuzz {
             time: plan.time,
             jobs: plan.jobs,
             out: self.out.clone(),
-            shorten: true,
+            // A known divergence has its trace already; only who wants to see them all wants theirs made anew.
+            shorten: if self.strict { Shorten::All } else { Shorten::New },
         };
         let started = Instant::now();
         let campaign = live::campaign::fuzz(&plan, &stop, &|found| self.say(&live::report::failure(found)));
@@ -140,6 +142,9 @@ impl Fuzz {
             println!("{}", live::report::json(&campaign, &plan, cost));
         }
         let fails = |found: &live::campaign::Found| self.strict || !found.is_known;
+        if campaign.found.values().any(|found| found.law == live::campaign::PANICKED) {
+            return Exit::Panicked;
+        }
         match (campaign.found.values().any(fails), campaign.is_early) {
             (true, _) => Exit::Broken,
             (false, true) => Exit::Early,

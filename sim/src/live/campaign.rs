@@ -6,6 +6,7 @@ use super::sequence::{Record, run};
 use super::target::Target;
 use crate::choice::{Choices, Decision};
 use crate::minimise::{Limits, entries, minimise};
+use crate::panics::{Panic, quietly};
 use crate::strategy::of_seed;
 use crate::strategy::replay::{Recording, tolerant};
 use crate::subject;
@@ -29,8 +30,11 @@ const GRACE_MIN: Duration = Duration::from_secs(30);
 /// The law of a run that failed in another way than the one that is being made shorter.
 const ANOTHER: &str = "another failure";
 
+/// The law that the harness breaks when it falls over.
+pub const PANICKED: &str = "the harness panicked";
+
 /// The slots of a live sequence: what can be left out of it.
-pub const SLOTS: [&str; 9] = [
+pub const SLOTS: [&str; 10] = [
     "client # command #",
     "guest # lane # request #",
     "live fault #",
@@ -40,6 +44,7 @@ pub const SLOTS: [&str; 9] = [
     "client # command # runs on",
     "guest # lane # request # look",
     "guest # lane # request # runs on",
+    "disk # request #",
 ];
 /// The slot of a command.
 pub const COMMAND: &str = "client # command #";
@@ -59,8 +64,19 @@ pub struct Plan {
     pub jobs: usize,
     /// Where traces go.
     pub out: PathBuf,
-    /// Whether the first failure of each kind is made short.
-    pub shorten: bool,
+    /// Of which kinds the first failure is made short.
+    pub shorten: Shorten,
+}
+
+/// Which kinds of failures are made short.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Shorten {
+    /// Failures are only counted.
+    Nothing,
+    /// Those that nobody knows; a known divergence has its trace already.
+    New,
+    /// All.
+    All,
 }
 
 /// One kind of failure.
@@ -80,6 +96,8 @@ pub struct Found {
     pub law: String,
     /// The values, of the shortest sequence.
     pub detail: String,
+    /// The file that says how the first of them went, if nobody knows why.
+    pub history: Option<PathBuf>,
     /// Its commands, and all of its decisions; none as long as it was not made shorter.
     pub shortest: Option<Shortest>,
 }
@@ -102,6 +120,8 @@ pub struct Shortest {
 pub struct Campaign {
     /// Sequences, those of the minimiser apart.
     pub runs: u64,
+    /// Those of which only a part was judged: the model lost track.
+    pub lost: u64,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
     /// Crashes that were tried on the simulated disk, those of the minimiser apart.
@@ -171,16 +191,45 @@ impl Shared<'_> {
                 return;
             }
             let seed = self.plan.seed.wrapping_add(number);
-            let record = run(&self.plan.target, of_seed(seed), Detail::Quiet);
+            // With its history: what depends on timing may never come again.
+            let lived = quietly(|| run(&self.plan.target, of_seed(seed), Detail::Full));
+            let record = match lived {
+                Ok(record) => record,
+                Err(panic) => {
+                    self.panicked(seed, &panic);
+                    continue;
+                }
+            };
             {
                 let mut campaign = self.campaign();
                 campaign.runs += 1;
+                campaign.lost += u64::from(record.outcome.is_lost);
                 campaign.crashes += record.crashes;
             }
             if record.outcome.verdict != Verdict::Passed {
                 self.failed(seed, &record);
             }
         }
+    }
+
+    /// The harness fell over: counted as a kind of its own, and never made short.
+    fn panicked(&self, seed: u64, panic: &Panic) {
+        let verdict = Verdict::Broken { law: PANICKED.to_owned(), detail: panic.to_string() };
+        let (name, after) = (format!("{PANICKED}: {panic}"), self.started.elapsed());
+        let found = Found::of(&name, false, seed, after, &Outcome::of(verdict));
+        let mut campaign = self.campaign();
+        campaign.runs += 1;
+        campaign.found.entry(name).and_modify(|found| found.runs += 1).or_insert(found);
+    }
+
+    /// Writes down how a run went that nobody can explain.
+    fn keep_history(&self, name: &str, seed: u64, record: &Record) -> Option<PathBuf> {
+        let path = self.plan.out.join(format!("{}.txt", file_name(name, seed)));
+        let text = format!("{}\n{}\n", record.outcome.history.join("\n"), detail(&record.outcome));
+        std::fs::create_dir_all(&self.plan.out)
+            .and_then(|()| std::fs::write(&path, text))
+            .is_ok()
+            .then_some(path)
     }
 
     fn failed(&self, seed: u64, record: &Record) {
@@ -193,8 +242,15 @@ impl Shared<'_> {
                 found.runs += 1;
                 return;
             }
-            campaign.found.insert(name.clone(), Found::of(&name, is_known, seed, after, &record.outcome));
-            if !is_known && new_kinds >= NEW_MAX {
+            let mut found = Found::of(&name, is_known, seed, after, &record.outcome);
+            found.history = if is_known { None } else { self.keep_history(&name, seed, record) };
+            campaign.found.insert(name.clone(), found);
+            let is_wanted = match self.plan.shorten {
+                Shorten::Nothing => false,
+                Shorten::New => !is_known,
+                Shorten::All => true,
+            };
+            if !is_wanted || !is_known && new_kinds >= NEW_MAX {
                 return;
             }
         }
@@ -208,7 +264,7 @@ impl Shared<'_> {
     fn shorten_next(&self, fairly: bool) -> bool {
         let (name, seed, tape) = {
             let mut campaign = self.campaign();
-            if !self.plan.shorten || fairly && campaign.minimiser_runs > campaign.runs {
+            if fairly && campaign.minimiser_runs > campaign.runs {
                 return false;
             }
             let Some(next) = campaign.waiting.pop_front() else { return false };
@@ -260,6 +316,7 @@ impl Found {
             after,
             law: outcome.verdict.law().to_owned(),
             detail: detail(outcome),
+            history: None,
             shortest: None,
         }
     }
@@ -299,7 +356,10 @@ pub struct Least {
 pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> bool) -> Option<Least> {
     let best: RefCell<Option<String>> = RefCell::new(None);
     let run_one = |choices: Choices| -> Outcome {
-        let mut record = run(target, choices, Detail::Quiet);
+        let lived = quietly(|| run(target, choices, Detail::Quiet));
+        let Ok(mut record) = lived else {
+            return Outcome::of(Verdict::Broken { law: ANOTHER.to_owned(), detail: String::new() });
+        };
         if record.outcome.verdict != Verdict::Passed {
             let law = record.outcome.verdict.law().to_owned();
             let mut wanted = best.borrow_mut();

@@ -1,15 +1,14 @@
 //! Known divergences: one file, one entry per defect, recognised by what a failing sequence did and how it failed.
 //!
 //! A signature names the law, a pattern of the verdict's text, and patterns each of which some line of the sequence's
-//! facts must match: its images and its commands. Nothing here steers the search.
+//! facts must match: its images and its commands. `{image}` in such a pattern stands for the image that the verdict's
+//! text is about. Nothing here steers the search.
 
-use super::action::Action;
+use super::facts::facts;
 use super::sequence::Record;
 use super::target::Kind;
-use crate::crash::Ending;
 use crate::trace::verdict_text;
 use crate::verdict::Verdict;
-use crate::workload::scenario::Scenario;
 use regex_lite::Regex;
 use serde::Deserialize;
 use std::sync::LazyLock;
@@ -40,7 +39,7 @@ pub struct Divergence {
 struct Signature {
     law: Regex,
     detail: Option<Regex>,
-    facts: Vec<Regex>,
+    facts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +80,12 @@ fn read(text: &str) -> Result<Vec<Divergence>, String> {
         Ok(Signature {
             law: regex(&written.law)?,
             detail: written.detail.as_ref().map(regex).transpose()?,
-            facts: written.facts.iter().map(regex).collect::<Result<_, String>>()?,
+            // Which image it will be about is not known yet; that it is a pattern is.
+            facts: written
+                .facts
+                .into_iter()
+                .map(|text| regex(&about(&text, "n0")).map(|_| text))
+                .collect::<Result<_, String>>()?,
         })
     };
     let divergence = |entry: Entry| {
@@ -106,47 +110,30 @@ pub fn explain(kind: Kind, record: &Record) -> Option<&'static Divergence> {
         return None;
     }
     let (law, detail) = (record.outcome.verdict.law(), verdict_text(&record.outcome.verdict));
-    let facts = facts(record);
+    let (facts, image) = (facts(record), image_of(detail));
+    let is_met = |pattern: &String| {
+        let pattern = Regex::new(&about(pattern, image)).expect("it was a pattern when it was read");
+        facts.iter().any(|fact| pattern.is_match(fact))
+    };
     let fits = |signature: &Signature| {
         signature.law.is_match(law)
             && signature.detail.as_ref().is_none_or(|pattern| pattern.is_match(detail))
-            && signature.facts.iter().all(|pattern| facts.iter().any(|fact| pattern.is_match(fact)))
+            && signature.facts.iter().all(is_met)
     };
     let mut of_target = known().iter().filter(|known| known.target == kind.name());
     of_target.find(|known| known.signatures.iter().any(fits))
 }
 
-/// What a sequence began with and did, a line each.
-pub fn facts(record: &Record) -> Vec<String> {
-    let mut facts = image_facts(&record.scenario);
-    facts.extend(record.actions.iter().map(|action| match action {
-        Action::Command(text) => text.clone(),
-        Action::Request { operation, .. } => format!("guest {operation:?}"),
-        Action::Kill => "kill".to_owned(),
-        Action::Cut(Ending::Kill) => "kill".to_owned(),
-        Action::Cut(Ending::PowerCut) => "power cut".to_owned(),
-        Action::Quit => "quit".to_owned(),
-        _ => String::new(),
-    }));
-    facts.retain(|fact| !fact.is_empty());
-    facts
+/// A pattern about one image.
+fn about(pattern: &str, image: &str) -> String {
+    pattern.replace("{image}", image)
 }
 
-fn image_facts(scenario: &Scenario) -> Vec<String> {
-    let mut facts = Vec::new();
-    for (index, image) in scenario.images.iter().enumerate() {
-        let name = scenario.node(index);
-        facts.push(format!("image {name} {} {} sectors", image.format.driver(), image.sectors()));
-        let Some(below) = image.backing else { continue };
-        let (above, under) = (image.sectors(), scenario.images[below].sectors());
-        let word = match above.cmp(&under) {
-            std::cmp::Ordering::Less => "shorter than",
-            std::cmp::Ordering::Equal => "as long as",
-            std::cmp::Ordering::Greater => "longer than",
-        };
-        facts.push(format!("image {name} {word} its backing {}", scenario.node(below)));
-    }
-    facts
+/// The image that a verdict's first line is about, by the name of its file.
+fn image_of(detail: &str) -> &str {
+    let first = detail.lines().next().unwrap_or_default();
+    let after = first.split_once(" of /").map_or("", |(_, rest)| rest);
+    after.split('.').next().unwrap_or_default()
 }
 
 /// A failure by what it looks like, without the numbers and names of its run: failures of one key count as one.
@@ -180,6 +167,14 @@ mod tests {
             assert!(!divergence.signatures.is_empty(), "{}", divergence.name);
             assert_eq!(all.iter().filter(|other| other.name == divergence.name).count(), 1);
         }
+    }
+
+    #[test]
+    fn a_verdict_is_about_the_image_it_names_first() {
+        let detail = "sector 8 of /t0.qcow2 after the crash: expected w1, found zeroes\nn0 of /n1.raw";
+        assert_eq!(image_of(detail), "t0");
+        assert_eq!(image_of("no answer within 8 s"), "");
+        assert_eq!(about("target\":\"{image}\"", "t0"), "target\":\"t0\"");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The guest that looks at rest is this, plus the image.
 const LOOKER: u32 = 1000;
-/// How often the closing operator looks after the jobs.
-const ROUNDS_MAX: u32 = 40;
+/// How often the closing operator looks after the jobs: more than there is time for while nothing moves.
+const ROUNDS_MAX: u32 = 2_000;
 /// After so many looks a job that still runs is cancelled: an error may strike it for ever, a copy may have no end.
 const PATIENCE: u32 = 4;
 /// How long a busy job is waited for between two looks at it; an event ends the wait.
@@ -50,24 +50,26 @@ impl Live<'_> {
 
     /// Urges all jobs until none is left.
     pub(super) fn urge_all(&mut self) -> Result<(), Broken> {
+        let (mut before, mut moved) = (String::new(), Instant::now());
         for round in 0..ROUNDS_MAX {
             let jobs = self.settle()?;
             if jobs.is_empty() {
                 return Ok(());
             }
-            let mut urged = false;
+            if before != self.last_poll {
+                (before, moved) = (self.last_poll.clone(), Instant::now());
+            } else if moved.elapsed() > ANSWER_MAX {
+                break;
+            } else {
+                self.hear(Some(Instant::now() + LONG_PAUSE), "waiting for a job")?;
+            }
             for job in &jobs {
                 for text in urge(job, round >= PATIENCE) {
-                    urged = true;
                     self.command(OPERATOR, &text)?;
                 }
             }
-            if !urged {
-                self.hear(Some(Instant::now() + LONG_PAUSE), "waiting for a job")?;
-            }
         }
-        let left = self.last_poll.clone();
-        Err(self.judge.break_law(STUCK, format!("after {ROUNDS_MAX} rounds of urging: {left}")))
+        Err(self.judge.break_law(STUCK, format!("urged on and on, it stays: {before}")))
     }
 
     /// Shows jobs and graph to the judge and reads every node at rest.

@@ -1,7 +1,7 @@
 //! Guests of a live daemon: each behind an export of its own, by NBD.
 
 use super::action::Action;
-use super::judge::{Broken, HUNG};
+use super::judge::{Broken, EXPORT_STAYS, HUNG};
 use super::process::ANSWER_MAX;
 use super::sequence::{Live, OPERATOR};
 use crate::conform::case::IoOp;
@@ -154,7 +154,11 @@ impl Live<'_> {
         }
         // The reply may come before the server has noticed that its client left; until then the export is in use.
         let (export, end) = (format!("g{guest}"), Instant::now() + ANSWER_MAX);
-        while !self.exports_gone.contains(&export) && Instant::now() < end {
+        while !self.exports_gone.contains(&export) {
+            if Instant::now() >= end {
+                let found = format!("{export} is not gone within {} s\nafter {text}", ANSWER_MAX.as_secs());
+                return Err(self.judge.break_law(EXPORT_STAYS, found));
+            }
             self.hear(Some(end), &text)?;
         }
         Ok(())

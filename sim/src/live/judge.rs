@@ -21,6 +21,8 @@ pub const HUNG: &str = "daemon hung";
 pub const FLOODED: &str = "daemon floods its clients";
 /// The law a job breaks that does not go on though nothing holds it.
 pub const STUCK: &str = "job stuck";
+/// The law a daemon breaks that never says that an export is gone which nobody uses any more.
+pub const EXPORT_STAYS: &str = "an export that was taken back never goes";
 /// The law a daemon breaks that does not even start.
 pub const NOT_STARTED: &str = "daemon did not start";
 
@@ -55,6 +57,14 @@ impl Judge {
     /// The journal, if one was kept and nothing is broken.
     pub(super) fn take_journal(&mut self) -> Option<Journal> {
         self.journal.take().filter(|_| self.verdict == Verdict::Passed)
+    }
+
+    /// Tells once more how the sequence went up to where it was cut.
+    pub(super) fn tell_again(&mut self, story: &[String]) {
+        if let Some(lines) = &mut self.lines {
+            lines.push("step 0     once more, until the cut:".to_owned());
+            lines.extend(story.iter().map(|line| format!("step 0     {line}")));
+        }
     }
 
     /// The line that is shown next was there when so much had been said on the monitor.
@@ -200,6 +210,7 @@ impl Judge {
     pub fn outcome(self) -> Outcome {
         let mut outcome = Outcome::of(self.verdict);
         outcome.steps = self.steps;
+        outcome.is_lost = self.model.is_lost();
         let tally = self.model.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

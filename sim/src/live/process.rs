@@ -90,7 +90,10 @@ impl Process {
         let told_too = told.try_clone().map_err(failed)?;
         let nbd =
             format!("addr.type=unix,addr.path={},max-connections=64", folder.join("nbd.sock").display());
-        let child = Command::new(binary)
+        // With its own leave to write a core file into its folder.
+        let child = Command::new("sh")
+            .args(["-c", r#"ulimit -c unlimited; exec "$0" "$@""#])
+            .arg(binary)
             .current_dir(folder)
             .arg("--chardev")
             .arg(format!("socket,id=m,path={}", path.display()))
@@ -123,6 +126,11 @@ impl Process {
     /// A connection to its NBD server.
     pub fn nbd(&self) -> io::Result<NbdSocket> {
         NbdSocket::new(UnixStream::connect(self.folder.join("nbd.sock"))?, ANSWER_MAX)
+    }
+
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end. `None`: it does not end.

@@ -15,6 +15,9 @@ pub fn failure(found: &Found) -> String {
     for line in found.detail.lines() {
         writeln!(text, "      {line}").expect("a string takes any text");
     }
+    if let Some(history) = &found.history {
+        writeln!(text, "history {}", history.display()).expect("a string takes any text");
+    }
     if let Some(least) = &found.shortest {
         writeln!(
             text,
@@ -37,13 +40,20 @@ pub fn failure(found: &Found) -> String {
 pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     let mut text = String::new();
     for found in campaign.found.values() {
+        if !found.is_known && found.shortest.is_none() {
+            // It did not come again, or there was no time to make it short: all there is was told the first time.
+            text += &failure(found);
+        }
+    }
+    for found in campaign.found.values() {
         let kind = if found.is_known { "known" } else { "new" };
         let commands = found.shortest.as_ref().map_or("-".to_owned(), |least| least.commands.to_string());
         writeln!(
             text,
-            "{kind:<6} {:>6} runs  first after {:>6.1} s  {commands:>2} commands  {}",
+            "{kind:<6} {:>6} runs  first after {:>6.1} s, seed {:<8} {commands:>2} commands  {}",
             found.runs,
             found.after.as_secs_f64(),
+            found.seed,
             found.name
         )
         .expect("a string takes any text");
@@ -55,7 +65,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     write!(
         text,
         "{} sequences on {} in {:.1} s ({:.1}/s, {:.1}/s of cpu), {} runs to make failures short; {failures} failed in {} ways; \
-         seed {}",
+         {} judged in part; seed {}",
         campaign.runs,
         plan.target.kind.name(),
         cost.wall.as_secs_f64(),
@@ -63,6 +73,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         per_core(campaign, cost),
         campaign.minimiser_runs,
         campaign.found.len(),
+        campaign.lost,
         plan.seed
     )
     .expect("a string takes any text");
@@ -105,7 +116,7 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     };
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
-        "sequences": campaign.runs, "minimiser_sequences": campaign.minimiser_runs,
+        "sequences": campaign.runs, "judged_in_part": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,
         "sequences_per_second": all_runs(campaign) / cost.wall.as_secs_f64().max(1e-9),

@@ -90,7 +90,7 @@ impl Defect {
         if verdict.law().starts_with(CRASHED) {
             return Ok(Defect::Crash);
         }
-        if verdict.law() == HUNG || verdict.law() == STUCK {
+        if [HUNG, STUCK].contains(&verdict.law()) {
             return Ok(Defect::Hang);
         }
         if let Some(found) = SECTOR.captures(first) {

@@ -5,16 +5,18 @@
 
 use super::action::Action;
 use super::cuts::{self, Tried};
+use super::divergence::explain;
 use super::guests::Seat;
-use super::judge::{Broken, CRASHED, FLOODED, HUNG, Judge, NOT_STARTED};
+use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, STUCK};
 use super::plan::Plan;
 use super::process::{ANSWER_MAX, Process, Scratch};
 use super::qmp::Lost;
+use super::stack;
 use super::stage::Stage;
 use super::target::Target;
 use super::turns::{Turn, What, scripts};
 use crate::choice::{Choices, Point};
-use crate::verdict::{Detail, Outcome};
+use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
@@ -57,6 +59,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let stage = Stage::set(&scenario, &scratch, target.on_disk, orders)
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
+    let mut left = None;
     match Process::start(&target.binary, scratch.path()) {
         Err(why) => {
             judge.break_law(NOT_STARTED, why);
@@ -78,16 +81,37 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
             };
             live.watch();
             // What broke stands with the judge.
-            let _judged = live.all(scripts);
+            if live.all(scripts).is_err() {
+                // Of a process that ended well nobody asks where it stands.
+                left = Some(live.process);
+            }
         }
     }
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
-    let mut outcome = judge.outcome();
+    let outcome = judge.outcome();
+    let mut record = Record { outcome, actions, scenario, last_reply, crashes };
+    if let Some(process) = left {
+        look_inside(target, &scratch, &process, &mut record);
+    }
     // The devices' thread, which decides too, ends with them.
     drop(stage);
     let choices = Arc::try_unwrap(choices).expect("nobody decides any more");
-    outcome.tape = choices.into_inner().unwrap_or_else(PoisonError::into_inner).into_tape();
-    Record { outcome, actions, scenario, last_reply, crashes }
+    record.outcome.tape = choices.into_inner().unwrap_or_else(PoisonError::into_inner).into_tape();
+    record
+}
+
+/// Where a daemon fell or hangs, if nothing else tells why.
+fn look_inside(target: &Target, scratch: &Scratch, process: &Process, record: &mut Record) {
+    let law = record.outcome.verdict.law();
+    let found = match law {
+        law if !law.starts_with(CRASHED) && ![HUNG, STUCK, EXPORT_STAYS].contains(&law) => None,
+        _ if explain(target.kind, record).is_some() => None,
+        law if law.starts_with(CRASHED) => stack::of_core(&target.binary, scratch.path()),
+        _ => stack::of_process(process.id()),
+    };
+    if let (Some(found), Verdict::Broken { detail, .. }) = (found, &mut record.outcome.verdict) {
+        *detail = format!("{detail}\n{found}");
+    }
 }
 
 /// Tries crashes in what the devices saw of a sequence that ended well.
@@ -99,6 +123,7 @@ fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Opti
     if let Some(loss) = loss {
         actions.push(Action::Cut(loss.ending));
         judge.break_law(&loss.law, loss.detail);
+        judge.tell_again(&loss.story);
     }
     tried
 }
@@ -254,6 +279,9 @@ impl Live<'_> {
     // The parts of a sequence.
 
     pub(super) fn set_up(&mut self) -> Result<(), Broken> {
+        for (file, error) in self.stage.limits() {
+            self.judge.armed(&file, error)?;
+        }
         for command in self.scenario.setup() {
             self.command(OPERATOR, &self.plan.rewrite(&command))?;
             for image in 0..self.scenario.images.len() {
@@ -262,6 +290,8 @@ impl Live<'_> {
                 let Some(debug_node) = debug_node else { continue };
                 // A node over one that injects errors goes by a long name, for which a small header may have no room.
                 self.judge.armed("", "No space left on device")?;
+                // On a device each name is longer still, and a header takes no more than 1023 bytes.
+                self.judge.armed("", "Invalid argument")?;
                 for rule in self.plan.rules_of(image) {
                     self.judge.armed("", rule.text())?;
                 }

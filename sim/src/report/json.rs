@@ -24,6 +24,7 @@ pub fn campaign(
         "seed": seed,
         "runs": totals.runs,
         "steps": totals.steps,
+        "judged_in_part": totals.lost,
         "seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds,
         "runs_per_second": cost.runs_per_second(totals),

@@ -46,7 +46,7 @@ pub fn totals(totals: &Totals, laws: &[Law], seed: u64, cost: Cost) -> String {
     };
     format!(
         "{} in {:.1} s ({}/s, {} steps/s): {broken}; {} checks of {} laws, {reached} of {} goals reached; \
-         seed {seed}, history {:016x}",
+         {} judged in part; seed {seed}, history {:016x}",
         runs(totals.runs),
         cost.wall.as_secs_f64(),
         grouped(cost.runs_per_second(totals) as u64),
@@ -54,6 +54,7 @@ pub fn totals(totals: &Totals, laws: &[Law], seed: u64, cost: Cost) -> String {
         grouped(checks.iter().map(|(_, count)| count).sum()),
         checks.len(),
         goals.len(),
+        runs(totals.lost),
         totals.history_hash,
     )
 }
@@ -118,7 +119,10 @@ mod tests {
         let text = totals(&sum, toy::SUBJECT.laws, 0, cost);
         assert!(text.starts_with("1,000 runs in 2.0 s (500/s, "), "{text}");
         assert!(text.contains("): 1 law broken in "), "{text}");
-        assert!(text.contains(" checks of 2 laws, 1 of 1 goals reached; seed 0, history "), "{text}");
+        assert!(
+            text.contains(" checks of 2 laws, 1 of 1 goals reached; 0 runs judged in part; seed 0, history "),
+            "{text}"
+        );
     }
 
     #[test]
