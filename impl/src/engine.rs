@@ -51,12 +51,14 @@ use std::sync::Arc;
 pub struct Tuning {
     /// How much a stream copies at a time, in bytes.
     pub stream_chunk_bytes: u64,
+    /// A backup saves no smaller part of its source alone: bytes, a power of two.
+    pub backup_chunk_bytes_min: u64,
 }
 
 impl Default for Tuning {
     /// QEMU's sizes.
     fn default() -> Self {
-        Tuning { stream_chunk_bytes: 512 << 10 }
+        Tuning { stream_chunk_bytes: 512 << 10, backup_chunk_bytes_min: 64 << 10 }
     }
 }
 

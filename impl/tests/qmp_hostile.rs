@@ -64,7 +64,8 @@ fn with_monitor<T>(check: impl AsyncFnOnce(Arc<Monitor>) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let host = OsHost::confined(runtime.handle().clone(), folder.path()).unwrap();
-    let monitor = Monitor::new(Engine::new(host, Tuning { stream_chunk_bytes: 1 << 16 }));
+    let monitor =
+        Monitor::new(Engine::new(host, Tuning { stream_chunk_bytes: 1 << 16, ..Tuning::default() }));
     runtime.block_on(async {
         assert!(monitor.try_output().unwrap().starts_with(r#"{"QMP": "#), "the greeting comes first");
         let reply = monitor.execute(r#"{"execute":"qmp_capabilities"}"#).await;

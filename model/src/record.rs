@@ -72,6 +72,8 @@ pub struct Job {
     pub headers: Vec<(ImageId, Option<String>)>,
     /// Another job wrote below what it copies: what it copied, nobody can tell.
     pub blurred: bool,
+    /// Nothing was below its target when it began: zeroes may have no cluster there.
+    pub copies_onto_nothing: bool,
     /// It cannot succeed: its target is too short for what it copies.
     pub cannot_fit: bool,
     /// It failed because somebody could not have borne what it made of the chain.
@@ -126,6 +128,7 @@ impl Job {
             copies: Vec::new(),
             headers: Vec::new(),
             blurred: false,
+            copies_onto_nothing: false,
             cannot_fit: false,
             unbearable: false,
             status: Status::Created,

@@ -99,7 +99,11 @@ impl World {
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
         let scheduler = Scheduler::new(host.clone());
-        let tuning = Tuning { stream_chunk_bytes: scenario.stream_chunk_bytes };
+        // Small worlds need small chunks: a copy of one chunk has no order in itself.
+        let tuning = Tuning {
+            stream_chunk_bytes: scenario.stream_chunk_bytes,
+            backup_chunk_bytes_min: scenario.stream_chunk_bytes,
+        };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
         let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag(), detail == Detail::Full);
         let oracle = Arc::new(oracle);

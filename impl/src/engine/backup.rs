@@ -36,7 +36,7 @@ impl Engine {
         arguments: &BackupArguments,
         group: Option<Arc<Group>>,
     ) -> Result<NewBackup, Refused> {
-        let plan = backup_start::admit(draft, arguments)?;
+        let plan = backup_start::admit(draft, &self.tuning, arguments)?;
         let job = self.make_job(JobOptions {
             kind: "backup",
             id: arguments.job_id.clone(),

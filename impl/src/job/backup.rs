@@ -95,8 +95,12 @@ impl Backup {
 
     /// Saves everything that is left.
     async fn save_all(&self) -> Result<(), Outcome> {
-        let total = self.plan.state.unsaved_bytes();
-        self.job.set_remaining(total);
+        let unsaved = self.plan.state.unsaved_bytes();
+        // What guests' writes saved until now is work that is done.
+        let saved = if self.plan.state.top_only { 0 } else { self.plan.len_bytes.saturating_sub(unsaved) };
+        self.job.set_offset(saved);
+        self.job.set_remaining(unsaved);
+        let total = saved + unsaved;
         let mut rate = RateLimit::default();
         while self.plan.state.unsaved_bytes() > 0 {
             pace_unhurried(&self.engine, &self.job, &mut rate).await?;

@@ -2,6 +2,7 @@
 
 use crate::command::{BackupArguments, BackupSync, BitmapMode, OnError};
 use crate::dirty::DirtyMap;
+use crate::engine::Tuning;
 use crate::error::Refused;
 use crate::error::backup::BackupRefused;
 use crate::graph::bitmap::BitmapName;
@@ -14,8 +15,6 @@ use crate::id::{JobSerial, NodeId};
 use crate::io::len_bytes;
 use std::sync::Arc;
 
-/// A chunk is never smaller.
-const CHUNK_BYTES_MIN: u64 = 64 << 10;
 /// A chunk that an operator wants is never larger; QEMU ends itself over some that are.
 const CHUNK_BYTES_MAX: u64 = 1 << 31;
 /// So much is copied at a time at most.
@@ -45,7 +44,7 @@ pub struct Plan {
 }
 
 /// Finds out what `arguments` mean, or says what is wrong with them.
-pub fn admit(graph: &Graph, arguments: &BackupArguments) -> Result<Plan, Refused> {
+pub fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Result<Plan, Refused> {
     let source = graph.lookup(&arguments.device)?;
     let target = graph.lookup(&arguments.target)?;
     admit_bitmap(graph, arguments)?;
@@ -66,7 +65,7 @@ pub fn admit(graph: &Graph, arguments: &BackupArguments) -> Result<Plan, Refused
     if len_bytes(graph, target).map_err(Refused::Io)? != len {
         return Err(Refused::Backup(BackupRefused::DifferentSizes));
     }
-    let chunk = chunk_bytes(graph, target, arguments)?;
+    let chunk = chunk_bytes(graph, tuning, target, arguments)?;
     let mut unsaved = DirtyMap::new(len, chunk);
     unsaved.mark(0, len);
     let top_only = arguments.sync == BackupSync::Top;
@@ -122,7 +121,12 @@ fn admit_bitmap(graph: &Graph, arguments: &BackupArguments) -> Result<(), Refuse
 }
 
 /// The size of a chunk: what is saved shall not make target read parts of a cluster from below.
-fn chunk_bytes(graph: &Graph, target: NodeId, arguments: &BackupArguments) -> Result<u64, Refused> {
+fn chunk_bytes(
+    graph: &Graph,
+    tuning: &Tuning,
+    target: NodeId,
+    arguments: &BackupArguments,
+) -> Result<u64, Refused> {
     let wanted = arguments.cluster_bytes_min as u64;
     let limit = if arguments.cluster_bytes_min < 0 { i64::MAX as u64 } else { CHUNK_BYTES_MAX };
     if wanted > limit {
@@ -131,8 +135,8 @@ fn chunk_bytes(graph: &Graph, target: NodeId, arguments: &BackupArguments) -> Re
     if wanted != 0 && !wanted.is_power_of_two() {
         return Err(Refused::Backup(BackupRefused::ClusterNoPowerOfTwo));
     }
-    let cluster = graph.node(graph.unfiltered(target)).cluster_bytes().unwrap_or(CHUNK_BYTES_MIN);
-    Ok(cluster.max(CHUNK_BYTES_MIN).max(wanted))
+    let cluster = graph.node(graph.unfiltered(target)).cluster_bytes().unwrap_or(0);
+    Ok(cluster.max(tuning.backup_chunk_bytes_min).max(wanted))
 }
 
 impl Plan {

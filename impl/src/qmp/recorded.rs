@@ -12,7 +12,8 @@ use std::sync::Arc;
 pub(super) fn with_monitor(check: impl AsyncFnOnce(Arc<Monitor>)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let host = OsHost::new(runtime.handle().clone());
-    let monitor = Monitor::new(Engine::new(host, Tuning { stream_chunk_bytes: 1 << 16 }));
+    let monitor =
+        Monitor::new(Engine::new(host, Tuning { stream_chunk_bytes: 1 << 16, ..Tuning::default() }));
     runtime.block_on(async {
         assert!(monitor.try_output().unwrap().starts_with(r#"{"QMP": "#), "the greeting comes first");
         let reply = monitor.execute(r#"{"execute":"qmp_capabilities"}"#).await;

@@ -40,7 +40,7 @@ impl Views {
     }
 
     /// A copy that follows its source has ended well: in the sectors of `copies`, `target` is what `source` is.
-    pub fn copy_has_followed(&mut self, source: ImageId, target: ImageId, copies: &[bool]) {
+    pub fn copy_has_followed(&mut self, source: ImageId, target: ImageId, copies: &[bool], on_nothing: bool) {
         for sector in copied(copies, self.layer(target)) {
             let mut versions: Vec<Version> = match self.layer(source).heads.get(sector as usize) {
                 Some(&NONE) => {
@@ -53,13 +53,21 @@ impl Views {
             for version in &mut versions {
                 (version.origin, version.superseded_by) = (target, target);
             }
-            self.set_sector(target, sector, versions);
+            self.set_sector(target, sector, versions, on_nothing);
         }
+        self.show_below(target, on_nothing);
         self.recompose_above(target);
     }
 
     /// A copy of one moment has ended well: in the sectors of `copies`, `target` is what was copied.
-    pub fn copy_stands(&mut self, target: ImageId, copies: &[bool], request: u64, now: Moment) {
+    pub fn copy_stands(
+        &mut self,
+        target: ImageId,
+        copies: &[bool],
+        on_nothing: bool,
+        request: u64,
+        now: Moment,
+    ) {
         for sector in copied(copies, self.layer(target)) {
             if self.versions(target, sector).any(|v| v.request != request && v.request != 0) {
                 // A guest wrote there as well, before the copy or after it.
@@ -69,9 +77,10 @@ impl Views {
             let versions: Vec<Version> =
                 own.map(|v| Version { value: v.value, ..Version::before_all(target) }).collect();
             if !versions.is_empty() {
-                self.set_sector(target, sector, versions);
+                self.set_sector(target, sector, versions, on_nothing);
             }
         }
+        self.show_below(target, on_nothing);
         self.recompose_above(target);
         self.copy_stops(target, request, now);
     }
@@ -88,9 +97,11 @@ impl Views {
     }
 
     /// Gives a sector exactly these versions, newest first.
-    fn set_sector(&mut self, id: ImageId, sector: u32, versions: Vec<Version>) {
+    fn set_sector(&mut self, id: ImageId, sector: u32, versions: Vec<Version>, on_nothing: bool) {
         self.clear(id, sector);
-        self.layer_mut(id).decides[sector as usize] = Decides::Yes;
+        // Where nothing was below while it was copied, zeroes need no cluster; what is put there later may show.
+        let needs_none = on_nothing && versions.iter().any(|v| v.value == 0);
+        self.layer_mut(id).decides[sector as usize] = if needs_none { Decides::Maybe } else { Decides::Yes };
         if let [only] = &versions[..]
             && only.ended != NEVER
         {
@@ -104,6 +115,13 @@ impl Views {
             }
             let slot = self.take(Version { next, ..version });
             self.layer_mut(id).heads[sector as usize] = slot;
+        }
+    }
+
+    /// What a copy has no cluster for shows what was put below it meanwhile.
+    fn show_below(&mut self, target: ImageId, on_nothing: bool) {
+        if on_nothing && self.layer(target).below.is_some() {
+            self.recompose(target, 0);
         }
     }
 

@@ -120,6 +120,7 @@ impl Model {
         }
         self.touched[usize::from(target.0)] = true;
         self.job_mut(id).copies = copies;
+        self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
         self.copies_blur_each_other(id);
         for (image, sector, count) in self.changes_under_way() {
             self.copies_may_see(id, image, sector, count);
@@ -294,7 +295,8 @@ impl Model {
             Work::Backup(span) => {
                 if let Some(target) = self.layer_of(&self.graph, span.target) {
                     let copies = std::mem::take(&mut self.job_mut(id).copies);
-                    self.views.copy_stands(target, &copies, request_of(id), self.now);
+                    let on_nothing = self.job(id).copies_onto_nothing;
+                    self.views.copy_stands(target, &copies, on_nothing, request_of(id), self.now);
                 }
                 self.count(match span.sync {
                     Sync::Full => LawId::BackupFullCompletes,
@@ -334,7 +336,7 @@ impl Model {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
         let copies = std::mem::take(&mut self.job_mut(id).copies);
-        self.views.copy_has_followed(source, target, &copies);
+        self.views.copy_has_followed(source, target, &copies, self.job(id).copies_onto_nothing);
         self.views.copy_stops(target, request_of(id), self.now);
     }
 
