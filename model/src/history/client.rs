@@ -213,8 +213,9 @@ impl Model {
 
     fn start_answers(&self, graph: &crate::chain::Graph, start: &Start, answers: &mut Vec<Answer>) {
         let in_use = |id: &str| self.find_job(id).is_some();
-        if !self.faults.is_empty() {
-            // A node over one that injects errors goes by a name in JSON, which no `base` is compared with.
+        if !self.faults.is_empty() || graph.alive().any(|(id, _)| graph.is_filter(id)) {
+            // A node over one that injects errors, or over a filter, goes by a name in JSON, which no `base` is compared
+            // with.
             answers.push(Answer::ErrorAbout("in the backing chain"));
         }
         if let Asked::Backup(copy) = &start.work
