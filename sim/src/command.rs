@@ -109,7 +109,8 @@ fn guarded<T>(path: &Path, trace: &Trace, run: impl FnOnce() -> T) -> Result<T, 
 /// The daemon a live trace is taken again on: the one asked for, or any of the kind it was recorded on.
 fn live_target(asked: Option<&Target>, trace: &Trace) -> Result<Target, Exit> {
     match (asked, &trace.target) {
-        (Some(target), _) => Ok(target.clone()),
+        (Some(target), Some(recorded)) => Ok(target.placed_as(recorded)),
+        (Some(target), None) => Ok(target.clone()),
         (None, Some(kind)) => kind.parse().map_err(|problem: String| refuse(&problem)),
         (None, None) => Err(refuse("this is no trace of a live daemon")),
     }

@@ -149,9 +149,13 @@ impl Model {
             let what = format!("{} has {sectors} sectors and showed {}", self.file(image), values.len());
             return Err(self.broken(law, what));
         }
-        let wrong = (0u32..)
-            .zip(&values[..sectors.min(values.len())])
-            .find(|(sector, value)| **value == GARBAGE || !self.views.may_survive(image, *sector, **value));
+        // Whoever makes an image shorter has given up what lies behind its end, before the new length is on the disk.
+        let kept = self.asked_lengths(image).fold(u32::MAX, u32::min);
+        let is_given_up = |sector: u32, value: u64| sector >= kept && value == 0;
+        let wrong = (0u32..).zip(&values[..sectors.min(values.len())]).find(|(sector, value)| {
+            let may_survive = self.views.may_survive(image, *sector, **value);
+            **value == GARBAGE || !may_survive && !is_given_up(*sector, **value)
+        });
         let Some((sector, value)) = wrong else { return Ok(()) };
         let expected = shown(&self.views.survivors(image, sector));
         let what = format!(
@@ -164,16 +168,20 @@ impl Model {
 
     /// The shortest an image may be, in sectors: less than it is to be, while somebody makes it longer or shorter.
     pub(super) fn shortest_length(&self, image: ImageId) -> usize {
-        let asked = self.clients.iter().flat_map(|client| &client.pending).filter_map(|pending| {
+        let now = self.views.layer(image).sectors();
+        let grown_from = self.shortest[usize::from(image.0)];
+        self.asked_lengths(image).chain(grown_from).fold(now, u32::min) as usize
+    }
+
+    /// The lengths, in sectors, that unanswered commands would give an image.
+    fn asked_lengths(&self, image: ImageId) -> impl Iterator<Item = u32> {
+        self.clients.iter().flat_map(|client| &client.pending).filter_map(move |pending| {
             let Ok(Command::Edit(editing)) = &pending.command else { return None };
             let Editing::Resize { node, bytes, .. } = &**editing else { return None };
             let node = self.graph.find(node)?;
             let sectors = u32::try_from(u64::try_from(*bytes).ok()? / SECTOR_BYTES).ok()?;
             (self.layer_of(&self.graph, node) == Some(image)).then_some(sectors)
-        });
-        let now = self.views.layer(image).sectors();
-        let grown_from = self.shortest[usize::from(image.0)];
-        asked.chain(grown_from).fold(now, u32::min) as usize
+        })
     }
 
     fn file(&self, image: ImageId) -> &str {

@@ -62,9 +62,10 @@ impl Document {
         scripts: &Path,
         folder: &str,
     ) -> Result<Shown, String> {
+        let target = self.target.placed_as(trace.target.as_deref().unwrap_or_default());
         let (mut record, mut reproduced) = (None, 0);
         for _ in 0..AGAIN {
-            let run = again(&self.target, &trace.choices, Detail::Full);
+            let run = again(&target, &trace.choices, Detail::Full);
             if run.outcome.verdict != Verdict::Passed && name_of(&self.target, &run) == divergence.name {
                 reproduced += 1;
                 record = Some(run);

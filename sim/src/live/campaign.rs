@@ -34,7 +34,7 @@ const ANOTHER: &str = "another failure";
 pub const PANICKED: &str = "the harness panicked";
 
 /// The slots of a live sequence: what can be left out of it.
-pub const SLOTS: [&str; 9] = [
+pub const SLOTS: [&str; 10] = [
     "client # command #",
     "guest # lane # request #",
     "live fault #",
@@ -44,6 +44,7 @@ pub const SLOTS: [&str; 9] = [
     "client # command # runs on",
     "guest # lane # request # look",
     "guest # lane # request # runs on",
+    "disk # request #",
 ];
 /// The slot of a command.
 pub const COMMAND: &str = "client # command #";

@@ -5,7 +5,7 @@
 //! chosen point a kill and several power cuts are tried: which unflushed writes are there, and which are torn, is
 //! decided as in the simulator. Nothing of this needs the daemon.
 
-use super::journal::Journal;
+use super::journal::{Journal, Noted};
 use crate::choice::Decision;
 use crate::crash::{Ending, crash_images};
 use crate::device::{Log, Past};
@@ -68,14 +68,25 @@ pub struct Loss {
     pub law: String,
     /// The values, and where the sequence was cut.
     pub detail: String,
+    /// What was seen and what the devices did until then, a line each.
+    pub story: Vec<String>,
 }
 
 /// Tries crashes at points of a sequence, chosen by `salt`. Gives the first loss.
 pub(super) fn try_all(journal: Journal, log: &Log, scenario: &Scenario, salt: u32) -> (Tried, Option<Loss>) {
     let (model, noted) = journal.in_order();
+    let mut cutter = Cutter {
+        log,
+        noted: &noted,
+        scenario,
+        salt,
+        model,
+        tried: Tried::default(),
+        loss: None,
+        last: None,
+        news: true,
+    };
     let mut noted = noted.iter().peekable();
-    let mut cutter =
-        Cutter { log, scenario, salt, model, tried: Tried::default(), loss: None, last: None, news: true };
     let mut past = log.past();
     loop {
         while let Some((_, noted)) = noted.next_if(|(steps, _)| *steps <= past.at()) {
@@ -103,6 +114,7 @@ fn is_chosen(salt: u32, at: usize, steps: usize) -> bool {
 
 struct Cutter<'a> {
     log: &'a Log,
+    noted: &'a [(usize, Noted)],
     scenario: &'a Scenario,
     salt: u32,
     model: Model,
@@ -134,10 +146,25 @@ impl Cutter<'_> {
             Ok(()) => tally.held += 1,
             Err((law, found)) if self.loss.is_none() => {
                 let detail = format!("{found}\n{}", self.place(past.at(), ending, choices.tape()));
-                self.loss = Some(Loss { ending, law, detail });
+                self.loss = Some(Loss { ending, law, detail, story: self.story(past.at()) });
             }
             Err(_) => {}
         }
+    }
+
+    /// Everything before a step, as the devices and whoever watched the daemon saw it.
+    fn story(&self, at: usize) -> Vec<String> {
+        let mut story = Vec::new();
+        let mut noted = self.noted.iter().peekable();
+        for step in 0..=at {
+            while let Some((_, noted)) = noted.next_if(|(steps, _)| *steps <= step) {
+                story.extend(noted.line());
+            }
+            if step < at {
+                story.push(format!("disk      {}", self.log.step_text(step)));
+            }
+        }
+        story
     }
 
     fn place(&self, at: usize, ending: Ending, decided: &[Decision]) -> String {

@@ -5,6 +5,7 @@
 //! monitor what it has done before it goes on to ask the devices for more.
 
 use crate::device::Devices;
+use crate::oracle::{brief, without_time};
 use crate::workload::image::Tag;
 use model::{FaultKind, GuestOp, Model, Observation};
 use std::sync::Arc;
@@ -89,6 +90,21 @@ impl Noted {
             }
             _ => return None,
         })
+    }
+
+    /// What it says to a reader of how a sequence came to its end; looks at jobs and nodes say nothing.
+    pub(super) fn line(&self) -> Option<String> {
+        match self {
+            Noted::Sent { client, text } if !text.contains("query-") => {
+                Some(format!("client {client:<2} -> {}", brief(text)))
+            }
+            Noted::Event { text } => Some(format!("event     {}", without_time(text))),
+            Noted::Began { guest, asked, .. } => Some(format!("guest {guest:<3} {:?}", asked.op())),
+            Noted::Ended { result: Err(error), .. } => Some(format!("guest     fails: {error}")),
+            Noted::Ended { .. } => Some("guest     is done".to_owned()),
+            Noted::Armed { file, error, .. } => Some(format!("fault     {file}: {error}")),
+            _ => None,
+        }
     }
 
     pub(super) fn observation(&self) -> Observation<'_> {

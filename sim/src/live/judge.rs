@@ -61,6 +61,14 @@ impl Judge {
         self.journal.take().filter(|_| self.verdict == Verdict::Passed)
     }
 
+    /// Tells once more how the sequence went up to where it was cut.
+    pub(super) fn tell_again(&mut self, story: &[String]) {
+        if let Some(lines) = &mut self.lines {
+            lines.push("step 0     once more, until the cut:".to_owned());
+            lines.extend(story.iter().map(|line| format!("step 0     {line}")));
+        }
+    }
+
     /// The line that is shown next was there when so much had been said on the monitor.
     pub(super) fn said(&mut self, bytes: u64) {
         if let Some(journal) = &mut self.journal {

@@ -123,6 +123,7 @@ fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Opti
     if let Some(loss) = loss {
         actions.push(Action::Cut(loss.ending));
         judge.break_law(&loss.law, loss.detail);
+        judge.tell_again(&loss.story);
     }
     tried
 }
@@ -281,6 +282,9 @@ impl Live<'_> {
     // The parts of a sequence.
 
     pub(super) fn set_up(&mut self) -> Result<(), Broken> {
+        for (file, error) in self.stage.limits() {
+            self.judge.armed(&file, error)?;
+        }
         for command in self.scenario.setup() {
             self.command(OPERATOR, &self.plan.rewrite(&command))?;
             for image in 0..self.scenario.images.len() {
@@ -289,6 +293,7 @@ impl Live<'_> {
                 let Some(debug_node) = debug_node else { continue };
                 // A node over one that injects errors goes by a long name, for which a small header may have no room.
                 self.judge.armed("", "No space left on device")?;
+                // Where a name is longer still: a header takes no more than 1023 bytes.
                 self.judge.armed("", "Invalid argument")?;
                 for rule in self.plan.rules_of(image) {
                     self.judge.armed("", rule.text())?;

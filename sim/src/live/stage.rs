@@ -57,6 +57,14 @@ impl Stage {
         self.devices.as_ref()
     }
 
+    /// What cannot be done here, by image: a device is as long as it is, and nobody resizes a raw image that fills one.
+    pub(super) fn limits(&self) -> Vec<(String, &'static str)> {
+        let raw = |image: &Image| self.devices.is_some() && image.format.driver() == "raw";
+        let errors = ["Invalid argument", "Operation not supported"];
+        let images = self.scenario().images.into_iter().filter(raw);
+        images.flat_map(|image| errors.map(|error| (image.path.clone(), error))).collect()
+    }
+
     /// A command as the daemon gets it.
     pub(super) fn wire(&self, text: &str) -> String {
         if self.devices.is_none() {

@@ -51,6 +51,11 @@ impl Target {
     pub fn name(&self) -> String {
         format!("{}{}", self.kind.name(), if self.on_disk { ON_DISK } else { "" })
     }
+
+    /// The same daemon, with its images where they lay when a trace of this target was recorded.
+    pub fn placed_as(&self, recorded: &str) -> Target {
+        Target { on_disk: recorded.ends_with(ON_DISK), ..self.clone() }
+    }
 }
 
 impl FromStr for Target {
