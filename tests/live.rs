@@ -1,12 +1,16 @@
 //! The real storage daemon under the model, where it is installed: a short campaign, and every known divergence's trace.
 
+#[allow(dead_code, reason = "each test uses its part of it")]
+mod support;
+
 use sim::live::campaign::{Plan, Shorten, again, fuzz, name_of};
 use sim::live::divergence::known;
 use sim::live::target::Target;
-use sim::trace::Trace;
+use sim::trace::{PASSED, Trace};
 use sim::verdict::{Detail, Verdict};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use support::daemon::binary;
 
 /// The daemon, or a line that says why the test proves nothing here.
 fn daemon() -> Option<Target> {
@@ -65,6 +69,26 @@ fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_th
     assert!(crashes.power_cuts.held > crashes.power_cuts.tried / 2, "{crashes:?}");
     assert_eq!(crashes.lost, 0, "the model follows every sequence a second time");
     assert!(campaign.found.contains_key("no-flush"), "Q7 is among {:?}", campaign.found.keys());
+}
+
+// `traces/live/right` holds sequences that were right, and that the model or the harness once took for wrong.
+#[test]
+fn what_was_judged_wrongly_once_is_judged_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/live/right");
+    let mut traces = 0;
+    for file in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = file.expect("a folder can be read").path();
+        let trace = Trace::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        traces += 1;
+        assert_eq!(trace.expect, PASSED, "{}", path.display());
+        let ours: Target = format!("midstreamd:{}", binary().display()).parse().expect("it was built");
+        for target in [Some(ours), daemon()].into_iter().flatten() {
+            let record = again(&target, &trace.choices, Detail::Quiet);
+            let verdict = &record.outcome.verdict;
+            assert_ne!(verdict.law(), trace.law, "{} on {target}: {verdict:?}", path.display());
+        }
+    }
+    assert!(traces >= 4, "only {traces} traces");
 }
 
 #[test]

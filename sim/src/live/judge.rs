@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const CRASHED: &str = "daemon crashed";
 /// The law a daemon breaks that does not answer.
 pub const HUNG: &str = "daemon hung";
+/// The law a daemon breaks that does not answer and is busy without end.
+pub const SPINS: &str = "daemon spins";
 /// The law a daemon breaks whose events never end.
 pub const FLOODED: &str = "daemon floods its clients";
 /// The law a job breaks that does not go on though nothing holds it.
