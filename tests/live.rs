@@ -1,12 +1,16 @@
 //! The real storage daemon under the model, where it is installed: a short campaign, and every known divergence's trace.
 
+#[allow(dead_code, reason = "each test uses its part of it")]
+mod support;
+
 use sim::live::campaign::{Plan, Shorten, again, fuzz, name_of};
 use sim::live::divergence::known;
 use sim::live::target::Target;
-use sim::trace::Trace;
+use sim::trace::{PASSED, Trace};
 use sim::verdict::{Detail, Verdict};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use support::daemon::binary;
 
 /// The daemon, or a line that says why the test proves nothing here.
 fn daemon() -> Option<Target> {
@@ -42,6 +46,49 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         campaign.found.keys()
     );
     assert!(campaign.found.values().any(|found| found.is_known), "60 sequences meet what is known");
+}
+
+/// A flush that is missing shows only when something is cut off: with no flaw to look for, cuts alone must find it.
+#[test]
+fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_them_hold() {
+    let Some(target) = daemon() else { return };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let plan = Plan {
+        target: Target { on_disk: true, ..target },
+        seed: 1,
+        runs: 60,
+        time: None,
+        jobs: 1,
+        out: folder.path().to_owned(),
+        shorten: Shorten::Nothing,
+    };
+    let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
+    let crashes = campaign.crashes;
+    assert!(crashes.kills.tried > 300 && crashes.power_cuts.tried > 600, "{crashes:?}");
+    assert!(crashes.kills.held > crashes.kills.tried / 2, "{crashes:?}");
+    assert!(crashes.power_cuts.held > crashes.power_cuts.tried / 2, "{crashes:?}");
+    assert_eq!(crashes.lost, 0, "the model follows every sequence a second time");
+    assert!(campaign.found.contains_key("no-flush"), "Q7 is among {:?}", campaign.found.keys());
+}
+
+// `traces/live/right` holds sequences that were right, and that the model or the harness once took for wrong.
+#[test]
+fn what_was_judged_wrongly_once_is_judged_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/live/right");
+    let mut traces = 0;
+    for file in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = file.expect("a folder can be read").path();
+        let trace = Trace::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        traces += 1;
+        assert_eq!(trace.expect, PASSED, "{}", path.display());
+        let ours: Target = format!("midstreamd:{}", binary().display()).parse().expect("it was built");
+        for target in [Some(ours), daemon()].into_iter().flatten() {
+            let record = again(&target, &trace.choices, Detail::Quiet);
+            let verdict = &record.outcome.verdict;
+            assert_ne!(verdict.law(), trace.law, "{} on {target}: {verdict:?}", path.display());
+        }
+    }
+    assert!(traces >= 4, "only {traces} traces");
 }
 
 #[test]

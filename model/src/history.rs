@@ -313,7 +313,13 @@ impl Model {
                 // The filter of a job that is over may already be gone, or be held until `null`.
                 graph.blockers.retain(|blocker| blocker.node != job.filter);
                 graph.bury();
-                graphs.push((graph, edited));
+                graphs.push((graph.clone(), edited.clone()));
+                if job.status == Status::Concluded && (job.auto_dismiss || job.dismiss_asked) {
+                    // It is being forgotten: its nodes may be free a moment before that is told.
+                    graph.release(id);
+                    graph.bury();
+                    graphs.push((graph, edited));
+                }
             }
         }
         graphs

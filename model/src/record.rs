@@ -102,6 +102,8 @@ pub struct Job {
     pub speeds: Vec<i64>,
     /// The furthest progress it has shown.
     pub offset: i64,
+    /// Every progress it has shown, with the moment.
+    pub offsets: Vec<(Moment, i64)>,
     /// Its place in the graph.
     pub edit: Edit,
 }
@@ -143,6 +145,7 @@ impl Job {
             pending_told: false,
             speeds: vec![start.speed],
             offset: 0,
+            offsets: Vec::new(),
             edit: Edit::NotYet,
         }
     }
@@ -180,6 +183,11 @@ impl Job {
     pub fn had_since(&self, status: Status, since: Moment) -> bool {
         let last_before = self.statuses.iter().rposition(|(moment, _)| *moment <= since).unwrap_or(0);
         self.statuses[last_before..].iter().any(|(_, had)| *had == status)
+    }
+
+    /// The furthest progress it had shown at `moment`.
+    pub fn offset_at(&self, moment: Moment) -> i64 {
+        self.offsets.iter().rev().find(|(at, _)| *at <= moment).map_or(0, |(_, offset)| *offset)
     }
 
     /// Whether it existed at `since` or later.

@@ -319,3 +319,30 @@ fn bytes_that_are_no_command_never_stop_the_model() {
         assert!(run.model.observe(&Observation::Event { text }).is_err(), "{text} is no event");
     }
 }
+
+// A query was answered, and before its reply was on the wire events told of more.
+#[test]
+fn a_query_may_tell_progress_of_the_moment_it_was_asked_and_no_older() {
+    let told = |sectors: u64| {
+        let job = serde_json::json!({
+            "device": "j", "type": "stream", "status": "running", "offset": sectors * 512, "len": 4096, "speed": 0,
+            "auto-finalize": true, "auto-dismiss": true, "busy": true, "paused": false, "ready": false,
+            "io-status": "ok",
+        });
+        serde_json::json!({ "return": [job] }).to_string()
+    };
+    let query = |run: &mut Run, meanwhile: &str, sectors: u64| {
+        let text = r#"{"execute":"query-block-jobs"}"#;
+        run.model.observe(&Observation::Sent { client: 9, text }).expect("anybody may ask");
+        run.play(meanwhile).expect("the job goes on");
+        run.model.observe(&Observation::Reply { client: 9, text: &told(sectors) })
+    };
+    let mut run = Run::open(THREE);
+    run.play(RUNNING).expect("the stream starts");
+    query(&mut run, "", 4).expect("it has got that far");
+    let ends = "! j waiting\n! j pending\n! j completed 8";
+    let mut other = Run { model: run.model.clone() };
+    query(&mut run, ends, 4).expect("so it was when it was asked");
+    let broken = query(&mut other, ends, 3).expect_err("it had got further before it was asked");
+    assert_eq!(broken.law, LawId::Progress, "{broken}");
+}

@@ -8,6 +8,7 @@ use crate::graph::mirror_top::MirrorTop;
 use crate::id::JobSerial;
 use crate::job::group::Group;
 use crate::job::life::{Job, NewJob, Outcome};
+use crate::job::status::Status;
 use crate::job::verbs::CancelStep;
 use std::sync::Arc;
 
@@ -104,10 +105,7 @@ impl Engine {
         let jobs = self.jobs.lock();
         let mut known = jobs.by_serial.values().filter(|job| family == Family::Job || job.is_block_job());
         let found = known.find(|job| *job.id == *id).cloned();
-        found.ok_or_else(|| match family {
-            Family::BlockJob => Refused::BlockJobNotFound(id.to_owned()),
-            Family::Job => Refused::JobNotFound,
-        })
+        found.ok_or_else(|| not_found(family, id))
     }
 
     /// A job that takes effect lets nothing come between: who asks meanwhile is told of what comes after.
@@ -121,6 +119,11 @@ impl Engine {
 
     /// One verb on one job. Finalizing, and cancelling a pending job, reply when the job has concluded.
     pub async fn job_verb(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
+        let done = self.verb_on_job(family, id, verb).await;
+        done.map_err(|refused| if is_about_nobody(&refused) { not_found(family, id) } else { refused })
+    }
+
+    async fn verb_on_job(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
         let mut job = self.find_job(family, id)?;
         // A job that takes effect lets nothing come between; what is said to it then is said to what comes after.
         while job.is_finalizing() {
@@ -194,6 +197,18 @@ impl Engine {
     }
 }
 
+fn not_found(family: Family, id: &str) -> Refused {
+    match family {
+        Family::BlockJob => Refused::BlockJobNotFound(id.to_owned()),
+        Family::Job => Refused::JobNotFound,
+    }
+}
+
+/// Whether the job was forgotten between the moment it was found and the verb: `null` is no state operators see.
+fn is_about_nobody(refused: &Refused) -> bool {
+    matches!(refused, Refused::VerbNotAccepted { status, .. } if *status == Status::Null.word())
+}
+
 /// Waits until a job is gone, or waits to be dismissed.
 pub(super) async fn wait_until_over(job: &Job) {
     loop {
@@ -202,5 +217,18 @@ pub(super) async fn wait_until_over(job: &Job) {
             return;
         }
         job.changed_since(seen).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_was_forgotten_meanwhile_is_not_found() {
+        let refused = |status| Refused::VerbNotAccepted { id: "j".to_owned(), status, verb: "finalize" };
+        assert!(is_about_nobody(&refused("null")));
+        assert!(!is_about_nobody(&refused("running")));
+        assert!(!is_about_nobody(&Refused::NotPaused));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::edges::{has_left_behind, with_left_behind};
 use super::{Model, Phase};
 use crate::blockdev::{deletion, is_about_a_name};
 use crate::chain::JobId;
@@ -170,6 +171,9 @@ impl Model {
         match command {
             Command::Add(spec) => self.opening().answers(graph, spec, answers),
             Command::Delete(name) => {
+                if has_left_behind(graph) {
+                    answers.push(deletion(&with_left_behind(graph), name));
+                }
                 answers.push(deletion(graph, name));
                 // Which of two reasons is the younger, a job that ended while another began has left open.
                 let reasons = graph.find(name).into_iter().flat_map(|id| {
@@ -213,8 +217,9 @@ impl Model {
 
     fn start_answers(&self, graph: &crate::chain::Graph, start: &Start, answers: &mut Vec<Answer>) {
         let in_use = |id: &str| self.find_job(id).is_some();
-        if !self.faults.is_empty() {
-            // A node over one that injects errors goes by a name in JSON, which no `base` is compared with.
+        if !self.faults.is_empty() || graph.alive().any(|(id, _)| graph.is_filter(id)) {
+            // A node over one that injects errors, or over a filter, goes by a name in JSON, which no `base` is compared
+            // with.
             answers.push(Answer::ErrorAbout("in the backing chain"));
         }
         if let Asked::Backup(copy) = &start.work
@@ -254,6 +259,14 @@ impl Model {
                 answers.push(Answer::ErrorAbout("Failed to zero out new clusters"));
             }
             Editing::Reopen(list) => {
+                if editing.judge(graph).is_err() {
+                    // A link past a commit's filter is frozen, and in conflict with the commit as well.
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+                if list.iter().any(|options| options.read_only) {
+                    // Its bitmaps have to be written first, and there may be no way to do that.
+                    answers.push(Answer::ErrorAbout("No write access"));
+                }
                 for options in list {
                     if let Some(id) = graph.find(&options.name) {
                         answers.extend(reopen_conflicts(graph, id, options));

@@ -25,7 +25,10 @@ impl Model {
             let stale = if model.has_concluded() { all_parents(graph) } else { stale_parents(graph) };
             // A fault may have kept a node that a job wrote from turning read-only again.
             let unsure = if model.faults.is_empty() { Vec::new() } else { read_only_parents(graph) };
-            let is_told = |graph: &Graph| same(&model.lines(graph), &told, &stale, &unsure);
+            let is_told = |graph: &Graph| {
+                let unknown = of_unknown_length(graph);
+                same(&fixed(&model.lines(graph), &unknown), &fixed(&told, &unknown), &stale, &unsure)
+            };
             let fits = is_told(graph) || has_left_behind(graph) && is_told(&with_left_behind(graph));
             fits.then_some(())
         };
@@ -98,6 +101,22 @@ fn stale_parents(graph: &Graph) -> Vec<String> {
     let only_held = graph.alive().filter(|(id, _)| !graph.is_used(*id) && graph.held_by_job(*id).is_some());
     let below = only_held.flat_map(|(id, _)| graph.downwards(id).collect::<Vec<_>>());
     below.map(|id| format!("{} -", graph.name(id))).collect()
+}
+
+/// Nodes whose length nobody knows: neither does anybody know whether a job has to make them longer.
+fn of_unknown_length(graph: &Graph) -> Vec<String> {
+    let unknown = graph.alive().filter(|(_, node)| node.bytes.is_none() && !node.driver.is_filter());
+    unknown.map(|(id, _)| format!("device -root-> {} [", graph.name(id))).collect()
+}
+
+/// The lines without the wish of devices to resize these nodes.
+fn fixed(lines: &[Line], unknown: &[String]) -> Vec<Line> {
+    let fixed = |line: &Line| {
+        let is_unknown = unknown.iter().any(|start| line.starts_with(start.as_str()));
+        let resizes = format!("[{}/", WRITE | RESIZE);
+        if is_unknown { line.replacen(&resizes, &format!("[{WRITE}/"), 1) } else { line.clone() }
+    };
+    lines.iter().map(fixed).collect()
 }
 
 /// Every node.

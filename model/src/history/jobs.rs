@@ -437,7 +437,12 @@ impl Model {
             let job = model.job(id);
             format!("job {} at {offset} of {len} bytes; was at {before} of {:?}", job.id, job.len_bytes)
         })?;
-        self.job_mut(id).offset = offset;
+        let now = self.now;
+        let job = self.job_mut(id);
+        if before != offset {
+            job.offsets.push((now, offset));
+        }
+        job.offset = offset;
         Ok(())
     }
 }

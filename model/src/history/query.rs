@@ -65,8 +65,11 @@ impl Model {
         let (Some(offset), Some(len)) = (offset, len) else {
             return Err(self.broken(LawId::QueryTruth, format!("told {entry:?} without progress")));
         };
+        let job = self.job(id);
+        // What it tells may be what was so when it was asked, and events since may have told more.
+        let is_of_before = job.offset_at(since) <= offset && offset < job.offset && offset <= len;
         // A job that has ended is told as it ended, however long ago.
-        if self.job(id).is_live() {
+        if job.is_live() && !is_of_before {
             self.advanced(id, offset, len)?;
         }
         Ok(id)

@@ -224,7 +224,10 @@ impl Shared<'_> {
 
     /// Writes down how a run went that nobody can explain.
     fn keep_history(&self, name: &str, seed: u64, record: &Record) -> Option<PathBuf> {
-        let path = self.plan.out.join(format!("{}.txt", file_name(name, seed)));
+        let file = file_name(name, seed);
+        // What is not made short can be taken again all the same, as long as it is.
+        let _long = self.trace_of(record, seed).write(&self.plan.out.join(format!("{file}.json")));
+        let path = self.plan.out.join(format!("{file}.txt"));
         let text = format!("{}\n{}\n", record.outcome.history.join("\n"), detail(&record.outcome));
         std::fs::create_dir_all(&self.plan.out)
             .and_then(|()| std::fs::write(&path, text))
@@ -285,8 +288,7 @@ impl Shared<'_> {
         let found = campaign.found.get_mut(name).expect("it was put there above");
         found.detail = detail(&least.record.outcome);
         let path = self.plan.out.join(format!("{}.json", file_name(name, seed)));
-        let trace =
-            Trace { target: Some(self.plan.target.name()), ..Trace::of(&least.record.outcome, Some(seed)) };
+        let trace = self.trace_of(&least.record, seed);
         found.shortest = Some(Shortest {
             commands: entries(&least.record.outcome.tape, COMMAND),
             reproduced: least.reproduced,
@@ -296,6 +298,10 @@ impl Shared<'_> {
         let found = found.clone();
         drop(campaign);
         (self.hear)(&found);
+    }
+
+    fn trace_of(&self, record: &Record, seed: u64) -> Trace {
+        Trace { target: Some(self.plan.target.name()), ..Trace::of(&record.outcome, Some(seed)) }
     }
 
     fn name(&self, record: &Record) -> (String, bool) {

@@ -1,7 +1,7 @@
 //! How a sequence comes to rest and to its end: jobs are waited for and urged on, nodes looked at, files read afresh.
 
 use super::action::Action;
-use super::judge::{Broken, CRASHED, HUNG, STUCK};
+use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
 use super::process::ANSWER_MAX;
 use super::qmp::Lost;
 use super::sequence::{End, Live, OPERATOR};
@@ -69,7 +69,8 @@ impl Live<'_> {
                 }
             }
         }
-        Err(self.judge.break_law(STUCK, format!("urged on and on, it stays: {before}")))
+        let law = if self.process.spins() { SPINS } else { STUCK };
+        Err(self.judge.break_law(law, format!("urged on and on, it stays: {before}")))
     }
 
     /// Shows jobs and graph to the judge and reads every node at rest.

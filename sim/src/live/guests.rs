@@ -156,7 +156,8 @@ impl Live<'_> {
         let (export, end) = (format!("g{guest}"), Instant::now() + ANSWER_MAX);
         while !self.exports_gone.contains(&export) {
             if Instant::now() >= end {
-                let found = format!("{export} is not gone within {} s\nafter {text}", ANSWER_MAX.as_secs());
+                let (seconds, state) = (ANSWER_MAX.as_secs(), self.judge.state_text());
+                let found = format!("{export} is not gone within {seconds} s\nafter {text}\n{state}");
                 return Err(self.judge.break_law(EXPORT_STAYS, found));
             }
             self.hear(Some(end), &text)?;

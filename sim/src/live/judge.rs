@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const CRASHED: &str = "daemon crashed";
 /// The law a daemon breaks that does not answer.
 pub const HUNG: &str = "daemon hung";
+/// The law a daemon breaks that does not answer and is busy without end.
+pub const SPINS: &str = "daemon spins";
 /// The law a daemon breaks whose events never end.
 pub const FLOODED: &str = "daemon floods its clients";
 /// The law a job breaks that does not go on though nothing holds it.
@@ -25,6 +27,9 @@ pub const STUCK: &str = "job stuck";
 pub const EXPORT_STAYS: &str = "an export that was taken back never goes";
 /// The law a daemon breaks that does not even start.
 pub const NOT_STARTED: &str = "daemon did not start";
+
+/// What stands before the part of a history that tells once more how a sequence went until it was cut.
+pub const ONCE_MORE: &str = "once more, until the cut:";
 
 /// A law was broken: the sequence is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -62,7 +67,7 @@ impl Judge {
     /// Tells once more how the sequence went up to where it was cut.
     pub(super) fn tell_again(&mut self, story: &[String]) {
         if let Some(lines) = &mut self.lines {
-            lines.push("step 0     once more, until the cut:".to_owned());
+            lines.push(format!("step 0     {ONCE_MORE}"));
             lines.extend(story.iter().map(|line| format!("step 0     {line}")));
         }
     }

@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 pub const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Between two looks whether the process has ended: nothing tells of that.
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
+/// A silent process is watched for so long to see whether it is busy,
+const SPIN_LOOK: Duration = Duration::from_millis(400);
+/// and is if it uses at least so many hundredths of a second of that: half, for others need the machine too.
+const SPIN_TICKS: u64 = 20;
 /// What is kept of its standard error.
 const STDERR_BYTES_MAX: usize = 8 << 10;
 
@@ -131,6 +135,23 @@ impl Process {
     /// Its number in the system.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it is busy though nobody asks anything of it.
+    pub fn spins(&self) -> bool {
+        let before = self.ticks();
+        let (_nobody_speaks, silence) = mpsc::channel::<()>();
+        let _time_passes = silence.recv_timeout(SPIN_LOOK);
+        before.zip(self.ticks()).is_some_and(|(before, after)| after - before >= SPIN_TICKS)
+    }
+
+    /// The time it has used, in the system's hundredths of a second (proc(5): fields 14 and 15).
+    fn ticks(&self) -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).ok()?;
+        // The second field is a name in brackets, which may hold anything.
+        let after_name = stat.rsplit_once(')')?.1;
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
 
     /// Waits for its end. `None`: it does not end.

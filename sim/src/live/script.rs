@@ -3,12 +3,13 @@
 //! It prints every command and reply, what is wrong, and ends with 1 if the defect shows, with 0 if not.
 
 use super::action::Action;
-use super::judge::{CRASHED, HUNG, STUCK};
+use super::judge::{CRASHED, EXPORT_STAYS, HUNG, SPINS, STUCK};
 use super::sequence::Record;
 use crate::trace::verdict_text;
 use crate::workload::guest::Operation;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use model::law::LawId;
 use regex_lite::Regex;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -45,7 +46,7 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
             define("EXPECTED", &python(&json!(expected)));
         }
         Defect::Reply(reply) => define("UNTRUE", &python(&json!(reply))),
-        Defect::Crash | Defect::Hang => {}
+        Defect::Crash | Defect::Hang | Defect::Progress => {}
     }
     define("IMAGES", &images(record));
     text += "ACTIONS = [\n";
@@ -67,8 +68,13 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
 enum Defect {
     Crash,
     Hang,
-    Sector { sector: u64, expected: Vec<String> },
+    Sector {
+        sector: u64,
+        expected: Vec<String>,
+    },
     Reply(String),
+    /// A job's offset is told past its len.
+    Progress,
 }
 
 impl Defect {
@@ -78,6 +84,7 @@ impl Defect {
             Defect::Hang => "hang",
             Defect::Sector { .. } => "sector",
             Defect::Reply(_) => "reply",
+            Defect::Progress => "progress",
         }
     }
 
@@ -90,8 +97,14 @@ impl Defect {
         if verdict.law().starts_with(CRASHED) {
             return Ok(Defect::Crash);
         }
-        if [HUNG, STUCK].contains(&verdict.law()) {
+        if [HUNG, SPINS, STUCK].contains(&verdict.law()) {
             return Ok(Defect::Hang);
+        }
+        if verdict.law() == EXPORT_STAYS {
+            return Err(NoScript("the script does not wait for exports to go".to_owned()));
+        }
+        if verdict.law() == LawId::Progress.name() {
+            return Ok(Defect::Progress);
         }
         if let Some(found) = SECTOR.captures(first) {
             let sector = found[1].parse().map_err(|_| NoScript(format!("no sector in `{first}`")))?;

@@ -7,7 +7,7 @@ use super::action::Action;
 use super::cuts::{self, Tried};
 use super::divergence::explain;
 use super::guests::Seat;
-use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, STUCK};
+use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
 use super::plan::Plan;
 use super::process::{ANSWER_MAX, Process, Scratch};
 use super::qmp::Lost;
@@ -104,7 +104,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
 fn look_inside(target: &Target, scratch: &Scratch, process: &Process, record: &mut Record) {
     let law = record.outcome.verdict.law();
     let found = match law {
-        law if !law.starts_with(CRASHED) && ![HUNG, STUCK, EXPORT_STAYS].contains(&law) => None,
+        law if !law.starts_with(CRASHED) && ![HUNG, SPINS, STUCK, EXPORT_STAYS].contains(&law) => None,
         _ if explain(target.kind, record).is_some() => None,
         law if law.starts_with(CRASHED) => stack::of_core(&target.binary, scratch.path()),
         _ => stack::of_process(process.id()),
@@ -261,7 +261,10 @@ impl Live<'_> {
     pub(super) fn lost(&mut self, lost: Lost, during: &str) -> Broken {
         let state = self.judge.state_text();
         let (law, found) = match lost {
-            Lost::Silent => (HUNG, format!("no answer within {} s", ANSWER_MAX.as_secs())),
+            Lost::Silent => {
+                let law = if self.process.spins() { SPINS } else { HUNG };
+                (law, format!("no answer within {} s", ANSWER_MAX.as_secs()))
+            }
             Lost::Flooding => (FLOODED, format!("more than {EVENTS_MAX} events at once")),
             Lost::Closed => match self.process.wait() {
                 Some(ended) if ended.stderr.is_empty() => (CRASHED, format!("ended with {}", ended.how)),
@@ -290,7 +293,7 @@ impl Live<'_> {
                 let Some(debug_node) = debug_node else { continue };
                 // A node over one that injects errors goes by a long name, for which a small header may have no room.
                 self.judge.armed("", "No space left on device")?;
-                // On a device each name is longer still, and a header takes no more than 1023 bytes.
+                // Where a name is longer still: a header takes no more than 1023 bytes.
                 self.judge.armed("", "Invalid argument")?;
                 for rule in self.plan.rules_of(image) {
                     self.judge.armed("", rule.text())?;
