@@ -58,7 +58,8 @@ class Monitor:
         while time.monotonic() < end:
             jobs = self.tell('{"execute":"query-block-jobs"}').get("return", [])
             self.past_the_end += [job for job in jobs if job["offset"] > job["len"]]
-            busy = lambda j: j["status"] in ("waiting", "aborting", "created") or (
+            works = any(j["status"] in ("running", "paused", "ready", "standby") for j in jobs)
+            busy = lambda j: j["status"] in ("aborting", "created") or j["status"] == "waiting" and not works or (
                 j["busy"] and j["status"] in ("running", "ready"))
             if not any(busy(job) for job in jobs):
                 return
