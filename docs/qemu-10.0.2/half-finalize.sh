@@ -53,7 +53,7 @@ def tags(data):
 
 class Monitor:
     def __init__(self, sock):
-        self.sock, self.pending = sock, b""
+        self.sock, self.pending, self.past_the_end = sock, b"", []
         sock.settimeout(WAIT)
 
     def line(self):
@@ -84,7 +84,9 @@ class Monitor:
         end = time.monotonic() + WAIT
         while time.monotonic() < end:
             jobs = self.tell('{"execute":"query-block-jobs"}').get("return", [])
-            busy = lambda j: j["status"] in ("waiting", "aborting", "created") or (
+            self.past_the_end += [job for job in jobs if job["offset"] > job["len"]]
+            works = any(j["status"] in ("running", "paused", "ready", "standby") for j in jobs)
+            busy = lambda j: j["status"] in ("aborting", "created") or j["status"] == "waiting" and not works or (
                 j["busy"] and j["status"] in ("running", "ready"))
             if not any(busy(job) for job in jobs):
                 return
@@ -212,6 +214,9 @@ def play():
         value = values[SECTOR]
         print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
         return show(value) not in EXPECTED
+    if DEFECT == "progress":
+        print("\n".join("past the end: %s" % json.dumps(job) for job in monitor.past_the_end[:3]))
+        return bool(monitor.past_the_end)
     if DEFECT == "reply":
         print("told:   %s\nuntrue: %s" % (plain(reply), plain(json.loads(UNTRUE))))
         return plain(reply) == plain(json.loads(UNTRUE))
