@@ -48,6 +48,29 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
     assert!(campaign.found.values().any(|found| found.is_known), "60 sequences meet what is known");
 }
 
+/// A flush that is missing shows only when something is cut off: with no flaw to look for, cuts alone must find it.
+#[test]
+fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_them_hold() {
+    let Some(target) = daemon() else { return };
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let plan = Plan {
+        target: Target { on_disk: true, ..target },
+        seed: 1,
+        runs: 60,
+        time: None,
+        jobs: 1,
+        out: folder.path().to_owned(),
+        shorten: Shorten::Nothing,
+    };
+    let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
+    let crashes = campaign.crashes;
+    assert!(crashes.kills.tried > 300 && crashes.power_cuts.tried > 600, "{crashes:?}");
+    assert!(crashes.kills.held > crashes.kills.tried / 2, "{crashes:?}");
+    assert!(crashes.power_cuts.held > crashes.power_cuts.tried / 2, "{crashes:?}");
+    assert_eq!(crashes.lost, 0, "the model follows every sequence a second time");
+    assert!(campaign.found.contains_key("no-flush"), "Q7 is among {:?}", campaign.found.keys());
+}
+
 // `traces/live/right` holds sequences that were right, and that the model or the harness once took for wrong.
 #[test]
 fn what_was_judged_wrongly_once_is_judged_right() {

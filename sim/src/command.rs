@@ -1,6 +1,7 @@
 //! The command: one small file per subcommand, and how each can end.
 
 mod conform;
+mod disk;
 mod document;
 mod export;
 mod fuzz;
@@ -74,6 +75,7 @@ enum Command {
     Conform(conform::Conform),
     Export(export::Export),
     Document(document::Document),
+    Disk(disk::Disk),
 }
 
 /// Runs the command of this process.
@@ -88,6 +90,7 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Conform(conform) => conform.run(),
         Command::Export(export) => export.run(),
         Command::Document(document) => document.run(),
+        Command::Disk(disk) => disk.run(),
     };
     ExitCode::from(exit.code())
 }

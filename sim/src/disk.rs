@@ -14,7 +14,7 @@ use std::task::Waker;
 pub const SECTOR_BYTES: u64 = 512;
 
 /// No file of a small world grows beyond this; an engine that tries has lost its way.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a change puts into a file.
 #[derive(Clone, PartialEq, Eq, Debug)]

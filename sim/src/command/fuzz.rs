@@ -74,7 +74,7 @@ pub(super) struct Fuzz {
     strict: bool,
 }
 
-fn parse_seed(text: &str) -> Result<u64, String> {
+pub(super) fn parse_seed(text: &str) -> Result<u64, String> {
     if text == "random" {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
         // Short enough to be read aloud.

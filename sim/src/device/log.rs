@@ -26,6 +26,10 @@ pub enum Step {
         /// Which.
         index: usize,
     },
+    /// From now on something goes wrong.
+    Armed(Fault),
+    /// From now on nothing does.
+    Calm,
 }
 
 /// All steps since the devices were made.
@@ -33,8 +37,6 @@ pub enum Step {
 pub struct Log {
     /// Names and contents in the beginning.
     pub devices: Vec<(String, Vec<u8>)>,
-    /// What the devices did badly.
-    pub faults: Vec<Fault>,
     /// The steps.
     pub steps: Vec<Step>,
     /// How many bytes whoever is watched had said before each step.
@@ -50,11 +52,7 @@ impl Log {
     /// The beginning, from which one can go on step by step.
     pub fn past(&self) -> Past<'_> {
         let files = self.devices.iter().map(|(name, bytes)| File::new(name, bytes.clone())).collect();
-        let mut disks = Disks::new(files);
-        for fault in &self.faults {
-            disks.faults.arm(fault.clone());
-        }
-        Past { log: self, disks, at: 0 }
+        Past { log: self, disks: Disks::new(files), at: 0 }
     }
 
     /// A step in words.
@@ -69,6 +67,10 @@ impl Log {
                 format!("{what} {} bytes at {offset} of {}", change.len_bytes(), name(*device))
             }
             Step::Flush { device } => format!("flush {}", name(*device)),
+            Step::Armed(fault) => {
+                format!("{:?} of {} may fail: {}", fault.kind, name(fault.file), fault.errno.text())
+            }
+            Step::Calm => "no faults any more".to_owned(),
             Step::Completed { .. } => {
                 let text =
                     self.submission(at).map_or_else(|| "a request".to_owned(), |at| self.step_text(at));
@@ -86,7 +88,8 @@ impl Log {
                 Step::Completed { index: done } => {
                     in_flight.remove(*done);
                 }
-                _ => in_flight.push(index),
+                Step::Change { .. } | Step::Flush { .. } => in_flight.push(index),
+                Step::Armed(_) | Step::Calm => {}
             }
         }
         None
@@ -128,6 +131,8 @@ impl Past<'_> {
             Step::Completed { index } => {
                 let _nobody: Option<Waker> = self.disks.complete(*index);
             }
+            Step::Armed(fault) => self.disks.faults.arm(fault.clone()),
+            Step::Calm => self.disks.faults.stop(),
         }
         true
     }

@@ -4,11 +4,14 @@ use super::Log;
 use super::state::{Counts, Device, State, Taken};
 use crate::choice::Choices;
 use crate::disk::Disks;
+use crate::fault::Fault;
 use block::nbd::offer::{Exports, Offer};
 use block::nbd::session::{Session, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +64,8 @@ impl Devices {
         choices: Option<Arc<Mutex<Choices>>>,
     ) -> io::Result<Devices> {
         let listener = UnixListener::bind(path)?;
+        // The disk is for whoever made it.
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
         let (wake, woken) = UnixStream::pair()?;
         let mut state = State::new(devices);
@@ -75,6 +80,18 @@ impl Devices {
     /// From now on every step of the log says how much this one had said before.
     pub fn watch(&self, watch: Watch) {
         *self.shared.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+    }
+
+    /// From now on these go wrong, as often as they say.
+    pub fn arm(&self, faults: &[Fault]) {
+        let said_bytes = self.shared.said_bytes();
+        self.shared.state().arm(faults, said_bytes);
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn calm(&self) {
+        let said_bytes = self.shared.said_bytes();
+        self.shared.state().calm(said_bytes);
     }
 
     /// How many steps the log has.

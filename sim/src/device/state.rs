@@ -5,6 +5,7 @@
 use super::log::{Log, Step};
 use crate::choice::{Choices, Point};
 use crate::disk::{Ask, Change, Disks, File};
+use crate::fault::Fault;
 use block::host::Errno;
 use block::nbd::reply::{Answer, Extent, Ticket};
 use block::nbd::request::{Command, Request};
@@ -146,6 +147,20 @@ impl State {
         let flushes = flushes.then_some(device);
         self.held.push(Held { client, ticket, id, due, reply, is_logged, flushes });
         Taken::Later
+    }
+
+    /// From now on these go wrong.
+    pub(super) fn arm(&mut self, faults: &[Fault], said_bytes: u64) {
+        for fault in faults {
+            self.note(Some(Step::Armed(fault.clone())), said_bytes);
+            self.disks.faults.arm(fault.clone());
+        }
+    }
+
+    /// From now on nothing goes wrong.
+    pub(super) fn calm(&mut self, said_bytes: u64) {
+        self.note(Some(Step::Calm), said_bytes);
+        self.disks.faults.stop();
     }
 
     fn note(&mut self, step: Option<Step>, said_bytes: u64) {

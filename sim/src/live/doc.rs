@@ -1,6 +1,7 @@
 //! The page about what a live daemon does wrong: every known divergence, as its trace shows it today.
 
 use super::divergence::Divergence;
+use super::judge::ONCE_MORE;
 use super::sequence::Record;
 use crate::minimise::entries;
 use crate::trace::{Trace, verdict_text};
@@ -30,7 +31,9 @@ pub fn page(version: &str, all: &[Shown], command: &str) -> String {
         Each sequence was found by the live campaign (`cargo midstream fuzz --target qemu`) and made short by machine: the \
         nodes are added, the commands below are sent, jobs are then brought to their end and everything is read. Sequences \
         are drawn at random over images, commands, guest requests, injected errors and kills; nothing in the search is made \
-        for one of these cases. The names in brackets are those of the list that was known before the search began; the \
+        for one of these cases. Where it says *killed* or *power cut* after a step, the images lay on the simulated disk \
+        (`--disk`), and the requests that it had seen by then stand between the commands; such a sequence has no script, \
+        for it needs that disk. The names in brackets are those of the list that was known before the search began; the \
         others were not on it.\n\n\
         What is not established: whether other versions do the same, and whether anybody has reported it before. Only the \
         version above was run. That behaviour is *wrong* is the judgement of our model, whose reason stands with each \
@@ -105,7 +108,10 @@ fn steps(record: &Record) -> String {
         "connects to",
     ];
     const LINE_MAX: usize = 220;
-    let lines = record.outcome.history.iter().filter(|line| !DULL.iter().any(|dull| line.contains(dull)));
+    // A sequence that was cut somewhere is told up to there.
+    let history = &record.outcome.history;
+    let from = history.iter().position(|line| line.ends_with(ONCE_MORE)).map_or(0, |cut| cut + 1);
+    let lines = history[from..].iter().filter(|line| !DULL.iter().any(|dull| line.contains(dull)));
     let lines = lines.map(|line| {
         let line = line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest).trim_start();
         let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();

@@ -28,6 +28,9 @@ pub const EXPORT_STAYS: &str = "an export that was taken back never goes";
 /// The law a daemon breaks that does not even start.
 pub const NOT_STARTED: &str = "daemon did not start";
 
+/// What stands before the part of a history that tells once more how a sequence went until it was cut.
+pub const ONCE_MORE: &str = "once more, until the cut:";
+
 /// A law was broken: the sequence is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Broken;
@@ -64,7 +67,7 @@ impl Judge {
     /// Tells once more how the sequence went up to where it was cut.
     pub(super) fn tell_again(&mut self, story: &[String]) {
         if let Some(lines) = &mut self.lines {
-            lines.push("step 0     once more, until the cut:".to_owned());
+            lines.push(format!("step 0     {ONCE_MORE}"));
             lines.extend(story.iter().map(|line| format!("step 0     {line}")));
         }
     }

@@ -347,12 +347,21 @@ fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
 }
 
 fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
-    let mut faults = Vec::new();
     // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
     if draw.below("profile faults", [0; 3], 3) != 1 {
-        return faults;
+        return Vec::new();
     }
-    for slot in 0..FAULTS {
+    draw_slots(draw, images.len() as u32, FAULTS)
+}
+
+/// Faults for so many files, in at most so many slots.
+pub fn draw_faults_of(choices: &mut Choices, files: u32, slots: u32) -> Vec<Fault> {
+    draw_slots(&mut Draw { choices }, files, slots)
+}
+
+fn draw_slots(draw: &mut Draw<'_>, files: u32, slots: u32) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for slot in 0..slots {
         let of = [slot, 0, 0];
         let kinds = [None, Some(Kind::Read), Some(Kind::Write), Some(Kind::Flush)];
         let Some(kind) = draw.entry("fault #", of, &kinds) else {
@@ -362,7 +371,7 @@ fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
             Kind::Write => draw.entry("fault # errno", of, &[Errno::EIO, Errno::ENOSPC]),
             _ => Errno::EIO,
         };
-        let file = draw.below("fault # file", of, images.len() as u32);
+        let file = draw.below("fault # file", of, files);
         let after = draw.entry("fault # after", of, &[0, 1, 2, 3, 5, 8, 13, 21]);
         let often = draw.entry("fault # often", of, &[Often::Once, Often::Once, Often::Always]);
         // A range of the file beyond its metadata, so that a guest's data is struck and not the tables.
