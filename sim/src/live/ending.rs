@@ -206,14 +206,15 @@ fn chain(image: &Value) -> Vec<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::slice::from_ref;
 
     #[test]
     fn a_job_that_waits_for_a_slow_one_is_not_busy() {
         let job = |status: &str, busy: bool| json!({ "status": status, "busy": busy });
         let (waits, sleeps, works) = (job("waiting", false), job("running", false), job("running", true));
-        assert!(is_busy(&waits, &[waits.clone()]));
+        assert!(is_busy(&waits, from_ref(&waits)));
         assert!(!is_busy(&waits, &[waits.clone(), sleeps.clone()]));
         assert!(is_busy(&works, &[waits, works.clone()]));
-        assert!(!is_busy(&sleeps, &[sleeps.clone()]));
+        assert!(!is_busy(&sleeps, from_ref(&sleeps)));
     }
 }
