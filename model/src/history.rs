@@ -146,8 +146,8 @@ impl Model {
                 Ok(())
             }
             Observation::View { node, values } => self.viewed(node, values),
-            Observation::Crash { .. } => {
-                self.crashed();
+            Observation::Crash { kind } => {
+                self.crashed(kind);
                 Ok(())
             }
             Observation::Recovered { file, values, chain, check_corruptions } => {

@@ -196,6 +196,8 @@ pub enum FaultKind {
 pub enum CrashKind {
     /// The process was killed.
     Kill,
+    /// The process was killed, and may have done more than it was still heard to say.
+    KillUnheard,
     /// The power failed.
     PowerCut,
 }

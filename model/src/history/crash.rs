@@ -2,17 +2,18 @@
 
 use super::guest::shown;
 use super::{Model, Phase};
-use crate::chain::ImageId;
+use crate::chain::{ImageId, JobId};
 use crate::command::Command;
 use crate::content::{GARBAGE, SECTOR_BYTES};
 use crate::editing::Editing;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
+use crate::observation::CrashKind;
 use crate::plan::{Trade, Work};
 use crate::record::Edit;
 
 impl Model {
-    pub(super) fn crashed(&mut self) {
+    pub(super) fn crashed(&mut self, kind: CrashKind) {
         if self.jobs.iter().any(|job| job.is_at_work()) {
             self.count(LawId::CrashWhileRunning);
         }
@@ -28,8 +29,15 @@ impl Model {
         if self.jobs.iter().any(|job| job.ended && job.failure.is_none()) {
             self.count(LawId::CrashAfterCompletion);
         }
-        // A job in pending may be rewriting its header on behalf of a command that was not answered.
-        let pending: Vec<_> = self.live_jobs().filter(|id| self.job(*id).status == Status::Pending).collect();
+        // A job in pending may be rewriting its header on behalf of a command that was not answered; one whose last words
+        // were not heard may have got there as well.
+        let is_unheard = kind == CrashKind::KillUnheard;
+        let may_end = |model: &Model, id: JobId| match model.job(id).status {
+            Status::Pending => true,
+            Status::Running | Status::Ready | Status::Waiting => is_unheard,
+            _ => false,
+        };
+        let pending: Vec<JobId> = self.live_jobs().filter(|id| may_end(self, *id)).collect();
         for id in pending {
             self.finalizing(id);
         }

@@ -30,7 +30,7 @@ pub struct Divergence {
     pub versions: Vec<String>,
     /// A minimised trace of it, by file name in `traces/live/`.
     pub trace: Option<String>,
-    /// How long a campaign with seed 1 and two daemons side by side searched until it met it.
+    /// How long a campaign searched until it met it.
     pub found_after_seconds: Option<f64>,
     signatures: Vec<Signature>,
 }

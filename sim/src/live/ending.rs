@@ -31,7 +31,7 @@ impl Live<'_> {
         let deadline = Instant::now() + ANSWER_MAX;
         loop {
             let jobs = self.poll()?;
-            let Some(busy) = jobs.iter().find(|job| is_busy(job)) else { return Ok(jobs) };
+            let Some(busy) = jobs.iter().find(|job| is_busy(job, &jobs)) else { return Ok(jobs) };
             if Instant::now() > deadline {
                 let found = format!("busy for {} s: {busy}", ANSWER_MAX.as_secs());
                 return Err(self.judge.break_law(STUCK, found));
@@ -160,12 +160,15 @@ impl Live<'_> {
     }
 }
 
-fn is_busy(job: &Value) -> bool {
-    let works = ["created", "running", "ready", "waiting", "aborting"];
-    let status = job["status"].as_str().unwrap_or_default();
-    match status {
-        "waiting" | "aborting" | "created" => true,
-        _ => works.contains(&status) && job["busy"] == true,
+fn is_busy(job: &Value, all: &[Value]) -> bool {
+    let status = |job: &Value| job["status"].as_str().unwrap_or_default().to_owned();
+    let at_work = ["running", "paused", "ready", "standby"];
+    match status(job).as_str() {
+        "aborting" | "created" => true,
+        // It may wait for another job of its transaction, which may work for as long as it likes.
+        "waiting" => !all.iter().any(|other| at_work.contains(&status(other).as_str())),
+        "running" | "ready" => job["busy"] == true,
+        _ => false,
     }
 }
 
@@ -197,4 +200,21 @@ fn urge(job: &Value, is_late: bool) -> Vec<String> {
 fn chain(image: &Value) -> Vec<String> {
     let links = std::iter::successors(Some(image), |image| image.get("backing-image"));
     links.take(64).filter_map(|image| image["filename"].as_str()).map(recovery::plain_name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::slice::from_ref;
+
+    #[test]
+    fn a_job_that_waits_for_a_slow_one_is_not_busy() {
+        let job = |status: &str, busy: bool| json!({ "status": status, "busy": busy });
+        let (waits, sleeps, works) = (job("waiting", false), job("running", false), job("running", true));
+        assert!(is_busy(&waits, from_ref(&waits)));
+        assert!(!is_busy(&waits, &[waits.clone(), sleeps.clone()]));
+        assert!(is_busy(&works, &[waits, works.clone()]));
+        assert!(!is_busy(&sleeps, from_ref(&sleeps)));
+    }
 }

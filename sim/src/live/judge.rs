@@ -180,7 +180,7 @@ impl Judge {
 
     /// The daemon was killed.
     pub fn killed(&mut self) -> Result<(), Broken> {
-        self.tell(&Observation::Crash { kind: CrashKind::Kill }, || "kill".to_owned())
+        self.tell(&Observation::Crash { kind: CrashKind::KillUnheard }, || "kill".to_owned())
     }
 
     /// What a file shows to the next process, after a clean end or not.

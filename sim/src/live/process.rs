@@ -18,8 +18,9 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// A silent process is watched for so long to see whether it is busy,
 const SPIN_LOOK: Duration = Duration::from_millis(400);
-/// and is if it uses at least so many hundredths of a second of that: half, for others need the machine too.
-const SPIN_TICKS: u64 = 20;
+/// and is if it uses at least so many hundredths of a second of that: few, for others may need the machine too, and one
+/// that waits uses none.
+const SPIN_TICKS: u64 = 4;
 /// What is kept of its standard error.
 const STDERR_BYTES_MAX: usize = 8 << 10;
 

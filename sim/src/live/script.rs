@@ -46,7 +46,7 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
             define("EXPECTED", &python(&json!(expected)));
         }
         Defect::Reply(reply) => define("UNTRUE", &python(&json!(reply))),
-        Defect::Crash | Defect::Hang | Defect::Progress => {}
+        Defect::Crash | Defect::Hang | Defect::Progress | Defect::JobError => {}
     }
     define("IMAGES", &images(record));
     text += "ACTIONS = [\n";
@@ -75,6 +75,8 @@ enum Defect {
     Reply(String),
     /// A job's offset is told past its len.
     Progress,
+    /// A job meets an I/O error though nothing was to fail.
+    JobError,
 }
 
 impl Defect {
@@ -85,6 +87,7 @@ impl Defect {
             Defect::Sector { .. } => "sector",
             Defect::Reply(_) => "reply",
             Defect::Progress => "progress",
+            Defect::JobError => "job error",
         }
     }
 
@@ -102,6 +105,9 @@ impl Defect {
         }
         if verdict.law() == EXPORT_STAYS {
             return Err(NoScript("the script does not wait for exports to go".to_owned()));
+        }
+        if verdict.law() == LawId::NoFaultNoFailure.name() {
+            return Ok(Defect::JobError);
         }
         if verdict.law() == LawId::Progress.name() {
             return Ok(Defect::Progress);
