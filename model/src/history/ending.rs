@@ -2,6 +2,8 @@
 
 use super::Model;
 use crate::chain::{Graph, ImageId, JobId, Node, NodeId, User};
+use crate::command::Command;
+use crate::exporting::Exporting;
 use crate::job::Status;
 use crate::law::LawId;
 use crate::plan::{Trade, Work};
@@ -99,10 +101,24 @@ impl Model {
             false => job.read_only_before,
         };
         let has_writer = self.graph.has_writer(target);
-        let is_unsure = !self.faults.is_empty();
+        // Somebody who is about to write through it may have come before.
+        let is_unsure = !self.faults.is_empty() || self.writer_is_coming(target);
         let node = self.graph.node_mut(target);
         node.read_only = was_read_only && !has_writer;
         node.may_have_stayed_writable = node.read_only && is_unsure;
+    }
+
+    /// Whether an export of a node to writers has been asked for and not answered.
+    fn writer_is_coming(&self, target: NodeId) -> bool {
+        let asked = self.clients.iter().flat_map(|client| &client.pending);
+        let mut exports = asked.filter_map(|pending| match &pending.command {
+            Ok(Command::Export(exporting)) => match &**exporting {
+                Exporting::Add { node, writable: true, .. } => self.graph.find(node),
+                _ => None,
+            },
+            _ => None,
+        });
+        exports.any(|node| node == target)
     }
 
     /// The job has succeeded: its chain, its headers and its copy are what they were to be.

@@ -118,6 +118,14 @@ impl Fuzz {
     }
 
     fn live(&self, target: &Target) -> Exit {
+        let target = match self.disk {
+            true => target.on_disk(),
+            false => Ok(target.clone()),
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(why) => return refuse(&why),
+        };
         let stop = match stop_on_interrupt() {
             Ok(stop) => stop,
             Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
@@ -125,7 +133,7 @@ impl Fuzz {
         let plan = self.plan();
         self.announce(&plan);
         let plan = live::campaign::Plan {
-            target: Target { on_disk: self.disk || target.on_disk, ..target.clone() },
+            target,
             seed: plan.seed,
             runs: plan.runs,
             time: plan.time,

@@ -52,6 +52,16 @@ impl Target {
         format!("{}{}", self.kind.name(), if self.on_disk { ON_DISK } else { "" })
     }
 
+    /// The same daemon, with its images on devices; only a daemon that is an NBD client can have them there.
+    pub fn on_disk(&self) -> Result<Target, String> {
+        match self.kind {
+            Kind::Qemu => Ok(Target { on_disk: true, ..self.clone() }),
+            Kind::Midstreamd => {
+                Err("midstreamd opens no image over NBD: --disk needs --target qemu".to_owned())
+            }
+        }
+    }
+
     /// The same daemon, with its images where they lay when a trace of this target was recorded.
     pub fn placed_as(&self, recorded: &str) -> Target {
         Target { on_disk: recorded.ends_with(ON_DISK), ..self.clone() }
@@ -77,7 +87,8 @@ impl FromStr for Target {
         let binary = found.filter(|path| path.is_file());
         let binary = binary.ok_or_else(|| format!("{} was not found", path.unwrap_or(kind.binary())))?;
         let binary = binary.canonicalize().map_err(|error| error.to_string())?;
-        Ok(Target { kind, binary, on_disk })
+        let target = Target { kind, binary, on_disk: false };
+        if on_disk { target.on_disk() } else { Ok(target) }
     }
 }
 
@@ -106,6 +117,8 @@ mod tests {
         let on_disk: Target = "qemu+disk:/bin/sh".parse().expect("any file is taken");
         assert!(on_disk.on_disk && on_disk.kind == Kind::Qemu);
         assert_eq!(on_disk.to_string().parse(), Ok(on_disk));
+        let refused = "midstreamd+disk:/bin/sh".parse::<Target>().expect_err("it is no NBD client");
+        assert!(refused.contains("--target qemu"), "{refused}");
         assert!("xen".parse::<Target>().is_err());
         let missing = "qemu:/nowhere/at/all".parse::<Target>().expect_err("no such file");
         assert!(missing.contains("/nowhere/at/all"), "{missing}");
