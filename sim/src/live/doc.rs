@@ -117,10 +117,34 @@ fn steps(record: &Record) -> String {
         let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
         line.chars().take(LINE_MAX).collect::<String>()
     });
-    lines.collect::<Vec<_>>().join("\n")
+    once(lines).join("\n")
+}
+
+/// Lines that follow each other and are the same, as one.
+fn once(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut told: Vec<(String, usize)> = Vec::new();
+    for line in lines {
+        match told.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => told.push((line, 1)),
+        }
+    }
+    let say = |(line, times)| if times == 1 { line } else { format!("{line} (so {times} times)") };
+    told.into_iter().map(say).collect()
 }
 
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_again_and_again_is_told_once() {
+        let lines = ["a", "b", "b", "b", "a"].map(str::to_owned).into_iter();
+        assert_eq!(once(lines), ["a", "b (so 3 times)", "a"]);
+    }
 }
