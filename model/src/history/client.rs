@@ -217,10 +217,15 @@ impl Model {
 
     fn start_answers(&self, graph: &crate::chain::Graph, start: &Start, answers: &mut Vec<Answer>) {
         let in_use = |id: &str| self.find_job(id).is_some();
-        if !self.faults.is_empty() || graph.alive().any(|(id, _)| graph.is_filter(id)) {
-            // A node over one that injects errors, or over a filter, goes by a name in JSON, which no `base` is compared
-            // with.
+        // A node over one that injects errors, or over a filter, goes by a name in JSON, which no `base` is compared with.
+        if !self.faults.is_empty() {
             answers.push(Answer::ErrorAbout("in the backing chain"));
+        }
+        if let Asked::Stream(ends) | Asked::Commit(ends, ..) = &start.work
+            && let Some(file) = &ends.base
+            && graph.alive().any(|(id, _)| graph.is_filter(id))
+        {
+            answers.push(Answer::Refused(Refusal::NoSuchBase(file.clone())));
         }
         if let Asked::Backup(copy) = &start.work
             && [&start.device, &copy.target].into_iter().any(|name| is_of_unknown_length(graph, name))
