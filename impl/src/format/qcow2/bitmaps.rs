@@ -323,8 +323,8 @@ impl Qcow2 {
         }
     }
 
-    /// Writes bytes to clusters of their own.
-    async fn put(&self, bytes: Vec<u8>, taken: &mut Vec<Range<u64>>) -> IoResult<u64> {
+    /// Writes bytes to clusters of their own, which are noted in `taken`.
+    pub(super) async fn put(&self, bytes: Vec<u8>, taken: &mut Vec<Range<u64>>) -> IoResult<u64> {
         let clusters = self.geometry.clusters_for(bytes.len() as u64);
         let place = self.step(|m| m.allocate_whole(clusters)).await?;
         taken.push(place.clone());

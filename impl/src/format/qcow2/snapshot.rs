@@ -7,7 +7,7 @@
 use super::Qcow2;
 use super::counter;
 use super::entry::{COPIED, HOST_OFFSET, RawEntry, decode_l1, decode_l2};
-use super::geometry::{MAX_L1_BYTES, SECTOR};
+use super::geometry::MAX_L1_BYTES;
 use super::header::{Header, INCOMPATIBLE_DIRTY};
 use super::metadata::Metadata;
 use super::snapshot_table::{MAX_SNAPSHOTS, MAX_TABLE_BYTES, NO_INSTRUCTION_COUNT, Snapshot, decode, encode};
@@ -147,7 +147,7 @@ impl Qcow2 {
         let offset = match bytes.len() as u64 {
             0 => 0,
             len if len > MAX_TABLE_BYTES => return Err(Errno::EFBIG),
-            _ => self.write_somewhere(bytes).await?,
+            _ => self.put(bytes, &mut Vec::new()).await?,
         };
         // Its place is counted before the header leads there.
         self.flush_in_turn().await?;
@@ -160,18 +160,7 @@ impl Qcow2 {
 
     async fn write_l1_copy(&self, l1: &[u64]) -> IoResult<u64> {
         let bytes: Vec<u8> = l1.iter().flat_map(|entry| (entry & !COPIED).to_be_bytes()).collect();
-        if bytes.is_empty() { Ok(0) } else { self.write_somewhere(bytes).await }
-    }
-
-    async fn write_somewhere(&self, mut bytes: Vec<u8>) -> IoResult<u64> {
-        let clusters = self.geometry.clusters_for(bytes.len() as u64);
-        let place = self.step(|m| m.allocate_whole(clusters)).await?;
-        let at = self.geometry.offset_of(place.start);
-        bytes.resize(bytes.len().next_multiple_of(SECTOR as usize), 0);
-        let end = at + bytes.len() as u64;
-        let written = self.disk.write(at, bytes).await;
-        self.metadata.lock().wrote_up_to(end);
-        written.map(|()| at)
+        if bytes.is_empty() { Ok(0) } else { self.put(bytes, &mut Vec::new()).await }
     }
 
     async fn read_l1_copy(&self, snapshot: &Snapshot) -> IoResult<Vec<u64>> {
