@@ -394,6 +394,8 @@ impl Model {
             let what = format!("job {} told its cancellation in {}", job.id, job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
+        // The rest of its transaction may hear of it later than everybody else.
+        self.job_mut(id).cancelled = Known::Yes;
         self.give_up(id);
         Ok(())
     }
