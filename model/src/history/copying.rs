@@ -220,7 +220,7 @@ impl Model {
             let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
             let is_backup = self.job(id).plan.trade() == Trade::Backup;
             if is_backup && self.layer_of(&self.graph, route.source) == Some(image) {
-                self.job_mut(id).copies.fill(false);
+                self.copy_loses_track(id);
             }
         }
     }
