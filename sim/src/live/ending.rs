@@ -109,7 +109,7 @@ impl Live<'_> {
     pub(super) fn quit(&mut self) -> Result<(), Broken> {
         self.actions.push(Action::Quit);
         self.exchange(OPERATOR, r#"{"execute":"quit"}"#, false)?;
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         loop {
             match self.process.line(&mut patience) {
                 Ok(line) => {

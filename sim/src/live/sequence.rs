@@ -230,7 +230,7 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         loop {
             let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
@@ -289,7 +289,7 @@ impl Live<'_> {
 
     /// Why nothing came back although it was not waited for.
     pub(super) fn lost(&mut self, lost: Lost, during: &str) -> Broken {
-        self.lost_after(&Patience::new(), lost, during)
+        self.lost_after(&Patience::begin(), lost, during)
     }
 
     /// Why nothing came back.
