@@ -27,11 +27,14 @@ impl Live<'_> {
     /// Waits until no job is busy. Where events have told of the end of every job, nobody needs to ask.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.hear(None, "waiting for a job")?;
-        if self.jobs_alive.is_empty() { Ok(()) } else { self.settled().map(drop) }
+        self.settled(|live| live.jobs_alive.is_empty()).map(drop)
     }
 
-    /// Waits until no job is busy, and gives them.
-    fn settled(&mut self) -> Result<Vec<Value>, Broken> {
+    /// Waits until no job is busy, and gives those that are there, unless there are known to be none.
+    fn settled(&mut self, knows_of_none: fn(&Self) -> bool) -> Result<Vec<Value>, Broken> {
+        if knows_of_none(self) {
+            return Ok(Vec::new());
+        }
         if self.actions.last() != Some(&Action::Settle) {
             self.actions.push(Action::Settle);
         }
@@ -44,6 +47,9 @@ impl Live<'_> {
                 return Err(self.judge.break_law(STUCK, found));
             }
             self.hear(Some(Instant::now() + PAUSE), "waiting for a job")?;
+            if knows_of_none(self) {
+                return Ok(Vec::new());
+            }
         }
     }
 
@@ -59,7 +65,8 @@ impl Live<'_> {
     pub(super) fn urge_all(&mut self) -> Result<(), Broken> {
         let (mut before, mut moved) = (String::new(), Instant::now());
         for round in 0..ROUNDS_MAX {
-            let jobs = self.settled()?;
+            // At the end the jobs are asked for, whatever events have told.
+            let jobs = self.settled(|_| false)?;
             if jobs.is_empty() {
                 return Ok(());
             }

@@ -33,8 +33,9 @@ impl Live<'_> {
     }
 
     pub(super) fn export(&mut self, guest: u32, node: &str, writable: bool) -> Result<bool, Broken> {
+        let writable = if writable { r#","writable":true"# } else { "" };
         let text = format!(
-            r#"{{"execute":"block-export-add","arguments":{{"type":"nbd","id":"g{guest}","node-name":"{node}","name":"g{guest}","writable":{writable}}}}}"#
+            r#"{{"execute":"block-export-add","arguments":{{"type":"nbd","id":"g{guest}","node-name":"{node}","name":"g{guest}"{writable}}}}}"#
         );
         let reply = self.command(OPERATOR, &text)?;
         if reply.get("error").is_some() {
