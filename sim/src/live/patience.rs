@@ -7,9 +7,9 @@ use super::process::ANSWER_MAX;
 use std::time::{Duration, Instant};
 
 /// Nothing came for so long: time to ask how busy the daemon is.
-const LOOK: Duration = Duration::from_millis(100);
-/// So many hundredths of a second of processor time over one thing are a spin: thirty whole sequences use no more.
-const SPIN_TICKS: u64 = 100;
+const LOOK: Duration = Duration::from_millis(50);
+/// So many hundredths of a second of processor time over one thing are a spin: fifteen whole sequences use no more.
+const SPIN_TICKS: u64 = 50;
 
 /// Why a wait is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
