@@ -13,6 +13,7 @@ pub mod doc;
 mod ending;
 pub mod facts;
 mod guests;
+mod in_flight;
 pub mod journal;
 pub mod judge;
 pub mod patience;

@@ -130,8 +130,14 @@ mod tests {
                 r#"{{"execute":"block-export-add","arguments":{{"id":"{id}","node-name":"n1","writable":true}}}}"#
             ))
         };
-        let write =
-            |guest| Action::Request { guest, operation: Operation::Write, sector: 0, sectors: 1, tag: 1 };
+        let write = |guest| Action::Request {
+            guest,
+            operation: Operation::Write,
+            sector: 0,
+            sectors: 1,
+            tag: 1,
+            is_in_flight: false,
+        };
         let actions = [
             export("early"),
             Action::Connect { guest: 1, export: "early".to_owned() },

@@ -156,7 +156,7 @@ fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Valu
         Action::Command(text) => json!(["qmp", text]),
         Action::Settle => json!(["settle"]),
         Action::Connect { guest, export } => json!(["connect", guest, export]),
-        Action::Request { guest, operation, sector, sectors, tag } => {
+        Action::Request { guest, operation, sector, sectors, tag, is_in_flight } => {
             let (name, command) = match operation {
                 Operation::Read => ("read", 0),
                 Operation::Write => ("write", 1),
@@ -165,8 +165,9 @@ fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Valu
                 Operation::WriteZeroes => ("write zeroes", 6),
             };
             let (sector, sectors) = if *operation == Operation::Flush { (&0, &0) } else { (sector, sectors) };
-            json!([name, guest, command, sector, sectors, tag])
+            json!([name, guest, command, sector, sectors, tag, is_in_flight])
         }
+        Action::Answered { guest } => json!(["answered", guest]),
         Action::Leave { guest } => json!(["leave", guest]),
         Action::Kill => json!(["kill"]),
         Action::Quit => json!(["quit"]),

@@ -157,6 +157,13 @@ pub fn tag_in_sector(tag: Tag, sector: u64) -> Tag {
     tag | (sector + 1)
 }
 
+impl Request {
+    /// The slot of its lane that it was drawn in.
+    pub fn slot(&self) -> u32 {
+        (self.tag >> 32 & 0xff) as u32
+    }
+}
+
 /// The tag of one request, without its sectors.
 pub fn tag_of_request(guest: u32, lane: u32, slot: u32) -> Tag {
     1 << 63 | u64::from(guest) << 48 | u64::from(lane) << 40 | u64::from(slot) << 32
