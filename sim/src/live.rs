@@ -16,6 +16,7 @@ mod guests;
 mod in_flight;
 pub mod journal;
 pub mod judge;
+mod meetings;
 pub mod patience;
 pub mod plan;
 pub mod process;

@@ -1,6 +1,7 @@
 //! What a sequence began with and did, a line each: what signatures of known divergences look at.
 
 use super::action::Action;
+use super::meetings::Meetings;
 use super::sequence::Record;
 use crate::crash::Ending;
 use crate::workload::guest::Operation;
@@ -12,9 +13,10 @@ use std::collections::BTreeMap;
 /// The images, the commands as they were sent, what guests did, and how it ended.
 pub fn facts(record: &Record) -> Vec<String> {
     let mut facts = image_facts(&record.scenario);
-    let mut late = LateWriters::default();
+    let (mut late, mut meetings) = (LateWriters::default(), Meetings::default());
     for action in &record.actions {
         facts.extend(late.follow(action));
+        facts.extend(meetings.follow(action));
         facts.extend(idle_stream(action, &record.scenario));
         facts.extend(plain(action));
     }

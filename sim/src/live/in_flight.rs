@@ -115,7 +115,8 @@ impl Live<'_> {
         Ok(())
     }
 
-    /// Waits for the answer to the request that a guest has sent, and shows it to the judge. `None`: it sent none.
+    /// Waits for the answer to the request that a guest has sent, and shows it to the judge. `None`: there is none to
+    /// wait for, or it was in flight and the answer came beside that of a command.
     pub(super) fn answered(&mut self, guest: u32) -> Result<Option<Result<Vec<Tag>, String>>, Broken> {
         let Some(seat) = self.guests.get_mut(&guest).filter(|seat| seat.unanswered.is_some()) else {
             return Ok(None);
@@ -124,8 +125,12 @@ impl Live<'_> {
             // A job may hold guests up for as long as it waits for its operator.
             self.urge_all()?;
         }
-        let mut patience = Patience::begin();
         let seat = self.guests.get_mut(&guest).expect("a guest that asked sits until it is answered");
+        if seat.unanswered.is_none() {
+            // Its answer came before that of a command that urged a job.
+            return Ok(None);
+        }
+        let mut patience = Patience::begin();
         while !seat.comes(patience.pause()) {
             if patience.look(self.process.ticks()).is_some() {
                 let late = Disconnected(format!("no answer within {}", patience.text()));
@@ -205,7 +210,8 @@ impl Live<'_> {
 
     /// The guest whose answer comes next, if one comes soon and before the monitor says anything.
     fn next_answer(&mut self) -> Option<u32> {
-        let waits = |seat: &Seat| seat.unanswered.as_ref().is_some_and(|waiting| waiting.lost.is_none());
+        let may_come = |waiting: &Unanswered| waiting.is_in_flight && waiting.lost.is_none();
+        let waits = |seat: &Seat| seat.unanswered.as_ref().is_some_and(may_come);
         let waiting: Vec<(u32, &Seat)> =
             self.guests.iter().filter(|(_, seat)| waits(seat)).map(|(guest, seat)| (*guest, seat)).collect();
         if waiting.is_empty() || self.process.qmp.has_line() {

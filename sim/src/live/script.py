@@ -173,6 +173,11 @@ def play():
             elif what == "quit":
                 monitor.tell('{"execute":"quit"}')
                 daemon.wait(WAIT)
+            elif what == "afresh" and DEFECT == "corrupt":
+                check = subprocess.run(["qemu-img", "check", "-f", action[2], "--output=json", FOLDER + action[1]],
+                                       stdout=subprocess.PIPE)
+                values = json.loads(check.stdout)
+                print("qemu-img check: %d corruptions" % values.get("corruptions", 0))
             elif what == "afresh":
                 raw = FOLDER + "/afresh.raw"
                 subprocess.run(["qemu-img", "convert", "-f", action[2], "-O", "raw", FOLDER + action[1], raw],
@@ -199,6 +204,8 @@ def play():
         if daemon.poll() is None:
             daemon.kill()
             daemon.wait()
+    if DEFECT == "corrupt":
+        return values.get("corruptions", 0) > 0
     if DEFECT == "sector":
         value = values[SECTOR]
         print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
@@ -217,7 +224,7 @@ def play():
 
 shown = False
 # What depends on timing is tried several times.
-for _ in range(40 if DEFECT == "progress" else 1):
+for _ in range(40 if DEFECT in ("progress", "corrupt") else 1):
     FOLDER = os.path.abspath(tempfile.mkdtemp(prefix="defect", dir="."))
     try:
         shown = shown or play()

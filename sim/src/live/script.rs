@@ -46,7 +46,7 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
             define("EXPECTED", &python(&json!(expected)));
         }
         Defect::Reply(reply) => define("UNTRUE", &python(&json!(reply))),
-        Defect::Crash | Defect::Hang | Defect::Progress | Defect::JobError => {}
+        Defect::Crash | Defect::Hang | Defect::Progress | Defect::JobError | Defect::Corrupt => {}
     }
     define("IMAGES", &images(record));
     text += "ACTIONS = [\n";
@@ -77,6 +77,8 @@ enum Defect {
     Progress,
     /// A job meets an I/O error though nothing was to fail.
     JobError,
+    /// A check of an image finds damage.
+    Corrupt,
 }
 
 impl Defect {
@@ -88,6 +90,7 @@ impl Defect {
             Defect::Reply(_) => "reply",
             Defect::Progress => "progress",
             Defect::JobError => "job error",
+            Defect::Corrupt => "corrupt",
         }
     }
 
@@ -108,6 +111,9 @@ impl Defect {
         }
         if verdict.law() == LawId::NoFaultNoFailure.name() {
             return Ok(Defect::JobError);
+        }
+        if verdict.law() == LawId::NoCorruption.name() {
+            return Ok(Defect::Corrupt);
         }
         if verdict.law() == LawId::Progress.name() {
             return Ok(Defect::Progress);
