@@ -284,6 +284,11 @@ impl Views {
         meets
     }
 
+    /// Whether a layer decides nothing itself: its readers see what lies below.
+    pub fn is_blank(&self, image: ImageId) -> bool {
+        self.layer(image).decides.iter().all(|decides| *decides == Decides::No)
+    }
+
     /// A layer may have given up these sectors: what is put below it later shows.
     pub fn may_give_up(&mut self, image: ImageId, sector: u32, count: u32) {
         for decides in &mut self.layer_mut(image).decides[sector as usize..(sector + count) as usize] {

@@ -158,6 +158,11 @@ impl Job {
         self.status != Status::Null
     }
 
+    /// Whether it is known to have let go of what it copied between, told or not.
+    pub fn has_left(&self) -> bool {
+        self.edit == Edit::Done
+    }
+
     /// Whether it does or may do its work: between start and end.
     pub fn is_at_work(&self) -> bool {
         matches!(self.status, Status::Created | Status::Running | Status::Paused) || self.is_ready()

@@ -26,7 +26,9 @@ impl Views {
                 self.show(target, sector, version);
             }
         }
-        self.layer_mut(target).may_decide(sector);
+        if self.layer(target).decides(sector) == Decides::No {
+            self.touch_clusters(target, sector, 1);
+        }
     }
 
     /// Every value a sector may have.

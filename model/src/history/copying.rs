@@ -180,7 +180,7 @@ impl Model {
                 .zip(images(other))
                 .is_some_and(|((_, target), (source, _))| self.views.at_or_above(target).contains(&source))
         };
-        let others = self.live_jobs().filter(|other| *other != id && !self.job(*other).ended);
+        let others = self.live_jobs().filter(|other| *other != id && !self.job(*other).has_left());
         let pairs = others.flat_map(|other| [(id, other), (other, id)]);
         let blurred: Vec<JobId> =
             pairs.filter(|(one, other)| writes_below(*one, *other)).map(|(_, other)| other).collect();
@@ -195,7 +195,7 @@ impl Model {
         for id in self.live_jobs().collect::<Vec<_>>() {
             let images = self.route(id).and_then(|route| self.images_of(&route));
             let concerns = images.is_some_and(|(source, _)| seen.contains(&source));
-            if concerns && !self.job(id).ended {
+            if concerns && !self.job(id).has_left() {
                 self.copy_loses_track(id);
             }
         }
@@ -220,7 +220,7 @@ impl Model {
             let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
             let is_backup = self.job(id).plan.trade() == Trade::Backup;
             if is_backup && self.layer_of(&self.graph, route.source) == Some(image) {
-                self.job_mut(id).copies.fill(false);
+                self.copy_loses_track(id);
             }
         }
     }
@@ -230,7 +230,7 @@ impl Model {
         // A mirror's filter tells its target of every write until the target takes its place.
         let follows = |id: &JobId| {
             let job = self.job(*id);
-            job.is_at_work() || job.plan.becomes_ready() && !job.ended
+            job.is_at_work() || job.plan.becomes_ready() && !job.has_left()
         };
         let jobs: Vec<JobId> = self.live_jobs().filter(follows).collect();
         for id in jobs {
@@ -268,7 +268,6 @@ impl Model {
 
     /// The job has succeeded. `self.graph` is what it made of it.
     pub(super) fn copy_succeeded(&mut self, id: JobId) {
-        self.job_mut(id).ended = true;
         if self.job(id).blurred {
             self.copy_loses_track(id);
         }

@@ -120,6 +120,10 @@ impl Model {
             if let Some(below) = below {
                 self.doubts_reach(below, image);
             }
+            if !self.views.is_blank(image) {
+                // Who copies through a filter on the node copies the overlay's own content from now on.
+                self.copies_lose_track(image);
+            }
         }
         // Whoever stood on the node now stands on the overlay, and sees the same through it.
         let above: Vec<NodeId> = self.graph.parents(overlay).collect();

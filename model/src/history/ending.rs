@@ -156,7 +156,7 @@ impl Model {
             }
             headers.push(header);
         }
-        self.copy_succeeded(id);
+        self.job_mut(id).ended = true;
         if self.members(id).filter(|job| job.ended).count() > 1 {
             self.count(LawId::BackupsTogether);
         }
@@ -176,9 +176,12 @@ impl Model {
         self.job_mut(id).ended = true;
     }
 
-    /// The graph has been edited by a job that ends.
+    /// The graph has been edited by a job that ends; what readers see through it has changed with it.
     pub(super) fn edited(&mut self, id: JobId) {
         self.job_mut(id).edit = Edit::Done;
+        if self.job(id).status == Status::Pending {
+            self.copy_succeeded(id);
+        }
         assert_eq!(self.graph.malformed(), None, "after job {} ended", self.job(id).id);
     }
 
