@@ -113,8 +113,14 @@ fn of_unknown_length(graph: &Graph) -> Vec<String> {
 fn fixed(lines: &[Line], unknown: &[String]) -> Vec<Line> {
     let fixed = |line: &Line| {
         let is_unknown = unknown.iter().any(|start| line.starts_with(start.as_str()));
-        let resizes = format!("[{}/", WRITE | RESIZE);
-        if is_unknown { line.replacen(&resizes, &format!("[{WRITE}/"), 1) } else { line.clone() }
+        if !is_unknown {
+            return line.clone();
+        }
+        // A mirror's device writes, a commit's reads as well.
+        let needs = |line: &str, needs: Permissions| {
+            line.replacen(&format!("[{}/", needs | RESIZE), &format!("[{needs}/"), 1)
+        };
+        needs(&needs(line, WRITE), CONSISTENT | WRITE)
     };
     lines.iter().map(fixed).collect()
 }
