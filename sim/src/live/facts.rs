@@ -20,6 +20,9 @@ pub fn facts(record: &Record) -> Vec<String> {
         facts.extend(plain(action));
     }
     facts.extend(displaced(verdict_text(&record.outcome.verdict)));
+    if let Some(Action::Connect { .. }) = record.actions.last() {
+        facts.push("a guest connected last".to_owned());
+    }
     facts
 }
 
