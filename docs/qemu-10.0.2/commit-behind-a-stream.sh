@@ -3,8 +3,7 @@
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "job j2 aborts in pending without cancel or fault\nn0 <- n1 <- (filter) <- n3\nt0\nt1\nn0 <- n1 <- (filter) <- n2 <- (filter)\njob j2 commit pending 8192/8192 bytes\njob j0 pending 0/8192 bytes"
-DEFECT = "reply"
-UNTRUE = "{\"return\": [{\"auto-finalize\": false, \"io-status\": \"ok\", \"device\": \"j0\", \"auto-dismiss\": true, \"busy\": false, \"len\": 0, \"offset\": 0, \"status\": \"pending\", \"paused\": false, \"speed\": 0, \"ready\": false, \"type\": \"stream\"}, {\"auto-finalize\": false, \"io-status\": \"ok\", \"device\": \"j2\", \"auto-dismiss\": true, \"busy\": false, \"len\": 8192, \"offset\": 8192, \"status\": \"pending\", \"paused\": false, \"speed\": 0, \"ready\": false, \"type\": \"commit\"}]}"
+DEFECT = "job error"
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAKMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAk0YDJA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuAlSYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAAXfEKpA==",
