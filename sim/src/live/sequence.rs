@@ -1,12 +1,13 @@
 //! One sequence against one daemon: draw, set up, take turns, bring every job to its end, look, end, read the files.
 //!
-//! Operators and guests take turns: one command or request at a time, each awaited. Between turns the jobs either come
-//! to rest, or run on while the next turn is taken.
+//! Operators and guests take turns: one command or request at a time, each awaited, but for requests that are in flight
+//! while the next turn is taken. Between turns the jobs either come to rest, or run on meanwhile.
 
 use super::action::Action;
 use super::cuts::{self, Tried};
 use super::divergence::explain;
 use super::guests::Seat;
+use super::in_flight;
 use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
 use super::patience::Patience;
 use super::plan::Plan;
@@ -40,6 +41,8 @@ pub struct Record {
     pub last_reply: Option<String>,
     /// The crashes that were tried on the simulated disk.
     pub crashes: Tried,
+    /// Requests that were in flight when a command was sent.
+    pub in_flight: u64,
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
@@ -50,9 +53,10 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let mut scenario = Scenario::draw(&mut choices);
     let plan = Plan::draw(&mut choices, &scenario);
     plan.fit(&mut scenario);
-    let scripts = scripts(&mut choices, &scenario);
+    let mut scripts = scripts(&mut choices, &scenario);
     let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
     let is_ordered = !target.on_disk || choices.choose(Point::new("disk order", [0; 3]), 3) < 2;
+    in_flight::draw(&mut choices, &mut scripts);
     let choices = Arc::new(Mutex::new(choices));
     let mut judge = Judge::new(&scenario, detail == Detail::Full);
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
@@ -61,6 +65,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
+    let mut in_flight = 0;
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -82,12 +87,15 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 jobs_alive: BTreeSet::new(),
                 all_stay: false,
                 request: 0,
+                in_flight: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
             };
             live.watch();
             // What broke stands with the judge.
-            if live.all(scripts).is_err() {
+            let lived = live.all(scripts);
+            in_flight = live.in_flight;
+            if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
                 left = Some(live.process);
             }
@@ -95,7 +103,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     }
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
     let outcome = judge.outcome();
-    let mut record = Record { outcome, actions, scenario, last_reply, crashes };
+    let mut record = Record { outcome, actions, scenario, last_reply, crashes, in_flight };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
@@ -175,6 +183,8 @@ pub(super) struct Live<'a> {
     /// The last look found all jobs where they stay until an event tells of them, and none has come since.
     pub(super) all_stay: bool,
     pub(super) request: u64,
+    /// Requests that were in flight when a command was sent.
+    pub(super) in_flight: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
     pub(super) looked: Vec<(usize, Vec<String>, Vec<Tag>)>,
@@ -233,8 +243,12 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
+        if !is_poll {
+            self.count_in_flight();
+        }
         let mut patience = Patience::begin();
         loop {
+            self.hear_guests()?;
             let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
                 Err(lost) => return Err(self.lost_after(&patience, lost, text)),
@@ -361,9 +375,16 @@ impl Live<'_> {
             turns += 1;
             let next =
                 scripts.iter().enumerate().filter_map(|(at, script)| Some((script.front()?.order, at)));
-            let Some((_, at)) = next.min() else { return Ok(End::Quit) };
+            let Some((_, at)) = next.min() else {
+                self.all_answered()?;
+                return Ok(End::Quit);
+            };
             let turn = scripts[at].pop_front().expect("a script with a next turn was chosen");
-            self.take_turn(turn.what)?;
+            self.take_turn(turn.what, turn.in_flight)?;
+            if turn.in_flight {
+                continue;
+            }
+            self.all_answered()?;
             if !turn.runs_on {
                 self.settle()?;
             }
@@ -373,14 +394,20 @@ impl Live<'_> {
         }
     }
 
-    pub(super) fn take_turn(&mut self, what: What<'_>) -> Result<(), Broken> {
+    pub(super) fn take_turn(&mut self, what: What<'_>, in_flight: bool) -> Result<(), Broken> {
         match what {
             What::Command { client, text } => self.command(client, &self.plan.rewrite(text)).map(drop),
-            What::Request { plan, request, is_last } => {
+            What::Request { plan, request, is_last, .. } => {
+                self.answered_and_left(plan.guest)?;
                 if self.sit_down(plan)? {
-                    self.perform(plan.guest, &request)?;
+                    self.perform(plan.guest, &request, in_flight)?;
                 }
-                if is_last { self.leave(plan.guest) } else { Ok(()) }
+                match self.guests.get_mut(&plan.guest) {
+                    Some(seat) if is_last && in_flight => seat.leaves = true,
+                    _ if is_last => self.leave(plan.guest)?,
+                    _ => {}
+                }
+                Ok(())
             }
         }
     }
