@@ -2,7 +2,7 @@
 # while a mirror or an active commit waits to be finalized, its nodes stay drained: an export whose client has gone does not go, and block-export-del or job-cancel is never answered while the daemon spins
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
-DETAIL = "no answer within 0.8 s\nafter {\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"j0\"}}\nt0\nt1\nn0 <- n1 <- (filter)\njob j0 active commit aborting 9728/? bytes"
+DETAIL = "no answer within 1.1 s\nafter {\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"j0\"}}\nt0\nt1\nn0 <- n1 <- (filter)\njob j0 active commit aborting 9728/? bytes"
 DEFECT = "hang"
 IMAGES = {
     "/n0.qcow2": "eNrt2L0KgzAYRuFEOog4dHDwJxWH3oZ0Exy9IfG+XQrmKyh0FZH3PEIOcZIkOGQaxtU5l7ijLGb+zX1MbtPH7h2Ae0tZAkCR//MAkLBs45OFAHDS/6WwltZw8fd01jcbBGmVXeRRzdZUug2VbqDSfVHptlS6PZUutH3sHFDNQtsXjkpQZg==",
@@ -23,7 +23,7 @@ ACTIONS = [
     ["settle"],
     ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g2\",\"node-name\":\"n1\",\"name\":\"g2\"}}"],
     ["connect", 2, "g2"],
-    ["read", 2, 0, 2, 2, 9223936107794661376],
+    ["read", 2, 0, 2, 2, 9223936107794661376, False],
     ["leave", 2],
     ["qmp", "{\"execute\":\"block-export-del\",\"arguments\":{\"id\":\"g2\",\"mode\":\"hard\"}}"],
     ["settle"],
@@ -33,9 +33,9 @@ ACTIONS = [
     ["settle"],
     ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g0\",\"node-name\":\"n1\",\"name\":\"g0\",\"writable\":true}}"],
     ["connect", 0, "g0"],
-    ["write", 0, 1, 15, 4, 9223372036854775808],
-    ["write zeroes", 0, 6, 17, 2, 9223372041149743104],
-    ["write", 0, 1, 18, 1, 9223372045444710400],
+    ["write", 0, 1, 15, 4, 9223372036854775808, False],
+    ["write zeroes", 0, 6, 17, 2, 9223372041149743104, False],
+    ["write", 0, 1, 18, 1, 9223372045444710400, False],
     ["qmp", "{\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"j0\"}}"],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
@@ -141,10 +141,17 @@ class Guest:
             data += more
         return data
 
-    def ask(self, command, offset, size, data=b""):
+    def ask(self, command, sector, count, data=b""):
+        self.asked = command, sector, count
+        offset, size = sector * 512, count * 512
         self.sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, command, 1, offset, size) + data)
+
+    def answer(self):
+        """What a read has read, by sector; None for any other request."""
+        command, sector, count = self.asked
         _, error, _ = struct.unpack(">IIQ", self.take(16))
-        return error, self.take(size) if command == 0 and not error else b""
+        data = self.take(count * 512) if command == 0 and not error else b""
+        return {sector + i: value for i, value in enumerate(tags(data))} if command == 0 else None
 
 
 def show(value):
@@ -194,6 +201,9 @@ def play():
                 monitor.settle()
             elif what == "connect":
                 guests[action[1]] = Guest(action[2])
+            elif what == "answered":
+                read = guests[action[1]].answer()
+                values = values if read is None else read
             elif what == "leave":
                 guests.pop(action[1]).sock.close()
             elif what == "kill":
@@ -203,6 +213,11 @@ def play():
             elif what == "quit":
                 monitor.tell('{"execute":"quit"}')
                 daemon.wait(WAIT)
+            elif what == "afresh" and DEFECT == "corrupt":
+                check = subprocess.run(["qemu-img", "check", "-f", action[2], "--output=json", FOLDER + action[1]],
+                                       stdout=subprocess.PIPE)
+                values = json.loads(check.stdout)
+                print("qemu-img check: %d corruptions" % values.get("corruptions", 0))
             elif what == "afresh":
                 raw = FOLDER + "/afresh.raw"
                 subprocess.run(["qemu-img", "convert", "-f", action[2], "-O", "raw", FOLDER + action[1], raw],
@@ -210,11 +225,14 @@ def play():
                 with open(raw, "rb") as file:
                     values = tags(file.read())
             else:
-                _, guest, command, sector, count, tag = action
+                _, guest, command, sector, count, tag, in_flight = action
                 data = b"".join(tag_bytes(tag, at) for at in range(sector, sector + count)) if command == 1 else b""
-                print("guest %d: %s of %d sectors at %d" % (guest, what, count, sector))
-                error, data = guests[guest].ask(command, sector * 512, count * 512, data)
-                values = {sector + i: value for i, value in enumerate(tags(data))} if command == 0 else values
+                print("guest %d: %s of %d sectors at %d%s" % (
+                    guest, what, count, sector, ", in flight while the next thing is done" if in_flight else ""))
+                guests[guest].ask(command, sector, count, data)
+                if not in_flight:
+                    read = guests[guest].answer()
+                    values = values if read is None else read
     except Gone:
         status = daemon.wait(WAIT)
         print("the daemon ended by itself with status %d" % status)
@@ -226,6 +244,8 @@ def play():
         if daemon.poll() is None:
             daemon.kill()
             daemon.wait()
+    if DEFECT == "corrupt":
+        return values.get("corruptions", 0) > 0
     if DEFECT == "sector":
         value = values[SECTOR]
         print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
@@ -244,7 +264,7 @@ def play():
 
 shown = False
 # What depends on timing is tried several times.
-for _ in range(40 if DEFECT == "progress" else 1):
+for _ in range(40 if DEFECT in ("progress", "corrupt") else 1):
     FOLDER = os.path.abspath(tempfile.mkdtemp(prefix="defect", dir="."))
     try:
         shown = shown or play()
