@@ -23,5 +23,7 @@ pub mod script;
 pub mod sequence;
 pub mod stack;
 mod stage;
+pub mod surface;
 pub mod target;
 mod turns;
+mod unlisted;

@@ -13,8 +13,10 @@ use super::process::{ANSWER_MAX, Process, Scratch};
 use super::qmp::Lost;
 use super::stack;
 use super::stage::Stage;
+use super::surface::Surface;
 use super::target::Target;
-use super::turns::{Turn, What, scripts};
+use super::turns::{Turn, What, add_unlisted, scripts};
+use super::unlisted;
 use crate::choice::{Choices, Point};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
@@ -49,7 +51,11 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let mut scenario = Scenario::draw(&mut choices);
     let plan = Plan::draw(&mut choices, &scenario);
     plan.fit(&mut scenario);
-    let scripts = scripts(&mut choices, &scenario);
+    let mut scripts = scripts(&mut choices, &scenario);
+    // On devices, cuts are judged by a model that follows to the end.
+    if !target.on_disk {
+        add_unlisted(&mut choices, &scenario, || Surface::of(target), &mut scripts);
+    }
     let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
     let is_ordered = !target.on_disk || choices.choose(Point::new("disk order", [0; 3]), 3) < 2;
     let choices = Arc::new(Mutex::new(choices));
@@ -230,6 +236,36 @@ impl Live<'_> {
         }
     }
 
+    /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
+    /// only that guests' data must hold.
+    fn try_unlisted(&mut self, text: &str) -> Result<(), Broken> {
+        self.actions.push(Action::Command(text.to_owned()));
+        self.hear(None, text)?;
+        self.judge.note(|| format!("unlisted  -> {text}"));
+        let wire = self.stage.wire(text);
+        if let Err(lost) = self.process.qmp.send(&wire) {
+            return Err(self.lost(lost, text));
+        }
+        let (deadline, mut events) = (Instant::now() + ANSWER_MAX, Vec::new());
+        let is_refused = loop {
+            let line = match self.process.qmp.line(Some(deadline)) {
+                Ok(line) => self.stage.told(&line),
+                Err(lost) => return Err(self.lost(lost, text)),
+            };
+            let message: Value = serde_json::from_str(&line).unwrap_or_default();
+            if message.get("event").is_some() {
+                events.push(line);
+                continue;
+            }
+            self.judge.note(|| format!("unlisted  <- {line}"));
+            break message.get("error").is_some();
+        };
+        if !is_refused && !name_of(text).is_some_and(unlisted::is_harmless) {
+            self.judge.unlisted()?;
+        }
+        events.iter().try_for_each(|line| self.heard(line))
+    }
+
     /// Takes what was said unasked: what is there already, or whatever comes first before a deadline.
     pub(super) fn hear(&mut self, deadline: Option<Instant>, during: &str) -> Result<(), Broken> {
         let mut deadline = deadline;
@@ -322,12 +358,15 @@ impl Live<'_> {
             if let Some(look) = turn.look {
                 self.command(OPERATOR, look)?;
             }
+            if let Some(text) = turn.unlisted {
+                self.try_unlisted(&text)?;
+            }
         }
     }
 
     pub(super) fn take_turn(&mut self, what: What<'_>) -> Result<(), Broken> {
         match what {
-            What::Command { client, text } => self.command(client, &self.plan.rewrite(text)).map(drop),
+            What::Command { client, text, .. } => self.command(client, &self.plan.rewrite(text)).map(drop),
             What::Request { plan, request, is_last } => {
                 if self.sit_down(plan)? {
                     self.perform(plan.guest, &request)?;
