@@ -41,8 +41,21 @@ impl Model {
         for id in pending {
             self.finalizing(id);
         }
+        for editing in self.unanswered_edits() {
+            self.header_change_failed(&editing);
+        }
         self.requests.clear();
         self.phase = Phase::Crashed;
+    }
+
+    fn unanswered_edits(&self) -> Vec<Editing> {
+        let pending = self.clients.iter().flat_map(|client| &client.pending);
+        pending
+            .filter_map(|pending| match &pending.command {
+                Ok(Command::Edit(editing)) => Some((**editing).clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     pub(super) fn recovered(

@@ -60,6 +60,9 @@ const OBJECTS: [&str; 2] = ["iothread", "throttle-group"];
 const HARMLESS: [&str; 6] =
     ["query-", "x-debug-", "qom-get", "qom-list", "block-set-write-threshold", "block-dirty-bitmap-"];
 
+/// Beginnings of the names of commands that the model judges whatever their arguments are.
+const JUDGED: [&str; 4] = ["blockdev-del", "block-export-del", "job-", "block-job-"];
+
 /// Deeper than this only what must be there is drawn.
 const DEPTH_MAX: u32 = 4;
 
@@ -85,6 +88,11 @@ pub(super) fn draw(
 /// Whether the success of a command of that name changes nothing that the model tells of.
 pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|harmless| name.starts_with(harmless))
+}
+
+/// Whether the model knows all about a command of that name.
+pub(super) fn is_judged(name: &str) -> bool {
+    JUDGED.iter().any(|judged| name.starts_with(judged)) && name != "block-job-change"
 }
 
 struct Drawing<'a> {
@@ -195,7 +203,7 @@ impl Drawing<'_> {
             "target" if self.command.starts_with("drive-") => &["x0", "x1"],
             "format" => &["qcow2", "raw", "x"],
             "job-id" => &["x0", "x1", "j0"],
-            "id" | "export" => &["x0", "x1", "j0", "j1", "j2", "g0", "g1"],
+            "id" | "export" => &["x0", "x1", "j0", "j1", "j2"],
             "name" | "bitmap" | "bitmaps" => &["b0", "b1", ""],
             "iothread" => &["x0", "x1"],
             "path" => &["objects", "objects/x0", "", "machine"],
