@@ -15,6 +15,7 @@ pub mod facts;
 mod guests;
 pub mod journal;
 pub mod judge;
+pub mod patience;
 pub mod plan;
 pub mod process;
 pub mod qmp;

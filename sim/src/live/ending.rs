@@ -2,6 +2,7 @@
 
 use super::action::Action;
 use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
+use super::patience::Patience;
 use super::process::ANSWER_MAX;
 use super::qmp::Lost;
 use super::sequence::{End, Live, OPERATOR};
@@ -23,8 +24,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 const LONG_PAUSE: Duration = Duration::from_millis(20);
 
 impl Live<'_> {
+    /// Waits until no job is busy. Where events have told of the end of every job, nobody needs to ask.
+    pub(super) fn settle(&mut self) -> Result<(), Broken> {
+        self.hear(None, "waiting for a job")?;
+        if self.jobs_alive.is_empty() { Ok(()) } else { self.settled().map(drop) }
+    }
+
     /// Waits until no job is busy, and gives them.
-    pub(super) fn settle(&mut self) -> Result<Vec<Value>, Broken> {
+    fn settled(&mut self) -> Result<Vec<Value>, Broken> {
         if self.actions.last() != Some(&Action::Settle) {
             self.actions.push(Action::Settle);
         }
@@ -52,7 +59,7 @@ impl Live<'_> {
     pub(super) fn urge_all(&mut self) -> Result<(), Broken> {
         let (mut before, mut moved) = (String::new(), Instant::now());
         for round in 0..ROUNDS_MAX {
-            let jobs = self.settle()?;
+            let jobs = self.settled()?;
             if jobs.is_empty() {
                 return Ok(());
             }
@@ -102,15 +109,15 @@ impl Live<'_> {
     pub(super) fn quit(&mut self) -> Result<(), Broken> {
         self.actions.push(Action::Quit);
         self.exchange(OPERATOR, r#"{"execute":"quit"}"#, false)?;
-        let deadline = Instant::now() + ANSWER_MAX;
+        let mut patience = Patience::new();
         loop {
-            match self.process.qmp.line(Some(deadline)) {
+            match self.process.line(&mut patience) {
                 Ok(line) => {
                     self.judge.said(self.process.qmp.said_bytes());
                     self.judge.event(&self.stage.told(&line))?;
                 }
                 Err(Lost::Closed) => break,
-                Err(lost) => return Err(self.lost(lost, "quit")),
+                Err(lost) => return Err(self.lost_after(&patience, lost, "quit")),
             }
         }
         match self.process.wait() {

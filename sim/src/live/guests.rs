@@ -2,7 +2,7 @@
 
 use super::action::Action;
 use super::judge::{Broken, EXPORT_STAYS, HUNG};
-use super::process::ANSWER_MAX;
+use super::patience::Patience;
 use super::sequence::{Live, OPERATOR};
 use crate::conform::case::IoOp;
 use crate::conform::daemon::socket::NbdSocket;
@@ -70,6 +70,7 @@ impl Live<'_> {
         }
         let job = match request.place {
             Place::Sector(_) => 0,
+            Place::NearJob(_) if self.jobs_alive.is_empty() => 0,
             Place::NearJob(_) => {
                 let jobs = self.poll()?;
                 jobs.last().and_then(|job| job["offset"].as_u64()).unwrap_or(0) / SECTOR_BYTES as u64
@@ -122,8 +123,11 @@ impl Live<'_> {
         }
         let seat = self.guests.get_mut(&guest).expect("a guest that asked sits until it is answered");
         let what = format!("guest {guest}, {operation:?} of {sectors} at {sector}");
-        if answer.is_ok() && !seat.socket.comes(ANSWER_MAX) {
-            answer = Err(Disconnected(format!("no answer within {} s", ANSWER_MAX.as_secs())));
+        let mut patience = Patience::new();
+        while answer.is_ok() && !seat.socket.comes(patience.pause()) {
+            if patience.look(self.process.ticks()).is_some() {
+                answer = Err(Disconnected(format!("no answer within {}", patience.text())));
+            }
         }
         let answer = answer.and_then(|()| nbd::answer(&mut seat.socket, asked));
         let answer = match answer {
@@ -153,14 +157,14 @@ impl Live<'_> {
             return Ok(());
         }
         // The reply may come before the server has noticed that its client left; until then the export is in use.
-        let (export, end) = (format!("g{guest}"), Instant::now() + ANSWER_MAX);
+        let (export, mut patience) = (format!("g{guest}"), Patience::new());
         while !self.exports_gone.contains(&export) {
-            if Instant::now() >= end {
-                let (seconds, state) = (ANSWER_MAX.as_secs(), self.judge.state_text());
-                let found = format!("{export} is not gone within {seconds} s\nafter {text}\n{state}");
+            if patience.look(self.process.ticks()).is_some() {
+                let (late, state) = (patience.text(), self.judge.state_text());
+                let found = format!("{export} is not gone within {late}\nafter {text}\n{state}");
                 return Err(self.judge.break_law(EXPORT_STAYS, found));
             }
-            self.hear(Some(end), &text)?;
+            self.hear(Some(patience.next_look()), &text)?;
         }
         Ok(())
     }

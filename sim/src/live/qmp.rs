@@ -17,6 +17,8 @@ pub enum Lost {
     Closed,
     /// Nothing came until the deadline.
     Silent,
+    /// Nothing came, and the other side was busy all the while.
+    Spinning,
     /// Events without end.
     Flooding,
 }

@@ -8,8 +8,9 @@ use super::cuts::{self, Tried};
 use super::divergence::explain;
 use super::guests::Seat;
 use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
+use super::patience::Patience;
 use super::plan::Plan;
-use super::process::{ANSWER_MAX, Process, Scratch};
+use super::process::{Process, Scratch};
 use super::qmp::Lost;
 use super::stack;
 use super::stage::Stage;
@@ -22,7 +23,7 @@ use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -66,7 +67,9 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
-    match Process::start(&target.binary, scratch.path()) {
+    let at_start = at_start(target, &scenario, &plan);
+    let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
+    match Process::start(&target.binary, scratch.path(), &nodes) {
         Err(why) => {
             judge.break_law(NOT_STARTED, why);
         }
@@ -80,7 +83,9 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 actions: &mut actions,
                 last_reply: &mut last_reply,
                 guests: BTreeMap::new(),
+                at_start,
                 exports_gone: Vec::new(),
+                jobs_alive: BTreeSet::new(),
                 request: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
@@ -104,6 +109,22 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let choices = Arc::try_unwrap(choices).expect("nobody decides any more");
     record.outcome.tape = choices.into_inner().unwrap_or_else(PoisonError::into_inner).into_tape();
     record
+}
+
+/// The commands of the set-up that the daemon gets as options when it starts: those before the first node that errors
+/// lie under, which may be refused. Its devices want to be told when what was said.
+fn at_start(target: &Target, scenario: &Scenario, plan: &Plan) -> Vec<String> {
+    let is_safe = |command: &String| {
+        let is_file = |image: usize| command.contains(&format!(r#""node-name":"f{image}""#));
+        !target.on_disk && !plan.rules.iter().any(|rule| is_file(rule.image))
+    };
+    scenario.setup().into_iter().take_while(is_safe).collect()
+}
+
+/// The options of a node, of the command that adds it.
+fn options(command: &str) -> &str {
+    let options = command.strip_prefix(r#"{"execute":"blockdev-add","arguments":"#);
+    options.and_then(|options| options.strip_suffix('}')).expect("a set-up adds nodes and does nothing else")
 }
 
 /// Where a daemon fell or hangs, if nothing else tells why.
@@ -150,8 +171,12 @@ pub(super) struct Live<'a> {
     pub(super) actions: &'a mut Vec<Action>,
     pub(super) last_reply: &'a mut Option<String>,
     pub(super) guests: BTreeMap<u32, Seat>,
+    /// The commands of the set-up that were done when the daemon started.
+    at_start: Vec<String>,
     /// Exports of which an event said that they are gone.
     pub(super) exports_gone: Vec<String>,
+    /// Jobs of which events said that they were made and not that they are gone.
+    pub(super) jobs_alive: BTreeSet<String>,
     pub(super) request: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
@@ -211,11 +236,11 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
-        let deadline = Instant::now() + ANSWER_MAX;
+        let mut patience = Patience::new();
         loop {
-            let line = match self.process.qmp.line(Some(deadline)) {
+            let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
-                Err(lost) => return Err(self.lost(lost, text)),
+                Err(lost) => return Err(self.lost_after(&patience, lost, text)),
             };
             let Ok(message) = serde_json::from_str::<Value>(&line) else {
                 return Err(self
@@ -286,24 +311,35 @@ impl Live<'_> {
 
     /// An event came.
     fn heard(&mut self, line: &str) -> Result<(), Broken> {
-        if line.contains("BLOCK_EXPORT_DELETED")
+        let is_of = |name: &str| line.contains(name);
+        if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE"))
             && let Ok(event) = serde_json::from_str::<Value>(line)
             && let Some(id) = event["data"]["id"].as_str()
         {
-            self.exports_gone.push(id.to_owned());
+            match event["data"]["status"].as_str() {
+                None => self.exports_gone.push(id.to_owned()),
+                Some("null") => drop(self.jobs_alive.remove(id)),
+                Some(_) => drop(self.jobs_alive.insert(id.to_owned())),
+            }
         }
         self.judge.said(self.process.qmp.said_bytes());
         self.judge.event(line)
     }
 
-    /// Why nothing came back.
+    /// Why nothing came back although it was not waited for.
     pub(super) fn lost(&mut self, lost: Lost, during: &str) -> Broken {
+        self.lost_after(&Patience::new(), lost, during)
+    }
+
+    /// Why nothing came back.
+    pub(super) fn lost_after(&mut self, patience: &Patience, lost: Lost, during: &str) -> Broken {
         let state = self.judge.state_text();
         let (law, found) = match lost {
             Lost::Silent => {
-                let law = if self.process.spins() { SPINS } else { HUNG };
-                (law, format!("no answer within {} s", ANSWER_MAX.as_secs()))
+                let late = patience.text();
+                (if self.process.spins() { SPINS } else { HUNG }, format!("no answer within {late}"))
             }
+            Lost::Spinning => (SPINS, format!("no answer within {}", patience.text())),
             Lost::Flooding => (FLOODED, format!("more than {EVENTS_MAX} events at once")),
             Lost::Closed => match self.process.wait() {
                 Some(ended) if ended.stderr.is_empty() => (CRASHED, format!("ended with {}", ended.how)),
@@ -324,7 +360,15 @@ impl Live<'_> {
         for (file, error) in self.stage.limits() {
             self.judge.armed(&file, error)?;
         }
-        for command in self.scenario.setup() {
+        let mut done = 0;
+        for command in std::mem::take(&mut self.at_start) {
+            self.judge.note(|| "on the command line:".to_owned());
+            self.judge.sent(OPERATOR, &command)?;
+            self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
+            self.actions.push(Action::Command(command));
+            done += 1;
+        }
+        for command in self.scenario.setup().split_off(done) {
             self.command(OPERATOR, &self.plan.rewrite(&command))?;
             for image in 0..self.scenario.images.len() {
                 let is_its_file = command.contains(&format!(r#""node-name":"f{image}""#));
