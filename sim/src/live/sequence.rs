@@ -274,11 +274,11 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
-        let (deadline, mut events) = (Instant::now() + ANSWER_MAX, Vec::new());
+        let (mut patience, mut events) = (Patience::new(), Vec::new());
         let is_refused = loop {
-            let line = match self.process.qmp.line(Some(deadline)) {
+            let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
-                Err(lost) => return Err(self.lost(lost, text)),
+                Err(lost) => return Err(self.lost_after(&patience, lost, text)),
             };
             let message: Value = serde_json::from_str(&line).unwrap_or_default();
             if message.get("event").is_some() {

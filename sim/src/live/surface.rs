@@ -83,7 +83,7 @@ fn kind(entry: &Value) -> &str {
 
 fn ask(target: &Target) -> Option<Surface> {
     let scratch = Scratch::new().ok()?;
-    let mut process = Process::start(&target.binary, scratch.path()).ok()?;
+    let mut process = Process::start(&target.binary, scratch.path(), &[]).ok()?;
     process.qmp.send(r#"{"execute":"query-qmp-schema"}"#).ok()?;
     let line = process.qmp.line(Some(Instant::now() + ANSWER_MAX)).ok()?;
     let reply: Value = serde_json::from_str(&line).ok()?;
