@@ -137,8 +137,9 @@ impl Model {
                 self.copies_lose_track(image);
             }
         }
-        // Whoever stood on the node now stands on the overlay, and sees the same through it.
-        let above: Vec<NodeId> = self.graph.parents(overlay).collect();
+        // Whoever stood on the node, be it on a filter over it, now stands on the overlay and sees the same through it.
+        let stands_on_it = |(id, _): &(NodeId, &Node)| self.graph.backing_layer(*id) == Some(overlay);
+        let above: Vec<NodeId> = self.graph.alive().filter(stands_on_it).map(|(id, _)| id).collect();
         for above in above {
             self.compose(above);
         }

@@ -118,6 +118,11 @@ impl Judge {
         self.tell(&Observation::Unlisted, || "only data is judged from here".to_owned())
     }
 
+    /// Whether not everything is judged any more.
+    pub fn is_lost(&self) -> bool {
+        self.model.is_lost()
+    }
+
     /// Its reply.
     pub fn reply(&mut self, client: u32, text: &str) -> Result<(), Broken> {
         self.tell(&Observation::Reply { client, text }, || format!("client {client:<2} <- {text}"))

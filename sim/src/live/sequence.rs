@@ -280,7 +280,7 @@ impl Live<'_> {
                 Ok(line) => self.stage.told(&line),
                 Err(lost) => return Err(self.lost_after(&patience, lost, text)),
             };
-            let message: Value = serde_json::from_str(&line).unwrap_or_default();
+            let message = read(&line);
             if message.get("event").is_some() {
                 events.push(line);
                 continue;
@@ -291,7 +291,10 @@ impl Live<'_> {
         if !is_refused && !name_of(text).is_some_and(unlisted::is_harmless) {
             self.judge.unlisted()?;
         }
-        events.iter().try_for_each(|line| self.heard(line))
+        // Jobs that were created and then refused came and went.
+        let is_gone = |event: &Value| is_refused && created(&events, &event["data"]["id"]);
+        let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
+        kept.into_iter().try_for_each(|line| self.heard(line))
     }
 
     /// Takes what was said unasked: what is there already, or whatever comes first before a deadline.
@@ -426,6 +429,19 @@ impl Live<'_> {
 
 /// So many events at once are a flood.
 const EVENTS_MAX: usize = 5_000;
+
+/// Whether a job of that id is created in these events.
+fn created(events: &[String], id: &Value) -> bool {
+    events
+        .iter()
+        .map(|line| read(line))
+        .any(|event| event["data"]["status"] == "created" && event["data"]["id"] == *id)
+}
+
+/// A line as JSON; nothing, if it is none.
+fn read(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_default()
+}
 
 /// The name of a command, of its text.
 fn name_of(text: &str) -> Option<&str> {
