@@ -24,26 +24,36 @@ const PAUSE: Duration = Duration::from_millis(1);
 const LONG_PAUSE: Duration = Duration::from_millis(20);
 
 impl Live<'_> {
-    /// Waits until no job is busy. Where events have told of the end of every job, nobody needs to ask.
+    /// Waits until no job is busy. Where events have told of the end of every job, or of nothing since all were found
+    /// to stay where they are, nobody needs to ask.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.hear(None, "waiting for a job")?;
-        if self.jobs_alive.is_empty() { Ok(()) } else { self.settled().map(drop) }
+        self.settled(|live| live.jobs_alive.is_empty() || live.all_stay).map(drop)
     }
 
-    /// Waits until no job is busy, and gives them.
-    fn settled(&mut self) -> Result<Vec<Value>, Broken> {
+    /// Waits until no job is busy, and gives those that are there, unless it is known that none is busy.
+    fn settled(&mut self, is_known: fn(&Self) -> bool) -> Result<Vec<Value>, Broken> {
+        if is_known(self) {
+            return Ok(Vec::new());
+        }
         if self.actions.last() != Some(&Action::Settle) {
             self.actions.push(Action::Settle);
         }
         let deadline = Instant::now() + ANSWER_MAX;
         loop {
             let jobs = self.poll()?;
-            let Some(busy) = jobs.iter().find(|job| is_busy(job, &jobs)) else { return Ok(jobs) };
+            let Some(busy) = jobs.iter().find(|job| is_busy(job, &jobs)) else {
+                self.all_stay = jobs.iter().all(stays);
+                return Ok(jobs);
+            };
             if Instant::now() > deadline {
                 let found = format!("busy for {} s: {busy}", ANSWER_MAX.as_secs());
                 return Err(self.judge.break_law(STUCK, found));
             }
             self.hear(Some(Instant::now() + PAUSE), "waiting for a job")?;
+            if is_known(self) {
+                return Ok(Vec::new());
+            }
         }
     }
 
@@ -59,7 +69,8 @@ impl Live<'_> {
     pub(super) fn urge_all(&mut self) -> Result<(), Broken> {
         let (mut before, mut moved) = (String::new(), Instant::now());
         for round in 0..ROUNDS_MAX {
-            let jobs = self.settled()?;
+            // At the end the jobs are asked for, whatever events have told.
+            let jobs = self.settled(|_| false)?;
             if jobs.is_empty() {
                 return Ok(());
             }
@@ -109,7 +120,7 @@ impl Live<'_> {
     pub(super) fn quit(&mut self) -> Result<(), Broken> {
         self.actions.push(Action::Quit);
         self.exchange(OPERATOR, r#"{"execute":"quit"}"#, false)?;
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         loop {
             match self.process.line(&mut patience) {
                 Ok(line) => {
@@ -186,6 +197,11 @@ fn is_busy(job: &Value, all: &[Value]) -> bool {
     }
 }
 
+/// Whether a job stays where it is until an event tells of it.
+fn stays(job: &Value) -> bool {
+    ["paused", "standby", "pending", "concluded"].iter().any(|status| job["status"] == *status)
+}
+
 /// What moves a job on from where it is.
 fn urge(job: &Value, is_late: bool) -> Vec<String> {
     let id = job["device"].as_str().unwrap_or_default();
@@ -230,5 +246,12 @@ mod tests {
         assert!(!is_busy(&waits, &[waits.clone(), sleeps.clone()]));
         assert!(is_busy(&works, &[waits, works.clone()]));
         assert!(!is_busy(&sleeps, from_ref(&sleeps)));
+    }
+
+    #[test]
+    fn a_job_that_sleeps_goes_on_by_itself_and_a_paused_one_does_not() {
+        assert!(stays(&json!({ "status": "paused" })));
+        assert!(!stays(&json!({ "status": "running", "busy": false })));
+        assert!(!stays(&json!({ "status": "ready", "busy": false })));
     }
 }

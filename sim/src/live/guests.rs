@@ -33,8 +33,9 @@ impl Live<'_> {
     }
 
     pub(super) fn export(&mut self, guest: u32, node: &str, writable: bool) -> Result<bool, Broken> {
+        let writable = if writable { r#","writable":true"# } else { "" };
         let text = format!(
-            r#"{{"execute":"block-export-add","arguments":{{"type":"nbd","id":"g{guest}","node-name":"{node}","name":"g{guest}","writable":{writable}}}}}"#
+            r#"{{"execute":"block-export-add","arguments":{{"type":"nbd","id":"g{guest}","node-name":"{node}","name":"g{guest}"{writable}}}}}"#
         );
         let reply = self.command(OPERATOR, &text)?;
         if reply.get("error").is_some() {
@@ -123,7 +124,7 @@ impl Live<'_> {
         }
         let seat = self.guests.get_mut(&guest).expect("a guest that asked sits until it is answered");
         let what = format!("guest {guest}, {operation:?} of {sectors} at {sector}");
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         while answer.is_ok() && !seat.socket.comes(patience.pause()) {
             if patience.look(self.process.ticks()).is_some() {
                 answer = Err(Disconnected(format!("no answer within {}", patience.text())));
@@ -157,7 +158,7 @@ impl Live<'_> {
             return Ok(());
         }
         // The reply may come before the server has noticed that its client left; until then the export is in use.
-        let (export, mut patience) = (format!("g{guest}"), Patience::new());
+        let (export, mut patience) = (format!("g{guest}"), Patience::begin());
         while !self.exports_gone.contains(&export) {
             if patience.look(self.process.ticks()).is_some() {
                 let (late, state) = (patience.text(), self.judge.state_text());

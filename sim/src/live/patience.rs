@@ -7,9 +7,9 @@ use super::process::ANSWER_MAX;
 use std::time::{Duration, Instant};
 
 /// Nothing came for so long: time to ask how busy the daemon is.
-const LOOK: Duration = Duration::from_millis(100);
-/// So many hundredths of a second of processor time over one thing are a spin: thirty whole sequences use no more.
-const SPIN_TICKS: u64 = 100;
+const LOOK: Duration = Duration::from_millis(50);
+/// So many hundredths of a second of processor time over one thing are a spin: fifteen whole sequences use no more.
+const SPIN_TICKS: u64 = 50;
 
 /// Why a wait is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ pub struct Patience {
 
 impl Patience {
     /// A wait that begins now.
-    pub fn new() -> Patience {
+    pub fn begin() -> Patience {
         Patience { began: Instant::now(), ticks_before: None }
     }
 
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_spin_is_known_by_the_time_used_since_the_first_look() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         assert_eq!(patience.look(Some(500)), None);
         assert_eq!(patience.look(Some(500 + SPIN_TICKS - 1)), None);
         assert_eq!(patience.look(Some(500 + SPIN_TICKS)), Some(Over::Spins));
@@ -74,11 +74,11 @@ mod tests {
 
     #[test]
     fn who_waits_without_using_time_is_late_at_the_end_only() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         assert_eq!(patience.look(Some(7)), None);
         patience.began = patience.began.checked_sub(ANSWER_MAX).expect("the machine is up for longer");
         assert_eq!(patience.pause(), Duration::ZERO);
         assert_eq!(patience.look(Some(7)), Some(Over::Late));
-        assert_eq!(Patience::new().look(None), None);
+        assert_eq!(Patience::begin().look(None), None);
     }
 }

@@ -86,6 +86,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 at_start,
                 exports_gone: Vec::new(),
                 jobs_alive: BTreeSet::new(),
+                all_stay: false,
                 request: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
@@ -177,6 +178,8 @@ pub(super) struct Live<'a> {
     pub(super) exports_gone: Vec<String>,
     /// Jobs of which events said that they were made and not that they are gone.
     pub(super) jobs_alive: BTreeSet<String>,
+    /// The last look found all jobs where they stay until an event tells of them, and none has come since.
+    pub(super) all_stay: bool,
     pub(super) request: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
@@ -236,7 +239,7 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
-        let mut patience = Patience::new();
+        let mut patience = Patience::begin();
         loop {
             let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
@@ -319,6 +322,7 @@ impl Live<'_> {
             && let Ok(event) = serde_json::from_str::<Value>(line)
             && let Some(id) = event["data"]["id"].as_str()
         {
+            self.all_stay = false;
             match event["data"]["status"].as_str() {
                 None => self.exports_gone.push(id.to_owned()),
                 Some("null") => drop(self.jobs_alive.remove(id)),
@@ -331,7 +335,7 @@ impl Live<'_> {
 
     /// Why nothing came back although it was not waited for.
     pub(super) fn lost(&mut self, lost: Lost, during: &str) -> Broken {
-        self.lost_after(&Patience::new(), lost, during)
+        self.lost_after(&Patience::begin(), lost, during)
     }
 
     /// Why nothing came back.
