@@ -277,7 +277,7 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
-        let (mut patience, mut events) = (Patience::new(), Vec::new());
+        let (mut patience, mut events) = (Patience::begin(), Vec::new());
         let is_refused = loop {
             let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
