@@ -78,7 +78,7 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
 }
 
 /// One sequence in so many has commands that nobody listed, and there a turn in so many.
-const UNLISTED_IN: [u32; 2] = [6, 3];
+const UNLISTED_IN: [u32; 2] = [4, 3];
 
 /// Puts commands that nobody listed behind turns of operators.
 pub(super) fn add_unlisted(
@@ -87,7 +87,7 @@ pub(super) fn add_unlisted(
     surface: impl FnOnce() -> Arc<Surface>,
     scripts: &mut [VecDeque<Turn<'_>>],
 ) {
-    if choices.choose(Point::new("live unlisted", [0; 3]), UNLISTED_IN[0]) == 0 {
+    if choices.choose(Point::new("live unlisted", [0; 3]), UNLISTED_IN[0]) != 1 {
         return;
     }
     let surface = surface();

@@ -200,6 +200,8 @@ impl Drawing<'_> {
         let is_file = key == "filename" || key == "snapshot-file" || key.ends_with("-file");
         let fixed: &[&str] = match key {
             _ if is_file => &["x0", "x1", ""],
+            // An image is made where nobody's data is.
+            "file" if self.command == "blockdev-create" => &["x0", "x1"],
             "target" if self.command.starts_with("drive-") => &["x0", "x1"],
             "format" => &["qcow2", "raw", "x"],
             "job-id" => &["x0", "x1", "j0"],
