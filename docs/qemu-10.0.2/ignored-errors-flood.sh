@@ -1,5 +1,5 @@
 #!/bin/sh
-# a commit with on-error ignore, over an error that stays, tries again at once and for ever: it takes a whole core and sends thousands of events a second
+# a commit with on-error ignore, or a stream that cannot read what is allocated, over an error that stays, tries again at once and for ever: it takes a whole core and sends thousands of events a second
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "busy for 8 s: {\"auto-dismiss\":false,\"auto-finalize\":false,\"busy\":true,\"device\":\"j2\",\"io-status\":\"ok\",\"len\":8192,\"offset\":0,\"paused\":false,\"ready\":false,\"speed\":0,\"status\":\"running\",\"type\":\"commit\"}"
@@ -28,7 +28,7 @@ ACTIONS = [
     ["settle"],
     ["qmp", "{\"execute\":\"block-job-complete\",\"arguments\":{\"device\":\"j2\"}}"],
     ["settle"],
-    ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g0\",\"node-name\":\"n1\",\"name\":\"g0\",\"writable\":false}}"],
+    ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g0\",\"node-name\":\"n1\",\"name\":\"g0\"}}"],
     ["connect", 0, "g0"],
     ["read", 0, 0, 7, 1, 9223372036854775808],
     ["settle"],

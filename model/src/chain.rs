@@ -347,9 +347,15 @@ impl Graph {
         filter
     }
 
-    /// Takes a filter out again: its parents read its child. The node itself dies with its last holder.
+    /// Takes a filter out again: its parents read its child. The node itself dies with its last holder, and a commit's
+    /// filter reads its child until then.
     pub fn drop_filter(&mut self, filter: NodeId) {
-        if let Some(child) = self.node_mut(filter).file.take() {
+        let node = self.node_mut(filter);
+        let child = match node.driver {
+            Driver::CommitTop => node.file,
+            _ => node.file.take(),
+        };
+        if let Some(child) = child {
             self.replace(filter, child);
         }
     }

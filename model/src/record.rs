@@ -76,6 +76,8 @@ pub struct Job {
     pub copies_onto_nothing: bool,
     /// It cannot succeed: its target is too short for what it copies.
     pub cannot_fit: bool,
+    /// Its base is to grow over a longer layer, which an image of the old version cannot.
+    pub may_not_grow: bool,
     /// It failed because somebody could not have borne what it made of the chain.
     pub unbearable: bool,
     /// Its status.
@@ -132,6 +134,7 @@ impl Job {
             blurred: false,
             copies_onto_nothing: false,
             cannot_fit: false,
+            may_not_grow: false,
             unbearable: false,
             status: Status::Created,
             statuses: vec![(now, Status::Created)],

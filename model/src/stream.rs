@@ -20,8 +20,6 @@ pub struct Span {
     pub bottom: NodeId,
     /// The node directly above the base: `bottom`, or the lowest filter between them.
     pub above_base: NodeId,
-    /// What `above_base` stood on when the job began.
-    pub base: Option<NodeId>,
     /// Every node strictly between target and base, filters included.
     pub between: Vec<NodeId>,
     /// Nothing lies between target and base, so nothing is copied.
@@ -80,7 +78,7 @@ pub fn plan(
         holds_filter: vec![Role::Filter, Role::StreamDevice],
         written: Some(target),
         frozen_to: Some(above_base),
-        work: Work::Stream(Span { target, bottom, above_base, base: end, between, no_op, backing_file }),
+        work: Work::Stream(Span { target, bottom, above_base, between, no_op, backing_file }),
     })
 }
 
@@ -186,12 +184,9 @@ fn not_in_chain(graph: &Graph, target: NodeId, base: Option<NodeId>) -> Refusal 
 }
 
 impl Graph {
-    /// What the target of a stream will read from. A filter that was taken out still tells what it stood on.
+    /// What the target of a stream will read from.
     pub fn stream_base(&self, span: &Span) -> Option<NodeId> {
-        match self.is_remnant(span.above_base) {
-            true => span.base.filter(|base| self.node(*base).alive),
-            false => self.below(span.above_base),
-        }
+        self.below(span.above_base)
     }
 
     /// The target now reads whatever the bottom reads, and the nodes between fall out.

@@ -24,7 +24,6 @@ struct Job {
     target: NodeId,
     bottom: NodeId,
     above_base: NodeId,
-    base: Option<NodeId>,
     between: Vec<NodeId>,
     filter: NodeId,
     status: Status,
@@ -128,7 +127,7 @@ impl State {
         let no_op = job.target == job.bottom;
         let (target, bottom, above_base) = (job.target, job.bottom, job.above_base);
         let between = job.between.clone();
-        let span = Span { target, bottom, above_base, base: job.base, between, no_op, backing_file: None };
+        let span = Span { target, bottom, above_base, between, no_op, backing_file: None };
         Plan {
             under: target,
             filter: Driver::CopyOnRead,
@@ -154,7 +153,7 @@ impl State {
             _ => plan.clone(),
         };
         let filter = self.graph.start(&held, id, None);
-        let Work::Stream(Span { target, bottom, above_base, base, between, .. }) = plan.work else {
+        let Work::Stream(Span { target, bottom, above_base, between, .. }) = plan.work else {
             return false;
         };
         let status = Status::Created;
@@ -163,7 +162,6 @@ impl State {
             target,
             bottom,
             above_base,
-            base,
             between,
             filter,
             status,

@@ -346,3 +346,25 @@ fn a_query_may_tell_progress_of_the_moment_it_was_asked_and_no_older() {
     let broken = query(&mut other, ends, 3).expect_err("it had got further before it was asked");
     assert_eq!(broken.law, LawId::Progress, "{broken}");
 }
+
+/// A commit of high into mid fails before it has copied anything.
+const COMMIT_FAILS: &str = r#"> 1 block-commit job-id=j device=top top-node=high base-node=mid
+    ! j created
+    ! j running
+    ! j aborting
+    !! {"event":"BLOCK_JOB_COMPLETED","data":{"type":"commit","device":"j","offset":0,"len":4096,"speed":0,"error":"Operation not supported"}}
+    ! j concluded
+    ! j null
+    < 1 ok
+    view top w10 w11 w20 w21 w1 w1 w40 w41
+    over"#;
+
+// An image of the old version has no clusters that read as zeroes, which would hide what base has past its end.
+#[test]
+fn a_commit_may_fail_to_grow_its_base_only_over_a_longer_layer() {
+    accept("base <- mid:4 <- high:8 <- top:8", &COMMIT_FAILS.replace("w20 w21 w1 w1", "w20 w21 w30 w31"));
+    let upto = COMMIT_FAILS.split_once("aborting").expect("it aborts").0.to_owned() + "aborting";
+    let says = "aborts without cancel or error";
+    reject("base:4 <- mid:4 <- high:8 <- top:8", &upto, LawId::Cause, says);
+    reject("base <- mid:8 <- high:8 <- top:8", &upto, LawId::Cause, says);
+}

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::edges::{has_left_behind, with_left_behind};
 use super::{Model, Phase};
 use crate::blockdev::{deletion, is_about_a_name};
-use crate::chain::JobId;
+use crate::chain::{Driver, Graph, JobId, NodeId};
 use crate::command::Command;
 use crate::content::Moment;
 use crate::editing::{Editing, Reopen};
@@ -217,13 +217,14 @@ impl Model {
 
     fn start_answers(&self, graph: &crate::chain::Graph, start: &Start, answers: &mut Vec<Answer>) {
         let in_use = |id: &str| self.find_job(id).is_some();
-        // A node over one that injects errors, or over a filter, goes by a name in JSON, which no `base` is compared with.
+        // A node over one that injects errors, or over a filter, or over another than its header says, goes by a name in
+        // JSON, which no `base` is compared with; in QEMU 10.0 as soon as a query has asked for it.
         if !self.faults.is_empty() {
             answers.push(Answer::ErrorAbout("in the backing chain"));
         }
         if let Asked::Stream(ends) | Asked::Commit(ends, ..) = &start.work
             && let Some(file) = &ends.base
-            && graph.alive().any(|(id, _)| graph.is_filter(id))
+            && graph.alive().any(|(id, _)| graph.is_filter(id) || stands_elsewhere(graph, id))
         {
             answers.push(Answer::Refused(Refusal::NoSuchBase(file.clone())));
         }
@@ -532,6 +533,12 @@ impl Model {
 fn is_chain_of_unknown_length(graph: &crate::chain::Graph, name: &str) -> bool {
     let node = graph.find(name).into_iter();
     node.flat_map(|id| graph.downwards(id)).any(|id| graph.node(id).bytes.is_none())
+}
+
+/// Whether a layer stands on another file than its header says.
+fn stands_elsewhere(graph: &Graph, id: NodeId) -> bool {
+    let below = graph.backing_layer(id).and_then(|below| graph.node(below).filename.as_ref());
+    graph.node(id).driver == Driver::Qcow2 && graph.node(id).header.as_ref() != below
 }
 
 fn is_of_unknown_length(graph: &crate::chain::Graph, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
 
 use super::Model;
-use crate::chain::{Graph, JobId, User};
+use crate::chain::{Graph, JobId, Node, User};
 use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
@@ -23,8 +23,8 @@ impl Model {
         self.count(LawId::QueryTruth);
         let fits = |model: &Model, graph: &Graph| {
             let stale = if model.has_concluded() { all_parents(graph) } else { stale_parents(graph) };
-            // A fault may have kept a node that a job wrote from turning read-only again.
-            let unsure = if model.faults.is_empty() { Vec::new() } else { read_only_parents(graph) };
+            // A fault may have kept any node that a job wrote from turning read-only again.
+            let unsure = unsure_parents(graph, !model.faults.is_empty());
             let is_told = |graph: &Graph| {
                 let unknown = of_unknown_length(graph);
                 same(&fixed(&model.lines(graph), &unknown), &fixed(&told, &unknown), &stale, &unsure)
@@ -113,8 +113,14 @@ fn of_unknown_length(graph: &Graph) -> Vec<String> {
 fn fixed(lines: &[Line], unknown: &[String]) -> Vec<Line> {
     let fixed = |line: &Line| {
         let is_unknown = unknown.iter().any(|start| line.starts_with(start.as_str()));
-        let resizes = format!("[{}/", WRITE | RESIZE);
-        if is_unknown { line.replacen(&resizes, &format!("[{WRITE}/"), 1) } else { line.clone() }
+        if !is_unknown {
+            return line.clone();
+        }
+        // A mirror's device writes, a commit's reads as well.
+        let needs = |line: &str, needs: Permissions| {
+            line.replacen(&format!("[{}/", needs | RESIZE), &format!("[{needs}/"), 1)
+        };
+        needs(&needs(line, WRITE), CONSISTENT | WRITE)
     };
     lines.iter().map(fixed).collect()
 }
@@ -124,9 +130,10 @@ fn all_parents(graph: &Graph) -> Vec<String> {
     graph.alive().map(|(id, _)| format!("{} -", graph.name(id))).collect()
 }
 
-/// Nodes that are read-only, and those below them that hold their files.
-fn read_only_parents(graph: &Graph) -> Vec<String> {
-    let read_only = graph.alive().filter(|(_, node)| node.read_only).map(|(id, _)| id);
+/// Nodes that are read-only, or may not yet be so again, and those below them that hold their files.
+fn unsure_parents(graph: &Graph, any: bool) -> Vec<String> {
+    let is_unsure = |node: &Node| node.read_only && (any || node.may_have_stayed_writable);
+    let read_only = graph.alive().filter(|(_, node)| is_unsure(node)).map(|(id, _)| id);
     let files = |id| std::iter::successors(Some(id), |id| graph.node(*id).file);
     read_only.flat_map(files).map(|id| format!("{} -", graph.name(id))).collect()
 }

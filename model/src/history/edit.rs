@@ -8,7 +8,6 @@ use crate::content::{Layer, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
-use crate::plan::Work;
 
 /// Sectors of a cluster, where an image is made without saying so.
 const NEW_CLUSTER_SECTORS: u32 = 128;
@@ -109,16 +108,6 @@ impl Model {
 
     fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
         self.graph.put_above(overlay, node);
-        for id in self.live_jobs().collect::<Vec<_>>() {
-            if let Work::Stream(span) = &self.job(id).plan.work
-                && span.base == Some(node)
-                && self.graph.is_remnant(span.above_base)
-                && let Work::Stream(span) = &mut self.job_mut(id).plan.work
-            {
-                // A filter that was taken out goes on standing on what stands there now.
-                span.base = Some(overlay);
-            }
-        }
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
         let is_unsure = !self.faults.is_empty();

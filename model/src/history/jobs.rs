@@ -149,7 +149,8 @@ impl Model {
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
             (_, Status::Aborting) => {
-                let failed = job.failure.is_some() || job.cannot_fit || self.group_fails(id);
+                let unfit = job.cannot_fit || job.may_not_grow && job.offset == 0;
+                let failed = job.failure.is_some() || unfit || self.group_fails(id);
                 let caused = failed || self.failed_silently(id) || self.was_cancelled(id);
                 (caused, "aborts without cancel or error")
             }
@@ -363,7 +364,7 @@ impl Model {
         let name = job.id.clone();
         // It was cancelled, and met an error that it told nobody of.
         let silent = job.plan.trade() != Trade::Stream && self.is_fault(error);
-        if (job.cannot_fit || silent) && job.failure.is_none() {
+        if (job.cannot_fit || job.may_not_grow || silent) && job.failure.is_none() {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
         let job = self.job(id);
@@ -373,6 +374,7 @@ impl Model {
         }
         let finalizing = job.failure == Some(Failure::Finalizing);
         let hopeless = job.cannot_fit
+            || job.may_not_grow && error == "Operation not supported"
             || job.is_hopeless() && error == "Invalid argument"
             || job.unbearable && error == "Operation not permitted";
         let armed = self.is_fault(error);

@@ -141,11 +141,13 @@ impl Model {
         let read_only_before = plan.written.is_some_and(|written| self.graph.node(written).read_only);
         let len_bytes = self.length_of_work(&plan);
         let cannot_fit = self.is_too_long_for_its_target(&plan);
+        let may_not_grow = self.grows_over_a_longer_layer(&plan);
         let filter = self.graph.start(&plan, id, start.filter_node_name.clone());
         let mut job = Job::new(start, plan, filter, self.now);
         job.read_only_before = read_only_before;
         job.len_bytes = len_bytes;
         job.cannot_fit = cannot_fit;
+        job.may_not_grow = may_not_grow;
         match self.jobs.get_mut(usize::from(id.0)) {
             Some(slot) => *slot = job,
             None => self.jobs.push(job),
@@ -168,6 +170,16 @@ impl Model {
         let Work::Mirror(span) = &plan.work else { return false };
         let bytes = |node: NodeId| self.graph.node(node).bytes;
         bytes(span.source) != bytes(span.target)
+    }
+
+    /// Whether a base is made longer, and what lies below it would show: it needs clusters that read as zeroes.
+    fn grows_over_a_longer_layer(&self, plan: &Plan) -> bool {
+        let Work::Commit(span) = &plan.work else { return false };
+        let Some(base) = self.graph.unfiltered(span.base) else { return false };
+        let bytes = |node: NodeId| self.graph.node(node).bytes.unwrap_or(u64::MAX);
+        let is_longer = |node: NodeId| self.graph.node(base).bytes.is_none_or(|base| base < bytes(node));
+        let below = self.graph.backing_layer(base);
+        self.graph.node(base).driver == Driver::Qcow2 && is_longer(span.top) && below.is_some_and(is_longer)
     }
 
     fn started(&mut self, id: JobId, start: &Start) {

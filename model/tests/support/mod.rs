@@ -9,6 +9,7 @@
 //! ! j completed 8                ... tells its completion, at 8 sectors
 //! ! j failed 2 Input/output error
 //! ! j cancelled 2 | pending-told | error report
+//! !! {"event": ...}              any other event, as it is
 //! attach 7 top rw                guest 7 is put on a node; detach 7
 //! write r1 7 3 w5 w6             guest 7 begins to write sectors 3 and 4; read r1 7 3 2; zero; discard; flush r1 7
 //! end r1 w5 w6                   a request ends, with what it read; fail r1 Input/output error
@@ -88,6 +89,7 @@ impl Run {
                 let text = event(words[1], words[2], &words[3..]);
                 self.model.observe(&Observation::Event { text: &text })
             }
+            "!!" => self.model.observe(&Observation::Event { text: &rest(1) }),
             "attach" => self.model.observe(&Observation::GuestAttached {
                 guest: words[1].parse().unwrap(),
                 node: words[2],

@@ -56,7 +56,12 @@ pub fn page(version: &str, all: &[Shown], command: &str) -> String {
     for shown in all {
         text += &section(shown, command);
     }
-    text
+    printable(&text)
+}
+
+/// A text with a mark for every byte that is no character: what a torn header leaves of a name.
+fn printable(text: &str) -> String {
+    text.replace(|of: char| of.is_control() && of != '\n', "\u{b7}")
 }
 
 fn title(divergence: &Divergence) -> String {
@@ -141,6 +146,11 @@ fn capital(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_name_can_be_read() {
+        assert_eq!(printable("named /n1\0\0,\nexpected /n0"), "named /n1\u{b7}\u{b7},\nexpected /n0");
+    }
 
     #[test]
     fn what_is_said_again_and_again_is_told_once() {

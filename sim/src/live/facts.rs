@@ -3,7 +3,8 @@
 use super::action::Action;
 use super::sequence::Record;
 use crate::crash::Ending;
-use crate::workload::guest::Operation;
+use crate::trace::verdict_text;
+use crate::workload::guest::{Operation, sector_of};
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -18,7 +19,20 @@ pub fn facts(record: &Record) -> Vec<String> {
         facts.extend(idle_stream(action, &record.scenario));
         facts.extend(plain(action));
     }
+    facts.extend(displaced(verdict_text(&record.outcome.verdict)));
+    if let Some(Action::Connect { .. }) = record.actions.last() {
+        facts.push("a guest connected last".to_owned());
+    }
     facts
+}
+
+/// Where a sector shows what was written to another one, if the verdict tells of one: data was put into a
+/// cluster that something else still points to.
+fn displaced(detail: &str) -> Option<String> {
+    let sector: u64 = detail.strip_prefix("sector ")?.split_once(' ')?.0.parse().ok()?;
+    let (_, found) = detail.lines().next()?.rsplit_once(", found w")?;
+    let from = sector_of(found.parse().ok()?)?;
+    (from != sector).then(|| format!("data of sector {from} shows in sector {sector}"))
 }
 
 fn plain(action: &Action) -> Option<String> {
@@ -144,5 +158,16 @@ mod tests {
         let mut late = LateWriters::default();
         let found: Vec<String> = actions.iter().flat_map(|action| late.follow(action)).collect();
         assert_eq!(found, ["guest Write on n1 past blockdev-mirror to t0"]);
+    }
+
+    #[test]
+    fn data_is_displaced_if_it_was_written_to_another_sector() {
+        let of = |found: u64| {
+            format!("sector 7 of /n3.qcow2 after the crash: expected zeroes, found w{found}\nn0")
+        };
+        let foreign = displaced(&of(crate::workload::image::initial_tag(1, 3)));
+        assert_eq!(foreign.as_deref(), Some("data of sector 3 shows in sector 7"));
+        assert_eq!(displaced(&of(crate::workload::image::initial_tag(1, 7))), None);
+        assert_eq!(displaced("no answer within 8 s"), None);
     }
 }

@@ -106,7 +106,7 @@ impl Defect {
         if verdict.law() == EXPORT_STAYS {
             return Err(NoScript("the script does not wait for exports to go".to_owned()));
         }
-        if verdict.law() == LawId::NoFaultNoFailure.name() {
+        if [LawId::NoFaultNoFailure, LawId::Cause].iter().any(|law| verdict.law() == law.name()) {
             return Ok(Defect::JobError);
         }
         if verdict.law() == LawId::Progress.name() {

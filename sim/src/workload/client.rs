@@ -219,7 +219,7 @@ const QUERIES: [&str; 4] = [
     r#"{"execute":"query-block-jobs"}"#,
     r#"{"execute":"query-jobs"}"#,
     r#"{"execute":"query-named-block-nodes"}"#,
-    r#"{"execute":"query-block-jobs","id":{"any":["value",1]}}"#,
+    r#"{"execute":"x-debug-query-block-graph","id":{"any":["value",1]}}"#,
 ];
 
 const NONSENSE: [&str; 10] = [

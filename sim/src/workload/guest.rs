@@ -157,6 +157,11 @@ pub fn tag_in_sector(tag: Tag, sector: u64) -> Tag {
     tag | (sector + 1)
 }
 
+/// The sector that a tag was written to, by a guest or before the run.
+pub fn sector_of(tag: Tag) -> Option<u64> {
+    (tag & u64::from(u32::MAX)).checked_sub(1)
+}
+
 /// The tag of one request, without its sectors.
 pub fn tag_of_request(guest: u32, lane: u32, slot: u32) -> Tag {
     1 << 63 | u64::from(guest) << 48 | u64::from(lane) << 40 | u64::from(slot) << 32
