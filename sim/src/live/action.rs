@@ -18,7 +18,7 @@ pub enum Action {
         /// To what.
         export: String,
     },
-    /// A guest's request was done.
+    /// A guest's request was sent, and its answer awaited if it was not in flight.
     Request {
         /// Who.
         guest: u32,
@@ -30,6 +30,13 @@ pub enum Action {
         sectors: u64,
         /// What a write wrote, by the request's tag.
         tag: Tag,
+        /// The next thing was done without waiting for the answer.
+        is_in_flight: bool,
+    },
+    /// The answer to a guest's request in flight was awaited.
+    Answered {
+        /// Whose.
+        guest: u32,
     },
     /// A guest left, and its export went.
     Leave {

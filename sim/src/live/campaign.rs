@@ -34,7 +34,7 @@ const ANOTHER: &str = "another failure";
 pub const PANICKED: &str = "the harness panicked";
 
 /// The slots of a live sequence: what can be left out of it.
-pub const SLOTS: [&str; 10] = [
+pub const SLOTS: [&str; 11] = [
     "client # command #",
     "guest # lane # request #",
     "live fault #",
@@ -44,6 +44,7 @@ pub const SLOTS: [&str; 10] = [
     "client # command # runs on",
     "guest # lane # request # look",
     "guest # lane # request # runs on",
+    "guest # lane # request # in flight",
     "disk # request #",
 ];
 /// The slot of a command.
@@ -124,6 +125,8 @@ pub struct Campaign {
     pub lost: u64,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
+    /// Requests that were in flight when a command was sent, those of the minimiser apart.
+    pub in_flight: u64,
     /// Crashes that were tried on the simulated disk, those of the minimiser apart.
     pub crashes: Tried,
     /// Kinds of failures, by name.
@@ -205,6 +208,7 @@ impl Shared<'_> {
                 campaign.runs += 1;
                 campaign.lost += u64::from(record.outcome.is_lost);
                 campaign.crashes += record.crashes;
+                campaign.in_flight += record.in_flight;
             }
             if record.outcome.verdict != Verdict::Passed {
                 self.failed(seed, &record);

@@ -1,6 +1,7 @@
 //! How a sequence comes to rest and to its end: jobs are waited for and urged on, nodes looked at, files read afresh.
 
 use super::action::Action;
+use super::in_flight::Asked;
 use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
 use super::patience::Patience;
 use super::process::ANSWER_MAX;
@@ -106,7 +107,8 @@ impl Live<'_> {
                 continue;
             }
             let sectors = self.guests[&guest].len_bytes / SECTOR_BYTES as u64;
-            let read = self.request(guest, Operation::Read, 0, sectors, 0)?;
+            let read =
+                self.request(Asked { guest, operation: Operation::Read, sector: 0, sectors, tag: 0 })?;
             if let Ok(values) = read {
                 self.actions.push(Action::Look { node: name.clone(), values: values.clone() });
                 self.judge.viewed(&name, &values)?;

@@ -1,6 +1,7 @@
 //! What a sequence began with and did, a line each: what signatures of known divergences look at.
 
 use super::action::Action;
+use super::meetings::Meetings;
 use super::sequence::Record;
 use crate::crash::Ending;
 use crate::trace::verdict_text;
@@ -13,9 +14,10 @@ use std::collections::BTreeMap;
 /// The images, the commands as they were sent, what guests did, and how it ended.
 pub fn facts(record: &Record) -> Vec<String> {
     let mut facts = image_facts(&record.scenario);
-    let mut late = LateWriters::default();
+    let (mut late, mut meetings) = (LateWriters::default(), Meetings::default());
     for action in &record.actions {
         facts.extend(late.follow(action));
+        facts.extend(meetings.follow(action));
         facts.extend(idle_stream(action, &record.scenario));
         facts.extend(plain(action));
     }
@@ -144,8 +146,14 @@ mod tests {
                 r#"{{"execute":"block-export-add","arguments":{{"id":"{id}","node-name":"n1","writable":true}}}}"#
             ))
         };
-        let write =
-            |guest| Action::Request { guest, operation: Operation::Write, sector: 0, sectors: 1, tag: 1 };
+        let write = |guest| Action::Request {
+            guest,
+            operation: Operation::Write,
+            sector: 0,
+            sectors: 1,
+            tag: 1,
+            is_in_flight: false,
+        };
         let actions = [
             export("early"),
             Action::Connect { guest: 1, export: "early".to_owned() },

@@ -1,25 +1,25 @@
 //! Guests of a live daemon: each behind an export of its own, by NBD.
 
 use super::action::Action;
+use super::in_flight::{Asked, Unanswered};
 use super::judge::{Broken, EXPORT_STAYS, HUNG};
 use super::patience::Patience;
 use super::sequence::{Live, OPERATOR};
-use crate::conform::case::IoOp;
 use crate::conform::daemon::socket::NbdSocket;
 use crate::conform::nbd;
-use crate::conform::subject::{Disconnected, Request as NbdRequest};
-use crate::workload::guest::{GuestPlan, Operation, Place, Request, tag_in_sector, tags};
-use crate::workload::image::{SECTOR_BYTES, Tag, fill};
+use crate::workload::guest::{GuestPlan, Place, Request};
+use crate::workload::image::{SECTOR_BYTES, Tag};
 use std::time::{Duration, Instant};
-
-/// A guest that waits longer than this waits for a job.
-const GUEST_PATIENCE: Duration = Duration::from_millis(700);
 
 /// A guest at its export.
 pub(super) struct Seat {
-    socket: NbdSocket,
+    pub(super) socket: NbdSocket,
     pub(super) len_bytes: u64,
-    requests: u64,
+    pub(super) requests: u64,
+    /// What it has asked and not been told yet.
+    pub(super) unanswered: Option<Unanswered>,
+    /// It leaves as soon as it is answered.
+    pub(super) leaves: bool,
 }
 
 impl Live<'_> {
@@ -45,7 +45,7 @@ impl Live<'_> {
         self.actions.push(Action::Connect { guest, export: export.clone() });
         let connected = self.process.nbd().map_err(|error| error.to_string()).and_then(|mut socket| {
             let len_bytes = nbd::hello(&mut socket, &export).map_err(|gone| gone.0)?;
-            Ok(Seat { socket, len_bytes, requests: 0 })
+            Ok(Seat { socket, len_bytes, requests: 0, unanswered: None, leaves: false })
         });
         match connected {
             Ok(seat) => self.guests.insert(guest, seat),
@@ -64,7 +64,8 @@ impl Live<'_> {
         }
     }
 
-    pub(super) fn perform(&mut self, guest: u32, request: &Request) -> Result<(), Broken> {
+    /// Makes a request. In flight, its answer is left for later.
+    pub(super) fn perform(&mut self, guest: u32, request: &Request, in_flight: bool) -> Result<(), Broken> {
         let size = self.guests[&guest].len_bytes / SECTOR_BYTES as u64;
         if size == 0 {
             return Ok(());
@@ -79,73 +80,19 @@ impl Live<'_> {
         };
         let sector = request.place.sector(size, job);
         let sectors = request.sectors.min(size - sector);
-        self.request(guest, request.operation, sector, sectors, request.tag).map(drop)
+        let asked = Asked { guest, operation: request.operation, sector, sectors, tag: request.tag };
+        if in_flight { self.ask(asked, true) } else { self.request(asked).map(drop) }
     }
 
-    pub(super) fn request(
-        &mut self,
-        guest: u32,
-        operation: Operation,
-        sector: u64,
-        sectors: u64,
-        tag: Tag,
-    ) -> Result<Result<Vec<Tag>, String>, Broken> {
-        self.actions.push(Action::Request { guest, operation, sector, sectors, tag });
-        self.hear(None, "a guest's request")?;
-        self.request += 1;
-        let number = self.request;
-        self.judge.began(number, guest, operation, (sector, sectors), tag)?;
-        let op = match operation {
-            Operation::Read => IoOp::Read,
-            Operation::Write => IoOp::Write,
-            Operation::WriteZeroes => IoOp::Zero,
-            Operation::Discard => IoOp::Discard,
-            Operation::Flush => IoOp::Flush,
-        };
-        let len = sectors * SECTOR_BYTES as u64;
-        let mut data = Vec::new();
-        if operation == Operation::Write {
-            data = vec![0; len as usize];
-            for (sector, bytes) in (sector..).zip(data.chunks_mut(SECTOR_BYTES)) {
-                fill(bytes, tag_in_sector(tag, sector));
-            }
-        }
-        let (offset, len) = match operation {
-            Operation::Flush => (0, 0),
-            _ => (sector * SECTOR_BYTES as u64, len as u32),
-        };
-        let seat = self.guests.get_mut(&guest).expect("a guest asks only while it sits");
-        seat.requests += 1;
-        let asked = NbdRequest { op, offset, len, data: &data, nohole: false };
-        let mut answer = nbd::ask(&mut seat.socket, seat.requests, asked);
-        if answer.is_ok() && !seat.socket.comes(GUEST_PATIENCE) {
-            // A job may hold guests up for as long as it waits for its operator.
-            self.urge_all()?;
-        }
-        let seat = self.guests.get_mut(&guest).expect("a guest that asked sits until it is answered");
-        let what = format!("guest {guest}, {operation:?} of {sectors} at {sector}");
-        let mut patience = Patience::begin();
-        while answer.is_ok() && !seat.socket.comes(patience.pause()) {
-            if patience.look(self.process.ticks()).is_some() {
-                answer = Err(Disconnected(format!("no answer within {}", patience.text())));
-            }
-        }
-        let answer = answer.and_then(|()| nbd::answer(&mut seat.socket, asked));
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(gone) => return Err(self.unserved(&what, &gone.0)),
-        };
-        self.hear(None, "a guest's request")?;
-        let result = match answer.error {
-            0 => Ok(tags(&answer.data)),
-            error => Err(format!("error {error}")),
-        };
-        self.judge.ended(number, guest, result.as_deref().map_err(String::as_str))?;
-        Ok(result)
+    /// Sends a request and waits for its answer.
+    pub(super) fn request(&mut self, asked: Asked) -> Result<Result<Vec<Tag>, String>, Broken> {
+        self.ask(asked, false)?;
+        Ok(self.answered(asked.guest)?.expect("it has just asked"))
     }
 
     pub(super) fn leave(&mut self, guest: u32) -> Result<(), Broken> {
         let Some(mut seat) = self.guests.remove(&guest) else { return Ok(()) };
+        assert!(seat.unanswered.is_none(), "guest {guest} leaves without an answer to {:?}", seat.unanswered);
         self.actions.push(Action::Leave { guest });
         nbd::goodbye(&mut seat.socket);
         seat.socket.close();

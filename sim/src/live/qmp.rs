@@ -3,6 +3,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -61,6 +62,11 @@ impl Qmp {
         self.stream.write_all(format!("{text}\r\n").as_bytes()).map_err(|_| Lost::Closed)
     }
 
+    /// Whether a whole line is there that was read and not given yet.
+    pub fn has_line(&self) -> bool {
+        self.read[self.from..].contains(&b'\n')
+    }
+
     /// The next line, so long waited for. With no time at all, only what is already there.
     pub fn line(&mut self, deadline: Option<Instant>) -> Result<String, Lost> {
         loop {
@@ -117,6 +123,12 @@ impl Qmp {
                 Err(_) => return Err(Lost::Closed),
             }
         }
+    }
+}
+
+impl AsFd for Qmp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

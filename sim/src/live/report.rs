@@ -65,7 +65,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     write!(
         text,
         "{} sequences on {} in {:.1} s ({:.1}/s, {:.1}/s of cpu), {} runs to make failures short; {failures} failed in {} ways; \
-         {} judged in part; seed {}",
+         {} judged in part; {} requests in flight beside commands; seed {}",
         campaign.runs,
         plan.target.kind.name(),
         cost.wall.as_secs_f64(),
@@ -74,6 +74,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         campaign.minimiser_runs,
         campaign.found.len(),
         campaign.lost,
+        campaign.in_flight,
         plan.seed
     )
     .expect("a string takes any text");
@@ -117,6 +118,7 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
         "sequences": campaign.runs, "judged_in_part": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
+        "requests_in_flight": campaign.in_flight,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,
         "sequences_per_second": all_runs(campaign) / cost.wall.as_secs_f64().max(1e-9),

@@ -101,10 +101,17 @@ class Guest:
             data += more
         return data
 
-    def ask(self, command, offset, size, data=b""):
+    def ask(self, command, sector, count, data=b""):
+        self.asked = command, sector, count
+        offset, size = sector * 512, count * 512
         self.sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, command, 1, offset, size) + data)
+
+    def answer(self):
+        """What a read has read, by sector; None for any other request."""
+        command, sector, count = self.asked
         _, error, _ = struct.unpack(">IIQ", self.take(16))
-        return error, self.take(size) if command == 0 and not error else b""
+        data = self.take(count * 512) if command == 0 and not error else b""
+        return {sector + i: value for i, value in enumerate(tags(data))} if command == 0 else None
 
 
 def show(value):
@@ -154,6 +161,9 @@ def play():
                 monitor.settle()
             elif what == "connect":
                 guests[action[1]] = Guest(action[2])
+            elif what == "answered":
+                read = guests[action[1]].answer()
+                values = values if read is None else read
             elif what == "leave":
                 guests.pop(action[1]).sock.close()
             elif what == "kill":
@@ -163,6 +173,11 @@ def play():
             elif what == "quit":
                 monitor.tell('{"execute":"quit"}')
                 daemon.wait(WAIT)
+            elif what == "afresh" and DEFECT == "corrupt":
+                check = subprocess.run(["qemu-img", "check", "-f", action[2], "--output=json", FOLDER + action[1]],
+                                       stdout=subprocess.PIPE)
+                values = json.loads(check.stdout)
+                print("qemu-img check: %d corruptions" % values.get("corruptions", 0))
             elif what == "afresh":
                 raw = FOLDER + "/afresh.raw"
                 subprocess.run(["qemu-img", "convert", "-f", action[2], "-O", "raw", FOLDER + action[1], raw],
@@ -170,11 +185,14 @@ def play():
                 with open(raw, "rb") as file:
                     values = tags(file.read())
             else:
-                _, guest, command, sector, count, tag = action
+                _, guest, command, sector, count, tag, in_flight = action
                 data = b"".join(tag_bytes(tag, at) for at in range(sector, sector + count)) if command == 1 else b""
-                print("guest %d: %s of %d sectors at %d" % (guest, what, count, sector))
-                error, data = guests[guest].ask(command, sector * 512, count * 512, data)
-                values = {sector + i: value for i, value in enumerate(tags(data))} if command == 0 else values
+                print("guest %d: %s of %d sectors at %d%s" % (
+                    guest, what, count, sector, ", in flight while the next thing is done" if in_flight else ""))
+                guests[guest].ask(command, sector, count, data)
+                if not in_flight:
+                    read = guests[guest].answer()
+                    values = values if read is None else read
     except Gone:
         status = daemon.wait(WAIT)
         print("the daemon ended by itself with status %d" % status)
@@ -186,6 +204,8 @@ def play():
         if daemon.poll() is None:
             daemon.kill()
             daemon.wait()
+    if DEFECT == "corrupt":
+        return values.get("corruptions", 0) > 0
     if DEFECT == "sector":
         value = values[SECTOR]
         print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
@@ -204,7 +224,7 @@ def play():
 
 shown = False
 # What depends on timing is tried several times.
-for _ in range(40 if DEFECT == "progress" else 1):
+for _ in range(40 if DEFECT in ("progress", "corrupt") else 1):
     FOLDER = os.path.abspath(tempfile.mkdtemp(prefix="defect", dir="."))
     try:
         shown = shown or play()

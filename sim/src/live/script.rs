@@ -46,7 +46,7 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
             define("EXPECTED", &python(&json!(expected)));
         }
         Defect::Reply(reply) => define("UNTRUE", &python(&json!(reply))),
-        Defect::Crash | Defect::Hang | Defect::Progress | Defect::JobError => {}
+        Defect::Crash | Defect::Hang | Defect::Progress | Defect::JobError | Defect::Corrupt => {}
     }
     define("IMAGES", &images(record));
     text += "ACTIONS = [\n";
@@ -77,6 +77,8 @@ enum Defect {
     Progress,
     /// A job meets an I/O error though nothing was to fail.
     JobError,
+    /// A check of an image finds damage.
+    Corrupt,
 }
 
 impl Defect {
@@ -88,6 +90,7 @@ impl Defect {
             Defect::Reply(_) => "reply",
             Defect::Progress => "progress",
             Defect::JobError => "job error",
+            Defect::Corrupt => "corrupt",
         }
     }
 
@@ -108,6 +111,9 @@ impl Defect {
         }
         if [LawId::NoFaultNoFailure, LawId::Cause].iter().any(|law| verdict.law() == law.name()) {
             return Ok(Defect::JobError);
+        }
+        if verdict.law() == LawId::NoCorruption.name() {
+            return Ok(Defect::Corrupt);
         }
         if verdict.law() == LawId::Progress.name() {
             return Ok(Defect::Progress);
@@ -156,7 +162,7 @@ fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Valu
         Action::Command(text) => json!(["qmp", text]),
         Action::Settle => json!(["settle"]),
         Action::Connect { guest, export } => json!(["connect", guest, export]),
-        Action::Request { guest, operation, sector, sectors, tag } => {
+        Action::Request { guest, operation, sector, sectors, tag, is_in_flight } => {
             let (name, command) = match operation {
                 Operation::Read => ("read", 0),
                 Operation::Write => ("write", 1),
@@ -165,8 +171,9 @@ fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Valu
                 Operation::WriteZeroes => ("write zeroes", 6),
             };
             let (sector, sectors) = if *operation == Operation::Flush { (&0, &0) } else { (sector, sectors) };
-            json!([name, guest, command, sector, sectors, tag])
+            json!([name, guest, command, sector, sectors, tag, is_in_flight])
         }
+        Action::Answered { guest } => json!(["answered", guest]),
         Action::Leave { guest } => json!(["leave", guest]),
         Action::Kill => json!(["kill"]),
         Action::Quit => json!(["quit"]),

@@ -1,12 +1,13 @@
 //! One sequence against one daemon: draw, set up, take turns, bring every job to its end, look, end, read the files.
 //!
-//! Operators and guests take turns: one command or request at a time, each awaited. Between turns the jobs either come
-//! to rest, or run on while the next turn is taken.
+//! Operators and guests take turns: one command or request at a time, each awaited, but for requests that are in flight
+//! while the next turn is taken. Between turns the jobs either come to rest, or run on meanwhile.
 
 use super::action::Action;
 use super::cuts::{self, Tried};
 use super::divergence::explain;
 use super::guests::Seat;
+use super::in_flight;
 use super::judge::{Broken, CRASHED, EXPORT_STAYS, FLOODED, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
 use super::patience::Patience;
 use super::plan::Plan;
@@ -17,7 +18,6 @@ use super::stage::Stage;
 use super::surface::Surface;
 use super::target::Target;
 use super::turns::{Turn, What, add_unlisted, scripts};
-use super::unlisted;
 use crate::choice::{Choices, Point};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
@@ -42,6 +42,8 @@ pub struct Record {
     pub last_reply: Option<String>,
     /// The crashes that were tried on the simulated disk.
     pub crashes: Tried,
+    /// Requests that were in flight when a command was sent.
+    pub in_flight: u64,
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
@@ -53,12 +55,13 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let plan = Plan::draw(&mut choices, &scenario);
     plan.fit(&mut scenario);
     let mut scripts = scripts(&mut choices, &scenario);
+    let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
+    let is_ordered = !target.on_disk || choices.choose(Point::new("disk order", [0; 3]), 3) < 2;
+    in_flight::draw(&mut choices, &mut scripts);
     // On devices, cuts are judged by a model that follows to the end.
     if !target.on_disk {
         add_unlisted(&mut choices, &scenario, || Surface::of(target), &mut scripts);
     }
-    let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
-    let is_ordered = !target.on_disk || choices.choose(Point::new("disk order", [0; 3]), 3) < 2;
     let choices = Arc::new(Mutex::new(choices));
     let mut judge = Judge::new(&scenario, detail == Detail::Full);
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
@@ -67,6 +70,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
+    let mut in_flight = 0;
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -88,12 +92,15 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 jobs_alive: BTreeSet::new(),
                 all_stay: false,
                 request: 0,
+                in_flight: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
             };
             live.watch();
             // What broke stands with the judge.
-            if live.all(scripts).is_err() {
+            let lived = live.all(scripts);
+            in_flight = live.in_flight;
+            if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
                 left = Some(live.process);
             }
@@ -101,7 +108,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     }
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
     let outcome = judge.outcome();
-    let mut record = Record { outcome, actions, scenario, last_reply, crashes };
+    let mut record = Record { outcome, actions, scenario, last_reply, crashes, in_flight };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
@@ -181,6 +188,8 @@ pub(super) struct Live<'a> {
     /// The last look found all jobs where they stay until an event tells of them, and none has come since.
     pub(super) all_stay: bool,
     pub(super) request: u64,
+    /// Requests that were in flight when a command was sent.
+    pub(super) in_flight: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
     pub(super) looked: Vec<(usize, Vec<String>, Vec<Tag>)>,
@@ -239,8 +248,12 @@ impl Live<'_> {
         if let Err(lost) = self.process.qmp.send(&wire) {
             return Err(self.lost(lost, text));
         }
+        if !is_poll {
+            self.count_in_flight();
+        }
         let mut patience = Patience::begin();
         loop {
+            self.hear_guests()?;
             let line = match self.process.line(&mut patience) {
                 Ok(line) => self.stage.told(&line),
                 Err(lost) => return Err(self.lost_after(&patience, lost, text)),
@@ -264,42 +277,6 @@ impl Live<'_> {
         }
     }
 
-    /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
-    /// only that guests' data must hold.
-    fn try_unlisted(&mut self, text: &str) -> Result<(), Broken> {
-        if name_of(text).is_some_and(unlisted::is_judged) {
-            return self.command(OPERATOR, text).map(drop);
-        }
-        self.actions.push(Action::Command(text.to_owned()));
-        self.hear(None, text)?;
-        self.judge.note(|| format!("unlisted  -> {text}"));
-        let wire = self.stage.wire(text);
-        if let Err(lost) = self.process.qmp.send(&wire) {
-            return Err(self.lost(lost, text));
-        }
-        let (mut patience, mut events) = (Patience::begin(), Vec::new());
-        let is_refused = loop {
-            let line = match self.process.line(&mut patience) {
-                Ok(line) => self.stage.told(&line),
-                Err(lost) => return Err(self.lost_after(&patience, lost, text)),
-            };
-            let message = read(&line);
-            if message.get("event").is_some() {
-                events.push(line);
-                continue;
-            }
-            self.judge.note(|| format!("unlisted  <- {line}"));
-            break message.get("error").is_some();
-        };
-        if !is_refused && !name_of(text).is_some_and(unlisted::is_harmless) {
-            self.judge.unlisted()?;
-        }
-        // Jobs that were created and then refused came and went.
-        let is_gone = |event: &Value| is_refused && created(&events, &event["data"]["id"]);
-        let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
-        kept.into_iter().try_for_each(|line| self.heard(line))
-    }
-
     /// Takes what was said unasked: what is there already, or whatever comes first before a deadline.
     pub(super) fn hear(&mut self, deadline: Option<Instant>, during: &str) -> Result<(), Broken> {
         let mut deadline = deadline;
@@ -316,7 +293,7 @@ impl Live<'_> {
     }
 
     /// An event came.
-    fn heard(&mut self, line: &str) -> Result<(), Broken> {
+    pub(super) fn heard(&mut self, line: &str) -> Result<(), Broken> {
         let is_of = |name: &str| line.contains(name);
         if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE"))
             && let Ok(event) = serde_json::from_str::<Value>(line)
@@ -403,9 +380,16 @@ impl Live<'_> {
             turns += 1;
             let next =
                 scripts.iter().enumerate().filter_map(|(at, script)| Some((script.front()?.order, at)));
-            let Some((_, at)) = next.min() else { return Ok(End::Quit) };
+            let Some((_, at)) = next.min() else {
+                self.all_answered()?;
+                return Ok(End::Quit);
+            };
             let turn = scripts[at].pop_front().expect("a script with a next turn was chosen");
-            self.take_turn(turn.what)?;
+            self.take_turn(turn.what, turn.in_flight)?;
+            if turn.in_flight {
+                continue;
+            }
+            self.all_answered()?;
             if !turn.runs_on {
                 self.settle()?;
             }
@@ -418,14 +402,20 @@ impl Live<'_> {
         }
     }
 
-    pub(super) fn take_turn(&mut self, what: What<'_>) -> Result<(), Broken> {
+    pub(super) fn take_turn(&mut self, what: What<'_>, in_flight: bool) -> Result<(), Broken> {
         match what {
             What::Command { client, text, .. } => self.command(client, &self.plan.rewrite(text)).map(drop),
-            What::Request { plan, request, is_last } => {
+            What::Request { plan, request, is_last, .. } => {
+                self.answered_and_left(plan.guest)?;
                 if self.sit_down(plan)? {
-                    self.perform(plan.guest, &request)?;
+                    self.perform(plan.guest, &request, in_flight)?;
                 }
-                if is_last { self.leave(plan.guest) } else { Ok(()) }
+                match self.guests.get_mut(&plan.guest) {
+                    Some(seat) if is_last && in_flight => seat.leaves = true,
+                    _ if is_last => self.leave(plan.guest)?,
+                    _ => {}
+                }
+                Ok(())
             }
         }
     }
@@ -434,20 +424,7 @@ impl Live<'_> {
 /// So many events at once are a flood.
 const EVENTS_MAX: usize = 5_000;
 
-/// Whether a job of that id is created in these events.
-fn created(events: &[String], id: &Value) -> bool {
-    events
-        .iter()
-        .map(|line| read(line))
-        .any(|event| event["data"]["status"] == "created" && event["data"]["id"] == *id)
-}
-
-/// A line as JSON; nothing, if it is none.
-fn read(line: &str) -> Value {
-    serde_json::from_str(line).unwrap_or_default()
-}
-
 /// The name of a command, of its text.
-fn name_of(text: &str) -> Option<&str> {
+pub(super) fn name_of(text: &str) -> Option<&str> {
     text.strip_prefix(r#"{"execute":""#)?.split('"').next()
 }

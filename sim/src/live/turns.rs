@@ -19,6 +19,8 @@ pub(super) struct Turn<'a> {
     pub(super) order: u32,
     /// The jobs run on while the next turn is taken.
     pub(super) runs_on: bool,
+    /// A request's answer is not awaited before the next turn.
+    pub(super) in_flight: bool,
     /// What the operator looks at afterwards.
     pub(super) look: Option<&'static str>,
     /// A command that nobody listed, after that.
@@ -29,7 +31,7 @@ pub(super) struct Turn<'a> {
 #[derive(Copy, Clone)]
 pub(super) enum What<'a> {
     Command { client: u32, slot: u32, text: &'a str },
-    Request { plan: &'a GuestPlan, request: Request, is_last: bool },
+    Request { plan: &'a GuestPlan, lane: u32, request: Request, is_last: bool },
 }
 
 /// What operators look at between turns.
@@ -50,6 +52,7 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
                 what: What::Command { client: plan.client, slot: command.slot, text: &command.text },
                 order: choices.choose(Point::new("client # command # order", of), ORDERS),
                 runs_on: choices.choose(Point::new("client # command # runs on", of), 4) == 3,
+                in_flight: false,
                 look: LOOKS[choices.choose(Point::new("client # command # look", of), 12) as usize],
                 unlisted: None,
             }
@@ -61,12 +64,14 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
             // The lane that ends last takes the guest away.
             let is_last_lane = lane + 1 == plan.lanes.len();
             let turn = |(index, request): (usize, &Request)| {
-                let of = [plan.guest, lane as u32, (request.tag >> 32 & 0xff) as u32];
+                let lane = lane as u32;
+                let of = [plan.guest, lane, request.slot()];
                 let is_last = is_last_lane && index + 1 == requests.len();
                 Turn {
-                    what: What::Request { plan, request: *request, is_last },
+                    what: What::Request { plan, lane, request: *request, is_last },
                     order: choices.choose(Point::new("guest # lane # request # order", of), ORDERS),
                     runs_on: choices.choose(Point::new("guest # lane # request # runs on", of), 4) == 3,
+                    in_flight: false,
                     look: LOOKS[choices.choose(Point::new("guest # lane # request # look", of), 12) as usize],
                     unlisted: None,
                 }

@@ -1,8 +1,15 @@
 //! Commands that nobody listed: any of those a daemon says it understands, with any arguments of the types it names.
 //!
+//! Refused, such a command must have done nothing. If it succeeds, the model knows only that guests' data must hold, but
+//! for those that it knows well anyway.
+//!
 //! Nothing leaves the sequence's own folder: files are named without a folder, and what would open a host's device, a
 //! network or another process is not drawn. Sizes are small, so that nothing fills a disk.
 
+use super::action::Action;
+use super::judge::Broken;
+use super::patience::Patience;
+use super::sequence::{Live, OPERATOR, name_of};
 use super::surface::{Member, Surface, Type};
 use crate::choice::{Choices, Point};
 use crate::workload::scenario::Scenario;
@@ -85,13 +92,64 @@ pub(super) fn draw(
     Some(format!(r#"{{"execute":"{name}","arguments":{arguments}}}"#))
 }
 
+impl Live<'_> {
+    /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
+    /// only that guests' data must hold.
+    pub(super) fn try_unlisted(&mut self, text: &str) -> Result<(), Broken> {
+        if name_of(text).is_some_and(is_judged) {
+            return self.command(OPERATOR, text).map(drop);
+        }
+        self.actions.push(Action::Command(text.to_owned()));
+        self.hear(None, text)?;
+        self.judge.note(|| format!("unlisted  -> {text}"));
+        let wire = self.stage.wire(text);
+        if let Err(lost) = self.process.qmp.send(&wire) {
+            return Err(self.lost(lost, text));
+        }
+        let (mut patience, mut events) = (Patience::begin(), Vec::new());
+        let is_refused = loop {
+            let line = match self.process.line(&mut patience) {
+                Ok(line) => self.stage.told(&line),
+                Err(lost) => return Err(self.lost_after(&patience, lost, text)),
+            };
+            let message = read(&line);
+            if message.get("event").is_some() {
+                events.push(line);
+                continue;
+            }
+            self.judge.note(|| format!("unlisted  <- {line}"));
+            break message.get("error").is_some();
+        };
+        if !is_refused && !name_of(text).is_some_and(is_harmless) {
+            self.judge.unlisted()?;
+        }
+        // Jobs that were created and then refused came and went.
+        let is_gone = |event: &Value| is_refused && created(&events, &event["data"]["id"]);
+        let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
+        kept.into_iter().try_for_each(|line| self.heard(line))
+    }
+}
+
+/// Whether a job of that id is created in these events.
+fn created(events: &[String], id: &Value) -> bool {
+    events
+        .iter()
+        .map(|line| read(line))
+        .any(|event| event["data"]["status"] == "created" && event["data"]["id"] == *id)
+}
+
+/// A line as JSON; nothing, if it is none.
+fn read(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_default()
+}
+
 /// Whether the success of a command of that name changes nothing that the model tells of.
-pub(super) fn is_harmless(name: &str) -> bool {
+fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|harmless| name.starts_with(harmless))
 }
 
 /// Whether the model knows all about a command of that name.
-pub(super) fn is_judged(name: &str) -> bool {
+fn is_judged(name: &str) -> bool {
     JUDGED.iter().any(|judged| name.starts_with(judged)) && name != "block-job-change"
 }
 

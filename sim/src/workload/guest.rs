@@ -157,6 +157,13 @@ pub fn tag_in_sector(tag: Tag, sector: u64) -> Tag {
     tag | (sector + 1)
 }
 
+impl Request {
+    /// The slot of its lane that it was drawn in.
+    pub fn slot(&self) -> u32 {
+        (self.tag >> 32 & 0xff) as u32
+    }
+}
+
 /// The sector that a tag was written to, by a guest or before the run.
 pub fn sector_of(tag: Tag) -> Option<u64> {
     (tag & u64::from(u32::MAX)).checked_sub(1)

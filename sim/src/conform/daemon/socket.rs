@@ -2,9 +2,11 @@
 
 use crate::conform::nbd::Wire;
 use crate::conform::subject::{Disconnected, Lost};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc;
@@ -120,10 +122,28 @@ impl NbdSocket {
         }
     }
 
+    /// Whether the first byte of an answer was seen.
+    pub(crate) fn has_first(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// Whether an answer has begun to come, or the connection has ended.
+    pub(crate) fn has_come(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
+        self.first.is_some() || poll(&mut fds, Some(&now)).is_ok_and(|come| come > 0)
+    }
+
     /// Ends it.
     pub fn close(&mut self) {
         // The other side may have ended it already.
         let _ended = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl AsFd for NbdSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 
