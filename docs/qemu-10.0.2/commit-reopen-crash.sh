@@ -1,5 +1,5 @@
 #!/bin/sh
-# blockdev-reopen of an overlay to stand on the top of a commit, past the commit's filter, kills the daemon, or succeeds if an export keeps the filter
+# blockdev-reopen of an overlay to stand on the top of a commit, past the commit's filter, kills the daemon, or succeeds if an export or another overlay keeps the filter
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "ended with signal 6; it said: qemu-storage-daemon: block.c:2948: bdrv_replace_child_noperm: Assertion `!child->frozen' failed.\nafter {\"execute\":\"blockdev-reopen\",\"arguments\":{\"options\":[{\"driver\":\"qcow2\",\"node-name\":\"n3\",\"file\":\"f3\",\"backing\":\"n2\",\"read-only\":false,\"discard\":\"unmap\"}]}}\nn0 <- n1 <- n2 <- filter1 <- n3\nt0\nt1\njob j1 commit paused 6144/8192 bytes"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# a write over a data cluster and a zero cluster next to it first makes both zero, so if it then fails what was written there before reads as zeroes
+# a write over a data cluster and a zero cluster next to it first makes both zero, so if it then fails, or the daemon is killed, what was written there before reads as zeroes
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "sector 0 of /n2.qcow2: guest 1002 expected w9223372041149743105 or w9223373140661370881, read zeroes\nn0 <- n1\nn2"

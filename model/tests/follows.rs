@@ -368,3 +368,13 @@ fn a_commit_may_fail_to_grow_its_base_only_over_a_longer_layer() {
     reject("base:4 <- mid:4 <- high:8 <- top:8", &upto, LawId::Cause, says);
     reject("base <- mid:8 <- high:8 <- top:8", &upto, LawId::Cause, says);
 }
+
+#[test]
+fn after_a_crash_a_header_names_what_an_unanswered_command_asked_for_or_what_it_named() {
+    let asked = "> 1 change-backing-file device=top image-node-name=top backing-file=base.img\n";
+    for chain in ["top.img,base.img", "top.img,mid.img,base.img"] {
+        accept(THREE, &format!("{asked}crash\nrecovered top.img {chain} w10 w11 w20 w21 w30 w31 w1 w1"));
+    }
+    let recovered = "crash\nrecovered top.img top.img,base.img w10 w11 w1 w1 w30 w31 w1 w1";
+    reject(THREE, recovered, LawId::ChainOnDisk, "the header of top.img names base.img");
+}

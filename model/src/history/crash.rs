@@ -41,21 +41,13 @@ impl Model {
         for id in pending {
             self.finalizing(id);
         }
-        for editing in self.unanswered_edits() {
+        // So may a command of its own that changes a header.
+        let asked: Vec<Editing> = self.unanswered_edits().cloned().collect();
+        for editing in asked {
             self.header_change_failed(&editing);
         }
         self.requests.clear();
         self.phase = Phase::Crashed;
-    }
-
-    fn unanswered_edits(&self) -> Vec<Editing> {
-        let pending = self.clients.iter().flat_map(|client| &client.pending);
-        pending
-            .filter_map(|pending| match &pending.command {
-                Ok(Command::Edit(editing)) => Some((**editing).clone()),
-                _ => None,
-            })
-            .collect()
     }
 
     pub(super) fn recovered(
@@ -196,12 +188,18 @@ impl Model {
 
     /// The lengths, in sectors, that unanswered commands would give an image.
     fn asked_lengths(&self, image: ImageId) -> impl Iterator<Item = u32> {
-        self.clients.iter().flat_map(|client| &client.pending).filter_map(move |pending| {
-            let Ok(Command::Edit(editing)) = &pending.command else { return None };
-            let Editing::Resize { node, bytes, .. } = &**editing else { return None };
+        self.unanswered_edits().filter_map(move |editing| {
+            let Editing::Resize { node, bytes, .. } = editing else { return None };
             let node = self.graph.find(node)?;
             let sectors = u32::try_from(u64::try_from(*bytes).ok()? / SECTOR_BYTES).ok()?;
             (self.layer_of(&self.graph, node) == Some(image)).then_some(sectors)
+        })
+    }
+
+    fn unanswered_edits(&self) -> impl Iterator<Item = &Editing> {
+        self.clients.iter().flat_map(|client| &client.pending).filter_map(|pending| match &pending.command {
+            Ok(Command::Edit(editing)) => Some(&**editing),
+            _ => None,
         })
     }
 

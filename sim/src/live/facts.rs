@@ -22,8 +22,8 @@ pub fn facts(record: &Record) -> Vec<String> {
         facts.extend(plain(action));
     }
     facts.extend(displaced(verdict_text(&record.outcome.verdict)));
-    if let Some(Action::Connect { .. }) = record.actions.last() {
-        facts.push("a guest connected last".to_owned());
+    if record.actions.iter().rev().take(3).any(|action| matches!(action, Action::Connect { .. })) {
+        facts.push("a guest connected a moment ago".to_owned());
     }
     facts
 }
