@@ -239,10 +239,6 @@ impl Model {
             // A fault may have kept it writable.
             answers.push(Answer::Refused(crate::backup::read_only_target()));
         }
-        if matches!(start.work, Asked::Commit(..)) && is_chain_of_unknown_length(graph, &start.device) {
-            // A base that is shorter has to grow.
-            answers.push(Answer::ErrorAbout("Permission conflict on node"));
-        }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             // A job that never runs is created all the same, and its events come first.
@@ -527,12 +523,6 @@ impl Model {
         let law = if overlap { LawId::OverlapRefused } else { LawId::Reply };
         self.broken(law, self.unexpected(pending, "success", &allowed))
     }
-}
-
-/// Whether nobody knows the length of a node or of one that it reads through.
-fn is_chain_of_unknown_length(graph: &crate::chain::Graph, name: &str) -> bool {
-    let node = graph.find(name).into_iter();
-    node.flat_map(|id| graph.downwards(id)).any(|id| graph.node(id).bytes.is_none())
 }
 
 /// Whether a layer stands on another file than its header says.
