@@ -113,6 +113,25 @@ fn zeroes_past_a_short_raw_layer_are_kept() {
     assert_zeroes_are_kept(scenario, r#""device":"n1""#);
 }
 
+// The real daemon names the format of the overlay, and nobody can open that any more.
+#[test]
+fn a_changed_backing_name_has_the_format_of_what_it_names() {
+    let mut scenario = Scenario::chain(&["dd", "...."]);
+    scenario.images[0].format = Format::Raw;
+    scenario.images[0].clusters = vec![Cluster::Data; 4];
+    let known = scenario.images[0].path.clone();
+    let mut world = World::open(scenario);
+    for name in [known.as_str(), "/elsewhere.raw"] {
+        let arguments = format!(r#"{{"device":"n1","image-node-name":"n1","backing-file":"{name}"}}"#);
+        assert_eq!(
+            world.tell(&format!(r#"{{"execute":"change-backing-file","arguments":{arguments}}}"#)),
+            DONE
+        );
+        let told = world.tell(r#"{"execute":"query-named-block-nodes"}"#).replace(' ', "");
+        assert!(told.contains(r#""backing-filename-format":"raw""#), "{name}: {told}");
+    }
+}
+
 // Q5: the header cannot be written. The real daemon has changed its graph by then.
 #[test]
 fn a_header_that_cannot_be_written_leaves_the_graph_as_it_was() {

@@ -23,6 +23,7 @@ pub mod process;
 pub mod qmp;
 pub mod report;
 pub mod script;
+pub mod second_reader;
 pub mod sequence;
 pub mod stack;
 mod stage;

@@ -4,6 +4,7 @@ use super::Engine;
 use crate::error::Refused;
 use crate::format::qcow2::BackingName;
 use crate::graph::Graph;
+use crate::graph::backing_image;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
 use crate::host::{Errno, IoResult};
@@ -28,22 +29,23 @@ impl Engine {
             // Only the image, not the node: nobody may come and write in the meantime.
             self.reopen_images(&self.graph(), layer, true).await?;
         }
-        let changed = write_name(&self.graph(), layer, name).await;
+        let changed = self.write_name(&self.graph(), layer, name).await;
         if was_read_only {
             let _kept_writable = self.reopen_images(&self.graph(), layer, false).await;
         }
         changed.map_err(|errno| Refused::BackingNotChanged { name: name.to_owned(), errno })
     }
-}
 
-async fn write_name(graph: &Graph, layer: NodeId, name: &str) -> IoResult<()> {
-    let node = graph.node(layer);
-    let Driver::Qcow2(image) = &node.driver else {
-        return Err(Errno::ENOTSUP);
-    };
-    // The image's own format, whatever the new one is: QEMU does not look.
-    let format = Some(node.driver_name().to_owned());
-    let name = BackingName { file: name.to_owned(), format };
-    image.change_backing(Some(name).filter(|name| !name.file.is_empty())).await?;
-    image.flush().await
+    async fn write_name(&self, graph: &Graph, layer: NodeId, name: &str) -> IoResult<()> {
+        let Driver::Qcow2(image) = &graph.node(layer).driver else {
+            return Err(Errno::ENOTSUP);
+        };
+        // The format of what is named: a header with another one (QEMU writes the image's own) opens nowhere. A file that
+        // nobody here knows is taken to hold what is below now, under a new name.
+        let named = backing_image::find(graph, &*self.host, layer, name).or_else(|| graph.layer_below(layer));
+        let format = named.map(|below| graph.node(below).driver_name().to_owned());
+        let name = BackingName { file: name.to_owned(), format };
+        image.change_backing(Some(name).filter(|name| !name.file.is_empty())).await?;
+        image.flush().await
+    }
 }

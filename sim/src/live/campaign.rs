@@ -2,6 +2,7 @@
 
 use super::cuts::Tried;
 use super::divergence::{self, explain, key};
+use super::second_reader;
 use super::sequence::{Record, run};
 use super::target::Target;
 use crate::choice::{Choices, Decision};
@@ -34,7 +35,7 @@ const ANOTHER: &str = "another failure";
 pub const PANICKED: &str = "the harness panicked";
 
 /// The slots of a live sequence: what can be left out of it.
-pub const SLOTS: [&str; 11] = [
+pub const SLOTS: [&str; 12] = [
     "client # command #",
     "guest # lane # request #",
     "live fault #",
@@ -45,6 +46,7 @@ pub const SLOTS: [&str; 11] = [
     "guest # lane # request # look",
     "guest # lane # request # runs on",
     "guest # lane # request # in flight",
+    second_reader::SLOT,
     "disk # request #",
 ];
 /// The slot of a command.
@@ -127,6 +129,8 @@ pub struct Campaign {
     pub minimiser_runs: u64,
     /// Requests that were in flight when a command was sent, those of the minimiser apart.
     pub in_flight: u64,
+    /// Images that a second reader agreed on, those of the minimiser apart.
+    pub read_twice: u64,
     /// Crashes that were tried on the simulated disk, those of the minimiser apart.
     pub crashes: Tried,
     /// Kinds of failures, by name.
@@ -209,6 +213,7 @@ impl Shared<'_> {
                 campaign.lost += u64::from(record.outcome.is_lost);
                 campaign.crashes += record.crashes;
                 campaign.in_flight += record.in_flight;
+                campaign.read_twice += record.read_twice;
             }
             if record.outcome.verdict != Verdict::Passed {
                 self.failed(seed, &record);

@@ -6,8 +6,9 @@ use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
 use super::patience::Patience;
 use super::process::ANSWER_MAX;
 use super::qmp::Lost;
+use super::second_reader::{self, READERS_DIFFER, SecondReader};
 use super::sequence::{End, Live, OPERATOR};
-use crate::recovery;
+use crate::recovery::{self, Recovered};
 use crate::workload::guest::Operation;
 use crate::workload::image::{SECTOR_BYTES, Tag};
 use serde_json::Value;
@@ -182,7 +183,26 @@ impl Live<'_> {
                 let found = format!("{} after a clean end is not what its node showed at rest", found.file);
                 return Err(self.judge.break_law("a clean end keeps what was read at rest", found));
             }
+            if self.reads_twice && end == End::Quit {
+                self.read_twice(image, &found)?;
+            }
         }
+        Ok(())
+    }
+}
+
+impl Live<'_> {
+    /// A second reader must find in an image what ours has found. Names of images over errors lead it to these errors.
+    fn read_twice(&mut self, image: usize, ours: &Recovered) -> Result<(), Broken> {
+        let image = &self.stage.scenario().images[image];
+        if image.format.driver() != "qcow2" || !self.plan.rules.is_empty() || !second_reader::is_there() {
+            return Ok(());
+        }
+        let reader = SecondReader { stage: self.stage, scratch: self.scratch };
+        if let Some(found) = reader.difference(image, ours) {
+            return Err(self.judge.break_law(READERS_DIFFER, found));
+        }
+        self.read_twice += 1;
         Ok(())
     }
 }

@@ -65,7 +65,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     write!(
         text,
         "{} sequences on {} in {:.1} s ({:.1}/s, {:.1}/s of cpu), {} runs to make failures short; {failures} failed in {} ways; \
-         {} judged in part; {} requests in flight beside commands; seed {}",
+         {} judged in part; {} requests in flight beside commands; {} images read twice; seed {}",
         campaign.runs,
         plan.target.kind.name(),
         cost.wall.as_secs_f64(),
@@ -75,6 +75,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         campaign.found.len(),
         campaign.lost,
         campaign.in_flight,
+        campaign.read_twice,
         plan.seed
     )
     .expect("a string takes any text");
@@ -118,7 +119,7 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
         "sequences": campaign.runs, "judged_in_part": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
-        "requests_in_flight": campaign.in_flight,
+        "requests_in_flight": campaign.in_flight, "images_read_twice": campaign.read_twice,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,
         "sequences_per_second": all_runs(campaign) / cost.wall.as_secs_f64().max(1e-9),

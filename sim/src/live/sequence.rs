@@ -13,6 +13,7 @@ use super::patience::Patience;
 use super::plan::Plan;
 use super::process::{Process, Scratch};
 use super::qmp::Lost;
+use super::second_reader;
 use super::stack;
 use super::stage::Stage;
 use super::surface::Surface;
@@ -24,6 +25,7 @@ use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -44,6 +46,8 @@ pub struct Record {
     pub crashes: Tried,
     /// Requests that were in flight when a command was sent.
     pub in_flight: u64,
+    /// Images that a second reader agreed on.
+    pub read_twice: u64,
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
@@ -58,6 +62,8 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
     let is_ordered = !target.on_disk || choices.choose(Point::new("disk order", [0; 3]), 3) < 2;
     in_flight::draw(&mut choices, &mut scripts);
+    // Its files are where the daemon of a target on devices has none.
+    let reads_twice = !target.on_disk && second_reader::draw(&mut choices);
     // On devices, cuts are judged by a model that follows to the end.
     if !target.on_disk {
         add_unlisted(&mut choices, &scenario, || Surface::of(target), &mut scripts);
@@ -70,7 +76,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
-    let mut in_flight = 0;
+    let (mut in_flight, mut read_twice) = (0, 0);
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -93,13 +99,16 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 all_stay: false,
                 request: 0,
                 in_flight: 0,
+                scratch: scratch.path(),
+                reads_twice,
+                read_twice: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
             };
             live.watch();
             // What broke stands with the judge.
             let lived = live.all(scripts);
-            in_flight = live.in_flight;
+            (in_flight, read_twice) = (live.in_flight, live.read_twice);
             if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
                 left = Some(live.process);
@@ -108,7 +117,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     }
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
     let outcome = judge.outcome();
-    let mut record = Record { outcome, actions, scenario, last_reply, crashes, in_flight };
+    let mut record = Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
@@ -190,6 +199,11 @@ pub(super) struct Live<'a> {
     pub(super) request: u64,
     /// Requests that were in flight when a command was sent.
     pub(super) in_flight: u64,
+    pub(super) scratch: &'a Path,
+    /// After a clean end a second reader reads the images too.
+    pub(super) reads_twice: bool,
+    /// Images that it agreed on.
+    pub(super) read_twice: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
     pub(super) looked: Vec<(usize, Vec<String>, Vec<Tag>)>,
