@@ -22,10 +22,12 @@ mod verb;
 use crate::blockdev::ImageFacts;
 use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
 use crate::content::{Layer, Moment, SECTOR_BYTES, Views};
+use crate::holding::Holding;
 use crate::job::Status;
 use crate::law::{Broken, LawId, Tally};
 use crate::observation::{FaultKind, Format, GuestOp, ImageSetup, Observation};
 use crate::opening::Opening;
+use crate::plan::Trade;
 use crate::record::{Edit, Job};
 use crate::reply::Names;
 use client::Client;
@@ -62,6 +64,8 @@ pub struct Model {
     contested: Vec<ImageId>,
     /// Two orders were possible that make different chains, and nothing told which it was: nothing more is judged.
     is_lost: bool,
+    /// A command of unknown effect has succeeded: this is what is judged from then on.
+    holding: Option<Holding>,
     /// Throttle groups.
     groups: Vec<String>,
     graph: Graph,
@@ -99,6 +103,7 @@ impl Model {
             shortest: vec![None; facts.len()],
             contested: Vec::new(),
             is_lost: false,
+            holding: None,
             groups: Vec::new(),
             images: facts,
             graph: Graph::default(),
@@ -121,7 +126,15 @@ impl Model {
         if self.is_lost {
             return Ok(());
         }
+        if self.holding.is_some() {
+            return self.hold_on(observation);
+        }
         match *observation {
+            Observation::Unlisted => {
+                let mirrors = self.live_jobs().any(|id| self.job(id).plan.trade() == Trade::Mirror);
+                self.holding = Some(Holding::new(mirrors));
+                Ok(())
+            }
             Observation::Sent { client, text } => {
                 self.sent(client, text);
                 Ok(())
@@ -160,9 +173,28 @@ impl Model {
         }
     }
 
-    /// Whether two orders of what happened were possible and nothing told which it was: nothing more is judged.
+    /// Whether not everything was judged: two orders of what happened were possible and nothing told which it was, or a
+    /// command of unknown effect succeeded.
     pub fn is_lost(&self) -> bool {
-        self.is_lost
+        self.is_lost || self.holding.is_some()
+    }
+
+    /// Nobody can tell what the graph is: what guests wrote is held all the same, and no image is corrupt.
+    fn hold_on(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
+        if let Observation::Closed { file, check_corruptions: found, .. }
+        | Observation::Recovered { file, check_corruptions: found, .. } = observation
+        {
+            self.hold(LawId::NoCorruption, *found == 0, |_| {
+                format!("{file}: the check found {found} corruptions")
+            })?;
+        }
+        let holding = self.holding.as_mut().expect("asked for only while something is held");
+        let before = holding.compared;
+        let held = holding.observe(observation);
+        if holding.compared > before {
+            self.count(LawId::DataHolds);
+        }
+        held.map_err(|detail| Broken { law: LawId::DataHolds, detail })
     }
 
     /// How often each law was checked, and which goals were reached.

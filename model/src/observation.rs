@@ -48,6 +48,9 @@ pub enum Observation<'a> {
         /// The event, as JSON text.
         text: &'a str,
     },
+    /// A command that the model was not shown has succeeded, and may have done anything that leaves the data alone.
+    /// From now on only that is judged.
+    Unlisted,
     /// A guest's device was put on a node.
     GuestAttached {
         /// Which guest.

@@ -27,5 +27,7 @@ pub mod second_reader;
 pub mod sequence;
 pub mod stack;
 mod stage;
+pub mod surface;
 pub mod target;
 mod turns;
+mod unlisted;

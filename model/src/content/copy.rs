@@ -134,11 +134,13 @@ impl Views {
         }
     }
 
-    /// Readers above may see zeroes in these sectors, or what they saw before.
-    pub fn may_be_zero(&mut self, id: ImageId, sectors: std::ops::Range<u32>) {
-        for sector in sectors {
+    /// An image may have given up these sectors: readers may see what is below, or zeroes, or what they saw before.
+    pub fn may_be_given_up(&mut self, id: ImageId, sectors: std::ops::Range<u32>) {
+        for sector in sectors.clone() {
             self.show(id, sector, Version { replaces: false, ..Version::before_all(id) });
         }
+        self.may_give_up(id, sectors.start, sectors.len() as u32);
+        self.recompose(id, self.layer_count());
     }
 
     /// An image gets another length: what is new reads as zeroes and is nobody's.

@@ -3,7 +3,7 @@
 use super::Model;
 use super::client::Pending;
 use crate::blockdev::ImageFacts;
-use crate::chain::{Driver, JobId, Node, NodeId, User};
+use crate::chain::{Driver, ImageId, JobId, Node, NodeId, User};
 use crate::content::{Layer, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
@@ -25,6 +25,7 @@ impl Model {
         let Some(edit) = self.settle(|_, graph| editing.judge(graph).ok()) else {
             return Err(self.not_allowed(client, pending));
         };
+        let before = self.headers_of_ending_jobs();
         match edit {
             Edit::Header(node, file) => {
                 let changed_since = |job: &crate::record::Job| {
@@ -40,28 +41,28 @@ impl Model {
             Edit::Options(list) => {
                 self.is_lost |=
                     list.iter().any(|(node, options)| self.is_order_open(editing, *node, options));
-                let unsure: Vec<JobId> = self.ending_jobs().collect();
-                let headers = |model: &Model| {
-                    unsure.iter().flat_map(|job| model.next_headers(*job)).collect::<Vec<_>>()
-                };
-                let before = headers(self);
                 for (node, options) in list {
                     self.reopened(node, &options);
-                }
-                let after = headers(self);
-                if before != after {
-                    // Which of the two a job that is ending wrote, nobody saw.
-                    for (image, header) in before.into_iter().chain(after) {
-                        self.images[usize::from(image.0)].headers.insert(0, header);
-                        self.contested.push(image);
-                    }
                 }
                 self.count(LawId::ReopenDone);
             }
             Edit::Bitmap => {}
         }
+        let after = self.headers_of_ending_jobs();
+        if before != after {
+            // Which of the two a job that is ending wrote, nobody saw.
+            for (image, header) in before.into_iter().chain(after) {
+                self.images[usize::from(image.0)].headers.insert(0, header);
+                self.contested.push(image);
+            }
+        }
         assert_eq!(self.graph.malformed(), None, "after {editing:?}");
         Ok(())
+    }
+
+    /// What jobs that are about to end write into headers, as the chains are now.
+    fn headers_of_ending_jobs(&self) -> Vec<(ImageId, Option<String>)> {
+        self.ending_jobs().flat_map(|job| self.next_headers(job)).collect()
     }
 
     /// Whether a job that is about to end changed the chain before a reopen or after it makes a difference: nobody saw
@@ -125,8 +126,9 @@ impl Model {
                 self.copies_lose_track(image);
             }
         }
-        // Whoever stood on the node now stands on the overlay, and sees the same through it.
-        let above: Vec<NodeId> = self.graph.parents(overlay).collect();
+        // Whoever stood on the node, be it on a filter over it, now stands on the overlay and sees the same through it.
+        let stands_on_it = |(id, _): &(NodeId, &Node)| self.graph.backing_layer(*id) == Some(overlay);
+        let above: Vec<NodeId> = self.graph.alive().filter(stands_on_it).map(|(id, _)| id).collect();
         for above in above {
             self.compose(above);
         }
@@ -188,7 +190,7 @@ impl Model {
         self.count(LawId::ResizeDone);
     }
 
-    /// A change of a header failed, perhaps by a fault: the header names the one or the other.
+    /// A change of a header failed, perhaps by a fault, or was cut off: the header names the one or the other.
     pub(super) fn header_change_failed(&mut self, editing: &Editing) {
         let Editing::ChangeBackingFile { image, file, .. } = editing else { return };
         let Some(node) = self.graph.find(image) else { return };
@@ -207,7 +209,7 @@ impl Model {
         let present = self.views.layer(image).sectors();
         let before = self.shortest[usize::from(image.0)].unwrap_or(present);
         self.shortest[usize::from(image.0)] = Some(before.min(asked));
-        self.views.may_be_zero(image, asked.min(present)..present);
+        self.views.may_be_given_up(image, asked.min(present)..present);
         self.set_bytes(node, None);
         if asked > present {
             self.views.resize(image, asked);

@@ -209,6 +209,10 @@ impl Model {
             return pending;
         };
         let (id, name) = (*id, refused.job_id.clone());
+        if !self.job(id).is_live() && !pending.conflicts.is_empty() {
+            // It came and went, as a job does whose command meets a conflict.
+            return pending;
+        }
         let other = self.clients.iter().position(|client| {
             client.pending.front().is_some_and(|front| {
                 let same = matches!(&front.command, Ok(Command::Start(other)) if other.job_id == name);

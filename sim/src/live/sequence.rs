@@ -16,8 +16,9 @@ use super::qmp::Lost;
 use super::second_reader;
 use super::stack;
 use super::stage::Stage;
+use super::surface::Surface;
 use super::target::Target;
-use super::turns::{Turn, What, scripts};
+use super::turns::{Turn, What, add_unlisted, scripts};
 use crate::choice::{Choices, Point};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
@@ -63,6 +64,10 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     in_flight::draw(&mut choices, &mut scripts);
     // Its files are where the daemon of a target on devices has none.
     let reads_twice = !target.on_disk && second_reader::draw(&mut choices);
+    // On devices, cuts are judged by a model that follows to the end.
+    if !target.on_disk {
+        add_unlisted(&mut choices, &scenario, || Surface::of(target), &mut scripts);
+    }
     let choices = Arc::new(Mutex::new(choices));
     let mut judge = Judge::new(&scenario, detail == Detail::Full);
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
@@ -302,7 +307,7 @@ impl Live<'_> {
     }
 
     /// An event came.
-    fn heard(&mut self, line: &str) -> Result<(), Broken> {
+    pub(super) fn heard(&mut self, line: &str) -> Result<(), Broken> {
         let is_of = |name: &str| line.contains(name);
         if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE"))
             && let Ok(event) = serde_json::from_str::<Value>(line)
@@ -405,12 +410,15 @@ impl Live<'_> {
             if let Some(look) = turn.look {
                 self.command(OPERATOR, look)?;
             }
+            if let Some(text) = turn.unlisted {
+                self.try_unlisted(&text)?;
+            }
         }
     }
 
     pub(super) fn take_turn(&mut self, what: What<'_>, in_flight: bool) -> Result<(), Broken> {
         match what {
-            What::Command { client, text } => self.command(client, &self.plan.rewrite(text)).map(drop),
+            What::Command { client, text, .. } => self.command(client, &self.plan.rewrite(text)).map(drop),
             What::Request { plan, request, is_last, .. } => {
                 self.answered_and_left(plan.guest)?;
                 if self.sit_down(plan)? {
@@ -431,6 +439,6 @@ impl Live<'_> {
 const EVENTS_MAX: usize = 5_000;
 
 /// The name of a command, of its text.
-fn name_of(text: &str) -> Option<&str> {
+pub(super) fn name_of(text: &str) -> Option<&str> {
     text.strip_prefix(r#"{"execute":""#)?.split('"').next()
 }

@@ -1,10 +1,13 @@
 //! The scripts of a sequence, turn by turn: what is done, in which order, and what is looked at in between.
 
+use super::surface::Surface;
+use super::unlisted;
 use crate::choice::{Choices, Point};
 use crate::workload::client::Command;
 use crate::workload::guest::{GuestPlan, Request};
 use crate::workload::scenario::Scenario;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// How many places in the order of turns there are.
 const ORDERS: u32 = 8;
@@ -20,12 +23,14 @@ pub(super) struct Turn<'a> {
     pub(super) in_flight: bool,
     /// What the operator looks at afterwards.
     pub(super) look: Option<&'static str>,
+    /// A command that nobody listed, after that.
+    pub(super) unlisted: Option<String>,
 }
 
 /// What is done.
 #[derive(Copy, Clone)]
 pub(super) enum What<'a> {
-    Command { client: u32, text: &'a str },
+    Command { client: u32, slot: u32, text: &'a str },
     Request { plan: &'a GuestPlan, lane: u32, request: Request, is_last: bool },
 }
 
@@ -44,11 +49,12 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
         let turn = |command: &'a Command| {
             let of = [plan.client, command.slot, 0];
             Turn {
-                what: What::Command { client: plan.client, text: &command.text },
+                what: What::Command { client: plan.client, slot: command.slot, text: &command.text },
                 order: choices.choose(Point::new("client # command # order", of), ORDERS),
                 runs_on: choices.choose(Point::new("client # command # runs on", of), 4) == 3,
                 in_flight: false,
                 look: LOOKS[choices.choose(Point::new("client # command # look", of), 12) as usize],
+                unlisted: None,
             }
         };
         scripts.push(plan.commands.iter().map(turn).collect());
@@ -67,10 +73,34 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
                     runs_on: choices.choose(Point::new("guest # lane # request # runs on", of), 4) == 3,
                     in_flight: false,
                     look: LOOKS[choices.choose(Point::new("guest # lane # request # look", of), 12) as usize],
+                    unlisted: None,
                 }
             };
             scripts.push(requests.iter().enumerate().map(turn).collect());
         }
     }
     scripts
+}
+
+/// One sequence in so many has commands that nobody listed, and there a turn in so many.
+const UNLISTED_IN: [u32; 2] = [4, 3];
+
+/// Puts commands that nobody listed behind turns of operators.
+pub(super) fn add_unlisted(
+    choices: &mut Choices,
+    scenario: &Scenario,
+    surface: impl FnOnce() -> Arc<Surface>,
+    scripts: &mut [VecDeque<Turn<'_>>],
+) {
+    if choices.choose(Point::new("live unlisted", [0; 3]), UNLISTED_IN[0]) != 1 {
+        return;
+    }
+    let surface = surface();
+    for turn in scripts.iter_mut().flatten() {
+        let What::Command { client, slot, .. } = turn.what else { continue };
+        let at = Point::new("client # command # unlisted", [client, slot, 0]);
+        if choices.choose(at, UNLISTED_IN[1]) == 1 {
+            turn.unlisted = unlisted::draw(choices, [client, slot], &surface, scenario);
+        }
+    }
 }

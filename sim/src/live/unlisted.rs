@@ -1,0 +1,324 @@
+//! Commands that nobody listed: any of those a daemon says it understands, with any arguments of the types it names.
+//!
+//! Refused, such a command must have done nothing. If it succeeds, the model knows only that guests' data must hold, but
+//! for those that it knows well anyway.
+//!
+//! Nothing leaves the sequence's own folder: files are named without a folder, and what would open a host's device, a
+//! network or another process is not drawn. Sizes are small, so that nothing fills a disk.
+
+use super::action::Action;
+use super::judge::Broken;
+use super::patience::Patience;
+use super::sequence::{Live, OPERATOR, name_of};
+use super::surface::{Member, Surface, Type};
+use crate::choice::{Choices, Point};
+use crate::workload::scenario::Scenario;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Commands that end the monitor, speak to the outside, or take away what the sequence itself stands on.
+const NEVER: [&str; 9] = [
+    "chardev-add",
+    "chardev-change",
+    "chardev-remove",
+    "chardev-send-break",
+    "nbd-server-start",
+    "nbd-server-stop",
+    "qmp_capabilities",
+    "query-qmp-schema",
+    "quit",
+];
+
+/// Drivers that have to do with other nodes, with memory, or with a file that they are given.
+const DRIVERS: [&str; 27] = [
+    "blkdebug",
+    "blklogwrites",
+    "blkverify",
+    "bochs",
+    "cloop",
+    "compress",
+    "copy-before-write",
+    "copy-on-read",
+    "dmg",
+    "file",
+    "luks",
+    "null-aio",
+    "null-co",
+    "parallels",
+    "preallocate",
+    "qcow",
+    "qcow2",
+    "qed",
+    "quorum",
+    "raw",
+    "replication",
+    "snapshot-access",
+    "throttle",
+    "vdi",
+    "vhdx",
+    "vmdk",
+    "vpc",
+];
+
+/// Objects that open nothing.
+const OBJECTS: [&str; 2] = ["iothread", "throttle-group"];
+
+/// Beginnings of the names of commands that do nothing to a node, an image or a job.
+const HARMLESS: [&str; 6] =
+    ["query-", "x-debug-", "qom-get", "qom-list", "block-set-write-threshold", "block-dirty-bitmap-"];
+
+/// Beginnings of the names of commands that the model judges whatever their arguments are.
+const JUDGED: [&str; 4] = ["blockdev-del", "block-export-del", "job-", "block-job-"];
+
+/// Deeper than this only what must be there is drawn.
+const DEPTH_MAX: u32 = 4;
+
+/// One such command of a client, as a text; `None` if the daemon said nothing of itself.
+pub(super) fn draw(
+    choices: &mut Choices,
+    of: [u32; 2],
+    surface: &Surface,
+    scenario: &Scenario,
+) -> Option<String> {
+    let offered: Vec<&(String, String)> =
+        surface.commands.iter().filter(|(name, _)| !NEVER.contains(&name.as_str())).collect();
+    if offered.is_empty() {
+        return None;
+    }
+    let mut drawing = Drawing { choices, of, drawn: 0, surface, scenario, command: "" };
+    let (name, arguments) = offered[drawing.number(offered.len() as u32) as usize];
+    drawing.command = name;
+    let arguments = drawing.value(arguments, "", 0)?;
+    Some(format!(r#"{{"execute":"{name}","arguments":{arguments}}}"#))
+}
+
+impl Live<'_> {
+    /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
+    /// only that guests' data must hold.
+    pub(super) fn try_unlisted(&mut self, text: &str) -> Result<(), Broken> {
+        if name_of(text).is_some_and(is_judged) {
+            return self.command(OPERATOR, text).map(drop);
+        }
+        self.actions.push(Action::Command(text.to_owned()));
+        self.hear(None, text)?;
+        self.judge.note(|| format!("unlisted  -> {text}"));
+        let wire = self.stage.wire(text);
+        if let Err(lost) = self.process.qmp.send(&wire) {
+            return Err(self.lost(lost, text));
+        }
+        let (mut patience, mut events) = (Patience::begin(), Vec::new());
+        let is_refused = loop {
+            let line = match self.process.line(&mut patience) {
+                Ok(line) => self.stage.told(&line),
+                Err(lost) => return Err(self.lost_after(&patience, lost, text)),
+            };
+            let message = read(&line);
+            if message.get("event").is_some() {
+                events.push(line);
+                continue;
+            }
+            self.judge.note(|| format!("unlisted  <- {line}"));
+            break message.get("error").is_some();
+        };
+        if !is_refused && !name_of(text).is_some_and(is_harmless) {
+            self.judge.unlisted()?;
+        }
+        // Jobs that were created and then refused came and went.
+        let is_gone = |event: &Value| is_refused && created(&events, &event["data"]["id"]);
+        let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
+        kept.into_iter().try_for_each(|line| self.heard(line))
+    }
+}
+
+/// Whether a job of that id is created in these events.
+fn created(events: &[String], id: &Value) -> bool {
+    events
+        .iter()
+        .map(|line| read(line))
+        .any(|event| event["data"]["status"] == "created" && event["data"]["id"] == *id)
+}
+
+/// A line as JSON; nothing, if it is none.
+fn read(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_default()
+}
+
+/// Whether the success of a command of that name changes nothing that the model tells of.
+fn is_harmless(name: &str) -> bool {
+    HARMLESS.iter().any(|harmless| name.starts_with(harmless))
+}
+
+/// Whether the model knows all about a command of that name.
+fn is_judged(name: &str) -> bool {
+    JUDGED.iter().any(|judged| name.starts_with(judged)) && name != "block-job-change"
+}
+
+struct Drawing<'a> {
+    choices: &'a mut Choices,
+    of: [u32; 2],
+    drawn: u32,
+    surface: &'a Surface,
+    scenario: &'a Scenario,
+    command: &'a str,
+}
+
+impl Drawing<'_> {
+    fn number(&mut self, below: u32) -> u32 {
+        let at = Point::new("client # command # unlisted #", [self.of[0], self.of[1], self.drawn]);
+        self.drawn += 1;
+        self.choices.choose(at, below)
+    }
+
+    fn one_of<T: Clone>(&mut self, all: &[T]) -> Option<T> {
+        if all.is_empty() { None } else { Some(all[self.number(all.len() as u32) as usize].clone()) }
+    }
+
+    /// A value of a type for the member `key`; `None` if every one of them would reach outside.
+    fn value(&mut self, of: &str, key: &str, depth: u32) -> Option<Value> {
+        let surface = self.surface;
+        match surface.get(of)? {
+            Type::Object { members, variants } => self.object(members, variants.as_ref(), depth),
+            Type::Array(of) => {
+                let count = [1, 2, 0][self.number(3) as usize];
+                (0..count).map(|_| self.value(of, key, depth + 1)).collect()
+            }
+            Type::Enum(words) => self.word(words, key).map(Value::from),
+            Type::Alternate(types) => {
+                let plain = |of: &&String| !matches!(surface.get(of), Some(Type::Object { .. }) | None);
+                let types: Vec<String> = match depth < DEPTH_MAX {
+                    true => types.clone(),
+                    false => types.iter().filter(plain).cloned().collect(),
+                };
+                let of = self.one_of(&types)?;
+                self.value(&of, key, depth + 1)
+            }
+            Type::Plain(of) => Some(self.plain(of, key)),
+        }
+    }
+
+    fn object(
+        &mut self,
+        members: &[Member],
+        variants: Option<&(String, BTreeMap<String, String>)>,
+        depth: u32,
+    ) -> Option<Value> {
+        let mut object = Map::new();
+        self.members(members, depth, &mut object)?;
+        if let Some((tag, cases)) = variants {
+            let case = object.get(tag).and_then(Value::as_str).and_then(|tag| cases.get(tag));
+            if let Some(Type::Object { members, .. }) = case.and_then(|of| self.surface.get(of)) {
+                self.members(members, depth, &mut object)?;
+            }
+        }
+        Some(object.into())
+    }
+
+    fn members(&mut self, members: &[Member], depth: u32, object: &mut Map<String, Value>) -> Option<()> {
+        for member in members {
+            // Most of what may be left out is.
+            let is_left_out = member.is_optional && (depth >= DEPTH_MAX || self.number(5) != 4);
+            if is_left_out || object.contains_key(&member.name) {
+                continue;
+            }
+            match self.value(&member.of, &member.name, depth + 1) {
+                Some(value) => object.insert(member.name.clone(), value),
+                None if member.is_optional => None,
+                None => return None,
+            };
+        }
+        Some(())
+    }
+
+    fn word(&mut self, words: &[String], key: &str) -> Option<String> {
+        let is_inside = |word: &&String| match key {
+            "driver" => DRIVERS.contains(&word.as_str()),
+            "qom-type" => OBJECTS.contains(&word.as_str()),
+            "type" if self.command == "block-export-add" => *word == "nbd",
+            _ => true,
+        };
+        let words: Vec<String> = words.iter().filter(is_inside).cloned().collect();
+        self.one_of(&words)
+    }
+
+    fn plain(&mut self, of: &str, key: &str) -> Value {
+        match of {
+            "int" => [0, 1, 512, 4096, 65536, 1 << 20, 1000, -1][self.number(8) as usize].into(),
+            "number" => [0.0, 0.5, 1000.0, -1.0][self.number(4) as usize].into(),
+            "boolean" => (self.number(2) == 1).into(),
+            "string" => self.text(key).into(),
+            "null" => Value::Null,
+            _ => {
+                [Value::Null, json!(true), json!(1), json!("x0"), json!({})][self.number(5) as usize].clone()
+            }
+        }
+    }
+
+    /// A name of something that may be there, by what the member is called.
+    fn text(&mut self, key: &str) -> String {
+        let is_file = key == "filename" || key == "snapshot-file" || key.ends_with("-file");
+        let fixed: &[&str] = match key {
+            _ if is_file => &["x0", "x1", ""],
+            // An image is made where nobody's data is.
+            "file" if self.command == "blockdev-create" => &["x0", "x1"],
+            "target" if self.command.starts_with("drive-") => &["x0", "x1"],
+            "format" => &["qcow2", "raw", "x"],
+            "job-id" => &["x0", "x1", "j0"],
+            "id" | "export" => &["x0", "x1", "j0", "j1", "j2"],
+            "name" | "bitmap" | "bitmaps" => &["b0", "b1", ""],
+            "iothread" => &["x0", "x1"],
+            "path" => &["objects", "objects/x0", "", "machine"],
+            "property" => &["type", "limits", "aio-max-batch", "x-bps-total"],
+            _ => &[],
+        };
+        if !fixed.is_empty() {
+            return fixed[self.number(fixed.len() as u32) as usize].to_owned();
+        }
+        let images = 0..self.scenario.images.len();
+        let mut names: Vec<String> = images.clone().map(|image| self.scenario.node(image)).collect();
+        names.extend(images.map(|image| format!("f{image}")));
+        names.extend(["x0", "x1", "j0", "j1", ""].map(str::to_owned));
+        names.swap_remove(self.number(names.len() as u32) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::random::Random;
+
+    fn schema() -> Surface {
+        let member = |name: &str, of: &str| json!({ "name": name, "type": of });
+        let list = json!([
+            { "name": "str", "meta-type": "builtin", "json-type": "string" },
+            { "name": "1", "meta-type": "enum", "values": ["file", "nvme", "raw"] },
+            { "name": "2", "meta-type": "object", "members": [member("filename", "str")] },
+            { "name": "3", "meta-type": "object", "members": [member("file", "4")] },
+            { "name": "4", "meta-type": "alternate", "members": [{ "type": "5" }, { "type": "str" }] },
+            { "name": "5", "meta-type": "object", "members": [member("driver", "1")], "tag": "driver",
+              "variants": [{ "case": "file", "type": "2" }, { "case": "raw", "type": "3" }] },
+            { "name": "6", "meta-type": "enum", "values": ["vnc"] },
+            { "name": "7", "meta-type": "object", "members": [member("driver", "6")] },
+            { "name": "blockdev-add", "meta-type": "command", "arg-type": "5", "ret-type": "0" },
+            { "name": "quit", "meta-type": "command", "arg-type": "0", "ret-type": "0" },
+            { "name": "watch", "meta-type": "command", "arg-type": "7", "ret-type": "0" },
+        ]);
+        Surface::read(list.as_array().expect("a list"))
+    }
+
+    #[test]
+    fn commands_are_drawn_from_the_schema_and_reach_nothing_outside() {
+        let (surface, scenario) = (schema(), Scenario::chain(&["d.", ".d"]));
+        let mut drawn = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut choices = Choices::new(Box::new(Random::new(seed)));
+            drawn.extend(draw(&mut choices, [0, 0], &surface, &scenario));
+        }
+        assert!(
+            drawn.contains(r#"{"execute":"blockdev-add","arguments":{"driver":"file","filename":"x0"}}"#)
+        );
+        assert!(drawn.iter().any(|text| text.contains(r#""driver":"raw","file":"n1""#)), "{drawn:#?}");
+        assert!(drawn.iter().any(|text| text.contains(r#""file":{"driver":"raw""#)), "{drawn:#?}");
+        let outside = |text: &&String| ["nvme", "vnc", "quit", "\"/"].iter().any(|word| text.contains(word));
+        assert_eq!(drawn.iter().find(outside), None);
+    }
+}
