@@ -127,7 +127,8 @@ impl Views {
         }
     }
 
-    fn recompose_above(&mut self, id: ImageId) {
+    /// Composes anew whatever reads through `id`.
+    pub fn recompose_above(&mut self, id: ImageId) {
         let above: Vec<ImageId> = self.ids().filter(|above| self.layer(*above).below == Some(id)).collect();
         for above in above {
             self.recompose(above, self.layer_count());

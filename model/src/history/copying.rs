@@ -5,6 +5,7 @@ use crate::chain::{ImageId, JobId, NodeId};
 use crate::content::{Decides, SECTOR_BYTES};
 use crate::law::LawId;
 use crate::plan::{Trade, Work};
+use crate::record::Edit;
 use crate::starting::Sync;
 
 /// Jobs write under numbers that no guest's request has.
@@ -89,6 +90,8 @@ impl Model {
             _ => self.chunk_sectors(source, target),
         };
         let length = self.views.layer(source).sectors();
+        // Of a source whose length is not known nobody must copy more than it has for sure.
+        let certain = self.shortest_length(source) as u32;
         for sector in 0..sectors {
             // Nobody but a commit cares for what lies past its source's end.
             let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
@@ -113,7 +116,7 @@ impl Model {
                 Sync::Top => (of_chunk(sector), decided(sector, true)),
                 _ => (false, false),
             };
-            copies[sector as usize] = must;
+            copies[sector as usize] = must && (sector < certain || sector >= length);
             if may {
                 self.views.copy_sector(source, target, sector, request_of(id), self.now);
             }
@@ -258,9 +261,10 @@ impl Model {
                 // What it does not copy from the top, a backup does not save either.
                 let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
                 let is_written = is_copied && sector <= at && at < sector + count;
+                // Of a writer somewhere below its source a mirror does not hear, nor of one that its end has let go on.
+                let is_heard = image == source && self.job(id).edit == Edit::NotYet;
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
-                    // A writer somewhere below its source, a mirror does not hear of.
-                    *copied = image == source;
+                    *copied = is_heard;
                 }
             }
         }
@@ -380,6 +384,8 @@ impl Model {
                 self.views.link(image, Some(target));
             }
         }
+        // What the target has not got its readers do not see any more.
+        self.views.recompose_above(target);
     }
 
     fn stream_succeeded(&mut self, span: &crate::stream::Span) {
