@@ -21,7 +21,7 @@ pub const READERS_DIFFER: &str = "two readers of an image differ";
 /// The slot of the choice; by default there is no second reader.
 pub const SLOT: &str = "live second reader";
 /// After one sequence in so many there is a second reader: it starts three processes for every image.
-const READ_IN: u32 = 16;
+const READ_IN: u32 = 32;
 /// Between two looks whether a program has ended.
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 
