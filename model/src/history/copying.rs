@@ -384,8 +384,10 @@ impl Model {
                 self.views.link(image, Some(target));
             }
         }
-        // What the target has not got its readers do not see any more.
-        self.views.recompose_above(target);
+        if route.sync != Sync::Full && !matches!(self.job(id).plan.work, Work::Commit(_)) {
+            // What was not to be copied its readers do not see any more.
+            self.views.recompose_above(target);
+        }
     }
 
     fn stream_succeeded(&mut self, span: &crate::stream::Span) {
