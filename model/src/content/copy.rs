@@ -135,6 +135,15 @@ impl Views {
         }
     }
 
+    /// A copy may write zeroes all over its target before it copies anything.
+    pub fn may_be_zeroed(&mut self, target: ImageId, request: u64, now: Moment) {
+        for sector in 0..self.layer(target).sectors() {
+            let version =
+                Version { request, began: now, ended: NEVER, replaces: false, ..Version::before_all(target) };
+            self.show(target, sector, version);
+        }
+    }
+
     /// An image may have given up these sectors: readers may see what is below, or zeroes, or what they saw before.
     pub fn may_be_given_up(&mut self, id: ImageId, sectors: std::ops::Range<u32>) {
         for sector in sectors.clone() {

@@ -82,6 +82,10 @@ impl Model {
             }
         }
         let sectors = self.views.layer(target).sectors();
+        if self.job(id).plan.trade() == Trade::Mirror && route.sync == Sync::Full {
+            // A target that may hold anything is zeroed first, as QEMU does.
+            self.views.may_be_zeroed(target, request_of(id), self.now);
+        }
         let layers = self.layers(&route.layers);
         let mut copies = vec![false; sectors as usize];
         let chunk = match self.job(id).plan.trade() {

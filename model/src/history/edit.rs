@@ -250,6 +250,7 @@ impl Model {
             self.compose(id);
             if let Some(image) = self.layer_of(&self.graph, id) {
                 self.copies_lose_track(image);
+                self.reads_are_overtaken(image);
             }
             self.graph.bury();
         }

@@ -27,6 +27,8 @@ pub(super) struct Request {
     doubtful: bool,
     /// That image, if it has a view of its own already.
     other: Option<ImageId>,
+    /// What its image stands on was changed meanwhile: it may see what was there before.
+    overtaken: bool,
 }
 
 /// A change that may have reached another image than the one it was meant for.
@@ -144,6 +146,7 @@ impl Model {
             beyond,
             doubtful: false,
             other: None,
+            overtaken: false,
         });
         self.doubt_requests();
     }
@@ -284,6 +287,7 @@ impl Model {
         })?;
         let Some(image) = request.image else { return Ok(()) };
         match (request.kind, result) {
+            (Kind::Read, Ok(_)) if request.overtaken => Ok(()),
             (Kind::Read, Ok(values)) => self.read(&request, image, values),
             (Kind::Read, Err(_)) | (Kind::Flush, Err(_)) => Ok(()),
             (Kind::Change, result) => {
@@ -299,6 +303,14 @@ impl Model {
                 self.views.flushed(image, request.began, oldest);
                 Ok(())
             }
+        }
+    }
+
+    /// Readers of an image see something else from now on; those on their way may have read before.
+    pub(super) fn reads_are_overtaken(&mut self, image: ImageId) {
+        let seen = self.views.at_or_above(image);
+        for request in &mut self.requests {
+            request.overtaken |= request.image.is_some_and(|image| seen.contains(&image));
         }
     }
 

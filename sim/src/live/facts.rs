@@ -122,7 +122,9 @@ impl LateWriters {
         match command["execute"].as_str() {
             Some(name @ ("blockdev-mirror" | "block-commit")) => {
                 let target = arguments["target"].as_str().map_or(String::new(), |to| format!(" to {to}"));
-                self.jobs.push((word(&arguments["device"]), format!("{name}{target}")));
+                // A commit with a top stands there, whatever device it was asked for.
+                let top = arguments.get("top-node").unwrap_or(&arguments["device"]);
+                self.jobs.push((word(top), format!("{name}{target}")));
             }
             Some("block-export-add") => {
                 let node = word(&arguments["node-name"]);
