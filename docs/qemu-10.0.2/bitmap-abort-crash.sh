@@ -14,7 +14,6 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/n1.qcow2\",\"auto-read-only\":true,\"node-name\":\"f1\"}}"],
     ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"n1\",\"file\":\"f1\",\"backing\":\"n0\",\"read-only\":false,\"discard\":\"unmap\"}}"],
     ["qmp", "{\"execute\":\"block-stream\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j1\"}}"],
-    ["settle"],
     ["qmp", "{\"execute\":\"transaction\",\"arguments\":{\"actions\":[{\"data\":{\"name\":\"b0\",\"node\":\"n0\"},\"type\":\"block-dirty-bitmap-enable\"}]}}"],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
