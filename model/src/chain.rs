@@ -286,6 +286,13 @@ impl Graph {
         }
     }
 
+    /// Somebody comes to a node. One that is written through has stayed writable.
+    pub fn let_in(&mut self, user: User) {
+        let node = self.node_mut(user.node);
+        node.read_only &= !(user.writable && node.may_have_stayed_writable);
+        self.users.push(user);
+    }
+
     /// A node and everything it uses in any way.
     pub fn reached(&self, id: NodeId) -> Vec<NodeId> {
         let mut found = vec![id];

@@ -17,6 +17,7 @@ mod in_flight;
 pub mod journal;
 pub mod judge;
 mod meetings;
+mod monitor;
 pub mod patience;
 pub mod plan;
 pub mod process;

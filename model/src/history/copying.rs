@@ -120,7 +120,7 @@ impl Model {
                 Sync::Top => (of_chunk(sector), decided(sector, true)),
                 _ => (false, false),
             };
-            copies[sector as usize] = must && (sector < certain || sector >= length);
+            copies[sector as usize] = must && sector < certain;
             if may {
                 self.views.copy_sector(source, target, sector, request_of(id), self.now);
             }

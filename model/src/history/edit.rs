@@ -268,12 +268,9 @@ impl Model {
         match exporting {
             Exporting::Add { id, node, writable } => {
                 let node = self.graph.find(node).expect("an accepted export has a node");
-                let found = self.graph.node_mut(node);
-                // Who may be written through has stayed writable.
-                found.read_only &= !(*writable && found.may_have_stayed_writable);
                 let guest = EXPORTS + self.now;
                 let export = Some(id.clone());
-                self.graph.users.push(User { guest, export, behind: None, node, writable: *writable });
+                self.graph.let_in(User { guest, export, behind: None, node, writable: *writable });
             }
             Exporting::Delete { id, .. } => self.export_gone(id),
             Exporting::ServerStart => {}

@@ -72,10 +72,7 @@ impl Model {
                 format!("guest {guest} may write `{name}`: read-only {read_only}, unshared {by:?}")
             })?;
         }
-        let found = self.graph.node_mut(node);
-        // Who may be written through has stayed writable.
-        found.read_only &= !(writable && found.may_have_stayed_writable);
-        self.graph.users.push(User { guest, export: None, behind: None, node, writable });
+        self.graph.let_in(User { guest, export: None, behind: None, node, writable });
         Ok(())
     }
 

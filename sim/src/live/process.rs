@@ -177,17 +177,7 @@ impl Process {
 
     /// Waits for its end. `None`: it does not end.
     pub fn wait(&mut self) -> Option<Ended> {
-        let deadline = Instant::now() + ANSWER_MAX;
-        let (_nobody_speaks, silence) = mpsc::channel::<()>();
-        loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(self.ended(status));
-            }
-            if Instant::now() > deadline {
-                return None;
-            }
-            let _time_passes = silence.recv_timeout(LOOK_AGAIN);
-        }
+        wait(&mut self.child).map(|status| self.ended(status))
     }
 
     /// Kills it.
@@ -214,6 +204,21 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Waits for a process to end, as long as for any answer. `None`: it does not.
+pub(super) fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + ANSWER_MAX;
+    let (_nobody_speaks, silence) = mpsc::channel::<()>();
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        let _time_passes = silence.recv_timeout(LOOK_AGAIN);
     }
 }
 

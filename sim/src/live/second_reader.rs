@@ -3,7 +3,7 @@
 //!
 //! Both read the same files after a clean end. Which of the two is wrong nobody knows yet when they differ.
 
-use super::process::ANSWER_MAX;
+use super::process::wait;
 use super::stage::Stage;
 use crate::choice::{Choices, Point};
 use crate::recovery::{Recovered, plain_name};
@@ -13,8 +13,7 @@ use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
 
 /// The law that two readers break of which at least one is wrong.
 pub const READERS_DIFFER: &str = "two readers of an image differ";
@@ -22,9 +21,6 @@ pub const READERS_DIFFER: &str = "two readers of an image differ";
 pub const SLOT: &str = "live second reader";
 /// After one sequence in so many there is a second reader: it starts three processes for every image.
 const READ_IN: u32 = 32;
-/// Between two looks whether a program has ended.
-const LOOK_AGAIN: Duration = Duration::from_micros(500);
-
 /// Whether the images of this sequence are read twice.
 pub(super) fn draw(choices: &mut Choices) -> bool {
     choices.choose(Point::new(SLOT, [0; 3]), READ_IN) == READ_IN - 1
@@ -106,18 +102,10 @@ impl SecondReader<'_> {
             .stderr(error)
             .spawn()
             .map_err(|error| format!("qemu-img does not start: {error}"))?;
-        let deadline = Instant::now() + ANSWER_MAX;
-        let (_nobody_speaks, silence) = mpsc::channel::<()>();
-        let status = loop {
-            if let Ok(Some(status)) = child.try_wait() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                let _ended = child.kill();
-                let _reaped = child.wait();
-                return Err(format!("qemu-img {} does not end", words[0]));
-            }
-            let _time_passes = silence.recv_timeout(LOOK_AGAIN);
+        let Some(status) = wait(&mut child) else {
+            let _ended = child.kill();
+            let _reaped = child.wait();
+            return Err(format!("qemu-img {} does not end", words[0]));
         };
         let said = fs::read(out_path).map_err(|error| error.to_string())?;
         // A check that finds something ends with another status, and says what.

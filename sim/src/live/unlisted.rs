@@ -8,8 +8,9 @@
 
 use super::action::Action;
 use super::judge::Broken;
+use super::monitor::name_of;
 use super::patience::Patience;
-use super::sequence::{Live, OPERATOR, name_of};
+use super::sequence::{Live, OPERATOR};
 use super::surface::{Member, Surface, Type};
 use crate::choice::{Choices, Point};
 use crate::workload::scenario::Scenario;
@@ -102,17 +103,10 @@ impl Live<'_> {
         self.actions.push(Action::Command(text.to_owned()));
         self.hear(None, text)?;
         self.judge.note(|| format!("unlisted  -> {text}"));
-        let wire = self.stage.wire(text);
-        if let Err(lost) = self.process.qmp.send(&wire) {
-            return Err(self.lost(lost, text));
-        }
+        self.send(text)?;
         let (mut patience, mut events) = (Patience::begin(), Vec::new());
         let is_refused = loop {
-            let line = match self.process.line(&mut patience) {
-                Ok(line) => self.stage.told(&line),
-                Err(lost) => return Err(self.lost_after(&patience, lost, text)),
-            };
-            let message = read(&line);
+            let (line, message) = self.message(&mut patience, text)?;
             if message.get("event").is_some() {
                 events.push(line);
                 continue;

@@ -1,0 +1,141 @@
+//! A sequence at the daemon's monitor: commands and their replies, what is said unasked, and why nothing comes back.
+
+use super::action::Action;
+use super::judge::{Broken, CRASHED, FLOODED, HUNG, SPINS};
+use super::patience::Patience;
+use super::qmp::Lost;
+use super::sequence::{Live, OPERATOR};
+use serde_json::Value;
+use std::time::Instant;
+
+impl Live<'_> {
+    /// Sends one command and waits for its reply; the judge sees both, and every event on the way.
+    pub(super) fn command(&mut self, client: u32, text: &str) -> Result<Value, Broken> {
+        self.actions.push(Action::Command(text.to_owned()));
+        self.exchange(client, text, false)
+    }
+
+    /// Looks at the jobs. A look that shows what the last one did is not worth a line.
+    pub(super) fn poll(&mut self) -> Result<Vec<Value>, Broken> {
+        let mut reply = self.exchange(OPERATOR, r#"{"execute":"query-block-jobs"}"#, true)?;
+        match reply["return"].take() {
+            Value::Array(jobs) => Ok(jobs),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn exchange(&mut self, client: u32, text: &str, is_poll: bool) -> Result<Value, Broken> {
+        self.hear(None, text)?;
+        self.judge.sent(client, text)?;
+        self.send(text)?;
+        if !is_poll {
+            self.count_in_flight();
+        }
+        let mut patience = Patience::begin();
+        loop {
+            let (line, message) = self.message(&mut patience, text)?;
+            if message.get("event").is_some() {
+                self.heard(&line)?;
+                continue;
+            }
+            if is_poll {
+                self.last_poll.clone_from(&line);
+            }
+            self.judge.said(self.process.qmp.said_bytes());
+            *self.last_reply = Some(line.clone());
+            self.judge.reply(client, &line)?;
+            return Ok(message);
+        }
+    }
+
+    /// Sends one text as the daemon gets it.
+    pub(super) fn send(&mut self, text: &str) -> Result<(), Broken> {
+        let wire = self.stage.wire(text);
+        self.process.qmp.send(&wire).map_err(|lost| self.lost(lost, text))
+    }
+
+    /// What is said next while a reply to `text` is waited for. Guests are heard meanwhile.
+    pub(super) fn message(&mut self, patience: &mut Patience, text: &str) -> Result<(String, Value), Broken> {
+        self.hear_guests()?;
+        let line = match self.process.line(patience) {
+            Ok(line) => self.stage.told(&line),
+            Err(lost) => return Err(self.lost_after(patience, lost, text)),
+        };
+        match serde_json::from_str(&line) {
+            Ok(message) => Ok((line, message)),
+            Err(_) => {
+                let found = format!("after {text} it said {line}, which is no JSON");
+                Err(self.judge.break_law(HUNG, found))
+            }
+        }
+    }
+
+    /// Takes what was said unasked: what is there already, or whatever comes first before a deadline.
+    pub(super) fn hear(&mut self, deadline: Option<Instant>, during: &str) -> Result<(), Broken> {
+        let mut deadline = deadline;
+        for _ in 0..EVENTS_MAX {
+            let line = match self.process.qmp.line(deadline) {
+                Ok(line) => self.stage.told(&line),
+                Err(Lost::Silent) => return Ok(()),
+                Err(lost) => return Err(self.lost(lost, during)),
+            };
+            self.heard(&line)?;
+            deadline = None;
+        }
+        Err(self.lost(Lost::Flooding, during))
+    }
+
+    /// An event came.
+    pub(super) fn heard(&mut self, line: &str) -> Result<(), Broken> {
+        let is_of = |name: &str| line.contains(name);
+        if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE"))
+            && let Ok(event) = serde_json::from_str::<Value>(line)
+            && let Some(id) = event["data"]["id"].as_str()
+        {
+            self.all_stay = false;
+            match event["data"]["status"].as_str() {
+                None => self.exports_gone.push(id.to_owned()),
+                Some("null") => drop(self.jobs_alive.remove(id)),
+                Some(_) => drop(self.jobs_alive.insert(id.to_owned())),
+            }
+        }
+        self.judge.said(self.process.qmp.said_bytes());
+        self.judge.event(line)
+    }
+
+    /// Why nothing came back although it was not waited for.
+    pub(super) fn lost(&mut self, lost: Lost, during: &str) -> Broken {
+        self.lost_after(&Patience::begin(), lost, during)
+    }
+
+    /// Why nothing came back.
+    pub(super) fn lost_after(&mut self, patience: &Patience, lost: Lost, during: &str) -> Broken {
+        let state = self.judge.state_text();
+        let (law, found) = match lost {
+            Lost::Silent => {
+                let late = patience.text();
+                (if self.process.spins() { SPINS } else { HUNG }, format!("no answer within {late}"))
+            }
+            Lost::Spinning => (SPINS, format!("no answer within {}", patience.text())),
+            Lost::Flooding => (FLOODED, format!("more than {EVENTS_MAX} events at once")),
+            Lost::Closed => match self.process.wait() {
+                Some(ended) if ended.stderr.is_empty() => (CRASHED, format!("ended with {}", ended.how)),
+                Some(ended) => (CRASHED, format!("ended with {}; it said: {}", ended.how, ended.stderr)),
+                None => (HUNG, "it closed its monitor and does not end".to_owned()),
+            },
+        };
+        let law = match name_of(during) {
+            Some(name) if law == CRASHED => format!("{law} in {name}"),
+            _ => law.to_owned(),
+        };
+        self.judge.break_law(&law, format!("{found}\nafter {during}\n{state}"))
+    }
+}
+
+/// So many events at once are a flood.
+const EVENTS_MAX: usize = 5_000;
+
+/// The name of a command, of its text.
+pub(super) fn name_of(text: &str) -> Option<&str> {
+    text.strip_prefix(r#"{"execute":""#)?.split('"').next()
+}
