@@ -88,6 +88,14 @@ impl Graph {
         self.blockers.iter().rev().filter(|b| b.node == node).map(|b| b.reason).find(forbids)
     }
 
+    /// The overlays that stand on a node.
+    pub fn overlays(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        self.blockers.iter().filter(move |b| b.node == node).filter_map(|b| match b.reason {
+            Reason::BackingOf(overlay) => Some(overlay),
+            Reason::Job(..) => None,
+        })
+    }
+
     /// The job that holds a node, and as what; a device is named only if there is nothing else.
     pub fn held_by_job(&self, node: NodeId) -> Option<(JobId, Role)> {
         let held = self.blockers.iter().rev().filter(|b| b.node == node);

@@ -161,7 +161,12 @@ impl User {
         User { guest: u32::MAX, export: None, behind: Some(String::new()), node, writable: false }
     }
 
-    /// Whether it is such a device.
+    /// Whether it is the export of that name, or sits behind it.
+    pub fn is_of_export(&self, id: &str) -> bool {
+        [&self.export, &self.behind].into_iter().any(|of| of.as_deref() == Some(id))
+    }
+
+    /// Whether it is a device that a stream left behind.
     pub fn is_left_behind(&self) -> bool {
         self.behind.as_deref() == Some("")
     }

@@ -148,12 +148,23 @@ pub fn late_refusals(graph: &Graph, start: &Start, plan: &Plan, job: JobId) -> V
     let before = graph.conflicts();
     let mut after = graph.clone();
     after.start(plan, job, start.filter_node_name.clone());
-    let fresh = after.conflicts().into_iter().filter(|conflict| !before.contains(conflict));
+    let fresh: Vec<Conflict> =
+        after.conflicts().into_iter().filter(|conflict| !before.contains(conflict)).collect();
     let me = (start.kind(), start.job_id.as_str());
     let texts: Vec<String> = fresh
-        .flat_map(|conflict| conflict_texts(&after, &conflict, |id| (id == job).then_some(me)))
+        .iter()
+        .flat_map(|conflict| conflict_texts(&after, conflict, |id| (id == job).then_some(me)))
         .collect();
-    if texts.is_empty() { read_only } else { vec![Refusal::Conflict(texts)] }
+    let lies_deeper = |conflict: &Conflict| match &plan.work {
+        Work::Mirror(span) => {
+            conflict.needs.child != span.target && graph.reached(span.target).contains(&conflict.needs.child)
+        }
+        _ => false,
+    };
+    // A node is looked at before those that it stands on, but the source's come before the target.
+    let mut refusals = if fresh.iter().all(lies_deeper) { read_only } else { Vec::new() };
+    refusals.extend((!texts.is_empty()).then_some(Refusal::Conflict(texts)));
+    refusals
 }
 
 /// The texts a permission conflict may have: whether a job must make its base longer, the model does not know of every

@@ -175,6 +175,13 @@ impl Refusal {
             Refusal::StrangeMember(any) => {
                 any.iter().any(|m| text == format!("QMP input member '{m}' is unexpected"))
             }
+            // Which of several overlays is named hangs on the order of lists that a refused change alters as well.
+            Refusal::Busy(id, Reason::BackingOf(first)) => {
+                names.graph.overlays(*id).chain([*first]).any(|overlay| {
+                    let told = Refusal::Busy(*id, Reason::BackingOf(overlay));
+                    matches_generated(&told.text(names), text)
+                })
+            }
             Refusal::Conflict(any) => any.iter().any(|pattern| matches_generated(pattern, text)),
             _ => matches_generated(&self.text(names), text),
         }

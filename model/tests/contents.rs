@@ -185,3 +185,88 @@ fn a_write_to_a_target_below_shows_above_only_where_the_layers_above_do_not_deci
     run.play("view mid w5 w11 w20 w21 w6 w1 w1 w1\nview top w5 w11 w20 w21 w30 w31 w1 w1").unwrap();
     assert!(run.play("view top w10 w11 w20 w21 w30 w31 w1 w1").is_err());
 }
+
+/// A mirror of `top` onto `copy` that copies what guests write and nothing else.
+const MIRROR: &str = "> 1 blockdev-mirror job-id=j device=top target=copy sync=none
+    ! j created
+    ! j running
+    < 1 ok
+    attach 1 top rw\n";
+
+const FOLLOWS: &str = r#"! j ready
+    !! {"event":"BLOCK_JOB_READY","data":{"type":"mirror","device":"j","offset":4096,"len":4096,"speed":0}}
+    > 1 block-job-cancel device=j
+    < 1 ok
+    ! j waiting
+    ! j pending
+    !! {"event":"BLOCK_JOB_COMPLETED","data":{"type":"mirror","device":"j","offset":4096,"len":4096,"speed":0}}
+    ! j concluded
+    ! j null
+"#;
+
+// copy decides its sectors 2 and 3 as w20 and w21, the rest as w1.
+#[test]
+fn a_mirror_of_writes_alone_copies_every_write_and_a_discard_if_it_did_something() {
+    let changed = |change: &str, after: &str| {
+        let mut run = Run::open("top | copy");
+        run.play(&format!("{MIRROR}{change}\nend r1\n{FOLLOWS}")).unwrap_or_else(|broken| panic!("{broken}"));
+        run.play(&format!("view copy w1 w1 {after} w21 w1 w1 w1 w1"))
+    };
+    changed("write r1 1 2 w5", "w5").expect("the write was copied");
+    let missed = changed("write r1 1 2 w5", "w20").expect_err("the write was not copied");
+    assert_eq!(missed.law, LawId::CopyTrue, "{missed}");
+    for after in ["w20", "w0", "w1"] {
+        changed("discard r1 1 2 1", after).expect("what was there, zeroes, or what the source showed");
+    }
+    let foreign = changed("discard r1 1 2 1", "w7").expect_err("nobody wrote it");
+    assert_eq!(foreign.law, LawId::CopyTrue, "{foreign}");
+}
+
+#[test]
+fn a_write_that_meets_a_mirrors_beginning_or_end_may_pass_its_filter_or_not() {
+    let attached = MIRROR.lines().last().expect("a guest comes");
+    let starts = MIRROR.strip_suffix(&format!("{attached}\n")).expect("it comes last");
+    let at_beginning = format!("{attached}\nwrite r1 1 2 w5\n{starts}end r1\n{FOLLOWS}");
+    let at_end = format!("{MIRROR}write r1 1 2 w5\n{FOLLOWS}end r1\n");
+    for met in [at_beginning, at_end] {
+        for after in ["w20", "w5"] {
+            let mut run = Run::open("top | copy");
+            run.play(&met).unwrap_or_else(|broken| panic!("{broken}"));
+            run.play(&format!("view copy w1 w1 {after} w21 w1 w1 w1 w1")).expect("copied or not");
+        }
+        let mut run = Run::open("top | copy");
+        run.play(&met).expect("as before");
+        run.play("view copy w1 w1 w7 w21 w1 w1 w1 w1").expect_err("nobody wrote it");
+    }
+}
+
+#[test]
+fn zeroes_that_a_cancelled_copy_left_need_no_cluster() {
+    let script = r#"attach 1 base rw
+        zero r1 1 4 1
+        end r1
+        > 1 blockdev-mirror job-id=j device=base target=copy sync=full
+        ! j created
+        ! j running
+        < 1 ok
+        > 1 job-cancel id=j
+        < 1 ok
+        ! j aborting
+        !! {"event":"BLOCK_JOB_CANCELLED","data":{"type":"mirror","device":"j","offset":0,"len":4096,"speed":0}}
+        ! j concluded
+        ! j null
+        write r2 1 4 w5
+        end r2
+        detach 1
+        > 1 blockdev-snapshot node=base overlay=copy
+        < 1 ok
+"#;
+    for seen in ["w5", "w0", "w1"] {
+        let mut run = Run::open("base | copy");
+        run.play(script).unwrap_or_else(|broken| panic!("{broken}"));
+        run.play(&format!("view copy w1 w1 w20 w21 {seen} w1 w1 w1")).expect("below, copied, or not copied");
+    }
+    let mut run = Run::open("base | copy");
+    run.play(script).expect("as before");
+    run.play("view copy w1 w1 w20 w21 w7 w1 w1 w1").expect_err("nobody wrote it");
+}

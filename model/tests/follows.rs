@@ -378,3 +378,17 @@ fn after_a_crash_a_header_names_what_an_unanswered_command_asked_for_or_what_it_
     let recovered = "crash\nrecovered top.img top.img,base.img w10 w11 w1 w1 w30 w31 w1 w1";
     reject(THREE, recovered, LawId::ChainOnDisk, "the header of top.img names base.img");
 }
+
+#[test]
+fn what_is_in_an_image_is_not_known_any_more_once_its_raw_bytes_were_written() {
+    let alone = r#"> 9 blockdev-del node-name=top
+    < 9 ok
+    > 9 blockdev-add driver=file filename=top.img node-name=bytes
+    < 9 ok
+    attach 1 bytes rw
+"#;
+    let recovered = "crash\nrecovered top.img top.img,mid.img,base.img w10 w11 w20 w21 w1 w1 w1 w1";
+    let says = "expected w30, found w1";
+    reject(THREE, &format!("{alone}flush r1 1\nend r1\n{recovered}"), LawId::FlushedSurvives, says);
+    accept(THREE, &format!("{alone}write r1 1 0 w5\nend r1\n{recovered}"));
+}

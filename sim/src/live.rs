@@ -14,6 +14,7 @@ mod ending;
 pub mod facts;
 mod guests;
 mod in_flight;
+mod jobs_told;
 pub mod journal;
 pub mod judge;
 mod meetings;

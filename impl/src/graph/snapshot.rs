@@ -26,7 +26,8 @@ impl Graph {
         self.admit_overlay(overlay)?;
         self.admit_child(overlay, "backing", node)?;
         self.admit_move(node)?;
-        self.move_parents(node, overlay, overlay);
+        // What the overlay itself stands on keeps the node, or the graph would have a loop.
+        self.replace(node, overlay);
         self.set_backing(overlay, Some(node));
         self.admit_permissions()?;
         self.admit_writers(&|_| false)

@@ -82,20 +82,24 @@ impl Views {
                 self.set_sector(target, sector, versions, on_nothing);
             }
         }
-        self.show_below(target, on_nothing);
+        self.copy_stops(target, on_nothing, request, now);
         self.recompose_above(target);
-        self.copy_stops(target, request, now);
     }
 
-    /// A copy has ended in the middle: old and new stay possible, and nothing more comes.
-    pub fn copy_stops(&mut self, target: ImageId, request: u64, now: Moment) {
+    /// A copy has ended, maybe in the middle: old and new stay possible, and nothing more comes.
+    pub fn copy_stops(&mut self, target: ImageId, on_nothing: bool, request: u64, now: Moment) {
         for sector in 0..self.layer(target).sectors() {
+            let is_zeroed = |v: &Version| v.request == request && v.value == 0;
+            if on_nothing && self.versions(target, sector).any(is_zeroed) {
+                self.layer_mut(target).decides[sector as usize] = Decides::Maybe;
+            }
             for id in self.ids() {
                 if sector < self.layer(id).sectors() && self.layer(id).heads[sector as usize] != NONE {
                     self.end_in(id, sector, request, true, now);
                 }
             }
         }
+        self.show_below(target, on_nothing);
     }
 
     /// Gives a sector exactly these versions, newest first.

@@ -142,10 +142,15 @@ impl Model {
             if source != Some(image) || !self.job(id).plan.becomes_ready() {
                 continue;
             }
-            let copies = &mut self.job_mut(id).copies;
-            let end = ((sector + count) as usize).min(copies.len());
-            copies[(sector as usize).min(end)..end].fill(false);
+            self.copy_doubts(id, sector, count);
         }
+    }
+
+    /// A job may or may not have copied these sectors.
+    fn copy_doubts(&mut self, id: JobId, sector: u32, count: u32) {
+        let copies = &mut self.job_mut(id).copies;
+        let end = ((sector + count) as usize).min(copies.len());
+        copies[(sector as usize).min(end)..end].fill(false);
     }
 
     /// A change that was on its way when the job began may or may not have passed its filter.
@@ -233,7 +238,13 @@ impl Model {
     }
 
     /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
-    pub(super) fn copies_see_a_write(&mut self, image: ImageId, sector: u32, count: u32, before: bool) {
+    pub(super) fn copies_see_a_write(
+        &mut self,
+        image: ImageId,
+        (sector, count): (u32, u32),
+        is_discard: bool,
+        before: bool,
+    ) {
         // A mirror's filter tells its target of every write until the target takes its place.
         let follows = |id: &JobId| {
             let job = self.job(*id);
@@ -268,7 +279,8 @@ impl Model {
                 // Of a writer somewhere below its source a mirror does not hear, nor of one that its end has let go on.
                 let is_heard = image == source && self.job(id).edit == Edit::NotYet;
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
-                    *copied = is_heard;
+                    // A discard may do nothing, and then there is nothing to copy.
+                    *copied = is_heard && (*copied || !is_discard);
                 }
             }
         }
@@ -301,6 +313,7 @@ impl Model {
             }
             Work::Backup(span) => {
                 if let Some(target) = self.layer_of(&self.graph, span.target) {
+                    self.reads_are_overtaken(target);
                     let copies = std::mem::take(&mut self.job_mut(id).copies);
                     let on_nothing = self.job(id).copies_onto_nothing;
                     self.views.copy_stands(target, &copies, on_nothing, request_of(id), self.now);
@@ -342,16 +355,23 @@ impl Model {
     fn copy_has_followed(&mut self, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
+        self.reads_are_overtaken(target);
+        // What is on its way may reach its image after the filter is gone.
+        for (_, sector, count) in self.changes_under_way().into_iter().filter(|change| change.0 == source) {
+            self.copy_doubts(id, sector, count);
+        }
         let copies = std::mem::take(&mut self.job_mut(id).copies);
-        self.views.copy_has_followed(source, target, &copies, self.job(id).copies_onto_nothing);
-        self.views.copy_stops(target, request_of(id), self.now);
+        let on_nothing = self.job(id).copies_onto_nothing;
+        self.views.copy_has_followed(source, target, &copies, on_nothing);
+        self.views.copy_stops(target, on_nothing, request_of(id), self.now);
     }
 
     /// The job gave up in the middle.
     pub(super) fn copy_stopped(&mut self, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Some((_, target)) = self.images_of(&route) else { return };
-        self.views.copy_stops(target, request_of(id), self.now);
+        let on_nothing = self.job(id).copies_onto_nothing;
+        self.views.copy_stops(target, on_nothing, request_of(id), self.now);
     }
 
     /// The overlays of a committed top sit on the base now.

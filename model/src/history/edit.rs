@@ -283,8 +283,7 @@ impl Model {
 
     /// `BLOCK_EXPORT_DELETED`, or the reply that says so.
     pub(super) fn export_gone(&mut self, id: &str) {
-        let gone = Some(id);
-        self.graph.users.retain(|user| user.export.as_deref() != gone && user.behind.as_deref() != gone);
+        self.graph.users.retain(|user| !user.is_of_export(id));
         self.graph.bury();
     }
 

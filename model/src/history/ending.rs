@@ -100,12 +100,29 @@ impl Model {
             true => self.graph.node(target).read_only,
             false => job.read_only_before,
         };
-        let has_writer = self.graph.has_writer(target);
-        // Somebody who is about to write through it may have come before.
-        let is_unsure = !self.faults.is_empty() || self.writer_is_coming(target);
+        let has_writer = self.with_exports_gone().has_writer(target);
+        // Somebody who is about to write through it may have come before, and who is about to leave may be there still.
+        let may_have_writer = self.writer_is_coming(target) || self.graph.has_writer(target);
+        let is_unsure = !self.faults.is_empty() || may_have_writer;
         let node = self.graph.node_mut(target);
         node.read_only = was_read_only && !has_writer;
         node.may_have_stayed_writable = node.read_only && is_unsure;
+    }
+
+    /// The graph without the exports that were asked to go.
+    fn with_exports_gone(&self) -> Graph {
+        let mut after = self.graph.clone();
+        for pending in self.clients.iter().flat_map(|client| &client.pending) {
+            let Ok(Command::Export(exporting)) = &pending.command else { continue };
+            match &**exporting {
+                Exporting::Delete { id, .. } => after.users.retain(|user| !user.is_of_export(id)),
+                Exporting::ServerStop => {
+                    after.users.retain(|user| user.export.is_none() && user.behind.is_none())
+                }
+                _ => {}
+            }
+        }
+        after
     }
 
     /// Whether an export of a node to writers has been asked for and not answered.

@@ -128,6 +128,9 @@ impl Model {
         let count = count.min(u64::from(sectors - sector)) as u32;
         let unwritable = kind == Kind::Change && !user.is_some_and(|user| user.writable);
         let may_fail = beyond || unwritable || image.is_none();
+        let has_image = user.is_some_and(|user| self.graph.node(user.node).image.is_some());
+        // Who writes the raw bytes of a format may destroy what stands in them.
+        self.is_lost |= kind == Kind::Change && !unwritable && image.is_none() && has_image;
         if let (Some(image), Kind::Change) = (image, kind) {
             self.change_begins(image, sector, count, number, op);
         }
@@ -243,11 +246,12 @@ impl Model {
         if !matches!(op, GuestOp::Write { .. }) && self.may_stand_on_nothing(image) {
             self.views.may_give_up(image, sector, count);
         }
-        self.copies_see_a_write(image, sector, count, true);
+        let is_discard = matches!(op, GuestOp::Discard { .. });
+        self.copies_see_a_write(image, (sector, count), is_discard, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
         }
-        self.copies_see_a_write(image, sector, count, false);
+        self.copies_see_a_write(image, (sector, count), is_discard, false);
     }
 
     /// Whether a layer has nothing below it, or will soon have: zeroes need no cluster there.

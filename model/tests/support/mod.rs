@@ -27,27 +27,29 @@ use serde_json::{Map, Value, json};
 pub const SECTORS: u64 = 8;
 
 /// A chain like `base <- mid:4 <- top`: the number is a length in sectors. Layer `i` decides its sectors `2i` and
-/// `2i + 1` with the values `10(i + 1)` and `10(i + 1) + 1`; the base decides every other sector it has, as 1.
+/// `2i + 1` with the values `10(i + 1)` and `10(i + 1) + 1`; the base decides every other sector it has, as 1. Another
+/// chain follows after ` | `; its layers are counted on.
 pub struct Run {
     pub model: Model,
 }
 
 impl Run {
-    /// Opens a chain: the last node writable, the others read-only.
-    pub fn open(chain: &str) -> Run {
+    /// Opens chains: the last node of each writable, the others read-only.
+    pub fn open(chains: &str) -> Run {
         let mut images: Vec<ImageSetup> = Vec::new();
-        for (index, layer) in (0u64..).zip(chain.split(" <- ")) {
+        let layers = chains.split(" | ").flat_map(|chain| (0u64..).zip(chain.split(" <- ")));
+        for (index, (depth, layer)) in (0u64..).zip(layers) {
             let (name, length) = layer.split_once(':').unwrap_or((layer, "8"));
             let length: u64 = length.parse().unwrap();
             let mine = |s: u64| s / 2 == index;
-            let owned = (0..length).filter(|s| index == 0 || mine(*s));
+            let owned = (0..length).filter(|s| depth == 0 || mine(*s));
             let value = |s: u64| if mine(s) { 10 * (index + 1) + s % 2 } else { 1 };
             images.push(ImageSetup {
                 file: format!("{name}.img"),
                 format: Format::Qcow2,
                 size_bytes: length * 512,
                 cluster_bytes: 1024,
-                backing: images.last().map(|image: &ImageSetup| image.file.clone()),
+                backing: images.last().filter(|_| depth > 0).map(|image: &ImageSetup| image.file.clone()),
                 own: owned.map(|s| (s, value(s))).collect(),
             });
         }
@@ -56,7 +58,7 @@ impl Run {
             let name = image.file.trim_end_matches(".img");
             let backing = image.backing.as_ref().map(|file| file.trim_end_matches(".img").to_owned());
             let arguments = json!({
-                "driver": "qcow2", "node-name": name, "backing": backing, "read-only": index + 1 < images.len(),
+                "driver": "qcow2", "node-name": name, "backing": backing, "read-only": images.get(index + 1).is_some_and(|above| above.backing.is_some()),
                 "file": {"driver": "file", "filename": image.file},
             });
             let text = json!({"execute": "blockdev-add", "arguments": arguments}).to_string();

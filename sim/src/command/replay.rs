@@ -80,6 +80,10 @@ impl Replay {
         println!("{}: reproduced {reproduced} of {}", path.display(), self.times);
         if let Some(record) = &last {
             print!("{}", text::failure(&record.outcome));
+            match live::divergence::explain(target.kind, record) {
+                Some(known) => println!("      known as {}: {}", known.name, known.what),
+                None => println!("      no known divergence"),
+            }
         }
         let is_failed =
             if self.expect { (reproduced > 0) != (trace.expect != PASSED) } else { reproduced > 0 };

@@ -231,7 +231,7 @@ impl Shared<'_> {
         campaign.found.entry(name).and_modify(|found| found.runs += 1).or_insert(found);
     }
 
-    /// Writes down how a run went that nobody can explain.
+    /// Writes down how a run went that is to be made short, or that nobody can explain.
     fn keep_history(&self, name: &str, seed: u64, record: &Record) -> Option<PathBuf> {
         let file = file_name(name, seed);
         // What is not made short can be taken again all the same, as long as it is.
@@ -255,13 +255,14 @@ impl Shared<'_> {
                 return;
             }
             let mut found = Found::of(&name, is_known, seed, after, &record.outcome);
-            found.history = if is_known { None } else { self.keep_history(&name, seed, record) };
-            campaign.found.insert(name.clone(), found);
             let is_wanted = match self.plan.shorten {
                 Shorten::Nothing => false,
                 Shorten::New => !is_known,
                 Shorten::All => true,
             };
+            found.history =
+                if is_wanted || !is_known { self.keep_history(&name, seed, record) } else { None };
+            campaign.found.insert(name.clone(), found);
             if !is_wanted || !is_known && new_kinds >= NEW_MAX {
                 return;
             }
@@ -367,6 +368,9 @@ pub struct Least {
     pub took: u64,
 }
 
+/// What depends on timing is tried so often before it is given up.
+const FIRST_TRIES: u32 = 8;
+
 /// Makes a sequence shorter while `is_same` holds. `None` if it does not fail so again.
 pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> bool) -> Option<Least> {
     let best: RefCell<Option<String>> = RefCell::new(None);
@@ -387,7 +391,7 @@ pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> 
         record.outcome
     };
     let mut shorter = None;
-    for _ in 0..3 {
+    for _ in 0..FIRST_TRIES {
         let recording = Arc::new(Recording::new(tape.to_vec()));
         let (outcome, _) = tolerant(run_one, &recording, recording.values());
         let law = outcome.verdict.law().to_owned();

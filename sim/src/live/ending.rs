@@ -30,7 +30,7 @@ impl Live<'_> {
     /// to stay where they are, nobody needs to ask.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.hear(None, "waiting for a job")?;
-        self.settled(|live| live.jobs_alive.is_empty() || live.all_stay).map(drop)
+        self.settled(|live| live.jobs.none_alive() || live.all_stay).map(drop)
     }
 
     /// Waits until no job is busy, and gives those that are there, unless it is known that none is busy.

@@ -19,8 +19,10 @@ pub fn facts(record: &Record) -> Vec<String> {
         facts.extend(late.follow(action));
         facts.extend(meetings.follow(action));
         facts.extend(idle_stream(action, &record.scenario));
+        facts.extend(overlaid(action, &record.scenario));
         facts.extend(plain(action));
     }
+    facts.extend(record.failed_late.iter().cloned());
     facts.extend(displaced(verdict_text(&record.outcome.verdict)));
     if record.actions.iter().rev().take(3).any(|action| matches!(action, Action::Connect { .. })) {
         facts.push("a guest connected a moment ago".to_owned());
@@ -53,15 +55,30 @@ fn image_facts(scenario: &Scenario) -> Vec<String> {
     for (index, image) in scenario.images.iter().enumerate() {
         let name = scenario.node(index);
         facts.push(format!("image {name} {} {} sectors", image.format.driver(), image.sectors()));
-        let Some(below) = image.backing else { continue };
-        let word = match image.sectors().cmp(&scenario.images[below].sectors()) {
-            Ordering::Less => "shorter than",
-            Ordering::Equal => "as long as",
-            Ordering::Greater => "longer than",
-        };
-        facts.push(format!("image {name} {word} its backing {}", scenario.node(below)));
+        facts.extend(image.backing.map(|below| lengths(scenario, index, below)));
     }
     facts
+}
+
+/// An image beside the one below it.
+fn lengths(scenario: &Scenario, image: usize, below: usize) -> String {
+    let sectors = |image: usize| scenario.images[image].sectors();
+    let word = match sectors(image).cmp(&sectors(below)) {
+        Ordering::Less => "shorter than",
+        Ordering::Equal => "as long as",
+        Ordering::Greater => "longer than",
+    };
+    format!("image {} {word} its backing {}", scenario.node(image), scenario.node(below))
+}
+
+/// A snapshot puts an image onto another.
+fn overlaid(action: &Action, scenario: &Scenario) -> Option<String> {
+    let Action::Command(text) = action else { return None };
+    let command: Value = serde_json::from_str(text).ok()?;
+    let image =
+        |node: &Value| (0..scenario.images.len()).find(|image| node == scenario.node(*image).as_str());
+    let arguments = Some(&command["arguments"]).filter(|_| command["execute"] == "blockdev-snapshot")?;
+    Some(lengths(scenario, image(&arguments["overlay"])?, image(&arguments["node"])?))
 }
 
 /// A stream that has nothing to copy: the node has no backing file, or its backing is the base, or itself the bottom.

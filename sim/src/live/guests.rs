@@ -72,7 +72,7 @@ impl Live<'_> {
         }
         let job = match request.place {
             Place::Sector(_) => 0,
-            Place::NearJob(_) if self.jobs_alive.is_empty() => 0,
+            Place::NearJob(_) if self.jobs.none_alive() => 0,
             Place::NearJob(_) => {
                 let jobs = self.poll()?;
                 jobs.last().and_then(|job| job["offset"].as_u64()).unwrap_or(0) / SECTOR_BYTES as u64

@@ -3,6 +3,10 @@
 //!
 //! A guest has one socket and at most one request on it. Nobody leaves, looks or comes to rest while any is in flight;
 //! a kill gives them up.
+//!
+//! Whether an answer on a guest's socket is older or younger than a line on the monitor, nobody can know. So the judge
+//! is told of an answer that comes beside a command only after the command's reply: that a request took longer than it
+//! did allows more, and never forbids what was right.
 
 use super::action::Action;
 use super::guests::Seat;
@@ -57,8 +61,8 @@ pub(super) struct Unanswered {
     is_in_flight: bool,
     /// A command was sent while there was no answer.
     met_command: bool,
-    /// The connection broke.
-    lost: Option<Disconnected>,
+    /// The answer, if it has come and the judge does not know it yet, or that the connection broke.
+    came: Option<Result<Answer, Disconnected>>,
 }
 
 impl Asked {
@@ -110,8 +114,8 @@ impl Live<'_> {
         let seat = self.guests.get_mut(&guest).expect("a guest asks only while it sits");
         assert!(seat.unanswered.is_none(), "{} while it waits for {:?}", asked.text(), seat.unanswered);
         seat.requests += 1;
-        let lost = nbd::ask(&mut seat.socket, seat.requests, asked.wire(&data)).err();
-        seat.unanswered = Some(Unanswered { number, asked, is_in_flight, met_command: false, lost });
+        let came = nbd::ask(&mut seat.socket, seat.requests, asked.wire(&data)).err().map(Err);
+        seat.unanswered = Some(Unanswered { number, asked, is_in_flight, met_command: false, came });
         Ok(())
     }
 
@@ -134,7 +138,7 @@ impl Live<'_> {
         while !seat.comes(patience.pause()) {
             if patience.look(self.process.ticks()).is_some() {
                 let late = Disconnected(format!("no answer within {}", patience.text()));
-                seat.unanswered.as_mut().expect("it still waits").lost = Some(late);
+                seat.unanswered.as_mut().expect("it still waits").came = Some(Err(late));
             }
         }
         let (unanswered, answer) = seat.take_answer();
@@ -182,6 +186,7 @@ impl Live<'_> {
         for seat in self.guests.values_mut() {
             if let Some(unanswered) = seat.unanswered.as_mut()
                 && !unanswered.met_command
+                && unanswered.came.is_none()
                 && !seat.socket.has_come()
             {
                 unanswered.met_command = true;
@@ -190,19 +195,24 @@ impl Live<'_> {
         }
     }
 
-    /// Takes the answers to guests that come before the monitor says anything. The monitor's lines are not touched: the
-    /// next one may be the reply that somebody waits for.
-    pub(super) fn hear_guests(&mut self) -> Result<(), Broken> {
+    /// Takes the answers to guests that come before the monitor says anything, and keeps them. The monitor's lines are
+    /// not touched: the next one may be the reply that somebody waits for.
+    pub(super) fn hear_guests(&mut self) {
         while let Some(guest) = self.next_answer() {
             let seat = self.guests.get_mut(&guest).expect("its answer has come");
-            let (mut unanswered, answer) = seat.take_answer();
-            match answer {
-                Ok(answer) => drop(self.ended(&unanswered, answer)?),
-                Err(gone) => {
-                    // The monitor tells why, if it is the daemon's end; if not, the guest's turn does.
-                    unanswered.lost = Some(gone);
-                    seat.unanswered = Some(unanswered);
-                }
+            seat.keep_answer();
+        }
+    }
+
+    /// A command has its reply: the judge is told of the answers that were kept.
+    pub(super) fn tell_answers(&mut self) -> Result<(), Broken> {
+        let has_answer = |seat: &&mut Seat| {
+            seat.unanswered.as_ref().is_some_and(|waiting| matches!(waiting.came, Some(Ok(_))))
+        };
+        while let Some(seat) = self.guests.values_mut().find(has_answer) {
+            // Of a broken connection the monitor tells why, if it is the daemon's end; if not, the guest's turn does.
+            if let (unanswered, Ok(answer)) = seat.take_answer() {
+                drop(self.ended(&unanswered, answer)?);
             }
         }
         Ok(())
@@ -210,7 +220,7 @@ impl Live<'_> {
 
     /// The guest whose answer comes next, if one comes soon and before the monitor says anything.
     fn next_answer(&mut self) -> Option<u32> {
-        let may_come = |waiting: &Unanswered| waiting.is_in_flight && waiting.lost.is_none();
+        let may_come = |waiting: &Unanswered| waiting.is_in_flight && waiting.came.is_none();
         let waits = |seat: &Seat| seat.unanswered.as_ref().is_some_and(may_come);
         let waiting: Vec<(u32, &Seat)> =
             self.guests.iter().filter(|(_, seat)| waits(seat)).map(|(guest, seat)| (*guest, seat)).collect();
@@ -237,17 +247,22 @@ impl Live<'_> {
 impl Seat {
     /// Whether the answer comes, or will never come, within `max`.
     fn comes(&mut self, max: Duration) -> bool {
-        let is_lost = self.unanswered.as_ref().is_some_and(|waiting| waiting.lost.is_some());
-        is_lost || self.socket.comes(max)
+        let has_come = self.unanswered.as_ref().is_some_and(|waiting| waiting.came.is_some());
+        has_come || self.socket.comes(max)
+    }
+
+    /// Reads the answer that has come, for later.
+    fn keep_answer(&mut self) {
+        let (mut unanswered, answer) = self.take_answer();
+        unanswered.came = Some(answer);
+        self.unanswered = Some(unanswered);
     }
 
     /// The request without an answer, and the answer.
     fn take_answer(&mut self) -> (Unanswered, Result<Answer, Disconnected>) {
         let mut unanswered = self.unanswered.take().expect("its answer was waited for");
-        let answer = match unanswered.lost.take() {
-            Some(lost) => Err(lost),
-            None => nbd::answer(&mut self.socket, unanswered.asked.wire(&[])),
-        };
+        let kept = unanswered.came.take();
+        let answer = kept.unwrap_or_else(|| nbd::answer(&mut self.socket, unanswered.asked.wire(&[])));
         (unanswered, answer)
     }
 }

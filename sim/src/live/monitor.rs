@@ -44,6 +44,7 @@ impl Live<'_> {
             self.judge.said(self.process.qmp.said_bytes());
             *self.last_reply = Some(line.clone());
             self.judge.reply(client, &line)?;
+            self.tell_answers()?;
             return Ok(message);
         }
     }
@@ -56,7 +57,7 @@ impl Live<'_> {
 
     /// What is said next while a reply to `text` is waited for. Guests are heard meanwhile.
     pub(super) fn message(&mut self, patience: &mut Patience, text: &str) -> Result<(String, Value), Broken> {
-        self.hear_guests()?;
+        self.hear_guests();
         let line = match self.process.line(patience) {
             Ok(line) => self.stage.told(&line),
             Err(lost) => return Err(self.lost_after(patience, lost, text)),
@@ -88,15 +89,13 @@ impl Live<'_> {
     /// An event came.
     pub(super) fn heard(&mut self, line: &str) -> Result<(), Broken> {
         let is_of = |name: &str| line.contains(name);
-        if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE"))
+        if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE") || is_of("BLOCK_JOB_COMPLETED"))
             && let Ok(event) = serde_json::from_str::<Value>(line)
-            && let Some(id) = event["data"]["id"].as_str()
         {
             self.all_stay = false;
-            match event["data"]["status"].as_str() {
-                None => self.exports_gone.push(id.to_owned()),
-                Some("null") => drop(self.jobs_alive.remove(id)),
-                Some(_) => drop(self.jobs_alive.insert(id.to_owned())),
+            self.jobs.follow(&event);
+            if event["event"] == "BLOCK_EXPORT_DELETED" {
+                self.exports_gone.extend(event["data"]["id"].as_str().map(str::to_owned));
             }
         }
         self.judge.said(self.process.qmp.said_bytes());

@@ -103,6 +103,8 @@ impl Process {
         allow_core_files();
         let child = Command::new(binary)
             .current_dir(folder)
+            // Where a daemon of ours fell, its core tells; what it said must not drown in that.
+            .env("RUST_BACKTRACE", "0")
             // Before the monitor, which comes to its socket when they are there.
             .args(nodes.iter().flat_map(|node| ["--blockdev", node]))
             .arg("--chardev")

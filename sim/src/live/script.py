@@ -130,7 +130,7 @@ def plain(reply):
     if isinstance(told, list) and told and "node-name" in told[0]:
         last = lambda name: name and name.rsplit("/", 1)[-1]
         return sorted([named(n["node-name"]), n["drv"], n["ro"], last(n.get("backing_file", ""))] for n in told)
-    return json.dumps(reply, sort_keys=True).replace(FOLDER, "")
+    return re.sub("#block[0-9]+", "#", json.dumps(reply, sort_keys=True).replace(FOLDER, ""))
 
 
 def play():
@@ -210,6 +210,9 @@ def play():
         value = values[SECTOR]
         print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
         return show(value) not in EXPECTED
+    if DEFECT == "length":
+        print("%d sectors, expected %d" % (len(values), SECTORS))
+        return len(values) < SECTORS
     if DEFECT == "progress":
         print("\n".join("past the end: %s" % json.dumps(job) for job in monitor.past_the_end[:3]))
         return bool(monitor.past_the_end)

@@ -45,6 +45,7 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
             define("SECTOR", &sector.to_string());
             define("EXPECTED", &python(&json!(expected)));
         }
+        Defect::Length { sectors } => define("SECTORS", &sectors.to_string()),
         Defect::Reply(reply) => define("UNTRUE", &python(&json!(reply))),
         Defect::Crash | Defect::Hang | Defect::Progress | Defect::JobError | Defect::Corrupt => {}
     }
@@ -72,6 +73,10 @@ enum Defect {
         sector: u64,
         expected: Vec<String>,
     },
+    /// An image has become shorter than it was told to be.
+    Length {
+        sectors: u64,
+    },
     Reply(String),
     /// A job's offset is told past its len.
     Progress,
@@ -87,6 +92,7 @@ impl Defect {
             Defect::Crash => "crash",
             Defect::Hang => "hang",
             Defect::Sector { .. } => "sector",
+            Defect::Length { .. } => "length",
             Defect::Reply(_) => "reply",
             Defect::Progress => "progress",
             Defect::JobError => "job error",
@@ -97,6 +103,9 @@ impl Defect {
     fn of(record: &Record) -> Result<Defect, NoScript> {
         static SECTOR: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"^sector (\d+) of .*expected (.*), (read|found) (\S+)$").expect("a pattern of ours")
+        });
+        static LENGTH: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"^/\S+ has (\d+) sectors and showed \d+$").expect("a pattern of ours")
         });
         let verdict = &record.outcome.verdict;
         let first = verdict_text(verdict).lines().next().unwrap_or_default();
@@ -124,6 +133,10 @@ impl Defect {
                 sector,
                 expected: found[2].split(" or ").map(str::to_owned).collect(),
             });
+        }
+        if let Some(found) = LENGTH.captures(first) {
+            let sectors = found[1].parse().map_err(|_| NoScript(format!("no length in `{first}`")))?;
+            return Ok(Defect::Length { sectors });
         }
         match (record.actions.last(), &record.last_reply) {
             (Some(Action::Command(_)), Some(reply)) => Ok(Defect::Reply(reply.clone())),

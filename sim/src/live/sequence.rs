@@ -8,6 +8,7 @@ use super::cuts::{self, Tried};
 use super::divergence::explain;
 use super::guests::Seat;
 use super::in_flight;
+use super::jobs_told::JobsTold;
 use super::judge::{Broken, CRASHED, EXPORT_STAYS, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
 use super::plan::Plan;
 use super::process::{Process, Scratch};
@@ -21,7 +22,7 @@ use crate::choice::{Choices, Point};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,6 +45,8 @@ pub struct Record {
     pub in_flight: u64,
     /// Images that a second reader agreed on.
     pub read_twice: u64,
+    /// Jobs that failed after they were pending, a line each.
+    pub failed_late: Vec<String>,
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
@@ -72,7 +75,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
-    let (mut in_flight, mut read_twice) = (0, 0);
+    let (mut in_flight, mut read_twice, mut failed_late) = (0, 0, Vec::new());
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -91,7 +94,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 guests: BTreeMap::new(),
                 at_start,
                 exports_gone: Vec::new(),
-                jobs_alive: BTreeSet::new(),
+                jobs: JobsTold::default(),
                 all_stay: false,
                 request: 0,
                 in_flight: 0,
@@ -105,6 +108,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
             // What broke stands with the judge.
             let lived = live.all(scripts);
             (in_flight, read_twice) = (live.in_flight, live.read_twice);
+            failed_late = live.jobs.into_facts();
             if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
                 left = Some(live.process);
@@ -113,7 +117,8 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     }
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
     let outcome = judge.outcome();
-    let mut record = Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice };
+    let mut record =
+        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, failed_late };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
@@ -188,8 +193,7 @@ pub(super) struct Live<'a> {
     at_start: Vec<String>,
     /// Exports of which an event said that they are gone.
     pub(super) exports_gone: Vec<String>,
-    /// Jobs of which events said that they were made and not that they are gone.
-    pub(super) jobs_alive: BTreeSet<String>,
+    pub(super) jobs: JobsTold,
     /// The last look found all jobs where they stay until an event tells of them, and none has come since.
     pub(super) all_stay: bool,
     pub(super) request: u64,
