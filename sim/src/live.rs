@@ -27,6 +27,7 @@ pub mod report;
 pub mod script;
 pub mod second_reader;
 pub mod sequence;
+pub mod shorten;
 pub mod stack;
 mod stage;
 pub mod surface;

@@ -4,7 +4,7 @@ use super::{Exit, refuse};
 use crate::live::campaign::{AGAIN, COMMAND, again, name_of};
 use crate::live::divergence::{Divergence, known};
 use crate::live::doc::{Shown, page};
-use crate::live::script::script;
+use crate::live::script::{Fails, script};
 use crate::live::target::Target;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Verdict};
@@ -63,20 +63,23 @@ impl Document {
         folder: &str,
     ) -> Result<Shown, String> {
         let target = self.target.placed_as(trace.target.as_deref().unwrap_or_default());
-        let (mut record, mut reproduced) = (None, 0);
-        for _ in 0..AGAIN {
+        let (mut record, mut times, mut reproduced) = (None, 0, 0);
+        // What depends on timing may need more tries.
+        while times < AGAIN || record.is_none() && times < divergence.tries {
+            times += 1;
             let run = again(&target, &trace.choices, Detail::Full);
             if run.outcome.verdict != Verdict::Passed && name_of(&self.target, &run) == divergence.name {
                 reproduced += 1;
                 record = Some(run);
             }
         }
-        let text = record.as_ref().and_then(|record| script(&divergence.what, record).ok());
+        let fails = if reproduced == times { Fails::Always } else { Fails::Sometimes };
+        let text = record.as_ref().and_then(|record| script(&divergence.what, record, fails).ok());
         let file = format!("{}.sh", divergence.name);
         if let Some(text) = &text {
             fs::write(scripts.join(&file), text).map_err(|error| format!("{file}: {error}"))?;
         }
         let script = text.map(|_| format!("{folder}/{file}"));
-        Ok(Shown { divergence, trace, record, reproduced, times: AGAIN, script })
+        Ok(Shown { divergence, trace, record, reproduced, times, script })
     }
 }

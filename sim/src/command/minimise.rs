@@ -1,12 +1,17 @@
 //! `midstream minimise`: makes a recorded failure shorter.
 
-use super::{Exit, at_least_1, guarded, read, refuse};
+use super::{Exit, at_least_1, guarded, live_target, read, refuse};
 use crate::campaign::Subject;
+use crate::live::campaign::{COMMAND, name_of};
+use crate::live::sequence::Record;
+use crate::live::shorten::{Effort, shorten};
+use crate::live::target::Target;
 use crate::minimise::{Limits, entries, minimise};
 use crate::report::text;
 use crate::trace::Trace;
 use crate::verdict::Detail;
-use clap::Args;
+use clap::{Args, value_parser};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,16 +29,62 @@ pub(super) struct Minimise {
     /// Stop after so many seconds.
     #[arg(long, value_name = "T", default_value_t = 300, value_parser = at_least_1())]
     seconds: u64,
+    /// What a live daemon does may depend on timing: a shorter sequence is taken at most so often.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    tries: u32,
+    /// Of its tries a shorter sequence must fail so often; more than once, so that not only rare failures are left over.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    failures: u32,
+    /// The live daemon, for a trace of one: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
+    #[arg(long, value_name = "KIND[:PATH]")]
+    target: Option<Target>,
 }
 
 impl Minimise {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if self.failures > self.tries {
+            return refuse(&format!("{} failures do not come from {} tries", self.failures, self.tries));
+        }
         self.shorten(subject).unwrap_or_else(|exit| exit)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { runs_max: self.runs, time_max: Duration::from_secs(self.seconds) }
+    }
+
+    /// A live sequence: the daemon decides much by itself, so what fails by another name is another failure.
+    fn live(&self, trace: &Trace) -> Result<Exit, Exit> {
+        let target = live_target(self.target.as_ref(), trace)?;
+        let first_name = OnceCell::new();
+        let is_same = |record: &Record| {
+            let name = || name_of(&target, record);
+            record.outcome.verdict.law() == trace.law && *first_name.get_or_init(name) == name()
+        };
+        let effort = Effort { limits: self.limits(), tries: self.tries, failures: self.failures };
+        let least = shorten(&target, &trace.choices, &is_same, &effort);
+        let Some(least) = least else {
+            return Err(refuse(&format!(
+                "{}: does not break `{}` often enough when replayed",
+                self.trace.display(),
+                trace.law
+            )));
+        };
+        let (outcome, path) = (&least.outcome, self.out.as_ref().unwrap_or(&self.trace));
+        let shorter = Trace { target: trace.target.clone(), ..Trace::of(outcome, trace.seed) };
+        shorter.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
+        print!("{}{}", text::failure(outcome), text::repro(None, Some(path), ""));
+        let commands = entries(&outcome.tape, COMMAND);
+        let shortened = text::shortened(commands, [outcome.tape.len(), trace.choices.len()], least.took);
+        println!("        {shortened}; reproduced {} of {}", least.reproduced, least.times);
+        Ok(Exit::Broken)
     }
 
     fn shorten(&self, subject: &Subject) -> Result<Exit, Exit> {
         let name = self.trace.display();
         let trace = read(&self.trace)?;
+        if trace.target.is_some() {
+            return self.live(&trace);
+        }
         let replayed = guarded(&self.trace, &trace, || trace.replay_somehow(subject, Detail::Quiet))?;
         if replayed.law() != trace.law {
             return Err(refuse(&format!(
@@ -42,7 +93,7 @@ impl Minimise {
                 trace.law
             )));
         }
-        let limits = Limits { runs_max: self.runs, time_max: Duration::from_secs(self.seconds) };
+        let limits = self.limits();
         let run = |choices| subject.quiet(choices);
         let tape = &replayed.outcome.tape;
         let shorten = || minimise(&run, tape, &trace.law, subject.slots, limits);
@@ -65,13 +116,17 @@ mod tests {
     use crate::toy;
     use crate::trace::PASSED;
 
+    fn of(trace: PathBuf) -> Minimise {
+        Minimise { trace, out: None, runs: 10_000, seconds: 60, tries: 1, failures: 1, target: None }
+    }
+
     #[test]
     fn the_shorter_trace_breaks_the_same_law() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let (long, short) = (folder.path().join("long.json"), folder.path().join("short.json"));
         let (seed, outcome) = toy::first_failure();
         Trace::of(&outcome, Some(seed)).write(&long).expect("writable");
-        let minimise = Minimise { trace: long.clone(), out: Some(short.clone()), runs: 10_000, seconds: 60 };
+        let minimise = Minimise { out: Some(short.clone()), ..of(long.clone()) };
         assert_eq!(minimise.run(&toy::SUBJECT), Exit::Broken);
         let (long, short) = (Trace::read(&long).expect("kept"), Trace::read(&short).expect("written"));
         assert!(short.choices.len() < long.choices.len());
@@ -87,7 +142,12 @@ mod tests {
         let choices = outcome.tape[..1].to_vec();
         let trace = Trace { choices, expect: PASSED.to_owned(), ..Trace::of(&outcome, None) };
         trace.write(&path).expect("writable");
-        let minimise = Minimise { trace: path, out: None, runs: 10, seconds: 60 };
+        assert_eq!(of(path).run(&toy::SUBJECT), Exit::Usage);
+    }
+
+    #[test]
+    fn more_failures_than_tries_are_refused() {
+        let minimise = Minimise { failures: 2, ..of(PathBuf::from("no-such.json")) };
         assert_eq!(minimise.run(&toy::SUBJECT), Exit::Usage);
     }
 }

@@ -4,9 +4,10 @@ use super::cuts::Tried;
 use super::divergence::{self, explain, key};
 use super::second_reader;
 use super::sequence::{Record, run};
+use super::shorten::{Effort, shorten};
 use super::target::Target;
-use crate::choice::{Choices, Decision};
-use crate::minimise::{Limits, entries, minimise};
+use crate::choice::Decision;
+use crate::minimise::entries;
 use crate::panics::{Panic, quietly};
 use crate::strategy::of_seed;
 use crate::strategy::replay::{Recording, tolerant};
@@ -20,17 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A failure is made shorter for at most so long, and so many runs.
-const MINIMISE: Limits = Limits { runs_max: 700, time_max: Duration::from_secs(25) };
 /// So often the shortest sequence is taken again to see how reliably it fails.
 pub const AGAIN: u32 = 5;
 /// Failures that nobody knows are made short for so many different kinds; others are only counted.
 const NEW_MAX: usize = 24;
 /// When the time is over, what was found and not made short yet gets at least so much more, or a quarter of all.
 const GRACE_MIN: Duration = Duration::from_secs(30);
-/// The law of a run that failed in another way than the one that is being made shorter.
-const ANOTHER: &str = "another failure";
-
 /// The law that the harness breaks when it falls over.
 pub const PANICKED: &str = "the harness panicked";
 
@@ -235,7 +231,7 @@ impl Shared<'_> {
     fn keep_history(&self, name: &str, seed: u64, record: &Record) -> Option<PathBuf> {
         let file = file_name(name, seed);
         // What is not made short can be taken again all the same, as long as it is.
-        let _long = self.trace_of(record, seed).write(&self.plan.out.join(format!("{file}.json")));
+        let _long = self.trace_of(&record.outcome, seed).write(&self.plan.out.join(format!("{file}.json")));
         let path = self.plan.out.join(format!("{file}.txt"));
         let text = format!("{}\n{}\n", record.outcome.history.join("\n"), detail(&record.outcome));
         std::fs::create_dir_all(&self.plan.out)
@@ -291,16 +287,16 @@ impl Shared<'_> {
 
     fn shorten_one(&self, name: &str, seed: u64, tape: &[Decision]) {
         let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && self.name(record).0 == name;
-        let least = shorten(&self.plan.target, tape, &is_same);
+        let least = shorten(&self.plan.target, tape, &is_same, &Effort::default());
         let mut campaign = self.campaign();
         let Some(least) = least else { return };
         campaign.minimiser_runs += least.took + u64::from(AGAIN);
         let found = campaign.found.get_mut(name).expect("it was put there above");
-        found.detail = detail(&least.record.outcome);
+        found.detail = detail(&least.outcome);
         let path = self.plan.out.join(format!("{}.json", file_name(name, seed)));
-        let trace = self.trace_of(&least.record, seed);
+        let trace = self.trace_of(&least.outcome, seed);
         found.shortest = Some(Shortest {
-            commands: entries(&least.record.outcome.tape, COMMAND),
+            commands: entries(&least.outcome.tape, COMMAND),
             reproduced: least.reproduced,
             took: least.took,
             trace: trace.write(&path).is_ok().then_some(path),
@@ -310,8 +306,8 @@ impl Shared<'_> {
         (self.hear)(&found);
     }
 
-    fn trace_of(&self, record: &Record, seed: u64) -> Trace {
-        Trace { target: Some(self.plan.target.name()), ..Trace::of(&record.outcome, Some(seed)) }
+    fn trace_of(&self, outcome: &Outcome, seed: u64) -> Trace {
+        Trace { target: Some(self.plan.target.name()), ..Trace::of(outcome, Some(seed)) }
     }
 
     fn name(&self, record: &Record) -> (String, bool) {
@@ -355,65 +351,6 @@ fn file_name(name: &str, seed: u64) -> String {
         short.push('-');
     }
     format!("{short}{seed}")
-}
-
-/// A sequence made shorter.
-#[derive(Debug)]
-pub struct Least {
-    /// It.
-    pub record: Record,
-    /// It failed again so often, of `AGAIN` times.
-    pub reproduced: u32,
-    /// Runs it took.
-    pub took: u64,
-}
-
-/// What depends on timing is tried so often before it is given up.
-const FIRST_TRIES: u32 = 8;
-
-/// Makes a sequence shorter while `is_same` holds. `None` if it does not fail so again.
-pub fn shorten(target: &Target, tape: &[Decision], is_same: &dyn Fn(&Record) -> bool) -> Option<Least> {
-    let best: RefCell<Option<String>> = RefCell::new(None);
-    let run_one = |choices: Choices| -> Outcome {
-        let lived = quietly(|| run(target, choices, Detail::Quiet));
-        let Ok(mut record) = lived else {
-            return Outcome::of(Verdict::Broken { law: ANOTHER.to_owned(), detail: String::new() });
-        };
-        if record.outcome.verdict != Verdict::Passed {
-            let law = record.outcome.verdict.law().to_owned();
-            let mut wanted = best.borrow_mut();
-            if !is_same(&record) || wanted.as_ref().is_some_and(|wanted| *wanted != law) {
-                record.outcome.verdict = Verdict::Broken { law: ANOTHER.to_owned(), detail: String::new() };
-            } else {
-                wanted.get_or_insert(law);
-            }
-        }
-        record.outcome
-    };
-    let mut shorter = None;
-    for _ in 0..FIRST_TRIES {
-        let recording = Arc::new(Recording::new(tape.to_vec()));
-        let (outcome, _) = tolerant(run_one, &recording, recording.values());
-        let law = outcome.verdict.law().to_owned();
-        if outcome.verdict != Verdict::Passed && law != ANOTHER {
-            shorter = minimise(&run_one, &outcome.tape, &law, &SLOTS, MINIMISE);
-            if shorter.is_some() {
-                break;
-            }
-        }
-    }
-    let shorter = shorter?;
-    let tape = shorter.outcome.tape;
-    let mut kept = None;
-    let mut reproduced = 0;
-    for _ in 0..AGAIN {
-        let record = again(target, &tape, Detail::Full);
-        if record.outcome.verdict != Verdict::Passed && is_same(&record) {
-            reproduced += 1;
-            kept = Some(record);
-        }
-    }
-    Some(Least { record: kept?, reproduced, took: shorter.runs })
 }
 
 /// Takes a sequence again by its tape, as far as it fits.

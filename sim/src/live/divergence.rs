@@ -30,6 +30,8 @@ pub struct Divergence {
     pub versions: Vec<String>,
     /// A minimised trace of it, by file name in `traces/live/`.
     pub trace: Option<String>,
+    /// Its trace shows it at least once in so many times: more than a few, if it depends on timing.
+    pub tries: u32,
     /// How long a campaign searched until it met it.
     pub found_after_seconds: Option<f64>,
     signatures: Vec<Signature>,
@@ -52,6 +54,8 @@ struct Entry {
     target: String,
     versions: Vec<String>,
     trace: Option<String>,
+    #[serde(default = "few_tries")]
+    tries: u32,
     found_after_seconds: Option<f64>,
     signatures: Vec<Written>,
 }
@@ -63,6 +67,11 @@ struct Written {
     detail: Option<String>,
     #[serde(default)]
     facts: Vec<String>,
+}
+
+/// The tries of a trace about which its entry says nothing.
+fn few_tries() -> u32 {
+    5
 }
 
 static KNOWN: LazyLock<Vec<Divergence>> =
@@ -97,6 +106,7 @@ fn read(text: &str) -> Result<Vec<Divergence>, String> {
             target: entry.target,
             versions: entry.versions,
             trace: entry.trace,
+            tries: entry.tries,
             found_after_seconds: entry.found_after_seconds,
             signatures: entry.signatures.into_iter().map(signature).collect::<Result<_, String>>()?,
         })

@@ -225,14 +225,16 @@ def play():
     return False
 
 
-shown = False
-# What depends on timing is tried several times.
-for _ in range(40 if DEFECT in ("progress", "corrupt") else 1):
+# What depends on timing is tried again and again, but not for much longer than a minute and a half.
+shown, end = False, time.monotonic() + 100
+for _ in range(TRIES):
     FOLDER = os.path.abspath(tempfile.mkdtemp(prefix="defect", dir="."))
     try:
-        shown = shown or play()
+        shown = play()
     finally:
         shutil.rmtree(FOLDER)
+    if shown or time.monotonic() > end:
+        break
 print()
 print(DETAIL)
 print("the defect shows" if shown else "the defect does not show")

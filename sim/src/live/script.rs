@@ -20,8 +20,17 @@ use std::sync::LazyLock;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoScript(pub String);
 
+/// Whether a sequence fails every time it is taken, as far as anybody has seen.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Fails {
+    /// Every time.
+    Always,
+    /// Now and then: it depends on timing.
+    Sometimes,
+}
+
 /// The script that does what `record` did and looks for what it found.
-pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
+pub fn script(title: &str, record: &Record, fails: Fails) -> Result<String, NoScript> {
     if record.actions.iter().any(|action| matches!(action, Action::Cut(_))) {
         return Err(NoScript(
             "what a crash leaves on the simulated disk is shown by `midstream replay` only".to_owned(),
@@ -40,6 +49,7 @@ pub fn script(title: &str, record: &Record) -> Result<String, NoScript> {
     };
     define("DETAIL", &python(&json!(detail)));
     define("DEFECT", &python(&json!(defect.name())));
+    define("TRIES", &defect.tries(fails).to_string());
     match &defect {
         Defect::Sector { sector, expected } => {
             define("SECTOR", &sector.to_string());
@@ -97,6 +107,16 @@ impl Defect {
             Defect::Progress => "progress",
             Defect::JobError => "job error",
             Defect::Corrupt => "corrupt",
+        }
+    }
+
+    /// How often a script tries it. What a script meets at another pace than midstream may need more than one try even
+    /// if it fails every time here.
+    fn tries(&self, fails: Fails) -> u32 {
+        match (fails, self) {
+            (Fails::Sometimes, _) => 1000,
+            (_, Defect::Sector { .. } | Defect::Length { .. } | Defect::JobError) => 1,
+            (_, Defect::Crash | Defect::Hang | Defect::Reply(_) | Defect::Progress | Defect::Corrupt) => 40,
         }
     }
 
