@@ -38,7 +38,7 @@ impl Export {
         };
         let text = script(&trace.law, &record).map_err(|problem| refuse(&problem.0))?;
         match &self.out {
-            None => print!("{text}"),
+            None => put!("{text}"),
             Some(path) => {
                 std::fs::write(path, text).map_err(|error| refuse(&format!("{}: {error}", path.display())))?
             }
