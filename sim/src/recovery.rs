@@ -225,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_in_json_leads_to_its_innermost_file_unless_an_image_lies_within_an_image() {
+        let through = r#"json:{"driver":"qcow2","file":{"driver":"blkdebug","image":{"driver":"file","filename":"/n0"}}}"#;
+        assert_eq!(plain_name(through), "/n0");
+        let within =
+            r#"json:{"driver":"qcow2","file":{"driver":"qcow2","file":{"driver":"file","filename":"/t0"}}}"#;
+        assert_eq!(plain_name(within), within);
+        assert_eq!(plain_name("/n0.qcow2"), "/n0.qcow2");
+    }
+
+    #[test]
     fn files_as_built_are_sound_and_show_what_they_were_built_from() {
         for seed in 0..300 {
             let scenario = Scenario::draw(&mut strategy::of_seed(seed));
