@@ -140,9 +140,11 @@ impl Holding {
         if !is_alone {
             return Ok(());
         }
+        // Another change that is still on its way may land on it.
+        let is_last = self.requests.values().all(|other| other.is_read);
         let own = self.wrote.entry(request.guest).or_default();
         if !request.is_read {
-            own.extend((request.sector..).zip(request.values));
+            own.extend((request.sector..).zip(request.values).filter(|_| is_last));
             return Ok(());
         }
         for (sector, value) in (request.sector..).zip(read) {
@@ -199,6 +201,24 @@ mod tests {
         let reopen = command(r#"{"execute": "blockdev-reopen", "arguments": {"options": []}}"#);
         assert_eq!(after(&reopen, &[9, 0, 0, 9]), (Ok(()), 0));
         assert_eq!(after(&[Observation::Unlisted], &[9, 0, 0, 9]), (Ok(()), 0));
+    }
+
+    #[test]
+    fn of_two_writes_on_their_way_either_may_stay() {
+        let mut holding = Holding::new(false);
+        let write = |request, guest, values| Observation::GuestBegan {
+            request,
+            guest,
+            op: GuestOp::Write { sector: 0, values },
+        };
+        let ended = |request| Observation::GuestEnded { request, result: Ok(&[]) };
+        let read =
+            Observation::GuestBegan { request: 9, guest: 8, op: GuestOp::Read { sector: 0, count: 1 } };
+        let first = Observation::GuestEnded { request: 9, result: Ok(&[4]) };
+        let both = [write(1, 7, &[4]), write(2, 8, &[5]), ended(2), read, first];
+        assert_eq!(both.iter().try_for_each(|seen| holding.observe(seen)), Ok(()));
+        let again = [ended(1), write(3, 8, &[5]), ended(3), read, first];
+        assert!(again.iter().try_for_each(|seen| holding.observe(seen)).is_err(), "it was the only one");
     }
 
     #[test]

@@ -1,5 +1,15 @@
 //! The command: one small file per subcommand, and how each can end.
 
+/// Writes a line to the standard output.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::command::write_out(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes a text to the standard output as it is.
+macro_rules! put {
+    ($($text:tt)*) => { $crate::command::write_out(format_args!($($text)*)) };
+}
+
 mod conform;
 mod disk;
 mod document;
@@ -17,6 +27,7 @@ use crate::trace::Trace;
 use crate::verdict::{INVARIANTS, LIVENESS};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -93,6 +104,11 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Disk(disk) => disk.run(),
     };
     ExitCode::from(exit.code())
+}
+
+/// Who has closed the standard output wants to hear no more: that is no failure.
+fn write_out(text: std::fmt::Arguments<'_>) {
+    let _closed = std::io::stdout().lock().write_fmt(text);
 }
 
 /// Reads a trace, or says what is wrong with it.

@@ -112,8 +112,8 @@ impl Layer {
     }
 }
 
-/// The file that a name leads to: a name may be options in JSON, whose innermost `filename` is the file. An image on a
-/// device behind NBD goes by the name of its export.
+/// The file that a name leads to: a name may be options in JSON, whose innermost `filename` is the file, unless an image
+/// lies within an image there: that is no file of its own. An image on a device behind NBD goes by the name of its export.
 pub fn plain_name(name: &str) -> String {
     let options = name.strip_prefix("json:").and_then(|json| serde_json::from_str::<Value>(json).ok());
     let found = options.as_ref().and_then(|options| innermost(options, OPTIONS_DEPTH_MAX));
@@ -130,6 +130,7 @@ fn innermost(options: &Value, depth: usize) -> Option<String> {
     let member = |name: &str| options.get(name);
     let below = ["file", "image"].into_iter().filter_map(member).find(|child| child.is_object());
     match (below, depth) {
+        (Some(below), _) if below["driver"] == "qcow2" => None,
         (Some(below), 1..) => innermost(below, depth - 1),
         _ if options.get("driver").is_some_and(|driver| driver == "nbd") => {
             Some(format!("/{}", options.get("export")?.as_str()?))
@@ -221,6 +222,16 @@ mod tests {
             .enumerate()
             .map(|(sector, own)| own.unwrap_or_else(|| from_below(sector)))
             .collect()
+    }
+
+    #[test]
+    fn a_name_in_json_leads_to_its_innermost_file_unless_an_image_lies_within_an_image() {
+        let through = r#"json:{"driver":"qcow2","file":{"driver":"blkdebug","image":{"driver":"file","filename":"/n0"}}}"#;
+        assert_eq!(plain_name(through), "/n0");
+        let within =
+            r#"json:{"driver":"qcow2","file":{"driver":"qcow2","file":{"driver":"file","filename":"/t0"}}}"#;
+        assert_eq!(plain_name(within), within);
+        assert_eq!(plain_name("/n0.qcow2"), "/n0.qcow2");
     }
 
     #[test]

@@ -61,8 +61,10 @@ impl Client {
 impl Model {
     pub(super) fn sent(&mut self, id: u32, text: &str) {
         let (command, echo) = Command::read(text);
-        if let Ok(Command::Start(start)) = &command {
-            self.may_stay_writable(&start.clone());
+        match &command {
+            Ok(Command::Start(start)) => self.may_stay_writable(start),
+            Ok(Command::Edit(editing)) => self.image_may_stay_writable(editing),
+            _ => {}
         }
         let pending = Pending {
             command,
@@ -99,6 +101,17 @@ impl Model {
             _ => layers.take(1).collect(),
         };
         for node in written {
+            let node = self.graph.node_mut(node);
+            node.may_have_stayed_writable |= node.read_only;
+        }
+    }
+
+    /// The same for an image whose header is to be changed.
+    fn image_may_stay_writable(&mut self, editing: &Editing) {
+        if let Editing::ChangeBackingFile { image, .. } = editing
+            && let Some(node) = self.graph.find(image)
+            && !self.faults.is_empty()
+        {
             let node = self.graph.node_mut(node);
             node.may_have_stayed_writable |= node.read_only;
         }

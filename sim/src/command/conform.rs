@@ -75,9 +75,9 @@ impl Conform {
     fn report(&self, recordings: &[Recording], verdicts: &[Verdict]) -> Exit {
         let totals = Totals::count(recordings, verdicts);
         if self.json {
-            println!("{}", json_report(recordings, verdicts, &totals));
+            say!("{}", json_report(recordings, verdicts, &totals));
         } else {
-            print!("{}", self.text(recordings, verdicts, &totals));
+            put!("{}", self.text(recordings, verdicts, &totals));
         }
         if totals.is_clean() { Exit::Clean } else { Exit::Broken }
     }

@@ -177,10 +177,10 @@ impl Disk {
         }
         let said = self.report(served);
         if self.json {
-            println!("{said}");
+            say!("{said}");
         } else {
             let word = |name: &str| said[name].to_string();
-            println!(
+            say!(
                 "{} reads, {} writes, {} writes of zeroes, {} trims, {} flushes; {} overtaken, {} failed; {} changes not \
                  flushed; seed {}",
                 word("reads"),

@@ -33,7 +33,7 @@ impl Document {
     pub(super) fn run(&self) -> Exit {
         match self.write() {
             Ok(path) => {
-                println!("{}", path.display());
+                say!("{}", path.display());
                 Exit::Clean
             }
             Err(problem) => refuse(&problem),

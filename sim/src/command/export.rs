@@ -50,7 +50,7 @@ impl Export {
         let fails = if failed == times { Fails::Always } else { Fails::Sometimes };
         let text = script(&trace.law, &record, fails).map_err(|problem| refuse(&problem.0))?;
         match &self.out {
-            None => print!("{text}"),
+            None => put!("{text}"),
             Some(path) => {
                 std::fs::write(path, text).map_err(|error| refuse(&format!("{}: {error}", path.display())))?
             }

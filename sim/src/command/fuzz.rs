@@ -147,7 +147,7 @@ impl Fuzz {
         let cost = Cost::now(started.elapsed(), plan.jobs);
         self.say(&live::report::table(&campaign, &plan, cost));
         if self.json {
-            println!("{}", live::report::json(&campaign, &plan, cost));
+            say!("{}", live::report::json(&campaign, &plan, cost));
         }
         let fails = |found: &live::campaign::Found| self.strict || !found.is_known;
         if campaign.found.values().any(|found| found.law == live::campaign::PANICKED) {
@@ -187,7 +187,7 @@ impl Fuzz {
         if self.json {
             eprintln!("{text}");
         } else {
-            println!("{text}");
+            say!("{text}");
         }
     }
 
@@ -242,7 +242,7 @@ impl Fuzz {
         }
         self.say(&text::totals(totals, subject.laws, self.seed, cost));
         if self.json {
-            println!("{}", json::campaign(campaign, subject.laws, self.seed, cost, traces));
+            say!("{}", json::campaign(campaign, subject.laws, self.seed, cost, traces));
         }
         exit(campaign, totals.vacuous(subject.laws).is_empty())
     }

@@ -102,10 +102,10 @@ impl Minimise {
         let path = self.out.as_ref().unwrap_or(&self.trace);
         let written = Trace::of(&least.outcome, trace.seed).write(path);
         written.map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
-        print!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path), subject.flag));
+        put!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path), subject.flag));
         let commands = entries(&least.outcome.tape, subject.command);
         let shortened = text::shortened(commands, [least.outcome.tape.len(), tape.len()], least.runs);
-        println!("        {shortened}{}", if least.is_least { "" } else { "; a limit ended the search" });
+        say!("        {shortened}{}", if least.is_least { "" } else { "; a limit ended the search" });
         Ok(Exit::Broken)
     }
 }

@@ -48,12 +48,12 @@ impl Mutants {
             known.map_err(|problem| format!("{}: {problem}", mutant.name))?;
         }
         let mut all_caught = true;
-        println!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
+        say!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
         for mutant in &mutants {
             eprintln!("{}: {} ({})", mutant.name, mutant.bug, mutant.source);
             let row = self.judge(mutant, root, subject);
             all_caught &= row.is_ok();
-            println!("{}", line(&mutant.name, &row));
+            say!("{}", line(&mutant.name, &row));
         }
         Ok(if all_caught { Exit::Clean } else { Exit::Broken })
     }

@@ -56,7 +56,7 @@ impl Replay {
             (false, true) => trace.replay_somehow(subject, Detail::Quiet),
             (false, false) => trace.replay(subject, Detail::Quiet),
         })?;
-        print!("{}: {}", path.display(), summary(&trace, &replayed));
+        put!("{}: {}", path.display(), summary(&trace, &replayed));
         if self.update {
             let (law, verdict) = (trace.law.clone(), trace.verdict.clone());
             let new = Trace { law, verdict, ..Trace::of(&replayed.outcome, trace.seed) };
@@ -77,12 +77,12 @@ impl Replay {
                 last = Some(record);
             }
         }
-        println!("{}: reproduced {reproduced} of {}", path.display(), self.times);
+        say!("{}: reproduced {reproduced} of {}", path.display(), self.times);
         if let Some(record) = &last {
-            print!("{}", text::failure(&record.outcome));
+            put!("{}", text::failure(&record.outcome));
             match live::divergence::explain(target.kind, record) {
-                Some(known) => println!("      known as {}: {}", known.name, known.what),
-                None => println!("      no known divergence"),
+                Some(known) => say!("      known as {}: {}", known.name, known.what),
+                None => say!("      no known divergence"),
             }
         }
         let is_failed =

@@ -31,7 +31,7 @@ impl Show {
         self.shown(subject).map_or_else(
             |exit| exit,
             |text| {
-                print!("{text}");
+                put!("{text}");
                 Exit::Clean
             },
         )

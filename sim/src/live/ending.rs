@@ -10,7 +10,7 @@ use super::second_reader::{self, READERS_DIFFER, SecondReader};
 use super::sequence::{End, Live, OPERATOR};
 use crate::recovery::{self, Recovered};
 use crate::workload::guest::Operation;
-use crate::workload::image::{SECTOR_BYTES, Tag};
+use crate::workload::image::{GARBAGE, SECTOR_BYTES, Tag};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,15 @@ const PATIENCE: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(1);
 /// The same for a job that rests although it should end.
 const LONG_PAUSE: Duration = Duration::from_millis(20);
+
+/// A tag as texts show it.
+fn shown(tag: Tag) -> String {
+    match tag {
+        0 => "zeroes".to_owned(),
+        GARBAGE => "garbage".to_owned(),
+        tag => format!("w{tag}"),
+    }
+}
 
 impl Live<'_> {
     /// Waits until no job is busy. Where events have told of the end of every job, or of nothing since all were found
@@ -151,11 +160,15 @@ impl Live<'_> {
         self.judge.killed()
     }
 
-    /// Whether two readings differ. After a command of unknown effect an image may end within a sector, which one of them
-    /// counts and the other does not.
-    fn differ(&self, seen: &[Tag], read: &[Tag]) -> bool {
-        let common = if self.judge.is_lost() { seen.len().min(read.len()) } else { usize::MAX };
-        seen.iter().take(common).ne(read.iter().take(common))
+    /// Where two readings of a file differ first. After a command of unknown effect an image may end within a sector,
+    /// which one of them counts and the other does not.
+    fn difference(&self, file: &str, seen: &[Tag], read: &[Tag]) -> Option<String> {
+        if let Some(at) = seen.iter().zip(read).position(|(seen, read)| seen != read) {
+            let (seen, read) = (shown(seen[at]), shown(read[at]));
+            return Some(format!("sector {at} of {file} after a clean end: expected {seen}, found {read}"));
+        }
+        let is_other = seen.len() != read.len() && !self.judge.is_lost();
+        is_other.then(|| format!("{file} has {} sectors and showed {}", seen.len(), read.len()))
     }
 
     /// Reads the files as the next process would.
@@ -178,9 +191,8 @@ impl Live<'_> {
             // An injected error may strike the last flush, and nobody is told of that one.
             if let (Some((_, _, seen)), Ok(values)) = (looked, &found.values)
                 && self.plan.rules.is_empty()
-                && self.differ(seen, values)
+                && let Some(found) = self.difference(&found.file, seen, values)
             {
-                let found = format!("{} after a clean end is not what its node showed at rest", found.file);
                 return Err(self.judge.break_law("a clean end keeps what was read at rest", found));
             }
             if self.reads_twice && end == End::Quit {

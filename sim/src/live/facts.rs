@@ -22,7 +22,7 @@ pub fn facts(record: &Record) -> Vec<String> {
         facts.extend(overlaid(action, &record.scenario));
         facts.extend(plain(action));
     }
-    facts.extend(record.failed_late.iter().cloned());
+    facts.extend(record.jobs_told.iter().cloned());
     facts.extend(displaced(verdict_text(&record.outcome.verdict)));
     if record.actions.iter().rev().take(3).any(|action| matches!(action, Action::Connect { .. })) {
         facts.push("a guest connected a moment ago".to_owned());

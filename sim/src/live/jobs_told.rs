@@ -1,14 +1,16 @@
-//! What events told of jobs: which of them are alive, and which failed when nothing was to go wrong any more, a fact about
-//! a sequence for signatures.
+//! What events told of jobs: which of them are alive, and, as facts about a sequence for signatures, which failed when
+//! nothing was to go wrong any more and which wait for their operator.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Follows a sequence's job events.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct JobsTold {
     /// Jobs of which events said that they were made and not that they are gone: their last statuses, the oldest first.
     alive: BTreeMap<String, Vec<String>>,
+    /// The types of jobs that were told to wait for being finalized.
+    pending: BTreeMap<String, String>,
     facts: Vec<String>,
 }
 
@@ -20,6 +22,10 @@ impl JobsTold {
             (Some("JOB_STATUS_CHANGE"), Some(id), Some("null")) => drop(self.alive.remove(id)),
             (Some("JOB_STATUS_CHANGE"), Some(id), Some(status)) => {
                 self.alive.entry(id.to_owned()).or_default().push(status.to_owned());
+            }
+            (Some("BLOCK_JOB_PENDING"), Some(id), _) => {
+                let kind = data["type"].as_str().unwrap_or_default();
+                self.pending.insert(id.to_owned(), kind.to_owned());
             }
             (Some("BLOCK_JOB_COMPLETED"), ..) if data.get("error").is_some() => self.failed(data),
             _ => {}
@@ -37,8 +43,14 @@ impl JobsTold {
         self.alive.is_empty()
     }
 
-    /// A line for every job that failed after it was pending.
-    pub(super) fn into_facts(self) -> Vec<String> {
+    /// A line for every job that failed after it was pending, and for every one that was ready and waits to be finalized.
+    pub(super) fn into_facts(mut self) -> Vec<String> {
+        for (id, kind) in self.pending {
+            let statuses = self.alive.get(&id).map_or(&[][..], Vec::as_slice);
+            if statuses.iter().any(|at| at == "ready") && statuses.last().is_some_and(|at| at == "pending") {
+                self.facts.push(format!("{kind} waits to be finalized after it was ready"));
+            }
+        }
         self.facts
     }
 }
@@ -46,6 +58,7 @@ impl JobsTold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_job_that_fails_at_its_end_is_told_from_one_that_fails_while_it_works() {
@@ -72,5 +85,21 @@ mod tests {
         }
         assert!(!told.none_alive());
         assert_eq!(told.into_facts(), ["stream failed after it was pending: No space"]);
+    }
+
+    #[test]
+    fn a_job_that_waits_to_be_finalized_is_told_of_while_it_waits() {
+        let status =
+            |status: &str| json!({"event": "JOB_STATUS_CHANGE", "data": {"id": "j", "status": status}});
+        let pending = json!({"event": "BLOCK_JOB_PENDING", "data": {"type": "mirror", "id": "j"}});
+        let waits = [status("ready"), status("waiting"), status("pending"), pending];
+        let mut told = JobsTold::default();
+        waits.iter().for_each(|event| told.follow(event));
+        let after: JobsTold = [status("concluded")].iter().fold(told.clone(), |mut told, event| {
+            told.follow(event);
+            told
+        });
+        assert_eq!(told.into_facts(), ["mirror waits to be finalized after it was ready"]);
+        assert!(after.into_facts().is_empty());
     }
 }

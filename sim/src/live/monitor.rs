@@ -89,7 +89,10 @@ impl Live<'_> {
     /// An event came.
     pub(super) fn heard(&mut self, line: &str) -> Result<(), Broken> {
         let is_of = |name: &str| line.contains(name);
-        if (is_of("BLOCK_EXPORT_DELETED") || is_of("JOB_STATUS_CHANGE") || is_of("BLOCK_JOB_COMPLETED"))
+        if (is_of("BLOCK_EXPORT_DELETED")
+            || is_of("JOB_STATUS_CHANGE")
+            || is_of("BLOCK_JOB_COMPLETED")
+            || is_of("BLOCK_JOB_PENDING"))
             && let Ok(event) = serde_json::from_str::<Value>(line)
         {
             self.all_stay = false;

@@ -45,8 +45,8 @@ pub struct Record {
     pub in_flight: u64,
     /// Images that a second reader agreed on.
     pub read_twice: u64,
-    /// Jobs that failed after they were pending, a line each.
-    pub failed_late: Vec<String>,
+    /// What events told of jobs that signatures may ask for, a line each.
+    pub jobs_told: Vec<String>,
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
@@ -75,7 +75,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
-    let (mut in_flight, mut read_twice, mut failed_late) = (0, 0, Vec::new());
+    let (mut in_flight, mut read_twice, mut jobs_told) = (0, 0, Vec::new());
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -108,7 +108,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
             // What broke stands with the judge.
             let lived = live.all(scripts);
             (in_flight, read_twice) = (live.in_flight, live.read_twice);
-            failed_late = live.jobs.into_facts();
+            jobs_told = live.jobs.into_facts();
             if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
                 left = Some(live.process);
@@ -118,7 +118,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
     let outcome = judge.outcome();
     let mut record =
-        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, failed_late };
+        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, jobs_told };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
