@@ -270,3 +270,22 @@ fn zeroes_that_a_cancelled_copy_left_need_no_cluster() {
     run.play(script).expect("as before");
     run.play("view copy w1 w1 w20 w21 w7 w1 w1 w1").expect_err("nobody wrote it");
 }
+
+#[test]
+fn a_mirror_that_became_ready_while_it_was_cancelled_ends_well_or_not() {
+    let ready = r#"> 1 block-job-cancel device=j
+    ! j ready
+    !! {"event":"BLOCK_JOB_READY","data":{"type":"mirror","device":"j","offset":4096,"len":4096,"speed":0}}
+    < 1 ok
+"#;
+    for ends in ["! j waiting\n! j pending", "! j aborting"] {
+        let mut run = Run::open("top | copy");
+        run.play(&format!("{MIRROR}{ready}{ends}")).unwrap_or_else(|broken| panic!("{ends}: {broken}"));
+    }
+    let late =
+        ready.lines().skip(1).take(2).chain(["> 1 block-job-cancel device=j", "< 1 ok", "! j aborting"]);
+    let late: Vec<&str> = late.collect();
+    let broken =
+        Run::open("top | copy").play(&format!("{MIRROR}{}", late.join("\n"))).expect_err("it was ready");
+    assert_eq!(broken.law, LawId::Cause, "{broken}");
+}

@@ -71,8 +71,16 @@ impl Model {
         if !now && !pending.earlier.contains(&Answer::Done) {
             return Err(self.not_allowed(client, pending));
         }
-        if let Some(job) = self.find_job(&verb.job) {
-            self.apply_verb(job, verb, now);
+        let Some(id) = self.find_job(&verb.job) else { return Ok(()) };
+        let job = self.job(id);
+        let became_ready = job.is_ready() && job.had_since(Status::Running, pending.sent);
+        if verb.verb == Verb::Cancel && became_ready {
+            // What the job was when the command was carried out nobody knows: one that is not ready is ended for good.
+            self.apply_verb(id, verb, false);
+            let job = self.job_mut(id);
+            job.cancelled = job.cancelled.at_least_maybe();
+        } else {
+            self.apply_verb(id, verb, now);
         }
         Ok(())
     }
