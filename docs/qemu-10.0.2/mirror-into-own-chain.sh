@@ -1,0 +1,271 @@
+#!/bin/sh
+# a mirror whose target, a writable layer, lies below its source is accepted if a backup of that layer, whose filter hid the link between the two, ends while the command waits
+# Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
+exec python3 - <<'END_OF_SCRIPT'
+DETAIL = "Ok(Start(Start { job_id: \"j1\", device: \"n2\", speed: 0, on_error: [Report], filter_node_name: None, auto_finalize: true, auto_dismiss: true, work: Mirror(CopyArguments { target: \"n1\", sync: Full, replaces: None, granularity: None, bitmap: None, blocks_writes: false, vague: false }) }))\nfound    success\nexpected success\n      or GenericError: Node 'n1' is busy: node is used as backing hd of 'n2'\nn0 <- n1 <- n2\nt0\nt1"
+DEFECT = "reply"
+TRIES = 1000
+UNTRUE = "{\"return\": {}}"
+IMAGES = {
+    "/n0.qcow2": "eNrt1j1PwlAYQOGLoCIyODiIoqIyODj4gYrA4GCMKCoog4ODgwODgz/B/+1iIG9MWBw6Sc45Te/TmzZ3uGmTDq673ymlfJquNBlzv/O4Kse0MH3378YPj5KZ/dOKboEZsVzmw8xmvK/JuOJGmGG//9VwLayGtbAe7mdc/yA8DBthM+yElxnXvwpvwl7YD4fhS8b1X8O38D0chR/hpy+Uzdjvvyf5nFO0eUVbULTzinZB0S4q2qKiXVK0JUW7rGjLiraiaNcV7YairSraTUW7pWi3FW1N0e4o2l1Fu6do64r2SNEeK9oTRdtQtKeK9kzRnivapqK9ULQtRdtWtB1F21W0t4r2TtH2FO29on1QtI+Ktq9oB4r2SdE+K9qhov0BKjMfaw==",
+    "/n1.qcow2": "eNrt1EsvA1EAhuGpS9KIS1F0YWHhUlXViIWFS1FViQWJS2nRhEUX4rISu/4+P8PfsDHqk2AhMgsi3/tOzjwzcyZncTKZvdL2cxAE7cFbzXDEw9HVuosF7+mqW7cdn2e/7/XlxtND5jG08+7i5n7+w+R1Pvf1ERH9anG2gMixWOSDiP55zdY5wUYQ0Q//F0mZkqNyTI7LdMT1szIvF+SiXJKFiOsXZVnuyF25LysR16/JuryUDXklb/mg6E/rCUcb2tqL1vahtQm0th+tHUBrB9HaJFo7hNYOo7UjaG0KrZ1AayfR2im0No3WTqO1GbR2Bq3NorWzaG0OrZ1Da/No7TJau4LWrqK1BbR2Da1dR2s30NoiWruJ1pbQ2i20tozWHqC1h2jtEVpbQWuP0doTtLaK1tbQ2lO09gytPUdr62jtC6zOwus=",
+    "/n2.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXGAeIwMMQFk8UC4Lqix+AFKc8ahS6xSQZi1Mzi83QpLMM9RDFxoFo2AU0BVwjAbBKBgFIxEwwuEoGAWjYISBBjApMBoQo2AUjIJRMApGwQgCAAj1CoY=",
+    "/t0.qcow2": "eNrt0DEKwCAMheEnOhRx8FRCx96ix/DeXYoSBJfOhfxfIOSRTLna+UiK2uXZw8o2FYtp334bx7cA/NTBCwCPwioAzvTZK48AAMCRFyrLAwU=",
+    "/t1.qcow2": "eNrt0DEKwCAMheEnOhRx8FRCx96ix/DeXYoSBJfOhfxfIOSRTLna+UiK2uXZw8o2FYtp334bx7cA/NTBCwCPwioAzvTZK48AAMCRFyrLAwU=",
+}
+ACTIONS = [
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/n0.qcow2\",\"auto-read-only\":true,\"node-name\":\"f0\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"n0\",\"file\":\"f0\",\"backing\":null,\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/n1.qcow2\",\"auto-read-only\":true,\"node-name\":\"f1\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"n1\",\"file\":\"f1\",\"backing\":\"n0\",\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/n2.qcow2\",\"auto-read-only\":true,\"node-name\":\"f2\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"n2\",\"file\":\"f2\",\"backing\":\"n1\",\"read-only\":true,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/t0.qcow2\",\"auto-read-only\":true,\"node-name\":\"f3\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"t0\",\"file\":\"f3\",\"backing\":null,\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/t1.qcow2\",\"auto-read-only\":true,\"node-name\":\"f4\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"t1\",\"file\":\"f4\",\"backing\":null,\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-backup\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j0\",\"target\":\"t0\",\"sync\":\"full\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-mirror\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j1\",\"target\":\"n1\",\"sync\":\"full\"}}"],
+]
+import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
+
+DAEMON = os.environ.get("QSD", "qemu-storage-daemon")
+WAIT = 10
+
+
+class Gone(Exception):
+    pass
+
+
+class Hung(Exception):
+    pass
+
+
+def tag_bytes(tag, sector):
+    return struct.pack("<Q", tag | (sector + 1) if tag else 0) * 64
+
+
+def tags(data):
+    out = []
+    for at in range(0, len(data) - 511, 512):
+        part = data[at : at + 8]
+        out.append(struct.unpack("<Q", part)[0] if data[at : at + 512] == part * 64 else -1)
+    return out
+
+
+class Monitor:
+    def __init__(self, sock):
+        self.sock, self.pending, self.past_the_end = sock, b"", []
+        self.errors = []
+        sock.settimeout(WAIT)
+
+    def line(self):
+        while b"\n" not in self.pending:
+            try:
+                more = self.sock.recv(65536)
+            except TimeoutError:
+                raise Hung("the monitor does not answer")
+            except OSError:
+                more = b""
+            if not more:
+                raise Gone()
+            self.pending += more
+        line, self.pending = self.pending.split(b"\n", 1)
+        return json.loads(line) if line.strip() else self.line()
+
+    def tell(self, text):
+        try:
+            self.sock.sendall(text.replace('"/', '"' + FOLDER + "/").encode() + b"\r\n")
+        except OSError:
+            raise Gone()
+        while True:
+            message = self.line()
+            if "event" not in message:
+                return message
+            if message["event"] == "BLOCK_JOB_ERROR" or "error" in message.get("data", {}):
+                self.errors.append(message)
+
+    def settle(self):
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            jobs = self.tell('{"execute":"query-block-jobs"}').get("return", [])
+            self.past_the_end += [job for job in jobs if job["offset"] > job["len"]]
+            works = any(j["status"] in ("running", "paused", "ready", "standby") for j in jobs)
+            busy = lambda j: j["status"] in ("aborting", "created") or j["status"] == "waiting" and not works or (
+                j["busy"] and j["status"] in ("running", "ready"))
+            if not any(busy(job) for job in jobs):
+                return
+            time.sleep(0 if DEFECT == "progress" else 0.002)
+        raise Hung("a job is busy without end")
+
+
+class Guest:
+    def __init__(self, export):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(WAIT)
+        self.sock.connect(FOLDER + "/nbd.sock")
+        self.take(18)
+        name = export.encode()
+        body = struct.pack(">I", len(name)) + name + b"\0\0"
+        self.sock.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 7, len(body)) + body)
+        while True:
+            _, _, kind, size = struct.unpack(">QIII", self.take(20))
+            self.take(size)
+            if kind == 1:
+                return
+            if kind & 0x80000000:
+                raise SystemExit("export %s refused: %#x" % (export, kind))
+
+    def take(self, size):
+        data = b""
+        while len(data) < size:
+            try:
+                more = self.sock.recv(size - len(data))
+            except TimeoutError:
+                raise Hung("a guest's request does not end")
+            except OSError:
+                more = b""
+            if not more:
+                raise Gone()
+            data += more
+        return data
+
+    def ask(self, command, sector, count, data=b""):
+        self.asked = command, sector, count
+        offset, size = sector * 512, count * 512
+        self.sock.sendall(struct.pack(">IHHQQI", 0x25609513, 0, command, 1, offset, size) + data)
+
+    def answer(self):
+        """What a read has read, by sector; None for any other request."""
+        command, sector, count = self.asked
+        _, error, _ = struct.unpack(">IIQ", self.take(16))
+        data = self.take(count * 512) if command == 0 and not error else b""
+        return {sector + i: value for i, value in enumerate(tags(data))} if command == 0 else None
+
+
+def show(value):
+    return "zeroes" if value == 0 else "garbage" if value == -1 else "w%d" % value
+
+
+def plain(reply):
+    """What a reply tells, without what differs from run to run: folders, generated names, sizes of files."""
+    told = reply.get("return")
+    named = lambda name: "#" if name.startswith("#") else name
+    if isinstance(told, dict) and "edges" in told:
+        names = {node["id"]: (node["type"], named(node["name"])) for node in told["nodes"]}
+        return sorted(
+            [names[e["parent"]], names[e["child"]], e["name"], sorted(e["perm"]), sorted(e["shared-perm"])]
+            for e in told["edges"])
+    if isinstance(told, list) and told and "node-name" in told[0]:
+        last = lambda name: name and name.rsplit("/", 1)[-1]
+        return sorted([named(n["node-name"]), n["drv"], n["ro"], last(n.get("backing_file", ""))] for n in told)
+    return re.sub("#block[0-9]+", "#", json.dumps(reply, sort_keys=True).replace(FOLDER, ""))
+
+
+def play():
+    global FOLDER
+    for name, packed in IMAGES.items():
+        with open(FOLDER + name, "wb") as file:
+            file.write(zlib.decompress(base64.b64decode(packed)))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(FOLDER + "/qmp.sock")
+    listener.listen(1)
+    listener.settimeout(WAIT)
+    daemon = subprocess.Popen(
+        [DAEMON, "--chardev", "socket,id=m,path=" + FOLDER + "/qmp.sock", "--monitor", "chardev=m",
+         "--nbd-server", "addr.type=unix,addr.path=" + FOLDER + "/nbd.sock,max-connections=64"],
+        cwd=FOLDER, stdin=subprocess.DEVNULL)
+    guests, values, reply = {}, None, None
+    try:
+        monitor = Monitor(listener.accept()[0])
+        monitor.line()
+        monitor.tell('{"execute":"qmp_capabilities"}')
+        for action in ACTIONS:
+            what = action[0]
+            if what == "qmp":
+                print("->", action[1])
+                reply = monitor.tell(action[1])
+                print("<-", json.dumps(reply).replace(FOLDER, "")[:2000])
+            elif what == "settle":
+                monitor.settle()
+            elif what == "connect":
+                guests[action[1]] = Guest(action[2])
+            elif what == "answered":
+                read = guests[action[1]].answer()
+                values = values if read is None else read
+            elif what == "leave":
+                guests.pop(action[1]).sock.close()
+            elif what == "kill":
+                print("kill -9")
+                daemon.kill()
+                daemon.wait()
+            elif what == "quit":
+                monitor.tell('{"execute":"quit"}')
+                daemon.wait(WAIT)
+            elif what == "afresh" and DEFECT == "corrupt":
+                check = subprocess.run(["qemu-img", "check", "-f", action[2], "--output=json", FOLDER + action[1]],
+                                       stdout=subprocess.PIPE)
+                values = json.loads(check.stdout)
+                print("qemu-img check: %d corruptions" % values.get("corruptions", 0))
+            elif what == "afresh":
+                raw = FOLDER + "/afresh.raw"
+                subprocess.run(["qemu-img", "convert", "-f", action[2], "-O", "raw", FOLDER + action[1], raw],
+                               check=True)
+                with open(raw, "rb") as file:
+                    values = tags(file.read())
+            else:
+                _, guest, command, sector, count, tag, in_flight = action
+                data = b"".join(tag_bytes(tag, at) for at in range(sector, sector + count)) if command == 1 else b""
+                print("guest %d: %s of %d sectors at %d%s" % (
+                    guest, what, count, sector, ", in flight while the next thing is done" if in_flight else ""))
+                guests[guest].ask(command, sector, count, data)
+                if not in_flight:
+                    read = guests[guest].answer()
+                    values = values if read is None else read
+    except Gone:
+        status = daemon.wait(WAIT)
+        print("the daemon ended by itself with status %d" % status)
+        return DEFECT == "crash" and status < 0
+    except Hung as hung:
+        print(hung)
+        return DEFECT == "hang"
+    finally:
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
+    if DEFECT == "corrupt":
+        return values.get("corruptions", 0) > 0
+    if DEFECT == "sector":
+        value = values[SECTOR]
+        print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
+        return show(value) not in EXPECTED
+    if DEFECT == "length":
+        print("%d sectors, expected %d" % (len(values), SECTORS))
+        return len(values) < SECTORS
+    if DEFECT == "progress":
+        print("\n".join("past the end: %s" % json.dumps(job) for job in monitor.past_the_end[:3]))
+        return bool(monitor.past_the_end)
+    if DEFECT == "job error":
+        print("\n".join(json.dumps(message) for message in monitor.errors[:3]))
+        return bool(monitor.errors)
+    if DEFECT == "reply":
+        print("told:   %s\nuntrue: %s" % (plain(reply), plain(json.loads(UNTRUE))))
+        return plain(reply) == plain(json.loads(UNTRUE))
+    return False
+
+
+# What depends on timing is tried again and again, but not for much longer than a minute and a half.
+shown, end = False, time.monotonic() + 100
+for _ in range(TRIES):
+    FOLDER = os.path.abspath(tempfile.mkdtemp(prefix="defect", dir="."))
+    try:
+        shown = play()
+    finally:
+        shutil.rmtree(FOLDER)
+    if shown or time.monotonic() > end:
+        break
+print()
+print(DETAIL)
+print("the defect shows" if shown else "the defect does not show")
+sys.exit(1 if shown else 0)
+END_OF_SCRIPT
