@@ -64,6 +64,8 @@ pub struct Model {
     contested: Vec<ImageId>,
     /// Two orders were possible that make different chains, and nothing told which it was: nothing more is judged.
     is_lost: bool,
+    /// A read beside a write may show a part of the one and a part of the other, even within a sector.
+    tears: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
     holding: Option<Holding>,
     /// Throttle groups.
@@ -103,6 +105,7 @@ impl Model {
             shortest: vec![None; facts.len()],
             contested: Vec::new(),
             is_lost: false,
+            tears: false,
             holding: None,
             groups: Vec::new(),
             images: facts,
@@ -171,6 +174,13 @@ impl Model {
             }
             Observation::End => self.over(),
         }
+    }
+
+    /// The images lie in files of a real host. There the sector that is read while it is written may be neither the old
+    /// one nor the new one, but torn between both (POSIX promises nothing of reads beside writes).
+    pub fn on_real_files(mut self) -> Model {
+        self.tears = true;
+        self
     }
 
     /// Whether not everything was judged: two orders of what happened were possible and nothing told which it was, or a

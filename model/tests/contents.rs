@@ -54,6 +54,18 @@ fn a_read_beside_a_write_sees_old_or_new_sector_by_sector() {
 }
 
 #[test]
+fn on_a_real_file_the_sector_that_is_read_while_it_is_written_may_be_torn() {
+    let on_file = |script: &str| {
+        let run = Run::open(TWO);
+        Run { model: run.model.on_real_files() }.play(&guest(script))
+    };
+    on_file("write r1 1 4 w5\nread r2 1 4 1\nend r1\nend r2 garbage").expect("they met");
+    on_file("read r2 1 4 1\nwrite r1 1 4 w5\nend r1\nend r2 garbage").expect("they met");
+    on_file("write r1 1 4 w5\nread r2 1 5 1\nend r2 garbage").expect_err("another sector");
+    on_file("write r1 1 4 w5\nend r1\nread r2 1 4 1\nend r2 garbage").expect_err("the write was over");
+}
+
+#[test]
 fn a_read_that_began_before_a_flush_may_still_see_what_the_flush_superseded() {
     let long = "read r9 1 4 1\nwrite r1 1 4 w5\nend r1\nflush r2 1\nend r2\n";
     accept(&guest(&format!("{long}end r9 w1")));

@@ -14,6 +14,14 @@ impl Views {
         }
     }
 
+    /// Whether somebody was writing a sector at any moment since `began`.
+    pub fn is_written_since(&self, id: ImageId, sector: u32, began: Moment) -> bool {
+        if self.layer(id).heads.get(sector as usize).is_none_or(|head| *head == NONE) {
+            return false;
+        }
+        self.versions(id, sector).any(|v| v.request != 0 && v.ended >= began)
+    }
+
     /// Whether a crash now may leave `value` in `sector`.
     pub fn may_survive(&self, id: ImageId, sector: u32, value: u64) -> bool {
         let layer = self.layer(id);

@@ -377,9 +377,11 @@ impl Model {
         if self.touched[usize::from(image.0)] {
             self.count(LawId::CopyTrue);
         }
-        let wrong = (first..).zip(values).find(|(sector, value)| {
-            **value == GARBAGE || !self.views.may_read(image, *sector, **value, began)
-        });
+        let is_right = |sector: u32, value: u64| match value {
+            GARBAGE => self.tears && self.views.is_written_since(image, sector, began),
+            value => self.views.may_read(image, sector, value, began),
+        };
+        let wrong = (first..).zip(values).find(|(sector, value)| !is_right(*sector, **value));
         let Some((sector, value)) = wrong else { return Ok(()) };
         let law = match (streamed, self.touched[usize::from(image.0)]) {
             (true, _) => LawId::StreamUnseen,

@@ -72,10 +72,10 @@ impl Minimise {
         let (outcome, path) = (&least.outcome, self.out.as_ref().unwrap_or(&self.trace));
         let shorter = Trace { target: trace.target.clone(), ..Trace::of(outcome, trace.seed) };
         shorter.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
-        print!("{}{}", text::failure(outcome), text::repro(None, Some(path), ""));
+        put!("{}{}", text::failure(outcome), text::repro(None, Some(path), ""));
         let commands = entries(&outcome.tape, COMMAND);
         let shortened = text::shortened(commands, [outcome.tape.len(), trace.choices.len()], least.took);
-        println!("        {shortened}; reproduced {} of {}", least.reproduced, least.times);
+        say!("        {shortened}; reproduced {} of {}", least.reproduced, least.times);
         Ok(Exit::Broken)
     }
 

@@ -51,7 +51,13 @@ impl Judge {
     pub fn new(scenario: &Scenario, is_readable: bool) -> Judge {
         let setups: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let lines = is_readable.then(Vec::new);
-        Judge { model: Model::new(&setups), lines, steps: 0, verdict: Verdict::Passed, journal: None }
+        Judge {
+            model: Model::new(&setups).on_real_files(),
+            lines,
+            steps: 0,
+            verdict: Verdict::Passed,
+            journal: None,
+        }
     }
 
     /// Keeps everything that is shown from now on, each with what the devices had done before.
