@@ -2,10 +2,10 @@
 # a commit whose top stands under the filter of a backup leaves the header of the overlay above as it was: it names the committed image, and who deletes that, as after every commit, loses the overlay
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
-DETAIL = "Ok(Start(Start { job_id: \"j2\", device: \"n2\", speed: 0, on_error: [Report], filter_node_name: None, auto_finalize: true, auto_dismiss: true, work: Commit(Ends { base: Some(\"/n1.qcow2\"), base_node: None, bottom: None, backing_file: None }, None, None) }))\nfound    GenericError: Node '#block070' is busy: block device is in use by block job: backup\nexpected GenericError: Can't find '/n1.qcow2' in the backing chain\nn0 <- n1\nn0 <- (filter) <- n2\nt1\njob j0 backup pending 65536/8192 bytes"
+DETAIL = "Ok(Start(Start { job_id: \"j2\", device: \"n2\", speed: 0, on_error: [Report], filter_node_name: None, auto_finalize: true, auto_dismiss: true, work: Commit(Ends { base: Some(\"/n1.qcow2\"), base_node: None, bottom: None, backing_file: None }, None, None) }))\nfound    GenericError: Node '#block089' is busy: block device is in use by block job: backup\nexpected GenericError: Can't find '/n1.qcow2' in the backing chain\nn0 <- n1\nn0 <- (filter) <- n2\nt1\njob j0 backup pending 65536/8192 bytes"
 DEFECT = "reply"
 TRIES = 40
-UNTRUE = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Node '#block070' is busy: block device is in use by block job: backup\"}}"
+UNTRUE = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Node '#block089' is busy: block device is in use by block job: backup\"}}"
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAKMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAk0YDJA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuAlSYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAAXfEKpA==",
@@ -165,11 +165,23 @@ def plain(reply):
     return re.sub("#block[0-9]+", "#", json.dumps(reply, sort_keys=True).replace(FOLDER, ""))
 
 
+def placed(data):
+    """An image whose header names its backing file by its full path, if there is room for that."""
+    if data[:4] != b"QFI\xfb":
+        return data
+    start, size, bits = struct.unpack(">QII", data[8:24])
+    name = FOLDER.encode() + b"/" + data[start:start + size]
+    end = start + len(name)
+    if start == 0 or end > 1 << bits or any(data[start + size:end]):
+        return data
+    return data[:8] + struct.pack(">QI", start, len(name)) + data[20:start] + name + data[end:]
+
+
 def play():
     global FOLDER
     for name, packed in IMAGES.items():
         with open(FOLDER + name, "wb") as file:
-            file.write(zlib.decompress(base64.b64decode(packed)))
+            file.write(placed(zlib.decompress(base64.b64decode(packed))))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(FOLDER + "/qmp.sock")
     listener.listen(1)

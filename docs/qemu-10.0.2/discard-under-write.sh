@@ -4,7 +4,7 @@
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "/n3.qcow2: the check found 2 corruptions\nn0 <- n1 <- n2 <- n3"
 DEFECT = "corrupt"
-TRIES = 40
+TRIES = 1000
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAOMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAD7MDRA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuA1SYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAA2k8KxA==",
@@ -195,11 +195,23 @@ def plain(reply):
     return re.sub("#block[0-9]+", "#", json.dumps(reply, sort_keys=True).replace(FOLDER, ""))
 
 
+def placed(data):
+    """An image whose header names its backing file by its full path, if there is room for that."""
+    if data[:4] != b"QFI\xfb":
+        return data
+    start, size, bits = struct.unpack(">QII", data[8:24])
+    name = FOLDER.encode() + b"/" + data[start:start + size]
+    end = start + len(name)
+    if start == 0 or end > 1 << bits or any(data[start + size:end]):
+        return data
+    return data[:8] + struct.pack(">QI", start, len(name)) + data[20:start] + name + data[end:]
+
+
 def play():
     global FOLDER
     for name, packed in IMAGES.items():
         with open(FOLDER + name, "wb") as file:
-            file.write(zlib.decompress(base64.b64decode(packed)))
+            file.write(placed(zlib.decompress(base64.b64decode(packed))))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(FOLDER + "/qmp.sock")
     listener.listen(1)

@@ -189,11 +189,23 @@ def plain(reply):
     return re.sub("#block[0-9]+", "#", json.dumps(reply, sort_keys=True).replace(FOLDER, ""))
 
 
+def placed(data):
+    """An image whose header names its backing file by its full path, if there is room for that."""
+    if data[:4] != b"QFI\xfb":
+        return data
+    start, size, bits = struct.unpack(">QII", data[8:24])
+    name = FOLDER.encode() + b"/" + data[start:start + size]
+    end = start + len(name)
+    if start == 0 or end > 1 << bits or any(data[start + size:end]):
+        return data
+    return data[:8] + struct.pack(">QI", start, len(name)) + data[20:start] + name + data[end:]
+
+
 def play():
     global FOLDER
     for name, packed in IMAGES.items():
         with open(FOLDER + name, "wb") as file:
-            file.write(zlib.decompress(base64.b64decode(packed)))
+            file.write(placed(zlib.decompress(base64.b64decode(packed))))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(FOLDER + "/qmp.sock")
     listener.listen(1)
