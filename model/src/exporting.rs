@@ -97,6 +97,17 @@ impl Exporting {
 }
 
 impl Exporting {
+    /// Takes away the exports that are to go, and who sits behind them.
+    pub fn take_away(&self, graph: &mut Graph) {
+        match self {
+            Exporting::Delete { id, .. } => graph.users.retain(|user| !user.is_of_export(id)),
+            Exporting::ServerStop => {
+                graph.users.retain(|user| user.export.is_none() && user.behind.is_none());
+            }
+            Exporting::Add { .. } | Exporting::ServerStart => {}
+        }
+    }
+
     /// Whether a fault may have kept the node from turning read-only again, so that nobody knows whether it can be written.
     pub fn is_unsure(&self, graph: &Graph) -> bool {
         match self {

@@ -274,9 +274,7 @@ impl Model {
             }
             Exporting::Delete { id, .. } => self.export_gone(id),
             Exporting::ServerStart => {}
-            Exporting::ServerStop => {
-                self.graph.users.retain(|user| user.export.is_none() && user.behind.is_none())
-            }
+            Exporting::ServerStop => exporting.take_away(&mut self.graph),
         }
         Ok(())
     }

@@ -113,13 +113,8 @@ impl Model {
     fn with_exports_gone(&self) -> Graph {
         let mut after = self.graph.clone();
         for pending in self.clients.iter().flat_map(|client| &client.pending) {
-            let Ok(Command::Export(exporting)) = &pending.command else { continue };
-            match &**exporting {
-                Exporting::Delete { id, .. } => after.users.retain(|user| !user.is_of_export(id)),
-                Exporting::ServerStop => {
-                    after.users.retain(|user| user.export.is_none() && user.behind.is_none())
-                }
-                _ => {}
+            if let Ok(Command::Export(exporting)) = &pending.command {
+                exporting.take_away(&mut after);
             }
         }
         after
