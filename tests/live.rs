@@ -3,7 +3,8 @@
 #[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
 
-use sim::live::campaign::{Plan, Shorten, again, fuzz, name_of};
+use sim::live::again::again;
+use sim::live::campaign::{Plan, Shorten, fuzz, name_of};
 use sim::live::divergence::known;
 use sim::live::target::Target;
 use sim::trace::{PASSED, Trace};

@@ -6,6 +6,7 @@
 //! came again.
 
 pub mod action;
+pub mod again;
 pub mod campaign;
 pub mod cuts;
 pub mod divergence;

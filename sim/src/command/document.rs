@@ -1,10 +1,12 @@
 //! `midstream document`: the page about a live daemon's defects, made anew from their traces.
 
 use super::{Exit, refuse};
-use crate::live::campaign::{AGAIN, COMMAND, again, name_of};
+use crate::live::again::{Retaken, retake};
+use crate::live::campaign::{COMMAND, name_of};
 use crate::live::divergence::{Divergence, known};
 use crate::live::doc::{Shown, page};
 use crate::live::script::{Fails, script};
+use crate::live::sequence::Record;
 use crate::live::target::Target;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Verdict};
@@ -63,16 +65,11 @@ impl Document {
         folder: &str,
     ) -> Result<Shown, String> {
         let target = self.target.placed_as(trace.target.as_deref().unwrap_or_default());
-        let (mut record, mut times, mut reproduced) = (None, 0, 0);
-        // What depends on timing may need more tries.
-        while times < AGAIN || record.is_none() && times < divergence.tries {
-            times += 1;
-            let run = again(&target, &trace.choices, Detail::Full);
-            if run.outcome.verdict != Verdict::Passed && name_of(&self.target, &run) == divergence.name {
-                reproduced += 1;
-                record = Some(run);
-            }
-        }
+        let is_shown = |run: &Record| {
+            run.outcome.verdict != Verdict::Passed && name_of(&self.target, run) == divergence.name
+        };
+        let Retaken { failed: record, failures: reproduced, times } =
+            retake(&target, &trace.choices, Detail::Full, divergence.tries, &is_shown);
         let fails = if reproduced == times { Fails::Always } else { Fails::Sometimes };
         let text = record.as_ref().and_then(|record| script(&divergence.what, record, fails).ok());
         let file = format!("{}.sh", divergence.name);

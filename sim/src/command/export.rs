@@ -1,8 +1,9 @@
 //! `midstream export`: a failing live sequence as a shell script that needs no midstream.
 
 use super::{Exit, live_target, read, refuse};
-use crate::live::campaign::{AGAIN, again};
+use crate::live::again::{Retaken, retake};
 use crate::live::script::{Fails, script};
+use crate::live::sequence::Record;
 use crate::live::target::Target;
 use crate::trace::PASSED;
 use crate::verdict::Detail;
@@ -34,20 +35,13 @@ impl Export {
     fn write(&self) -> Result<Exit, Exit> {
         let trace = read(&self.trace)?;
         let target = live_target(self.target.as_ref(), &trace)?;
-        let (mut last, mut times, mut failed) = (None, 0, 0);
-        // What depends on timing may need more tries.
-        while times < AGAIN || last.is_none() && times < TRIES_MAX {
-            let record = again(&target, &trace.choices, Detail::Quiet);
-            times += 1;
-            if trace.law != PASSED && record.outcome.verdict.law() == trace.law {
-                failed += 1;
-                last = Some(record);
-            }
-        }
-        let Some(record) = last else {
+        let is_same = |record: &Record| trace.law != PASSED && record.outcome.verdict.law() == trace.law;
+        let Retaken { failed, failures, times } =
+            retake(&target, &trace.choices, Detail::Quiet, TRIES_MAX, &is_same);
+        let Some(record) = failed else {
             return Err(refuse(&format!("{} does not fail any more", self.trace.display())));
         };
-        let fails = if failed == times { Fails::Always } else { Fails::Sometimes };
+        let fails = if failures == times { Fails::Always } else { Fails::Sometimes };
         let text = script(&trace.law, &record, fails).map_err(|problem| refuse(&problem.0))?;
         match &self.out {
             None => put!("{text}"),

@@ -71,7 +71,7 @@ impl Replay {
         let mut last = None;
         let mut reproduced = 0;
         for _ in 0..self.times {
-            let record = live::campaign::again(&target, &trace.choices, Detail::Quiet);
+            let record = live::again::again(&target, &trace.choices, Detail::Quiet);
             if record.outcome.verdict.law() == trace.law && trace.law != PASSED {
                 reproduced += 1;
                 last = Some(record);

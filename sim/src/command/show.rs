@@ -41,7 +41,7 @@ impl Show {
         let trace = read(&self.trace)?;
         if trace.target.is_some() {
             let target = live_target(None, &trace)?;
-            let again = || live::campaign::again(&target, &trace.choices, Detail::Full).outcome;
+            let again = || live::again::again(&target, &trace.choices, Detail::Full).outcome;
             let outcome = guarded(&self.trace, &trace, again)?;
             let decisions = if self.decisions { decisions(&outcome.tape) } else { String::new() };
             return Ok(format!("{}\n{decisions}{}", outcome.history.join("\n"), text::failure(&outcome)));

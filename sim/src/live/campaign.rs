@@ -1,5 +1,6 @@
 //! A campaign against a live daemon: several at once, each failure put to its name, the first of each made short.
 
+use super::again::AGAIN;
 use super::cuts::Tried;
 use super::divergence::{self, explain, key};
 use super::second_reader;
@@ -10,19 +11,15 @@ use crate::choice::Decision;
 use crate::minimise::entries;
 use crate::panics::{Panic, quietly};
 use crate::strategy::of_seed;
-use crate::strategy::replay::{Recording, tolerant};
 use crate::subject;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So often the shortest sequence is taken again to see how reliably it fails.
-pub const AGAIN: u32 = 5;
 /// Failures that nobody knows are made short for so many different kinds; others are only counted.
 const NEW_MAX: usize = 24;
 /// When the time is over, what was found and not made short yet gets at least so much more, or a quarter of all.
@@ -351,20 +348,6 @@ fn file_name(name: &str, seed: u64) -> String {
         short.push('-');
     }
     format!("{short}{seed}")
-}
-
-/// Takes a sequence again by its tape, as far as it fits.
-pub fn again(target: &Target, tape: &[Decision], detail: Detail) -> Record {
-    let kept = RefCell::new(None);
-    let recording = Arc::new(Recording::new(tape.to_vec()));
-    let run = |choices| {
-        let record = run(target, choices, detail);
-        let outcome = record.outcome.clone();
-        kept.replace(Some(record));
-        outcome
-    };
-    let _outcome = tolerant(run, &recording, recording.values());
-    kept.into_inner().expect("one run was taken")
 }
 
 /// The laws and goals that live sequences count.

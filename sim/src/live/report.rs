@@ -1,6 +1,7 @@
 //! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
 
-use super::campaign::{AGAIN, Campaign, Found, Plan};
+use super::again::AGAIN;
+use super::campaign::{Campaign, Found, Plan};
 use super::cuts::{Tally, Tried};
 use super::divergence::known;
 use crate::report::Cost;

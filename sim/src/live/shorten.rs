@@ -1,7 +1,7 @@
 //! Makes a failing live sequence shorter. What depends on timing does not fail every time, so a shorter sequence may get
 //! several tries, and may have to fail in several of them.
 
-use super::campaign::{AGAIN, again};
+use super::again::{AGAIN, again};
 use super::sequence::{Record, run};
 use super::target::Target;
 use crate::choice::{Choices, Decision};
