@@ -217,6 +217,41 @@ impl Command {
         }
     }
 
+    /// Whether its success changes something before it is told: a job that it starts tells so itself.
+    pub fn changes(&self) -> bool {
+        match self {
+            Command::Add(_)
+            | Command::Delete(_)
+            | Command::Edit(_)
+            | Command::Export(_)
+            | Command::ThrottleGroup(_)
+            | Command::Verb(_)
+            | Command::Quit => true,
+            Command::Capabilities
+            | Command::Start(_)
+            | Command::Transaction(..)
+            | Command::QueryJobs
+            | Command::QueryBlockJobs
+            | Command::QueryNodes
+            | Command::QuerySchema
+            | Command::QueryGraph
+            | Command::QueryExports
+            | Command::Other { .. } => false,
+        }
+    }
+
+    /// Whether it asks what the graph or the jobs are.
+    pub fn asks(&self) -> bool {
+        matches!(
+            self,
+            Command::QueryJobs
+                | Command::QueryBlockJobs
+                | Command::QueryNodes
+                | Command::QueryGraph
+                | Command::QueryExports
+        )
+    }
+
     /// A command that the model does not look into.
     pub fn beyond(name: &str) -> Command {
         Command::Other { name: name.to_owned(), job: None }

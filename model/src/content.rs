@@ -46,7 +46,7 @@ pub enum Decides {
 }
 
 /// One value a sector may have.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Version {
     value: u64,
     /// The request that writes it; 0 for the value before all requests.
@@ -98,6 +98,30 @@ pub struct Views {
     pool: Vec<Version>,
     /// First unused slot of the pool, or [`NONE`].
     free: u32,
+}
+
+/// Two views are the same if all readers may see the same in both, whatever slots of the pool hold it.
+impl PartialEq for Views {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |id: ImageId| {
+            let (own, theirs) = (self.layer(id), other.layer(id));
+            let versions = |views: &Self, sector: u32| -> Vec<Version> {
+                views.versions(id, sector).map(|version| Version { next: NONE, ..version.clone() }).collect()
+            };
+            own.below == theirs.below
+                && own.decides == theirs.decides
+                && own.settled.len() == theirs.settled.len()
+                && (0..own.sectors()).all(|sector| {
+                    let at = sector as usize;
+                    match (own.heads[at], theirs.heads[at]) {
+                        (NONE, NONE) => own.settled[at] == theirs.settled[at],
+                        (NONE, _) | (_, NONE) => false,
+                        _ => versions(self, sector) == versions(other, sector),
+                    }
+                })
+        };
+        self.layers.len() == other.layers.len() && self.ids().all(same)
+    }
 }
 
 impl Default for Views {

@@ -5,7 +5,7 @@
 //! every job must end. This crate says so precisely, and follows a run to see whether it is true:
 //!
 //! ```
-//! use model::{Format, ImageSetup, LawId, Model, Observation};
+//! use model::{Format, ImageSetup, LawId, Judge, Observation};
 //!
 //! let image = |file: &str, backing: Option<&str>, own: Vec<(u64, u64)>| ImageSetup {
 //!     file: file.into(),
@@ -15,12 +15,12 @@
 //!     backing: backing.map(str::to_owned),
 //!     own,
 //! };
-//! let mut model = Model::new(&[
+//! let mut model = Judge::new(&[
 //!     image("base.img", None, vec![(0, 7)]),
 //!     image("mid.img", Some("base.img"), vec![(1, 8)]),
 //!     image("top.img", Some("mid.img"), vec![(2, 9)]),
 //! ]);
-//! let mut command = |model: &mut Model, text: &str| {
+//! let mut command = |model: &mut Judge, text: &str| {
 //!     model.observe(&Observation::Sent { client: 1, text }).unwrap();
 //! };
 //! command(&mut model, r#"{"execute": "blockdev-add", "arguments": {
@@ -64,10 +64,10 @@ pub mod divergence;
 pub mod editing;
 pub mod event;
 pub mod exporting;
-pub mod history;
 pub mod holding;
 pub mod job;
 pub mod json;
+pub mod judge;
 pub mod law;
 pub mod mirror;
 pub mod observation;
@@ -76,9 +76,13 @@ pub mod permission;
 pub mod plan;
 pub mod record;
 pub mod reply;
+mod shared;
+mod silent;
 pub mod starting;
+mod state;
+mod step;
 pub mod stream;
 
-pub use history::Model;
+pub use judge::{Census, Judge};
 pub use law::{Broken, Kind, LAW_COUNT, LAWS, LawId, Tally};
 pub use observation::{CrashKind, FaultKind, Format, GuestOp, ImageSetup, Observation};

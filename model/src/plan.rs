@@ -312,15 +312,12 @@ impl Graph {
         filter
     }
 
-    /// The filter goes; everything else stays. What was read-only before is so again.
-    pub fn abandon(&mut self, plan: &Plan, job: JobId, filter: NodeId, read_only: bool) {
+    /// The filter goes; everything else stays.
+    pub fn abandon(&mut self, plan: &Plan, job: JobId, filter: NodeId) {
         self.unfreeze(job);
         self.release_devices(job);
         self.drop_filter(filter);
         self.node_mut(filter).target = None;
-        if let Some(written) = plan.written {
-            self.restore(written, read_only);
-        }
         if plan.releases_early() {
             self.release(job);
         }
@@ -328,40 +325,28 @@ impl Graph {
 
     /// A job has succeeded: its filter goes, and the chain becomes what it was for. `pivots` says whether a mirror's
     /// target takes the place of its source.
-    pub fn finish(&mut self, plan: &Plan, job: JobId, filter: NodeId, read_only: bool, pivots: bool) {
+    pub fn finish(&mut self, plan: &Plan, job: JobId, filter: NodeId, pivots: bool) {
         match &plan.work {
             Work::Stream(span) => {
-                self.abandon(plan, job, filter, read_only);
+                self.abandon(plan, job, filter);
                 self.finish_stream(span);
             }
             Work::Commit(span) if !span.is_active => {
                 self.finish_commit(span, filter);
-                self.abandon(plan, job, filter, read_only);
+                self.abandon(plan, job, filter);
             }
-            Work::Commit(span) if pivots => self.pivot(plan, (job, filter), plan.under, span.base, read_only),
+            Work::Commit(span) if pivots => self.pivot(plan, (job, filter), plan.under, span.base),
             Work::Mirror(span) if pivots => {
-                let replaced = span.replaces.unwrap_or(plan.under);
-                self.pivot(plan, (job, filter), replaced, span.target, read_only);
+                self.pivot(plan, (job, filter), span.replaces.unwrap_or(plan.under), span.target);
             }
-            _ => {
-                // A soft cancel ends an active commit well and leaves its base writable.
-                let stays = plan.trade() == Trade::ActiveCommit;
-                self.abandon(plan, job, filter, read_only && !stays);
-            }
+            _ => self.abandon(plan, job, filter),
         }
     }
 
     /// Everything that stood on `replaced` stands on `target` now.
-    fn pivot(
-        &mut self,
-        plan: &Plan,
-        (job, filter): (JobId, NodeId),
-        replaced: NodeId,
-        target: NodeId,
-        read_only: bool,
-    ) {
+    fn pivot(&mut self, plan: &Plan, (job, filter): (JobId, NodeId), replaced: NodeId, target: NodeId) {
         let was_read_only = self.node(plan.under).read_only;
-        self.abandon(plan, job, filter, read_only);
+        self.abandon(plan, job, filter);
         self.replace_outside(replaced, target);
         self.node_mut(target).read_only = was_read_only;
     }

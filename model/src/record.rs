@@ -1,31 +1,20 @@
 //! What the model knows about one job: what was asked of it, what it has shown, what may still come.
 
 use crate::chain::{ImageId, NodeId};
-use crate::content::Moment;
 use crate::job::{OnError, Status};
 use crate::plan::{Plan, Work};
+use crate::reply::Refusal;
 use crate::starting::Start;
 
-/// Three-valued knowledge: commands of other clients may have struck at a moment nobody saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Known {
-    /// Certainly not.
-    No,
-    /// Perhaps.
-    Maybe,
-    /// Certainly.
-    Yes,
-}
-
-/// Whether the job has already given up its place in the graph.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Edit {
-    /// Its filter stands.
-    NotYet,
-    /// It may happen at any moment, before the event that tells it.
-    Unsure,
-    /// Its filter is gone, and the chain is what it will be.
-    Done,
+/// What a job makes a header name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Whose header.
+    pub image: ImageId,
+    /// The backing file it names then.
+    pub names: Option<String>,
+    /// Whether it is sure to.
+    pub is_certain: bool,
 }
 
 /// How a job went wrong.
@@ -40,7 +29,7 @@ pub enum Failure {
 }
 
 /// One job, from its `created` event on; kept after its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Job {
     /// The operator's name for it.
     pub id: String,
@@ -61,15 +50,15 @@ pub struct Job {
     /// The transaction it ends with, by the job that is its first member.
     pub group: Option<u16>,
     /// Completion was asked for: a mirror's target will take its place.
-    pub complete_asked: Known,
+    pub complete_asked: bool,
     /// It was told to end where it stands, well and without a pivot.
-    pub soft_cancelled: Known,
+    pub soft_cancelled: bool,
     /// `BLOCK_JOB_READY` has been seen.
     pub ready_told: bool,
     /// By sector of its target: it is copied for certain.
     pub copies: Vec<bool>,
-    /// What it makes headers name, as it was when it began to end.
-    pub headers: Vec<(ImageId, Option<String>)>,
+    /// What it made headers name when it changed the chain.
+    pub headers: Vec<Header>,
     /// Another job wrote below what it copies: what it copied, nobody can tell.
     pub blurred: bool,
     /// Nothing was below its target when it began: zeroes may have no cluster there.
@@ -82,12 +71,12 @@ pub struct Job {
     pub unbearable: bool,
     /// Its status.
     pub status: Status,
-    /// Every status it had, with the moment it took it.
-    pub statuses: Vec<(Moment, Status)>,
+    /// What its command must be refused with, since it meets others' needs: any of these.
+    pub late: Vec<Refusal>,
     /// Whether an operator or an error paused it.
-    pub paused: Known,
+    pub paused: bool,
     /// Whether it was cancelled.
-    pub cancelled: Known,
+    pub cancelled: bool,
     /// Finalizing was asked for.
     pub finalize_asked: bool,
     /// Dismissal was asked for.
@@ -100,14 +89,16 @@ pub struct Job {
     pub ended: bool,
     /// `BLOCK_JOB_PENDING` has been seen.
     pub pending_told: bool,
-    /// The speeds it may have.
-    pub speeds: Vec<i64>,
+    /// Its speed limit.
+    pub speed: i64,
     /// The furthest progress it has shown.
     pub offset: i64,
-    /// Every progress it has shown, with the moment.
-    pub offsets: Vec<(Moment, i64)>,
-    /// Its place in the graph.
-    pub edit: Edit,
+    /// It has given up its filter, and the chain is what it will be.
+    pub edited: bool,
+    /// What it wrote is read-only again, if it was before.
+    pub restored: bool,
+    /// It holds no node any more.
+    pub released: bool,
 }
 
 /// Longest backing file name that fits a header.
@@ -115,7 +106,7 @@ const BACKING_FILE_MAX: usize = 1023;
 
 impl Job {
     /// A job that has just been created.
-    pub fn new(start: &Start, plan: Plan, filter: NodeId, now: Moment) -> Job {
+    pub fn new(start: &Start, plan: Plan, filter: NodeId) -> Job {
         Job {
             id: start.job_id.clone(),
             plan,
@@ -126,8 +117,8 @@ impl Job {
             auto_finalize: start.auto_finalize,
             auto_dismiss: start.auto_dismiss,
             group: None,
-            complete_asked: Known::No,
-            soft_cancelled: Known::No,
+            complete_asked: false,
+            soft_cancelled: false,
             ready_told: false,
             copies: Vec::new(),
             headers: Vec::new(),
@@ -137,19 +128,20 @@ impl Job {
             may_not_grow: false,
             unbearable: false,
             status: Status::Created,
-            statuses: vec![(now, Status::Created)],
-            paused: Known::No,
-            cancelled: Known::No,
+            late: Vec::new(),
+            paused: false,
+            cancelled: false,
             finalize_asked: false,
             dismiss_asked: false,
             failure: None,
             stopped: false,
             ended: false,
             pending_told: false,
-            speeds: vec![start.speed],
+            speed: start.speed,
             offset: 0,
-            offsets: Vec::new(),
-            edit: Edit::NotYet,
+            edited: false,
+            restored: false,
+            released: false,
         }
     }
 
@@ -160,7 +152,7 @@ impl Job {
 
     /// Whether it is known to have let go of what it copied between, told or not.
     pub fn has_left(&self) -> bool {
-        self.edit == Edit::Done
+        self.edited
     }
 
     /// Whether it does or may do its work: between start and end.
@@ -184,28 +176,12 @@ impl Job {
 
     /// Whether a success puts a mirror's target into the place of its source.
     pub fn pivots(&self) -> bool {
-        self.plan.becomes_ready() && self.complete_asked != Known::No
+        self.plan.becomes_ready() && self.complete_asked
     }
 
-    /// Whether it had this status at `since` or later.
-    pub fn had_since(&self, status: Status, since: Moment) -> bool {
-        let last_before = self.statuses.iter().rposition(|(moment, _)| *moment <= since).unwrap_or(0);
-        self.statuses[last_before..].iter().any(|(_, had)| *had == status)
-    }
-
-    /// The furthest progress it had shown at `moment`.
-    pub fn offset_at(&self, moment: Moment) -> i64 {
-        self.offsets.iter().rev().find(|(at, _)| *at <= moment).map_or(0, |(_, offset)| *offset)
-    }
-
-    /// Whether it existed at `since` or later.
-    pub fn lived_since(&self, since: Moment) -> bool {
-        self.is_live() || self.statuses.last().is_some_and(|(moment, _)| *moment > since)
-    }
-
-    /// Whether it has existed without a break from `since` until now.
-    pub fn lives_since(&self, since: Moment) -> bool {
-        self.is_live() && self.statuses[0].0 <= since
+    /// Whether its command must be refused: it was created, and will never run.
+    pub fn is_doomed(&self) -> bool {
+        !self.late.is_empty()
     }
 
     /// Whether it must fail: its target is too short, or the string for the header is too long.
@@ -221,14 +197,12 @@ impl Job {
     /// Whether it stands still until an operator acts, and may do so for ever.
     pub fn waits_for_operator(&self) -> bool {
         match self.status {
-            Status::Running | Status::Paused => {
-                (self.paused != Known::No || self.plan.never_ends()) && self.cancelled != Known::Yes
-            }
+            Status::Running | Status::Paused => (self.paused || self.plan.never_ends()) && !self.cancelled,
             Status::Ready | Status::Standby => {
-                let asked = self.complete_asked == Known::Yes || self.soft_cancelled == Known::Yes;
-                (self.paused != Known::No || !asked) && self.cancelled != Known::Yes
+                let asked = self.complete_asked || self.soft_cancelled;
+                (self.paused || !asked) && !self.cancelled
             }
-            Status::Pending => !self.auto_finalize && !self.finalize_asked && self.cancelled != Known::Yes,
+            Status::Pending => !self.auto_finalize && !self.finalize_asked && !self.cancelled,
             Status::Concluded => !self.auto_dismiss && !self.dismiss_asked,
             _ => false,
         }
@@ -242,12 +216,5 @@ impl Job {
             trade => format!("{} ", trade.word()),
         };
         format!("job {} {trade}{} {}/{len} bytes", self.id, self.status.word(), self.offset)
-    }
-}
-
-impl Known {
-    /// Forgets a certain `No`.
-    pub fn at_least_maybe(self) -> Known {
-        if self == Known::No { Known::Maybe } else { self }
     }
 }

@@ -7,6 +7,7 @@ use crate::chain::{GENERATED, Graph, JobId, NodeId};
 use crate::job::{Status, Verb};
 use crate::json::Json;
 use crate::record::Job;
+use crate::shared::Shared;
 
 /// One answer that is allowed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +26,13 @@ pub enum Answer {
     ErrorAbout(&'static str),
     /// Any error that names an armed fault.
     Fault,
+}
+
+impl Answer {
+    /// Whether it says that the command was carried out.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Answer::Done | Answer::Told | Answer::Unknown)
+    }
 }
 
 /// A command not accepted, and why.
@@ -145,7 +153,7 @@ pub struct Names<'a> {
     /// The nodes.
     pub graph: &'a Graph,
     /// Every job, by [`JobId`].
-    pub jobs: &'a [Job],
+    pub jobs: &'a [Shared<Job>],
 }
 
 impl Names<'_> {

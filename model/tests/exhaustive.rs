@@ -204,13 +204,13 @@ impl State {
         let plan = self.plan_of(&job);
         match (job.status, next) {
             (Status::Pending, Status::Concluded) => {
-                self.graph.finish(&plan, JobId(index as u16), job.filter, false, false)
+                self.graph.finish(&plan, JobId(index as u16), job.filter, false)
             }
             (Status::Aborting, Status::Concluded) if canary == Some(Canary::CancelRewires) => {
-                self.graph.finish(&plan, JobId(index as u16), job.filter, false, false);
+                self.graph.finish(&plan, JobId(index as u16), job.filter, false);
             }
             (Status::Aborting, Status::Concluded) => {
-                self.graph.abandon(&plan, JobId(index as u16), job.filter, false)
+                self.graph.abandon(&plan, JobId(index as u16), job.filter)
             }
             (_, Status::Null) => {
                 self.graph.release(JobId(index as u16));

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use model::{Broken, FaultKind, Format, GuestOp, ImageSetup, LawId, Model, Observation};
+use model::{Broken, FaultKind, Format, GuestOp, ImageSetup, Judge, LawId, Observation};
 use serde_json::Value;
 
 #[derive(Clone)]
@@ -66,14 +66,14 @@ fn qmp(value: &Value) -> String {
 }
 
 fn play(history: &History) -> Result<(), Broken> {
-    let mut model = Model::new(&history.images);
+    let mut model = Judge::new(&history.images);
     for step in &history.steps {
         observe(&mut model, step)?;
     }
     Ok(())
 }
 
-fn observe(model: &mut Model, step: &Value) -> Result<(), Broken> {
+fn observe(model: &mut Judge, step: &Value) -> Result<(), Broken> {
     let began = |op| Observation::GuestBegan { request: number(&step[1]), guest: small(&step[2]), op };
     let run = || (number(&step[3]), number(&step[4]));
     match text(&step[0]) {

@@ -17,7 +17,7 @@ use block::event::{Event, EventSink};
 use block::host::{IoResult, WallClock};
 use block::qmp::event_text;
 use model::law::{Kind as LawKind, LAWS, LawId};
-use model::{Broken, CrashKind, FaultKind, GuestOp, ImageSetup, Model, Observation};
+use model::{Broken, CrashKind, FaultKind, GuestOp, ImageSetup, Judge, Observation};
 use std::fmt::{self, Display, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,7 +32,7 @@ pub struct Oracle {
 }
 
 struct Inner {
-    model: Model,
+    model: Judge,
     history: History,
     broken: Option<Broken>,
     /// The world has ended; what the engine's parts say while they are taken down counts for nothing.
@@ -113,7 +113,7 @@ impl Oracle {
         let history = History { bytes: Vec::with_capacity(8192), lines: readable.then(Vec::new) };
         let setups: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let inner = Inner {
-            model: Model::new(&setups),
+            model: Judge::new(&setups),
             history,
             broken: None,
             deaf: false,
@@ -173,7 +173,7 @@ impl Oracle {
     }
 
     /// Faults that have struck: whatever is seen from now on may come of them. One that is only armed excuses nothing.
-    fn tell_strikes(&self, model: &mut Model) {
+    fn tell_strikes(&self, model: &mut Judge) {
         let mut core = self.host.core();
         let strikes = core.disks.faults.take_strikes();
         for (file, kind, errno) in strikes {
@@ -419,7 +419,7 @@ impl Oracle {
         inner.deaf = true;
         outcome.history_hash = xxh3_64(&inner.history.bytes);
         outcome.history = inner.history.lines.take().unwrap_or_default();
-        outcome.is_lost = inner.model.is_lost();
+        outcome.is_lost = inner.model.is_inconclusive();
         let tally = inner.model.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

@@ -6,7 +6,7 @@ mod reading;
 pub use contents::Contents;
 pub use reading::{images, seen};
 
-use model::{Broken, FaultKind, GuestOp, ImageSetup, Model, Observation};
+use model::{Broken, FaultKind, GuestOp, ImageSetup, Judge, Observation};
 use serde_json::Value;
 
 /// One recorded case.
@@ -97,13 +97,13 @@ fn recording(line: &str) -> Recording {
 
 /// A run of the model beside a recording.
 pub struct Run<'a> {
-    pub model: Model,
+    pub model: Judge,
     pub contents: &'a mut Contents,
 }
 
 impl<'a> Run<'a> {
     pub fn new(images: &[ImageSetup], contents: &'a mut Contents) -> Run<'a> {
-        Run { model: Model::new(images), contents }
+        Run { model: Judge::new(images), contents }
     }
 
     /// Shows all of it to the model: the index at which it broke a law, and how.

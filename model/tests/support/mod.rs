@@ -20,7 +20,7 @@
 //! over
 //! ```
 
-use model::{Broken, CrashKind, FaultKind, Format, GuestOp, ImageSetup, Model, Observation};
+use model::{Broken, CrashKind, FaultKind, Format, GuestOp, ImageSetup, Judge, Observation};
 use serde_json::{Map, Value, json};
 
 /// Sectors of a layer, unless the chain says otherwise.
@@ -30,7 +30,7 @@ pub const SECTORS: u64 = 8;
 /// `2i + 1` with the values `10(i + 1)` and `10(i + 1) + 1`; the base decides every other sector it has, as 1. Another
 /// chain follows after ` | `; its layers are counted on.
 pub struct Run {
-    pub model: Model,
+    pub model: Judge,
 }
 
 impl Run {
@@ -53,7 +53,7 @@ impl Run {
                 own: owned.map(|s| (s, value(s))).collect(),
             });
         }
-        let mut run = Run { model: Model::new(&images) };
+        let mut run = Run { model: Judge::new(&images) };
         for (index, image) in images.iter().enumerate() {
             let name = image.file.trim_end_matches(".img");
             let backing = image.backing.as_ref().map(|file| file.trim_end_matches(".img").to_owned());

@@ -13,7 +13,7 @@ use crate::recovery::{self, Recovered};
 use crate::strategy::{mix, of_seed};
 use crate::workload::scenario::Scenario;
 use model::law::LawId;
-use model::{CrashKind, Model, Observation};
+use model::{CrashKind, Judge, Observation};
 use std::ops::AddAssign;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -117,7 +117,7 @@ struct Cutter<'a> {
     noted: &'a [(usize, Noted)],
     scenario: &'a Scenario,
     salt: u32,
-    model: Model,
+    model: Judge,
     tried: Tried,
     loss: Option<Loss>,
     /// What was on the devices after the last crash that was tried.
@@ -184,7 +184,7 @@ impl Cutter<'_> {
 }
 
 fn judge(
-    mut model: Model,
+    mut model: Judge,
     scenario: &Scenario,
     images: Vec<Vec<u8>>,
     ending: Ending,

@@ -7,7 +7,7 @@
 use crate::device::Devices;
 use crate::oracle::{brief, without_time};
 use crate::workload::image::Tag;
-use model::{FaultKind, GuestOp, Model, Observation};
+use model::{FaultKind, GuestOp, Judge, Observation};
 use std::sync::Arc;
 
 /// The journal of one sequence.
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Journal {
     devices: Arc<Devices>,
     /// The model before everything.
-    pub(super) model: Model,
+    pub(super) model: Judge,
     /// How much had been said on the monitor when its last line ended.
     pub(super) said_bytes: u64,
     noted: Vec<(usize, Noted)>,
@@ -44,7 +44,7 @@ pub(super) enum Asked {
 
 impl Journal {
     /// An empty one, of a sequence that `model` has seen nothing of.
-    pub fn new(devices: Arc<Devices>, model: Model) -> Journal {
+    pub fn new(devices: Arc<Devices>, model: Judge) -> Journal {
         Journal { devices, model, said_bytes: 0, noted: Vec::new() }
     }
 
@@ -58,7 +58,7 @@ impl Journal {
     }
 
     /// All observations in the order in which they could be made.
-    pub(super) fn in_order(mut self) -> (Model, Vec<(usize, Noted)>) {
+    pub(super) fn in_order(mut self) -> (Judge, Vec<(usize, Noted)>) {
         self.noted.sort_by_key(|(steps, _)| *steps);
         (self.model, self.noted)
     }

@@ -9,7 +9,7 @@ use crate::workload::guest::{Operation, tag_in_sector};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
 use model::law::LawId;
-use model::{CrashKind, FaultKind, GuestOp, ImageSetup, Model, Observation};
+use model::{CrashKind, FaultKind, GuestOp, ImageSetup, Observation};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -38,7 +38,7 @@ pub struct Broken;
 /// The judge of one sequence.
 #[derive(Debug)]
 pub struct Judge {
-    model: Model,
+    model: model::Judge,
     lines: Option<Vec<String>>,
     steps: u64,
     verdict: Verdict,
@@ -52,7 +52,7 @@ impl Judge {
         let setups: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let lines = is_readable.then(Vec::new);
         Judge {
-            model: Model::new(&setups).on_real_files(),
+            model: model::Judge::new(&setups).on_real_files(),
             lines,
             steps: 0,
             verdict: Verdict::Passed,
@@ -126,7 +126,7 @@ impl Judge {
 
     /// Whether not everything is judged any more.
     pub fn is_lost(&self) -> bool {
-        self.model.is_lost()
+        self.model.is_inconclusive()
     }
 
     /// Its reply.
@@ -204,7 +204,7 @@ impl Judge {
         let values = match &found.values {
             Ok(values) => values,
             // Headers may name what somebody told them to.
-            Err(_) if self.model.is_lost() => return Ok(()),
+            Err(_) if self.model.is_inconclusive() => return Ok(()),
             Err(why) => return Err(self.break_law(LawId::ChainOnDisk.name(), why.clone())),
         };
         let chain: Vec<&str> = found.chain.iter().map(String::as_str).collect();
@@ -233,7 +233,7 @@ impl Judge {
     pub fn outcome(self) -> Outcome {
         let mut outcome = Outcome::of(self.verdict);
         outcome.steps = self.steps;
-        outcome.is_lost = self.model.is_lost();
+        outcome.is_lost = self.model.is_inconclusive();
         let tally = self.model.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

@@ -1,16 +1,21 @@
 //! Queries: what they tell must have been true at some moment between the question and the answer.
 
-use super::Model;
 use crate::chain::{Driver, Graph, JobId, NodeId};
-use crate::content::Moment;
-use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
+use crate::record::Job;
 use crate::reply::generated_name;
+use crate::shared::Shared;
+use crate::state::State;
 
-impl Model {
+impl State {
     /// `query-jobs` and `query-block-jobs`.
-    pub(super) fn jobs_told(&mut self, since: Moment, value: &Json<'_>, block: bool) -> Result<(), Broken> {
+    pub(super) fn jobs_told(
+        &mut self,
+        jobs: &[Shared<Job>],
+        value: &Json<'_>,
+        block: bool,
+    ) -> Result<(), Broken> {
         self.count(LawId::QueryTruth);
         let Some(list) = value.list() else {
             return Err(self.broken(LawId::QueryTruth, "the jobs are no list"));
@@ -22,52 +27,49 @@ impl Model {
         };
         let list: Vec<&Json<'_>> = list.iter().filter(|entry| !is_strange(entry)).collect();
         for entry in list {
-            let id = self.job_told(since, entry, block)?;
+            let id = self.job_told(jobs, entry, block)?;
             // The newest job comes first.
             if told.last().is_some_and(|last| *last <= id) {
                 return Err(self.broken(LawId::QueryTruth, format!("job {} out of order", self.job(id).id)));
             }
             told.push(id);
         }
-        let missing = self.live_jobs().find(|id| self.job(*id).lives_since(since) && !told.contains(id));
+        let lived = (0u16..).zip(jobs).filter(|(_, job)| job.is_live());
+        let missing = lived.into_iter().find(|(index, _)| !told.contains(&JobId(*index)));
         match missing {
-            Some(id) => {
-                let what = format!("{} is missing from the list", self.job(id).line());
-                Err(self.broken(LawId::QueryTruth, what))
+            Some((_, job)) => {
+                Err(self.broken(LawId::QueryTruth, format!("{} is missing from the list", job.line())))
             }
             None => Ok(()),
         }
     }
 
-    fn job_told(&mut self, since: Moment, entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
+    fn job_told(&mut self, jobs: &[Shared<Job>], entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
         let names =
             if block { ["device", "offset", "len"] } else { ["id", "current-progress", "total-progress"] };
         let name = entry.text_of(names[0]).unwrap_or("");
-        let lived = |(_, job): &(u16, &crate::record::Job)| job.id == name && job.lived_since(since);
-        let found = (0u16..).zip(&self.jobs).filter(lived).map(|(index, _)| JobId(index)).last();
-        let Some(id) = found else {
+        let Some(index) = jobs.iter().rposition(|job| job.is_live() && job.id == name) else {
             return Err(self.broken(LawId::QueryTruth, format!("job `{name}` is told and does not exist")));
         };
-        let job = self.job(id);
-        let status = entry.text_of("status").and_then(Status::from_word);
-        let status_fits = status.is_some_and(|status| job.had_since(status, since));
+        let (id, job) = (JobId(index as u16), &jobs[index]);
+        let status_fits = entry.text_of("status") == Some(job.status.word());
         let auto = |member: &str, value: bool| entry.get(member).and_then(Json::boolean) == Some(value);
         let block_fits = !block
             || (auto("auto-finalize", job.auto_finalize)
                 && auto("auto-dismiss", job.auto_dismiss)
-                && entry.integer_of("speed").is_some_and(|speed| job.speeds.contains(&speed)));
+                && entry.integer_of("speed") == Some(job.speed));
         if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
-            let statuses: Vec<&str> = job.statuses.iter().map(|(_, status)| status.word()).collect();
-            let what = format!("told {entry:?}\nlife {}\nspeeds {:?}", statuses.join(" "), job.speeds);
+            let what = format!("told {entry:?}\nit is a {} with a speed of {}", job.line(), job.speed);
             return Err(self.broken(LawId::QueryTruth, what));
         }
         let (offset, len) = (entry.integer_of(names[1]), entry.integer_of(names[2]));
         let (Some(offset), Some(len)) = (offset, len) else {
             return Err(self.broken(LawId::QueryTruth, format!("told {entry:?} without progress")));
         };
+        // Events since may have told more.
+        let before = job.offset;
         let job = self.job(id);
-        // What it tells may be what was so when it was asked, and events since may have told more.
-        let is_of_before = job.offset_at(since) <= offset && offset < job.offset && offset <= len;
+        let is_of_before = before <= offset && offset < job.offset && offset <= len;
         // A job that has ended is told as it ended, however long ago.
         if job.is_live() && !is_of_before {
             self.advanced(id, offset, len)?;
@@ -76,20 +78,16 @@ impl Model {
     }
 
     /// `query-named-block-nodes`.
-    pub(super) fn nodes_told(&mut self, earlier: Vec<Graph>, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn nodes_told(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
         self.count(LawId::QueryTruth);
         let Some(list) = value.list() else {
             return Err(self.broken(LawId::QueryTruth, "the nodes are no list"));
         };
-        if self.settle(|_, graph| first_lie(graph, list).is_none().then_some(())).is_some() {
+        let Some((is_gone, lie)) = first_lie(graph, list) else {
             self.learn_names(list);
             return Ok(());
-        }
-        if earlier.iter().any(|graph| first_lie(graph, list).is_none()) {
-            return Ok(());
-        }
-        let (gone, lie) = first_lie(&self.graph, list).expect("no graph fits, so this one does not");
-        let law = match gone {
+        };
+        let law = match is_gone {
             true => LawId::DroppedGone,
             false if self.jobs.iter().any(|job| job.failure.is_some()) => LawId::GraphKept,
             false => LawId::QueryTruth,

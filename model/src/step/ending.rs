@@ -1,26 +1,49 @@
 //! How a job ends: what headers name then, what becomes of the chain, and what is read-only again.
 
-use super::Model;
-use crate::chain::{Graph, ImageId, JobId, Node, NodeId, User};
-use crate::command::Command;
-use crate::exporting::Exporting;
+use crate::chain::{ImageId, JobId, Node, NodeId, User};
 use crate::job::Status;
 use crate::law::LawId;
+use crate::observation::CrashKind;
 use crate::plan::{Trade, Work};
-use crate::record::Edit;
+use crate::record::Header;
+use crate::state::{Phase, State};
 
-impl Model {
-    /// The jobs that may have changed the chain already, before the event that tells it.
+impl State {
+    /// Whether a job may change the chain at any moment: it has succeeded or failed, and nothing keeps it.
+    pub(crate) fn is_ending(&self, id: JobId) -> bool {
+        let job = self.job(id);
+        !job.edited
+            && match job.status {
+                Status::Pending => job.may_finalize(),
+                Status::Aborting => true,
+                _ => false,
+            }
+    }
+
+    /// The jobs that may change the chain at any moment.
     pub(super) fn ending_jobs(&self) -> impl Iterator<Item = JobId> {
-        self.live_jobs().filter(|id| self.job(*id).edit == Edit::Unsure)
+        self.live_jobs().filter(|id| self.is_ending(*id))
+    }
+
+    /// Whether a job may have changed the chain when everything stopped: one in pending may have been finalizing itself on
+    /// behalf of a command that was not answered; one whose last words were not heard may have got there as well.
+    pub(super) fn may_have_ended(&self, id: JobId) -> bool {
+        let job = self.job(id);
+        let by_crash = match self.phase {
+            Phase::Crashed(kind) => match job.status {
+                Status::Pending => true,
+                Status::Running | Status::Ready | Status::Waiting => kind == CrashKind::KillUnheard,
+                _ => false,
+            },
+            _ => false,
+        };
+        job.edited || self.is_ending(id) || by_crash
     }
 
     /// The job rewrites headers now, if it does; the graph follows at any moment.
     pub(super) fn finalizing(&mut self, id: JobId) {
-        self.job_mut(id).edit = Edit::Unsure;
         self.doubt_requests();
-        self.job_mut(id).headers = self.next_headers(id);
-        for (image, header) in self.job(id).headers.clone() {
+        for (image, header) in self.next_headers(id) {
             let headers = &mut self.images[usize::from(image.0)].headers;
             if !headers.contains(&header) {
                 // The current one stays last: it is what a node opened now would read.
@@ -71,104 +94,105 @@ impl Model {
         layers.all(|(_, node)| node.backing.is_none() || node.backing == filter)
     }
 
-    /// What a job that ends does to a graph.
-    pub(super) fn edit(&self, graph: &mut Graph, id: JobId) {
+    /// The job gives up its filter: if it has succeeded, its chain, its headers and its copy are what they were to be.
+    pub(crate) fn job_edits_graph(&mut self, id: JobId) {
+        let headers = self.next_headers(id);
+        let header = |(image, names)| Header { image, names, is_certain: self.rewrites(id, image) };
+        let headers: Vec<Header> = headers.into_iter().map(header).collect();
         let job = self.job(id);
-        if job.status == Status::Pending {
-            graph.finish(&job.plan, id, job.filter, job.read_only_before, job.pivots());
+        let (plan, filter, has_succeeded, pivots) =
+            (job.plan.clone(), job.filter, job.status == Status::Pending, job.pivots());
+        if has_succeeded {
+            self.finalizing(id);
+            self.graph.finish(&plan, id, filter, pivots);
         } else {
-            graph.abandon(&job.plan, id, job.filter, job.read_only_before);
-            if job.plan.trade() == Trade::Commit {
+            self.graph.abandon(&plan, id, filter);
+            if plan.trade() == Trade::Commit {
                 // A commit that fails lets go of its nodes at once, one that succeeds when it is forgotten.
-                graph.release(id);
+                self.graph.release(id);
             }
         }
-        // Until its end is told the job may be about to reopen what it wrote.
-        if let Some(written) = job.plan.written {
-            let node = graph.node_mut(written);
-            node.may_have_stayed_writable = node.read_only;
+        let job = self.job_mut(id);
+        job.edited = true;
+        job.headers = headers;
+        // Most jobs wrote what anybody may write.
+        let writes = plan.written.filter(|_| job.read_only_before || has_succeeded && plan.becomes_ready());
+        self.job_mut(id).restored = !writes
+            .is_some_and(|written| self.job(id).read_only_before || self.graph.node(written).read_only);
+        if has_succeeded {
+            self.copy_succeeded(id);
         }
+        assert_eq!(self.graph.malformed(), None, "after job {} ended", self.job(id).id);
     }
 
-    /// Its end is told: a target that was read-only is so again, unless somebody writes or a fault kept it from it.
-    fn restored(&mut self, id: JobId) {
+    /// What the job wrote is read-only again if it was so, unless somebody writes or a fault kept it from it.
+    pub(crate) fn job_restores_node(&mut self, id: JobId) {
         let job = self.job(id);
-        let Some(target) = job.plan.written else { return };
         // A mirror that succeeds leaves its target as it is, whether or not that took its source's place.
-        let pivoted = job.status == Status::Pending && job.plan.becomes_ready();
-        let was_read_only = match pivoted {
-            true => self.graph.node(target).read_only,
-            false => job.read_only_before,
-        };
-        let has_writer = self.with_exports_gone().has_writer(target);
-        // Somebody who is about to write through it may have come before, and who is about to leave may be there still.
-        let may_have_writer = self.writer_is_coming(target) || self.graph.has_writer(target);
-        let is_unsure = !self.faults.is_empty() || may_have_writer;
-        let node = self.graph.node_mut(target);
-        node.read_only = was_read_only && !has_writer;
+        let stays = job.status == Status::Pending && job.plan.becomes_ready();
+        let (written, was_read_only) = (job.plan.written, job.read_only_before);
+        self.job_mut(id).restored = true;
+        let Some(node) = written else { return };
+        if stays {
+            let is_read_only = self.graph.node(node).read_only && !self.graph.has_writer(node);
+            self.graph.node_mut(node).read_only = is_read_only;
+        } else {
+            self.graph.restore(node, was_read_only);
+        }
+        let is_unsure = !self.faults.is_empty();
+        let node = self.graph.node_mut(node);
         node.may_have_stayed_writable = node.read_only && is_unsure;
     }
 
-    /// The graph without the exports that were asked to go.
-    fn with_exports_gone(&self) -> Graph {
-        let mut after = self.graph.clone();
-        for pending in self.clients.iter().flat_map(|client| &client.pending) {
-            if let Ok(Command::Export(exporting)) = &pending.command {
-                exporting.take_away(&mut after);
-            }
-        }
-        after
+    /// The filter that the job has given up goes, although the job still holds it.
+    pub(crate) fn job_releases_filter(&mut self, id: JobId) {
+        let filter = self.job(id).filter;
+        self.graph.blockers.retain(|blocker| blocker.node != filter);
+        self.graph.bury();
     }
 
-    /// Whether an export of a node to writers has been asked for and not answered.
-    fn writer_is_coming(&self, target: NodeId) -> bool {
-        let asked = self.clients.iter().flat_map(|client| &client.pending);
-        let mut exports = asked.filter_map(|pending| match &pending.command {
-            Ok(Command::Export(exporting)) => match &**exporting {
-                Exporting::Add { node, writable: true, .. } => self.graph.find(node),
-                _ => None,
-            },
-            _ => None,
-        });
-        exports.any(|node| node == target)
+    /// The job holds nothing any more.
+    pub(crate) fn job_releases_nodes(&mut self, id: JobId) {
+        self.graph.release(id);
+        self.graph.bury();
+        self.job_mut(id).released = true;
+    }
+
+    /// The end of the job is told: by now it has done all that it does to the graph.
+    fn has_ended(&mut self, id: JobId) {
+        if !self.job(id).edited {
+            self.job_edits_graph(id);
+        }
+        if !self.job(id).restored {
+            self.job_restores_node(id);
+        }
+        self.job_mut(id).ended = true;
     }
 
     /// The job has succeeded: its chain, its headers and its copy are what they were to be.
     pub(super) fn finish(&mut self, id: JobId) {
-        // Once the chain has changed it does not tell any more what the job made of the headers.
-        let headers = match self.job(id).edit {
-            Edit::Done => self.job(id).headers.clone(),
-            _ => self.next_headers(id),
-        };
-        let certain: Vec<bool> = headers.iter().map(|(image, _)| self.rewrites(id, *image)).collect();
-        if self.job(id).edit != Edit::Done {
-            let mut graph = std::mem::take(&mut self.graph);
-            self.edit(&mut graph, id);
-            self.graph = graph;
-            self.edited(id);
-        }
-        self.restored(id);
+        self.has_ended(id);
         if let Work::Mirror(span) = &self.job(id).plan.work {
             let is_unsure = !self.faults.is_empty();
             let target = span.target;
             let target = self.graph.node_mut(target);
             target.may_have_stayed_writable |= target.read_only && is_unsure;
         }
-        for ((image, header), is_certain) in headers.into_iter().zip(certain) {
+        for Header { image, names, is_certain } in self.job(id).headers.clone() {
             let over = |(id, _): &(NodeId, &Node)| {
                 self.graph.node(*id).image == Some(image) && self.layer_of(&self.graph, *id) == Some(image)
             };
             let nodes: Vec<_> = self.graph.alive().filter(over).map(|(id, _)| id).collect();
             for node in nodes {
-                self.graph.node_mut(node).header = header.clone();
+                self.graph.node_mut(node).header = names.clone();
             }
+            let is_certain = is_certain && !self.contested.contains(&image);
             let headers = &mut self.images[usize::from(image.0)].headers;
-            if is_certain && !self.contested.contains(&image) {
+            if is_certain {
                 headers.clear();
             }
-            headers.push(header);
+            headers.push(names);
         }
-        self.job_mut(id).ended = true;
         if self.members(id).filter(|job| job.ended).count() > 1 {
             self.count(LawId::BackupsTogether);
         }
@@ -177,24 +201,8 @@ impl Model {
     /// The job has failed or was cancelled: the chain is as before.
     pub(super) fn give_up(&mut self, id: JobId) {
         self.count(LawId::GraphKept);
-        if self.job(id).edit != Edit::Done {
-            let mut graph = std::mem::take(&mut self.graph);
-            self.edit(&mut graph, id);
-            self.graph = graph;
-            self.edited(id);
-        }
-        self.restored(id);
+        self.has_ended(id);
         self.copy_stopped(id);
-        self.job_mut(id).ended = true;
-    }
-
-    /// The graph has been edited by a job that ends; what readers see through it has changed with it.
-    pub(super) fn edited(&mut self, id: JobId) {
-        self.job_mut(id).edit = Edit::Done;
-        if self.job(id).status == Status::Pending {
-            self.copy_succeeded(id);
-        }
-        assert_eq!(self.graph.malformed(), None, "after job {} ended", self.job(id).id);
     }
 
     /// The job is gone, and with it what it held.
@@ -209,8 +217,7 @@ impl Model {
             }
         }
         let filter = self.job(id).filter;
-        self.graph.release(id);
-        self.graph.bury();
+        self.job_releases_nodes(id);
         let node = self.graph.node(filter);
         let is_held = self.graph.held_by_job(filter).is_some();
         let kept = !node.alive || node.file.is_some() || is_held;

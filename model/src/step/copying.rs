@@ -1,12 +1,11 @@
 //! What a job's copying does to what readers see: from its start, with every write of a guest, and at its end.
 
-use super::Model;
 use crate::chain::{ImageId, JobId, NodeId};
 use crate::content::{Decides, SECTOR_BYTES};
 use crate::law::LawId;
 use crate::plan::{Trade, Work};
-use crate::record::Edit;
 use crate::starting::Sync;
+use crate::state::State;
 
 /// Jobs write under numbers that no guest's request has.
 const JOB_REQUESTS: u64 = 1 << 63;
@@ -27,7 +26,7 @@ struct Route {
     layers: Vec<NodeId>,
 }
 
-impl Model {
+impl State {
     fn route(&self, id: JobId) -> Option<Route> {
         match &self.job(id).plan.work {
             Work::Stream(_) => None,
@@ -76,7 +75,8 @@ impl Model {
         if matches!(self.job(id).plan.work, Work::Commit(_)) {
             let before = self.views.layer(target).sectors();
             if before < self.views.layer(source).sectors() {
-                self.views.resize(target, self.views.layer(source).sectors());
+                let length = self.views.layer(source).sectors();
+                self.views.resize(target, length);
                 self.shortest[usize::from(target.0)] = Some(before);
                 self.set_bytes(route.target, None);
             }
@@ -277,7 +277,7 @@ impl Model {
                 let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
                 let is_written = is_copied && sector <= at && at < sector + count;
                 // Of a writer somewhere below its source a mirror does not hear, nor of one that its end has let go on.
-                let is_heard = image == source && self.job(id).edit == Edit::NotYet;
+                let is_heard = image == source && !self.job(id).edited && !self.is_ending(id);
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
                     // A discard may do nothing, and then there is nothing to copy.
                     *copied = is_heard && (*copied || !is_discard);

@@ -1,16 +1,17 @@
 //! Guests: where they may be, what they read, what they leave behind.
 
-use super::{Fault, FaultKind, GuestOp, Model, Phase};
 use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
 use crate::content::{Change, GARBAGE, Moment};
 use crate::editing::Editing;
 use crate::law::{Broken, LawId};
+use crate::observation::{FaultKind, GuestOp};
 use crate::plan::{Trade, Work};
+use crate::state::{Fault, Phase, State};
 
 /// A request without an end yet.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Request {
     number: u64,
     guest: u32,
     /// The image whose view it uses; `None` if the model knows nothing of it.
@@ -32,8 +33,8 @@ pub(super) struct Request {
 }
 
 /// A change that may have reached another image than the one it was meant for.
-#[derive(Clone, Debug)]
-pub(super) struct Doubt {
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Doubt {
     request: u64,
     image: ImageId,
     sector: u32,
@@ -55,20 +56,18 @@ impl Request {
     }
 }
 
-impl Model {
+impl State {
     pub(super) fn attached(&mut self, guest: u32, name: &str, writable: bool) -> Result<(), Broken> {
-        self.remember();
-        let found = self.settle(|_, graph| graph.find(name));
-        let Some(node) = found else {
+        let Some(node) = self.graph.find(name) else {
             return Err(
                 self.broken(LawId::DroppedGone, format!("guest {guest} is on `{name}`, which is gone"))
             );
         };
         if writable {
-            let fits = self.settle(|_, graph| may_write(graph, name)).is_some();
-            self.hold(LawId::WriterRefused, fits, |model| {
-                let by = model.graph.new_device(node, true);
-                let read_only = model.graph.node(node).read_only;
+            let fits = may_write(&self.graph, node);
+            self.hold(LawId::WriterRefused, fits, |state| {
+                let by = state.graph.new_device(node, true);
+                let read_only = state.graph.node(node).read_only;
                 format!("guest {guest} may write `{name}`: read-only {read_only}, unshared {by:?}")
             })?;
         }
@@ -78,12 +77,7 @@ impl Model {
 
     /// A guest was turned away: there must be a state of things, of those that are possible, in which it had to be.
     pub(super) fn turned_away(&mut self, guest: u32, name: &str, writable: bool) -> Result<(), Broken> {
-        let is_welcome = |graph: &Graph| {
-            graph.find(name).is_some_and(|id| {
-                (!writable || !graph.node(id).read_only) && graph.new_device(id, writable).is_empty()
-            })
-        };
-        let welcome = self.graphs().iter().all(|(graph, _)| is_welcome(graph)) && !self.may_grow(name);
+        let welcome = self.may_attach(name, writable) && !self.may_grow(name);
         self.hold(LawId::ReaderAdmitted, !welcome, |_| {
             format!(
                 "guest {guest} was turned away from `{name}`, where nothing forbids it (writing: {writable})"
@@ -104,10 +98,8 @@ impl Model {
     }
 
     pub(super) fn detached(&mut self, guest: u32) {
-        self.remember();
         self.graph.users.retain(|user| user.guest != guest);
         self.graph.bury();
-        self.conflicts_may_be_over();
     }
 
     pub(super) fn began(&mut self, number: u64, guest: u32, op: GuestOp<'_>) {
@@ -187,7 +179,7 @@ impl Model {
     fn images_about_to_be_left(&self) -> Vec<(ImageId, Option<ImageId>)> {
         let mut nodes: Vec<(NodeId, Option<NodeId>)> = Vec::new();
         for pending in self.clients.iter().flat_map(|client| &client.pending) {
-            if let Ok(Command::Edit(editing)) = &pending.command
+            if let Ok(Command::Edit(editing)) = pending.command()
                 && let Editing::Snapshot { node, .. } | Editing::SnapshotSync { node, .. } = &**editing
             {
                 // An overlay that is new shows what it stands on, unless somebody is writing to it.
@@ -343,7 +335,7 @@ impl Model {
 
     /// The whole content of a node.
     pub(super) fn viewed(&mut self, name: &str, values: &[u64]) -> Result<(), Broken> {
-        let Some(node) = self.settle(|_, graph| graph.find(name)) else {
+        let Some(node) = self.graph.find(name) else {
             return Err(self.broken(LawId::DroppedGone, format!("`{name}` was read and is gone")));
         };
         let Some(image) = self.layer_of(&self.graph, node) else { return Ok(()) };
@@ -395,11 +387,10 @@ impl Model {
     }
 }
 
-fn may_write(graph: &Graph, name: &str) -> Option<()> {
-    let id = graph.find(name)?;
+fn may_write(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let writable = !node.read_only || node.may_have_stayed_writable;
-    (writable && graph.new_device(id, true).is_empty()).then_some(())
+    writable && graph.new_device(id, true).is_empty()
 }
 
 /// Values as texts show them: `zeroes`, `w7`, `garbage`.

@@ -1,16 +1,14 @@
 //! Verbs: what a job answers to each, and what each does to it.
 
-use super::Model;
-use super::client::Pending;
 use crate::chain::JobId;
 use crate::command::VerbArguments;
 use crate::job::{Status, Verb};
-use crate::law::{Broken, LawId};
+use crate::law::LawId;
 use crate::plan::Trade;
-use crate::record::Known;
 use crate::reply::{Answer, Refusal};
+use crate::state::State;
 
-impl Model {
+impl State {
     /// What a verb may be answered, by the table and by what is known of the job.
     pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
         if self.strangers.iter().any(|(name, _)| *name == asked.job) {
@@ -26,10 +24,8 @@ impl Model {
             Answer::Refused(Refusal::WrongStatus(id, job.status, asked.verb))
         };
         let accepted = admitted == Answer::Done;
-        let paused = |answers: &mut Vec<Answer>, if_paused: Answer, if_not: Answer| match job.paused {
-            Known::Yes => answers.push(if_paused),
-            Known::No => answers.push(if_not),
-            Known::Maybe => answers.extend([if_paused, if_not]),
+        let paused = |answers: &mut Vec<Answer>, if_paused: Answer, if_not: Answer| {
+            answers.push(if job.paused { if_paused } else { if_not });
         };
         match asked.verb {
             Verb::Pause if accepted => paused(answers, Answer::Refused(Refusal::AlreadyPaused), Answer::Done),
@@ -44,7 +40,7 @@ impl Model {
                 answers.push(Answer::Refused(Refusal::NothingToChange));
             }
             Verb::Change if accepted => answers.extend([Answer::Done, Answer::AnyError]),
-            Verb::Complete if accepted && (job.cancelled, job.soft_cancelled) != (Known::No, Known::No) => {
+            Verb::Complete if accepted && (job.cancelled || job.soft_cancelled) => {
                 answers.push(Answer::Refused(Refusal::Named(
                     "The active block job '",
                     asked.job.clone(),
@@ -56,61 +52,50 @@ impl Model {
         }
     }
 
-    pub(super) fn verb_accepted(
-        &mut self,
-        client: usize,
-        pending: &Pending,
-        verb: &VerbArguments,
-    ) -> Result<(), Broken> {
-        if pending.taken {
-            return Ok(());
-        }
+    /// A verb is carried out, if it may be. A cancel that comes late may still be in time or not: then there is another way.
+    pub(super) fn verb_takes_effect(&mut self, verb: &VerbArguments, more: &mut Vec<State>) -> bool {
         let mut answers = Vec::new();
         self.verb_answers(verb, &mut answers);
-        let now = answers.contains(&Answer::Done);
-        if !now && !pending.earlier.contains(&Answer::Done) {
-            return Err(self.not_allowed(client, pending));
+        if !answers.contains(&Answer::Done) {
+            return false;
         }
-        let Some(id) = self.find_job(&verb.job) else { return Ok(()) };
+        let Some(id) = self.find_job(&verb.job) else { return true };
         let job = self.job(id);
-        let became_ready = job.is_ready() && job.had_since(Status::Running, pending.sent);
-        if verb.verb == Verb::Cancel && became_ready {
-            // What the job was when the command was carried out nobody knows: one that is not ready is ended for good.
-            self.apply_verb(id, verb, false);
-            let job = self.job_mut(id);
-            job.cancelled = job.cancelled.at_least_maybe();
-        } else {
-            self.apply_verb(id, verb, now);
+        let is_soft = job.is_ready() && !verb.force;
+        // A job that is finalizing itself may be past the point where it can be stopped.
+        let is_in_time = job.is_at_work() || job.status == Status::Pending && !job.may_finalize();
+        if verb.verb == Verb::Cancel && !is_soft && !is_in_time && !job.cancelled {
+            let mut too_late = self.clone();
+            too_late.job_mut(id).paused = false;
+            more.push(too_late);
         }
-        Ok(())
+        self.apply_verb(id, verb);
+        true
     }
 
-    /// A verb takes effect. If the moment is not known for `certain`, so is not what it did.
-    pub(super) fn apply_verb(&mut self, id: JobId, verb: &VerbArguments, certain: bool) {
+    fn apply_verb(&mut self, id: JobId, verb: &VerbArguments) {
         let job = self.job_mut(id);
         let status = job.status;
         let mut kind = None;
         let goal = match verb.verb {
             Verb::Pause => {
-                job.paused = if certain { Known::Yes } else { Known::Maybe };
+                job.paused = true;
                 LawId::JobPaused
             }
             Verb::Resume => {
+                job.paused = false;
                 let stopped = std::mem::replace(&mut job.stopped, false);
-                job.paused = if certain { Known::No } else { Known::Maybe };
                 if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
             }
             Verb::Cancel if job.is_ready() && !verb.force => {
                 // Who was told to complete before pivots all the same.
-                job.soft_cancelled = if certain { Known::Yes } else { Known::Maybe };
-                job.paused = if certain { Known::No } else { Known::Maybe };
+                job.soft_cancelled = true;
+                job.paused = false;
                 return;
             }
             Verb::Cancel => {
-                // A job that is finalizing itself may be past the point where it can be stopped.
-                let in_time = job.is_at_work() || (status == Status::Pending && !job.may_finalize());
-                job.cancelled = if certain && in_time { Known::Yes } else { job.cancelled.at_least_maybe() };
-                job.paused = if certain { Known::No } else { Known::Maybe };
+                job.cancelled = true;
+                job.paused = false;
                 match job.plan.trade() {
                     Trade::Stream => {}
                     Trade::Commit | Trade::ActiveCommit => kind = Some(LawId::CommitCancelled),
@@ -125,10 +110,7 @@ impl Model {
                 }
             }
             Verb::SetSpeed => {
-                if certain {
-                    job.speeds.clear();
-                }
-                job.speeds.push(verb.speed);
+                job.speed = verb.speed;
                 LawId::SpeedChanged
             }
             Verb::Finalize => {
@@ -140,7 +122,7 @@ impl Model {
                 LawId::DismissedByHand
             }
             Verb::Complete => {
-                job.complete_asked = if certain { Known::Yes } else { Known::Maybe };
+                job.complete_asked = true;
                 return;
             }
             Verb::Change => return,

@@ -1,9 +1,9 @@
 //! Which jobs met which: every two trades in one chain, by how their regions lie to each other.
 
-use super::Model;
 use crate::chain::{JobId, NodeId};
 use crate::law::LawId;
 use crate::plan::{Plan, TRADES, Trade, Work};
+use crate::state::State;
 
 /// How the region of a job that wants to start lies to that of one that is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -30,7 +30,7 @@ struct Region {
     base: Option<NodeId>,
 }
 
-impl Model {
+impl State {
     fn region(&self, plan: &Plan) -> Region {
         let only_layers = |nodes: &[NodeId]| {
             let layers = nodes.iter().filter_map(|node| self.graph.unfiltered(*node));

@@ -1,35 +1,23 @@
 //! Events: each must be the next in its job's life, and have a cause.
 
-use super::client::Pending;
-use super::{Model, Phase};
 use crate::chain::JobId;
-use crate::command::{Command, VerbArguments};
+use crate::command::Command;
 use crate::event::{Event, News, Progress};
-use crate::job::{ErrorAction, Status, Verb};
-use crate::json::Json;
+use crate::job::{ErrorAction, Status};
 use crate::law::{Broken, LawId};
 use crate::plan::{Trade, Work};
-use crate::record::{Edit, Failure, Known};
-use crate::reply::Answer;
+use crate::record::{Failure, Job};
+use crate::state::{Phase, State};
 
-impl Model {
-    pub(super) fn event(&mut self, text: &str) -> Result<(), Broken> {
-        let Some(json) = Json::parse(text) else {
-            return Err(self.broken(LawId::EventFields, format!("an event that is no JSON: {text}")));
-        };
-        let event = match Event::read(&json) {
-            Ok(Some(event)) => event,
-            Ok(None) => return Ok(()),
-            Err(what) => return Err(self.broken(LawId::EventFields, what)),
-        };
-        self.remember();
+impl State {
+    pub(super) fn event(&mut self, event: &Event<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
         self.count(LawId::EventOrder);
         if let News::Status(Status::Created) = event.news {
-            return self.created(event.job);
+            return self.created(event.job, more);
         }
         let Some(id) = self.find_job(event.job) else {
             if let Some(at) = self.strangers.iter().position(|(name, _)| name == event.job) {
-                return self.stranger_told(at, &event);
+                return self.stranger_told(at, event);
             }
             let what = format!("{} for `{}`, which is no living job", event.words(), event.job);
             return Err(self.broken(LawId::EventOrder, what));
@@ -58,34 +46,35 @@ impl Model {
 
     fn status_changed(&mut self, id: JobId, next: Status) -> Result<(), Broken> {
         let status = self.job(id).status;
-        self.hold(LawId::StatusTable, status.may_become(next), |model| {
-            format!("job {} went from {} to {}", model.job(id).id, status.word(), next.word())
+        self.hold(LawId::StatusTable, status.may_become(next), |state| {
+            format!("job {} went from {} to {}", state.job(id).id, status.word(), next.word())
         })?;
         self.in_order(id, status, next)?;
         if self.job(id).group.is_some() && next == Status::Pending {
             self.group_waits(id)?;
         }
-        if next == Status::Aborting && self.job(id).edit == Edit::Done {
+        if next == Status::Aborting && self.job(id).edited {
             let what = format!("job {} had changed the chain before it failed", self.job(id).id);
             return Err(self.broken(LawId::GraphKept, what));
         }
         self.has_cause(id, status, next)?;
+        if (status, next) == (Status::Created, Status::Running) {
+            self.may_run(id)?;
+        }
         if (status, next) == (Status::Pending, Status::Aborting) {
             // The header may have been written before the job failed.
             self.finalizing(id);
         }
-        let now = self.now;
-        let job = self.job_mut(id);
-        job.status = next;
-        job.statuses.push((now, next));
+        self.job_mut(id).status = next;
         match next {
-            Status::Pending if job.auto_finalize => self.finalizing(id),
+            Status::Pending if self.job(id).auto_finalize => self.finalizing(id),
             Status::Aborting if status == Status::Created => self.give_up(id),
             Status::Aborting => {
-                if status == Status::Pending && job.cancelled == Known::No && job.failure.is_none() {
+                let job = self.job_mut(id);
+                if status == Status::Pending && !job.cancelled && job.failure.is_none() {
                     job.failure = Some(Failure::Finalizing);
                 }
-                job.edit = Edit::Unsure;
+                self.doubt_requests();
             }
             Status::Null => self.vanished(id, status),
             _ => {}
@@ -99,7 +88,7 @@ impl Model {
         let wrong = match next {
             Status::Concluded if !job.ended => "was concluded before its end was told",
             Status::Waiting if job.failure.is_some() => "waits for completion after an error",
-            Status::Waiting if job.cancelled == Known::Yes => "waits for completion after it was cancelled",
+            Status::Waiting if job.cancelled => "waits for completion after it was cancelled",
             Status::Ready if status == Status::Running && !job.plan.becomes_ready() => {
                 "is ready, and is no mirror"
             }
@@ -123,18 +112,15 @@ impl Model {
         let name = job.id.clone();
         let (cause, what) = match (status, next) {
             (Status::Paused, Status::Running) => {
-                let free = job.paused != Known::Yes || self.is_quitting() || self.group_fails(id);
-                let cause = free || self.take_verb(id, &[Verb::Resume, Verb::Cancel]);
+                let cause = !job.paused || self.is_quitting() || self.group_fails(id);
                 (cause, "runs again though nobody resumed or cancelled it")
             }
             (Status::Standby, Status::Ready) => {
-                let free = job.paused != Known::Yes || self.is_quitting();
-                let cause = free || self.take_verb(id, &[Verb::Resume, Verb::Cancel]);
+                let cause = !job.paused || self.is_quitting();
                 (cause, "is ready again though nobody resumed or cancelled it")
             }
             (Status::Ready, Status::Waiting) => {
-                let asked = job.complete_asked != Known::No || job.soft_cancelled != Known::No;
-                let cause = asked || self.take_verb(id, &[Verb::Complete, Verb::Cancel]);
+                let cause = job.complete_asked || job.soft_cancelled;
                 (cause, "leaves ready though nobody completed or cancelled it")
             }
             (Status::Created, Status::Aborting) if self.is_in_open_transaction(id) => (true, ""),
@@ -144,7 +130,7 @@ impl Model {
                 let job = self.job_mut(id);
                 job.unbearable = unbearable;
                 let hopeless = job.is_hopeless() || unbearable;
-                let fails = !self.faults.is_empty() && self.may_finalize(id) || hopeless;
+                let fails = !self.faults.is_empty() && self.job(id).may_finalize() || hopeless;
                 // Which of the two it was, its end will tell.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
@@ -155,8 +141,8 @@ impl Model {
                 (caused, "aborts without cancel or error")
             }
             (Status::Concluded, Status::Null) => {
-                let free = job.auto_dismiss || job.dismiss_asked || self.is_quitting();
-                (free || self.take_verb(id, &[Verb::Dismiss]), "vanished though nobody dismissed it")
+                let is_free = job.auto_dismiss || job.dismiss_asked || self.is_quitting();
+                (is_free, "vanished though nobody dismissed it")
             }
             _ => return Ok(()),
         };
@@ -167,10 +153,9 @@ impl Model {
     fn is_unbearable(&self, id: JobId) -> bool {
         let before = self.graph.conflicts();
         let Work::Stream(span) = &self.job(id).plan.work else { return false };
-        self.graphs().into_iter().any(|(mut after, _)| {
-            after.finish_stream(span);
-            after.conflicts().iter().any(|conflict| !before.contains(conflict))
-        })
+        let mut after = self.graph.clone();
+        after.finish_stream(span);
+        after.conflicts().iter().any(|conflict| !before.contains(conflict))
     }
 
     /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
@@ -184,29 +169,20 @@ impl Model {
 
     /// Whether the transaction that created it is not answered yet: another of its actions may have been refused.
     fn is_in_open_transaction(&self, id: JobId) -> bool {
-        let mut fronts = self.clients.iter().filter_map(|client| client.pending.front());
-        fronts.any(|front| {
-            let is_transaction = matches!(front.command, Ok(Command::Transaction(..)));
-            is_transaction && front.created.iter().any(|(job, _)| *job == id)
+        self.fronts().any(|front| {
+            matches!(front.command(), Ok(Command::Transaction(..))) && front.created.contains(&id)
         })
     }
 
-    pub(super) fn members(&self, id: JobId) -> impl Iterator<Item = &crate::record::Job> {
+    pub(super) fn members(&self, id: JobId) -> impl Iterator<Item = &Job> {
         let group = self.job(id).group;
-        self.jobs.iter().filter(move |job| group.is_some() && job.group == group)
+        self.jobs.iter().map(|job| &**job).filter(move |job| group.is_some() && job.group == group)
     }
 
     /// Whether another job of the same transaction has failed or was cancelled.
     fn group_fails(&self, id: JobId) -> bool {
-        let fails = |job: &crate::record::Job| {
-            job.failure.is_some() || job.cancelled != Known::No || job.status == Status::Aborting
-        };
-        self.members(id).any(fails) || self.members(id).any(|job| self.is_being_cancelled(&job.id))
-    }
-
-    fn is_being_cancelled(&self, name: &str) -> bool {
-        let cancels = |front: &Pending| matches!(&front.command, Ok(Command::Verb(asked)) if asked.verb == Verb::Cancel && asked.job == name);
-        self.clients.iter().filter_map(|client| client.pending.front()).any(cancels)
+        let fails = |job: &Job| job.failure.is_some() || job.cancelled || job.status == Status::Aborting;
+        self.members(id).any(fails)
     }
 
     /// Jobs of one transaction are pending only when all of them have done their work.
@@ -218,52 +194,11 @@ impl Model {
     }
 
     fn is_quitting(&self) -> bool {
-        let quit = |client: &super::Client| {
-            client.pending.front().is_some_and(|front| matches!(front.command, Ok(Command::Quit)))
-        };
-        self.phase == Phase::Quitting || self.clients.iter().any(quit)
+        self.phase == Phase::Quitting
     }
 
-    fn was_cancelled(&mut self, id: JobId) -> bool {
-        self.job(id).cancelled != Known::No || self.is_quitting() || self.take_verb(id, &[Verb::Cancel])
-    }
-
-    fn may_finalize(&self, id: JobId) -> bool {
-        self.job(id).may_finalize() || self.has_unanswered(id, Verb::Finalize)
-    }
-
-    fn has_unanswered(&self, id: JobId, verb: Verb) -> bool {
-        let name = &self.job(id).id;
-        self.clients.iter().filter_map(|client| client.pending.front()).any(
-            |front| matches!(&front.command, Ok(Command::Verb(asked)) if asked.verb == verb && asked.job == *name),
-        )
-    }
-
-    /// Explains an event by a command that has no reply yet. If only one can be meant, it was accepted; if several
-    /// can and they do different things, any of them may have been.
-    fn take_verb(&mut self, id: JobId, verbs: &[Verb]) -> bool {
-        let mut found: Vec<(usize, VerbArguments)> = Vec::new();
-        for (index, client) in self.clients.iter().enumerate() {
-            let Some(front) = client.pending.front().filter(|front| !front.taken) else { continue };
-            let Ok(Command::Verb(asked)) = &front.command else { continue };
-            if !verbs.contains(&asked.verb) || asked.job != self.job(id).id {
-                continue;
-            }
-            let mut answers = Vec::new();
-            self.verb_answers(asked, &mut answers);
-            if answers.contains(&Answer::Done) || front.earlier.contains(&Answer::Done) {
-                found.push((index, asked.clone()));
-            }
-        }
-        let certain = found.iter().all(|(_, asked)| asked.verb == found[0].1.verb);
-        if let [(index, _)] = found[..] {
-            let front = self.clients[index].pending.front_mut().expect("it was there a moment ago");
-            front.taken = true;
-        }
-        for (_, asked) in &found {
-            self.apply_verb(id, asked, certain);
-        }
-        !found.is_empty()
+    fn was_cancelled(&self, id: JobId) -> bool {
+        self.job(id).cancelled || self.is_quitting()
     }
 
     fn failed(&mut self, id: JobId, action: ErrorAction, operation: &str) -> Result<(), Broken> {
@@ -301,7 +236,7 @@ impl Model {
             }
             ErrorAction::Stop => {
                 job.stopped = true;
-                job.paused = Known::Yes;
+                job.paused = true;
                 LawId::ErrorStopped
             }
         };
@@ -341,14 +276,14 @@ impl Model {
     fn succeeded(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         let job = self.job(id);
         let name = job.id.clone();
-        let told = job.auto_finalize || job.pending_told;
-        if job.status != Status::Pending || job.ended || !told || job.failure.is_some() {
+        let is_told = job.auto_finalize || job.pending_told;
+        if job.status != Status::Pending || job.ended || !is_told || job.failure.is_some() {
             let what = format!("job {name} completed in {}", job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
-        let cancelled = job.cancelled == Known::Yes;
+        let cancelled = job.cancelled;
         let whole = progress.offset == progress.len;
-        let allowed = job.may_finalize() || self.take_verb(id, &[Verb::Finalize]);
+        let allowed = job.may_finalize();
         self.hold(LawId::Cause, allowed && !cancelled, |_| {
             format!("job {name} completed; finalizing allowed: {allowed}, cancelled: {cancelled}")
         })?;
@@ -378,8 +313,8 @@ impl Model {
             || job.is_hopeless() && error == "Invalid argument"
             || job.unbearable && error == "Operation not permitted";
         let armed = self.is_fault(error);
-        self.hold(LawId::NoFaultNoFailure, hopeless || armed, |model| {
-            format!("job {name} failed with `{error}`; {}", model.faults_text())
+        self.hold(LawId::NoFaultNoFailure, hopeless || armed, |state| {
+            format!("job {name} failed with `{error}`; {}", state.faults_text())
         })?;
         if finalizing {
             self.count(LawId::FinalizeFailed);
@@ -397,33 +332,20 @@ impl Model {
             return Err(self.broken(LawId::EventOrder, what));
         }
         // The rest of its transaction may hear of it later than everybody else.
-        self.job_mut(id).cancelled = Known::Yes;
+        self.job_mut(id).cancelled = true;
         self.give_up(id);
         Ok(())
     }
 
     fn progress_told(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         let job = self.job(id);
-        let speed = job.speeds.contains(&progress.speed) || self.is_speed_unanswered(id, progress.speed);
-        let fits = progress.kind == job.plan.kind().word() && speed;
-        self.hold(LawId::EventFields, fits, |model| {
-            let job = model.job(id);
-            format!(
-                "job {}: {progress:?}, expected a {} with a speed of {:?}",
-                job.id,
-                job.plan.kind().word(),
-                job.speeds
-            )
+        let fits = progress.kind == job.plan.kind().word() && job.speed == progress.speed;
+        self.hold(LawId::EventFields, fits, |state| {
+            let job = state.job(id);
+            let kind = job.plan.kind().word();
+            format!("job {}: {progress:?}, expected a {kind} with a speed of {}", job.id, job.speed)
         })?;
         self.advanced(id, progress.offset, progress.len)
-    }
-
-    fn is_speed_unanswered(&self, id: JobId, speed: i64) -> bool {
-        let name = &self.job(id).id;
-        self.clients.iter().filter_map(|client| client.pending.front()).any(|front| {
-            matches!(&front.command, Ok(Command::Verb(asked))
-                if asked.verb == Verb::SetSpeed && asked.job == *name && asked.speed == speed)
-        })
     }
 
     /// Progress was told, by an event or a query.
@@ -437,16 +359,13 @@ impl Model {
         let is_len = |bytes: u64| len == 0 || i64::try_from(bytes) == Ok(len) || is_rounded(bytes);
         let whole = job.len_bytes.is_none_or(is_len);
         let forward = before <= offset && 0 <= offset && offset <= len;
-        self.hold(LawId::Progress, whole && forward, |model| {
-            let job = model.job(id);
+        self.hold(LawId::Progress, whole && forward, |state| {
+            let job = state.job(id);
             format!("job {} at {offset} of {len} bytes; was at {before} of {:?}", job.id, job.len_bytes)
         })?;
-        let now = self.now;
-        let job = self.job_mut(id);
         if before != offset {
-            job.offsets.push((now, offset));
+            self.job_mut(id).offset = offset;
         }
-        job.offset = offset;
         Ok(())
     }
 }

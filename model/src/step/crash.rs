@@ -1,18 +1,17 @@
 //! What must be true after everything stopped, and at the end of a run.
 
-use super::guest::shown;
-use super::{Model, Phase};
+use super::client::Client;
+use super::guest::{Request, shown};
 use crate::chain::{ImageId, JobId};
 use crate::command::Command;
 use crate::content::{GARBAGE, SECTOR_BYTES};
 use crate::editing::Editing;
-use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::observation::CrashKind;
 use crate::plan::{Trade, Work};
-use crate::record::Edit;
+use crate::state::{Phase, State};
 
-impl Model {
+impl State {
     pub(super) fn crashed(&mut self, kind: CrashKind) {
         if self.jobs.iter().any(|job| job.is_at_work()) {
             self.count(LawId::CrashWhileRunning);
@@ -29,25 +28,18 @@ impl Model {
         if self.jobs.iter().any(|job| job.ended && job.failure.is_none()) {
             self.count(LawId::CrashAfterCompletion);
         }
-        // A job in pending may be rewriting its header on behalf of a command that was not answered; one whose last words
-        // were not heard may have got there as well.
-        let is_unheard = kind == CrashKind::KillUnheard;
-        let may_end = |model: &Model, id: JobId| match model.job(id).status {
-            Status::Pending => true,
-            Status::Running | Status::Ready | Status::Waiting => is_unheard,
-            _ => false,
-        };
-        let pending: Vec<JobId> = self.live_jobs().filter(|id| may_end(self, *id)).collect();
+        self.phase = Phase::Crashed(kind);
+        // A job may have been rewriting its header; so may a command of its own that changes one.
+        let pending: Vec<JobId> =
+            self.live_jobs().filter(|id| !self.job(*id).edited && self.may_have_ended(*id)).collect();
         for id in pending {
             self.finalizing(id);
         }
-        // So may a command of its own that changes a header.
         let asked: Vec<Editing> = self.unanswered_edits().cloned().collect();
         for editing in asked {
             self.header_change_failed(&editing);
         }
         self.requests.clear();
-        self.phase = Phase::Crashed;
     }
 
     pub(super) fn recovered(
@@ -100,7 +92,7 @@ impl Model {
 
     /// Whether a job that was about to end puts `layer` on `below`.
     fn is_rewired_by_a_job(&self, layer: ImageId, below: Option<ImageId>) -> bool {
-        self.live_jobs().filter(|id| self.job(*id).edit != Edit::NotYet).any(|id| {
+        self.live_jobs().filter(|id| self.may_have_ended(*id)).any(|id| {
             let headers = self.next_headers(id);
             let base = match &self.job(id).plan.work {
                 Work::Stream(span) => self.graph.stream_base(span),
@@ -197,7 +189,7 @@ impl Model {
     }
 
     fn unanswered_edits(&self) -> impl Iterator<Item = &Editing> {
-        self.clients.iter().flat_map(|client| &client.pending).filter_map(|pending| match &pending.command {
+        self.clients.iter().flat_map(|client| &client.pending).filter_map(|pending| match pending.command() {
             Ok(Command::Edit(editing)) => Some(&**editing),
             _ => None,
         })
@@ -208,7 +200,7 @@ impl Model {
     }
 
     pub(super) fn over(&mut self) -> Result<(), Broken> {
-        let stopped = matches!(self.phase, Phase::Crashed | Phase::Quitting);
+        let stopped = matches!(self.phase, Phase::Crashed(_) | Phase::Quitting);
         self.phase = Phase::Over;
         if stopped {
             return Ok(());
@@ -218,9 +210,9 @@ impl Model {
         self.hold(LawId::JobsEnd, stuck.is_none(), |_| {
             format!("still there: {}", stuck.unwrap_or_default())
         })?;
-        let unanswered = self.clients.iter().find_map(super::Client::stuck);
+        let unanswered = self.clients.iter().find_map(Client::stuck);
         self.hold(LawId::CommandsAnswered, unanswered.is_none(), |_| unanswered.unwrap_or_default())?;
-        let endless = self.requests.first().map(super::Request::line);
+        let endless = self.requests.first().map(Request::line);
         self.hold(LawId::RequestsEnd, endless.is_none(), |_| endless.unwrap_or_default())
     }
 }

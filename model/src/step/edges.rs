@@ -1,12 +1,12 @@
 //! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
 
-use super::Model;
 use crate::chain::{Graph, JobId, Node, User};
 use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
 use crate::reply::generated_name;
+use crate::state::State;
 
 /// One use as texts show it: `n2 -backing-> n1 [1/15]`.
 type Line = String;
@@ -14,14 +14,14 @@ type Line = String;
 /// Stands for every generated name: which is whose the model need not know.
 const GENERATED: &str = "#";
 
-impl Model {
+impl State {
     /// `x-debug-query-block-graph`
-    pub(super) fn graph_told(&mut self, earlier: Vec<Graph>, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn graph_told(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
         let Some(told) = told_lines(value) else {
             return Err(self.broken(LawId::QueryTruth, "the answer is no graph"));
         };
         self.count(LawId::QueryTruth);
-        let fits = |model: &Model, graph: &Graph| {
+        let fits = |model: &State, graph: &Graph| {
             let stale = if model.has_concluded() { all_parents(graph) } else { stale_parents(graph) };
             // A fault may have kept any node that a job wrote from turning read-only again.
             let unsure = unsure_parents(graph, !model.faults.is_empty());
@@ -29,13 +29,12 @@ impl Model {
                 let unknown = of_unknown_length(graph);
                 same(&fixed(&model.lines(graph), &unknown), &fixed(&told, &unknown), &stale, &unsure)
             };
-            let fits = is_told(graph) || has_left_behind(graph) && is_told(&with_left_behind(graph));
-            fits.then_some(())
+            is_told(graph) || has_left_behind(graph) && is_told(&with_left_behind(graph))
         };
-        if self.settle(fits).is_some() || earlier.iter().any(|graph| fits(self, graph).is_some()) {
+        if fits(self, graph) {
             return Ok(());
         }
-        let expected = self.lines(&self.graph);
+        let expected = self.lines(graph);
         let only = |one: &[Line], other: &[Line]| -> Vec<Line> {
             one.iter().filter(|line| !other.contains(line)).cloned().collect()
         };
@@ -69,10 +68,10 @@ impl Model {
     }
 
     /// `query-block-exports`
-    pub(super) fn exports_told(&mut self, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn exports_told(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
         let list = value.list().unwrap_or_default();
         let ids: Vec<&str> = list.iter().filter_map(|entry| entry.text_of("id")).collect();
-        let known: Vec<String> = self.graph.users.iter().filter_map(|user| user.export.clone()).collect();
+        let known: Vec<String> = graph.users.iter().filter_map(|user| user.export.clone()).collect();
         let missing = known.iter().find(|id| !ids.contains(&id.as_str())).cloned();
         let strange = ids.iter().find(|id| !known.iter().any(|known| known == *id));
         let strange = strange.map(|id| (*id).to_owned());

@@ -1,13 +1,12 @@
 //! Edits of the graph and of images that are no jobs: what a success does, and exports.
 
-use super::Model;
-use super::client::Pending;
 use crate::blockdev::ImageFacts;
-use crate::chain::{Driver, ImageId, JobId, Node, NodeId, User};
+use crate::chain::{Driver, ImageId, Node, NodeId, User};
 use crate::content::{Layer, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
+use crate::state::{SECTORS_MAX, State};
 
 /// Sectors of a cluster, where an image is made without saying so.
 const NEW_CLUSTER_SECTORS: u32 = 128;
@@ -15,32 +14,20 @@ const NEW_CLUSTER_SECTORS: u32 = 128;
 /// Exports are users of the graph, numbered from here.
 const EXPORTS: u32 = 1 << 31;
 
-impl Model {
-    pub(super) fn edit_accepted(
-        &mut self,
-        client: usize,
-        pending: &Pending,
-        editing: &Editing,
-    ) -> Result<(), Broken> {
-        let Some(edit) = self.settle(|_, graph| editing.judge(graph).ok()) else {
-            return Err(self.not_allowed(client, pending));
-        };
+impl State {
+    /// A command edits the graph or an image; false if it must be refused.
+    pub(super) fn edit_by_command(&mut self, editing: &Editing) -> bool {
+        let Ok(edit) = editing.judge(&self.graph) else { return false };
         let before = self.headers_of_ending_jobs();
         match edit {
             Edit::Header(node, file) => {
-                let changed_since = |job: &crate::record::Job| {
-                    job.edit == crate::record::Edit::Unsure
-                        || job.statuses.last().is_some_and(|(moment, _)| *moment > pending.sent)
-                };
-                let is_contested = self.jobs.iter().any(changed_since);
+                let is_contested = self.ending_jobs().next().is_some();
                 self.header_changed(node, file, is_contested);
             }
             Edit::Overlay(overlay, node) => self.overlay_added(overlay, node),
             Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name),
             Edit::Length(node, bytes) => self.resized(node, bytes),
             Edit::Options(list) => {
-                self.is_lost |=
-                    list.iter().any(|(node, options)| self.is_order_open(editing, *node, options));
                 for (node, options) in list {
                     self.reopened(node, &options);
                 }
@@ -57,37 +44,12 @@ impl Model {
             }
         }
         assert_eq!(self.graph.malformed(), None, "after {editing:?}");
-        Ok(())
+        true
     }
 
     /// What jobs that are about to end write into headers, as the chains are now.
     fn headers_of_ending_jobs(&self) -> Vec<(ImageId, Option<String>)> {
         self.ending_jobs().flat_map(|job| self.next_headers(job)).collect()
-    }
-
-    /// Whether a job that is about to end changed the chain before a reopen or after it makes a difference: nobody saw
-    /// which it was.
-    fn is_order_open(&self, editing: &Editing, id: NodeId, options: &Reopen) -> bool {
-        let unsure: Vec<JobId> = self.ending_jobs().collect();
-        if unsure.is_empty() || options.backing.is_none() {
-            return false;
-        }
-        let ends = self.graphs().into_iter().filter(|(graph, _)| editing.judge(graph).is_ok());
-        let ends = ends.map(|(mut graph, edited)| {
-            let wanted = options.backing.as_ref().and_then(|name| graph.find(name.as_deref()?));
-            if !is_unchanged(&graph, id, wanted) {
-                graph.set_backing(id, wanted);
-            }
-            for job in unsure.iter().filter(|job| !edited.contains(job)) {
-                self.edit(&mut graph, *job);
-            }
-            let below = |node: &Node| node.backing.and_then(|below| graph.unfiltered(below));
-            let layers = graph.alive().filter(|(_, node)| !node.driver.is_filter());
-            layers.map(|(id, node)| (id, below(node))).collect::<Vec<_>>()
-        });
-        let mut ends: Vec<Vec<(NodeId, Option<NodeId>)>> = ends.collect();
-        ends.dedup();
-        ends.len() > 1
     }
 
     fn header_changed(&mut self, node: NodeId, file: String, is_contested: bool) {
@@ -144,7 +106,7 @@ impl Model {
         self.streamed.push(false);
         self.touched.push(false);
         self.shortest.push(None);
-        let sectors = (size_bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+        let sectors = (size_bytes / SECTOR_BYTES).min(SECTORS_MAX) as u32;
         let image = Some(self.views.add(Layer::new(sectors, NEW_CLUSTER_SECTORS, false, &[])));
         let by_monitor = false;
         let file = self.graph.add(Node {
@@ -179,7 +141,7 @@ impl Model {
         if let Some(image) = self.layer_of(&self.graph, layer) {
             self.images[usize::from(image.0)].size_bytes = bytes;
             self.shortest[usize::from(image.0)] = None;
-            let sectors = (bytes / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+            let sectors = (bytes / SECTOR_BYTES).min(SECTORS_MAX) as u32;
             let before = self.views.layer(image).sectors();
             self.views.resize(image, sectors);
             if before < sectors && self.images[usize::from(image.0)].qcow2 {
@@ -205,7 +167,7 @@ impl Model {
         let Editing::Resize { node, bytes, .. } = editing else { return };
         let Some(node) = self.graph.find(node) else { return };
         let Some(image) = self.layer_of(&self.graph, node) else { return };
-        let asked = (u64::try_from(*bytes).unwrap_or(0) / SECTOR_BYTES).min(super::SECTORS_MAX) as u32;
+        let asked = (u64::try_from(*bytes).unwrap_or(0) / SECTOR_BYTES).min(SECTORS_MAX) as u32;
         let present = self.views.layer(image).sectors();
         let before = self.shortest[usize::from(image.0)].unwrap_or(present);
         self.shortest[usize::from(image.0)] = Some(before.min(asked));
@@ -256,14 +218,10 @@ impl Model {
         }
     }
 
-    pub(super) fn export_accepted(
-        &mut self,
-        client: usize,
-        pending: &Pending,
-        exporting: &Exporting,
-    ) -> Result<(), Broken> {
-        if self.settle(|_, graph| exporting.judge(graph).ok()).is_none() {
-            return Err(self.not_allowed(client, pending));
+    /// A command about exports; false if it must be refused.
+    pub(super) fn export(&mut self, exporting: &Exporting) -> bool {
+        if exporting.judge(&self.graph).is_err() {
+            return false;
         }
         match exporting {
             Exporting::Add { id, node, writable } => {
@@ -276,7 +234,7 @@ impl Model {
             Exporting::ServerStart => {}
             Exporting::ServerStop => exporting.take_away(&mut self.graph),
         }
-        Ok(())
+        true
     }
 
     /// `BLOCK_EXPORT_DELETED`, or the reply that says so.

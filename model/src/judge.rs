@@ -1,0 +1,434 @@
+//! Keeps every state that explains what was observed so far. When none is left, that is the verdict.
+//!
+//! Before each observation the states are widened by the silent steps that concern it; the observation then sorts them
+//! out. A state that another one still leads to by a silent step is not kept: it will come again when it matters. So there
+//! is one state most of the time.
+
+use crate::command::Command;
+use crate::content::Moment;
+use crate::event::Event;
+use crate::holding::Holding;
+use crate::json::Json;
+use crate::law::{Broken, LawId, Tally};
+use crate::observation::{ImageSetup, Observation};
+use crate::plan::Trade;
+use crate::reply::Reply;
+use crate::shared::Shared;
+use crate::silent::{Footprint, Silent};
+use crate::state::State;
+use crate::step::client::{Asked, DONE, done};
+
+/// So many states are followed. Beyond, and only then, a run is inconclusive.
+pub const STATES_MAX: usize = 512;
+
+/// The judge of one run.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    states: Vec<State>,
+    now: Moment,
+    tally: Tally,
+    census: Census,
+    is_inconclusive: bool,
+    /// A command of unknown effect has succeeded: this is what is judged from then on.
+    holding: Option<Holding>,
+}
+
+/// How many states there were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Census {
+    /// Observations judged.
+    pub observations: u64,
+    /// States left after each of them, added up.
+    pub states: u64,
+    /// The most there ever were at once, silent steps included.
+    pub states_max: u64,
+}
+
+impl Census {
+    /// Adds what another run counted.
+    pub fn merge(&mut self, other: Census) {
+        self.observations += other.observations;
+        self.states += other.states;
+        self.states_max = self.states_max.max(other.states_max);
+    }
+}
+
+/// An observation as a state takes it: texts are read once, for all states.
+#[derive(Debug)]
+pub(crate) enum Seen<'a> {
+    /// A command was sent.
+    Sent {
+        client: u32,
+        asked: Asked,
+    },
+    /// A client got a reply, with this `id`.
+    Reply {
+        client: u32,
+        reply: Reply<'a>,
+        echo: Option<String>,
+    },
+    /// A client got what is no reply.
+    NoReply {
+        client: u32,
+        text: &'a str,
+    },
+    /// An event about a job.
+    Event(Event<'a>),
+    /// An event that is none, and why.
+    NoEvent(String),
+    /// An event about something else.
+    Nothing,
+    Other(&'a Observation<'a>),
+}
+
+/// What an observation is about.
+#[derive(Clone, Copy, Debug)]
+struct Concern<'a> {
+    footprint: Footprint,
+    /// The job that it is about, if it is about one alone.
+    job: Option<&'a str>,
+    /// The client whose command is answered: if it has not taken effect before, it does with its reply.
+    answered: Option<u32>,
+}
+
+/// A state on the way to an observation, and the step by which it comes from another one.
+struct Candidate {
+    state: State,
+    from: Option<(usize, Silent)>,
+}
+
+impl Judge {
+    /// A run that starts with these images, nothing opened.
+    pub fn new(images: &[ImageSetup]) -> Judge {
+        Judge {
+            states: vec![State::new(images)],
+            now: 0,
+            tally: Tally::default(),
+            census: Census::default(),
+            is_inconclusive: false,
+            holding: None,
+        }
+    }
+
+    /// The images lie in files of a real host. There the sector that is read while it is written may be neither the old
+    /// one nor the new one, but torn between both (POSIX promises nothing of reads beside writes).
+    pub fn on_real_files(mut self) -> Judge {
+        for state in &mut self.states {
+            state.tears = true;
+        }
+        self
+    }
+
+    /// Takes the next observation, or says which law it breaks.
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
+        if self.holding.is_some() {
+            return self.hold_on(observation);
+        }
+        if *observation == Observation::Unlisted {
+            let is_mirror = |state: &State, id| state.job(id).plan.trade() == Trade::Mirror;
+            let mirrors = self.states.iter().any(|state| state.live_jobs().any(|id| is_mirror(state, id)));
+            self.holding = Some(Holding::new(mirrors));
+        }
+        let json = match *observation {
+            // Most replies are this one; it need not be read each time.
+            Observation::Reply { text, .. } if text == DONE => Some(done()),
+            Observation::Reply { text, .. } | Observation::Event { text } => Json::parse(text),
+            _ => None,
+        };
+        self.see(&Seen::read(observation, json.as_ref()))
+    }
+
+    /// Nobody can tell what the graph is: what guests wrote is held all the same, and no image is corrupt.
+    fn hold_on(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
+        if let Observation::Closed { file, check_corruptions: found, .. }
+        | Observation::Recovered { file, check_corruptions: found, .. } = observation
+        {
+            self.tally.count(LawId::NoCorruption);
+            if *found > 0 {
+                let detail = format!("{file}: the check found {found} corruptions");
+                return Err(Broken { law: LawId::NoCorruption, detail });
+            }
+        }
+        let holding = self.holding.as_mut().expect("asked for only while something is held");
+        let before = holding.compared;
+        let held = holding.observe(observation);
+        if holding.compared > before {
+            self.tally.count(LawId::DataHolds);
+        }
+        held.map_err(|detail| Broken { law: LawId::DataHolds, detail })
+    }
+
+    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
+        self.now += 1;
+        if self.is_inconclusive {
+            return Ok(());
+        }
+        self.census.observations += 1;
+        for state in &mut self.states {
+            state.now = self.now;
+        }
+        let concern = seen.concern(&self.states);
+        if self.states.len() == 1 && self.states[0].steps_of(concern).is_empty() {
+            self.states[0].note_answers(concern.footprint);
+            return self.see_alone(seen);
+        }
+        let candidates = self.widen(concern);
+        self.census.states_max = self.census.states_max.max(candidates.len() as u64);
+        if candidates.len() > STATES_MAX {
+            self.is_inconclusive = true;
+            return Ok(());
+        }
+        let (left, verdict) = sort_out(candidates, seen, concern);
+        self.states = left;
+        self.take_stock();
+        verdict
+    }
+
+    /// There is one state, and no silent step that the observation concerns.
+    fn see_alone(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
+        let mut more = Vec::new();
+        let explained = self.states[0].step(seen, &mut more);
+        match explained {
+            Ok(()) => self.states.append(&mut more),
+            Err(broken) if more.is_empty() => {
+                self.take_stock();
+                return Err(broken);
+            }
+            Err(_) => self.states = more,
+        }
+        self.take_stock();
+        Ok(())
+    }
+
+    /// Once there is only one way, it is certain what was checked and reached on it.
+    fn take_stock(&mut self) {
+        self.census.states += self.states.len() as u64;
+        self.census.states_max = self.census.states_max.max(self.states.len() as u64);
+        if let [only] = &mut self.states[..] {
+            for law in only.marks.0.drain(..) {
+                self.tally.count(law);
+            }
+        }
+    }
+
+    /// The states, and all that silent steps lead to which an observation concerns.
+    fn widen(&mut self, concern: Concern<'_>) -> Vec<Candidate> {
+        let states = std::mem::take(&mut self.states);
+        let mut candidates: Vec<Candidate> =
+            states.into_iter().map(|state| Candidate { state, from: None }).collect();
+        let mut index = 0;
+        while index < candidates.len() && candidates.len() <= STATES_MAX {
+            candidates[index].state.note_answers(concern.footprint);
+            for step in candidates[index].state.steps_of(concern) {
+                for state in candidates[index].state.silently(step) {
+                    if !candidates.iter().any(|other| other.state.covers(&state)) {
+                        candidates.push(Candidate { state, from: Some((index, step)) });
+                    }
+                }
+            }
+            index += 1;
+        }
+        candidates
+    }
+
+    /// Whether not everything was judged: the states outgrew their bound, or what happened lies outside the specification.
+    pub fn is_inconclusive(&self) -> bool {
+        self.is_inconclusive || self.holding.is_some() || self.states.iter().all(|state| state.is_lost)
+    }
+
+    /// How often each law was checked, and which goals were reached.
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        for law in self.states.first().into_iter().flat_map(|state| &state.marks.0) {
+            tally.count(*law);
+        }
+        tally
+    }
+
+    /// How many states there were.
+    pub fn census(&self) -> Census {
+        self.census
+    }
+
+    /// The state that took the fewest silent steps; it speaks for all where one must.
+    fn plain(&self) -> &State {
+        self.states.first().expect("a judge that has given no verdict has a state")
+    }
+
+    /// Every chain, a line each: `base <- mid <- top`.
+    pub fn chain_text(&self) -> String {
+        self.plain().chain_text()
+    }
+
+    /// Every living job, a line each.
+    pub fn jobs_text(&self) -> String {
+        self.plain().jobs_text()
+    }
+
+    /// The named nodes that hold content a guest could use.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.plain().node_names()
+    }
+
+    /// Whether a guest may be put on a node now.
+    pub fn may_attach(&self, node: &str, writable: bool) -> bool {
+        self.states.iter().any(|state| state.may_attach(node, writable))
+    }
+
+    /// How long a node is, in sectors.
+    pub fn sectors(&self, node: &str) -> Option<u32> {
+        self.plain().sectors(node)
+    }
+
+    /// The values a reader of a node's sector may get now.
+    pub fn readable(&self, node: &str, sector: u32) -> Vec<u64> {
+        self.all_of(|state| state.readable(node, sector))
+    }
+
+    /// The values a sector of an image file may have for the next who opens it.
+    pub fn survivors(&self, file: &str, sector: u32) -> Vec<u64> {
+        self.all_of(|state| state.survivors(file, sector))
+    }
+
+    fn all_of(&self, values: impl Fn(&State) -> Vec<u64>) -> Vec<u64> {
+        let mut all: Vec<u64> = self.states.iter().flat_map(values).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// How long an image is to the next who opens it, in sectors.
+    pub fn image_sectors(&self, file: &str) -> Option<u32> {
+        self.plain().image_sectors(file)
+    }
+
+    /// What somebody who waits waits for: the jobs that have not ended, the commands and requests without an end.
+    pub fn stuck(&self) -> Option<String> {
+        self.plain().stuck()
+    }
+}
+
+/// The states that the observation leaves. Where it leaves none, the one that explained most with the fewest silent steps
+/// says why, and stands for what was known then.
+fn sort_out(
+    candidates: Vec<Candidate>,
+    seen: &Seen<'_>,
+    concern: Concern<'_>,
+) -> (Vec<State>, Result<(), Broken>) {
+    let mut left: Vec<Vec<State>> = Vec::with_capacity(candidates.len());
+    let mut kept: Vec<State> = Vec::new();
+    let mut failed: Option<(usize, Broken, State)> = None;
+    for Candidate { mut state, from } in candidates {
+        let mut after = Vec::new();
+        let before = state.marks.0.len();
+        match state.step(seen, &mut after) {
+            Ok(()) => after.insert(0, state),
+            Err(broken) => {
+                // So many checks it passed before one failed.
+                let explained = state.marks.0.len() - before;
+                if failed.as_ref().is_none_or(|(most, ..)| explained > *most) {
+                    failed = Some((explained, broken, state));
+                }
+            }
+        }
+        // Whoever comes from another one only by a silent step that can still be taken is not kept.
+        let mut again: Vec<State> = Vec::new();
+        if let Some((parent, step)) = from
+            && !after.is_empty()
+            && !left[parent].is_empty()
+        {
+            if !left[parent][0].footprint_of(step).meets(concern.footprint) {
+                left.push(after);
+                continue;
+            }
+            again = left[parent].iter().flat_map(|state| state.silently(step)).collect();
+        }
+        for state in &mut again {
+            state.note_answers(concern.footprint);
+        }
+        for state in &after {
+            if again.iter().any(|other| other.covers(state)) {
+                continue;
+            }
+            match kept.iter_mut().find(|other| *other == state) {
+                Some(same) => same.take_answers(state),
+                None => kept.push(state.clone()),
+            }
+        }
+        left.push(after);
+    }
+    if !kept.is_empty() {
+        return (kept, Ok(()));
+    }
+    let (_, broken, state) = failed.expect("a state that is not left says why");
+    (vec![state], Err(broken))
+}
+
+impl State {
+    /// The silent steps that may be taken now and meet an observation, or meet one that does.
+    fn steps_of(&self, concern: Concern<'_>) -> Vec<Silent> {
+        if concern.footprint.is_empty() {
+            return Vec::new();
+        }
+        let own = concern.answered.map(|client| Silent::CommandTakesEffect(self.index_of(client)));
+        let mut all = self.silent_steps();
+        let is_apart =
+            |step| concern.job.is_some_and(|job| self.is_about_another_job(step, job)) || Some(step) == own;
+        all.retain(|(step, _)| !is_apart(*step));
+        let mut reached = concern.footprint;
+        // The footprint grows with each round, until it holds all that there is.
+        for _ in 0..Footprint::KINDS {
+            let met = all.iter().filter(|(_, own)| own.meets(reached));
+            reached = met.fold(reached, |reached, (_, own)| reached.with(*own));
+        }
+        all.into_iter().filter(|(_, own)| own.meets(reached)).map(|(step, _)| step).collect()
+    }
+}
+
+impl<'a> Seen<'a> {
+    fn read(observation: &'a Observation<'a>, json: Option<&'a Json<'a>>) -> Seen<'a> {
+        match *observation {
+            Observation::Sent { client, text } => {
+                let (command, echo) = Command::read(text);
+                Seen::Sent { client, asked: Asked { command: Shared::from(command), echo } }
+            }
+            Observation::Reply { client, text } => {
+                match json.and_then(|json| Some((json, Reply::read(json)?))) {
+                    Some((json, reply)) => {
+                        let echo = json.get("id").map(|id| format!("{id:?}"));
+                        Seen::Reply { client, reply, echo }
+                    }
+                    None => Seen::NoReply { client, text },
+                }
+            }
+            Observation::Event { text } => match json.map(Event::read) {
+                None => Seen::NoEvent(format!("an event that is no JSON: {text}")),
+                Some(Err(what)) => Seen::NoEvent(what),
+                Some(Ok(None)) => Seen::Nothing,
+                Some(Ok(Some(event))) => Seen::Event(event),
+            },
+            _ => Seen::Other(observation),
+        }
+    }
+
+    fn concern(&self, states: &[State]) -> Concern<'_> {
+        let of_all = |of: &dyn Fn(&State) -> Footprint| {
+            states.iter().map(of).fold(Footprint::NOTHING, Footprint::with)
+        };
+        let footprint = match self {
+            Seen::Reply { client, .. } => of_all(&|state| state.footprint_of_front(*client)),
+            Seen::Event(event) => of_all(&|state| state.footprint_of_event(event)),
+            Seen::Other(observation) => Footprint::of_observation(observation),
+            Seen::Sent { .. } | Seen::NoReply { .. } | Seen::NoEvent(_) | Seen::Nothing => Footprint::NOTHING,
+        };
+        let answered = match self {
+            Seen::Reply { client, .. } => Some(*client),
+            _ => None,
+        };
+        let job = match self {
+            Seen::Event(event) => Some(event.job),
+            _ => None,
+        };
+        Concern { footprint, job, answered }
+    }
+}

@@ -1,0 +1,84 @@
+//! The observable steps: what an observation does to a state, or which law it breaks there.
+
+pub(crate) mod client;
+mod copying;
+mod crash;
+mod edges;
+mod edit;
+mod ending;
+mod goals;
+pub(crate) mod guest;
+mod jobs;
+mod query;
+mod start;
+mod verb;
+
+use crate::judge::Seen;
+use crate::law::{Broken, LawId};
+use crate::observation::Observation;
+use crate::state::{Fault, State};
+
+impl State {
+    /// Takes what was seen. Where it can have come about in several ways, the others are added to `more`; there may be
+    /// some even if this one is broken.
+    pub(crate) fn step(&mut self, seen: &Seen<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
+        if self.is_lost {
+            return Ok(());
+        }
+        match seen {
+            Seen::Sent { client, asked } => {
+                self.sent(*client, asked, more);
+                Ok(())
+            }
+            Seen::Reply { client, reply, echo } => self.replied(*client, reply, echo.as_deref(), more),
+            Seen::NoReply { client, text } => {
+                Err(self.broken(LawId::Reply, format!("client {client} got what is no reply: {text}")))
+            }
+            Seen::Event(event) => self.event(event, more),
+            Seen::NoEvent(what) => Err(self.broken(LawId::EventFields, what)),
+            Seen::Nothing => Ok(()),
+            Seen::Other(observation) => self.observe(observation),
+        }
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
+        match *observation {
+            Observation::Sent { .. } | Observation::Reply { .. } | Observation::Event { .. } => {
+                unreachable!("texts are read before")
+            }
+            // From then on only what guests wrote is judged, and not by this.
+            Observation::Unlisted => Ok(()),
+            Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),
+            Observation::GuestConnected { guest, export } => self.connected(guest, export),
+            Observation::GuestRefused { guest, node, writable } => self.turned_away(guest, node, writable),
+            Observation::GuestDetached { guest } => {
+                self.detached(guest);
+                Ok(())
+            }
+            Observation::GuestBegan { request, guest, op } => {
+                self.began(request, guest, op);
+                Ok(())
+            }
+            Observation::GuestEnded { request, result } => self.ended(request, result),
+            Observation::FaultArmed { file, kind, error } => {
+                let fault = Fault { file: file.to_owned(), kind, error: error.to_owned() };
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+                Ok(())
+            }
+            Observation::View { node, values } => self.viewed(node, values),
+            Observation::Crash { kind } => {
+                self.crashed(kind);
+                Ok(())
+            }
+            Observation::Recovered { file, values, chain, check_corruptions } => {
+                self.recovered(file, values, chain, check_corruptions)
+            }
+            Observation::Closed { file, values, chain, check_corruptions, check_leaks } => {
+                self.closed(file, values, chain, (check_corruptions, check_leaks))
+            }
+            Observation::End => self.over(),
+        }
+    }
+}

@@ -1,0 +1,743 @@
+//! Commands between their sending and their reply.
+
+use std::collections::VecDeque;
+
+use super::edges::{has_left_behind, with_left_behind};
+use crate::blockdev::{deletion, is_about_a_name};
+use crate::chain::{Driver, Graph, JobId, NodeId};
+use crate::command::Command;
+use crate::editing::{Editing, Reopen};
+use crate::json::Json;
+use crate::law::{Broken, LawId};
+use crate::permission::{UNCHANGED, WRITE};
+use crate::plan::plan;
+use crate::record::Job;
+use crate::reply::{Answer, Refusal, Reply};
+use crate::shared::Shared;
+use crate::silent::Footprint;
+use crate::starting::{Asked as Work, Start};
+use crate::state::{Phase, State};
+
+/// The reply that says no more than that it is done.
+pub(crate) const DONE: &str = "{\"return\":{}}";
+
+/// The same, read.
+pub(crate) fn done() -> Json<'static> {
+    Json::Object(vec![("return".into(), Json::Object(Vec::new()))])
+}
+
+/// One connection.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Client {
+    pub id: u32,
+    pub negotiated: bool,
+    pub pending: VecDeque<Pending>,
+}
+
+/// A command as it was sent.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Asked {
+    pub command: Shared<Result<Command, Refusal>>,
+    /// The `id` its reply must carry.
+    pub echo: Option<String>,
+}
+
+/// A command without a reply yet.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Pending {
+    pub asked: Asked,
+    /// How far it has come.
+    pub progress: Progress,
+    /// The jobs it created.
+    pub created: Vec<JobId>,
+    /// What it may have been answered already, if it was answered without changing anything.
+    pub answers: Answers,
+}
+
+/// How far a command has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// It has changed nothing.
+    Waiting,
+    /// It was carried out, and will be answered with success.
+    Done,
+}
+
+/// What a command may have been answered at one moment or another since it was sent. Two states that differ in nothing else
+/// are one: what they allow is added up.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Answers(Vec<Told>);
+
+/// An answer that changes nothing.
+#[derive(Clone, PartialEq, Debug)]
+enum Told {
+    /// Refused with this.
+    Refused(Answer),
+    /// The graph, which was this.
+    Graph(Shared<Graph>),
+    /// The jobs, which were these.
+    Jobs(Vec<Shared<Job>>),
+}
+
+impl PartialEq for Answers {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Answers {
+    fn note(&mut self, told: Told) {
+        if !self.0.contains(&told) {
+            self.0.push(told);
+        }
+    }
+
+    fn covers(&self, other: &Answers) -> bool {
+        other.0.iter().all(|told| self.0.contains(told))
+    }
+}
+
+impl Pending {
+    pub fn command(&self) -> &Result<Command, Refusal> {
+        &self.asked.command
+    }
+
+    /// Whether the job it starts exists: what becomes of the command, the job's life tells.
+    pub fn starts_a_job_that_is_there(&self) -> bool {
+        matches!(self.command(), Ok(Command::Start(_))) && !self.created.is_empty()
+    }
+}
+
+impl Client {
+    /// The command without an answer, for texts.
+    pub fn stuck(&self) -> Option<String> {
+        let front = self.pending.front()?;
+        Some(format!("client {} waits for the reply to {:?}", self.id, front.command()))
+    }
+}
+
+impl State {
+    /// The place of a client; the number of clients, if it has sent nothing yet.
+    pub(crate) fn index_of(&self, id: u32) -> usize {
+        self.clients.iter().position(|client| client.id == id).unwrap_or(self.clients.len())
+    }
+
+    /// What the oldest unanswered command of a client looks at or changes.
+    pub(crate) fn footprint_of_front(&self, id: u32) -> Footprint {
+        let front = self.clients.get(self.index_of(id)).and_then(|client| client.pending.front());
+        let command = front.and_then(|front| front.command().as_ref().ok());
+        command.map_or(Footprint::NOTHING, Footprint::of_command)
+    }
+
+    /// The commands that may be carried out now: the oldest unanswered one of each client.
+    pub(super) fn fronts(&self) -> impl Iterator<Item = &Pending> {
+        self.clients.iter().filter_map(|client| client.pending.front())
+    }
+
+    pub(super) fn sent(&mut self, id: u32, asked: &Asked, more: &mut Vec<State>) {
+        match &*asked.command {
+            Ok(Command::Start(start)) => self.may_stay_writable(start),
+            Ok(Command::Edit(editing)) => self.image_may_stay_writable(editing),
+            _ => {}
+        }
+        let pending = Pending {
+            asked: asked.clone(),
+            progress: Progress::Waiting,
+            created: Vec::new(),
+            answers: Answers::default(),
+        };
+        let index = self.index_of(id);
+        let is_new = index == self.clients.len();
+        if is_new {
+            self.clients.push(Client { id, negotiated: true, pending: VecDeque::new() });
+        }
+        self.clients[index].pending.push_back(pending);
+        self.doubt_requests();
+        if is_new && matches!(&*asked.command, Ok(Command::Capabilities)) {
+            // Whether it has negotiated before anybody watched, its first reply tells.
+            let mut other = self.clone();
+            other.clients[index].negotiated = false;
+            more.push(other);
+        }
+    }
+
+    /// A job that is refused late has reopened what it was to write, and a fault may keep that from turning read-only
+    /// again.
+    fn may_stay_writable(&mut self, start: &Start) {
+        if self.faults.is_empty() {
+            return;
+        }
+        let chain: Vec<_> =
+            self.graph.find(&start.device).into_iter().flat_map(|top| self.graph.downwards(top)).collect();
+        let layers = chain.into_iter().filter(|node| !self.graph.is_filter(*node));
+        let written: Vec<_> = match &start.work {
+            Work::Commit(..) => layers.collect(),
+            _ => layers.take(1).collect(),
+        };
+        for node in written {
+            let node = self.graph.node_mut(node);
+            node.may_have_stayed_writable |= node.read_only;
+        }
+    }
+
+    /// The same for an image whose header is to be changed.
+    fn image_may_stay_writable(&mut self, editing: &Editing) {
+        if let Editing::ChangeBackingFile { image, .. } = editing
+            && let Some(node) = self.graph.find(image)
+            && !self.faults.is_empty()
+        {
+            let node = self.graph.node_mut(node);
+            node.may_have_stayed_writable |= node.read_only;
+        }
+    }
+
+    /// A command is carried out, in each way in which it may be.
+    pub(crate) fn command_takes_effect(&self, client: usize) -> Vec<State> {
+        let mut states = Vec::new();
+        let mut done = self.clone();
+        if done.carry_out(client, &mut states).is_ok() {
+            states.push(done);
+        }
+        states
+    }
+
+    /// Notes what the commands that are looked at by now may be answered if that changes nothing.
+    pub(crate) fn note_answers(&mut self, footprint: Footprint) {
+        for client in 0..self.clients.len() {
+            let Some(front) = self.clients[client].pending.front() else { continue };
+            let Ok(command) = front.command() else { continue };
+            let is_open = front.progress == Progress::Waiting && !front.starts_a_job_that_is_there();
+            if is_open && Footprint::of_command(command).meets(footprint) {
+                self.note_answers_of(client);
+            }
+        }
+    }
+
+    fn note_answers_of(&mut self, client: usize) {
+        let told: Vec<Told> = match self.clients[client].pending[0].command() {
+            Ok(Command::QueryJobs | Command::QueryBlockJobs) => vec![Told::Jobs(self.jobs.clone())],
+            Ok(Command::QueryNodes | Command::QueryGraph | Command::QueryExports) => {
+                vec![Told::Graph(self.graph.clone())]
+            }
+            _ => {
+                let answers = self.answers(client).into_iter();
+                answers.filter(|answer| !answer.is_success()).map(Told::Refused).collect()
+            }
+        };
+        let answers = &mut self.clients[client].pending[0].answers;
+        told.into_iter().for_each(|told| answers.note(told));
+    }
+
+    /// Whether it is the same as another state, and allows all that the other one does.
+    pub(crate) fn covers(&self, other: &State) -> bool {
+        let pairs = || self.clients.iter().zip(&other.clients);
+        let answers = |client: &Client| client.pending.front().map(|front| front.answers.clone());
+        self == other
+            && pairs().all(|(own, theirs)| match (answers(own), answers(theirs)) {
+                (Some(own), Some(theirs)) => own.covers(&theirs),
+                _ => true,
+            })
+    }
+
+    /// Allows as well what the same state allows that was come to in another way.
+    pub(crate) fn take_answers(&mut self, other: &State) {
+        for (own, theirs) in self.clients.iter_mut().zip(&other.clients) {
+            if let (Some(own), Some(theirs)) = (own.pending.front_mut(), theirs.pending.front()) {
+                theirs.answers.0.iter().for_each(|told| own.answers.note(told.clone()));
+            }
+        }
+    }
+
+    /// A command does what it is for, or breaks the law that forbids it to. What it does to jobs that it starts, their
+    /// events tell.
+    fn carry_out(&mut self, client: usize, more: &mut Vec<State>) -> Result<(), Broken> {
+        let asked = self.clients[client].pending[0].asked.clone();
+        let is_ready =
+            self.clients[client].negotiated || matches!(&*asked.command, Ok(Command::Capabilities));
+        let (Ok(command), true) = (&*asked.command, is_ready) else { return Err(self.not_allowed(client)) };
+        let mut others = Vec::new();
+        let is_done = match command {
+            Command::Capabilities => !std::mem::replace(&mut self.clients[client].negotiated, true),
+            Command::Quit => {
+                self.phase = Phase::Quitting;
+                true
+            }
+            Command::Add(spec) => self.add_node(spec),
+            Command::Delete(name) => self.delete_node(name),
+            Command::Edit(editing) => self.edit_by_command(editing),
+            Command::Export(exporting) => self.export(exporting),
+            Command::Verb(verb) => self.verb_takes_effect(verb, &mut others),
+            Command::ThrottleGroup(id) => {
+                self.groups.push(id.clone());
+                true
+            }
+            // Its effect is unknown; what readers see is judged as ever.
+            Command::Other { .. } => {
+                self.count(LawId::DataHolds);
+                true
+            }
+            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes => true,
+            Command::QueryGraph | Command::QueryExports | Command::QuerySchema => true,
+            Command::Start(_) | Command::Transaction(..) => false,
+        };
+        if !is_done {
+            return Err(self.not_allowed(client));
+        }
+        for state in others.iter_mut().chain([&mut *self]) {
+            state.clients[client].pending[0].progress = Progress::Done;
+        }
+        more.append(&mut others);
+        Ok(())
+    }
+
+    /// The answers the oldest command of a client may get if it takes effect now.
+    pub(super) fn answers(&self, client: usize) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let command = self.clients[client].pending[0].command();
+        if !self.clients[client].negotiated && !matches!(command, Ok(Command::Capabilities)) {
+            answers.push(Answer::Refused(Refusal::NotNegotiated));
+            answers.extend(command.as_ref().err().cloned().map(Answer::Refused));
+            return answers;
+        }
+        match command {
+            Err(refusal) => answers.push(Answer::Refused(refusal.clone())),
+            Ok(command) => self.answers_to(client, command, &mut answers),
+        }
+        answers
+    }
+
+    fn answers_to(&self, client: usize, command: &Command, answers: &mut Vec<Answer>) {
+        match command {
+            Command::Capabilities => answers.push(match self.clients[client].negotiated {
+                false => Answer::Done,
+                true => Answer::Refused(Refusal::AlreadyNegotiated),
+            }),
+            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema => {
+                answers.push(Answer::Told);
+            }
+            Command::QueryGraph | Command::QueryExports => answers.push(Answer::Told),
+            Command::Quit => answers.push(Answer::Done),
+            Command::Other { .. } => answers.extend([Answer::Unknown, Answer::AnyError]),
+            Command::ThrottleGroup(_) => answers.extend([Answer::Done, Answer::AnyError]),
+            Command::Verb(verb) => self.verb_answers(verb, answers),
+            Command::Add(_)
+            | Command::Delete(_)
+            | Command::Start(_)
+            | Command::Transaction(..)
+            | Command::Edit(_)
+            | Command::Export(_) => {
+                self.graph_answers(&self.graph, command, answers);
+                if !self.faults.is_empty() {
+                    answers.push(Answer::Fault);
+                }
+            }
+        }
+    }
+
+    fn graph_answers(&self, graph: &Graph, command: &Command, answers: &mut Vec<Answer>) {
+        match command {
+            Command::Add(spec) => self.opening().answers(graph, spec, answers),
+            Command::Delete(name) => {
+                if has_left_behind(graph) {
+                    answers.push(deletion(&with_left_behind(graph), name));
+                }
+                answers.push(deletion(graph, name));
+                // Which of two reasons is the younger, a job that ended while another began has left open.
+                let reasons = graph.find(name).into_iter().flat_map(|id| {
+                    let here = graph.blockers.iter().filter(move |blocker| blocker.node == id);
+                    here.map(move |blocker| Answer::Refused(Refusal::Busy(id, blocker.reason)))
+                });
+                if matches!(answers.last(), Some(Answer::Refused(Refusal::Busy(..)))) {
+                    answers.extend(reasons);
+                }
+            }
+            Command::Start(start) => {
+                self.start_answers(graph, start, answers);
+            }
+            Command::Transaction(starts, _) => {
+                for start in starts {
+                    self.start_answers(graph, start, answers);
+                }
+                answers.push(Answer::Done);
+            }
+            Command::Edit(editing) => {
+                answers.push(match editing.judge(graph) {
+                    Err(refusal) => Answer::Refused(refusal),
+                    Ok(_) => Answer::Done,
+                });
+                self.edit_answers(graph, editing, answers);
+            }
+            Command::Export(exporting) => {
+                answers.push(match exporting.judge(graph) {
+                    Err(refusal) => Answer::Refused(refusal),
+                    Ok(()) => Answer::Done,
+                });
+                // Whether a server runs, and what it serves, only its own answers tell.
+                answers.push(Answer::ErrorAbout("NBD server"));
+                if exporting.is_unsure(graph) {
+                    answers.push(Answer::ErrorAbout("read-only"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start_answers(&self, graph: &Graph, start: &Start, answers: &mut Vec<Answer>) {
+        let in_use = |id: &str| self.find_job(id).is_some();
+        // A node over one that injects errors, or over a filter, or over another than its header says, goes by a name in
+        // JSON, which no `base` is compared with; in QEMU 10.0 as soon as a query has asked for it.
+        if !self.faults.is_empty() {
+            answers.push(Answer::ErrorAbout("in the backing chain"));
+        }
+        if let Work::Stream(ends) | Work::Commit(ends, ..) = &start.work
+            && let Some(file) = &ends.base
+            && graph.alive().any(|(id, _)| graph.is_filter(id) || stands_elsewhere(graph, id))
+        {
+            answers.push(Answer::Refused(Refusal::NoSuchBase(file.clone())));
+        }
+        if let Work::Backup(copy) = &start.work
+            && [&start.device, &copy.target].into_iter().any(|name| is_of_unknown_length(graph, name))
+        {
+            answers.push(Answer::Refused(crate::backup::DIFFERENT_SIZES));
+        }
+        if let Work::Backup(copy) = &start.work
+            && graph.find(&copy.target).is_some_and(|id| graph.node(id).read_only)
+        {
+            // A fault may have kept it writable.
+            answers.push(Answer::Refused(crate::backup::read_only_target()));
+        }
+        match plan(graph, start, in_use) {
+            Err(refusal) => answers.push(Answer::Refused(refusal)),
+            // A job that never runs is created all the same, and its events come first.
+            Ok(plan) => {
+                if graph.node(plan.under).vague || start.is_vague() {
+                    answers.push(Answer::AnyError);
+                }
+                if has_writer_below(graph) {
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+                answers.push(Answer::Done);
+            }
+        }
+    }
+
+    /// Beyond what [`Editing::judge`] says: what others' needs forbid.
+    fn edit_answers(&self, graph: &Graph, editing: &Editing, answers: &mut Vec<Answer>) {
+        match editing {
+            Editing::Bitmap { .. } | Editing::ChangeBackingFile { .. } => answers.push(Answer::AnyError),
+            Editing::Resize { .. } => {
+                answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                answers.push(Answer::ErrorAbout("read-only"));
+                // An image of the old version has no clusters that read as zeroes over what lies below.
+                answers.push(Answer::ErrorAbout("Failed to zero out new clusters"));
+            }
+            Editing::Reopen(list) => {
+                if editing.judge(graph).is_err() {
+                    // A link past a commit's filter is frozen, and in conflict with the commit as well.
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+                if list.iter().any(|options| options.read_only) {
+                    // Its bitmaps have to be written first, and there may be no way to do that.
+                    answers.push(Answer::ErrorAbout("No write access"));
+                }
+                for options in list {
+                    if let Some(id) = graph.find(&options.name) {
+                        answers.extend(reopen_conflicts(graph, id, options));
+                    }
+                }
+            }
+            Editing::Snapshot { .. } => {
+                // A copy's target is in use, and others write it: which of both is told depends on how far the copy is.
+                if editing.judge(graph).is_err() {
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+            }
+            Editing::SnapshotSync { .. } => answers.push(Answer::AnyError),
+        }
+    }
+
+    /// A reply: the command has taken effect by now, and this must be its answer.
+    pub(super) fn replied(
+        &mut self,
+        id: u32,
+        reply: &Reply<'_>,
+        echo: Option<&str>,
+        more: &mut Vec<State>,
+    ) -> Result<(), Broken> {
+        let client = self.index_of(id);
+        let Some(front) = self.clients.get(client).and_then(|client| client.pending.front()) else {
+            return Err(
+                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {reply:?}"))
+            );
+        };
+        let expected = front.asked.echo.clone();
+        self.hold(LawId::Reply, echo == expected.as_deref(), |_| {
+            format!("client {id} got a reply with id {echo:?}, expected {expected:?}")
+        })?;
+        match reply {
+            Reply::Return(value) => self.accepted(client, value, more),
+            Reply::Error(class, description) => self.refused(client, (class, description), more),
+        }
+    }
+
+    /// The answers a command may still get: if it has taken effect, only the one that it got then.
+    fn answers_left(&self, client: usize) -> Vec<Answer> {
+        let front = &self.clients[client].pending[0];
+        if front.progress == Progress::Done {
+            return vec![Answer::Done];
+        }
+        let late = front.created.iter().map(|id| &self.job(*id).late).find(|late| !late.is_empty());
+        match late {
+            Some(late) => late.iter().cloned().map(Answer::Refused).collect(),
+            None if front.starts_a_job_that_is_there() => vec![Answer::Done],
+            None => {
+                let refused = |told: &Told| match told {
+                    Told::Refused(answer) => Some(answer.clone()),
+                    _ => None,
+                };
+                let mut answers = self.answers(client);
+                answers.extend(front.answers.0.iter().filter_map(refused));
+                answers
+            }
+        }
+    }
+
+    fn refused(
+        &mut self,
+        client: usize,
+        (class, text): (&str, &str),
+        more: &mut Vec<State>,
+    ) -> Result<(), Broken> {
+        let command = self.clients[client].pending[0].asked.command.clone();
+        if let Ok(Command::Start(start)) = &*command {
+            self.may_stay_writable(start);
+        }
+        let allowed = self.answers_left(client);
+        let mut told: Vec<&Answer> =
+            allowed.iter().filter(|answer| self.is_told(answer, class, text)).collect();
+        // Where it may name one node or another, each is a state of its own. Else the likeliest refusal will do.
+        told.dedup_by_key(|answer| self.named_by(answer));
+        let Some((first, others)) = told.split_first() else {
+            let found = format!("{class}: {text}");
+            return Err(self.broken(LawId::Reply, self.unexpected(client, &found, &allowed)));
+        };
+        for answer in others.iter().filter(|answer| self.named_by(answer).is_some()) {
+            let mut state = self.clone();
+            state.was_refused(client, &command, answer, text);
+            more.push(state);
+        }
+        self.was_refused(client, &command, first, text);
+        Ok(())
+    }
+
+    /// The node whose generated name a refusal tells.
+    fn named_by(&self, answer: &Answer) -> Option<NodeId> {
+        match answer {
+            Answer::Refused(Refusal::Busy(node, _)) if self.graph.node(*node).name.is_none() => Some(*node),
+            _ => None,
+        }
+    }
+
+    fn was_refused(
+        &mut self,
+        client: usize,
+        command: &Result<Command, Refusal>,
+        answer: &Answer,
+        text: &str,
+    ) {
+        self.clients[client].pending.pop_front();
+        if let Ok(Command::Edit(editing)) = command
+            && !self.faults.is_empty()
+        {
+            self.header_change_failed(editing);
+        }
+        if let (Answer::Fault, Ok(Command::Edit(editing))) = (answer, command) {
+            self.resize_failed(editing);
+        } else if let Answer::Refused(refusal) = answer {
+            self.learn_refusal(refusal, text);
+            self.count_refusal(command, refusal);
+        }
+    }
+
+    fn is_told(&self, answer: &Answer, class: &str, text: &str) -> bool {
+        match answer {
+            Answer::Done | Answer::Told | Answer::Unknown => false,
+            Answer::AnyError => true,
+            Answer::ErrorAbout(about) => text.contains(about),
+            Answer::Fault => self.faults.iter().any(|fault| text.contains(&fault.error)),
+            Answer::Refused(refusal) => refusal.class() == class && refusal.is_told_by(text, self.names()),
+        }
+    }
+
+    fn learn_refusal(&mut self, refusal: &Refusal, text: &str) {
+        let goal = match refusal {
+            Refusal::Busy(node, _) => {
+                self.learn_name(*node, text);
+                LawId::OverlapSeenRefused
+            }
+            Refusal::WrongStatus(..) | Refusal::AlreadyPaused | Refusal::NotPaused => LawId::VerbRefused,
+            Refusal::CurrentlyPaused(_) | Refusal::NothingToChange => LawId::VerbRefused,
+            refusal if is_about_a_name(refusal) => LawId::NameRefused,
+            Refusal::NotJson | Refusal::NotAnObject | Refusal::Missing(_) | Refusal::Unexpected(_) => {
+                LawId::InputRefused
+            }
+            Refusal::BadType(..) | Refusal::BadWord(..) | Refusal::UnknownCommand(_) => LawId::InputRefused,
+            _ => return,
+        };
+        if matches!(refusal, Refusal::Busy(_, crate::blocker::Reason::BackingOf(_))) {
+            return;
+        }
+        self.count(goal);
+    }
+
+    /// A refusal by a job is a goal of its own for each command.
+    fn count_refusal(&mut self, command: &Result<Command, Refusal>, refusal: &Refusal) {
+        let by_job = matches!(
+            refusal,
+            Refusal::Busy(_, crate::blocker::Reason::Job(..))
+                | Refusal::CannotFreeze(_)
+                | Refusal::FrozenLink(..)
+        );
+        match command {
+            Ok(Command::Start(start)) if by_job || *refusal == Refusal::Plain("Need a root block node") => {
+                // What it would have been, had nobody stood in its way.
+                let mut idle = Graph::clone(&self.graph);
+                for id in self.live_jobs() {
+                    idle.drop_filter(self.job(id).filter);
+                }
+                idle.blockers.clear();
+                idle.frozen.clear();
+                if let Ok(plan) = plan(&idle, start, |_| false) {
+                    self.tried_beside_others(&plan);
+                }
+            }
+            Ok(Command::Edit(editing)) if by_job => self.count(match **editing {
+                Editing::Reopen(_) => LawId::ReopenRefused,
+                Editing::Snapshot { .. } | Editing::SnapshotSync { .. } => LawId::SnapshotRefused,
+                Editing::Resize { .. } => LawId::ResizeRefused,
+                _ => return,
+            }),
+            _ => {}
+        }
+    }
+
+    /// A refusal that names a busy filter tells its generated name.
+    fn learn_name(&mut self, node: crate::chain::NodeId, text: &str) {
+        if self.graph.node(node).name.is_none() {
+            let name = text.find("#block").and_then(|at| crate::reply::generated_name(&text[at..]));
+            self.graph.node_mut(node).name = name.map(str::to_owned);
+        }
+    }
+
+    pub(super) fn unexpected(&self, client: usize, found: &str, allowed: &[Answer]) -> String {
+        let mut expected: Vec<String> = Vec::new();
+        for answer in allowed {
+            let text = match answer {
+                Answer::Done => "success".into(),
+                Answer::Told => "an answer".into(),
+                Answer::AnyError => "any error".into(),
+                Answer::Unknown => "success of unknown effect".into(),
+                Answer::ErrorAbout(about) => format!("an error about `{about}`"),
+                Answer::Fault => self.faults_text(),
+                Answer::Refused(refusal) => format!("{}: {}", refusal.class(), refusal.text(self.names())),
+            };
+            if !expected.contains(&text) {
+                expected.push(text);
+            }
+        }
+        let command = self.clients[client].pending[0].command();
+        format!("{command:?}\nfound    {found}\nexpected {}", expected.join("\n      or "))
+    }
+
+    fn accepted(&mut self, client: usize, value: &Json<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
+        let front = &self.clients[client].pending[0];
+        let command = front.asked.command.clone();
+        let Ok(command) = &*command else { return Err(self.not_allowed(client)) };
+        let tells = command.asks() || matches!(command, Command::QuerySchema | Command::Other { .. });
+        if !tells && *value != Json::Object(Vec::new()) {
+            return Err(
+                self.broken(LawId::Reply, format!("{command:?} returned {value:?} instead of nothing"))
+            );
+        }
+        match command {
+            Command::Start(_) => self.start_accepted(client)?,
+            Command::Transaction(starts, _) => self.transaction_accepted(client, starts.len())?,
+            _ if front.progress == Progress::Waiting => self.carry_out(client, more)?,
+            _ => {}
+        }
+        more.retain_mut(|state| state.answered(client, command, value).is_ok());
+        self.answered(client, command, value)
+    }
+
+    /// The command is over, and what it told is so, or was so at a moment since it was sent.
+    fn answered(&mut self, client: usize, command: &Command, value: &Json<'_>) -> Result<(), Broken> {
+        if matches!(command, Command::QuerySchema) {
+            self.schema_told(value)?;
+        }
+        if command.asks() {
+            self.note_answers_of(client);
+        }
+        let front = self.clients[client].pending.pop_front().expect("the caller looked at it");
+        let mut verdict = (0, Ok(()));
+        // What it was last is the likeliest.
+        for answer in front.answers.0.iter().rev() {
+            let before = self.marks.0.len();
+            let was_so = match (answer, command) {
+                (Told::Refused(_), _) => continue,
+                (Told::Jobs(jobs), Command::QueryJobs) => self.jobs_told(jobs, value, false),
+                (Told::Jobs(jobs), _) => self.jobs_told(jobs, value, true),
+                (Told::Graph(graph), Command::QueryNodes) => self.nodes_told(graph, value),
+                (Told::Graph(graph), Command::QueryGraph) => self.graph_told(graph, value),
+                (Told::Graph(graph), _) => self.exports_told(graph, value),
+            };
+            // The moment that explains most of it says what is wrong.
+            let explained = self.marks.0.len() - before;
+            match was_so {
+                Ok(()) => return Ok(()),
+                Err(broken) if explained > verdict.0 => verdict = (explained, Err(broken)),
+                Err(_) => {}
+            }
+        }
+        verdict.1
+    }
+
+    /// A success that nothing allows.
+    pub(super) fn not_allowed(&self, client: usize) -> Broken {
+        let allowed = self.answers_left(client);
+        let busy = |answer: &Answer| matches!(answer, Answer::Refused(Refusal::Busy(..)));
+        let is_start = matches!(self.clients[client].pending[0].command(), Ok(Command::Start(_)));
+        let law = if is_start && allowed.iter().any(busy) { LawId::OverlapRefused } else { LawId::Reply };
+        self.broken(law, self.unexpected(client, "success", &allowed))
+    }
+}
+
+/// Whether a layer stands on another file than its header says.
+fn stands_elsewhere(graph: &Graph, id: NodeId) -> bool {
+    let below = graph.backing_layer(id).and_then(|below| graph.node(below).filename.as_ref());
+    graph.node(id).driver == Driver::Qcow2 && graph.node(id).header.as_ref() != below
+}
+
+fn is_of_unknown_length(graph: &Graph, name: &str) -> bool {
+    graph.find(name).is_some_and(|id| graph.node(id).bytes.is_none())
+}
+
+/// The conflicts that other users' needs make of new options.
+fn reopen_conflicts(graph: &Graph, id: NodeId, options: &Reopen) -> Vec<Answer> {
+    let name = &options.name;
+    let mut answers = Vec::new();
+    let is_written =
+        graph.edges().iter().any(|edge| edge.child == id && edge.needs & (WRITE | UNCHANGED) != 0);
+    if options.read_only && is_written {
+        let text = ["Read-only block node '", "' cannot support read-write users", ""];
+        answers.push(Answer::Refused(Refusal::Paired(text, name.clone(), String::new())));
+    }
+    if !options.read_only && !graph.may_reopen(id) {
+        answers.push(Answer::Refused(Refusal::ReadOnly));
+    }
+    answers
+}
+
+/// Whether a guest may write a node that others stand on: what they need of it is worked out only when they are used.
+fn has_writer_below(graph: &Graph) -> bool {
+    graph.users.iter().any(|user| user.writable && graph.parents(user.node).next().is_some())
+}
