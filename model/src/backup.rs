@@ -54,7 +54,8 @@ pub fn plan(
     }
     admit_filter(graph, start, "Could not create node: ")?;
     let name = start.filter_node_name.clone();
-    let filter = Node { name, target: Some(target), ..Node::new(Driver::CopyBeforeWrite) };
+    let filter =
+        Node { name: name.map(Into::into), target: Some(target), ..Node::new(Driver::CopyBeforeWrite) };
     let mut alone = graph.clone();
     alone.add(filter.clone());
     admit_change(graph, &alone, "Could not create node: ")?;

@@ -7,6 +7,7 @@
 //! A node is never removed from the table, only marked dead, so that a [`NodeId`] stays good for texts.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::blocker::{Blocker, Reason};
 
@@ -82,13 +83,13 @@ impl Driver {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
     /// The node name; `None` for a generated one that nothing has told yet.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// What it does.
     pub driver: Driver,
     /// The file name it was opened with, as its overlays' headers would name it.
-    pub filename: Option<String>,
+    pub filename: Option<Arc<str>>,
     /// The backing file its header names, as last read or written.
-    pub header: Option<String>,
+    pub header: Option<Arc<str>>,
     /// The image at the end of its `file` links.
     pub image: Option<ImageId>,
     /// The child that holds this node's own bytes; for a filter, the node it filters.

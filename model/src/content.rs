@@ -21,6 +21,7 @@ mod copy;
 mod possible;
 
 use crate::chain::ImageId;
+use crate::shared::Shared;
 
 /// A sector nobody wrote a known value to: torn, foreign, or nonsense. Never allowed.
 pub const GARBAGE: u64 = u64::MAX;
@@ -94,7 +95,7 @@ impl std::fmt::Debug for Layer {
 /// The views of all layers.
 #[derive(Clone, Debug)]
 pub struct Views {
-    layers: Vec<Layer>,
+    layers: Vec<Shared<Layer>>,
     pool: Vec<Version>,
     /// First unused slot of the pool, or [`NONE`].
     free: u32,
@@ -103,22 +104,20 @@ pub struct Views {
 /// Two views are the same if all readers may see the same in both, whatever slots of the pool hold it.
 impl PartialEq for Views {
     fn eq(&self, other: &Self) -> bool {
+        let versions = |views: &Self, id: ImageId, sector: u32| -> Vec<Version> {
+            views.versions(id, sector).map(|version| Version { next: NONE, ..version.clone() }).collect()
+        };
         let same = |id: ImageId| {
             let (own, theirs) = (self.layer(id), other.layer(id));
-            let versions = |views: &Self, sector: u32| -> Vec<Version> {
-                views.versions(id, sector).map(|version| Version { next: NONE, ..version.clone() }).collect()
-            };
-            own.below == theirs.below
-                && own.decides == theirs.decides
-                && own.settled.len() == theirs.settled.len()
-                && (0..own.sectors()).all(|sector| {
-                    let at = sector as usize;
-                    match (own.heads[at], theirs.heads[at]) {
-                        (NONE, NONE) => own.settled[at] == theirs.settled[at],
-                        (NONE, _) | (_, NONE) => false,
-                        _ => versions(self, sector) == versions(other, sector),
-                    }
-                })
+            let mut unsettled = own.unsettled.iter();
+            let is_one = self.layers[usize::from(id.0)].is(&other.layers[usize::from(id.0)]);
+            let looks_alike = is_one
+                || own.below == theirs.below
+                    && own.unsettled.len() == theirs.unsettled.len()
+                    && unsettled.clone().all(|sector| theirs.heads[*sector as usize] != NONE)
+                    && own.decides == theirs.decides
+                    && own.settled == theirs.settled;
+            looks_alike && unsettled.all(|sector| versions(self, id, *sector) == versions(other, id, *sector))
         };
         self.layers.len() == other.layers.len() && self.ids().all(same)
     }
@@ -206,7 +205,7 @@ impl Views {
     /// Adds a layer; its id is the number of layers before it.
     pub fn add(&mut self, layer: Layer) -> ImageId {
         let id = ImageId(u16::try_from(self.layers.len()).expect("a run has fewer than 65,536 images"));
-        self.layers.push(layer);
+        self.layers.push(layer.into());
         id
     }
 
@@ -320,39 +319,35 @@ impl Views {
         }
     }
 
-    /// Whether a request's change went here is not sure any more: both old and new stay possible.
-    pub fn doubt(&mut self, request: u64, sector: u32, count: u32) {
-        for at in sector..sector + count {
-            for id in self.ids() {
-                let mut slot = self.layer(id).heads.get(at as usize).copied().unwrap_or(NONE);
-                while slot != NONE {
-                    let version = &mut self.pool[slot as usize];
-                    version.replaces &= version.request != request;
-                    slot = version.next;
-                }
+    /// A request has not changed anything yet, here or in what was copied from here.
+    pub fn withdraw(&mut self, request: u64) {
+        for id in self.ids() {
+            let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
+            for sector in &unsettled {
+                self.drop_version(id, *sector, request);
             }
+            self.layer_mut(id).unsettled = unsettled;
         }
     }
 
-    /// What a request changed in `from`, it may have changed in `to` instead.
-    pub fn may_be_written(
-        &mut self,
-        from: ImageId,
-        to: ImageId,
-        sectors: std::ops::Range<u32>,
-        request: u64,
-    ) {
-        let end = sectors.end.min(self.layer(to).sectors()).min(self.layer(from).sectors());
-        for at in sectors.start..end {
-            let own: Vec<Version> =
-                self.versions(from, at).filter(|v| v.request == request).cloned().collect();
-            if !self.versions(to, at).any(|v| v.request == request) {
-                for version in own {
-                    self.show(to, at, Version { origin: to, replaces: false, ..version });
+    /// Takes a request's versions out of a sector. What was there before stays in the list.
+    fn drop_version(&mut self, id: ImageId, sector: u32, request: u64) {
+        let mut slot = self.layer(id).heads[sector as usize];
+        let mut last = NONE;
+        while slot != NONE {
+            let next = self.pool[slot as usize].next;
+            let is_only = last == NONE && next == NONE;
+            if self.pool[slot as usize].request == request && !is_only {
+                match last {
+                    NONE => self.layer_mut(id).heads[sector as usize] = next,
+                    last => self.pool[last as usize].next = next,
                 }
+                self.give_back(slot);
+            } else {
+                last = slot;
             }
+            slot = next;
         }
-        self.touch_clusters(to, sectors.start, end.saturating_sub(sectors.start));
     }
 
     /// A write allocates whole clusters: from now on the layer may decide the neighbours as well.

@@ -45,6 +45,11 @@ pub struct Census {
 }
 
 impl Census {
+    /// States left after an observation, in the mean.
+    pub fn mean(&self) -> f64 {
+        self.states as f64 / self.observations.max(1) as f64
+    }
+
     /// Adds what another run counted.
     pub fn merge(&mut self, other: Census) {
         self.observations += other.observations;
@@ -370,18 +375,31 @@ impl State {
         if concern.footprint.is_empty() {
             return Vec::new();
         }
-        let own = concern.answered.map(|client| Silent::CommandTakesEffect(self.index_of(client)));
-        let mut all = self.silent_steps();
-        let is_apart =
-            |step| concern.job.is_some_and(|job| self.is_about_another_job(step, job)) || Some(step) == own;
-        all.retain(|(step, _)| !is_apart(*step));
-        let mut reached = concern.footprint;
-        // The footprint grows with each round, until it holds all that there is.
-        for _ in 0..Footprint::KINDS {
-            let met = all.iter().filter(|(_, own)| own.meets(reached));
-            reached = met.fold(reached, |reached, (_, own)| reached.with(*own));
+        let answered = concern.answered.map(|client| Silent::CommandTakesEffect(self.index_of(client)));
+        let is_apart = |step| {
+            concern.job.is_some_and(|job| self.is_about_another_job(step, job)) || Some(step) == answered
+        };
+        let all: Vec<(Silent, Footprint)> =
+            self.silent_steps().into_iter().filter(|(step, _)| !is_apart(*step)).collect();
+        let is_own = |step| concern.job.is_some_and(|job| self.is_done_by_event_of(step, job));
+        let mut is_met: Vec<bool> = all
+            .iter()
+            .map(|(step, footprint)| footprint.meets(concern.footprint) && !is_own(*step))
+            .collect();
+        // Each round meets one more step at least, or is the last.
+        for _ in 0..all.len() {
+            let meets_a_met_one = |index: usize| {
+                let met = all.iter().zip(&is_met).filter(|(_, is_met)| **is_met);
+                met.into_iter().any(|((_, other), _)| other.meets(all[index].1))
+            };
+            let more: Vec<usize> =
+                (0..all.len()).filter(|index| !is_met[*index] && meets_a_met_one(*index)).collect();
+            if more.is_empty() {
+                break;
+            }
+            more.into_iter().for_each(|index| is_met[index] = true);
         }
-        all.into_iter().filter(|(_, own)| own.meets(reached)).map(|(step, _)| step).collect()
+        all.into_iter().zip(is_met).filter(|(_, is_met)| *is_met).map(|((step, _), _)| step).collect()
     }
 }
 
@@ -418,6 +436,9 @@ impl<'a> Seen<'a> {
         let footprint = match self {
             Seen::Reply { client, .. } => of_all(&|state| state.footprint_of_front(*client)),
             Seen::Event(event) => of_all(&|state| state.footprint_of_event(event)),
+            Seen::Other(Observation::GuestEnded { .. }) if !states.iter().any(State::may_move_guests) => {
+                Footprint::NOTHING
+            }
             Seen::Other(observation) => Footprint::of_observation(observation),
             Seen::Sent { .. } | Seen::NoReply { .. } | Seen::NoEvent(_) | Seen::Nothing => Footprint::NOTHING,
         };

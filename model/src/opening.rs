@@ -53,7 +53,7 @@ impl Opening<'_> {
     pub fn open(&self, graph: &mut Graph, spec: &NodeSpec, parent: Option<bool>) -> Result<NodeId, Refusal> {
         let read_only = spec.read_only.or(parent).unwrap_or(false);
         let mut node = Node {
-            name: spec.name.clone(),
+            name: spec.name.as_deref().map(Into::into),
             read_only,
             auto_read_only: spec.auto_read_only,
             by_monitor: spec.name.is_some(),
@@ -69,7 +69,7 @@ impl Opening<'_> {
             admit_own_name(graph, spec)?;
             let filename = spec.filename.clone().unwrap_or_default();
             node.image = Some(self.find(&filename).ok_or(Refusal::NoSuchFile(filename.clone()))?);
-            node.filename = Some(filename);
+            node.filename = Some(filename.into());
             node.bytes = node
                 .image
                 .map(|image| self.facts(image))
@@ -113,7 +113,8 @@ impl Opening<'_> {
         if spec.driver == Driver::Qcow2 {
             let backing = self.open_backing(graph, spec, image);
             node.backing = backing.map_err(|refusal| Refusal::Backing(Box::new(refusal)))?;
-            node.header = image.and_then(|image| self.facts(image).headers.last()?.clone());
+            node.header =
+                image.and_then(|image| self.facts(image).headers.last()?.as_deref().map(Into::into));
         }
         Ok(graph.add(node))
     }

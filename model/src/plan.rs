@@ -294,7 +294,7 @@ impl Graph {
             Work::Backup(span) => Some(span.target),
             _ => None,
         };
-        let filter = Node { name: filter_name, target, ..Node::new(plan.filter) };
+        let filter = Node { name: filter_name.map(Into::into), target, ..Node::new(plan.filter) };
         let filter = self.insert_filter(plan.under, filter);
         if let Some(written) = plan.written {
             self.node_mut(written).read_only = false;

@@ -35,36 +35,43 @@ pub(crate) enum Silent {
     JobReleasesNodes(JobId),
 }
 
-/// What a step looks at or changes. Two steps whose footprints do not meet may be taken in either order.
+/// What a step looks at, and what it changes. Two steps whose footprints do not meet may be taken in either order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Footprint(u8);
+pub(crate) struct Footprint {
+    looks_at: u8,
+    changes: u8,
+}
+
+/// Which nodes there are, and who stands on whom.
+const LINKS: u8 = 1;
+/// Who holds which nodes.
+const HOLDS: u8 = 2;
+/// Who writes, and what is read-only.
+const ACCESS: u8 = 4;
+/// What is asked of jobs, and how they stand.
+const JOBS: u8 = 8;
+/// Where the requests of guests go, and what they find there.
+const REQUESTS: u8 = 16;
+/// All of the graph.
+const GRAPH: u8 = LINKS | HOLDS | ACCESS;
 
 impl Footprint {
     /// Nothing at all.
-    pub const NOTHING: Footprint = Footprint(0);
-    /// Which nodes there are, and who stands on whom.
-    const LINKS: Footprint = Footprint(1);
-    /// Who holds which nodes.
-    const HOLDS: Footprint = Footprint(2);
-    /// Who writes, and what is read-only.
-    const ACCESS: Footprint = Footprint(4);
-    /// What is asked of jobs, and how they stand.
-    const JOBS: Footprint = Footprint(8);
-    /// All of the graph.
-    const GRAPH: Footprint = Footprint(7);
-    /// Everything.
-    const ALL: Footprint = Footprint(15);
-    /// So many kinds of things there are.
-    pub const KINDS: usize = 4;
+    pub const NOTHING: Footprint = Footprint { looks_at: 0, changes: 0 };
 
-    /// Whether two steps concern each other.
+    const fn of(looks_at: u8, changes: u8) -> Footprint {
+        Footprint { looks_at, changes }
+    }
+
+    /// Whether two steps concern each other. Whoever lets go of nodes does not concern others that do.
     pub fn meets(self, other: Footprint) -> bool {
-        self.0 & other.0 != 0
+        let both = self.changes & other.changes & !HOLDS;
+        self.looks_at & other.changes | self.changes & other.looks_at | both != 0
     }
 
     /// What either looks at or changes.
     pub fn with(self, other: Footprint) -> Footprint {
-        Footprint(self.0 | other.0)
+        Footprint::of(self.looks_at | other.looks_at, self.changes | other.changes)
     }
 
     /// Whether there is nothing that it concerns.
@@ -76,15 +83,16 @@ impl Footprint {
     pub fn of_command(command: &Command) -> Footprint {
         match command {
             Command::Verb(VerbArguments { verb: Verb::Finalize | Verb::Dismiss, .. }) | Command::Quit => {
-                Footprint::ALL
+                Footprint::of(GRAPH | JOBS, GRAPH | JOBS)
             }
-            Command::Verb(_) | Command::QueryJobs | Command::QueryBlockJobs => Footprint::JOBS,
-            Command::Start(_) | Command::Transaction(..) => Footprint::ALL,
-            Command::Add(_) | Command::Delete(_) => Footprint::LINKS.with(Footprint::HOLDS),
-            Command::Edit(_) | Command::QueryNodes | Command::QueryGraph => Footprint::GRAPH,
-            Command::Export(_) | Command::QueryExports | Command::ThrottleGroup(_) => {
-                Footprint::LINKS.with(Footprint::ACCESS)
-            }
+            Command::Verb(_) => Footprint::of(JOBS, JOBS),
+            Command::QueryJobs | Command::QueryBlockJobs => Footprint::of(JOBS, 0),
+            Command::Start(_) | Command::Transaction(..) => Footprint::of(GRAPH | JOBS, 0),
+            Command::Add(_) | Command::Delete(_) => Footprint::of(LINKS | HOLDS, LINKS | HOLDS),
+            Command::Edit(_) => Footprint::of(GRAPH | REQUESTS, GRAPH | REQUESTS),
+            Command::QueryNodes | Command::QueryGraph => Footprint::of(GRAPH, 0),
+            Command::QueryExports => Footprint::of(ACCESS, 0),
+            Command::Export(_) | Command::ThrottleGroup(_) => Footprint::of(LINKS | ACCESS, LINKS | ACCESS),
             Command::Capabilities | Command::QuerySchema | Command::Other { .. } => Footprint::NOTHING,
         }
     }
@@ -92,11 +100,13 @@ impl Footprint {
     /// What an observation looks at or changes, where that is not the business of a command or an event.
     pub fn of_observation(observation: &Observation<'_>) -> Footprint {
         match observation {
-            Observation::GuestAttached { .. }
-            | Observation::GuestConnected { .. }
-            | Observation::GuestRefused { .. } => Footprint::LINKS.with(Footprint::ACCESS),
-            Observation::GuestDetached { .. } => Footprint::GRAPH,
-            Observation::View { .. } => Footprint::LINKS,
+            Observation::GuestAttached { .. } | Observation::GuestConnected { .. } => {
+                Footprint::of(LINKS | ACCESS, LINKS | ACCESS)
+            }
+            Observation::GuestRefused { .. } => Footprint::of(LINKS | ACCESS, 0),
+            Observation::GuestDetached { .. } => Footprint::of(0, GRAPH),
+            Observation::View { .. } => Footprint::of(LINKS, 0),
+            Observation::GuestEnded { .. } => Footprint::of(REQUESTS, REQUESTS),
             _ => Footprint::NOTHING,
         }
     }
@@ -123,25 +133,41 @@ impl State {
     pub(crate) fn footprint_of(&self, step: Silent) -> Footprint {
         match step {
             Silent::CommandTakesEffect(client) => self.footprint_of_front(self.clients[client].id),
-            Silent::JobFindsItsWayFree(_) => Footprint::ALL,
-            Silent::JobEditsGraph(_) => Footprint::LINKS.with(Footprint::HOLDS),
-            Silent::JobRestoresNode(_) => Footprint::ACCESS,
-            Silent::JobReleasesFilter(_) | Silent::JobReleasesNodes(_) => Footprint::HOLDS,
+            Silent::JobFindsItsWayFree(_) => Footprint::of(GRAPH | JOBS, LINKS | JOBS),
+            Silent::JobEditsGraph(_) => Footprint::of(LINKS, LINKS | HOLDS | REQUESTS),
+            Silent::JobRestoresNode(_) => Footprint::of(ACCESS, ACCESS),
+            Silent::JobReleasesFilter(_) | Silent::JobReleasesNodes(_) => Footprint::of(0, HOLDS),
         }
     }
 
     /// What an event looks at or changes: the end of a job does what the job has not done yet.
     pub(crate) fn footprint_of_event(&self, event: &Event<'_>) -> Footprint {
         match event.news {
-            News::Status(Status::Created) => Footprint::ALL,
-            News::Status(Status::Aborting) => Footprint::JOBS.with(Footprint::LINKS),
-            News::Status(Status::Null) => Footprint::JOBS.with(Footprint::HOLDS),
+            News::Status(Status::Created) => Footprint::of(GRAPH | JOBS, GRAPH | JOBS),
+            News::Status(Status::Aborting) => Footprint::of(LINKS | JOBS, JOBS),
+            News::Status(Status::Null) => Footprint::of(JOBS, HOLDS | JOBS),
             News::Completed(..) | News::Cancelled(_) => {
-                let is_over =
-                    self.find_job(event.job).is_some_and(|id| self.job(id).edited && self.job(id).restored);
-                if is_over { Footprint::JOBS } else { Footprint::ALL }
+                let job = self.find_job(event.job).map(|id| self.job(id));
+                match job.is_some_and(|job| job.edited && job.restored) {
+                    true => Footprint::of(JOBS, JOBS),
+                    false => Footprint::of(LINKS | ACCESS | JOBS, GRAPH | JOBS),
+                }
             }
-            News::Status(_) | News::Error(..) | News::Pending(_) | News::Ready(_) => Footprint::JOBS,
+            News::Status(_) | News::Error(..) | News::Pending(_) | News::Ready(_) => {
+                Footprint::of(JOBS, JOBS)
+            }
+        }
+    }
+
+    /// Whether an event of a job of this name does what the step does, if that is not done yet.
+    pub(crate) fn is_done_by_event_of(&self, step: Silent, job: &str) -> bool {
+        match step {
+            // Requests may have met it before.
+            Silent::JobEditsGraph(id) => self.requests.is_empty() && self.job(id).id == job,
+            Silent::JobRestoresNode(id) | Silent::JobReleasesFilter(id) | Silent::JobReleasesNodes(id) => {
+                self.job(id).id == job
+            }
+            _ => false,
         }
     }
 
@@ -176,7 +202,7 @@ impl State {
         match step {
             Silent::CommandTakesEffect(client) => self.command_takes_effect(client),
             Silent::JobFindsItsWayFree(id) => self.job_finds_its_way_free(id).into_iter().collect(),
-            Silent::JobEditsGraph(id) => self.after(|state| state.job_edits_graph(id)),
+            Silent::JobEditsGraph(id) => self.chain_edited_by(id),
             Silent::JobRestoresNode(id) => self.after(|state| state.job_restores_node(id)),
             Silent::JobReleasesFilter(id) => self.after(|state| state.job_releases_filter(id)),
             Silent::JobReleasesNodes(id) => self.after(|state| state.job_releases_nodes(id)),

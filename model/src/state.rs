@@ -17,7 +17,7 @@ use crate::record::Job;
 use crate::reply::Names;
 use crate::shared::Shared;
 use crate::step::client::Client;
-use crate::step::guest::{Doubt, Request};
+use crate::step::guest::Request;
 
 /// A fault that has struck: from then on its error may show.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,8 +60,6 @@ pub(crate) struct State {
     /// Throttle groups.
     pub groups: Vec<String>,
     pub faults: Vec<Fault>,
-    /// Changes that may have reached another image than the one they were meant for.
-    pub doubts: Vec<Doubt>,
     /// A read beside a write may show a part of the one and a part of the other, even within a sector.
     pub tears: bool,
     /// What guests do lies outside the specification: nothing more is judged.
@@ -110,7 +108,6 @@ impl State {
             clients: Vec::new(),
             requests: Vec::new(),
             faults: Vec::new(),
-            doubts: Vec::new(),
             phase: Phase::Running,
             now: 0,
             marks: Marks::default(),

@@ -1,5 +1,6 @@
 //! The observable steps: what an observation does to a state, or which law it breaks there.
 
+mod answers;
 pub(crate) mod client;
 mod copying;
 mod crash;

@@ -85,7 +85,7 @@ struct Machine {
 }
 
 fn layer(name: String, backing: Option<NodeId>) -> Node {
-    Node { name: Some(name), backing, ..Node::new(Driver::Qcow2) }
+    Node { name: Some(name.into()), backing, ..Node::new(Driver::Qcow2) }
 }
 
 fn arguments(target: usize, base: Option<usize>, bottom: Option<usize>) -> Start {

@@ -4,6 +4,7 @@
 
 use crate::strategy::mix;
 use crate::verdict::{Outcome, Verdict};
+use model::Census;
 use std::collections::BTreeMap;
 
 /// What a count of an `Outcome` is about. Laws are counted in the order they have here, and so are goals.
@@ -36,6 +37,8 @@ pub struct Totals {
     pub steps: u64,
     /// Runs of which only a part was judged: the model lost track.
     pub lost: u64,
+    /// How many states the judge had to keep.
+    pub census: Census,
     /// How often each law was checked, in the order of the laws.
     pub laws_checked: Vec<u64>,
     /// How many runs reached each goal, in the order of the goals.
@@ -52,6 +55,7 @@ impl Totals {
         self.runs += 1;
         self.steps += outcome.steps;
         self.lost += u64::from(outcome.is_lost);
+        self.census.merge(outcome.census);
         // Histories of different seeds may be alike: the seed tells them apart, or two of them would add up to nothing.
         self.history_hash = self.history_hash.wrapping_add(mix(outcome.history_hash ^ mix(seed)));
         add(&mut self.laws_checked, outcome.laws_checked.iter().copied());
@@ -66,6 +70,7 @@ impl Totals {
         self.runs += other.runs;
         self.steps += other.steps;
         self.lost += other.lost;
+        self.census.merge(other.census);
         self.history_hash = self.history_hash.wrapping_add(other.history_hash);
         add(&mut self.laws_checked, other.laws_checked.iter().copied());
         add(&mut self.goals_reached, other.goals_reached.iter().copied());

@@ -420,6 +420,7 @@ impl Oracle {
         outcome.history_hash = xxh3_64(&inner.history.bytes);
         outcome.history = inner.history.lines.take().unwrap_or_default();
         outcome.is_lost = inner.model.is_inconclusive();
+        outcome.census = inner.model.census();
         let tally = inner.model.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

@@ -81,6 +81,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         steps,
         history_hash: log.hash.digest(),
         is_lost: false,
+        census: model::Census::default(),
         laws_checked: vec![steps, 0],
         goals_reached: vec![faults > 0],
         history: log.lines,

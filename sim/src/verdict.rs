@@ -1,6 +1,7 @@
 //! How a run ended, and what was seen on the way.
 
 use crate::choice::Decision;
+use model::Census;
 
 /// The law that a world where nothing moves any more breaks.
 pub const LIVENESS: &str = "every job and request ends";
@@ -54,6 +55,8 @@ pub struct Outcome {
     pub history_hash: u64,
     /// Whether the model lost track, so that nothing was judged any more.
     pub is_lost: bool,
+    /// How many states the judge had to keep.
+    pub census: Census,
     /// How often each law was checked, by the law's index in `model`'s list.
     pub laws_checked: Vec<u64>,
     /// Which `sometimes` goals were reached, by index in `model`'s list.
@@ -72,6 +75,7 @@ impl Outcome {
             steps: 0,
             history_hash: 0,
             is_lost: false,
+            census: Census::default(),
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
             history: Vec::new(),

@@ -52,6 +52,12 @@ impl State {
         }
     }
 
+    /// The image whose changes a mirror or an active commit has copied as they were made.
+    pub(crate) fn mirrored_by(&self, id: JobId) -> Option<ImageId> {
+        let route = self.route(id).filter(|_| self.job(id).plan.becomes_ready())?;
+        self.layer_of(&self.graph, route.source)
+    }
+
     /// The two images a job copies between.
     fn images_of(&self, route: &Route) -> Option<(ImageId, ImageId)> {
         let source = self.layer_of(&self.graph, route.source)?;
@@ -132,25 +138,18 @@ impl State {
         for (image, sector, count) in self.changes_under_way() {
             self.copies_may_see(id, image, sector, count);
         }
-        self.doubt_requests();
     }
 
-    /// A change may have gone past the filter of a mirror that is ending, straight to its target.
-    pub(super) fn copies_doubt(&mut self, image: ImageId, sector: u32, count: u32) {
+    /// A change did not pass the filters of those who mirror an image: what is there they may have copied or not.
+    pub(super) fn copies_miss(&mut self, image: ImageId, sector: u32, count: u32) {
         for id in self.live_jobs().collect::<Vec<_>>() {
-            let source = self.route(id).and_then(|route| self.layer_of(&self.graph, route.source));
-            if source != Some(image) || !self.job(id).plan.becomes_ready() {
-                continue;
+            let is_partial = self.route(id).is_some_and(|route| route.sync != Sync::Full);
+            if is_partial && self.mirrored_by(id) == Some(image) {
+                let copies = &mut self.job_mut(id).copies;
+                let end = ((sector + count) as usize).min(copies.len());
+                copies[(sector as usize).min(end)..end].fill(false);
             }
-            self.copy_doubts(id, sector, count);
         }
-    }
-
-    /// A job may or may not have copied these sectors.
-    fn copy_doubts(&mut self, id: JobId, sector: u32, count: u32) {
-        let copies = &mut self.job_mut(id).copies;
-        let end = ((sector + count) as usize).min(copies.len());
-        copies[(sector as usize).min(end)..end].fill(false);
     }
 
     /// A change that was on its way when the job began may or may not have passed its filter.
@@ -276,8 +275,8 @@ impl State {
                 // What it does not copy from the top, a backup does not save either.
                 let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
                 let is_written = is_copied && sector <= at && at < sector + count;
-                // Of a writer somewhere below its source a mirror does not hear, nor of one that its end has let go on.
-                let is_heard = image == source && !self.job(id).edited && !self.is_ending(id);
+                // Of a writer somewhere below its source a mirror does not hear.
+                let is_heard = image == source;
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
                     // A discard may do nothing, and then there is nothing to copy.
                     *copied = is_heard && (*copied || !is_discard);
@@ -313,7 +312,6 @@ impl State {
             }
             Work::Backup(span) => {
                 if let Some(target) = self.layer_of(&self.graph, span.target) {
-                    self.reads_are_overtaken(target);
                     let copies = std::mem::take(&mut self.job_mut(id).copies);
                     let on_nothing = self.job(id).copies_onto_nothing;
                     self.views.copy_stands(target, &copies, on_nothing, request_of(id), self.now);
@@ -355,11 +353,6 @@ impl State {
     fn copy_has_followed(&mut self, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
-        self.reads_are_overtaken(target);
-        // What is on its way may reach its image after the filter is gone.
-        for (_, sector, count) in self.changes_under_way().into_iter().filter(|change| change.0 == source) {
-            self.copy_doubts(id, sector, count);
-        }
         let copies = std::mem::take(&mut self.job_mut(id).copies);
         let on_nothing = self.job(id).copies_onto_nothing;
         self.views.copy_has_followed(source, target, &copies, on_nothing);
@@ -395,7 +388,6 @@ impl State {
     fn relink_pivot(&mut self, id: JobId) {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
-        self.doubts_reach(source, target);
         let above: Vec<ImageId> = self
             .views
             .at_or_above(source)

@@ -54,7 +54,7 @@ impl State {
 
     fn header_changed(&mut self, node: NodeId, file: String, is_contested: bool) {
         let header = Some(file).filter(|file| !file.is_empty());
-        self.graph.node_mut(node).header = header.clone();
+        self.graph.node_mut(node).header = header.as_deref().map(Into::into);
         if let Some(image) = self.layer_of(&self.graph, node) {
             self.contested.retain(|other| *other != image);
             let headers = &mut self.images[usize::from(image.0)].headers;
@@ -69,6 +69,9 @@ impl State {
     }
 
     fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
+        if let Some(below) = self.layer_of(&self.graph, node) {
+            self.backups_of_top_lose_track(below);
+        }
         self.graph.put_above(overlay, node);
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
@@ -80,9 +83,6 @@ impl State {
         self.is_lost |= below.is_none();
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
-            if let Some(below) = below {
-                self.doubts_reach(below, image);
-            }
             if !self.views.is_blank(image) {
                 // Who copies through a filter on the node copies the overlay's own content from now on.
                 self.copies_lose_track(image);
@@ -101,7 +101,7 @@ impl State {
         let bytes = self.graph.node(node).bytes;
         let backing = self.graph.node(node).filename.clone();
         let size_bytes = bytes.unwrap_or(0);
-        let headers = vec![backing.clone()];
+        let headers = vec![backing.as_deref().map(str::to_owned)];
         self.images.push(ImageFacts { file: file.clone(), qcow2: true, headers, size_bytes });
         self.streamed.push(false);
         self.touched.push(false);
@@ -110,7 +110,7 @@ impl State {
         let image = Some(self.views.add(Layer::new(sectors, NEW_CLUSTER_SECTORS, false, &[])));
         let by_monitor = false;
         let file = self.graph.add(Node {
-            filename: Some(file),
+            filename: Some(file.into()),
             image,
             by_monitor,
             auto_read_only: true,
@@ -119,7 +119,7 @@ impl State {
         let filename = self.graph.node(file).filename.clone();
         let file = Some(file);
         let overlay = Node {
-            name,
+            name: name.map(Into::into),
             filename,
             header: backing,
             image,
@@ -212,7 +212,6 @@ impl State {
             self.compose(id);
             if let Some(image) = self.layer_of(&self.graph, id) {
                 self.copies_lose_track(image);
-                self.reads_are_overtaken(image);
             }
             self.graph.bury();
         }

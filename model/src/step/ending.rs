@@ -42,7 +42,6 @@ impl State {
 
     /// The job rewrites headers now, if it does; the graph follows at any moment.
     pub(super) fn finalizing(&mut self, id: JobId) {
-        self.doubt_requests();
         for (image, header) in self.next_headers(id) {
             let headers = &mut self.images[usize::from(image.0)].headers;
             if !headers.contains(&header) {
@@ -64,13 +63,13 @@ impl State {
                 let base = self.graph.stream_base(span).and_then(|base| self.graph.unfiltered(base));
                 let header = base.and_then(|base| self.graph.node(base).filename.clone());
                 let given = given.filter(|_| base.is_some());
-                let header = given.or(header).filter(|file| !file.is_empty());
+                let header = given.or(header.map(|file| file.to_string())).filter(|file| !file.is_empty());
                 self.layer_of(&self.graph, layer).map(|image| (image, header)).into_iter().collect()
             }
             Work::Commit(span) if !span.is_active => {
                 let base = self.graph.unfiltered(span.base);
                 let header = base.and_then(|base| self.graph.node(base).filename.clone());
-                let header = given.or(header).filter(|file| !file.is_empty());
+                let header = given.or(header.map(|file| file.to_string())).filter(|file| !file.is_empty());
                 let filter = self.job(id).filter;
                 let overlays = self.graph.alive().filter(|(id, node)| {
                     let mut below = node.backing.into_iter().flat_map(|below| self.graph.downwards(below));
@@ -95,7 +94,7 @@ impl State {
     }
 
     /// The job gives up its filter: if it has succeeded, its chain, its headers and its copy are what they were to be.
-    pub(crate) fn job_edits_graph(&mut self, id: JobId) {
+    fn job_edits_graph(&mut self, id: JobId) {
         let headers = self.next_headers(id);
         let header = |(image, names)| Header { image, names, is_certain: self.rewrites(id, image) };
         let headers: Vec<Header> = headers.into_iter().map(header).collect();
@@ -123,6 +122,14 @@ impl State {
             self.copy_succeeded(id);
         }
         assert_eq!(self.graph.malformed(), None, "after job {} ended", self.job(id).id);
+    }
+
+    /// The ways in which a job may have changed the chain.
+    pub(crate) fn chain_edited_by(&self, id: JobId) -> Vec<State> {
+        self.edited_beside_requests(self.mirrored_by(id), &|state| {
+            state.job_edits_graph(id);
+            true
+        })
     }
 
     /// What the job wrote is read-only again if it was so, unless somebody writes or a fault kept it from it.
@@ -161,7 +168,8 @@ impl State {
     /// The end of the job is told: by now it has done all that it does to the graph.
     fn has_ended(&mut self, id: JobId) {
         if !self.job(id).edited {
-            self.job_edits_graph(id);
+            // Other ways for requests are those in which the chain was changed before this was told.
+            *self = self.chain_edited_by(id).swap_remove(0);
         }
         if !self.job(id).restored {
             self.job_restores_node(id);
@@ -184,7 +192,7 @@ impl State {
             };
             let nodes: Vec<_> = self.graph.alive().filter(over).map(|(id, _)| id).collect();
             for node in nodes {
-                self.graph.node_mut(node).header = names.clone();
+                self.graph.node_mut(node).header = names.as_deref().map(Into::into);
             }
             let is_certain = is_certain && !self.contested.contains(&image);
             let headers = &mut self.images[usize::from(image.0)].headers;

@@ -2,43 +2,78 @@
 
 use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
-use crate::content::{Change, GARBAGE, Moment};
+use crate::content::{Change, GARBAGE, Moment, Views};
 use crate::editing::Editing;
 use crate::law::{Broken, LawId};
 use crate::observation::{FaultKind, GuestOp};
 use crate::plan::{Trade, Work};
+use crate::shared::Shared;
 use crate::state::{Fault, Phase, State};
+use crate::step::client::Progress;
+
+/// Of more changes than this that one edit meets, the rest are taken to have left before.
+const LATE_MAX: usize = 5;
 
 /// A request without an end yet.
+///
+/// It enters when it begins: it resolves its guest's image, and a change is there for readers from then on. Whatever moves
+/// its guest or changes what its image stands on waits until nobody is inside; so a request has left by then, or enters only
+/// afterwards, see [`State::edited_beside_requests`].
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Request {
     number: u64,
     guest: u32,
-    /// The image whose view it uses; `None` if the model knows nothing of it.
+    op: Op,
+    /// Where it enters; `None` if the model knows nothing of it.
     image: Option<ImageId>,
-    kind: Kind,
+    /// The sectors of it that are in the image.
     sector: u32,
     count: u32,
     began: Moment,
     /// It may fail without a fault: it asks for more than there is, or for what it may not do.
     may_fail: bool,
-    /// It asks for more than there is.
-    beyond: bool,
-    /// Somebody may have put another image where its guest is before it got there.
-    doubtful: bool,
-    /// That image, if it has a view of its own already.
-    other: Option<ImageId>,
-    /// What its image stands on was changed meanwhile: it may see what was there before.
-    overtaken: bool,
+    /// Where else it may lie wholly, if it is a read: what its guest saw before that was changed.
+    before: Vec<(ImageId, Shared<Views>)>,
 }
 
-/// A change that may have reached another image than the one it was meant for.
+/// What a request does, from which sector on, and to how many.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Doubt {
-    request: u64,
-    image: ImageId,
-    sector: u32,
-    count: u32,
+enum Op {
+    Read(u64, u64),
+    Write(u64, Shared<Vec<u64>>),
+    WriteZeroes(u64, u64),
+    Discard(u64, u64),
+    Flush,
+}
+
+impl Op {
+    fn of(op: GuestOp<'_>) -> Op {
+        match op {
+            GuestOp::Read { sector, count } => Op::Read(sector, count),
+            GuestOp::Write { sector, values } => Op::Write(sector, values.to_vec().into()),
+            GuestOp::WriteZeroes { sector, count } => Op::WriteZeroes(sector, count),
+            GuestOp::Discard { sector, count } => Op::Discard(sector, count),
+            GuestOp::Flush => Op::Flush,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Op::Read(..) => Kind::Read,
+            Op::Write(..) | Op::WriteZeroes(..) | Op::Discard(..) => Kind::Change,
+            Op::Flush => Kind::Flush,
+        }
+    }
+
+    fn range(&self) -> (u64, u64) {
+        match self {
+            Op::Write(sector, values) => (*sector, values.len() as u64),
+            Op::Read(sector, count) | Op::WriteZeroes(sector, count) | Op::Discard(sector, count) => {
+                (*sector, *count)
+            }
+            Op::Flush => (0, 0),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +87,7 @@ impl Request {
     /// The request in a line, for texts.
     pub fn line(&self) -> String {
         let last = u64::from(self.sector) + u64::from(self.count);
-        format!("guest {} waits for {:?} of sectors {}..{last}", self.guest, self.kind, self.sector)
+        format!("guest {} waits for {:?} of sectors {}..{last}", self.guest, self.op.kind(), self.sector)
     }
 }
 
@@ -103,130 +138,149 @@ impl State {
     }
 
     pub(super) fn began(&mut self, number: u64, guest: u32, op: GuestOp<'_>) {
+        let request = Request {
+            number,
+            guest,
+            op: Op::of(op),
+            image: None,
+            sector: 0,
+            count: 0,
+            began: self.now,
+            may_fail: false,
+            before: Vec::new(),
+        };
+        self.requests.push(request);
+        self.enters(self.requests.len() - 1);
+    }
+
+    /// The image that a guest sees.
+    fn image_of_guest(&self, guest: u32) -> Option<ImageId> {
+        let user = self.graph.users.iter().find(|user| user.guest == guest)?;
+        self.layer_of(&self.graph, user.node)
+    }
+
+    /// A request finds the image of its guest, and does there what it is for.
+    fn enters(&mut self, index: usize) {
+        let Request { number, guest, .. } = self.requests[index];
+        let op = self.requests[index].op.clone();
         let user = self.graph.users.iter().find(|user| user.guest == guest);
         let image = user.and_then(|user| self.layer_of(&self.graph, user.node));
         let sectors = image.map_or(0, |image| self.views.layer(image).sectors());
-        let (kind, sector, count) = match op {
-            GuestOp::Read { sector, count } => (Kind::Read, sector, count),
-            GuestOp::Write { sector, values } => (Kind::Change, sector, values.len() as u64),
-            GuestOp::WriteZeroes { sector, count } | GuestOp::Discard { sector, count } => {
-                (Kind::Change, sector, count)
-            }
-            GuestOp::Flush => (Kind::Flush, 0, 0),
-        };
         let certain = image.map_or(0, |image| self.shortest_length(image)) as u64;
-        let beyond = sector.checked_add(count).is_none_or(|end| end > certain);
+        let (sector, count) = op.range();
+        let is_beyond = sector.checked_add(count).is_none_or(|end| end > certain);
         let sector = sector.min(u64::from(sectors)) as u32;
         let count = count.min(u64::from(sectors - sector)) as u32;
-        let unwritable = kind == Kind::Change && !user.is_some_and(|user| user.writable);
-        let may_fail = beyond || unwritable || image.is_none();
+        let is_change = op.kind() == Kind::Change;
+        let is_unwritable = is_change && !user.is_some_and(|user| user.writable);
         let has_image = user.is_some_and(|user| self.graph.node(user.node).image.is_some());
         // Who writes the raw bytes of a format may destroy what stands in them.
-        self.is_lost |= kind == Kind::Change && !unwritable && image.is_none() && has_image;
-        if let (Some(image), Kind::Change) = (image, kind) {
-            self.change_begins(image, sector, count, number, op);
+        self.is_lost |= is_change && !is_unwritable && image.is_none() && has_image;
+        let request = &mut self.requests[index];
+        (request.image, request.sector, request.count) = (image, sector, count);
+        request.may_fail |= is_beyond || is_unwritable || image.is_none();
+        if let (Some(image), true) = (image, is_change) {
+            self.change_begins(image, sector, count, number, &op);
         }
-        self.requests.push(Request {
-            number,
-            guest,
-            image,
-            kind,
-            sector,
-            count,
-            began: self.now,
-            may_fail,
-            beyond,
-            doubtful: false,
-            other: None,
-            overtaken: false,
+    }
+
+    /// An edit of the graph while requests are on their way. Each has left before it, or enters only afterwards. Of reads
+    /// both stay open, for they change nothing; of changes that the edit concerns each is a state of its own. `mirrored` is
+    /// what was copied as it was written until then, and is not any more. None, if the edit cannot be made.
+    pub(crate) fn edited_beside_requests(
+        &self,
+        mirrored: Option<ImageId>,
+        edit: &dyn Fn(&mut State) -> bool,
+    ) -> Vec<State> {
+        let mut after = self.clone();
+        if !edit(&mut after) {
+            return Vec::new();
+        }
+        if self.requests.is_empty() {
+            return vec![after];
+        }
+        let is_met = |index: &usize| {
+            let request = &self.requests[*index];
+            let is_moved = after.image_of_guest(request.guest) != request.image;
+            request.op.kind() == Kind::Change && (is_moved || mirrored.is_some() && request.image == mirrored)
+        };
+        let met: Vec<usize> = (0..self.requests.len()).filter(is_met).take(LATE_MAX).collect();
+        // Each part of them may be late.
+        let ways = (0..1usize << met.len()).map(|part| {
+            let is_late = |(at, _): &(usize, &usize)| part & (1 << at) != 0;
+            let late: Vec<usize> = met.iter().enumerate().filter(is_late).map(|(_, index)| *index).collect();
+            if late.is_empty() {
+                return after.clone();
+            }
+            let mut way = self.clone();
+            late.iter().for_each(|index| way.has_not_entered(*index, mirrored));
+            assert!(edit(&mut way), "what requests have changed forbids no edit");
+            late.iter().for_each(|index| way.enters(*index));
+            way
         });
-        self.doubt_requests();
+        ways.map(|way| self.met_by_requests(way, mirrored)).collect()
     }
 
-    /// Requests that are on their way while a node is about to get an overlay, or a mirror's target to take its source's
-    /// place, may reach the one image or the other.
-    pub(super) fn doubt_requests(&mut self) {
-        let moving = self.images_about_to_be_left();
-        if moving.is_empty() {
-            return;
-        }
-        for (image, _) in &moving {
-            self.backups_of_top_lose_track(*image);
-        }
-        for index in 0..self.requests.len() {
-            let Request { number, image: Some(image), sector, count, doubtful: false, kind, .. } =
-                self.requests[index]
-            else {
-                continue;
-            };
-            let Some((_, other)) = moving.iter().find(|(from, _)| *from == image) else { continue };
-            self.requests[index].doubtful = true;
-            self.requests[index].other = *other;
-            let end = sector + count;
-            self.requests[index].may_fail |=
-                other.is_some_and(|other| end as usize > self.shortest_length(other));
-            // What a longer image has taken of it, nobody wrote down.
-            self.is_lost |= kind == Kind::Change && self.requests[index].beyond;
-            if kind == Kind::Change {
-                self.views.doubt(number, sector, count);
-                self.copies_doubt(image, sector, count);
-                self.doubts.push(Doubt { request: number, image, sector, count });
+    /// `way` is what an edit has made of `self`: who was inside has left before.
+    fn met_by_requests(&self, mut way: State, mirrored: Option<ImageId>) -> State {
+        for index in 0..way.requests.len() {
+            let request = &way.requests[index];
+            let image = way.image_of_guest(request.guest);
+            match request.op.kind() {
+                Kind::Read if image != request.image || !way.views.is(&self.views) => {
+                    way.read_meets_an_edit(index, &self.views);
+                }
+                // What it changed was mirrored: its guest's new image has it as well.
+                Kind::Change if mirrored.is_some() && request.image == mirrored => {
+                    way.requests[index].image = image;
+                }
+                // Which of the two it made durable is open.
+                Kind::Flush if image != request.image => way.requests[index].image = None,
+                _ => {}
             }
         }
+        way
     }
 
-    /// The images whose guests a command or a job may move to another one at any moment, and that one.
-    fn images_about_to_be_left(&self) -> Vec<(ImageId, Option<ImageId>)> {
-        let mut nodes: Vec<(NodeId, Option<NodeId>)> = Vec::new();
-        for pending in self.clients.iter().flat_map(|client| &client.pending) {
-            if let Ok(Command::Edit(editing)) = pending.command()
-                && let Editing::Snapshot { node, .. } | Editing::SnapshotSync { node, .. } = &**editing
-            {
-                // An overlay that is new shows what it stands on, unless somebody is writing to it.
-                let overlay = match &**editing {
-                    Editing::Snapshot { overlay, .. } => self.graph.find(overlay),
-                    _ => None,
-                };
-                nodes.extend(self.graph.find(node).map(|node| (node, overlay)));
-            }
+    /// A change has not been made yet, and nobody has copied it.
+    fn has_not_entered(&mut self, index: usize, mirrored: Option<ImageId>) {
+        let Request { number, sector, count, .. } = self.requests[index];
+        self.views.withdraw(number);
+        if let Some(image) = mirrored {
+            self.copies_miss(image, sector, count);
         }
-        for id in self.ending_jobs() {
-            let job = self.job(id);
-            let (replaced, target) = match &job.plan.work {
-                Work::Mirror(span) => (span.replaces, span.target),
-                Work::Commit(span) => (None, span.base),
-                _ => continue,
-            };
-            // Who reads the top of any commit reads its base in the end.
-            if job.pivots() || job.plan.trade() == Trade::Commit {
-                nodes.push((replaced.unwrap_or(job.plan.under), Some(target)));
-            }
-        }
-        let image = |node| self.layer_of(&self.graph, node);
-        nodes.into_iter().filter_map(|(from, to)| Some((image(from)?, to.and_then(image)))).collect()
+        self.requests[index].image = None;
+    }
+
+    fn read_meets_an_edit(&mut self, index: usize, views: &Shared<Views>) {
+        let request = &mut self.requests[index];
+        request.before.extend(request.image.map(|image| (image, views.clone())));
+        self.enters(index);
+    }
+
+    /// Whether something may move guests, or change what they see, at any moment.
+    pub(crate) fn may_move_guests(&self) -> bool {
+        let is_mover = |command: &Result<Command, _>| {
+            matches!(command, Ok(Command::Edit(editing)) if matches!(
+                &**editing,
+                Editing::Snapshot { .. } | Editing::SnapshotSync { .. } | Editing::Reopen(_)
+            ))
+        };
+        let moves = |id: JobId| !matches!(self.job(id).plan.trade(), Trade::Stream | Trade::Backup);
+        self.fronts().any(|front| front.progress == Progress::Waiting && is_mover(front.command()))
+            || self.live_jobs().any(|id| self.is_ending(id) && moves(id))
     }
 
     /// Changes without an end yet: the image, the first sector, how many.
     pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
-        let changes = self.requests.iter().filter(|request| request.kind == Kind::Change);
+        let changes = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
         changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
     }
 
-    /// `to` stands where `from` stood: what was on its way there may have been written here.
-    pub(super) fn doubts_reach(&mut self, from: ImageId, to: ImageId) {
-        for doubt in std::mem::take(&mut self.doubts) {
-            if doubt.image == from {
-                self.views.may_be_written(from, to, doubt.sector..doubt.sector + doubt.count, doubt.request);
-            } else {
-                self.doubts.push(doubt);
-            }
-        }
-    }
-
-    fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: GuestOp<'_>) {
+    fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: &Op) {
         let change = match op {
-            GuestOp::Write { values, .. } => Change::Values(&values[..count as usize]),
-            GuestOp::WriteZeroes { .. } => Change::Zeroes(count),
+            Op::Write(_, values) => Change::Values(&values[..count as usize]),
+            Op::WriteZeroes(..) => Change::Zeroes(count),
             _ => Change::Discard(count),
         };
         if self.live_jobs().any(|job| self.job(job).is_at_work()) {
@@ -235,10 +289,10 @@ impl State {
                 self.count(LawId::WriteMeetsCopy);
             }
         }
-        if !matches!(op, GuestOp::Write { .. }) && self.may_stand_on_nothing(image) {
+        if !matches!(op, Op::Write(..)) && self.may_stand_on_nothing(image) {
             self.views.may_give_up(image, sector, count);
         }
-        let is_discard = matches!(op, GuestOp::Discard { .. });
+        let is_discard = matches!(op, Op::Discard(..));
         self.copies_see_a_write(image, (sector, count), is_discard, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
@@ -274,13 +328,13 @@ impl State {
             return Err(self.broken(LawId::RequestsEnd, format!("request {number} ended and never began")));
         };
         let request = self.requests.swap_remove(index);
-        let fine = request.may_fail || self.may_fail(request.kind);
+        let kind = request.op.kind();
+        let fine = request.may_fail || self.may_fail(kind);
         self.hold(LawId::NoFaultNoFailure, result.is_ok() || fine, |_| {
-            format!("{:?} of guest {} failed: {}", request.kind, request.guest, result.err().unwrap_or(""))
+            format!("{kind:?} of guest {} failed: {}", request.guest, result.err().unwrap_or(""))
         })?;
         let Some(image) = request.image else { return Ok(()) };
-        match (request.kind, result) {
-            (Kind::Read, Ok(_)) if request.overtaken => Ok(()),
+        match (kind, result) {
             (Kind::Read, Ok(values)) => self.read(&request, image, values),
             (Kind::Read, Err(_)) | (Kind::Flush, Err(_)) => Ok(()),
             (Kind::Change, result) => {
@@ -288,22 +342,13 @@ impl State {
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
                 Ok(())
             }
-            (Kind::Flush, Ok(_)) if request.doubtful => Ok(()),
             (Kind::Flush, Ok(_)) => {
                 self.count(LawId::GuestFlushed);
-                let reads = self.requests.iter().filter(|request| request.kind == Kind::Read);
+                let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
                 let oldest = reads.map(|request| request.began).min().unwrap_or(Moment::MAX);
                 self.views.flushed(image, request.began, oldest);
                 Ok(())
             }
-        }
-    }
-
-    /// Readers of an image see something else from now on; those on their way may have read before.
-    pub(super) fn reads_are_overtaken(&mut self, image: ImageId) {
-        let seen = self.views.at_or_above(image);
-        for request in &mut self.requests {
-            request.overtaken |= request.image.is_some_and(|image| seen.contains(&image));
         }
     }
 
@@ -322,13 +367,12 @@ impl State {
         }
         let values = &values[..request.count as usize];
         let (sector, began) = (request.sector, request.began);
-        if let Some(other) = request.other {
-            let fits = |(at, value): (u32, &u64)| {
-                [image, other].iter().any(|image| self.views.may_read(*image, at, *value, began))
-            };
-            if (sector..).zip(values).all(fits) {
-                return Ok(());
-            }
+        // A read lies wholly at one moment, before an edit that it met or after it.
+        let fits = |(image, views): &(ImageId, Shared<Views>)| {
+            (sector..).zip(values).all(|(at, value)| self.may_show(views, *image, at, *value, began))
+        };
+        if request.before.iter().any(fits) {
+            return Ok(());
         }
         self.judge(image, sector, values, began, &who)
     }
@@ -353,6 +397,14 @@ impl State {
         )
     }
 
+    /// Whether a read that began then may find this value.
+    fn may_show(&self, views: &Views, image: ImageId, sector: u32, value: u64, began: Moment) -> bool {
+        match value {
+            GARBAGE => self.tears && views.is_written_since(image, sector, began),
+            value => views.may_read(image, sector, value, began),
+        }
+    }
+
     fn judge(
         &mut self,
         image: ImageId,
@@ -369,11 +421,8 @@ impl State {
         if self.touched[usize::from(image.0)] {
             self.count(LawId::CopyTrue);
         }
-        let is_right = |sector: u32, value: u64| match value {
-            GARBAGE => self.tears && self.views.is_written_since(image, sector, began),
-            value => self.views.may_read(image, sector, value, began),
-        };
-        let wrong = (first..).zip(values).find(|(sector, value)| !is_right(*sector, **value));
+        let is_right = |(at, value): &(u32, &u64)| self.may_show(&self.views, image, *at, **value, began);
+        let wrong = (first..).zip(values).find(|read| !is_right(read));
         let Some((sector, value)) = wrong else { return Ok(()) };
         let law = match (streamed, self.touched[usize::from(image.0)]) {
             (true, _) => LawId::StreamUnseen,

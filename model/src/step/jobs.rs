@@ -74,7 +74,6 @@ impl State {
                 if status == Status::Pending && !job.cancelled && job.failure.is_none() {
                     job.failure = Some(Failure::Finalizing);
                 }
-                self.doubt_requests();
             }
             Status::Null => self.vanished(id, status),
             _ => {}

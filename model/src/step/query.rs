@@ -119,7 +119,7 @@ impl State {
             };
             let mut names = list.iter().filter(fresh).filter_map(|entry| entry.text_of("node-name"));
             if let (&[only], Some(name), None) = (&unnamed[..], names.next(), names.next()) {
-                self.graph.node_mut(only).name = Some(name.to_owned());
+                self.graph.node_mut(only).name = Some(name.into());
             }
         }
     }

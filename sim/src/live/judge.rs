@@ -234,6 +234,7 @@ impl Judge {
         let mut outcome = Outcome::of(self.verdict);
         outcome.steps = self.steps;
         outcome.is_lost = self.model.is_inconclusive();
+        outcome.census = self.model.census();
         let tally = self.model.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

@@ -25,6 +25,8 @@ pub fn campaign(
         "runs": totals.runs,
         "steps": totals.steps,
         "judged_in_part": totals.lost,
+        "states_mean": totals.census.mean(),
+        "states_max": totals.census.states_max,
         "seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds,
         "runs_per_second": cost.runs_per_second(totals),

@@ -1,0 +1,211 @@
+//! What a command may be answered, were it carried out in this state.
+
+use super::edges::{has_left_behind, with_left_behind};
+use crate::blockdev::deletion;
+use crate::chain::{Driver, Graph, NodeId};
+use crate::command::Command;
+use crate::editing::{Editing, Reopen};
+use crate::permission::{UNCHANGED, WRITE};
+use crate::plan::plan;
+use crate::reply::{Answer, Refusal};
+use crate::starting::{Asked, Start};
+use crate::state::State;
+
+impl State {
+    /// The answers the oldest command of a client may get if it takes effect now.
+    pub(super) fn answers(&self, client: usize) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let command = self.clients[client].pending[0].command();
+        if !self.clients[client].negotiated && !matches!(command, Ok(Command::Capabilities)) {
+            answers.push(Answer::Refused(Refusal::NotNegotiated));
+            answers.extend(command.as_ref().err().cloned().map(Answer::Refused));
+            return answers;
+        }
+        match command {
+            Err(refusal) => answers.push(Answer::Refused(refusal.clone())),
+            Ok(command) => self.answers_to(client, command, &mut answers),
+        }
+        answers
+    }
+
+    fn answers_to(&self, client: usize, command: &Command, answers: &mut Vec<Answer>) {
+        match command {
+            Command::Capabilities => answers.push(match self.clients[client].negotiated {
+                false => Answer::Done,
+                true => Answer::Refused(Refusal::AlreadyNegotiated),
+            }),
+            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema => {
+                answers.push(Answer::Told);
+            }
+            Command::QueryGraph | Command::QueryExports => answers.push(Answer::Told),
+            Command::Quit => answers.push(Answer::Done),
+            Command::Other { .. } => answers.extend([Answer::Unknown, Answer::AnyError]),
+            Command::ThrottleGroup(_) => answers.extend([Answer::Done, Answer::AnyError]),
+            Command::Verb(verb) => self.verb_answers(verb, answers),
+            Command::Add(_)
+            | Command::Delete(_)
+            | Command::Start(_)
+            | Command::Transaction(..)
+            | Command::Edit(_)
+            | Command::Export(_) => {
+                self.graph_answers(&self.graph, command, answers);
+                if !self.faults.is_empty() {
+                    answers.push(Answer::Fault);
+                }
+            }
+        }
+    }
+
+    fn graph_answers(&self, graph: &Graph, command: &Command, answers: &mut Vec<Answer>) {
+        match command {
+            Command::Add(spec) => self.opening().answers(graph, spec, answers),
+            Command::Delete(name) => {
+                if has_left_behind(graph) {
+                    answers.push(deletion(&with_left_behind(graph), name));
+                }
+                answers.push(deletion(graph, name));
+                // Which of two reasons is the younger, a job that ended while another began has left open.
+                let reasons = graph.find(name).into_iter().flat_map(|id| {
+                    let here = graph.blockers.iter().filter(move |blocker| blocker.node == id);
+                    here.map(move |blocker| Answer::Refused(Refusal::Busy(id, blocker.reason)))
+                });
+                if matches!(answers.last(), Some(Answer::Refused(Refusal::Busy(..)))) {
+                    answers.extend(reasons);
+                }
+            }
+            Command::Start(start) => {
+                self.start_answers(graph, start, answers);
+            }
+            Command::Transaction(starts, _) => {
+                for start in starts {
+                    self.start_answers(graph, start, answers);
+                }
+                answers.push(Answer::Done);
+            }
+            Command::Edit(editing) => {
+                answers.push(match editing.judge(graph) {
+                    Err(refusal) => Answer::Refused(refusal),
+                    Ok(_) => Answer::Done,
+                });
+                self.edit_answers(graph, editing, answers);
+            }
+            Command::Export(exporting) => {
+                answers.push(match exporting.judge(graph) {
+                    Err(refusal) => Answer::Refused(refusal),
+                    Ok(()) => Answer::Done,
+                });
+                // Whether a server runs, and what it serves, only its own answers tell.
+                answers.push(Answer::ErrorAbout("NBD server"));
+                if exporting.is_unsure(graph) {
+                    answers.push(Answer::ErrorAbout("read-only"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start_answers(&self, graph: &Graph, start: &Start, answers: &mut Vec<Answer>) {
+        let in_use = |id: &str| self.find_job(id).is_some();
+        // A node over one that injects errors, or over a filter, or over another than its header says, goes by a name in
+        // JSON, which no `base` is compared with; in QEMU 10.0 as soon as a query has asked for it.
+        if !self.faults.is_empty() {
+            answers.push(Answer::ErrorAbout("in the backing chain"));
+        }
+        if let Asked::Stream(ends) | Asked::Commit(ends, ..) = &start.work
+            && let Some(file) = &ends.base
+            && graph.alive().any(|(id, _)| graph.is_filter(id) || stands_elsewhere(graph, id))
+        {
+            answers.push(Answer::Refused(Refusal::NoSuchBase(file.clone())));
+        }
+        if let Asked::Backup(copy) = &start.work
+            && [&start.device, &copy.target].into_iter().any(|name| is_of_unknown_length(graph, name))
+        {
+            answers.push(Answer::Refused(crate::backup::DIFFERENT_SIZES));
+        }
+        if let Asked::Backup(copy) = &start.work
+            && graph.find(&copy.target).is_some_and(|id| graph.node(id).read_only)
+        {
+            // A fault may have kept it writable.
+            answers.push(Answer::Refused(crate::backup::read_only_target()));
+        }
+        match plan(graph, start, in_use) {
+            Err(refusal) => answers.push(Answer::Refused(refusal)),
+            // A job that never runs is created all the same, and its events come first.
+            Ok(plan) => {
+                if graph.node(plan.under).vague || start.is_vague() {
+                    answers.push(Answer::AnyError);
+                }
+                if has_writer_below(graph) {
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+                answers.push(Answer::Done);
+            }
+        }
+    }
+
+    /// Beyond what [`Editing::judge`] says: what others' needs forbid.
+    fn edit_answers(&self, graph: &Graph, editing: &Editing, answers: &mut Vec<Answer>) {
+        match editing {
+            Editing::Bitmap { .. } | Editing::ChangeBackingFile { .. } => answers.push(Answer::AnyError),
+            Editing::Resize { .. } => {
+                answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                answers.push(Answer::ErrorAbout("read-only"));
+                // An image of the old version has no clusters that read as zeroes over what lies below.
+                answers.push(Answer::ErrorAbout("Failed to zero out new clusters"));
+            }
+            Editing::Reopen(list) => {
+                if editing.judge(graph).is_err() {
+                    // A link past a commit's filter is frozen, and in conflict with the commit as well.
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+                if list.iter().any(|options| options.read_only) {
+                    // Its bitmaps have to be written first, and there may be no way to do that.
+                    answers.push(Answer::ErrorAbout("No write access"));
+                }
+                for options in list {
+                    if let Some(id) = graph.find(&options.name) {
+                        answers.extend(reopen_conflicts(graph, id, options));
+                    }
+                }
+            }
+            Editing::Snapshot { .. } => {
+                // A copy's target is in use, and others write it: which of both is told depends on how far the copy is.
+                if editing.judge(graph).is_err() {
+                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                }
+            }
+            Editing::SnapshotSync { .. } => answers.push(Answer::AnyError),
+        }
+    }
+}
+
+/// Whether a layer stands on another file than its header says.
+fn stands_elsewhere(graph: &Graph, id: NodeId) -> bool {
+    let below = graph.backing_layer(id).and_then(|below| graph.node(below).filename.as_ref());
+    graph.node(id).driver == Driver::Qcow2 && graph.node(id).header.as_ref() != below
+}
+
+fn is_of_unknown_length(graph: &Graph, name: &str) -> bool {
+    graph.find(name).is_some_and(|id| graph.node(id).bytes.is_none())
+}
+
+/// The conflicts that other users' needs make of new options.
+fn reopen_conflicts(graph: &Graph, id: NodeId, options: &Reopen) -> Vec<Answer> {
+    let name = &options.name;
+    let mut answers = Vec::new();
+    let is_written =
+        graph.edges().iter().any(|edge| edge.child == id && edge.needs & (WRITE | UNCHANGED) != 0);
+    if options.read_only && is_written {
+        let text = ["Read-only block node '", "' cannot support read-write users", ""];
+        answers.push(Answer::Refused(Refusal::Paired(text, name.clone(), String::new())));
+    }
+    if !options.read_only && !graph.may_reopen(id) {
+        answers.push(Answer::Refused(Refusal::ReadOnly));
+    }
+    answers
+}
+
+/// Whether a guest may write a node that others stand on: what they need of it is worked out only when they are used.
+fn has_writer_below(graph: &Graph) -> bool {
+    graph.users.iter().any(|user| user.writable && graph.parents(user.node).next().is_some())
+}
