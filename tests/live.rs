@@ -36,6 +36,7 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         jobs: 1,
         out: folder.path().to_owned(),
         shorten: Shorten::Nothing,
+        history: None,
     };
     let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
     assert_eq!(campaign.runs, 100);
@@ -65,6 +66,7 @@ fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_th
         jobs: 1,
         out: folder.path().to_owned(),
         shorten: Shorten::Nothing,
+        history: None,
     };
     let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
     let crashes = campaign.crashes;

@@ -15,6 +15,7 @@ mod disk;
 mod document;
 mod export;
 mod fuzz;
+mod judge;
 mod minimise;
 mod mutants;
 mod replay;
@@ -67,8 +68,8 @@ impl Exit {
 
 /// Looks for orders of commands, guest I/O, faults and crashes that break a law of block jobs.
 ///
-/// Exit codes: 0 clean, 1 a law broke, 2 usage, 3 not deterministic, 4 vacuous, 5 ended early, 101 a panic of the
-/// harness.
+/// Exit codes: 0 clean, 1 a law broke, 2 usage, 3 not deterministic, 4 vacuous or inconclusive, 5 ended early, 101 a
+/// panic of the harness.
 #[derive(Parser, Debug)]
 #[command(name = "midstream", version)]
 struct Cli {
@@ -87,6 +88,7 @@ enum Command {
     Export(export::Export),
     Document(document::Document),
     Disk(disk::Disk),
+    Judge(judge::Judge),
 }
 
 /// Runs the command of this process.
@@ -102,6 +104,7 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Document(document) => document.run(),
         Command::Disk(disk) => disk.run(),
+        Command::Judge(judge) => judge.run(),
     };
     ExitCode::from(exit.code())
 }

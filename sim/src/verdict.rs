@@ -1,6 +1,7 @@
 //! How a run ended, and what was seen on the way.
 
 use crate::choice::Decision;
+use crate::history::History;
 
 /// The law that a world where nothing moves any more breaks.
 pub const LIVENESS: &str = "every job and request ends";
@@ -58,8 +59,8 @@ pub struct Outcome {
     pub laws_checked: Vec<u64>,
     /// Which `sometimes` goals were reached, by index in `model`'s list.
     pub goals_reached: Vec<bool>,
-    /// The history as readable lines, lane by lane; empty unless `Detail::Full` was asked.
-    pub history: Vec<String>,
+    /// The history; empty unless `Detail::Full` was asked.
+    pub history: History,
     /// Every decision taken.
     pub tape: Vec<Decision>,
 }
@@ -74,7 +75,7 @@ impl Outcome {
             is_lost: false,
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
-            history: Vec::new(),
+            history: History::default(),
             tape: Vec::new(),
         }
     }
@@ -85,6 +86,6 @@ impl Outcome {
 pub enum Detail {
     /// Verdict, hash, counts and tape.
     Quiet,
-    /// The readable history as well.
+    /// The history as well.
     Full,
 }

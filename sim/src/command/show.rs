@@ -3,6 +3,7 @@
 use super::{Exit, guarded, live_target, read};
 use crate::campaign::Subject;
 use crate::choice::Decision;
+use crate::history::History;
 use crate::live;
 use crate::report::chain::{chain, scenario_of};
 use crate::report::lanes::lanes;
@@ -44,7 +45,7 @@ impl Show {
             let again = || live::again::again(&target, &trace.choices, Detail::Full).outcome;
             let outcome = guarded(&self.trace, &trace, again)?;
             let decisions = if self.decisions { decisions(&outcome.tape) } else { String::new() };
-            return Ok(format!("{}\n{decisions}{}", outcome.history.join("\n"), text::failure(&outcome)));
+            return Ok(format!("{}\n{decisions}{}", outcome.history.text(), text::failure(&outcome)));
         }
         guarded(&self.trace, &trace, || {
             let replayed = trace.replay_somehow(subject, Detail::Full);
@@ -65,7 +66,7 @@ impl Show {
         if let Some(scenario) = scenario_of(&outcome.tape) {
             part(chain(&scenario));
         }
-        part(lanes(&outcome.history, self.wide));
+        part(lanes(&outcome.history.lines(), self.wide));
         if self.decisions {
             part(decisions(&outcome.tape));
         }
@@ -81,9 +82,8 @@ fn decisions(tape: &[Decision]) -> String {
 
 /// What the files show when they are read afresh, overlays last. A run that a broken law ended has none: then the
 /// chain stands with the law's values.
-fn final_chain(history: &[String]) -> String {
-    let afresh = history.iter().filter_map(|line| line.split_once(" afresh "));
-    let files: String = afresh.map(|(_, file)| format!("      {}\n", file.trim_start())).collect();
+fn final_chain(history: &History) -> String {
+    let files: String = history.read_afresh().map(|found| format!("      {}\n", found.text())).collect();
     if files.is_empty() { files } else { format!("final chain, files read afresh\n{files}") }
 }
 
