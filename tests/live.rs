@@ -106,7 +106,8 @@ fn every_known_divergence_is_shown_by_its_trace() {
         let Some(file) = &divergence.trace else { continue };
         traces += 1;
         let trace = Trace::read(&folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let target = target.placed_as(trace.target.as_deref().unwrap_or_default());
+        let recorded = trace.target.as_deref().unwrap_or_default().parse().expect("a kind of daemon");
+        let target = target.placed_as(&recorded);
         assert_eq!(target.kind.name(), divergence.target, "{file}");
         // What depends on timing may need more than one try.
         let is_shown = (0..divergence.tries).any(|_| {

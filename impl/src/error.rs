@@ -305,11 +305,16 @@ pub enum Refused {
     BitmapInconsistent(String),
     #[error("The engine has ended")]
     Ended,
-    #[error("{0}")]
-    Io(Errno),
+    #[error("Could not {doing} node '{node}': {errno}")]
+    Io { doing: &'static str, node: String, errno: Errno },
 }
 
 impl Refused {
+    /// What was being done to which node when an error came.
+    pub fn io(doing: &'static str, node: &str) -> impl FnOnce(Errno) -> Refused {
+        move |errno| Refused::Io { doing, node: node.to_owned(), errno }
+    }
+
     /// A file that did not open. If somebody else holds it, the lock that could not be had is told.
     pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
         match errno {

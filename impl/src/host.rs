@@ -4,6 +4,7 @@
 //! A request is under way from the call, not from the first poll, and dropping its future does not cancel it.
 
 use crate::debug_event::DebugEvent;
+use crate::errno;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -55,26 +56,7 @@ impl Errno {
 
     /// The text of strerror(3), which QMP replies and events carry.
     pub fn text(self) -> String {
-        let known = match self {
-            Errno::EPERM => "Operation not permitted",
-            Errno::ENOENT => "No such file or directory",
-            Errno::EIO => "Input/output error",
-            Errno::EAGAIN => "Resource temporarily unavailable",
-            Errno::EACCES => "Permission denied",
-            Errno::EEXIST => "File exists",
-            Errno::EISDIR => "Is a directory",
-            Errno::EINVAL => "Invalid argument",
-            Errno::EFBIG => "File too large",
-            Errno::ENOSPC => "No space left on device",
-            Errno::EROFS => "Read-only file system",
-            Errno::ENOTSUP => "Operation not supported",
-            Errno::ENOTDIR => "Not a directory",
-            Errno::ENAMETOOLONG => "File name too long",
-            Errno::ECONNREFUSED => "Connection refused",
-            Errno::EADDRINUSE => "Address already in use",
-            Errno(n) => return format!("Unknown error {n}"),
-        };
-        known.to_owned()
+        errno::text(self.0).map_or_else(|| format!("error number {} of the system", self.0), str::to_owned)
     }
 }
 

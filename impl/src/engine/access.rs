@@ -48,17 +48,19 @@ impl Engine {
         }
         if !writable {
             place.hand_over_bitmaps();
-            set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
+            set_format_writable(&place.node, false).await.map_err(Refused::io("reopen", graph.name(id)))?;
         }
         if let Err(refused) = self.reopen_files(graph, id, writable).await {
             if !writable {
-                set_format_writable(&place.node, true).await.map_err(Refused::Io)?;
+                set_format_writable(&place.node, true)
+                    .await
+                    .map_err(Refused::io("reopen", graph.name(id)))?;
             }
             return Err(refused);
         }
         if writable && let Err(errno) = set_format_writable(&place.node, true).await {
             let _stays_open_for_nobody = self.reopen_files(graph, id, false).await;
-            return Err(Refused::Io(errno));
+            return Err(Refused::io("reopen", graph.name(id))(errno));
         }
         Ok(())
     }

@@ -30,7 +30,8 @@ impl Engine {
                 |name: &str| !kept.iter().any(|bitmap| bitmap.is_persistent && *bitmap.name == *name);
             for bitmap in place.bitmaps.iter().filter(|bitmap| bitmap.is_persistent) {
                 if is_gone(&bitmap.name) && !after.place(id).read_only {
-                    image.remove_bitmap(&bitmap.name).await.map_err(Refused::Io)?;
+                    let removed = image.remove_bitmap(&bitmap.name).await;
+                    removed.map_err(Refused::io("remove a bitmap from", before.name(id)))?;
                 }
             }
         }
@@ -42,7 +43,8 @@ impl Engine {
         let graph = self.graph();
         for id in nodes.iter().filter(|id| !graph.place(**id).read_only) {
             if let Driver::Qcow2(image) = &graph.node(*id).driver {
-                image.mark_bitmaps_in_use().await.map_err(Refused::Io)?;
+                let marked = image.mark_bitmaps_in_use().await;
+                marked.map_err(Refused::io("mark the bitmaps in", graph.name(*id)))?;
             }
         }
         Ok(())

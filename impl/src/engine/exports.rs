@@ -81,7 +81,10 @@ impl Engine {
         let offer = Offer {
             name: name.clone(),
             description: options.description.clone(),
-            len_bytes: guest.len_bytes().map_err(Refused::Io)?.next_multiple_of(SECTOR_BYTES),
+            len_bytes: guest
+                .len_bytes()
+                .map_err(Refused::io("get the length of", &options.node_name))?
+                .next_multiple_of(SECTOR_BYTES),
             writable: options.writable,
             multi_conn: server.is_shared(),
             allocation_depth: options.allocation_depth,

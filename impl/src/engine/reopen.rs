@@ -25,7 +25,8 @@ impl Engine {
         let changes = find(&self.graph(), options)?;
         let _alone = self.gate.drain().await;
         for (id, _) in &changes {
-            self.graph().node(*id).flush().await.map_err(Refused::Io)?;
+            let graph = self.graph();
+            graph.node(*id).flush().await.map_err(Refused::io("flush", graph.name(*id)))?;
         }
         let before = self.graph();
         let mut after = Graph::clone(&before);

@@ -121,7 +121,8 @@ impl Engine {
                     let below = draft.lookup(&node)?;
                     draft.admit_op(Op::ExternalSnapshot, below)?;
                     // What was written before the snapshot is durable with it.
-                    write::flush(&draft, below).await.map_err(Refused::Io)?;
+                    let flushed = write::flush(&draft, below).await;
+                    flushed.map_err(Refused::io("flush", draft.name(below)))?;
                     Box::new(move |graph: &mut Graph| graph.snapshot(&node, &overlay))
                 }
                 Action::Edit { edit, .. } => edit,

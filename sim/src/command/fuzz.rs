@@ -12,6 +12,7 @@ use crate::panics::{Panic, quietly};
 use crate::report::progress::Progress;
 use crate::report::{Cost, json, text};
 use crate::strategy::of_seed;
+use crate::terminal::shown;
 use crate::trace::Trace;
 use crate::verdict::Outcome;
 use clap::Args;
@@ -206,13 +207,13 @@ impl Fuzz {
             (None, Some(time)) => format!("{} s", time.as_secs()),
             (None, None) => "until something breaks".to_owned(),
         };
-        eprintln!("fuzz from seed {}, {end}, {} threads", plan.seed, plan.jobs);
+        complain!("fuzz from seed {}, {end}, {} threads", plan.seed, plan.jobs);
     }
 
     /// People read stdout unless a program does.
     fn say(&self, text: &str) {
         if self.json {
-            eprintln!("{text}");
+            complain!("{text}");
         } else {
             say!("{text}");
         }
@@ -342,7 +343,7 @@ impl Failures<'_> {
             }
             Err(error) => {
                 block += &text::repro(Some(seed), None, self.subject.flag);
-                writeln!(block, "trace   {}: not written: {error}", path.display())
+                writeln!(block, "trace   {}: not written: {error}", shown(&path))
                     .expect("a string takes any text");
             }
         }

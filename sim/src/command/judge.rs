@@ -5,6 +5,7 @@ use crate::history::file::header::Spec;
 use crate::judge::{Judged, Verdict, judge};
 use crate::panics::quietly;
 use crate::report::text::grouped;
+use crate::terminal::shown;
 use clap::Args;
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
@@ -36,7 +37,7 @@ impl Judge {
         match quietly(|| judge(input, self.spec)) {
             Ok(judged) => self.tell(&judged),
             Err(panic) => {
-                eprintln!("FAIL  the harness panicked\n{}: {panic}", self.history.display());
+                complain!("FAIL  the harness panicked\n{}: {panic}", shown(&self.history));
                 Exit::Panicked
             }
         }

@@ -15,6 +15,7 @@ use crate::strategy::of_seed;
 use crate::subject;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
+use block::escape::lines;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -242,7 +243,7 @@ impl Shared<'_> {
         let path = self.plan.out.join(format!("{file}.txt"));
         let text = format!("{}\n{}\n", record.outcome.history.text(), detail(&record.outcome));
         std::fs::create_dir_all(&self.plan.out)
-            .and_then(|()| std::fs::write(&path, text))
+            .and_then(|()| std::fs::write(&path, &*lines(&text)))
             .is_ok()
             .then_some(path)
     }

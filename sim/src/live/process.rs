@@ -6,6 +6,7 @@
 use super::patience::{Over, Patience};
 use super::qmp::{Lost, Qmp};
 use crate::conform::daemon::socket::{NbdSocket, accept};
+use crate::fence;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File};
 use std::io;
@@ -101,7 +102,8 @@ impl Process {
         let nbd =
             format!("addr.type=unix,addr.path={},max-connections=64", folder.join("nbd.sock").display());
         allow_core_files();
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .current_dir(folder)
             // Where a daemon of ours fell, its core tells; what it said must not drown in that.
             .env("RUST_BACKTRACE", "0")
@@ -112,9 +114,8 @@ impl Process {
             .args(["--monitor", "chardev=m", "--nbd-server", &nbd])
             .stdin(Stdio::null())
             .stdout(told)
-            .stderr(told_too)
-            .spawn()
-            .map_err(failed)?;
+            .stderr(told_too);
+        let child = fence::spawn(&mut command, folder).map_err(failed)?;
         let folder = folder.to_owned();
         let Some(stream) = accept(listener, &path, ANSWER_MAX) else {
             let mut child = child;

@@ -81,8 +81,9 @@ Options are acted on in the order in which they stand.
                 offer a node to NBD clients
   --object [qom-type=]throttle-group,id=ID[,limits.LIMIT=N]...
                 make an object
-  --confine DIR no file outside DIR is opened, links resolved, whatever an
-                image's header or a client says
+  --confine DIR no file outside DIR is opened or made, whatever an image's
+                header, a link or a client says; only a chardev or pidfile
+                that you name outside goes there (needs Linux 5.6)
   --daemonize   go to the background once everything is there
   --pidfile FILE
                 write the process id to FILE, removed at the end

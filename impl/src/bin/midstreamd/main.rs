@@ -7,17 +7,23 @@ mod background;
 mod command_line;
 mod options;
 mod pid_file;
+mod place;
 mod serve;
 mod set_up;
 mod socket;
 
 use block::engine::{Engine, Tuning};
+use block::escape::{lines, one_line};
+use block::os::confine::Confinement;
 use block::os::{OsHost, program_name};
 use block::qmp::Monitor;
 use command_line::{CommandLine, Wish};
 use pid_file::PidFile;
+use place::Places;
 use set_up::SetUp;
 use socket::Endpoint;
+use std::backtrace::BacktraceStatus;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,16 +50,20 @@ fn main() -> ExitCode {
         Err(text) => Err(text),
     };
     ended.unwrap_or_else(|text| {
-        eprintln!("{}: {text}", program_name());
+        eprintln!("{}: {}", program_name(), one_line(&text));
         ExitCode::FAILURE
     })
 }
 
 /// A broken invariant in a task ends the daemon; going on without the task could harm the images.
 fn stop_the_process_on_panic() {
-    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        // Its message may hold names and texts that others chose.
+        eprintln!("{}: {}", program_name(), lines(&panic.to_string()));
+        let backtrace = std::backtrace::Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            eprintln!("{backtrace}");
+        }
         std::process::abort();
     }));
 }
@@ -70,14 +80,14 @@ fn run(line: &CommandLine) -> Result<(), String> {
 async fn live(line: &CommandLine, runtime: &Runtime) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot catch SIGTERM: {e}"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot catch SIGINT: {e}"))?;
-    let host = match &line.confine {
-        None => OsHost::new(runtime.handle().clone()),
-        Some(folder) => OsHost::confined(runtime.handle().clone(), folder)
-            .map_err(|errno| format!("--confine {}: {errno}", folder.display()))?,
+    let confine = |folder: &PathBuf| {
+        Confinement::to(folder).map_err(|why| format!("--confine {}: {why}", folder.display()))
     };
+    let confinement = line.confine.as_ref().map(confine).transpose()?;
+    let host = OsHost::within(runtime.handle().clone(), confinement.clone());
     let engine = Engine::new(host, Tuning::default());
     // What the start has made is undone in the end, however it went.
-    let started = start(line, &engine).await;
+    let started = start(line, &engine, Places(confinement)).await;
     let (clients, started, _made) = match started {
         Ok((mut set_up, pid_file)) => {
             let quit = Arc::new(Notify::new());
@@ -96,12 +106,16 @@ async fn live(line: &CommandLine, runtime: &Runtime) -> Result<(), String> {
 }
 
 /// Everything the command line asks for. A client that comes early waits in the kernel's queue and loses nothing.
-async fn start(line: &CommandLine, engine: &Arc<Engine>) -> Result<(SetUp, Option<PidFile>), String> {
-    let mut set_up = SetUp::default();
+async fn start(
+    line: &CommandLine,
+    engine: &Arc<Engine>,
+    places: Places,
+) -> Result<(SetUp, Option<PidFile>), String> {
+    let mut set_up = SetUp::new(places);
     for (act, text) in &line.acts {
         set_up.act(engine, *act, text).await?;
     }
-    let pid_file = line.pidfile.as_deref().map(PidFile::create).transpose()?;
+    let pid_file = set_up.pid_file(line.pidfile.as_deref())?;
     if line.is_background {
         background::say_ready()?;
     }
