@@ -17,7 +17,7 @@ pub mod write;
 use crate::format::Below;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{IoResult, Pending};
+use crate::host::{Disk, IoResult, Pending};
 use crate::id::NodeId;
 use std::sync::Arc;
 

@@ -192,7 +192,7 @@ impl Piece {
             read::read(graph, top.source, self.start, &mut bytes).await.map_err(CopyError::Read)?;
             Change::Data(bytes)
         } else {
-            Change::Zeroes(self.len)
+            Change::Unmap(self.len)
         };
         admit_target(graph, top, self.start + self.len).map_err(CopyError::Write)?;
         write::change(graph, top.target, self.start, change).await.map_err(CopyError::Write)
