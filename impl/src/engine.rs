@@ -17,6 +17,7 @@ mod internal_snapshot;
 mod iothread;
 mod jobs;
 mod mirror;
+mod named;
 mod open;
 mod opening;
 mod query;

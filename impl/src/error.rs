@@ -137,7 +137,7 @@ pub enum Refused {
     #[error("Could not open backing file: {0}")]
     BackingNotOpened(Box<Refused>),
     #[error("Backing file '{backing}' of '{image}' cannot be opened: {why}")]
-    BackingNotFollowed { image: String, backing: String, why: &'static str },
+    BackingNotFollowed { image: String, backing: String, why: String },
     #[error("'{0}' is not a file that can hold an image")]
     NotStorage(String),
     #[error("Could not read blkdebug config file: {0}")]
@@ -156,6 +156,8 @@ pub enum Refused {
     NoCompression(&'static str),
     #[error("Value '{value}' is out of range for parameter '{name}'")]
     OutOfRange { name: &'static str, value: i64 },
+    #[error("discard-no-unref is only supported since qcow2 version 3")]
+    DiscardWithoutReference,
     #[error("latency-ns is invalid")]
     BadLatency,
     #[error("Offset ({offset}) cannot be greater than size of the containing file ({len})")]

@@ -83,7 +83,8 @@ impl Place {
             read_only,
             implicit: false,
             lower: None,
-            options: Arc::default(),
+            // Nobody told it anything, and what passes it is the business of the nodes below.
+            options: Arc::new(options::NodeOptions { unmap: true, ..options::NodeOptions::default() }),
             frozen_by: None,
             bitmaps: Vec::new(),
         }

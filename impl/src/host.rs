@@ -93,6 +93,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>>;
     /// Makes a range read as zeroes, growing the file as needed.
     fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
+    /// As `write_zeroes`, and gives the space back where that is possible.
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.write_zeroes(offset, len)
+    }
     /// Says that a range is not needed any more; what it reads afterwards is unspecified. May do nothing.
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
     /// Whether the bytes from `offset` on are data or a hole that reads as zeroes, and for how many of `len` bytes

@@ -18,7 +18,7 @@ use crate::error::Refused;
 use crate::format::Below;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{IoResult, Pending};
+use crate::host::{Disk, IoResult, Pending};
 use crate::id::NodeId;
 use std::sync::Arc;
 

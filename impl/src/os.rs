@@ -262,7 +262,11 @@ impl Disk for OsDisk {
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
-        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len))
+        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len, &KEPT))
+    }
+
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len, &GIVEN_BACK))
     }
 
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
@@ -405,11 +409,15 @@ fn write_all(descriptor: &OwnedFd, mut offset: u64, mut data: &[u8]) -> io::Resu
     Ok(())
 }
 
-fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
+/// Ways to make bytes of a file zeroes, best first: they stay allocated, or the file gets a hole.
+static KEPT: [FallocateFlags; 2] = [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE];
+static GIVEN_BACK: [FallocateFlags; 2] = [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE];
+
+fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64, ways: &[FallocateFlags]) -> io::Result<()> {
     let end = offset.checked_add(len).ok_or(io::Errno::FBIG)?;
     let within = len_bytes(descriptor)?.clamp(offset, end) - offset;
     if within > 0 {
-        zero_existing(descriptor, offset, within)?;
+        zero_existing(descriptor, offset, within, ways)?;
     }
     if within < len {
         // One byte at the end grows the file with a hole. Unlike ftruncate it can never cut off what
@@ -419,10 +427,10 @@ fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Zeroes a range that does not pass the end: kept allocated, else as a hole, else written.
-fn zero_existing(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
-    for way in [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE] {
-        match allocate(descriptor, way, offset, len) {
+/// Zeroes a range that does not pass the end: in the first way the file system knows, else by writing.
+fn zero_existing(descriptor: &OwnedFd, offset: u64, len: u64, ways: &[FallocateFlags]) -> io::Result<()> {
+    for way in ways {
+        match allocate(descriptor, *way, offset, len) {
             Err(e) if is_unsupported(e) => {}
             other => return other,
         }

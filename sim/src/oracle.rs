@@ -252,6 +252,11 @@ impl Oracle {
         Some(format!("{file} after a clean end: expected {expected}, found {read}"))
     }
 
+    /// A job copied its device again and again, because its guests write faster than it copies.
+    pub fn outrun(&self, job: &str, copied: u64) {
+        self.break_law(LawId::JobsEnd, format!("job {job} copied {copied} bytes and is not in step"));
+    }
+
     /// A law that needs no model to be seen broken.
     fn break_law(&self, law: LawId, detail: String) {
         let mut inner = self.inner();

@@ -5,7 +5,7 @@ use sim::crash::Ending;
 use sim::strategy;
 use sim::verdict::{Detail, Verdict};
 use sim::workload::client::{ClientPlan, Command};
-use sim::workload::guest::Operation;
+use sim::workload::guest::{GuestPlan, Operation, Place, Request, tag_of_request};
 use sim::workload::scenario::{Crash, Scenario};
 use sim::world::World;
 use sim::world::scripted::Plainest;
@@ -117,4 +117,37 @@ fn a_run_without_any_choice_is_short_and_passes() {
     let outcome = sim::world::run(Choices::new(Box::new(Plainest)), Detail::Full);
     assert_eq!(outcome.verdict, Verdict::Passed);
     assert!(outcome.history.entries.len() < 25, "{}", outcome.history.text());
+}
+
+// The guest writes as long as the commit works. It dirties as much as one copy takes, so only a job that holds it back
+// gets in step before it has written its last.
+#[test]
+fn a_commit_gets_in_step_with_a_guest_that_never_rests() {
+    let commit = r#"{"execute":"block-commit","arguments":{"device":"n1","job-id":"c"}}"#;
+    let mut in_step_first = 0;
+    for seed in 0..40 {
+        let mut scenario = Scenario::chain(&["dddddddddddddddd", "d.d.d.d.d.d.d.d."]);
+        let (operation, place) = (Operation::Write, Place::Sector(3));
+        let tag = tag_of_request(0, 0, 0);
+        let first = Request { think: 0, operation, place, sectors: 1, tag };
+        let (guest, lanes, restless) = (0, vec![vec![first]], Some(32));
+        scenario.guests = vec![GuestPlan { guest, image: 1, writable: true, think: 0, lanes, restless }];
+        let command = Command { think: 0, slot: 0, text: commit.to_owned() };
+        scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
+        let outcome = sim::world::play(scenario, strategy::of_seed(seed), Detail::Full);
+        assert_eq!(outcome.verdict, Verdict::Passed, "seed {seed}: {}", outcome.history.text());
+        let lines = outcome.history.lines();
+        let ready = lines.iter().position(|line| line.contains("BLOCK_JOB_READY"));
+        let last = lines.iter().rposition(|line| line.contains("guest 0 lane 0 request"));
+        in_step_first += usize::from(ready.expect("the commit ends well") < last.expect("the guest wrote"));
+    }
+    assert!(in_step_first >= 30, "in step before the guest was done: {in_step_first} of 40");
+}
+
+#[test]
+fn some_drawn_guests_never_rest() {
+    let draws = (0..200).map(|seed| Scenario::draw(&mut strategy::of_seed(seed)));
+    let restless =
+        draws.flat_map(|scenario| scenario.guests).filter(|guest| guest.restless.is_some()).count();
+    assert!((5..100).contains(&restless), "{restless} in 200 worlds");
 }

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
-use crate::host::{Errno, IoResult};
+use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
 
 impl Engine {
@@ -45,6 +45,11 @@ impl Engine {
         if place.node.is_filter() {
             // What it stands on keeps its own mode.
             return Ok(());
+        }
+        if let Driver::File { disk, .. } = &place.node.driver {
+            // A layer that is a file itself.
+            let reopened = disk.reopen(writable).await;
+            return reopened.map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable));
         }
         if !writable {
             place.hand_over_bitmaps();

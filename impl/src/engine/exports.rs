@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// `block-export-add`.
-    pub fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
+    pub async fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
         if !is_well_formed_id(&options.id) {
             return Err(Refused::InvalidExportId);
         }
@@ -65,6 +65,9 @@ impl Engine {
         let node = graph.find(&options.node_name).ok_or_else(not_found)?;
         if options.writable && graph.place(graph.unfiltered(node)).read_only {
             return Err(Refused::ReadOnlyExport);
+        }
+        if options.writable {
+            self.open_for_writer(&graph, node).await?;
         }
         let guest = self.open_guest(&options.node_name, options.writable)?;
         let server = self.exports.server().ok_or(Refused::ServerNotRunning)?;

@@ -80,6 +80,11 @@ impl Guest {
         self.change(offset, Change::Zeroes(len)).await
     }
 
+    /// The same, and its space is not needed.
+    pub async fn unmap(&self, offset: u64, len: u64) -> IoResult<()> {
+        self.change(offset, Change::Unmap(len)).await
+    }
+
     /// Whether a range can be made to read as zeroes without writing any.
     pub fn zeroes_fast(&self, offset: u64, len: u64) -> IoResult<bool> {
         let (graph, node) = self.resolve(offset, len)?;

@@ -6,8 +6,10 @@ use super::Engine;
 use super::opening::{Draft, Opener};
 use crate::command::BlockdevOptions;
 use crate::error::Refused;
+use crate::graph::Graph;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, FileAccess};
+use crate::host::Disk;
 use crate::id::NodeId;
 use std::sync::Arc;
 
@@ -55,6 +57,16 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Opens what a writer is about to write to, if it is a file that waits for its first writer. What lies below a format
+    /// was opened with the format.
+    pub(super) async fn open_for_writer(&self, graph: &Graph, node: NodeId) -> Result<(), Refused> {
+        let layer = graph.unfiltered(node);
+        if graph.place(layer).read_only {
+            return Ok(());
+        }
+        self.open_for_writing(&[layer]).await
     }
 
     /// `blockdev-del`.

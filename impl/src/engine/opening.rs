@@ -1,7 +1,9 @@
 //! Opening nodes, children first, on a draft of the graph that nobody else sees.
 
-use super::Engine;
-use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, NodeSettings};
+use super::{Engine, named};
+use crate::command::{
+    BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, NodeSettings,
+};
 use crate::error::Refused;
 use crate::filter::blkdebug::Blkdebug;
 use crate::filter::throttle::Member;
@@ -21,7 +23,7 @@ use crate::object::Object;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
 
-/// The longest chain that is opened from headers: a header may name its own image.
+/// The most nodes below which a header's name is followed: a header may name its own image.
 const CHAIN_LAYERS_MAX: u32 = 200;
 
 /// In QEMU's words.
@@ -33,10 +35,10 @@ const OUTDATED_BITMAPS: &str =
 pub(super) enum Opener {
     /// The operator, by name.
     Operator,
-    /// A node that stands on it, and is read-only or not.
-    Parent { read_only: bool, inherited: Inherited },
-    /// An overlay, for a layer so far below the first.
-    Overlay { layers: u32, inherited: Inherited },
+    /// A node that stands on it, so deep below the first, and is read-only or not.
+    Parent { depth: u32, read_only: bool, inherited: Inherited },
+    /// An overlay, so deep below the first.
+    Overlay { depth: u32, inherited: Inherited },
 }
 
 /// Settings that go down to children that do not say.
@@ -56,10 +58,11 @@ impl Opener {
         }
     }
 
-    fn layers(self) -> u32 {
+    /// How many nodes stand above what is opened.
+    fn depth(self) -> u32 {
         match self {
-            Opener::Overlay { layers, .. } => layers + 1,
-            Opener::Operator | Opener::Parent { .. } => 1,
+            Opener::Operator => 0,
+            Opener::Parent { depth, .. } | Opener::Overlay { depth, .. } => depth,
         }
     }
 }
@@ -137,8 +140,10 @@ impl<'e> Draft<'e> {
                 DriverOptions::Raw { file, offset, size } => {
                     self.open_raw(file, (*offset, *size), options, by).await?
                 }
-                DriverOptions::Qcow2 { file, backing, data_file } => {
-                    self.open_qcow2(file, backing, data_file.as_ref(), options, by).await?
+                DriverOptions::Qcow2 { file, backing, data_file, discards } => {
+                    let opened = self.open_qcow2(file, backing, data_file.as_ref(), options, by).await?;
+                    set_discards(&opened.driver, *discards, settings.unmap)?;
+                    opened
                 }
                 DriverOptions::NullCo { size, latency, read_zeroes } => {
                     self.open_null(*size, *latency, *read_zeroes, options, by)?
@@ -249,6 +254,7 @@ impl<'e> Draft<'e> {
         })?;
         let write_threshold: Arc<WriteThreshold> = Arc::default();
         let disk = WatchedDisk::new(disk, write_threshold.clone());
+        disk.set_unmap(settle(&options.settings, by).unmap);
         let driver = Driver::File { disk, access, locks: wanted.locks };
         let opened = self.opened(driver, read_only);
         Ok(Opened { filename: filename.to_owned(), write_threshold, ..opened })
@@ -317,9 +323,8 @@ impl<'e> Draft<'e> {
         }
         // Names are given from the top down.
         let name = options.node_name.is_none().then(|| self.graph.generate_name().into());
-        let layers = by.layers();
         let inherited = settle(&options.settings, by);
-        let overlay = Opener::Overlay { layers, inherited };
+        let overlay = Opener::Overlay { depth: by.depth() + 1, inherited };
         let (backing, opened_backing) = match backing {
             BackingOptions::None => (None, None),
             BackingOptions::Child(child) => {
@@ -329,7 +334,7 @@ impl<'e> Draft<'e> {
             BackingOptions::FromHeader => {
                 let named = image.backing();
                 let header = named.as_ref().map(|named| Box::from(&*named.file));
-                let backing = self.open_from_header(&filename, named, layers, overlay).await?;
+                let backing = self.open_from_header(&filename, named, overlay).await?;
                 let resolved = backing.map(|backing| Box::from(self.graph.filename(backing)));
                 (backing, header.zip(resolved))
             }
@@ -444,7 +449,7 @@ impl<'e> Draft<'e> {
     }
 
     fn below(&self, options: &BlockdevOptions, by: Opener, read_only: bool) -> Opener {
-        Opener::Parent { read_only, inherited: settle(&options.settings, by) }
+        Opener::Parent { depth: by.depth() + 1, read_only, inherited: settle(&options.settings, by) }
     }
 
     /// The layer an image's header names: read-only, in the format the header says and no other.
@@ -452,30 +457,20 @@ impl<'e> Draft<'e> {
         &mut self,
         image: &str,
         named: Option<BackingName>,
-        layers: u32,
         by: Opener,
     ) -> Result<Option<NodeId>, Refused> {
         let Some(named) = named else {
             return Ok(None);
         };
-        let refuse =
-            |why| Refused::BackingNotFollowed { image: image.to_owned(), backing: named.file.clone(), why };
-        if layers >= CHAIN_LAYERS_MAX {
+        let refuse = |why: &str| Refused::BackingNotFollowed {
+            image: image.to_owned(),
+            backing: named.file.clone(),
+            why: why.to_owned(),
+        };
+        if by.depth() >= CHAIN_LAYERS_MAX {
             return Err(refuse("the chain is too long"));
         }
-        let filename =
-            beside(image, &named.file).ok_or_else(|| refuse("only plain file names are followed"))?;
-        let file = ChildOptions::named_file(filename);
-        let driver = match named.format.as_deref() {
-            Some("qcow2") => {
-                DriverOptions::Qcow2 { file, backing: BackingOptions::FromHeader, data_file: None }
-            }
-            Some("raw" | "file") => DriverOptions::Raw { file, offset: 0, size: None },
-            Some(_) => return Err(refuse("its format is not known")),
-            // A guessed format would let whoever wrote a raw image name any file of the host.
-            None => return Err(refuse("the header does not say its format")),
-        };
-        let opened = self.open(&BlockdevOptions::unnamed(driver), by).await;
+        let opened = self.open(&named::options(image, &named)?, by).await;
         opened.map(Some).map_err(|refused| Refused::BackingNotOpened(Box::new(refused)))
     }
 
@@ -518,6 +513,17 @@ impl<'e> Draft<'e> {
     }
 }
 
+/// Tells an image what happens to space that it does not need any more.
+pub(super) fn set_discards(driver: &Driver, options: DiscardOptions, unmap: bool) -> Result<(), Refused> {
+    if let Driver::Qcow2(image) = driver {
+        if options.no_unref && image.version() < 3 {
+            return Err(Refused::DiscardWithoutReference);
+        }
+        image.set_discards(options.settle(unmap));
+    }
+    Ok(())
+}
+
 fn read_only_for(by: Opener) -> bool {
     match by {
         Opener::Operator => false,
@@ -557,20 +563,4 @@ fn window(disk: Arc<dyn Disk>, offset: i64, size: Option<i64>, len: u64) -> Resu
     }
     // A window without a size ends with the whole, in whole sectors.
     Ok(Window { disk, offset, len: size })
-}
-
-/// The file that a header's backing name means: relative to the image that names it.
-pub(super) fn beside(image: &str, backing: &str) -> Option<String> {
-    let backing = backing.strip_prefix("file:").unwrap_or(backing);
-    let first = backing.split('/').next().unwrap_or_default();
-    if first.contains(':') || backing.is_empty() {
-        return None;
-    }
-    if backing.starts_with('/') {
-        return Some(backing.to_owned());
-    }
-    match image.rfind('/') {
-        Some(slash) => Some(format!("{}/{backing}", &image[..slash])),
-        None => Some(backing.to_owned()),
-    }
 }

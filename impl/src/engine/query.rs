@@ -1,13 +1,14 @@
 //! What the engine tells about its nodes.
 
 use super::Engine;
-use super::opening::beside;
+use super::named::beside;
 use crate::command::{BitmapInfo, NamedBacking, NodeInfo, SpecificInfo};
 use crate::format::qcow2::BackingName;
 use crate::graph::bitmap::Bitmap;
 use crate::graph::filename::Filenames;
 use crate::graph::node::Driver;
 use crate::graph::{Graph, Place};
+use crate::host::Disk;
 use crate::id::NodeId;
 use crate::io::len_bytes;
 

@@ -12,6 +12,7 @@ use crate::format::raw::Raw;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
 use crate::graph::options::NodeOptions;
+use crate::host::Disk;
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ impl Engine {
         });
         match placed {
             Ok(((), dropped)) => {
+                tell_drivers(&self.graph(), &changes);
                 self.close(dropped).await;
                 Ok(())
             }
@@ -175,14 +177,14 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
         }
         _ => return Err(Refused::OptionFixed("driver".to_owned())),
     }
-    set_options(graph, id, options);
+    set_options(graph, id, options)?;
     set_mode(graph, id, options);
     Ok(())
 }
 
 /// What requests become: as the operator says now, or as it is when nobody says anything. How the file is opened (cache,
 /// locks) stays.
-fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
+fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result<(), Refused> {
     let place = graph.place(id);
     // A child that came with its parent passes discards on.
     let unmap = options.settings.unmap.unwrap_or(!place.monitor_owned);
@@ -190,6 +192,40 @@ fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
     if (place.options.unmap, place.options.detect_zeroes) != (unmap, detect_zeroes) {
         let changed = NodeOptions { unmap, detect_zeroes, ..(*place.options).clone() };
         graph.place_mut(id).options = Arc::new(changed);
+    }
+    match (&graph.node(id).driver, &options.driver) {
+        (Driver::Qcow2(image), DriverOptions::Qcow2 { discards, .. })
+            if discards.no_unref && image.version() < 3 =>
+        {
+            Err(Refused::DiscardWithoutReference)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells the drivers how nodes take discards from now on. The graph has it already, and nothing can refuse any more.
+fn tell_drivers(graph: &Graph, changes: &[Change<'_>]) {
+    for (id, options) in changes {
+        tell_driver(graph, *id, options);
+    }
+}
+
+fn tell_driver(graph: &Graph, id: NodeId, options: &BlockdevOptions) {
+    let place = graph.place(id);
+    let file = match (&place.node.driver, &options.driver) {
+        (Driver::File { disk, .. }, _) => {
+            disk.set_unmap(place.options.unmap);
+            None
+        }
+        (Driver::Qcow2(image), DriverOptions::Qcow2 { file, discards, .. }) => {
+            image.set_discards(discards.settle(place.options.unmap));
+            Some(file)
+        }
+        (_, DriverOptions::Raw { file, .. }) => Some(file),
+        _ => None,
+    };
+    if let (Some(ChildOptions::Inline(options)), Some(child)) = (file, place.file) {
+        tell_driver(graph, child, options);
     }
 }
 

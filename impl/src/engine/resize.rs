@@ -6,6 +6,7 @@ use crate::graph::UserKind;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
 use crate::graph::permission::Set;
+use crate::host::Disk;
 use crate::id::NodeId;
 use crate::io::{BelowNode, len_bytes};
 
@@ -51,6 +52,7 @@ impl Engine {
             return Err(Refused::SizeTooLarge { size, max: LEN_BYTES_MAX });
         }
         let graph = self.graph();
+        self.open_for_writer(&graph, id).await?;
         let layer = graph.unfiltered(id);
         let place = graph.place(layer);
         if place.read_only || graph.place(id).read_only {

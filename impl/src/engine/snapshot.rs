@@ -142,7 +142,7 @@ fn overlay_options(name: String, options: &SyncOptions) -> Result<BlockdevOption
     let file = ChildOptions::named_file(options.file.clone());
     let ChildOptions::Inline(plain) = file.clone() else { unreachable!("a named file is described inline") };
     let driver = match options.format.as_deref() {
-        None | Some("qcow2") => DriverOptions::Qcow2 { file, backing: BackingOptions::None, data_file: None },
+        None | Some("qcow2") => DriverOptions::qcow2(file, BackingOptions::None),
         Some("raw") => DriverOptions::Raw { file, offset: 0, size: None },
         Some(other) => return Err(Refused::UnknownFormat(other.to_owned())),
     };

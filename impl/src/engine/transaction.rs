@@ -114,6 +114,10 @@ impl Engine {
             let edit = match action {
                 Action::Abort => return Err(Refused::Transaction(TransactionRefused::Aborted)),
                 Action::Backup(arguments) => {
+                    // A target that is not there is refused below.
+                    if let Ok(target) = draft.lookup(&arguments.target) {
+                        self.open_for_writer(&draft, target).await?;
+                    }
                     steps.push(Step::Backup(self.new_backup(&mut draft, &arguments, group.clone())?));
                     continue;
                 }

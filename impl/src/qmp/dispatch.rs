@@ -116,7 +116,7 @@ pub async fn run(
         }
         Action::NbdServerStart => engine.nbd_server_start(&export_options::server(arguments)?)?,
         Action::NbdServerStop => engine.nbd_server_stop().await?,
-        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments))?,
+        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments)).await?,
         Action::BlockExportDel => {
             let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
             engine.block_export_del(options::text(arguments, "id"), hard).await?;

@@ -5,8 +5,8 @@ use crate::history::file::header::Spec;
 use crate::history::observed::Observed;
 use crate::oracle::laws;
 use crate::workload::guest::Operation;
-use model::data_only::DataOnly;
 use model::ImageSetup;
+use model::data_only::DataOnly;
 
 /// The model keeps what has no flush yet: not more sectors than this.
 const UNFLUSHED_MAX: u64 = 1 << 22;

@@ -4,6 +4,7 @@
 //! counts itself; a larger refcount table lies in the first areas that the old one cannot reach.
 
 use super::counter;
+use super::discard::Why;
 use super::geometry::{MAX_HOST_OFFSET, MAX_REFCOUNT_TABLE_BYTES};
 use super::metadata::Metadata;
 use super::trouble::{TableKind, Trouble};
@@ -159,7 +160,7 @@ impl Metadata {
         let place = self.fresh_place(first, clusters)?;
         self.refcount_table.move_to(self.geometry.offset_of(place.start), (clusters * per_cluster) as usize);
         self.insert_fresh_blocks(first, place.end);
-        self.free_later(old, entries * 8);
+        self.free_later(old, entries * 8, Why::Other);
         Ok(())
     }
 

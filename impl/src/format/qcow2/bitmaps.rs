@@ -13,6 +13,7 @@ use super::bitmap_bits::{Bits, bits_of};
 use super::bitmap_directory::{
     Entry, GRANULARITY_BITS, MAX_BITMAPS, MAX_NAME, Place, encode, place, table_entries,
 };
+use super::discard::Why;
 use super::entry::HOST_OFFSET;
 use super::geometry::SECTOR;
 use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS};
@@ -304,7 +305,7 @@ impl Qcow2 {
         let mut metadata = self.metadata.lock();
         metadata.bitmaps = entries;
         if let Some(old) = old {
-            metadata.free_later(old.offset, old.len);
+            metadata.free_later(old.offset, old.len, Why::Other);
         }
         Ok(())
     }
@@ -316,9 +317,9 @@ impl Qcow2 {
             // A table that cannot be read leaks what it leads to.
             let table = self.load_table(entry, file_end).await.unwrap_or_default();
             let mut metadata = self.metadata.lock();
-            metadata.free_later(entry.table_offset, u64::from(entry.table_entries) * 8);
+            metadata.free_later(entry.table_offset, u64::from(entry.table_entries) * 8, Why::Other);
             for raw in table.iter().filter(|raw| **raw & TABLE_RESERVED == 0 && **raw & HOST_OFFSET != 0) {
-                metadata.free_later(raw & HOST_OFFSET, self.geometry.cluster_bytes());
+                metadata.free_later(raw & HOST_OFFSET, self.geometry.cluster_bytes(), Why::Dropped);
             }
         }
     }

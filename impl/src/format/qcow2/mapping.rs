@@ -1,5 +1,6 @@
 //! From guest offsets to host offsets: reading the L1 and L2 tables, and changing them.
 
+use super::discard::Why;
 use super::entry::{COPIED, Malformed, Mapping, RawEntry, decode_l2};
 use super::geometry::Geometry;
 use super::metadata::Metadata;
@@ -138,6 +139,7 @@ impl Metadata {
         &mut self,
         first: u64,
         count: u64,
+        why: Why,
         change: &mut dyn FnMut(u64, Mapping) -> Mapping,
     ) -> Result<u64, Trouble> {
         let geometry = self.geometry;
@@ -158,7 +160,7 @@ impl Metadata {
             }
             done += 1;
         }
-        freed.into_iter().for_each(|(at, len)| self.free_later(at, len));
+        freed.into_iter().for_each(|(at, len)| self.free_later(at, len, why));
         if done == 0 { Err(Trouble::Failed(Errno::EIO)) } else { Ok(done as u64) }
     }
 
@@ -179,7 +181,7 @@ impl Metadata {
         if let Some(table) = old {
             // A snapshot still uses the old table; only our reference goes.
             self.l2_at.remove(&table.host);
-            self.free_later(table.host, self.geometry.cluster_bytes());
+            self.free_later(table.host, self.geometry.cluster_bytes(), Why::Other);
         }
         Ok(place)
     }

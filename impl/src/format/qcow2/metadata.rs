@@ -6,6 +6,7 @@
 use super::bitmap_directory::Entry;
 use super::bitmaps::StoredBitmap;
 use super::cache::TableCache;
+use super::discard::{Discards, Freed, Why};
 use super::entry::{HOST_OFFSET, decode_l1};
 use super::geometry::Geometry;
 use super::header::Header;
@@ -13,7 +14,6 @@ use super::pointers::PointerTable;
 use super::trouble::{TableKind, Trouble};
 use crate::host::Errno;
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 /// References that fewer than this many ranges hold wait for the guest's next flush.
 const MANY_PENDING_FREES: usize = 4096;
@@ -35,7 +35,9 @@ pub(super) struct Metadata {
     pub l2_at: BTreeSet<u64>,
     pub blocks_at: BTreeSet<u64>,
     /// Host byte ranges whose pointers were cleared; they lose a reference once that is durable.
-    pub pending_frees: Vec<Range<u64>>,
+    pub pending_frees: Vec<Freed>,
+    /// What goes back to the host when they do.
+    pub discards: Discards,
     /// No cluster before this one is free.
     pub first_free: u64,
     /// The length of the file, as far as this driver grew it.
@@ -70,6 +72,7 @@ impl Metadata {
             l1,
             refcount_table,
             pending_frees: Vec::new(),
+            discards: Discards::default(),
             first_free: 0,
             file_end,
             // Whoever wrote before us may have been killed before its flush.
@@ -127,10 +130,13 @@ impl Metadata {
     }
 
     /// Notes host bytes that lost a pointer.
-    pub fn free_later(&mut self, at: u64, len: u64) {
+    pub fn free_later(&mut self, at: u64, len: u64, why: Why) {
+        let discard = self.discards.passes(why);
         match self.pending_frees.last_mut() {
-            Some(last) if last.end == at && self.geometry.is_aligned(at) => last.end += len,
-            _ => self.pending_frees.push(at..at + len),
+            Some(last) if last.bytes.end == at && last.discard == discard && self.geometry.is_aligned(at) => {
+                last.bytes.end += len;
+            }
+            _ => self.pending_frees.push(Freed { bytes: at..at + len, discard }),
         }
     }
 

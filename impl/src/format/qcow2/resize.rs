@@ -1,6 +1,7 @@
 //! Growing the image: a larger L1 table if need be, then the header. Shrinking it: the header, then what was cut off.
 
 use super::Qcow2;
+use super::discard::Why;
 use super::entry::{HOST_OFFSET, Mapping};
 use super::geometry::MAX_L1_BYTES;
 use super::mapping::Place;
@@ -102,7 +103,9 @@ impl Qcow2 {
             first = first.max(table * per_table);
             let end = ((table + 1) * per_table).min(clusters.end);
             while first < end {
-                first += self.step(|m| m.remap(first, end - first, &mut |_, _| Mapping::Unallocated)).await?;
+                first += self
+                    .step(|m| m.remap(first, end - first, Why::Dropped, &mut |_, _| Mapping::Unallocated))
+                    .await?;
             }
             if table * per_table >= clusters.start && end == (table + 1) * per_table {
                 self.metadata.lock().drop_l2_table(table as usize);
@@ -132,7 +135,7 @@ impl Metadata {
         assert_ne!(host, 0, "L1 entry {index} leads to a table");
         self.l1.set(index, 0);
         self.l2_at.remove(&host);
-        self.free_later(host, self.geometry.cluster_bytes());
+        self.free_later(host, self.geometry.cluster_bytes(), Why::Dropped);
     }
 
     /// The first L2 table from L1 entry `index` on that is there, if it maps clusters before `end`.
@@ -151,7 +154,7 @@ impl Metadata {
         let (old, len) = (self.l1.offset(), self.l1.len_bytes());
         self.l1.move_to(self.geometry.offset_of(place.start), entries);
         if len > 0 {
-            self.free_later(old, len);
+            self.free_later(old, len, Why::Other);
         }
         Ok(())
     }

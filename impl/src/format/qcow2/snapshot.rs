@@ -6,6 +6,7 @@
 
 use super::Qcow2;
 use super::counter;
+use super::discard::Freed;
 use super::entry::{COPIED, HOST_OFFSET, RawEntry, decode_l1, decode_l2};
 use super::geometry::MAX_L1_BYTES;
 use super::header::{Header, INCOMPATIBLE_DIRTY};
@@ -192,10 +193,12 @@ impl Qcow2 {
     async fn change_references(&self, l1: &[u64], change: Change) -> IoResult<()> {
         for entry in l1 {
             for range in self.references_of(*entry).await? {
-                for cluster in self.geometry.touched(range.start, range.end - range.start) {
-                    match change {
-                        Change::Raise => self.step(|m| m.raise(cluster)).await?,
-                        Change::Lower => self.step(|m| m.release(cluster)).await?,
+                match change {
+                    Change::Lower => self.release_bytes(range.start, range.end - range.start).await?,
+                    Change::Raise => {
+                        for cluster in self.geometry.touched(range.start, range.end - range.start) {
+                            self.step(|m| m.raise(cluster)).await?;
+                        }
                     }
                 }
             }
@@ -215,10 +218,8 @@ impl Qcow2 {
         if len == 0 {
             return Ok(());
         }
-        for cluster in self.geometry.touched(offset, len) {
-            self.step(|m| m.release(cluster)).await?;
-        }
-        Ok(())
+        let discard = self.metadata.lock().discards.snapshot;
+        self.release(&Freed { bytes: offset..offset + len, discard }).await
     }
 
     /// Makes COPIED in the active tables say again that the refcount is 1.
