@@ -2,6 +2,7 @@
 
 pub mod backup;
 
+use crate::graph::depth::TooDeep;
 use crate::host::Errno;
 use backup::{BackupRefused, TransactionRefused};
 use thiserror::Error;
@@ -303,6 +304,8 @@ pub enum Refused {
     BitmapReadOnly(String),
     #[error("Bitmap '{0}' is inconsistent and cannot be used")]
     BitmapInconsistent(String),
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
     #[error("The engine has ended")]
     Ended,
     #[error("{0}")]

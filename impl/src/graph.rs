@@ -9,6 +9,7 @@ pub mod blocker;
 pub mod cell;
 pub mod chain;
 pub mod copy_before_write;
+pub mod depth;
 pub mod filename;
 pub mod mirror_top;
 pub mod node;

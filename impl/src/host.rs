@@ -32,6 +32,8 @@ impl Errno {
     pub const EACCES: Errno = Errno(13);
     /// Not a directory.
     pub const ENOTDIR: Errno = Errno(20);
+    /// Too many levels: of links, of nodes on nodes.
+    pub const ELOOP: Errno = Errno(40);
     /// File name too long.
     pub const ENAMETOOLONG: Errno = Errno(36);
     /// Connection refused.
@@ -70,6 +72,7 @@ impl Errno {
             Errno::ENOTSUP => "Operation not supported",
             Errno::ENOTDIR => "Not a directory",
             Errno::ENAMETOOLONG => "File name too long",
+            Errno::ELOOP => "Too many levels of symbolic links",
             Errno::ECONNREFUSED => "Connection refused",
             Errno::EADDRINUSE => "Address already in use",
             Errno(n) => return format!("Unknown error {n}"),

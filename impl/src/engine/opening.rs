@@ -10,6 +10,7 @@ use crate::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
 use crate::format::raw::Raw;
 use crate::format::window::Window;
 use crate::graph::bitmap::{Bitmap, load_bitmaps};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
@@ -21,9 +22,6 @@ use crate::object::Object;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
 
-/// The longest chain that is opened from headers: a header may name its own image.
-const CHAIN_LAYERS_MAX: u32 = 200;
-
 /// In QEMU's words.
 const OUTDATED_BITMAPS: &str =
     "a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent";
@@ -33,10 +31,10 @@ const OUTDATED_BITMAPS: &str =
 pub(super) enum Opener {
     /// The operator, by name.
     Operator,
-    /// A node that stands on it, and is read-only or not.
-    Parent { read_only: bool, inherited: Inherited },
-    /// An overlay, for a layer so far below the first.
-    Overlay { layers: u32, inherited: Inherited },
+    /// A node that stands on it, so deep below the first, and is read-only or not.
+    Parent { depth: u32, read_only: bool, inherited: Inherited },
+    /// An overlay, so deep below the first.
+    Overlay { depth: u32, inherited: Inherited },
 }
 
 /// Settings that go down to children that do not say.
@@ -56,10 +54,11 @@ impl Opener {
         }
     }
 
-    fn layers(self) -> u32 {
+    /// How many nodes stand above what is opened.
+    fn depth(self) -> u32 {
         match self {
-            Opener::Overlay { layers, .. } => layers + 1,
-            Opener::Operator | Opener::Parent { .. } => 1,
+            Opener::Operator => 0,
+            Opener::Parent { depth, .. } | Opener::Overlay { depth, .. } => depth,
         }
     }
 }
@@ -119,6 +118,10 @@ impl<'e> Draft<'e> {
         by: Opener,
     ) -> Pending<'a, Result<NodeId, Refused>> {
         Box::pin(async move {
+            // Children open inside their parents' calls.
+            if by.depth() >= DEPTH_MAX {
+                return Err(TooDeep.into());
+            }
             if let Some(name) = &options.node_name {
                 self.graph.admit_name(name)?;
             }
@@ -198,6 +201,7 @@ impl<'e> Draft<'e> {
         });
         self.graph.insert(id, place);
         self.new.push(id);
+        self.graph.admit_depth(id)?;
         Ok(id)
     }
 
@@ -267,9 +271,9 @@ impl<'e> Draft<'e> {
             Some(value) => u64::try_from(value).map_err(|_| Refused::OutOfRange { name: "size", value })?,
         };
         let latency = Nanos(u64::try_from(latency.unwrap_or(0)).map_err(|_| Refused::BadLatency)?);
-        let host = self.engine.host().clone();
+        let (host, ending) = (self.engine.host().clone(), self.engine.ending.clone());
         let read_only = options.read_only.unwrap_or(read_only_for(by));
-        Ok(self.opened(Driver::NullCo(Null { len_bytes, latency, read_zeroes, host }), read_only))
+        Ok(self.opened(Driver::NullCo(Null { len_bytes, latency, read_zeroes, host, ending }), read_only))
     }
 
     async fn open_raw(
@@ -317,9 +321,8 @@ impl<'e> Draft<'e> {
         }
         // Names are given from the top down.
         let name = options.node_name.is_none().then(|| self.graph.generate_name().into());
-        let layers = by.layers();
         let inherited = settle(&options.settings, by);
-        let overlay = Opener::Overlay { layers, inherited };
+        let overlay = Opener::Overlay { depth: by.depth() + 1, inherited };
         let (backing, opened_backing) = match backing {
             BackingOptions::None => (None, None),
             BackingOptions::Child(child) => {
@@ -329,7 +332,7 @@ impl<'e> Draft<'e> {
             BackingOptions::FromHeader => {
                 let named = image.backing();
                 let header = named.as_ref().map(|named| Box::from(&*named.file));
-                let backing = self.open_from_header(&filename, named, layers, overlay).await?;
+                let backing = self.open_from_header(&filename, named, overlay).await?;
                 let resolved = backing.map(|backing| Box::from(self.graph.filename(backing)));
                 (backing, header.zip(resolved))
             }
@@ -390,7 +393,8 @@ impl<'e> Draft<'e> {
                 let found = found.filter(|object| matches!(**object, Object::ThrottleGroup(_)));
                 let group = found.ok_or_else(|| Refused::NoThrottleGroup(group.clone()))?;
                 let (host, gate) = (self.engine.host().clone(), self.engine.gate.clone());
-                (child, Driver::Throttle(Arc::new(Member { group, host, gate })))
+                let ending = self.engine.ending.clone();
+                (child, Driver::Throttle(Arc::new(Member { group, host, gate, ending })))
             }
             DriverOptions::Compress { file } => {
                 let child = self.open_child(file, below).await?;
@@ -444,7 +448,7 @@ impl<'e> Draft<'e> {
     }
 
     fn below(&self, options: &BlockdevOptions, by: Opener, read_only: bool) -> Opener {
-        Opener::Parent { read_only, inherited: settle(&options.settings, by) }
+        Opener::Parent { depth: by.depth() + 1, read_only, inherited: settle(&options.settings, by) }
     }
 
     /// The layer an image's header names: read-only, in the format the header says and no other.
@@ -452,7 +456,6 @@ impl<'e> Draft<'e> {
         &mut self,
         image: &str,
         named: Option<BackingName>,
-        layers: u32,
         by: Opener,
     ) -> Result<Option<NodeId>, Refused> {
         let Some(named) = named else {
@@ -460,9 +463,6 @@ impl<'e> Draft<'e> {
         };
         let refuse =
             |why| Refused::BackingNotFollowed { image: image.to_owned(), backing: named.file.clone(), why };
-        if layers >= CHAIN_LAYERS_MAX {
-            return Err(refuse("the chain is too long"));
-        }
         let filename =
             beside(image, &named.file).ok_or_else(|| refuse("only plain file names are followed"))?;
         let file = ChildOptions::named_file(filename);

@@ -144,6 +144,7 @@ fn apply(graph: &mut Graph, changes: &[Change<'_>]) -> Result<(), Refused> {
     for (id, options) in changes {
         apply_one(graph, *id, options)?;
     }
+    graph.admit_all_depths()?;
     graph.admit_permissions()?;
     graph.admit_writers(&|id| changes.iter().any(|(changed, _)| *changed == id))
 }

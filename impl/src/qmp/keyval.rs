@@ -4,8 +4,12 @@
 
 use super::options::Arguments;
 use super::types::{Object, Type};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// The most parts of a key: one for each node on the way down, and a few inside the last.
+const KEY_PARTS_MAX: usize = DEPTH_MAX as usize + 8;
 
 /// What is wrong with such a text.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -13,6 +17,9 @@ pub enum KeyvalError {
     /// A key alone.
     #[error("Expected '=' after parameter '{0}'")]
     NoValue(String),
+    /// A key of more parts than any node has nodes below it.
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
     /// A key with an empty part.
     #[error("Invalid parameter '{0}'")]
     InvalidKey(String),
@@ -32,6 +39,8 @@ pub fn parse(text: &str, implied: &str, expected: &'static Object) -> Result<Arg
     let mut object = Map::new();
     for (index, part) in split(text).into_iter().enumerate() {
         match part.split_once('=') {
+            // What is nested by dots is gone through by calls within calls.
+            Some((key, _)) if key.split('.').count() > KEY_PARTS_MAX => return Err(TooDeep.into()),
             Some((key, value)) => insert(&mut object, key, key, value)?,
             None if index == 0 => insert(&mut object, implied, implied, &part)?,
             None => return Err(KeyvalError::NoValue(part)),

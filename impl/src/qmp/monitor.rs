@@ -87,6 +87,8 @@ impl Monitor {
         let mut messages = Vec::new();
         self.reader.lock().feed(bytes, &mut |message| messages.push(message));
         for message in messages {
+            // Answers are made only as fast as they are taken.
+            self.outbox.bytes_free().await;
             if let Some(reply) = self.answer(message).await {
                 self.outbox.push(reply);
             }
@@ -106,6 +108,16 @@ impl Monitor {
     /// The next line to send, if one waits.
     pub fn try_output(&self) -> Option<String> {
         self.outbox.pop()
+    }
+
+    /// The client takes nothing any more: what waits for it is dropped, and nothing is added before the next one comes.
+    pub fn give_up(&self) {
+        self.outbox.give_up();
+    }
+
+    /// Waits until no line of any client is wanted any more; those that come meanwhile are nobody's.
+    pub async fn closed(&self) {
+        self.outbox.closed().await;
     }
 
     /// Waits until so much waits to be sent that the client is given up.
@@ -148,12 +160,20 @@ impl Monitor {
         let command = dispatch::admit(request)?;
         match command.action {
             Action::QmpCapabilities => self.negotiate(request)?,
-            Action::Quit => *self.phase.lock() = Phase::Quitting,
+            Action::Quit => {
+                *self.phase.lock() = Phase::Quitting;
+                // Whoever is at work gives it up, so that our turn comes.
+                self.engine.hurry();
+            }
             _ => {}
         }
         let _alone = self.engine.commands().drain().await;
         if self.engine.has_ended() {
             return Err(Refused::Ended.into());
+        }
+        if command.action == Action::Quit {
+            // The reply comes after all that this brings about.
+            self.engine.quit().await;
         }
         dispatch::run(&self.engine, command, &request.arguments).await
     }
