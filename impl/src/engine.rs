@@ -17,7 +17,7 @@ mod internal_snapshot;
 mod iothread;
 mod jobs;
 mod mirror;
-mod open;
+pub mod open;
 mod opening;
 mod query;
 mod reopen;
@@ -29,6 +29,7 @@ mod write_threshold;
 
 pub use guest::Guest;
 
+use crate::budget::{Allowance, BUDGET_DEFAULT, Budget};
 use crate::command::Family;
 use crate::event::EventSink;
 use crate::export::Exports;
@@ -55,12 +56,18 @@ pub struct Tuning {
     pub stream_chunk_bytes: u64,
     /// A backup saves no smaller part of its source alone: bytes, a power of two.
     pub backup_chunk_bytes_min: u64,
+    /// What images may make the engine hold in memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 impl Default for Tuning {
-    /// QEMU's sizes.
+    /// QEMU's sizes, and memory enough for all but the largest images.
     fn default() -> Self {
-        Tuning { stream_chunk_bytes: 512 << 10, backup_chunk_bytes_min: 64 << 10 }
+        Tuning {
+            stream_chunk_bytes: 512 << 10,
+            backup_chunk_bytes_min: 64 << 10,
+            memory_bytes: BUDGET_DEFAULT,
+        }
     }
 }
 
@@ -75,6 +82,7 @@ pub struct Engine {
     jobs: Mutex<Jobs>,
     /// The end has begun: nobody lingers, and long work is given up.
     ending: Ending,
+    budget: Budget,
     /// How the end went; nothing: no command has begun it.
     ended: Mutex<Option<End>>,
     events: Arc<Events>,
@@ -105,12 +113,14 @@ impl Engine {
     pub fn new(host: Arc<dyn Host>, tuning: Tuning) -> Arc<Engine> {
         assert!(tuning.stream_chunk_bytes > 0, "a stream that copies nothing at a time never ends");
         let events = Arc::new(Events::new(host.clone()));
+        let budget = Budget::new(tuning.memory_bytes);
         Arc::new(Engine {
             host,
             tuning,
             commands: Gate::new(),
             gate: Arc::new(Gate::new()),
-            graph: Arc::default(),
+            graph: Arc::new(GraphCell::new(budget.clone())),
+            budget,
             jobs: Mutex::default(),
             ending: Ending::default(),
             ended: Mutex::default(),
@@ -138,6 +148,16 @@ impl Engine {
     /// Throttle groups and the like.
     pub fn objects(&self) -> &Objects {
         &self.objects
+    }
+
+    /// What images may make the engine hold in memory, and what they do.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What work on images may use.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance { budget: self.budget.clone(), ending: self.ending.clone() }
     }
 
     /// Entered by every request; drained by whoever changes the graph under them.

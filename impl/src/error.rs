@@ -2,6 +2,7 @@
 
 pub mod backup;
 
+use crate::budget::OverBudget;
 use crate::graph::depth::TooDeep;
 use crate::host::Errno;
 use backup::{BackupRefused, TransactionRefused};
@@ -306,6 +307,8 @@ pub enum Refused {
     BitmapInconsistent(String),
     #[error(transparent)]
     TooDeep(#[from] TooDeep),
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     #[error("The engine has ended")]
     Ended,
     #[error("{0}")]

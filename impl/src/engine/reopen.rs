@@ -75,7 +75,9 @@ impl Engine {
             let driver = match &old.node.driver {
                 Driver::Raw(_) => Driver::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?),
                 Driver::Qcow2(_) => {
-                    let image = Qcow2::open(disk.clone(), &below.filename, writable).await;
+                    let allowance = self.allowance();
+                    let image =
+                        Qcow2::open_within(disk.clone(), None, &below.filename, writable, &allowance).await;
                     Driver::Qcow2(image.map_err(|error| Refused::MalformedImage(error.to_string()))?)
                 }
                 _ => return Err(cannot_reopen(&old.node)),

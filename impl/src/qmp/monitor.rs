@@ -7,14 +7,21 @@ use super::dispatch::{self, Refusal};
 use super::json::{self, JsonError, Reader};
 use super::outbox::Outbox;
 use super::text::{error_text, event_text, greeting_text, reply_text};
-use super::types::Action;
+use super::types::{Action, Command};
 use crate::engine::Engine;
 use crate::error::Refused;
 use crate::event::{Event, EventSink};
-use crate::host::WallClock;
+use crate::host::{Nanos, WallClock};
+use crate::sync::either;
+use crate::sync::range_lock::RangeGuard;
 use crate::sync::shim::Mutex;
 use serde_json::Value;
+use std::future::Future;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+/// How long a command that only asks waits for those that work.
+const ASK_PATIENCE: Nanos = Nanos::SECOND;
 
 /// One client.
 #[derive(Debug)]
@@ -167,7 +174,11 @@ impl Monitor {
             }
             _ => {}
         }
-        let _alone = self.engine.commands().drain().await;
+        let begun = dispatch::begin(&self.engine, command, &request.arguments).await?;
+        let _alone = match dispatch::only_asks(command) {
+            true => self.turn_to_ask(command).await,
+            false => Some(self.engine.commands().drain().await),
+        };
         if self.engine.has_ended() {
             return Err(Refused::Ended.into());
         }
@@ -175,7 +186,31 @@ impl Monitor {
             // The reply comes after all that this brings about.
             self.engine.quit().await;
         }
-        dispatch::run(&self.engine, command, &request.arguments).await
+        dispatch::run(&self.engine, command, &request.arguments, begun).await
+    }
+
+    /// A command that only asks waits for the one that works, and for jobs that take effect, so that it is told of what
+    /// comes after; but not for ever: what is told then is what was before.
+    async fn turn_to_ask(&self, command: &Command) -> Option<RangeGuard<'_>> {
+        let mut turn = std::pin::pin!(async {
+            let alone = self.engine.commands().drain().await;
+            if dispatch::asks_of_jobs(command) {
+                self.engine.let_jobs_take_effect().await;
+            }
+            alone
+        });
+        let now = std::future::poll_fn(|context| match turn.as_mut().poll(context) {
+            Poll::Ready(alone) => Poll::Ready(Some(alone)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(alone) = now.await {
+            return Some(alone);
+        }
+        let host = self.engine.host();
+        let mut alone = None;
+        let over = host.sleep_until(host.now().plus(ASK_PATIENCE));
+        either(async { alone = Some(turn.await) }, over).await;
+        alone
     }
 
     fn refuse_out_of_phase(&self, name: &str) -> Result<(), Refusal> {

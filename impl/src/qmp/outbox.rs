@@ -84,8 +84,7 @@ impl Outbox {
             let seen = self.changed.changes();
             {
                 let lines = self.lines.lock();
-                let is_full =
-                    lines.waiting.len() >= LINES_BEFORE_PAUSE || lines.bytes >= BYTES_BEFORE_PAUSE;
+                let is_full = lines.waiting.len() >= LINES_BEFORE_PAUSE || lines.bytes >= BYTES_BEFORE_PAUSE;
                 if !is_full || lines.end != End::None {
                     return;
                 }

@@ -79,6 +79,9 @@ pub struct Process {
     pub qmp: Qmp,
 }
 
+/// The status by which a daemon of ours tells that a last flush failed: with injected errors that is no wonder.
+const LOST: i32 = 1;
+
 /// How a process ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ended {
@@ -199,7 +202,7 @@ impl Process {
             (Some(signal), _) => format!("signal {signal}"),
             (None, code) => format!("status {}", code.unwrap_or(-1)),
         };
-        Ended { how, is_clean: status.success(), stderr: self.stderr() }
+        Ended { how, is_clean: status.success() || status.code() == Some(LOST), stderr: self.stderr() }
     }
 }
 

@@ -86,7 +86,9 @@ async fn live(line: Arc<CommandLine>, runtime: Handle) -> Result<ExitCode, Strin
         Some(folder) => OsHost::confined(runtime, folder)
             .map_err(|errno| format!("--confine {}: {errno}", folder.display()))?,
     };
-    let engine = Engine::new(host, Tuning::default());
+    let usual = Tuning::default();
+    let memory_bytes = line.memory_budget.unwrap_or(usual.memory_bytes);
+    let engine = Engine::new(host, Tuning { memory_bytes, ..usual });
     let stop = Arc::new(Notify::new());
     signals::watch(&engine, &stop)?;
     // What the start has made is undone in the end, however it went.

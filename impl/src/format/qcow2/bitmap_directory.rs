@@ -5,6 +5,7 @@
 use super::geometry::Geometry;
 use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS, Extension, Header, be32, be64};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Most bitmaps of one image.
 pub(super) const MAX_BITMAPS: usize = 65535;
@@ -35,7 +36,7 @@ pub(super) struct Entry {
     pub is_in_use: bool,
     pub is_auto: bool,
     pub granularity_bits: u8,
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 /// Where the header says the directory is.
@@ -115,7 +116,7 @@ pub(super) fn decode(
     if entries.len() != count as usize {
         return Err("Bitmap directory of another length");
     }
-    let names: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    let names: BTreeSet<&str> = entries.iter().map(|entry| &*entry.name).collect();
     if names.len() == entries.len() { Ok(entries) } else { Err("Impossible bitmap directory entry") }
 }
 
@@ -128,7 +129,7 @@ fn decode_one(bytes: &[u8]) -> Option<(Entry, usize)> {
         return None;
     }
     let end = FIXED_BYTES + name_len;
-    let name = String::from_utf8(bytes.get(FIXED_BYTES..end)?.to_vec()).ok()?;
+    let name = std::str::from_utf8(bytes.get(FIXED_BYTES..end)?).ok()?.into();
     let whole = end.next_multiple_of(8);
     let entry = Entry {
         table_offset: be64(fixed, 0),
@@ -233,7 +234,7 @@ mod tests {
             |entry| entry.table_entries = u32::MAX,
             |entry| entry.granularity_bits = 8,
             |entry| entry.granularity_bits = 32,
-            |entry| entry.name.clear(),
+            |entry| entry.name = "".into(),
             |entry| entry.name = "b".into(),
         ];
         for (n, spoil) in broken.iter().enumerate() {
