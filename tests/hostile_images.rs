@@ -10,8 +10,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use support::daemon::{Client, Daemon};
+use support::daemon::{Client, Daemon, binary};
 
 const CLUSTER: u64 = 1 << 16;
 /// As long as another client may wait for an answer.
@@ -200,9 +201,9 @@ fn nothing_stands_deeper_than_it_may_however_it_is_said() {
 
 #[test]
 fn dots_on_the_command_line_are_not_deeper_than_nodes() {
-    let text = format!("driver=raw,node-name=n,{}driver=null-co", "file.".repeat(30_000));
-    let daemon = Daemon::start_with(&["--blockdev", &text]);
-    assert_eq!(daemon.wait().code(), Some(1), "refused, not overturned");
+    let text = format!("driver=raw,node-name=n,{}driver=null-co", "file.".repeat(20_000));
+    let ended = Command::new(binary()).args(["--blockdev", &text]).output().expect("it was built");
+    assert_eq!(ended.status.code(), Some(1), "refused, not overturned");
 }
 
 #[test]
@@ -229,14 +230,14 @@ fn an_image_that_names_itself_is_found_out() {
     ends_well(daemon, client);
 }
 
-// A table that says of every second cluster of bits that all of it is set, for 1,000 bitmaps: 65 million ranges.
+// A table that says of every second cluster of bits that all of it is set, for 4,000 bitmaps: 16 million ranges.
 #[test]
 fn a_small_image_with_many_bitmaps_is_told_what_memory_there_is() {
     let place = Place::new();
-    let ranges = 32_768;
+    let ranges = 4096;
     let table = [1_u64, 0].map(u64::to_be_bytes).concat().repeat(ranges);
     let directory: Vec<Vec<u8>> =
-        (0..1000).map(|n| bitmap(4 * CLUSTER, 2 * ranges as u32, 0, 9, &format!("b{n}"))).collect();
+        (0..4000).map(|n| bitmap(4 * CLUSTER, 2 * ranges as u32, 0, 9, &format!("b{n}"))).collect();
     // One cluster of bits stands for 256 MiB.
     image_of_bitmaps(&place.path("i"), 2 * ranges as u64 * (256 << 20), &directory, &table);
     let (daemon, [mut client, mut other]) = place.start();

@@ -154,16 +154,20 @@ fn past_the_end_of_the_file_are_zeroes_before_and_after_it_grows() {
     }
 }
 
-// A table of 4,096 entries each of which leads to one L2 table: going through all of that takes as long as 33 million
-// references, and the file has room for a few.
+// Each of 65,536 entries leads to one L2 table: going through all of that takes 500 million steps, and the file has room
+// for a few tables.
 #[test]
 fn tables_that_are_led_to_again_and_again_are_found_out() {
     let entries = 1 << 16;
     let mut bytes = image();
-    let (_, l2, _) = tables(&bytes);
+    let (_, l2, refcounts) = tables(&bytes);
     let l1 = (bytes.len() as u64).next_multiple_of(CLUSTER);
     bytes.resize((l1 + entries * 8) as usize, 0);
     (0..entries).for_each(|n| set(&mut bytes, l1 + n * 8, l2));
+    let block = number(&bytes, refcounts) as usize;
+    for cluster in l1 / CLUSTER..(l1 + entries * 8).div_ceil(CLUSTER) {
+        bytes[block + 2 * cluster as usize + 1] = 1;
+    }
     set(&mut bytes, 40, l1);
     bytes[36..40].copy_from_slice(&(entries as u32).to_be_bytes());
     set(&mut bytes, 24, entries * 8192 * CLUSTER);
