@@ -180,8 +180,8 @@ impl Drop for Share {
 pub struct Allowance {
     /// The memory.
     pub budget: Budget,
-    /// When long work is given up.
-    pub ending: Ending,
+    /// When long work is given up; nothing: nobody else is there to give way to, and it runs to its end at once.
+    pub ending: Option<Ending>,
 }
 
 impl Allowance {
@@ -194,7 +194,7 @@ impl Allowance {
 /// Makes long work let others run from time to time, and stop when the end has begun.
 #[derive(Debug)]
 pub struct Breath {
-    ending: Ending,
+    ending: Option<Ending>,
     steps: u64,
 }
 
@@ -209,7 +209,8 @@ impl Breath {
             return Ok(());
         }
         self.steps = 0;
-        if self.ending.has_begun() {
+        let Some(ending) = &self.ending else { return Ok(()) };
+        if ending.has_begun() {
             return Err(Errno::ECANCELED);
         }
         YieldNow::default().await;

@@ -157,7 +157,7 @@ impl Engine {
 
     /// What work on images may use.
     pub(crate) fn allowance(&self) -> Allowance {
-        Allowance { budget: self.budget.clone(), ending: self.ending.clone() }
+        Allowance { budget: self.budget.clone(), ending: Some(self.ending.clone()) }
     }
 
     /// Entered by every request; drained by whoever changes the graph under them.
