@@ -6,6 +6,7 @@ use crate::filter::blkdebug::{InjectError, SetState};
 use crate::format::qcow2::Discards;
 use crate::graph::options::{DetectZeroes, Plain};
 use crate::graph::permission::Set;
+use std::sync::Arc;
 
 /// `blockdev-add`: one node and, inline, its children.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -616,7 +617,7 @@ pub struct EdgeInfo {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BitmapInfo {
     /// `name`.
-    pub name: String,
+    pub name: Arc<str>,
     /// `count`: dirty bytes.
     pub dirty_bytes: u64,
     /// `granularity`, bytes.

@@ -2,6 +2,8 @@
 
 pub mod backup;
 
+use crate::budget::OverBudget;
+use crate::graph::depth::TooDeep;
 use crate::host::Errno;
 use backup::{BackupRefused, TransactionRefused};
 use thiserror::Error;
@@ -305,6 +307,10 @@ pub enum Refused {
     BitmapReadOnly(String),
     #[error("Bitmap '{0}' is inconsistent and cannot be used")]
     BitmapInconsistent(String),
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     #[error("The engine has ended")]
     Ended,
     #[error("Could not {doing} node '{node}': {errno}")]

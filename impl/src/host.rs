@@ -29,10 +29,16 @@ impl Errno {
     pub const EIO: Errno = Errno(5);
     /// Resource temporarily unavailable: somebody else holds the lock.
     pub const EAGAIN: Errno = Errno(11);
+    /// Cannot allocate memory: more than the budget has.
+    pub const ENOMEM: Errno = Errno(12);
+    /// Operation canceled: given up, because the end has begun.
+    pub const ECANCELED: Errno = Errno(125);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
     /// Not a directory.
     pub const ENOTDIR: Errno = Errno(20);
+    /// Too many levels: of links, of nodes on nodes.
+    pub const ELOOP: Errno = Errno(40);
     /// File name too long.
     pub const ENAMETOOLONG: Errno = Errno(36);
     /// Connection refused.
@@ -81,6 +87,15 @@ pub struct DiskRun {
     pub has_data: bool,
 }
 
+/// Tells one file of the host from all others, whatever it is called.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FileIdentity {
+    /// The device it lies on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
 /// One file or device, read and written by position.
 ///
 /// Requests may run at the same time and end in any order. Buffers are owned by the request while it runs.
@@ -108,6 +123,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// How much space the bytes take where they are kept. A disk that cannot tell keeps them all.
     fn allocated_bytes(&self) -> IoResult<u64> {
         self.len_bytes()
+    }
+    /// Which file this is, if it is one that can be told from all others; a name is not enough for that.
+    fn identity(&self) -> Option<FileIdentity> {
+        None
     }
     /// Makes every write that ended before this call durable.
     fn flush(&self) -> Pending<'static, IoResult<()>>;

@@ -10,7 +10,8 @@ pub mod socket;
 
 use crate::escape::one_line;
 use crate::host::{
-    Disk, DiskRun, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock,
+    Disk, DiskRun, Errno, FileIdentity, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending,
+    WallClock,
 };
 use crate::sync::shim::Mutex;
 use confine::{Confinement, NotConfined};
@@ -230,6 +231,11 @@ impl Disk for OsDisk {
         const STAT_BLOCK_BYTES: u64 = 512;
         let blocks = fs::fstat(&self.present().cached).map_err(Errno::from)?.st_blocks;
         Ok(u64::try_from(blocks).unwrap_or(0) * STAT_BLOCK_BYTES)
+    }
+
+    fn identity(&self) -> Option<FileIdentity> {
+        let stat = fs::fstat(&self.present().cached).ok()?;
+        Some(FileIdentity { device: stat.st_dev, inode: stat.st_ino })
     }
 
     fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {

@@ -103,6 +103,7 @@ impl World {
         let tuning = Tuning {
             stream_chunk_bytes: scenario.stream_chunk_bytes,
             backup_chunk_bytes_min: scenario.stream_chunk_bytes,
+            ..Tuning::default()
         };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
         let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag());

@@ -5,6 +5,7 @@ use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::id::NodeId;
+use std::collections::BTreeSet;
 
 impl Engine {
     /// Changes bitmaps, between two requests: each write is recorded by the bitmaps of before or by those of after.
@@ -25,11 +26,10 @@ impl Engine {
         let after = self.graph();
         for (id, place) in before.nodes() {
             let Some(image) = place.image_of_bitmaps().filter(|_| after.contains(id)) else { continue };
-            let kept = &after.place(id).bitmaps;
-            let is_gone =
-                |name: &str| !kept.iter().any(|bitmap| bitmap.is_persistent && *bitmap.name == *name);
+            let kept = after.place(id).bitmaps.iter().filter(|bitmap| bitmap.is_persistent);
+            let kept: BTreeSet<&str> = kept.map(|bitmap| &*bitmap.name).collect();
             for bitmap in place.bitmaps.iter().filter(|bitmap| bitmap.is_persistent) {
-                if is_gone(&bitmap.name) && !after.place(id).read_only {
+                if !kept.contains(&*bitmap.name) && !after.place(id).read_only {
                     let removed = image.remove_bitmap(&bitmap.name).await;
                     removed.map_err(Refused::io("remove a bitmap from", before.name(id)))?;
                 }

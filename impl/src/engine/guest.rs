@@ -29,7 +29,7 @@ impl Engine {
             }
             let user = graph.add_guest(node, writable);
             graph.admit_permissions()?;
-            Ok(user)
+            Ok::<_, Refused>(user)
         })?;
         assert!(dropped.is_empty(), "attaching a guest drops {dropped:?}");
         Ok(Guest { engine: self.clone(), user, writable })

@@ -13,13 +13,33 @@ use crate::host::Disk;
 use crate::id::NodeId;
 use std::sync::Arc;
 
+/// What `blockdev-add` describes, open and not in the graph yet.
+#[derive(Debug)]
+pub struct OpenedNode<'e> {
+    draft: Draft<'e>,
+    id: NodeId,
+}
+
 impl Engine {
-    /// `blockdev-add`.
+    /// `blockdev-add`, all of it.
     pub async fn blockdev_add(self: &Arc<Self>, options: &BlockdevOptions) -> Result<(), Refused> {
+        let opened = self.open_node(options).await?;
+        self.add_node(opened).await
+    }
+
+    /// The first half of `blockdev-add`: opens what it describes. It changes nothing, may take long, and other commands
+    /// may run meanwhile.
+    pub async fn open_node(&self, options: &BlockdevOptions) -> Result<OpenedNode<'_>, Refused> {
         if options.node_name.is_none() {
             return Err(Refused::NodeNameMissing);
         }
         let (draft, id) = self.open_new(options).await?;
+        Ok(OpenedNode { draft, id })
+    }
+
+    /// The second half: puts it into the graph.
+    pub async fn add_node(self: &Arc<Self>, opened: OpenedNode<'_>) -> Result<(), Refused> {
+        let OpenedNode { draft, id } = opened;
         let ((), dropped) = self.try_edit(|graph| {
             draft.put_into(graph)?;
             graph.place_mut(id).monitor_owned = true;

@@ -5,26 +5,28 @@ use crate::command::{
     BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, NodeSettings,
 };
 use crate::error::Refused;
+use crate::event::Event;
 use crate::filter::blkdebug::Blkdebug;
 use crate::filter::throttle::Member;
 use crate::format::null::{NULL_BYTES_DEFAULT, Null};
-use crate::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
+use crate::format::qcow2::{BackingName, BitmapsUnread, Damage, OpenCause, OpenError, Qcow2};
 use crate::format::raw::Raw;
 use crate::format::window::Window;
 use crate::graph::bitmap::{Bitmap, load_bitmaps};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
-use crate::graph::{Graph, Place};
-use crate::host::{Disk, Errno, FileUse, Nanos, OpenMode, Pending};
+use crate::graph::{Graph, Place, SetAside};
+use crate::host::{Disk, Errno, FileIdentity, FileUse, Nanos, OpenMode, Pending};
 use crate::id::NodeId;
 use crate::io::node_disk::NodeDisk;
 use crate::object::Object;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
 
-/// The most nodes below which a header's name is followed: a header may name its own image.
-const CHAIN_LAYERS_MAX: u32 = 200;
+/// Memory of a node with its names, options and links.
+const NODE_BYTES: u64 = 4 << 10;
 
 /// In QEMU's words.
 const OUTDATED_BITMAPS: &str =
@@ -73,10 +75,14 @@ pub(super) struct Draft<'e> {
     engine: &'e Engine,
     /// The graph as it was, and the new nodes.
     pub graph: Graph,
+    /// The identities it may give.
+    aside: SetAside,
     /// The new nodes, children first.
     pub new: Vec<NodeId>,
     /// Files that a new node will write to.
     pub written: Vec<NodeId>,
+    /// The files of the images whose backing, named by a header, is being opened now.
+    overlays: Vec<Option<FileIdentity>>,
 }
 
 /// A node that is open, but has no name and no place yet.
@@ -106,12 +112,18 @@ struct Storage {
 impl<'e> Draft<'e> {
     /// The graph as it is now.
     pub fn new(engine: &'e Engine) -> Draft<'e> {
+        // Others may change the graph while images are opened; neither shall find the other's names taken.
         let graph = Graph::clone(&engine.graph());
-        Draft { engine, graph, new: Vec::new(), written: Vec::new() }
+        let mut aside = None;
+        let dropped = engine.edit(|graph| aside = Some(graph.set_aside()));
+        assert!(dropped.is_empty(), "a draft drops {dropped:?}");
+        let aside = aside.expect("an edit is made once");
+        Draft { engine, graph, aside, new: Vec::new(), written: Vec::new(), overlays: Vec::new() }
     }
 
     /// Puts the new nodes into the graph, as it is by now.
     pub fn put_into(&self, graph: &mut Graph) -> Result<(), Refused> {
+        graph.close_gap(self.aside, &self.graph);
         graph.adopt(&self.graph, &self.new)
     }
 
@@ -122,6 +134,10 @@ impl<'e> Draft<'e> {
         by: Opener,
     ) -> Pending<'a, Result<NodeId, Refused>> {
         Box::pin(async move {
+            // Children open inside their parents' calls.
+            if by.depth() >= DEPTH_MAX {
+                return Err(TooDeep.into());
+            }
             if let Some(name) = &options.node_name {
                 self.graph.admit_name(name)?;
             }
@@ -192,6 +208,8 @@ impl<'e> Draft<'e> {
         );
         (place.file, place.backing, place.side) = (file, backing, data);
         (place.lower, place.bitmaps) = (lower, bitmaps);
+        place.share =
+            Some(Arc::new(self.engine.budget.take(NODE_BYTES, || format!("Node '{}'", place.node.name))?));
         place.options = Arc::new(NodeOptions {
             detect_zeroes: settings.detect_zeroes,
             unmap: inherited.unmap,
@@ -201,9 +219,30 @@ impl<'e> Draft<'e> {
             strong: settings.strong.clone(),
             opened_backing,
         });
+        self.hear_of_damage(&place);
         self.graph.insert(id, place);
         self.new.push(id);
+        self.graph.admit_depth(id)?;
         Ok(id)
+    }
+
+    /// Damage that is found in an image later is told to everybody.
+    fn hear_of_damage(&self, place: &Place) {
+        let Driver::Qcow2(image) = &place.node.driver else { return };
+        let (events, host) = (self.engine.events.clone(), self.engine.host().clone());
+        let node_name = place.node.name.to_string();
+        image.on_damage(Box::new(move |Damage { text, range }, is_fatal| {
+            host.warn(&match is_fatal {
+                true => format!(
+                    "qcow2: Marking image as corrupt: {text}; further corruption events will be suppressed"
+                ),
+                false => format!(
+                    "qcow2: Image is corrupt: {text}; further non-fatal corruption events will be suppressed"
+                ),
+            });
+            let (node_name, text) = (node_name.clone(), text.clone());
+            events.emit(Event::BlockImageCorrupted { node_name, text, range: *range, is_fatal });
+        }));
     }
 
     fn opened(&mut self, driver: Driver, read_only: bool) -> Opened {
@@ -273,9 +312,9 @@ impl<'e> Draft<'e> {
             Some(value) => u64::try_from(value).map_err(|_| Refused::OutOfRange { name: "size", value })?,
         };
         let latency = Nanos(u64::try_from(latency.unwrap_or(0)).map_err(|_| Refused::BadLatency)?);
-        let host = self.engine.host().clone();
+        let (host, ending) = (self.engine.host().clone(), self.engine.ending.clone());
         let read_only = options.read_only.unwrap_or(read_only_for(by));
-        Ok(self.opened(Driver::NullCo(Null { len_bytes, latency, read_zeroes, host }), read_only))
+        Ok(self.opened(Driver::NullCo(Null { len_bytes, latency, read_zeroes, host, ending }), read_only))
     }
 
     async fn open_raw(
@@ -316,8 +355,8 @@ impl<'e> Draft<'e> {
         let storage = self.storage(opened.id, file, Link::File, read_only)?;
         let Storage { disk, filename, lower } = storage;
         let (image, data) = self.open_image(opened.id, disk, &filename, data_file, below, read_only).await?;
-        let unread = |errno| Refused::MalformedImage(format!("Could not load bitmaps: {errno}"));
-        let bitmaps = load_bitmaps(&image).await.map_err(unread)?;
+        let unread = |unread: BitmapsUnread| Refused::MalformedImage(unread.to_string());
+        let bitmaps = load_bitmaps(&image, &self.engine.budget).await.map_err(unread)?;
         if image.has_outdated_bitmaps() {
             self.engine.host().warn(OUTDATED_BITMAPS);
         }
@@ -334,7 +373,10 @@ impl<'e> Draft<'e> {
             BackingOptions::FromHeader => {
                 let named = image.backing();
                 let header = named.as_ref().map(|named| Box::from(&*named.file));
-                let backing = self.open_from_header(&filename, named, overlay).await?;
+                self.admit_no_loop(file, &filename, named.as_ref())?;
+                let backing = self.open_from_header(&filename, named, overlay).await;
+                self.overlays.pop();
+                let backing = backing?;
                 let resolved = backing.map(|backing| Box::from(self.graph.filename(backing)));
                 (backing, header.zip(resolved))
             }
@@ -355,10 +397,11 @@ impl<'e> Draft<'e> {
         read_only: bool,
     ) -> Result<(Arc<Qcow2>, Option<NodeId>), Refused> {
         let malformed = |error: OpenError| Refused::MalformedImage(error.cause.to_string());
+        let allowance = self.engine.allowance();
         let named;
         let data_file = match data_file {
             Some(given) => given,
-            None => match Qcow2::open(disk.clone(), filename, !read_only).await {
+            None => match Qcow2::open_within(disk.clone(), None, filename, !read_only, &allowance).await {
                 Ok(image) => return Ok((image, None)),
                 Err(OpenError { cause: OpenCause::DataFileMissing { file }, .. }) if !file.is_empty() => {
                     named = ChildOptions::named_file(file);
@@ -369,8 +412,8 @@ impl<'e> Draft<'e> {
         };
         let data = self.open_child(data_file, below).await?;
         let data_disk = self.storage(id, data, Link::Side, read_only)?.disk;
-        let image = Qcow2::open_with(disk, Some(data_disk), filename, !read_only).await.map_err(malformed)?;
-        Ok((image, Some(data)))
+        let image = Qcow2::open_within(disk, Some(data_disk), filename, !read_only, &allowance).await;
+        Ok((image.map_err(malformed)?, Some(data)))
     }
 
     async fn open_filter(&mut self, options: &BlockdevOptions, by: Opener) -> Result<Opened, Refused> {
@@ -395,7 +438,8 @@ impl<'e> Draft<'e> {
                 let found = found.filter(|object| matches!(**object, Object::ThrottleGroup(_)));
                 let group = found.ok_or_else(|| Refused::NoThrottleGroup(group.clone()))?;
                 let (host, gate) = (self.engine.host().clone(), self.engine.gate.clone());
-                (child, Driver::Throttle(Arc::new(Member { group, host, gate })))
+                let ending = self.engine.ending.clone();
+                (child, Driver::Throttle(Arc::new(Member { group, host, gate, ending })))
             }
             DriverOptions::Compress { file } => {
                 let child = self.open_child(file, below).await?;
@@ -462,16 +506,30 @@ impl<'e> Draft<'e> {
         let Some(named) = named else {
             return Ok(None);
         };
-        let refuse = |why: &str| Refused::BackingNotFollowed {
-            image: image.to_owned(),
-            backing: named.file.clone(),
-            why: why.to_owned(),
-        };
-        if by.depth() >= CHAIN_LAYERS_MAX {
-            return Err(refuse("the chain is too long"));
-        }
         let opened = self.open(&named::options(image, &named)?, by).await;
         opened.map(Some).map_err(|refused| Refused::BackingNotOpened(Box::new(refused)))
+    }
+
+    /// Refuses an image that stands on itself by the names in headers, whatever it is called there; else notes that its
+    /// backing is being opened.
+    fn admit_no_loop(
+        &mut self,
+        file: NodeId,
+        image: &str,
+        named: Option<&BackingName>,
+    ) -> Result<(), Refused> {
+        let lowest = std::iter::successors(Some(file), |id| self.graph.place(*id).file).last();
+        let identity = match &self.graph.node(lowest.expect("at least the file itself")).driver {
+            Driver::File { disk, .. } => disk.identity(),
+            _ => None,
+        };
+        if identity.is_some() && self.overlays.contains(&identity) {
+            let backing = named.map_or(String::new(), |named| named.file.clone());
+            let why = "the image is in its own backing chain".to_owned();
+            return Err(Refused::BackingNotFollowed { image: image.to_owned(), backing, why });
+        }
+        self.overlays.push(identity);
+        Ok(())
     }
 
     /// What the node `parent` lies on; it will be written if the node writes.
@@ -522,6 +580,13 @@ pub(super) fn set_discards(driver: &Driver, options: DiscardOptions, unmap: bool
         image.set_discards(options.settle(unmap));
     }
     Ok(())
+}
+
+impl Drop for Draft<'_> {
+    /// What was set aside and came to nothing the graph uses next.
+    fn drop(&mut self) {
+        let _nothing = self.engine.edit(|graph| graph.give_back(self.aside));
+    }
 }
 
 fn read_only_for(by: Opener) -> bool {

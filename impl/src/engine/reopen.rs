@@ -78,7 +78,9 @@ impl Engine {
             let driver = match &old.node.driver {
                 Driver::Raw(_) => Driver::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?),
                 Driver::Qcow2(_) => {
-                    let image = Qcow2::open(disk.clone(), &below.filename, writable).await;
+                    let allowance = self.allowance();
+                    let image =
+                        Qcow2::open_within(disk.clone(), None, &below.filename, writable, &allowance).await;
                     Driver::Qcow2(image.map_err(|error| Refused::MalformedImage(error.to_string()))?)
                 }
                 _ => return Err(cannot_reopen(&old.node)),
@@ -147,6 +149,7 @@ fn apply(graph: &mut Graph, changes: &[Change<'_>]) -> Result<(), Refused> {
     for (id, options) in changes {
         apply_one(graph, *id, options)?;
     }
+    graph.admit_all_depths()?;
     graph.admit_permissions()?;
     graph.admit_writers(&|id| changes.iter().any(|(changed, _)| *changed == id))
 }

@@ -33,7 +33,7 @@ impl Engine {
         let (user, dropped) = self.try_edit(|graph| {
             let user = graph.add_user(id, UserKind::Guest, Set::RESIZE, Set::ALL);
             graph.admit_permissions()?;
-            Ok(user)
+            Ok::<_, Refused>(user)
         })?;
         assert!(dropped.is_empty(), "a resize drops {dropped:?}");
         let resized = {

@@ -4,7 +4,7 @@
 //! file takes discards; of every other node the request that passes it does.
 
 use crate::debug_event::DebugEvent;
-use crate::host::{Disk, DiskRun, IoResult, Pending};
+use crate::host::{Disk, DiskRun, FileIdentity, IoResult, Pending};
 use crate::sync::shim::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -98,6 +98,10 @@ impl Disk for WatchedDisk {
 
     fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
         self.disk.next_run(offset, len)
+    }
+
+    fn identity(&self) -> Option<FileIdentity> {
+        self.disk.identity()
     }
 
     fn allocated_bytes(&self) -> IoResult<u64> {

@@ -58,7 +58,7 @@ fn nested(flat: Arguments) -> Result<Arguments, String> {
             Value::Object(inner) => Value::Object(nested(inner)?),
             value => value,
         };
-        insert(&mut object, &name, &name, value).map_err(|fault| fault.to_string())?;
+        insert(&mut object, &name, value).map_err(|fault| fault.to_string())?;
     }
     Ok(object)
 }

@@ -4,8 +4,12 @@
 
 use super::options::Arguments;
 use super::types::{Object, Type};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// The most parts of a key: one for each node on the way down, and a few inside the last.
+const KEY_PARTS_MAX: usize = DEPTH_MAX as usize + 8;
 
 /// What is wrong with such a text.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -13,6 +17,9 @@ pub enum KeyvalError {
     /// A key alone.
     #[error("Expected '=' after parameter '{0}'")]
     NoValue(String),
+    /// A key of more parts than any node has nodes below it.
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
     /// A key with an empty part.
     #[error("Invalid parameter '{0}'")]
     InvalidKey(String),
@@ -32,8 +39,8 @@ pub fn parse(text: &str, implied: &str, expected: &'static Object) -> Result<Arg
     let mut object = Map::new();
     for (index, part) in split(text).into_iter().enumerate() {
         match part.split_once('=') {
-            Some((key, value)) => insert(&mut object, key, key, Value::from(value))?,
-            None if index == 0 => insert(&mut object, implied, implied, Value::from(part))?,
+            Some((key, value)) => insert(&mut object, key, Value::from(value))?,
+            None if index == 0 => insert(&mut object, implied, Value::from(part))?,
             None => return Err(KeyvalError::NoValue(part)),
         }
     }
@@ -59,13 +66,16 @@ pub fn split(text: &str) -> Vec<String> {
     parts
 }
 
-/// Puts a value where the dots of `key` lead; `whole` is the key as it was said.
-pub(super) fn insert(
-    object: &mut Arguments,
-    whole: &str,
-    key: &str,
-    value: Value,
-) -> Result<(), KeyvalError> {
+/// Puts a value where the dots of `key` lead. What is nested by dots is gone through by calls within calls.
+pub(super) fn insert(object: &mut Arguments, key: &str, value: Value) -> Result<(), KeyvalError> {
+    if key.split('.').count() > KEY_PARTS_MAX {
+        return Err(TooDeep.into());
+    }
+    insert_part(object, key, key, value)
+}
+
+/// The same for the rest of a key; `whole` is the key as it was said.
+fn insert_part(object: &mut Arguments, whole: &str, key: &str, value: Value) -> Result<(), KeyvalError> {
     let (first, rest) = match key.split_once('.') {
         Some((first, rest)) => (first, Some(rest)),
         None => (key, None),
@@ -82,11 +92,11 @@ pub(super) fn insert(
             object.insert(first.to_owned(), value);
             Ok(())
         }
-        (Some(rest), Some(Value::Object(inner))) => insert(inner, whole, rest, value),
+        (Some(rest), Some(Value::Object(inner))) => insert_part(inner, whole, rest, value),
         (Some(_), Some(_)) => inconsistent(),
         (Some(rest), None) => {
             let mut inner = Map::new();
-            insert(&mut inner, whole, rest, value)?;
+            insert_part(&mut inner, whole, rest, value)?;
             object.insert(first.to_owned(), Value::Object(inner));
             Ok(())
         }

@@ -1,7 +1,7 @@
 //! The daemon: the engine on real files, spoken to in QMP over unix sockets, its nodes offered over NBD.
 //!
 //! It takes the options of qemu-storage-daemon that it can honour, and ends on `quit`, SIGTERM or SIGINT with every
-//! job ended, every image flushed, and its sockets and pidfile gone.
+//! job ended, every image flushed, and its sockets and pidfile gone; the status says whether the last flushes went well.
 
 mod background;
 mod command_line;
@@ -10,6 +10,7 @@ mod pid_file;
 mod place;
 mod serve;
 mod set_up;
+mod signals;
 mod socket;
 
 use block::engine::{Engine, Tuning};
@@ -27,8 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
 /// How long clients have to take the last lines before the daemon leaves without them.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Ok(Wish::Run(line)) if line.daemonize && !line.is_background => background::start(),
-        Ok(Wish::Run(line)) => run(&line).map(|()| ExitCode::SUCCESS),
+        Ok(Wish::Run(line)) => run(&Arc::new(line)),
         Err(text) => Err(text),
     };
     ended.unwrap_or_else(|text| {
@@ -68,41 +68,58 @@ fn stop_the_process_on_panic() {
     }));
 }
 
-fn run(line: &CommandLine) -> Result<(), String> {
+/// Requests go down chains of nodes by calls within calls, and chains are as deep as the engine lets them be.
+const STACK_BYTES: usize = 8 << 20;
+/// I/O that waits for the host at a time.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+fn run(line: &Arc<CommandLine>) -> Result<ExitCode, String> {
     if line.is_background {
         background::leave_session();
     }
-    let runtime = Runtime::new().map_err(|e| format!("cannot start: {e}"))?;
-    runtime.block_on(live(line, &runtime))
+    let cannot_start = |e: std::io::Error| format!("cannot start: {e}");
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(cannot_start)?;
+    // On a thread of the runtime: it has the stack that was asked for.
+    let lived = runtime.spawn(live(Arc::clone(line), runtime.handle().clone()));
+    runtime.block_on(lived).expect("a panic would have ended the process")
     // Dropping the runtime waits for I/O under way.
 }
 
-async fn live(line: &CommandLine, runtime: &Runtime) -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot catch SIGTERM: {e}"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot catch SIGINT: {e}"))?;
+async fn live(line: Arc<CommandLine>, runtime: Handle) -> Result<ExitCode, String> {
     let confine = |folder: &PathBuf| {
         Confinement::to(folder).map_err(|why| format!("--confine {}: {why}", folder.display()))
     };
     let confinement = line.confine.as_ref().map(confine).transpose()?;
-    let host = OsHost::within(runtime.handle().clone(), confinement.clone());
-    let engine = Engine::new(host, Tuning::default());
+    let host = OsHost::within(runtime, confinement.clone());
+    let usual = Tuning::default();
+    let memory_bytes = line.memory_budget.unwrap_or(usual.memory_bytes);
+    let engine = Engine::new(host, Tuning { memory_bytes, ..usual });
+    let stop = Arc::new(Notify::new());
+    signals::watch(&engine, &stop)?;
     // What the start has made is undone in the end, however it went.
-    let started = start(line, &engine, Places(confinement)).await;
+    let started = start(&line, &engine, Places(confinement)).await;
     let (clients, started, _made) = match started {
         Ok((mut set_up, pid_file)) => {
-            let quit = Arc::new(Notify::new());
-            let clients = serve_all(std::mem::take(&mut set_up.monitors), &engine, &quit);
-            tokio::select! {
-                () = quit.notified() => {}
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let clients = serve_all(std::mem::take(&mut set_up.monitors), &engine, &stop);
+            stop.notified().await;
             (clients, Ok(()), Some((set_up, pid_file)))
         }
         Err(text) => (Vec::new(), Err(text), None),
     };
     end(&engine, clients).await;
-    started
+    started?;
+    Ok(match engine.lost() {
+        None => ExitCode::SUCCESS,
+        Some(errno) => {
+            eprintln!("{}: not everything that was written is durable: {errno}", program_name());
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// Everything the command line asks for. A client that comes early waits in the kernel's queue and loses nothing.

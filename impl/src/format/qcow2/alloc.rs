@@ -57,9 +57,7 @@ impl Metadata {
     pub(super) fn take(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
         let (start, len) = self.bytes_of(&clusters);
         // A refcount of 0 on metadata that is in use: the image is damaged and must not be damaged further.
-        if self.holds_metadata(start, len) {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
+        self.admit_data(start, len)?;
         if start + len > MAX_HOST_OFFSET {
             return Err(Trouble::Failed(Errno::EFBIG));
         }
@@ -125,9 +123,7 @@ impl Metadata {
         }
         let first = area * self.geometry.area_clusters();
         let (offset, len) = self.bytes_of(&(first..first + 1));
-        if self.holds_metadata(offset, len) {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
+        self.admit_data(offset, len)?;
         if offset + len > MAX_HOST_OFFSET {
             return Err(Trouble::Failed(Errno::EFBIG));
         }
@@ -193,9 +189,7 @@ impl Metadata {
         if offset + len > MAX_HOST_OFFSET {
             return Err(Trouble::Failed(Errno::EFBIG));
         }
-        if self.holds_metadata(offset, len) {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
+        self.admit_data(offset, len)?;
         Ok(first + blocks..first + blocks + count)
     }
 

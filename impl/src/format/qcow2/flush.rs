@@ -47,8 +47,12 @@ struct Snapshot {
 impl Qcow2 {
     /// Makes everything durable that ended before this call.
     pub async fn flush(&self) -> IoResult<()> {
-        if !self.metadata.lock().writable {
-            return Ok(());
+        {
+            let metadata = self.metadata.lock();
+            if !metadata.writable {
+                return Ok(());
+            }
+            metadata.admit()?;
         }
         let next = self.flushes.lock().started + 1;
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
