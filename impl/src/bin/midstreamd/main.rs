@@ -50,9 +50,14 @@ fn main() -> ExitCode {
         Err(text) => Err(text),
     };
     ended.unwrap_or_else(|text| {
-        eprintln!("{}: {}", program_name(), one_line(&text));
+        complain(&text);
         ExitCode::FAILURE
     })
+}
+
+/// Says what is wrong, on a line of its own, whatever names others chose.
+fn complain(text: &str) {
+    eprintln!("{}: {}", program_name(), one_line(text));
 }
 
 /// A broken invariant in a task ends the daemon; going on without the task could harm the images.
@@ -116,7 +121,7 @@ async fn live(line: Arc<CommandLine>, runtime: Handle) -> Result<ExitCode, Strin
     Ok(match engine.lost() {
         None => ExitCode::SUCCESS,
         Some(errno) => {
-            eprintln!("{}: not everything that was written is durable: {errno}", program_name());
+            complain(&format!("not everything that was written is durable: {errno}"));
             ExitCode::FAILURE
         }
     })

@@ -2,8 +2,8 @@
 //!
 //! They are heard on a thread of their own, so that no work, whatever it is, is in their way.
 
+use crate::complain;
 use block::engine::Engine;
-use block::os::program_name;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub fn watch(engine: &Arc<Engine>, stop: &Arc<Notify>) -> Result<(), String> {
         stop.notify_one();
         let again = tokio::time::timeout(END_MAX, either(&mut terminate, &mut interrupt)).await;
         let why = if again.is_ok() { "a second signal" } else { "the end takes too long" };
-        eprintln!("{}: ended at once: {why}", program_name());
+        complain(&format!("ended at once: {why}"));
         std::process::exit(CUT_SHORT);
     };
     let thread = std::thread::Builder::new().name("signals".to_owned());
