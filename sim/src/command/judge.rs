@@ -15,7 +15,7 @@ use std::path::PathBuf;
 ///
 /// Ends with 0 if nothing broke, with 1 if a law did (told with the line and the values), with 2 if the file makes no
 /// sense (told with the line, the field and the reason), with 4 if nothing was checked, or not everything could be: the
-/// run is larger than what is followed, or can be explained in ways that contradict each other.
+/// run is larger than what is followed, or may have come about in too many ways.
 #[derive(Args, Debug)]
 pub(super) struct Judge {
     /// The history, or `-` for the standard input.
