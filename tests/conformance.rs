@@ -65,7 +65,7 @@ fn a_daemon_behind_its_sockets_gives_what_was_recorded() {
     recordings.retain(|recording| chosen.iter().any(|start| recording.name().starts_with(start)));
     assert!(recordings.len() >= 10, "only {} cases", recordings.len());
     let divergences = Divergences::read(&folder()).expect("what diverges is known");
-    let subject = || -> Box<dyn Subject> { Box::new(Daemon::new(binary).expect("a scratch folder")) };
+    let subject = || -> Box<dyn Subject> { Box::new(Daemon::new(binary, false).expect("a scratch folder")) };
     let verdicts = play_all(&recordings, &divergences, 2, &subject);
     for (recording, verdict) in recordings.iter().zip(&verdicts) {
         let is_right = matches!(verdict, Verdict::Equal | Verdict::RightInstead);

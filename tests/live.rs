@@ -36,6 +36,7 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         jobs: 1,
         out: folder.path().to_owned(),
         shorten: Shorten::Nothing,
+        history: None,
     };
     let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
     assert_eq!(campaign.runs, 100);
@@ -65,6 +66,7 @@ fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_th
         jobs: 1,
         out: folder.path().to_owned(),
         shorten: Shorten::Nothing,
+        history: None,
     };
     let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
     let crashes = campaign.crashes;
@@ -104,7 +106,8 @@ fn every_known_divergence_is_shown_by_its_trace() {
         let Some(file) = &divergence.trace else { continue };
         traces += 1;
         let trace = Trace::read(&folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let target = target.placed_as(trace.target.as_deref().unwrap_or_default());
+        let recorded = trace.target.as_deref().unwrap_or_default().parse().expect("a kind of daemon");
+        let target = target.placed_as(&recorded);
         assert_eq!(target.kind.name(), divergence.target, "{file}");
         // What depends on timing may need more than one try.
         let is_shown = (0..divergence.tries).any(|_| {

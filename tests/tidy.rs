@@ -168,3 +168,15 @@ fn the_architecture_names_files_that_exist() {
         assert!(known.iter().any(|known| root.join(known).exists()), "ARCHITECTURE.md names {path}");
     }
 }
+
+#[test]
+fn nothing_is_printed_past_the_escape() {
+    let doors = ["sim/src/terminal.rs", "impl/src/os.rs", "impl/src/bin/midstreamd/main.rs"];
+    for source in sources(&["impl/src", "sim/src"]).into_iter().filter(|s| !doors.contains(&&*s.path)) {
+        // What tests say comes after.
+        let code = source.text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        let source = Source { text: code, ..source };
+        source
+            .must_not_say(&["println!", "print!(", "eprint!("], "names of others are escaped by terminal.rs");
+    }
+}

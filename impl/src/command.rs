@@ -3,8 +3,10 @@
 //! The QMP layer makes these from text and text from these; jobs and graph know nothing of JSON.
 
 use crate::filter::blkdebug::{InjectError, SetState};
+use crate::format::qcow2::Discards;
 use crate::graph::options::{DetectZeroes, Plain};
 use crate::graph::permission::Set;
+use std::sync::Arc;
 
 /// `blockdev-add`: one node and, inline, its children.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -110,7 +112,55 @@ pub enum DriverOptions {
         backing: BackingOptions,
         /// Where its guest data lies, if not there; not said: in what the header names, if it does.
         data_file: Option<ChildOptions>,
+        /// What happens to space that is not needed any more.
+        discards: DiscardOptions,
     },
+}
+
+impl DriverOptions {
+    /// The driver's name as QMP shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            DriverOptions::File { .. } => "file",
+            DriverOptions::Raw { .. } => "raw",
+            DriverOptions::Blkdebug { .. } => "blkdebug",
+            DriverOptions::Throttle { .. } => "throttle",
+            DriverOptions::Compress { .. } => "compress",
+            DriverOptions::CopyOnRead { .. } => "copy-on-read",
+            DriverOptions::NullCo { .. } => "null-co",
+            DriverOptions::Qcow2 { .. } => "qcow2",
+        }
+    }
+
+    /// A qcow2 image of which nothing else is said.
+    pub fn qcow2(file: ChildOptions, backing: BackingOptions) -> DriverOptions {
+        DriverOptions::Qcow2 { file, backing, data_file: None, discards: DiscardOptions::default() }
+    }
+}
+
+/// What an operator says of the space in an image that is not needed any more.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct DiscardOptions {
+    /// `pass-discard-request`: a guest's discards reach the file; if nobody says, as the node takes discards.
+    pub request: Option<bool>,
+    /// `pass-discard-snapshot`: so does what a snapshot had; it does, unless it is said.
+    pub snapshot: Option<bool>,
+    /// `pass-discard-other`: so does what the image's own tables had.
+    pub other: Option<bool>,
+    /// `discard-no-unref`: discarded clusters keep their place in the file.
+    pub no_unref: bool,
+}
+
+impl DiscardOptions {
+    /// What that makes of an image on a node that takes discards, or does not.
+    pub fn settle(self, unmap: bool) -> Discards {
+        Discards {
+            request: self.request.unwrap_or(unmap),
+            snapshot: self.snapshot.unwrap_or(true),
+            other: self.other.unwrap_or(false),
+            no_unref: self.no_unref,
+        }
+    }
 }
 
 /// A child: an existing node by name, or one to be made.
@@ -567,7 +617,7 @@ pub struct EdgeInfo {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BitmapInfo {
     /// `name`.
-    pub name: String,
+    pub name: Arc<str>,
     /// `count`: dirty bytes.
     pub dirty_bytes: u64,
     /// `granularity`, bytes.

@@ -2,6 +2,8 @@
 
 pub mod backup;
 
+use crate::budget::OverBudget;
+use crate::graph::depth::TooDeep;
 use crate::host::Errno;
 use backup::{BackupRefused, TransactionRefused};
 use thiserror::Error;
@@ -137,7 +139,7 @@ pub enum Refused {
     #[error("Could not open backing file: {0}")]
     BackingNotOpened(Box<Refused>),
     #[error("Backing file '{backing}' of '{image}' cannot be opened: {why}")]
-    BackingNotFollowed { image: String, backing: String, why: &'static str },
+    BackingNotFollowed { image: String, backing: String, why: String },
     #[error("'{0}' is not a file that can hold an image")]
     NotStorage(String),
     #[error("Could not read blkdebug config file: {0}")]
@@ -156,6 +158,8 @@ pub enum Refused {
     NoCompression(&'static str),
     #[error("Value '{value}' is out of range for parameter '{name}'")]
     OutOfRange { name: &'static str, value: i64 },
+    #[error("discard-no-unref is only supported since qcow2 version 3")]
+    DiscardWithoutReference,
     #[error("latency-ns is invalid")]
     BadLatency,
     #[error("Offset ({offset}) cannot be greater than size of the containing file ({len})")]
@@ -303,13 +307,22 @@ pub enum Refused {
     BitmapReadOnly(String),
     #[error("Bitmap '{0}' is inconsistent and cannot be used")]
     BitmapInconsistent(String),
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     #[error("The engine has ended")]
     Ended,
-    #[error("{0}")]
-    Io(Errno),
+    #[error("Could not {doing} node '{node}': {errno}")]
+    Io { doing: &'static str, node: String, errno: Errno },
 }
 
 impl Refused {
+    /// What was being done to which node when an error came.
+    pub fn io(doing: &'static str, node: &str) -> impl FnOnce(Errno) -> Refused {
+        move |errno| Refused::Io { doing, node: node.to_owned(), errno }
+    }
+
     /// A file that did not open. If somebody else holds it, the lock that could not be had is told.
     pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
         match errno {

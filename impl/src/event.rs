@@ -54,6 +54,17 @@ pub enum Event {
         /// The mark.
         threshold: u64,
     },
+    /// `BLOCK_IMAGE_CORRUPTED`.
+    BlockImageCorrupted {
+        /// The node.
+        node_name: String,
+        /// What is wrong.
+        text: String,
+        /// What was about to be written, if that was wrong: offset and length.
+        range: Option<(u64, u64)>,
+        /// Whether nothing is written to it any more.
+        is_fatal: bool,
+    },
     /// `BLOCK_EXPORT_DELETED`.
     BlockExportDeleted {
         /// The export.

@@ -9,6 +9,7 @@ pub mod blocker;
 pub mod cell;
 pub mod chain;
 pub mod copy_before_write;
+pub mod depth;
 pub mod filename;
 pub mod mirror_top;
 pub mod node;
@@ -18,6 +19,7 @@ pub mod remnant;
 pub mod snapshot;
 pub mod write_threshold;
 
+use crate::budget::{Budget, Share};
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
 use crate::io::node_disk::NodeDisk;
@@ -37,9 +39,21 @@ pub struct Graph {
     nodes: BTreeMap<NodeId, Place>,
     users: BTreeMap<UserId, User>,
     remnants: Vec<Remnant>,
-    next_id: u32,
-    next_generated_name: u32,
+    next_id: u64,
+    next_generated_name: u64,
+    /// What images may hold in memory.
+    pub budget: Budget,
 }
+
+/// The first of the identities and names that a draft may use.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct SetAside {
+    id: u64,
+    name: u64,
+}
+
+/// How many are set aside: more than any message has room for, with every chain that its nodes' headers may name.
+const SET_ASIDE: u64 = 1 << 32;
 
 /// A node and its links.
 #[derive(Clone, Debug)]
@@ -53,7 +67,7 @@ pub struct Place {
     /// A third child: where a copy-before-write saves old data, or the file that holds an image's data.
     pub side: Option<NodeId>,
     /// When that link was made, on the graph's own clock: its ids. Of several reasons the youngest is told.
-    pub backing_since: u32,
+    pub backing_since: u64,
     /// Whether the operator made it and may delete it.
     pub monitor_owned: bool,
     /// Whether writes are refused.
@@ -68,6 +82,8 @@ pub struct Place {
     pub frozen_by: Option<JobSerial>,
     /// Who records what is written to it.
     pub bitmaps: Vec<bitmap::Bitmap>,
+    /// The memory of the node itself, and of all that goes with it.
+    pub share: Option<Arc<Share>>,
 }
 
 impl Place {
@@ -83,9 +99,11 @@ impl Place {
             read_only,
             implicit: false,
             lower: None,
-            options: Arc::default(),
+            // Nobody told it anything, and what passes it is the business of the nodes below.
+            options: Arc::new(options::NodeOptions { unmap: true, ..options::NodeOptions::default() }),
             frozen_by: None,
             bitmaps: Vec::new(),
+            share: None,
         }
     }
 
@@ -289,10 +307,32 @@ impl Graph {
         assert!(before.is_none(), "node {id:?} is put in twice");
     }
 
+    /// Sets identities and generated names aside for a draft of this graph, so that the two may change side by side.
+    pub fn set_aside(&mut self) -> SetAside {
+        let first = SetAside { id: self.next_id, name: self.next_generated_name };
+        self.next_id += SET_ASIDE;
+        self.next_generated_name += SET_ASIDE;
+        first
+    }
+
+    /// What was set aside is used up to where `draft` came; nobody who did not change the graph meanwhile notices.
+    pub fn close_gap(&mut self, aside: SetAside, draft: &Graph) {
+        if self.next_id == aside.id + SET_ASIDE {
+            self.next_id = draft.next_id;
+        }
+        if self.next_generated_name == aside.name + SET_ASIDE {
+            self.next_generated_name = draft.next_generated_name;
+        }
+    }
+
+    /// What was set aside is not used.
+    pub fn give_back(&mut self, aside: SetAside) {
+        let unused = Graph { next_id: aside.id, next_generated_name: aside.name, ..Graph::default() };
+        self.close_gap(aside, &unused);
+    }
+
     /// Takes over the nodes `new` of a draft that was made of an earlier state of this graph.
     pub fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
-        self.next_id = self.next_id.max(draft.next_id);
-        self.next_generated_name = self.next_generated_name.max(draft.next_generated_name);
         for id in new {
             let place = draft.place(*id);
             if self.find(&place.node.name).is_some() {

@@ -4,6 +4,7 @@
 //! A request is under way from the call, not from the first poll, and dropping its future does not cancel it.
 
 use crate::debug_event::DebugEvent;
+use crate::errno;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,10 +29,16 @@ impl Errno {
     pub const EIO: Errno = Errno(5);
     /// Resource temporarily unavailable: somebody else holds the lock.
     pub const EAGAIN: Errno = Errno(11);
+    /// Cannot allocate memory: more than the budget has.
+    pub const ENOMEM: Errno = Errno(12);
+    /// Operation canceled: given up, because the end has begun.
+    pub const ECANCELED: Errno = Errno(125);
     /// Permission denied.
     pub const EACCES: Errno = Errno(13);
     /// Not a directory.
     pub const ENOTDIR: Errno = Errno(20);
+    /// Too many levels: of links, of nodes on nodes.
+    pub const ELOOP: Errno = Errno(40);
     /// File name too long.
     pub const ENAMETOOLONG: Errno = Errno(36);
     /// Connection refused.
@@ -55,26 +62,7 @@ impl Errno {
 
     /// The text of strerror(3), which QMP replies and events carry.
     pub fn text(self) -> String {
-        let known = match self {
-            Errno::EPERM => "Operation not permitted",
-            Errno::ENOENT => "No such file or directory",
-            Errno::EIO => "Input/output error",
-            Errno::EAGAIN => "Resource temporarily unavailable",
-            Errno::EACCES => "Permission denied",
-            Errno::EEXIST => "File exists",
-            Errno::EISDIR => "Is a directory",
-            Errno::EINVAL => "Invalid argument",
-            Errno::EFBIG => "File too large",
-            Errno::ENOSPC => "No space left on device",
-            Errno::EROFS => "Read-only file system",
-            Errno::ENOTSUP => "Operation not supported",
-            Errno::ENOTDIR => "Not a directory",
-            Errno::ENAMETOOLONG => "File name too long",
-            Errno::ECONNREFUSED => "Connection refused",
-            Errno::EADDRINUSE => "Address already in use",
-            Errno(n) => return format!("Unknown error {n}"),
-        };
-        known.to_owned()
+        errno::text(self.0).map_or_else(|| format!("error number {} of the system", self.0), str::to_owned)
     }
 }
 
@@ -99,6 +87,15 @@ pub struct DiskRun {
     pub has_data: bool,
 }
 
+/// Tells one file of the host from all others, whatever it is called.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FileIdentity {
+    /// The device it lies on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
 /// One file or device, read and written by position.
 ///
 /// Requests may run at the same time and end in any order. Buffers are owned by the request while it runs.
@@ -111,6 +108,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>>;
     /// Makes a range read as zeroes, growing the file as needed.
     fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
+    /// As `write_zeroes`, and gives the space back where that is possible.
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.write_zeroes(offset, len)
+    }
     /// Says that a range is not needed any more; what it reads afterwards is unspecified. May do nothing.
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
     /// Whether the bytes from `offset` on are data or a hole that reads as zeroes, and for how many of `len` bytes
@@ -122,6 +123,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// How much space the bytes take where they are kept. A disk that cannot tell keeps them all.
     fn allocated_bytes(&self) -> IoResult<u64> {
         self.len_bytes()
+    }
+    /// Which file this is, if it is one that can be told from all others; a name is not enough for that.
+    fn identity(&self) -> Option<FileIdentity> {
+        None
     }
     /// Makes every write that ended before this call durable.
     fn flush(&self) -> Pending<'static, IoResult<()>>;

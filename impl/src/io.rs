@@ -14,12 +14,18 @@ pub mod read;
 pub mod status;
 pub mod write;
 
+use crate::error::Refused;
 use crate::format::Below;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{IoResult, Pending};
+use crate::host::{Disk, IoResult, Pending};
 use crate::id::NodeId;
 use std::sync::Arc;
+
+/// The same as `len_bytes`, for a command: it cannot be done without.
+pub fn known_len(graph: &Graph, id: NodeId) -> Result<u64, Refused> {
+    len_bytes(graph, id).map_err(Refused::io("get the length of", graph.name(id)))
+}
 
 /// The size of a node as its readers see it, in bytes.
 pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {

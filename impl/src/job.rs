@@ -11,6 +11,7 @@ pub mod life;
 pub mod mirror;
 pub mod mirror_start;
 pub mod pace;
+pub mod passes;
 pub mod rate;
 pub mod state;
 pub mod status;

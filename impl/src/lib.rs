@@ -3,12 +3,14 @@
 //! It meets the world through [`host`] alone, so the same code runs on real files (`midstreamd`) and in the
 //! simulator. Inside: qmp -> job -> io -> graph, io -> format -> host; everybody may use sync, id and error.
 
+pub mod budget;
 pub mod command;
 pub mod debug_event;
 pub mod dirty;
 pub mod engine;
+mod errno;
 pub mod error;
-mod escape;
+pub mod escape;
 pub mod event;
 pub mod export;
 pub mod filter;

@@ -5,17 +5,21 @@
 pub mod confine;
 mod direct;
 mod lock;
+pub mod place;
 pub mod socket;
 
+use crate::escape::one_line;
 use crate::host::{
-    Disk, DiskRun, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock,
+    Disk, DiskRun, Errno, FileIdentity, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending,
+    WallClock,
 };
 use crate::sync::shim::Mutex;
-use confine::Confinement;
+use confine::{Confinement, NotConfined};
+use place::{Place, by_number};
 use rustix::fs::{self, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io;
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
@@ -31,17 +35,18 @@ pub struct OsHost {
 impl OsHost {
     /// Tasks, timers and I/O run on `runtime`.
     pub fn new(runtime: Handle) -> Arc<OsHost> {
-        Arc::new(OsHost::with(runtime, None))
+        OsHost::within(runtime, None)
     }
 
     /// As `new`, and nothing outside `folder` is opened.
-    pub fn confined(runtime: Handle, folder: &std::path::Path) -> IoResult<Arc<OsHost>> {
-        Ok(Arc::new(OsHost::with(runtime, Some(Confinement::to(folder)?))))
+    pub fn confined(runtime: Handle, folder: &std::path::Path) -> Result<Arc<OsHost>, NotConfined> {
+        Ok(OsHost::within(runtime, Some(Confinement::to(folder)?)))
     }
 
+    /// As `new`, confined if so asked.
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
-    fn with(runtime: Handle, confinement: Option<Confinement>) -> OsHost {
-        OsHost { runtime, start: Instant::now(), confinement }
+    pub fn within(runtime: Handle, confinement: Option<Confinement>) -> Arc<OsHost> {
+        Arc::new(OsHost { runtime, start: Instant::now(), confinement })
     }
 }
 
@@ -61,7 +66,7 @@ impl Host for OsHost {
         let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
             let hold = confinement.map(|confinement| confinement.admit(&path)).transpose()?;
-            let path = hold.as_ref().map_or(path, |(_, same)| same.clone());
+            let path = hold.as_ref().map_or(path, by_number);
             let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(runtime, path, mode, wanted)?);
             Ok(disk)
         })
@@ -72,16 +77,17 @@ impl Host for OsHost {
         let path = path.to_owned();
         let confinement = self.confinement.clone();
         blocking(&self.runtime, move || {
-            let (_hold, path) = match confinement {
-                None => (None, path),
-                Some(confinement) => {
-                    create_inside(&confinement, &path).map(|(hold, path)| (Some(hold), path))?
+            let hold = match confinement {
+                Some(confinement) => confinement.admit_or_create(&path)?,
+                None => {
+                    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+                    let flags = flags | OFlags::NOCTTY | OFlags::NONBLOCK;
+                    io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?
                 }
             };
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-            drop(io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?);
             // Emptied only under its lock: it may be somebody's image.
-            let disk = OsDisk::open(runtime, path, OpenMode::ReadWrite, FileUse::default())?;
+            let same = by_number(&hold);
+            let disk = OsDisk::open(runtime, same, OpenMode::ReadWrite, FileUse::default())?;
             fs::ftruncate(&disk.present().cached, 0)?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             Ok(disk)
@@ -89,9 +95,10 @@ impl Host for OsHost {
     }
 
     fn canonical(&self, path: &str) -> Option<String> {
-        let canonical = std::fs::canonicalize(path).ok()?;
-        let confinement = self.confinement.as_ref();
-        let canonical = Some(canonical).filter(|path| confinement.is_none_or(|c| c.has(path)))?;
+        let canonical = match &self.confinement {
+            Some(confinement) => confinement.canonical(path)?,
+            None => std::fs::canonicalize(path).ok()?,
+        };
         canonical.into_os_string().into_string().ok()
     }
 
@@ -102,14 +109,15 @@ impl Host for OsHost {
     }
 
     fn tell(&self, line: &str) {
-        eprintln!("{line}");
+        eprintln!("{}", one_line(line));
     }
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
-        if let Some(confinement) = &self.confinement {
-            confinement.admit_new(path)?;
-        }
-        socket::OsListener::open(&self.runtime, std::path::Path::new(path))
+        let place = match &self.confinement {
+            Some(confinement) => confinement.admit_new(path)?,
+            None => Place::at(std::path::Path::new(path))?,
+        };
+        socket::OsListener::open(&self.runtime, place)
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]
@@ -145,7 +153,7 @@ impl Host for OsHost {
 pub fn program_name() -> String {
     let first = std::env::args_os().next().unwrap_or_default();
     let name = std::path::Path::new(&first).file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
+    one_line(&name.to_string_lossy()).into_owned()
 }
 
 /// Runs `work` on a blocking thread at once; what comes back only tells of its end.
@@ -225,6 +233,11 @@ impl Disk for OsDisk {
         Ok(u64::try_from(blocks).unwrap_or(0) * STAT_BLOCK_BYTES)
     }
 
+    fn identity(&self) -> Option<FileIdentity> {
+        let stat = fs::fstat(&self.present().cached).ok()?;
+        Some(FileIdentity { device: stat.st_dev, inode: stat.st_ino })
+    }
+
     fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
         self.request(move |descriptors| {
             let mut filled = 0;
@@ -255,7 +268,11 @@ impl Disk for OsDisk {
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
-        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len))
+        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len, &KEPT))
+    }
+
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.request(move |descriptors| write_zeroes(&descriptors.cached, offset, len, &GIVEN_BACK))
     }
 
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
@@ -306,7 +323,7 @@ impl Disk for OsDisk {
         blocking(&self.runtime, move || {
             let old = Arc::clone(&present.lock());
             // By way of the open descriptor: the name may by now belong to another file.
-            let same = format!("/proc/self/fd/{}", old.cached.as_raw_fd());
+            let same = by_number(&old.cached);
             let new = Descriptors::open(&same, writable, wanted)?;
             if !wanted.locks {
                 *present.lock() = Arc::new(new);
@@ -324,25 +341,12 @@ impl Disk for OsDisk {
     }
 }
 
-/// Makes sure that there is a file at `path`, inside. A link that leads nowhere is not followed to make one there.
-fn create_inside(confinement: &Confinement, path: &str) -> IoResult<(OwnedFd, String)> {
-    match confinement.admit(path) {
-        Err(Errno::ENOENT) => {
-            let (_folder, new) = confinement.admit_new(path)?;
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            drop(io::retry_on_intr(|| fs::open(&*new, flags, Mode::from_raw_mode(0o644)))?);
-            confinement.admit(path)
-        }
-        other => other,
-    }
-}
-
 impl Descriptors {
     fn open(path: &str, writable: bool, wanted: FileUse) -> IoResult<Descriptors> {
         let cached = open_descriptor(path, writable, OFlags::empty())?;
         let direct = match wanted.direct {
             // The same file, whatever the name by now belongs to.
-            true => Some(format!("/proc/self/fd/{}", cached.as_raw_fd())),
+            true => Some(by_number(&cached)),
             false => None,
         };
         let direct = direct.map(|same| open_descriptor(&same, writable, OFlags::DIRECT)).transpose()?;
@@ -411,11 +415,15 @@ fn write_all(descriptor: &OwnedFd, mut offset: u64, mut data: &[u8]) -> io::Resu
     Ok(())
 }
 
-fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
+/// Ways to make bytes of a file zeroes, best first: they stay allocated, or the file gets a hole.
+static KEPT: [FallocateFlags; 2] = [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE];
+static GIVEN_BACK: [FallocateFlags; 2] = [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE];
+
+fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64, ways: &[FallocateFlags]) -> io::Result<()> {
     let end = offset.checked_add(len).ok_or(io::Errno::FBIG)?;
     let within = len_bytes(descriptor)?.clamp(offset, end) - offset;
     if within > 0 {
-        zero_existing(descriptor, offset, within)?;
+        zero_existing(descriptor, offset, within, ways)?;
     }
     if within < len {
         // One byte at the end grows the file with a hole. Unlike ftruncate it can never cut off what
@@ -425,10 +433,10 @@ fn write_zeroes(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Zeroes a range that does not pass the end: kept allocated, else as a hole, else written.
-fn zero_existing(descriptor: &OwnedFd, offset: u64, len: u64) -> io::Result<()> {
-    for way in [FallocateFlags::ZERO_RANGE, FallocateFlags::PUNCH_HOLE] {
-        match allocate(descriptor, way, offset, len) {
+/// Zeroes a range that does not pass the end: in the first way the file system knows, else by writing.
+fn zero_existing(descriptor: &OwnedFd, offset: u64, len: u64, ways: &[FallocateFlags]) -> io::Result<()> {
+    for way in ways {
+        match allocate(descriptor, *way, offset, len) {
             Err(e) if is_unsupported(e) => {}
             other => return other,
         }

@@ -10,6 +10,7 @@ pub mod dispatch;
 mod drivers;
 pub mod edits;
 pub mod export_options;
+pub mod file_name;
 pub mod introspect;
 pub mod json;
 pub mod keyval;

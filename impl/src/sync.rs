@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this folder holds a lock across an await.
 
+pub mod ending;
 pub mod gate;
 pub mod range_lock;
 pub mod shim;

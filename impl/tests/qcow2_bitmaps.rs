@@ -197,7 +197,7 @@ fn qemu_reads_our_bitmaps() {
         qemu.img_ok(&["bitmap", "--add", "--merge", "ours", "-g", &granularity, "image.qcow2", "theirs"]);
         let back = MemoryDisk::new(qemu.get("image.qcow2"));
         let found = loaded(&open(&back, false));
-        let names: Vec<&str> = found.iter().map(|bitmap| bitmap.name.as_str()).collect();
+        let names: Vec<&str> = found.iter().map(|bitmap| &*bitmap.name).collect();
         assert_eq!(names, ["ours", "theirs"]);
         found.iter().for_each(|bitmap| assert_eq!(bitmap.dirty, ours.dirty, "{}", bitmap.name));
         assert_clean(&back, "written by QEMU");

@@ -88,6 +88,10 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     ];
     for _ in 0..1 + random.below(4) {
         let len = bytes.len() as u64;
+        if random.one_in(4) {
+            mutate_together(bytes, random);
+            continue;
+        }
         match random.below(6) {
             0 => bytes[random.below(112) as usize] = random.any() as u8,
             1 => bytes[random.below(112) as usize] ^= 1 << random.below(8),
@@ -101,6 +105,67 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
             }
         }
     }
+}
+
+/// Changes fields that belong together: each alone is refused early, and only together they reach further in.
+fn mutate_together(bytes: &mut [u8], random: &mut Random) {
+    const HEADER: [&[(usize, usize)]; 6] = [
+        // Offset and length of the L1 table, with the size that it maps.
+        &[(36, 4), (40, 8)],
+        &[(24, 8), (36, 4)],
+        &[(48, 8), (56, 4)],
+        &[(60, 4), (64, 8)],
+        &[(8, 8), (16, 4)],
+        &[(20, 4), (24, 8), (96, 4)],
+    ];
+    let bitmaps = bitmap_fields(bytes);
+    let fields = match random.below(3) {
+        0 => HEADER[random.below(6) as usize].to_vec(),
+        _ if bitmaps.is_empty() => HEADER[random.below(6) as usize].to_vec(),
+        _ => bitmaps[random.below(bitmaps.len() as u64) as usize].clone(),
+    };
+    let len = bytes.len() as u64;
+    for (at, width) in fields {
+        let value = match random.below(6) {
+            0 => 0,
+            1 => random.below(70),
+            2 => 1 << random.below(64),
+            3 => (1 << random.below(64)) - 1,
+            4 => random.below(len / 512 + 2) * 512,
+            _ => len.saturating_sub(random.below(1024)),
+        };
+        if let Some(field) = bytes.get_mut(at..at + width) {
+            field.copy_from_slice(&value.to_be_bytes()[8 - width..]);
+        }
+    }
+}
+
+/// Fields of the bitmaps extension that belong together, and of each entry of the directory: where its table is and
+/// how long, its flags and granularity, the length of its name and of what follows it.
+fn bitmap_fields(bytes: &[u8]) -> Vec<Vec<(usize, usize)>> {
+    const BITMAPS: u64 = 0x2385_2875;
+    let number = |at: usize, width: usize| {
+        let field = bytes.get(at..at + width).unwrap_or(&[]);
+        field.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    };
+    let mut at = if number(4, 4) == 2 { 72 } else { number(100, 4) as usize };
+    while number(at, 4) != BITMAPS {
+        if number(at, 4) == 0 || at > bytes.len() {
+            return Vec::new();
+        }
+        at += 8 + (number(at + 4, 4) as usize).next_multiple_of(8);
+    }
+    let mut together =
+        vec![vec![(at + 8, 4), (at + 16, 8)], vec![(at + 16, 8), (at + 24, 8)], vec![(at + 4, 4)]];
+    let (mut entry, end) =
+        (number(at + 24, 8) as usize, number(at + 24, 8).saturating_add(number(at + 16, 8)));
+    while (entry as u64) < end && entry < bytes.len() && together.len() < 40 {
+        together.push(vec![(entry, 8), (entry + 8, 4)]);
+        together.push(vec![(entry + 15, 1), (entry + 17, 1), (entry + 8, 4)]);
+        together.push(vec![(entry + 18, 2), (entry + 20, 4)]);
+        entry += (24 + number(entry + 18, 2) as usize + number(entry + 20, 4) as usize).next_multiple_of(8);
+    }
+    together
 }
 
 /// The first entry from `from` on that is not zero: more likely to matter.

@@ -5,9 +5,11 @@ mod support;
 
 use block::engine::{Engine, Tuning};
 use block::os::OsHost;
-use block::qmp::Monitor;
-use serde_json::Value;
+use block::qmp::types::{Object, Type};
+use block::qmp::{Monitor, schema};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use support::memory::assert_peak_is_bounded;
 
 const COMMANDS: &[&str] = &[
@@ -61,16 +63,20 @@ const PIECES: &[&[u8]] = &[
 
 /// An engine without nodes that opens nothing outside an empty folder, and a client that has negotiated.
 fn with_monitor<T>(check: impl AsyncFnOnce(Arc<Monitor>) -> T) -> T {
+    with_engine(async |_, monitor| check(monitor).await)
+}
+
+fn with_engine<T>(check: impl AsyncFnOnce(Arc<Engine>, Arc<Monitor>) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let host = OsHost::confined(runtime.handle().clone(), folder.path()).unwrap();
-    let monitor =
-        Monitor::new(Engine::new(host, Tuning { stream_chunk_bytes: 1 << 16, ..Tuning::default() }));
+    let engine = Engine::new(host, Tuning { stream_chunk_bytes: 1 << 16, ..Tuning::default() });
+    let monitor = Monitor::new(Arc::clone(&engine));
     runtime.block_on(async {
         assert!(monitor.try_output().unwrap().starts_with(r#"{"QMP": "#), "the greeting comes first");
         let reply = monitor.execute(r#"{"execute":"qmp_capabilities"}"#).await;
         assert_eq!(reply.as_deref(), Some(r#"{"return": {}}"#));
-        check(monitor).await
+        check(engine, monitor).await
     })
 }
 
@@ -186,9 +192,145 @@ fn the_largest_messages_are_refused_like_any_other() {
         let open = format!("{{\"execute\":\"blockdev-add\",\"arguments\":{deep}1{}}}", "}".repeat(1000));
         monitor.receive(open.as_bytes()).await;
         let said = output(&monitor);
-        assert!(said[0].starts_with("Invalid parameter type for 'file.file.file."), "{said:?}");
+        assert_eq!(said, ["Nodes cannot stand more than 200 deep on each other"]);
         let long = format!("{{\"execute\":\"{}\"}}", "x".repeat(1 << 20));
         monitor.receive(long.as_bytes()).await;
         assert!(output(&monitor)[0].ends_with("has not been found"));
     });
+}
+
+/// Arguments as the table has them, with values at the ends of what their types allow.
+impl Draw {
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn object(&mut self, object: &Object, depth: u32) -> Map<String, Value> {
+        let mut members = Map::new();
+        self.members(object, depth, &mut members);
+        let tag = object.variants.as_ref().and_then(|variants| members.get(variants.tag)?.as_str());
+        if let Some(variant) = tag.and_then(|tag| object.variant(tag)) {
+            self.members(variant, depth, &mut members);
+        }
+        members
+    }
+
+    fn members(&mut self, object: &Object, depth: u32, into: &mut Map<String, Value>) {
+        for member in object.members {
+            let is_there = if member.optional { self.one_in(3) } else { !self.one_in(50) };
+            if is_there {
+                into.insert(member.name.to_owned(), self.value(&member.kind, depth));
+            }
+        }
+    }
+
+    fn value(&mut self, kind: &Type, depth: u32) -> Value {
+        const NAMES: [&str; 12] =
+            ["n0", "n1", "q", "f", "j", "g", "b", "", "/nowhere", "a b", "#block001", "x"];
+        const NUMBERS: [i64; 16] = [
+            0,
+            1,
+            -1,
+            2,
+            511,
+            512,
+            513,
+            65536,
+            1 << 31,
+            (1 << 31) - 1,
+            1 << 32,
+            1 << 62,
+            i64::MAX,
+            i64::MIN,
+            i64::MAX - 511,
+            1 << 20,
+        ];
+        match kind {
+            Type::Str if self.one_in(40) => json!("x".repeat(1 + self.below(5000))),
+            Type::Str | Type::Any => json!(NAMES[self.below(NAMES.len())]),
+            Type::Int => json!(NUMBERS[self.below(NUMBERS.len())]),
+            Type::Bool => json!(self.one_in(2)),
+            Type::Null => Value::Null,
+            Type::Enum(words) => json!(words.values[self.below(words.values.len())]),
+            Type::List(kind) => (0..self.below(4)).map(|_| self.value(kind, depth + 1)).collect(),
+            Type::Object(object) => Value::Object(self.object(object, depth + 1)),
+            Type::Alternate(alternate) => {
+                let named = alternate.cases.iter().find(|kind| matches!(kind, Type::Str));
+                let any = &alternate.cases[self.below(alternate.cases.len())];
+                self.value(if depth > 5 { named.unwrap_or(any) } else { any }, depth + 1)
+            }
+        }
+    }
+
+    /// Any command but the one that ends everything; now and then one that describes children inside children.
+    fn command(&mut self) -> Value {
+        if self.one_in(30) {
+            let (driver, deep) = (["raw", "copy-on-read", "qcow2"][self.below(3)], 1 + self.below(400));
+            let leaf = json!({"driver": "null-co", "size": 4096});
+            let child = |below, _| json!({"driver": driver, "file": below, "node-name": null});
+            let mut nested = (0..deep).fold(leaf, child);
+            strip_nulls(&mut nested);
+            nested["node-name"] = json!(format!("deep{}", self.below(1000)));
+            return json!({"execute": "blockdev-add", "arguments": nested});
+        }
+        let commands = schema::COMMANDS;
+        let command = &commands[self.below(commands.len())];
+        let mut arguments = self.object(command.arguments, 0);
+        // How long a request takes is for others to try.
+        arguments.remove("latency-ns");
+        let name = if command.name == "quit" { "query-version" } else { command.name };
+        json!({"execute": name, "arguments": if name == command.name { arguments } else { Map::new() }})
+    }
+}
+
+fn strip_nulls(value: &mut Value) {
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        let Value::Object(members) = value else { continue };
+        members.retain(|_, member| !member.is_null());
+        open.extend(members.values_mut());
+    }
+}
+
+/// Rounds of drawn commands, each on an engine of its own, and how many each takes.
+const DRAWN_ROUNDS: u64 = 60;
+const DRAWN_COMMANDS: usize = 150;
+
+// What waits for time to pass waits until the engine is told to hurry, and no longer.
+#[test]
+fn commands_drawn_from_the_table_are_answered_whatever_their_values() {
+    let mut done = 0;
+    for round in 0..DRAWN_ROUNDS {
+        done += with_engine(async |engine, monitor| {
+            let (mut draw, mut done) = (Draw(1000 + round), 0);
+            for node in [
+                json!({"driver": "null-co", "node-name": "n0", "size": 1 << 20}),
+                json!({"driver": "raw", "node-name": "n1", "file": "n0"}),
+            ] {
+                let add = json!({"execute": "blockdev-add", "arguments": node}).to_string();
+                assert_eq!(monitor.execute(&add).await.as_deref(), Some(r#"{"return": {}}"#));
+            }
+            for _ in 0..DRAWN_COMMANDS {
+                let command = draw.command().to_string();
+                let mut answer = Box::pin(monitor.execute(&command));
+                let answer = match tokio::time::timeout(Duration::from_secs(1), answer.as_mut()).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        engine.hurry();
+                        let hurried = tokio::time::timeout(Duration::from_secs(60), answer.as_mut()).await;
+                        hurried.unwrap_or_else(|_| panic!("for ever: {command}"))
+                    }
+                };
+                let answer: Value = serde_json::from_str(&answer.expect("an answer")).expect("JSON");
+                done += usize::from(answer.get("return").is_some());
+                assert!(answer.get("return").is_some() || answer.get("error").is_some(), "{answer}");
+                while monitor.try_output().is_some() {}
+            }
+            let asked = monitor.execute(r#"{"execute":"query-named-block-nodes"}"#).await;
+            assert!(asked.expect("an answer").starts_with(r#"{"return": "#));
+            done
+        });
+    }
+    assert!(done > DRAWN_ROUNDS as usize * DRAWN_COMMANDS / 10, "only {done} were obeyed");
+    assert_peak_is_bounded();
 }

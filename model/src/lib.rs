@@ -45,7 +45,8 @@
 //! Read [`job`] for the two tables of a job's life, [`chain`], [`blocker`] and [`permission`] for the graph, [`plan`] for
 //! what jobs do to it, [`stream`], [`commit`], [`mirror`] and [`backup`] for when each is refused, [`content`] for what a
 //! reader may see, [`law`] for every law by name, [`history`] for how a run is followed, and
-//! [`holding`] for what is left to be judged when it cannot be followed any more. The crate does no I/O and
+//! [`holding`] for what is left to be judged when it cannot be followed any more. [`data_only`] is a second, small
+//! specification, of any device that keeps data. The crate does no I/O and
 //! knows no clock, no chance and no threads; it shares no code with the engine.
 //!
 //! What it does not do: it keeps one state instead of a set of states, so where the world may have moved unseen it allows
@@ -60,6 +61,7 @@ pub mod chain;
 pub mod command;
 pub mod commit;
 pub mod content;
+pub mod data_only;
 pub mod divergence;
 pub mod editing;
 pub mod event;

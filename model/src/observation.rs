@@ -1,7 +1,7 @@
 //! The language between a run and the model: how it began, and what was seen of it.
 
 /// An image file as it is before the run.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImageSetup {
     /// Its file name, as `filename` and headers name it.
     pub file: String,

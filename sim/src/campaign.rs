@@ -5,6 +5,7 @@
 
 use crate::choice::Choices;
 use crate::coverage::{Law, Totals};
+use crate::history::keep::Keep;
 use crate::panics::quietly;
 use crate::strategy::replay::strict;
 use crate::strategy::{mix, of_seed};
@@ -65,6 +66,8 @@ pub struct Plan {
     pub until_failure: bool,
     /// Only these laws end it then; without any, every law does.
     pub ending_laws: Vec<String>,
+    /// Which runs leave their history.
+    pub history: Option<Keep>,
 }
 
 impl Plan {
@@ -116,6 +119,8 @@ pub struct Campaign {
     pub nondeterminism: Option<Nondeterminism>,
     /// The harness itself stopped: its panic, with the seed. It ends the campaign.
     pub panicked: Option<String>,
+    /// A history that could not be written, and why. It ends the campaign.
+    pub unwritten: Option<String>,
     /// Whether somebody asked to stop.
     pub is_early: bool,
 }
@@ -179,8 +184,9 @@ impl Campaign {
         }
         self.nondeterminism = block.nondeterminism.clone();
         self.panicked = block.panicked.clone();
+        self.unwritten = block.unwritten.clone();
         let is_failed = self.totals.broken.keys().any(|law| plan.ends_with(law));
-        is_failed || self.nondeterminism.is_some() || self.panicked.is_some()
+        is_failed || self.nondeterminism.is_some() || self.panicked.is_some() || self.unwritten.is_some()
     }
 }
 
@@ -192,6 +198,7 @@ struct Block {
     totals: Totals,
     nondeterminism: Option<Nondeterminism>,
     panicked: Option<String>,
+    unwritten: Option<String>,
 }
 
 struct Shared<'a> {
@@ -242,8 +249,13 @@ impl Shared<'_> {
 
     /// One run; false if the campaign ends with it.
     fn one(&self, seed: u64, block: &mut Block) -> bool {
-        let outcome = self.subject.quiet(of_seed(seed));
+        let detail = if self.plan.history.is_some() { Detail::Full } else { Detail::Quiet };
+        let outcome = (self.subject.run)(of_seed(seed), detail);
         block.totals.add(seed, &outcome);
+        if let Some(Err(error)) = self.plan.history.as_ref().map(|keep| keep.keep(seed, &outcome)) {
+            block.unwritten = Some(format!("of seed {seed}: {error}"));
+            return false;
+        }
         let is_failed = outcome.verdict != Verdict::Passed;
         if is_failed || mix(!seed).is_multiple_of(CHECK_AGAIN_EVERY) {
             block.nondeterminism = check_again(self.subject, seed, &outcome);
@@ -266,7 +278,7 @@ pub fn check_again(subject: &Subject, seed: u64, outcome: &Outcome) -> Option<No
 }
 
 fn first_difference(subject: &Subject, outcome: &Outcome) -> String {
-    let history = || strict(|choices| subject.full(choices), &outcome.tape).0.history;
+    let history = || strict(|choices| subject.full(choices), &outcome.tape).0.history.lines();
     let (first, second) = (history(), history());
     let lines = first.len().max(second.len());
     let line =
@@ -288,10 +300,12 @@ fn first_difference(subject: &Subject, outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::What;
     use crate::toy;
 
     fn campaign(subject: &Subject, jobs: usize, runs: u64, until_failure: bool) -> (Campaign, Vec<u64>) {
-        let plan = Plan { seed: 5, runs, time: None, jobs, until_failure, ending_laws: Vec::new() };
+        let plan =
+            Plan { seed: 5, runs, time: None, jobs, until_failure, ending_laws: Vec::new(), history: None };
         let mut seeds = Vec::new();
         let campaign = run(subject, &plan, &AtomicBool::new(false), &mut |_, news| {
             if let News::Broken { seed, .. } = news {
@@ -329,6 +343,7 @@ mod tests {
             jobs: 2,
             until_failure: true,
             ending_laws: vec!["another law".to_owned(), law.to_owned()],
+            history: None,
         };
         let take = |plan: &Plan| run(&toy::SUBJECT, plan, &AtomicBool::new(false), &mut |_, _| {}).totals;
         let (on, ended) = (take(&ending("a third law")), take(&ending(toy::LAW)));
@@ -344,13 +359,13 @@ mod tests {
             let mut outcome = toy::world(choices, detail);
             let call = CALLS.fetch_add(1, Ordering::Relaxed);
             outcome.history_hash ^= call;
-            outcome.history.push(format!("call {call}"));
+            outcome.history.push(0, 0, What::Note(format!("call {call}")));
             outcome
         }
         let (found, _) = campaign(&Subject { run: moody, ..toy::SUBJECT }, 1, 2_000, false);
         let text = found.nondeterminism.expect("two different fingerprints").to_string();
         assert!(text.contains("first differing line"), "{text}");
-        assert!(text.contains("  second  call "), "{text}");
+        assert!(text.contains("  second  step 0     call "), "{text}");
     }
 
     #[test]
@@ -388,6 +403,7 @@ mod tests {
             jobs: 2,
             until_failure: false,
             ending_laws: Vec::new(),
+            history: None,
         };
         let stop = AtomicBool::new(false);
         let campaign = run(&toy::SUBJECT, &plan, &stop, &mut |totals, _| {
@@ -404,8 +420,15 @@ mod tests {
     #[test]
     fn time_ends_a_campaign() {
         let time = Some(Duration::from_millis(50));
-        let plan =
-            Plan { seed: 1, runs: u64::MAX, time, jobs: 1, until_failure: false, ending_laws: Vec::new() };
+        let plan = Plan {
+            seed: 1,
+            runs: u64::MAX,
+            time,
+            jobs: 1,
+            until_failure: false,
+            ending_laws: Vec::new(),
+            history: None,
+        };
         let campaign = run(&toy::SUBJECT, &plan, &AtomicBool::new(false), &mut |_, _| {});
         assert!(campaign.totals.runs > 0 && !campaign.is_early);
     }

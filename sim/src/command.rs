@@ -2,12 +2,17 @@
 
 /// Writes a line to the standard output.
 macro_rules! say {
-    ($($text:tt)*) => { $crate::command::write_out(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::terminal::out(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 /// Writes a text to the standard output as it is.
 macro_rules! put {
-    ($($text:tt)*) => { $crate::command::write_out(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::terminal::out(format_args!($($text)*)) };
+}
+
+/// Writes a line to the standard error.
+macro_rules! complain {
+    ($($text:tt)*) => { $crate::terminal::complain(format_args!($($text)*)) };
 }
 
 mod conform;
@@ -15,19 +20,21 @@ mod disk;
 mod document;
 mod export;
 mod fuzz;
+mod judge;
 mod minimise;
 mod mutants;
 mod replay;
 mod show;
 
 use crate::campaign::Subject;
-use crate::live::target::Target;
+use crate::live::target::{Recorded, Target};
 use crate::panics::quietly;
+use crate::terminal::shown;
 use crate::trace::Trace;
 use crate::verdict::{INVARIANTS, LIVENESS};
+use block::escape::one_line;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -67,8 +74,8 @@ impl Exit {
 
 /// Looks for orders of commands, guest I/O, faults and crashes that break a law of block jobs.
 ///
-/// Exit codes: 0 clean, 1 a law broke, 2 usage, 3 not deterministic, 4 vacuous, 5 ended early, 101 a panic of the
-/// harness.
+/// Exit codes: 0 clean, 1 a law broke, 2 usage, 3 not deterministic, 4 vacuous or inconclusive, 5 ended early, 101 a
+/// panic of the harness.
 #[derive(Parser, Debug)]
 #[command(name = "midstream", version)]
 struct Cli {
@@ -87,11 +94,15 @@ enum Command {
     Export(export::Export),
     Document(document::Document),
     Disk(disk::Disk),
+    Judge(judge::Judge),
 }
 
 /// Runs the command of this process.
 pub fn main(subject: &Subject) -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return said(&error),
+    };
     let exit = match &cli.command {
         Command::Fuzz(fuzz) => fuzz.run(subject),
         Command::Replay(replay) => replay.run(subject),
@@ -102,13 +113,21 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Document(document) => document.run(),
         Command::Disk(disk) => disk.run(),
+        Command::Judge(judge) => judge.run(),
     };
     ExitCode::from(exit.code())
 }
 
-/// Who has closed the standard output wants to hear no more: that is no failure.
-fn write_out(text: std::fmt::Arguments<'_>) {
-    let _closed = std::io::stdout().lock().write_fmt(text);
+/// What clap has to say, which quotes words of the command line: some may be names of files that others chose.
+fn said(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        put!("{}", error.render());
+        return ExitCode::SUCCESS;
+    }
+    let words = std::env::args_os().map(|word| one_line(&word.to_string_lossy()).into_owned());
+    let told = Cli::try_parse_from(words).err().map(|error| error.render().to_string());
+    complain!("{}", told.unwrap_or_else(|| error.render().to_string()).trim_end());
+    ExitCode::from(Exit::Usage.code())
 }
 
 /// Reads a trace, or says what is wrong with it.
@@ -120,18 +139,24 @@ fn read(path: &Path) -> Result<Trace, Exit> {
 fn guarded<T>(path: &Path, trace: &Trace, run: impl FnOnce() -> T) -> Result<T, Exit> {
     quietly(run).map_err(|panic| {
         let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
-        eprintln!("FAIL  the harness panicked\n{}{seed}: {panic}", path.display());
+        complain!("FAIL  the harness panicked\n{}{seed}: {panic}", shown(path));
         Exit::Panicked
     })
 }
 
+/// What a live trace says of its daemon, or why it is none.
+fn recorded(path: &Path, trace: &Trace) -> Result<Recorded, Exit> {
+    let target = trace.target.as_deref().ok_or_else(|| "this is no trace of a live daemon".to_owned());
+    let recorded = target.and_then(|target| target.parse());
+    recorded.map_err(|problem: String| refuse(&format!("{}: {problem}", path.display())))
+}
+
 /// The daemon a live trace is taken again on: the one asked for, or any of the kind it was recorded on.
-fn live_target(asked: Option<&Target>, trace: &Trace) -> Result<Target, Exit> {
-    match (asked, &trace.target) {
-        (Some(target), Some(recorded)) => Ok(target.placed_as(recorded)),
-        (Some(target), None) => Ok(target.clone()),
-        (None, Some(kind)) => kind.parse().map_err(|problem: String| refuse(&problem)),
-        (None, None) => Err(refuse("this is no trace of a live daemon")),
+fn live_target(asked: Option<&Target>, path: &Path, trace: &Trace) -> Result<Target, Exit> {
+    let recorded = recorded(path, trace)?;
+    match asked {
+        Some(target) => Ok(target.placed_as(&recorded)),
+        None => recorded.find().map_err(|problem| refuse(&format!("{}: {problem}", path.display()))),
     }
 }
 
@@ -151,7 +176,7 @@ fn check_law(subject: &Subject, law: &str) -> Result<(), String> {
 
 /// Says what is wrong with the command line or a file.
 fn refuse(what: &str) -> Exit {
-    eprintln!("midstream: {what}");
+    complain!("midstream: {}", one_line(what));
     Exit::Usage
 }
 

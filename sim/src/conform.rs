@@ -1,5 +1,6 @@
 //! Plays recorded cases of the real daemon, and says where what happens now differs.
 
+pub mod admit;
 pub mod campaign;
 pub mod canonical;
 pub mod case;

@@ -22,6 +22,7 @@ mod meetings;
 mod monitor;
 pub mod patience;
 pub mod plan;
+pub mod planned;
 pub mod process;
 pub mod qmp;
 pub mod report;

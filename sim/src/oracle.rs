@@ -1,15 +1,17 @@
 //! Watches the engine and walks the model beside it: the only place that knows both.
 //!
-//! It turns what happens into observations, in the order in which it happens, feeds them to the model, and keeps the
-//! history: its fingerprint always, its readable lines when asked. The first broken law stops the world.
+//! It turns what happens into observations, in the order in which it happens, shows them to the model, and keeps them as
+//! the run's history. The first broken law stops the world.
 
 use crate::choice::Point;
 use crate::crash::Ending;
 use crate::fault::{Fault, Kind};
+use crate::history::observed::Observed;
+use crate::history::{Asked, Failure, Found, History, Recorder, What};
 use crate::host::SimHost;
 use crate::recovery::Recovered;
-use crate::verdict::{Outcome, Verdict};
-use crate::workload::guest::{Operation, tag_in_sector};
+use crate::verdict::{Detail, Outcome, Verdict};
+use crate::workload::guest::Operation;
 use crate::workload::image::{Format, Image, Tag};
 use crate::workload::scenario::Scenario;
 use block::error::Refused;
@@ -17,11 +19,12 @@ use block::event::{Event, EventSink};
 use block::host::{IoResult, WallClock};
 use block::qmp::event_text;
 use model::law::{Kind as LawKind, LAWS, LawId};
-use model::{Broken, CrashKind, FaultKind, GuestOp, ImageSetup, Judge, Observation};
-use std::fmt::{self, Display, Write};
+use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use xxhash_rust::xxh3::xxh3_64;
+
+pub(crate) use crate::history::{brief, tags_text};
 
 /// The judge of one world.
 pub struct Oracle {
@@ -32,13 +35,13 @@ pub struct Oracle {
 }
 
 struct Inner {
-    model: Judge,
+    judge: Judge,
     history: History,
     broken: Option<Broken>,
     /// The world has ended; what the engine's parts say while they are taken down counts for nothing.
     deaf: bool,
-    /// Commands without a reply and requests without an end, for whoever asks why nothing moves.
-    outstanding: Vec<(Point, Waiting)>,
+    /// Commands without a reply and requests without an end, by where they stand in the history.
+    outstanding: Vec<(Point, usize)>,
     /// What nodes showed at rest.
     looked: Vec<Look>,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
@@ -51,70 +54,29 @@ struct Look {
     image: usize,
     /// The files it was read through.
     chain: Vec<String>,
-    values: Vec<Tag>,
-}
-
-/// What somebody waits for the end of.
-enum Waiting {
-    Command(String),
-    Request(Operation, u64, u64),
-}
-
-/// Everything that happened, in order.
-struct History {
-    /// In a compact form: what two runs of the same choices must agree on.
-    bytes: Vec<u8>,
-    lines: Option<Vec<String>>,
-}
-
-impl History {
-    /// One more thing: what kind, which numbers, which text. `line` says it to a reader.
-    fn note<L: Display>(
-        &mut self,
-        now: u64,
-        step: u64,
-        numbers: &[u64],
-        text: &str,
-        line: impl FnOnce() -> L,
-    ) {
-        self.bytes.extend_from_slice(&now.to_le_bytes());
-        for number in numbers {
-            self.bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.bytes.push(0xff);
-        if let Some(lines) = &mut self.lines {
-            lines.push(format!("step {step:<5} {}", line()));
-        }
-    }
+    /// Where what was seen stands in the history.
+    at: usize,
 }
 
 impl fmt::Debug for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Oracle({} bytes of history)", self.inner().history.bytes.len())
+        write!(f, "Oracle({} entries of history)", self.inner().history.entries.len())
     }
 }
 
 impl EventSink for Oracle {
     fn emit(&self, event: &Event, at: WallClock) {
-        let text = event_text(event, at);
-        self.tell(
-            &[1],
-            &text,
-            || format!("event     {}", without_time(&text)),
-            &Observation::Event { text: &text },
-        );
+        self.tell(Observed::Event { text: event_text(event, at) });
     }
 }
 
 impl Oracle {
     /// A judge of `scenario`'s world, which it stops by `halt`.
-    pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>, readable: bool) -> Self {
-        let history = History { bytes: Vec::with_capacity(8192), lines: readable.then(Vec::new) };
-        let setups: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
+    pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>) -> Self {
+        let images: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let inner = Inner {
-            model: Judge::new(&setups),
-            history,
+            judge: Judge::new(&images),
+            history: History::new(Recorder::World, images),
             broken: None,
             deaf: false,
             outstanding: Vec::new(),
@@ -128,52 +90,34 @@ impl Oracle {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// One more thing that happened: into the history, and before the model.
-    fn tell<L: Display>(
-        &self,
-        numbers: &[u64],
-        text: &str,
-        line: impl FnOnce() -> L,
-        observation: &Observation<'_>,
-    ) {
+    /// One more thing that happened: into the history, and before the model. Says where it stands, if anybody listens.
+    fn tell(&self, observed: Observed) -> Option<usize> {
         let mut inner = self.inner();
         if inner.deaf || inner.broken.is_some() {
-            return;
+            return None;
         }
         let (now, step) = self.moment();
-        self.tell_strikes(&mut inner.model);
-        inner.history.note(now, step, numbers, text, line);
-        if let Err(broken) = inner.model.observe(observation) {
+        self.tell_strikes(&mut inner, now, step);
+        let inner = &mut *inner;
+        let at = inner.history.push(step, now, What::Observed(observed));
+        if let Err(broken) = inner.history.observed(at).show(|seen| inner.judge.observe(seen)) {
             inner.broken = Some(broken);
             self.halt.store(true, Ordering::Relaxed);
         }
-    }
-
-    fn tell_values<L: Display>(
-        &self,
-        kind: u64,
-        values: &[Tag],
-        text: &str,
-        line: impl FnOnce() -> L,
-        observation: &Observation<'_>,
-    ) {
-        let mut numbers = Vec::with_capacity(values.len() + 1);
-        numbers.push(kind);
-        numbers.extend_from_slice(values);
-        self.tell(&numbers, text, line, observation);
+        Some(at)
     }
 
     /// One more thing that happened and that no law speaks about.
-    fn only_note<L: Display>(&self, numbers: &[u64], text: &str, line: impl FnOnce() -> L) {
+    fn only_note(&self, what: What) {
         let mut inner = self.inner();
         let (now, step) = self.moment();
         if !inner.deaf {
-            inner.history.note(now, step, numbers, text, line);
+            inner.history.push(step, now, what);
         }
     }
 
     /// Faults that have struck: whatever is seen from now on may come of them. One that is only armed excuses nothing.
-    fn tell_strikes(&self, model: &mut Judge) {
+    fn tell_strikes(&self, inner: &mut Inner, now: u64, step: u64) {
         let mut core = self.host.core();
         let strikes = core.disks.faults.take_strikes();
         for (file, kind, errno) in strikes {
@@ -183,9 +127,11 @@ impl Oracle {
                 Kind::Flush => FaultKind::Flush,
                 Kind::Open => FaultKind::Any,
             };
-            let (file, error) = (core.disks.files[file as usize].path.as_str(), errno.text());
-            let told = model.observe(&Observation::FaultArmed { file, kind, error: &error });
+            let file = core.disks.files[file as usize].path.clone();
+            let observed = Observed::FaultArmed { file, kind, error: errno.text() };
+            let told = observed.show(|seen| inner.judge.observe(seen));
             assert!(told.is_ok(), "a fault breaks no law by itself");
+            inner.history.push(step, now, What::Observed(observed));
         }
     }
 
@@ -196,98 +142,57 @@ impl Oracle {
 
     /// A command is about to be handed in.
     pub fn sent(&self, client: u32, text: &str) {
-        let point = Point::new("client #", [client, 0, 0]);
-        self.inner().outstanding.push((point, Waiting::Command(text.to_owned())));
-        let line = || format!("client {client:<2} -> {}", brief(text));
-        self.tell(&[2, client.into()], text, line, &Observation::Sent { client, text });
+        let told = self.tell(Observed::Sent { client, text: text.to_owned() });
+        self.awaits(Point::new("client #", [client, 0, 0]), told);
     }
 
     /// Its reply.
-    pub fn reply(&self, client: u32, text: &str) {
+    pub fn reply(&self, client: u32, text: String) {
         self.settle(Point::new("client #", [client, 0, 0]));
-        let line = || format!("client {client:<2} <- {}", text.trim_end());
-        self.tell(&[3, client.into()], text, line, &Observation::Reply { client, text });
+        self.tell(Observed::Reply { client, text });
     }
 
     /// A guest sits at its node now.
     pub fn attached(&self, guest: u32, node: &str, writable: bool) {
-        let line =
-            || format!("guest {guest:<3} attaches to {node}{}", if writable { ", to write" } else { "" });
-        let observation = Observation::GuestAttached { guest, node, writable };
-        self.tell(&[4, guest.into(), writable.into()], node, line, &observation);
+        self.tell(Observed::Attached { guest, node: node.to_owned(), writable });
     }
 
     /// A guest was not let in.
     pub fn turned_away(&self, guest: u32, node: &str, writable: bool, refused: &Refused) {
-        let text = refused.to_string();
-        let line = || format!("guest {guest:<3} is turned away from {node}: {text}");
-        let observation = Observation::GuestRefused { guest, node, writable };
-        self.tell(&[5, guest.into(), writable.into()], &text, line, &observation);
+        self.tell(Observed::Refused { guest, node: node.to_owned(), writable, why: refused.to_string() });
     }
 
     /// A guest has left.
     pub fn detached(&self, guest: u32) {
-        let line = || format!("guest {guest:<3} leaves");
-        self.tell(&[6, guest.into()], "", line, &Observation::GuestDetached { guest });
+        self.tell(Observed::Detached { guest });
     }
 
     /// A guest's request is about to be handed in.
     pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
-        let name = request.point();
-        let line = || format!("{name} {operation:?} of {sectors} at {sector}");
-        self.inner().outstanding.push((name, Waiting::Request(operation, sector, sectors)));
-        let written = if operation == Operation::Write { sectors } else { 0 };
-        let values: Vec<Tag> = (sector..sector + written).map(|sector| tag_in_sector(tag, sector)).collect();
-        let op = match operation {
-            Operation::Read => GuestOp::Read { sector, count: sectors },
-            Operation::Write => GuestOp::Write { sector, values: &values },
-            Operation::WriteZeroes => GuestOp::WriteZeroes { sector, count: sectors },
-            Operation::Discard => GuestOp::Discard { sector, count: sectors },
-            Operation::Flush => GuestOp::Flush,
-        };
-        let observation = Observation::GuestBegan { request: request.number(), guest: request.guest, op };
-        self.tell(&[7, request.number(), operation as u64, sector, sectors], "", line, &observation);
+        let asked = Asked::new(operation, sector, sectors, tag);
+        let told = self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+        self.awaits(request.point(), told);
     }
 
     /// It has ended. A read that went well brings its tags.
     pub fn ended(&self, request: RequestId, result: IoResult<Option<Vec<Tag>>>) {
-        let name = request.point();
-        self.settle(name);
-        let code = result.as_ref().map_or_else(|errno| errno.0 as u64, |_| 0);
-        let mut numbers = vec![8, request.number(), code];
-        if let Ok(Some(tags)) = &result {
-            numbers.extend_from_slice(tags);
-        }
-        let line = || match &result {
-            Ok(Some(tags)) => format!("{name} reads {}", tags_text(tags)),
-            Ok(None) => format!("{name} is done"),
-            Err(errno) => format!("{name} fails: {errno}"),
+        self.settle(request.point());
+        let result = match result {
+            Ok(tags) => Ok(tags.unwrap_or_default()),
+            Err(errno) => Err(Failure { errno: errno.0, text: errno.text() }),
         };
-        let error = result.as_ref().map_err(|errno| errno.text());
-        let told = match &error {
-            Ok(tags) => Ok(tags.as_deref().unwrap_or_default()),
-            Err(text) => Err(text.as_str()),
-        };
-        let observation = Observation::GuestEnded { request: request.number(), result: told };
-        self.tell(&numbers, "", line, &observation);
+        self.tell(Observed::Ended { request: request.number(), result });
     }
 
     /// From now on this may go wrong.
     pub fn armed(&self, fault: &Fault, scenario: &Scenario) {
-        let file = &scenario.images[fault.file as usize].path;
-        let line = || {
-            format!(
-                "fault     {:?} of {file} {:?}: {} after {}",
-                fault.kind, fault.often, fault.errno, fault.after
-            )
-        };
-        let numbers = [9, fault.file.into(), fault.kind as u64, fault.errno.0 as u64, fault.after.into()];
-        self.only_note(&numbers, file, line);
+        let file = scenario.images[fault.file as usize].path.clone();
+        self.only_note(What::Armed(fault.clone(), file));
     }
 
     /// From now on nothing goes wrong any more.
     pub fn faults_stopped(&self) {
-        self.only_note(&[10], "", || "fault     no more");
+        self.only_note(What::FaultsStopped);
     }
 
     /// A node's whole content, at rest; `image` is what lies under it.
@@ -299,10 +204,9 @@ impl Oracle {
                 return self.break_law(LawId::NoFaultNoFailure, found);
             }
         };
-        let line = || format!("look      {node}: {}", tags_text(&values));
-        let observation = Observation::View { node, values: &values };
-        self.tell_values(11, &values, node, line, &observation);
-        self.inner().looked.push(Look { image, chain, values });
+        if let Some(at) = self.tell(Observed::View { node: node.to_owned(), values }) {
+            self.inner().looked.push(Look { image, chain, at });
+        }
     }
 
     /// The world has ended without warning.
@@ -311,62 +215,46 @@ impl Oracle {
             Ending::Kill => CrashKind::Kill,
             Ending::PowerCut => CrashKind::PowerCut,
         };
-        self.tell(&[12, ending as u64], "", || format!("crash     {ending:?}"), &Observation::Crash { kind });
+        self.tell(Observed::Crash { kind });
         self.inner().outstanding.clear();
     }
 
     /// What a file shows to the next process after a crash.
-    pub fn recovered(&self, recovered: &Recovered) {
-        let values = match &recovered.values {
-            Ok(values) => values,
-            Err(why) => return self.break_law(LawId::ChainOnDisk, why.clone()),
-        };
-        let chain: Vec<&str> = recovered.chain.iter().map(String::as_str).collect();
-        let observation = Observation::Recovered {
-            file: &recovered.file,
-            values,
-            chain: &chain,
-            check_corruptions: recovered.corruptions,
-        };
-        let line = || format!("afresh    {}: {}", chain.join(" -> "), tags_text(values));
-        self.tell_values(14, values, &recovered.file, line, &observation);
-    }
-
-    /// What a file shows to the next process after a clean end: what its node showed at rest.
-    pub fn closed(&self, image: usize, recovered: &Recovered) {
-        let values = match &recovered.values {
-            Ok(values) => values,
-            Err(why) => return self.break_law(LawId::ChainOnDisk, why.clone()),
-        };
-        let chain: Vec<&str> = recovered.chain.iter().map(String::as_str).collect();
-        let observation = Observation::Closed {
-            file: &recovered.file,
-            values,
-            chain: &chain,
-            check_corruptions: recovered.corruptions,
-            check_leaks: recovered.leaks,
-        };
-        let line = || format!("afresh    {}: {}", chain.join(" -> "), tags_text(values));
-        self.tell_values(16, values, &recovered.file, line, &observation);
-        let Some(seen) = self.seen(image, &recovered.chain) else {
-            return;
-        };
-        if *values != seen {
-            let found = format!(
-                "{} after a clean end: expected {}, found {}",
-                recovered.file,
-                tags_text(&seen),
-                tags_text(values)
-            );
-            self.break_law(LawId::ChainOnDisk, found);
+    pub fn recovered(&self, recovered: Recovered) {
+        match recovered.found() {
+            Ok(found) => drop(self.tell(Observed::Recovered(found))),
+            Err(why) => self.break_law(LawId::ChainOnDisk, why),
         }
     }
 
-    /// What the node over an image showed at rest, if the image must show the same by its own header.
-    fn seen(&self, image: usize, chain: &[String]) -> Option<Vec<Tag>> {
+    /// What a file shows to the next process after a clean end: what its node showed at rest.
+    pub fn closed(&self, image: usize, recovered: Recovered) {
+        let found = match recovered.found() {
+            Ok(found) => found,
+            Err(why) => return self.break_law(LawId::ChainOnDisk, why),
+        };
+        let differs = self.differs(image, &found);
+        self.tell(Observed::Closed(found));
+        if let Some(differs) = differs {
+            self.break_law(LawId::ChainOnDisk, differs);
+        }
+    }
+
+    /// How an image differs from what the node over it showed at rest, if it must show the same by its own header.
+    fn differs(&self, image: usize, found: &Found) -> Option<String> {
         let inner = self.inner();
         let look = inner.looked.iter().find(|look| look.image == image)?;
-        (!inner.links_move || look.chain == chain).then(|| look.values.clone())
+        let Observed::View { values, .. } = inner.history.observed(look.at) else { return None };
+        if inner.links_move && look.chain != found.chain || *values == found.values {
+            return None;
+        }
+        let (file, expected, read) = (&found.file, tags_text(values), tags_text(&found.values));
+        Some(format!("{file} after a clean end: expected {expected}, found {read}"))
+    }
+
+    /// A job copied its device again and again, because its guests write faster than it copies.
+    pub fn outrun(&self, job: &str, copied: u64) {
+        self.break_law(LawId::JobsEnd, format!("job {job} copied {copied} bytes and is not in step"));
     }
 
     /// A law that needs no model to be seen broken.
@@ -380,7 +268,14 @@ impl Oracle {
 
     /// The run is over.
     pub fn over(&self) {
-        self.tell(&[15], "", || "end", &Observation::End);
+        self.tell(Observed::End);
+    }
+
+    /// What was begun waits for its end.
+    fn awaits(&self, point: Point, told: Option<usize>) {
+        if let Some(at) = told {
+            self.inner().outstanding.push((point, at));
+        }
     }
 
     fn settle(&self, point: Point) {
@@ -389,18 +284,20 @@ impl Oracle {
 
     /// What has begun and not ended.
     pub fn outstanding(&self) -> Vec<String> {
-        let waits = |(who, what): &(Point, Waiting)| match what {
-            Waiting::Command(text) => format!("{who} waits for the reply to {}", brief(text)),
-            Waiting::Request(operation, sector, sectors) => {
-                format!("{who} waits for {operation:?} of {sectors} at {sector}")
+        let inner = self.inner();
+        let waits = |(who, at): &(Point, usize)| match inner.history.observed(*at) {
+            Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
+            Observed::Began { asked: Asked { operation, sector, count, .. }, .. } => {
+                format!("{who} waits for {operation:?} of {count} at {sector}")
             }
+            other => panic!("nobody waits for {other:?}"),
         };
-        self.inner().outstanding.iter().map(waits).collect()
+        inner.outstanding.iter().map(waits).collect()
     }
 
     /// The readable history so far.
     pub fn lines(&self) -> Vec<String> {
-        self.inner().history.lines.clone().unwrap_or_default()
+        self.inner().history.lines()
     }
 
     /// The judgement so far.
@@ -414,14 +311,16 @@ impl Oracle {
     }
 
     /// Writes down what was seen, and hears nothing any more.
-    pub fn report(&self, outcome: &mut Outcome) {
+    pub fn report(&self, outcome: &mut Outcome, detail: Detail) {
         let mut inner = self.inner();
         inner.deaf = true;
-        outcome.history_hash = xxh3_64(&inner.history.bytes);
-        outcome.history = inner.history.lines.take().unwrap_or_default();
-        outcome.is_lost = inner.model.is_inconclusive();
-        outcome.census = inner.model.census();
-        let tally = inner.model.tally();
+        outcome.history_hash = inner.history.fingerprint();
+        if detail == Detail::Full {
+            outcome.history = std::mem::take(&mut inner.history);
+        }
+        outcome.is_lost = inner.judge.is_inconclusive();
+        outcome.census = inner.judge.census();
+        let tally = inner.judge.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
     }
@@ -439,52 +338,18 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    fn point(self) -> Point {
+    /// The request of that number.
+    pub(crate) fn of_number(number: u64) -> RequestId {
+        let part = |shift: u32| (number >> shift & 0xff) as u32;
+        RequestId { guest: part(16), lane: part(8), slot: part(0) }
+    }
+
+    pub(crate) fn point(self) -> Point {
         Point::new("guest # lane # request #", [self.guest, self.lane, self.slot])
     }
 
     fn number(self) -> u64 {
         u64::from(self.guest) << 16 | u64::from(self.lane) << 8 | u64::from(self.slot) | 1 << 24
-    }
-}
-
-/// A command as a reader wants it: its name and its arguments.
-pub(crate) fn brief(text: &str) -> String {
-    let text = text.trim().trim_start_matches(r#"{"execute":""#).trim_end_matches('}');
-    text.replace(r#"","arguments":{"#, " ").replace('"', "")
-}
-
-/// An event without its timestamp, which says less than the step.
-pub(crate) fn without_time(text: &str) -> String {
-    let Ok(serde_json::Value::Object(mut event)) = serde_json::from_str(text) else {
-        return text.to_owned();
-    };
-    event.remove("timestamp");
-    let name = event.remove("event").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
-    let data = event.remove("data").map(|data| data.to_string()).unwrap_or_default();
-    format!("{name} {}", data.replace('"', ""))
-}
-
-/// Tags by runs: where they were written and how many sectors.
-pub(crate) fn tags_text(tags: &[Tag]) -> String {
-    let mut text = String::new();
-    for run in tags.chunk_by(|a, b| tag_name(*a) == tag_name(*b)) {
-        let separator = if text.is_empty() { "" } else { " " };
-        write!(text, "{separator}{}", tag_name(run[0])).expect("a string takes all");
-        if run.len() > 1 {
-            write!(text, "x{}", run.len()).expect("a string takes all");
-        }
-    }
-    text
-}
-
-/// `0` zeroes, `n2` initial content of layer 2, `g1.0.3` guest 1, lane 0, request 3, `?` anything else.
-fn tag_name(tag: Tag) -> String {
-    match (tag, tag >> 63) {
-        (0, _) => "0".to_owned(),
-        (Tag::MAX, _) => "?".to_owned(),
-        (_, 1) => format!("g{}.{}.{}", tag >> 48 & 0x7fff, tag >> 40 & 0xff, tag >> 32 & 0xff),
-        _ => format!("n{}", (tag >> 32) - 1),
     }
 }
 

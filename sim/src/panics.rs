@@ -3,6 +3,7 @@
 //! A panic that comes from elsewhere (model, oracle, scheduler, workload) says nothing about the engine. Whoever
 //! catches one raises it again, up to where the run's seed or file is known.
 
+use crate::terminal::complain;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -44,7 +45,7 @@ impl Panic {
     pub fn raise(self) -> ! {
         // Nobody up there listens quietly: then this is the last chance to say it.
         if !QUIET.get() {
-            eprintln!("panic: {self}");
+            complain(format_args!("panic: {self}"));
         }
         panic::resume_unwind(Box::new(self))
     }

@@ -4,6 +4,7 @@
 
 use crate::choice::Point;
 use crate::disk::{Disks, File};
+use crate::history::Found;
 use crate::host::SimHost;
 use crate::scheduler::{Rest, Scheduler};
 use crate::workload::guest::tags;
@@ -29,6 +30,14 @@ pub struct Recovered {
     pub corruptions: u64,
     /// Clusters that count as used and are not.
     pub leaks: u64,
+}
+
+impl Recovered {
+    /// As histories keep it, or why nobody can read it.
+    pub fn found(self) -> Result<Found, String> {
+        let Recovered { file, values, chain, corruptions, leaks } = self;
+        Ok(Found { file, values: values?, chain, corruptions, leaks })
+    }
 }
 
 /// What each file of a scenario shows, with `images` in the files. Fails if the reading does not end.

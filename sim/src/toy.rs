@@ -7,6 +7,7 @@
 use crate::campaign::Subject;
 use crate::choice::{Choices, Point};
 use crate::coverage::Law;
+use crate::history::{History, What};
 use crate::verdict::{Detail, Outcome, Verdict};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -61,7 +62,7 @@ pub fn run(choices: Choices) -> Outcome {
 /// The whole toy.
 pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|id| client(&mut choices, id)).collect();
-    let mut log = Log { hash: Xxh3::new(), lines: Vec::new(), detail };
+    let mut log = Log { hash: Xxh3::new(), history: History::default(), detail };
     let mut verdict = Verdict::Passed;
     let (mut last, mut steps, mut faults) = (0, 0, 0);
     while verdict == Verdict::Passed {
@@ -84,7 +85,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         census: model::Census::default(),
         laws_checked: vec![steps, 0],
         goals_reached: vec![faults > 0],
-        history: log.lines,
+        history: log.history,
         tape: choices.into_tape(),
     }
 }
@@ -139,7 +140,7 @@ impl Client {
 
 struct Log {
     hash: Xxh3,
-    lines: Vec<String>,
+    history: History,
     detail: Detail,
 }
 
@@ -149,7 +150,8 @@ impl Log {
             self.hash.update(&value.to_le_bytes());
         }
         if self.detail == Detail::Full {
-            self.lines.push(format!("client {client}: command {at}, {faults} faults"));
+            let line = format!("client {client}: command {at}, {faults} faults");
+            self.history.push(0, 0, What::Note(line));
         }
     }
 }

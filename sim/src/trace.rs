@@ -12,9 +12,9 @@ pub use replay::Replayed;
 use crate::choice::Decision;
 use crate::verdict::{Outcome, Verdict};
 use crate::world::STEPS_MAX;
+use block::escape::{self, one_line, steers};
 use lines::{Line, Lines};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::fs;
 use std::io::Read;
@@ -62,7 +62,7 @@ pub enum TraceError {
     #[error("longer than {LEN_BYTES_MAX} bytes")]
     TooLong,
     /// Not the JSON of a trace; serde says what and at which line.
-    #[error("{}", escaped(&.0.to_string(), |_| false))]
+    #[error("{}", one_line(&.0.to_string()))]
     Json(#[from] serde_json::Error),
     /// A member has a value no trace has.
     #[error("member `{member}`: {problem}")]
@@ -204,20 +204,10 @@ fn member(member: &str, problem: String) -> TraceError {
     TraceError::Member { member: member.to_owned(), problem }
 }
 
-/// A text with every control character but those kept spelt out, so that it cannot steer a terminal.
-fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let is_plain = |c: char| !c.is_control() || is_kept(c);
-    if text.chars().all(is_plain) {
-        return Cow::Borrowed(text);
-    }
-    let spelt = |c: char| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() };
-    Cow::Owned(text.chars().map(spelt).collect())
-}
-
 /// A text as `check_text` lets it through.
 fn readable(text: &str) -> String {
     const CUT: &str = "…";
-    let mut text = escaped(text, |c| c == '\n').into_owned();
+    let mut text = escape::lines(text).into_owned();
     if text.len() > TEXT_BYTES_MAX {
         let room = TEXT_BYTES_MAX - CUT.len();
         let end = (0..=room).rev().find(|&end| text.is_char_boundary(end)).expect("0 is a boundary");
@@ -232,7 +222,7 @@ fn check_text(name: &str, text: &str) -> Result<(), TraceError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(member(name, format!("longer than {TEXT_BYTES_MAX} bytes")));
     }
-    match text.chars().find(|c| c.is_control() && *c != '\n') {
+    match text.chars().find(|c| steers(*c) && *c != '\n') {
         Some(c) => Err(member(name, format!("control character {c:?}"))),
         None => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! How a run ended, and what was seen on the way.
 
 use crate::choice::Decision;
+use crate::history::History;
 use model::Census;
 
 /// The law that a world where nothing moves any more breaks.
@@ -61,8 +62,8 @@ pub struct Outcome {
     pub laws_checked: Vec<u64>,
     /// Which `sometimes` goals were reached, by index in `model`'s list.
     pub goals_reached: Vec<bool>,
-    /// The history as readable lines, lane by lane; empty unless `Detail::Full` was asked.
-    pub history: Vec<String>,
+    /// The history; empty unless `Detail::Full` was asked.
+    pub history: History,
     /// Every decision taken.
     pub tape: Vec<Decision>,
 }
@@ -78,7 +79,7 @@ impl Outcome {
             census: Census::default(),
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
-            history: Vec::new(),
+            history: History::default(),
             tape: Vec::new(),
         }
     }
@@ -89,6 +90,6 @@ impl Outcome {
 pub enum Detail {
     /// Verdict, hash, counts and tape.
     Quiet,
-    /// The readable history as well.
+    /// The history as well.
     Full,
 }

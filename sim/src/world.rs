@@ -42,7 +42,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     let mut world = None;
     let lived = quietly(|| {
         let scenario = draw(&mut choices);
-        world.insert(World::new(scenario, detail)).live(&mut choices)
+        world.insert(World::new(scenario)).live(&mut choices)
     });
     let (verdict, foreign) = match lived {
         Ok(verdict) => (verdict, None),
@@ -53,7 +53,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     outcome.tape = choices.tape().to_vec();
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
-        world.oracle.report(&mut outcome);
+        world.oracle.report(&mut outcome, detail);
         // After a panic the engine may not bear even to be dropped.
         let _already_judged = quietly(|| drop(world));
     }
@@ -94,7 +94,7 @@ impl fmt::Debug for World {
 
 impl World {
     /// A world with the scenario's files and an engine that knows none of them yet.
-    pub fn new(scenario: Scenario, detail: Detail) -> World {
+    pub fn new(scenario: Scenario) -> World {
         let files = scenario.files().into_iter().zip(&scenario.images);
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
@@ -103,9 +103,10 @@ impl World {
         let tuning = Tuning {
             stream_chunk_bytes: scenario.stream_chunk_bytes,
             backup_chunk_bytes_min: scenario.stream_chunk_bytes,
+            ..Tuning::default()
         };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
-        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag(), detail == Detail::Full);
+        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag());
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());
@@ -226,7 +227,7 @@ impl World {
         let files = std::mem::take(&mut self.host.core().disks.files);
         let images = files.into_iter().map(|file| file.bytes).collect();
         let all = recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)?;
-        for (image, recovered) in all.iter().enumerate() {
+        for (image, recovered) in all.into_iter().enumerate() {
             self.oracle.closed(image, recovered);
         }
         Ok(())
@@ -237,7 +238,7 @@ impl World {
         let images = crash_images(&self.host.core().disks, ending, choices);
         self.oracle.crashed(ending);
         for recovered in recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)? {
-            self.oracle.recovered(&recovered);
+            self.oracle.recovered(recovered);
         }
         self.oracle.over();
         Ok(())

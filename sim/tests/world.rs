@@ -5,7 +5,7 @@ use sim::crash::Ending;
 use sim::strategy;
 use sim::verdict::{Detail, Verdict};
 use sim::workload::client::{ClientPlan, Command};
-use sim::workload::guest::Operation;
+use sim::workload::guest::{GuestPlan, Operation, Place, Request, tag_of_request};
 use sim::workload::scenario::{Crash, Scenario};
 use sim::world::World;
 use sim::world::scripted::Plainest;
@@ -26,7 +26,7 @@ fn the_same_seed_is_the_same_history_down_to_the_last_line() {
         let quiet = sim::world::run(strategy::of_seed(seed), Detail::Quiet);
         assert_eq!(full.history_hash, quiet.history_hash, "seed {seed}");
         assert_eq!(full.tape, quiet.tape, "seed {seed}");
-        assert!(quiet.history.is_empty());
+        assert!(quiet.history.entries.is_empty());
     }
 }
 
@@ -46,8 +46,9 @@ fn a_stream_into_the_middle_leaves_base_below_and_every_view_as_it_was() {
     assert_eq!(reply, r#"{"return": {}}"#);
     world.settle();
     let outcome = world.finish();
-    assert_eq!(outcome.verdict, Verdict::Passed, "{}", outcome.history.join("\n"));
-    let afresh: Vec<&String> = outcome.history.iter().filter(|line| line.contains("afresh")).collect();
+    assert_eq!(outcome.verdict, Verdict::Passed, "{}", outcome.history.text());
+    let lines = outcome.history.lines();
+    let afresh: Vec<&String> = lines.iter().filter(|line| line.contains("afresh")).collect();
     assert!(afresh[1].contains("/n1.qcow2: "), "n1 stands alone: {afresh:?}");
     assert!(afresh[2].contains("/n2.qcow2 -> /n1.qcow2: "), "n2 stands on n1: {afresh:?}");
 }
@@ -86,9 +87,9 @@ fn a_flushed_write_survives_the_power_cut_and_an_unflushed_one_may_not() {
             world.request(&mut guest, Operation::Flush, 0, 0);
         }
         let outcome = world.end(Ending::PowerCut, Box::new(Plainest));
-        assert_eq!(outcome.verdict, Verdict::Passed, "{}", outcome.history.join("\n"));
-        let top =
-            outcome.history.iter().find(|line| line.contains("/n2.qcow2 ->")).expect("it was read afresh");
+        assert_eq!(outcome.verdict, Verdict::Passed, "{}", outcome.history.text());
+        let lines = outcome.history.lines();
+        let top = lines.iter().find(|line| line.contains("/n2.qcow2 ->")).expect("it was read afresh");
         assert_eq!(top.contains("g1.0.0"), flush, "{top}");
     }
 }
@@ -104,8 +105,8 @@ fn a_small_stream_survives_a_crash_at_every_step() {
             scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
             scenario.crash = Some(Crash { step, ending });
             let outcome = sim::world::play(scenario, strategy::of_seed(step), Detail::Full);
-            assert_eq!(outcome.verdict, Verdict::Passed, "step {step}: {}", outcome.history.join("\n"));
-            crashed += usize::from(outcome.history.iter().any(|line| line.contains(" crash ")));
+            assert_eq!(outcome.verdict, Verdict::Passed, "step {step}: {}", outcome.history.text());
+            crashed += usize::from(outcome.history.lines().iter().any(|line| line.contains(" crash ")));
         }
         assert!((20..120).contains(&crashed), "a stream of {crashed} steps");
     }
@@ -115,5 +116,38 @@ fn a_small_stream_survives_a_crash_at_every_step() {
 fn a_run_without_any_choice_is_short_and_passes() {
     let outcome = sim::world::run(Choices::new(Box::new(Plainest)), Detail::Full);
     assert_eq!(outcome.verdict, Verdict::Passed);
-    assert!(outcome.history.len() < 25, "{}", outcome.history.join("\n"));
+    assert!(outcome.history.entries.len() < 25, "{}", outcome.history.text());
+}
+
+// The guest writes as long as the commit works. It dirties as much as one copy takes, so only a job that holds it back
+// gets in step before it has written its last.
+#[test]
+fn a_commit_gets_in_step_with_a_guest_that_never_rests() {
+    let commit = r#"{"execute":"block-commit","arguments":{"device":"n1","job-id":"c"}}"#;
+    let mut in_step_first = 0;
+    for seed in 0..40 {
+        let mut scenario = Scenario::chain(&["dddddddddddddddd", "d.d.d.d.d.d.d.d."]);
+        let (operation, place) = (Operation::Write, Place::Sector(3));
+        let tag = tag_of_request(0, 0, 0);
+        let first = Request { think: 0, operation, place, sectors: 1, tag };
+        let (guest, lanes, restless) = (0, vec![vec![first]], Some(32));
+        scenario.guests = vec![GuestPlan { guest, image: 1, writable: true, think: 0, lanes, restless }];
+        let command = Command { think: 0, slot: 0, text: commit.to_owned() };
+        scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
+        let outcome = sim::world::play(scenario, strategy::of_seed(seed), Detail::Full);
+        assert_eq!(outcome.verdict, Verdict::Passed, "seed {seed}: {}", outcome.history.text());
+        let lines = outcome.history.lines();
+        let ready = lines.iter().position(|line| line.contains("BLOCK_JOB_READY"));
+        let last = lines.iter().rposition(|line| line.contains("guest 0 lane 0 request"));
+        in_step_first += usize::from(ready.expect("the commit ends well") < last.expect("the guest wrote"));
+    }
+    assert!(in_step_first >= 30, "in step before the guest was done: {in_step_first} of 40");
+}
+
+#[test]
+fn some_drawn_guests_never_rest() {
+    let draws = (0..200).map(|seed| Scenario::draw(&mut strategy::of_seed(seed)));
+    let restless =
+        draws.flat_map(|scenario| scenario.guests).filter(|guest| guest.restless.is_some()).count();
+    assert!((5..100).contains(&restless), "{restless} in 200 worlds");
 }

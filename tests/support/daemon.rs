@@ -133,8 +133,24 @@ impl Client {
 
     /// Does a command: its answer, or the text it was refused with.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, String> {
+        self.send(command, arguments);
+        self.reply()
+    }
+
+    /// Says a command; its answer comes by `reply`.
+    pub fn send(&mut self, command: &str, arguments: Value) {
         let text = json!({"execute": command, "arguments": arguments}).to_string();
         self.lines.get_mut().write_all(text.as_bytes()).expect("the daemon listens");
+    }
+
+    /// Says a message as it is, and waits for its answer.
+    pub fn tell(&mut self, message: &str) -> Result<Value, String> {
+        self.lines.get_mut().write_all(message.as_bytes()).expect("the daemon listens");
+        self.reply()
+    }
+
+    /// The next answer, or the text of a refusal; events before it are kept.
+    pub fn reply(&mut self) -> Result<Value, String> {
         loop {
             let mut line = self.line();
             if line.get("event").is_some() {
@@ -161,6 +177,22 @@ impl Client {
                 return event["data"].take();
             }
         }
+    }
+
+    /// The first event that was kept while an answer was waited for.
+    pub fn kept_event(&mut self) -> Option<Value> {
+        self.events.pop_front()
+    }
+
+    /// Whether the daemon closes the connection without another word.
+    pub fn reads_nothing_more(mut self) -> bool {
+        let mut rest = Vec::new();
+        self.lines.read_to_end(&mut rest).is_ok() && rest.is_empty()
+    }
+
+    /// The bare connection.
+    pub fn into_stream(self) -> UnixStream {
+        self.lines.into_inner()
     }
 
     /// Whether the daemon has closed the connection; what it sent before is passed over.

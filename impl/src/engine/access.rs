@@ -4,7 +4,7 @@ use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
-use crate::host::{Errno, IoResult};
+use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
 
 impl Engine {
@@ -46,19 +46,26 @@ impl Engine {
             // What it stands on keeps its own mode.
             return Ok(());
         }
+        if let Driver::File { disk, .. } = &place.node.driver {
+            // A layer that is a file itself.
+            let reopened = disk.reopen(writable).await;
+            return reopened.map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable));
+        }
         if !writable {
             place.hand_over_bitmaps();
-            set_format_writable(&place.node, false).await.map_err(Refused::Io)?;
+            set_format_writable(&place.node, false).await.map_err(Refused::io("reopen", graph.name(id)))?;
         }
         if let Err(refused) = self.reopen_files(graph, id, writable).await {
             if !writable {
-                set_format_writable(&place.node, true).await.map_err(Refused::Io)?;
+                set_format_writable(&place.node, true)
+                    .await
+                    .map_err(Refused::io("reopen", graph.name(id)))?;
             }
             return Err(refused);
         }
         if writable && let Err(errno) = set_format_writable(&place.node, true).await {
             let _stays_open_for_nobody = self.reopen_files(graph, id, false).await;
-            return Err(Refused::Io(errno));
+            return Err(Refused::io("reopen", graph.name(id))(errno));
         }
         Ok(())
     }

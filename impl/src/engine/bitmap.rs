@@ -5,6 +5,7 @@ use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::id::NodeId;
+use std::collections::BTreeSet;
 
 impl Engine {
     /// Changes bitmaps, between two requests: each write is recorded by the bitmaps of before or by those of after.
@@ -25,12 +26,12 @@ impl Engine {
         let after = self.graph();
         for (id, place) in before.nodes() {
             let Some(image) = place.image_of_bitmaps().filter(|_| after.contains(id)) else { continue };
-            let kept = &after.place(id).bitmaps;
-            let is_gone =
-                |name: &str| !kept.iter().any(|bitmap| bitmap.is_persistent && *bitmap.name == *name);
+            let kept = after.place(id).bitmaps.iter().filter(|bitmap| bitmap.is_persistent);
+            let kept: BTreeSet<&str> = kept.map(|bitmap| &*bitmap.name).collect();
             for bitmap in place.bitmaps.iter().filter(|bitmap| bitmap.is_persistent) {
-                if is_gone(&bitmap.name) && !after.place(id).read_only {
-                    image.remove_bitmap(&bitmap.name).await.map_err(Refused::Io)?;
+                if !kept.contains(&*bitmap.name) && !after.place(id).read_only {
+                    let removed = image.remove_bitmap(&bitmap.name).await;
+                    removed.map_err(Refused::io("remove a bitmap from", before.name(id)))?;
                 }
             }
         }
@@ -42,7 +43,8 @@ impl Engine {
         let graph = self.graph();
         for id in nodes.iter().filter(|id| !graph.place(**id).read_only) {
             if let Driver::Qcow2(image) = &graph.node(*id).driver {
-                image.mark_bitmaps_in_use().await.map_err(Refused::Io)?;
+                let marked = image.mark_bitmaps_in_use().await;
+                marked.map_err(Refused::io("mark the bitmaps in", graph.name(*id)))?;
             }
         }
         Ok(())

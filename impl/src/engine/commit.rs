@@ -5,7 +5,7 @@ use super::jobs::JobOptions;
 use crate::command::CommitArguments;
 use crate::error::Refused;
 use crate::id::NodeId;
-use crate::io::len_bytes;
+use crate::io::known_len;
 use crate::job::commit::Commit;
 use crate::job::commit_start::{self, Plan, Region};
 use crate::job::life::Job;
@@ -29,8 +29,8 @@ impl Engine {
     ) -> Result<(), Refused> {
         let graph = self.graph();
         region.admit(&graph)?;
-        let top_len = len_bytes(&graph, region.top).map_err(Refused::Io)?;
-        let base_len = len_bytes(&graph, region.base).map_err(Refused::Io)?;
+        let top_len = known_len(&graph, region.top)?;
+        let base_len = known_len(&graph, region.base)?;
         let job = self.make_job(JobOptions {
             kind: "commit",
             id: arguments.job_id.clone(),
@@ -79,6 +79,7 @@ impl Engine {
         if was_read_only {
             self.reopen(base, true).await?;
         }
+        self.open_for_writer(&self.graph(), base).await?;
         let filter_name = arguments.filter_node_name.as_deref();
         let attached = self
             .try_edit(|graph| commit_start::attach(graph, &region, job.serial, &job.id, filter_name, grows));

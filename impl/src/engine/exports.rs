@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// `block-export-add`.
-    pub fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
+    pub async fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
         if !is_well_formed_id(&options.id) {
             return Err(Refused::InvalidExportId);
         }
@@ -66,6 +66,9 @@ impl Engine {
         if options.writable && graph.place(graph.unfiltered(node)).read_only {
             return Err(Refused::ReadOnlyExport);
         }
+        if options.writable {
+            self.open_for_writer(&graph, node).await?;
+        }
         let guest = self.open_guest(&options.node_name, options.writable)?;
         let server = self.exports.server().ok_or(Refused::ServerNotRunning)?;
         let name = options.name.as_ref().unwrap_or(&options.node_name);
@@ -81,7 +84,10 @@ impl Engine {
         let offer = Offer {
             name: name.clone(),
             description: options.description.clone(),
-            len_bytes: guest.len_bytes().map_err(Refused::Io)?.next_multiple_of(SECTOR_BYTES),
+            len_bytes: guest
+                .len_bytes()
+                .map_err(Refused::io("get the length of", &options.node_name))?
+                .next_multiple_of(SECTOR_BYTES),
             writable: options.writable,
             multi_conn: server.is_shared(),
             allocation_depth: options.allocation_depth,

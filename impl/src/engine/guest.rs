@@ -29,7 +29,7 @@ impl Engine {
             }
             let user = graph.add_guest(node, writable);
             graph.admit_permissions()?;
-            Ok(user)
+            Ok::<_, Refused>(user)
         })?;
         assert!(dropped.is_empty(), "attaching a guest drops {dropped:?}");
         Ok(Guest { engine: self.clone(), user, writable })
@@ -78,6 +78,11 @@ impl Guest {
     /// Makes a range read as zeroes.
     pub async fn write_zeroes(&self, offset: u64, len: u64) -> IoResult<()> {
         self.change(offset, Change::Zeroes(len)).await
+    }
+
+    /// The same, and its space is not needed.
+    pub async fn unmap(&self, offset: u64, len: u64) -> IoResult<()> {
+        self.change(offset, Change::Unmap(len)).await
     }
 
     /// Whether a range can be made to read as zeroes without writing any.

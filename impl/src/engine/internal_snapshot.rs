@@ -64,7 +64,10 @@ impl Engine {
         if graph.place(root).read_only {
             return Err(Refused::DeviceReadOnly(device.to_owned()));
         }
-        let gone = image.delete_snapshot(&found).await.map_err(Refused::Io)?;
+        let gone = image
+            .delete_snapshot(&found)
+            .await
+            .map_err(Refused::io("delete a snapshot of", graph.name(root)))?;
         Ok(DeletedSnapshot {
             id: gone.id,
             name: gone.name,

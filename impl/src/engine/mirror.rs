@@ -38,6 +38,7 @@ impl Engine {
             manual_dismiss: arguments.manual_dismiss,
             was_read_only: false,
         };
+        self.open_for_writer(&self.graph(), plan.target).await?;
         self.start_mirror(plan, options)
     }
 
@@ -55,6 +56,7 @@ impl Engine {
         if was_read_only {
             self.reopen(layer, true).await?;
         }
+        self.open_for_writer(&graph, base).await?;
         let plan = Plan {
             source: top,
             target: base,

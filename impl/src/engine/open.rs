@@ -6,18 +6,40 @@ use super::Engine;
 use super::opening::{Draft, Opener};
 use crate::command::BlockdevOptions;
 use crate::error::Refused;
+use crate::graph::Graph;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, FileAccess};
+use crate::host::Disk;
 use crate::id::NodeId;
 use std::sync::Arc;
 
+/// What `blockdev-add` describes, open and not in the graph yet.
+#[derive(Debug)]
+pub struct OpenedNode<'e> {
+    draft: Draft<'e>,
+    id: NodeId,
+}
+
 impl Engine {
-    /// `blockdev-add`.
+    /// `blockdev-add`, all of it.
     pub async fn blockdev_add(self: &Arc<Self>, options: &BlockdevOptions) -> Result<(), Refused> {
+        let opened = self.open_node(options).await?;
+        self.add_node(opened).await
+    }
+
+    /// The first half of `blockdev-add`: opens what it describes. It changes nothing, may take long, and other commands
+    /// may run meanwhile.
+    pub async fn open_node(&self, options: &BlockdevOptions) -> Result<OpenedNode<'_>, Refused> {
         if options.node_name.is_none() {
             return Err(Refused::NodeNameMissing);
         }
         let (draft, id) = self.open_new(options).await?;
+        Ok(OpenedNode { draft, id })
+    }
+
+    /// The second half: puts it into the graph.
+    pub async fn add_node(self: &Arc<Self>, opened: OpenedNode<'_>) -> Result<(), Refused> {
+        let OpenedNode { draft, id } = opened;
         let ((), dropped) = self.try_edit(|graph| {
             draft.put_into(graph)?;
             graph.place_mut(id).monitor_owned = true;
@@ -55,6 +77,16 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Opens what a writer is about to write to, if it is a file that waits for its first writer. What lies below a format
+    /// was opened with the format.
+    pub(super) async fn open_for_writer(&self, graph: &Graph, node: NodeId) -> Result<(), Refused> {
+        let layer = graph.unfiltered(node);
+        if graph.place(layer).read_only {
+            return Ok(());
+        }
+        self.open_for_writing(&[layer]).await
     }
 
     /// `blockdev-del`.

@@ -1,28 +1,32 @@
 //! Opening nodes, children first, on a draft of the graph that nobody else sees.
 
-use super::Engine;
-use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, NodeSettings};
+use super::{Engine, named};
+use crate::command::{
+    BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, NodeSettings,
+};
 use crate::error::Refused;
+use crate::event::Event;
 use crate::filter::blkdebug::Blkdebug;
 use crate::filter::throttle::Member;
 use crate::format::null::{NULL_BYTES_DEFAULT, Null};
-use crate::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
+use crate::format::qcow2::{BackingName, BitmapsUnread, Damage, OpenCause, OpenError, Qcow2};
 use crate::format::raw::Raw;
 use crate::format::window::Window;
 use crate::graph::bitmap::{Bitmap, load_bitmaps};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
-use crate::graph::{Graph, Place};
-use crate::host::{Disk, Errno, FileUse, Nanos, OpenMode, Pending};
+use crate::graph::{Graph, Place, SetAside};
+use crate::host::{Disk, Errno, FileIdentity, FileUse, Nanos, OpenMode, Pending};
 use crate::id::NodeId;
 use crate::io::node_disk::NodeDisk;
 use crate::object::Object;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
 
-/// The longest chain that is opened from headers: a header may name its own image.
-const CHAIN_LAYERS_MAX: u32 = 200;
+/// Memory of a node with its names, options and links.
+const NODE_BYTES: u64 = 4 << 10;
 
 /// In QEMU's words.
 const OUTDATED_BITMAPS: &str =
@@ -33,10 +37,10 @@ const OUTDATED_BITMAPS: &str =
 pub(super) enum Opener {
     /// The operator, by name.
     Operator,
-    /// A node that stands on it, and is read-only or not.
-    Parent { read_only: bool, inherited: Inherited },
-    /// An overlay, for a layer so far below the first.
-    Overlay { layers: u32, inherited: Inherited },
+    /// A node that stands on it, so deep below the first, and is read-only or not.
+    Parent { depth: u32, read_only: bool, inherited: Inherited },
+    /// An overlay, so deep below the first.
+    Overlay { depth: u32, inherited: Inherited },
 }
 
 /// Settings that go down to children that do not say.
@@ -56,10 +60,11 @@ impl Opener {
         }
     }
 
-    fn layers(self) -> u32 {
+    /// How many nodes stand above what is opened.
+    fn depth(self) -> u32 {
         match self {
-            Opener::Overlay { layers, .. } => layers + 1,
-            Opener::Operator | Opener::Parent { .. } => 1,
+            Opener::Operator => 0,
+            Opener::Parent { depth, .. } | Opener::Overlay { depth, .. } => depth,
         }
     }
 }
@@ -70,10 +75,14 @@ pub(super) struct Draft<'e> {
     engine: &'e Engine,
     /// The graph as it was, and the new nodes.
     pub graph: Graph,
+    /// The identities it may give.
+    aside: SetAside,
     /// The new nodes, children first.
     pub new: Vec<NodeId>,
     /// Files that a new node will write to.
     pub written: Vec<NodeId>,
+    /// The files of the images whose backing, named by a header, is being opened now.
+    overlays: Vec<Option<FileIdentity>>,
 }
 
 /// A node that is open, but has no name and no place yet.
@@ -103,12 +112,18 @@ struct Storage {
 impl<'e> Draft<'e> {
     /// The graph as it is now.
     pub fn new(engine: &'e Engine) -> Draft<'e> {
+        // Others may change the graph while images are opened; neither shall find the other's names taken.
         let graph = Graph::clone(&engine.graph());
-        Draft { engine, graph, new: Vec::new(), written: Vec::new() }
+        let mut aside = None;
+        let dropped = engine.edit(|graph| aside = Some(graph.set_aside()));
+        assert!(dropped.is_empty(), "a draft drops {dropped:?}");
+        let aside = aside.expect("an edit is made once");
+        Draft { engine, graph, aside, new: Vec::new(), written: Vec::new(), overlays: Vec::new() }
     }
 
     /// Puts the new nodes into the graph, as it is by now.
     pub fn put_into(&self, graph: &mut Graph) -> Result<(), Refused> {
+        graph.close_gap(self.aside, &self.graph);
         graph.adopt(&self.graph, &self.new)
     }
 
@@ -119,6 +134,10 @@ impl<'e> Draft<'e> {
         by: Opener,
     ) -> Pending<'a, Result<NodeId, Refused>> {
         Box::pin(async move {
+            // Children open inside their parents' calls.
+            if by.depth() >= DEPTH_MAX {
+                return Err(TooDeep.into());
+            }
             if let Some(name) = &options.node_name {
                 self.graph.admit_name(name)?;
             }
@@ -137,8 +156,10 @@ impl<'e> Draft<'e> {
                 DriverOptions::Raw { file, offset, size } => {
                     self.open_raw(file, (*offset, *size), options, by).await?
                 }
-                DriverOptions::Qcow2 { file, backing, data_file } => {
-                    self.open_qcow2(file, backing, data_file.as_ref(), options, by).await?
+                DriverOptions::Qcow2 { file, backing, data_file, discards } => {
+                    let opened = self.open_qcow2(file, backing, data_file.as_ref(), options, by).await?;
+                    set_discards(&opened.driver, *discards, settings.unmap)?;
+                    opened
                 }
                 DriverOptions::NullCo { size, latency, read_zeroes } => {
                     self.open_null(*size, *latency, *read_zeroes, options, by)?
@@ -187,6 +208,8 @@ impl<'e> Draft<'e> {
         );
         (place.file, place.backing, place.side) = (file, backing, data);
         (place.lower, place.bitmaps) = (lower, bitmaps);
+        place.share =
+            Some(Arc::new(self.engine.budget.take(NODE_BYTES, || format!("Node '{}'", place.node.name))?));
         place.options = Arc::new(NodeOptions {
             detect_zeroes: settings.detect_zeroes,
             unmap: inherited.unmap,
@@ -196,9 +219,30 @@ impl<'e> Draft<'e> {
             strong: settings.strong.clone(),
             opened_backing,
         });
+        self.hear_of_damage(&place);
         self.graph.insert(id, place);
         self.new.push(id);
+        self.graph.admit_depth(id)?;
         Ok(id)
+    }
+
+    /// Damage that is found in an image later is told to everybody.
+    fn hear_of_damage(&self, place: &Place) {
+        let Driver::Qcow2(image) = &place.node.driver else { return };
+        let (events, host) = (self.engine.events.clone(), self.engine.host().clone());
+        let node_name = place.node.name.to_string();
+        image.on_damage(Box::new(move |Damage { text, range }, is_fatal| {
+            host.warn(&match is_fatal {
+                true => format!(
+                    "qcow2: Marking image as corrupt: {text}; further corruption events will be suppressed"
+                ),
+                false => format!(
+                    "qcow2: Image is corrupt: {text}; further non-fatal corruption events will be suppressed"
+                ),
+            });
+            let (node_name, text) = (node_name.clone(), text.clone());
+            events.emit(Event::BlockImageCorrupted { node_name, text, range: *range, is_fatal });
+        }));
     }
 
     fn opened(&mut self, driver: Driver, read_only: bool) -> Opened {
@@ -249,6 +293,7 @@ impl<'e> Draft<'e> {
         })?;
         let write_threshold: Arc<WriteThreshold> = Arc::default();
         let disk = WatchedDisk::new(disk, write_threshold.clone());
+        disk.set_unmap(settle(&options.settings, by).unmap);
         let driver = Driver::File { disk, access, locks: wanted.locks };
         let opened = self.opened(driver, read_only);
         Ok(Opened { filename: filename.to_owned(), write_threshold, ..opened })
@@ -267,9 +312,9 @@ impl<'e> Draft<'e> {
             Some(value) => u64::try_from(value).map_err(|_| Refused::OutOfRange { name: "size", value })?,
         };
         let latency = Nanos(u64::try_from(latency.unwrap_or(0)).map_err(|_| Refused::BadLatency)?);
-        let host = self.engine.host().clone();
+        let (host, ending) = (self.engine.host().clone(), self.engine.ending.clone());
         let read_only = options.read_only.unwrap_or(read_only_for(by));
-        Ok(self.opened(Driver::NullCo(Null { len_bytes, latency, read_zeroes, host }), read_only))
+        Ok(self.opened(Driver::NullCo(Null { len_bytes, latency, read_zeroes, host, ending }), read_only))
     }
 
     async fn open_raw(
@@ -310,16 +355,15 @@ impl<'e> Draft<'e> {
         let storage = self.storage(opened.id, file, Link::File, read_only)?;
         let Storage { disk, filename, lower } = storage;
         let (image, data) = self.open_image(opened.id, disk, &filename, data_file, below, read_only).await?;
-        let unread = |errno| Refused::MalformedImage(format!("Could not load bitmaps: {errno}"));
-        let bitmaps = load_bitmaps(&image).await.map_err(unread)?;
+        let unread = |unread: BitmapsUnread| Refused::MalformedImage(unread.to_string());
+        let bitmaps = load_bitmaps(&image, &self.engine.budget).await.map_err(unread)?;
         if image.has_outdated_bitmaps() {
             self.engine.host().warn(OUTDATED_BITMAPS);
         }
         // Names are given from the top down.
         let name = options.node_name.is_none().then(|| self.graph.generate_name().into());
-        let layers = by.layers();
         let inherited = settle(&options.settings, by);
-        let overlay = Opener::Overlay { layers, inherited };
+        let overlay = Opener::Overlay { depth: by.depth() + 1, inherited };
         let (backing, opened_backing) = match backing {
             BackingOptions::None => (None, None),
             BackingOptions::Child(child) => {
@@ -329,7 +373,10 @@ impl<'e> Draft<'e> {
             BackingOptions::FromHeader => {
                 let named = image.backing();
                 let header = named.as_ref().map(|named| Box::from(&*named.file));
-                let backing = self.open_from_header(&filename, named, layers, overlay).await?;
+                self.admit_no_loop(file, &filename, named.as_ref())?;
+                let backing = self.open_from_header(&filename, named, overlay).await;
+                self.overlays.pop();
+                let backing = backing?;
                 let resolved = backing.map(|backing| Box::from(self.graph.filename(backing)));
                 (backing, header.zip(resolved))
             }
@@ -350,10 +397,11 @@ impl<'e> Draft<'e> {
         read_only: bool,
     ) -> Result<(Arc<Qcow2>, Option<NodeId>), Refused> {
         let malformed = |error: OpenError| Refused::MalformedImage(error.cause.to_string());
+        let allowance = self.engine.allowance();
         let named;
         let data_file = match data_file {
             Some(given) => given,
-            None => match Qcow2::open(disk.clone(), filename, !read_only).await {
+            None => match Qcow2::open_within(disk.clone(), None, filename, !read_only, &allowance).await {
                 Ok(image) => return Ok((image, None)),
                 Err(OpenError { cause: OpenCause::DataFileMissing { file }, .. }) if !file.is_empty() => {
                     named = ChildOptions::named_file(file);
@@ -364,8 +412,8 @@ impl<'e> Draft<'e> {
         };
         let data = self.open_child(data_file, below).await?;
         let data_disk = self.storage(id, data, Link::Side, read_only)?.disk;
-        let image = Qcow2::open_with(disk, Some(data_disk), filename, !read_only).await.map_err(malformed)?;
-        Ok((image, Some(data)))
+        let image = Qcow2::open_within(disk, Some(data_disk), filename, !read_only, &allowance).await;
+        Ok((image.map_err(malformed)?, Some(data)))
     }
 
     async fn open_filter(&mut self, options: &BlockdevOptions, by: Opener) -> Result<Opened, Refused> {
@@ -390,7 +438,8 @@ impl<'e> Draft<'e> {
                 let found = found.filter(|object| matches!(**object, Object::ThrottleGroup(_)));
                 let group = found.ok_or_else(|| Refused::NoThrottleGroup(group.clone()))?;
                 let (host, gate) = (self.engine.host().clone(), self.engine.gate.clone());
-                (child, Driver::Throttle(Arc::new(Member { group, host, gate })))
+                let ending = self.engine.ending.clone();
+                (child, Driver::Throttle(Arc::new(Member { group, host, gate, ending })))
             }
             DriverOptions::Compress { file } => {
                 let child = self.open_child(file, below).await?;
@@ -444,7 +493,7 @@ impl<'e> Draft<'e> {
     }
 
     fn below(&self, options: &BlockdevOptions, by: Opener, read_only: bool) -> Opener {
-        Opener::Parent { read_only, inherited: settle(&options.settings, by) }
+        Opener::Parent { depth: by.depth() + 1, read_only, inherited: settle(&options.settings, by) }
     }
 
     /// The layer an image's header names: read-only, in the format the header says and no other.
@@ -452,31 +501,35 @@ impl<'e> Draft<'e> {
         &mut self,
         image: &str,
         named: Option<BackingName>,
-        layers: u32,
         by: Opener,
     ) -> Result<Option<NodeId>, Refused> {
         let Some(named) = named else {
             return Ok(None);
         };
-        let refuse =
-            |why| Refused::BackingNotFollowed { image: image.to_owned(), backing: named.file.clone(), why };
-        if layers >= CHAIN_LAYERS_MAX {
-            return Err(refuse("the chain is too long"));
-        }
-        let filename =
-            beside(image, &named.file).ok_or_else(|| refuse("only plain file names are followed"))?;
-        let file = ChildOptions::named_file(filename);
-        let driver = match named.format.as_deref() {
-            Some("qcow2") => {
-                DriverOptions::Qcow2 { file, backing: BackingOptions::FromHeader, data_file: None }
-            }
-            Some("raw" | "file") => DriverOptions::Raw { file, offset: 0, size: None },
-            Some(_) => return Err(refuse("its format is not known")),
-            // A guessed format would let whoever wrote a raw image name any file of the host.
-            None => return Err(refuse("the header does not say its format")),
-        };
-        let opened = self.open(&BlockdevOptions::unnamed(driver), by).await;
+        let opened = self.open(&named::options(image, &named)?, by).await;
         opened.map(Some).map_err(|refused| Refused::BackingNotOpened(Box::new(refused)))
+    }
+
+    /// Refuses an image that stands on itself by the names in headers, whatever it is called there; else notes that its
+    /// backing is being opened.
+    fn admit_no_loop(
+        &mut self,
+        file: NodeId,
+        image: &str,
+        named: Option<&BackingName>,
+    ) -> Result<(), Refused> {
+        let lowest = std::iter::successors(Some(file), |id| self.graph.place(*id).file).last();
+        let identity = match &self.graph.node(lowest.expect("at least the file itself")).driver {
+            Driver::File { disk, .. } => disk.identity(),
+            _ => None,
+        };
+        if identity.is_some() && self.overlays.contains(&identity) {
+            let backing = named.map_or(String::new(), |named| named.file.clone());
+            let why = "the image is in its own backing chain".to_owned();
+            return Err(Refused::BackingNotFollowed { image: image.to_owned(), backing, why });
+        }
+        self.overlays.push(identity);
+        Ok(())
     }
 
     /// What the node `parent` lies on; it will be written if the node writes.
@@ -515,6 +568,24 @@ impl<'e> Draft<'e> {
             }
             at = place.file;
         }
+    }
+}
+
+/// Tells an image what happens to space that it does not need any more.
+pub(super) fn set_discards(driver: &Driver, options: DiscardOptions, unmap: bool) -> Result<(), Refused> {
+    if let Driver::Qcow2(image) = driver {
+        if options.no_unref && image.version() < 3 {
+            return Err(Refused::DiscardWithoutReference);
+        }
+        image.set_discards(options.settle(unmap));
+    }
+    Ok(())
+}
+
+impl Drop for Draft<'_> {
+    /// What was set aside and came to nothing the graph uses next.
+    fn drop(&mut self) {
+        let _nothing = self.engine.edit(|graph| graph.give_back(self.aside));
     }
 }
 
@@ -557,20 +628,4 @@ fn window(disk: Arc<dyn Disk>, offset: i64, size: Option<i64>, len: u64) -> Resu
     }
     // A window without a size ends with the whole, in whole sectors.
     Ok(Window { disk, offset, len: size })
-}
-
-/// The file that a header's backing name means: relative to the image that names it.
-pub(super) fn beside(image: &str, backing: &str) -> Option<String> {
-    let backing = backing.strip_prefix("file:").unwrap_or(backing);
-    let first = backing.split('/').next().unwrap_or_default();
-    if first.contains(':') || backing.is_empty() {
-        return None;
-    }
-    if backing.starts_with('/') {
-        return Some(backing.to_owned());
-    }
-    match image.rfind('/') {
-        Some(slash) => Some(format!("{}/{backing}", &image[..slash])),
-        None => Some(backing.to_owned()),
-    }
 }

@@ -1,15 +1,18 @@
 //! What the engine tells about its nodes.
 
 use super::Engine;
-use super::opening::beside;
+use super::named::beside;
 use crate::command::{BitmapInfo, NamedBacking, NodeInfo, SpecificInfo};
 use crate::format::qcow2::BackingName;
 use crate::graph::bitmap::Bitmap;
 use crate::graph::filename::Filenames;
 use crate::graph::node::Driver;
 use crate::graph::{Graph, Place};
+use crate::host::Disk;
 use crate::id::NodeId;
 use crate::io::len_bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Sizes are told in whole sectors.
 const SECTOR_BYTES: u64 = 512;
@@ -19,13 +22,18 @@ impl Engine {
     pub fn query_named_block_nodes(&self) -> Vec<NodeInfo> {
         let graph = self.graph();
         let mut names = Filenames::new(&graph);
-        let mut nodes: Vec<NodeInfo> = graph.nodes().map(|(id, _)| info(&graph, &mut names, id)).collect();
+        let mut sizes = Sizes::new();
+        let mut nodes: Vec<NodeInfo> =
+            graph.nodes().map(|(id, _)| info(&graph, &mut names, &mut sizes, id)).collect();
         nodes.reverse();
         nodes
     }
 }
 
-fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
+/// What the files below a node take, as far as it is known. A node that is reached by two ways is looked at once.
+type Sizes = BTreeMap<NodeId, u64>;
+
+fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId) -> NodeInfo {
     let place = graph.place(id);
     let layers_below = std::iter::successors(Some(id), |id| graph.layer_below(*id)).skip(1);
     let layer = graph.unfiltered(id);
@@ -41,7 +49,7 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
         virtual_size: len_bytes(graph, id).unwrap_or(0).next_multiple_of(SECTOR_BYTES),
         cluster_size: graph.node(layer).cluster_bytes(),
         is_dirty: is_dirty(&graph.node(layer).driver),
-        actual_size: allocated_bytes(graph, id),
+        actual_size: allocated_bytes(graph, sizes, id),
         named_backing: named_backing(place),
         specific: specific(&place.node.driver),
         detect_zeroes: place.options.detect_zeroes.word(),
@@ -55,26 +63,31 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, id: NodeId) -> NodeInfo {
 /// Only what keeps its bytes in a file can tell.
 fn is_dirty(driver: &Driver) -> Option<bool> {
     match driver {
-        Driver::Qcow2(image) => Some(image.info().dirty),
+        Driver::Qcow2(image) => Some(image.is_dirty()),
         Driver::File { .. } | Driver::Raw(_) => Some(false),
         _ => None,
     }
 }
 
 /// What the files below a node take, without those of its backing.
-fn allocated_bytes(graph: &Graph, id: NodeId) -> u64 {
+fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> u64 {
+    if let Some(known) = sizes.get(&id) {
+        return *known;
+    }
     let place = graph.place(id);
-    match &place.node.driver {
+    let bytes = match &place.node.driver {
         // As with lengths, one that cannot be read is shown as nothing.
         Driver::File { disk, .. } => disk.allocated_bytes().unwrap_or(0),
-        Driver::CopyBeforeWrite(_) => place.file.map_or(0, |child| allocated_bytes(graph, child)),
+        Driver::CopyBeforeWrite(_) => place.file.map_or(0, |child| allocated_bytes(graph, sizes, child)),
         driver => {
             let filtered = place.backing.filter(|_| place.node.is_filter());
             let data = place.side.filter(|_| matches!(driver, Driver::Qcow2(_)));
             let children = [place.file, filtered, data].into_iter().flatten();
-            children.map(|child| allocated_bytes(graph, child)).sum()
+            children.fold(0, |sum, child| allocated_bytes(graph, sizes, child).saturating_add(sum))
         }
-    }
+    };
+    sizes.insert(id, bytes);
+    bytes
 }
 
 fn named_backing(place: &Place) -> Option<NamedBacking> {
@@ -94,7 +107,7 @@ fn specific(driver: &Driver) -> Option<SpecificInfo> {
 
 fn bitmap_info(bitmap: &Bitmap) -> BitmapInfo {
     BitmapInfo {
-        name: bitmap.name.to_string(),
+        name: Arc::clone(&bitmap.name),
         dirty_bytes: bitmap.dirty_bytes(),
         granularity: bitmap.granularity,
         is_recording: bitmap.is_recording,

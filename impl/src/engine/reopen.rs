@@ -12,6 +12,7 @@ use crate::format::raw::Raw;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
 use crate::graph::options::NodeOptions;
+use crate::host::Disk;
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ impl Engine {
         let changes = find(&self.graph(), options)?;
         let _alone = self.gate.drain().await;
         for (id, _) in &changes {
-            self.graph().node(*id).flush().await.map_err(Refused::Io)?;
+            let graph = self.graph();
+            graph.node(*id).flush().await.map_err(Refused::io("flush", graph.name(*id)))?;
         }
         let before = self.graph();
         let mut after = Graph::clone(&before);
@@ -41,6 +43,7 @@ impl Engine {
         });
         match placed {
             Ok(((), dropped)) => {
+                tell_drivers(&self.graph(), &changes);
                 self.close(dropped).await;
                 Ok(())
             }
@@ -75,7 +78,9 @@ impl Engine {
             let driver = match &old.node.driver {
                 Driver::Raw(_) => Driver::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?),
                 Driver::Qcow2(_) => {
-                    let image = Qcow2::open(disk.clone(), &below.filename, writable).await;
+                    let allowance = self.allowance();
+                    let image =
+                        Qcow2::open_within(disk.clone(), None, &below.filename, writable, &allowance).await;
                     Driver::Qcow2(image.map_err(|error| Refused::MalformedImage(error.to_string()))?)
                 }
                 _ => return Err(cannot_reopen(&old.node)),
@@ -144,6 +149,7 @@ fn apply(graph: &mut Graph, changes: &[Change<'_>]) -> Result<(), Refused> {
     for (id, options) in changes {
         apply_one(graph, *id, options)?;
     }
+    graph.admit_all_depths()?;
     graph.admit_permissions()?;
     graph.admit_writers(&|id| changes.iter().any(|(changed, _)| *changed == id))
 }
@@ -174,14 +180,14 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
         }
         _ => return Err(Refused::OptionFixed("driver".to_owned())),
     }
-    set_options(graph, id, options);
+    set_options(graph, id, options)?;
     set_mode(graph, id, options);
     Ok(())
 }
 
 /// What requests become: as the operator says now, or as it is when nobody says anything. How the file is opened (cache,
 /// locks) stays.
-fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
+fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result<(), Refused> {
     let place = graph.place(id);
     // A child that came with its parent passes discards on.
     let unmap = options.settings.unmap.unwrap_or(!place.monitor_owned);
@@ -189,6 +195,40 @@ fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
     if (place.options.unmap, place.options.detect_zeroes) != (unmap, detect_zeroes) {
         let changed = NodeOptions { unmap, detect_zeroes, ..(*place.options).clone() };
         graph.place_mut(id).options = Arc::new(changed);
+    }
+    match (&graph.node(id).driver, &options.driver) {
+        (Driver::Qcow2(image), DriverOptions::Qcow2 { discards, .. })
+            if discards.no_unref && image.version() < 3 =>
+        {
+            Err(Refused::DiscardWithoutReference)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells the drivers how nodes take discards from now on. The graph has it already, and nothing can refuse any more.
+fn tell_drivers(graph: &Graph, changes: &[Change<'_>]) {
+    for (id, options) in changes {
+        tell_driver(graph, *id, options);
+    }
+}
+
+fn tell_driver(graph: &Graph, id: NodeId, options: &BlockdevOptions) {
+    let place = graph.place(id);
+    let file = match (&place.node.driver, &options.driver) {
+        (Driver::File { disk, .. }, _) => {
+            disk.set_unmap(place.options.unmap);
+            None
+        }
+        (Driver::Qcow2(image), DriverOptions::Qcow2 { file, discards, .. }) => {
+            image.set_discards(discards.settle(place.options.unmap));
+            Some(file)
+        }
+        (_, DriverOptions::Raw { file, .. }) => Some(file),
+        _ => None,
+    };
+    if let (Some(ChildOptions::Inline(options)), Some(child)) = (file, place.file) {
+        tell_driver(graph, child, options);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::graph::UserKind;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
 use crate::graph::permission::Set;
+use crate::host::Disk;
 use crate::id::NodeId;
 use crate::io::{BelowNode, len_bytes};
 
@@ -32,7 +33,7 @@ impl Engine {
         let (user, dropped) = self.try_edit(|graph| {
             let user = graph.add_user(id, UserKind::Guest, Set::RESIZE, Set::ALL);
             graph.admit_permissions()?;
-            Ok(user)
+            Ok::<_, Refused>(user)
         })?;
         assert!(dropped.is_empty(), "a resize drops {dropped:?}");
         let resized = {
@@ -51,6 +52,7 @@ impl Engine {
             return Err(Refused::SizeTooLarge { size, max: LEN_BYTES_MAX });
         }
         let graph = self.graph();
+        self.open_for_writer(&graph, id).await?;
         let layer = graph.unfiltered(id);
         let place = graph.place(layer);
         if place.read_only || graph.place(id).read_only {

@@ -9,7 +9,7 @@ use crate::graph::blocker::Op;
 use crate::graph::filename::Filenames;
 use crate::host::Errno;
 use crate::id::NodeId;
-use crate::io::{len_bytes, write};
+use crate::io::{known_len, write};
 use crate::job::header::backing_filename;
 use std::sync::Arc;
 
@@ -72,7 +72,8 @@ impl Engine {
 
     /// What was written before the snapshot is durable with it.
     async fn flush_below(&self, below: NodeId) -> Result<(), Refused> {
-        write::flush(&self.graph(), below).await.map_err(Refused::Io)
+        let graph = self.graph();
+        write::flush(&graph, below).await.map_err(Refused::io("flush", graph.name(below)))
     }
 
     /// How a new overlay names what it stands on: as the chain is now, not as the image alone would be opened.
@@ -95,7 +96,7 @@ impl Engine {
             file: self.overlaid_filename(&graph, node.id),
             format: Some(node.driver_name().to_owned()),
         };
-        let len_bytes = len_bytes(&graph, below).map_err(Refused::Io)?;
+        let len_bytes = known_len(&graph, below)?;
         self.host.tell(&formatting(&options.file, len_bytes, &backing));
         let create = CreateOptions { len_bytes, backing: Some(backing), ..CreateOptions::default() };
         let cannot = |errno| Refused::CannotCreate { filename: options.file.clone(), errno };
@@ -141,7 +142,7 @@ fn overlay_options(name: String, options: &SyncOptions) -> Result<BlockdevOption
     let file = ChildOptions::named_file(options.file.clone());
     let ChildOptions::Inline(plain) = file.clone() else { unreachable!("a named file is described inline") };
     let driver = match options.format.as_deref() {
-        None | Some("qcow2") => DriverOptions::Qcow2 { file, backing: BackingOptions::None, data_file: None },
+        None | Some("qcow2") => DriverOptions::qcow2(file, BackingOptions::None),
         Some("raw") => DriverOptions::Raw { file, offset: 0, size: None },
         Some(other) => return Err(Refused::UnknownFormat(other.to_owned())),
     };

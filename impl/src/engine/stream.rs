@@ -53,7 +53,7 @@ impl Engine {
             manual_finalize: arguments.manual_finalize,
             manual_dismiss: arguments.manual_dismiss,
             speed: arguments.speed,
-            len: len.map_err(Refused::Io)?,
+            len: len.map_err(Refused::io("get the length of", graph.name(region.target)))?,
             group: None,
             mirror: None,
         };

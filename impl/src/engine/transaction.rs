@@ -114,6 +114,10 @@ impl Engine {
             let edit = match action {
                 Action::Abort => return Err(Refused::Transaction(TransactionRefused::Aborted)),
                 Action::Backup(arguments) => {
+                    // A target that is not there is refused below.
+                    if let Ok(target) = draft.lookup(&arguments.target) {
+                        self.open_for_writer(&draft, target).await?;
+                    }
                     steps.push(Step::Backup(self.new_backup(&mut draft, &arguments, group.clone())?));
                     continue;
                 }
@@ -121,7 +125,8 @@ impl Engine {
                     let below = draft.lookup(&node)?;
                     draft.admit_op(Op::ExternalSnapshot, below)?;
                     // What was written before the snapshot is durable with it.
-                    write::flush(&draft, below).await.map_err(Refused::Io)?;
+                    let flushed = write::flush(&draft, below).await;
+                    flushed.map_err(Refused::io("flush", draft.name(below)))?;
                     Box::new(move |graph: &mut Graph| graph.snapshot(&node, &overlay))
                 }
                 Action::Edit { edit, .. } => edit,

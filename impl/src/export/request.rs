@@ -39,8 +39,11 @@ async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<An
         Command::WriteZeroes { len, fast_only: true, .. } if !guest.zeroes_fast(offset, len)? => {
             return Err(Errno::ENOTSUP);
         }
-        Command::WriteZeroes { len, fua, .. } => {
-            guest.write_zeroes(offset, len).await?;
+        Command::WriteZeroes { len, fua, may_unmap, .. } => {
+            match may_unmap {
+                true => guest.unmap(offset, len).await?,
+                false => guest.write_zeroes(offset, len).await?,
+            }
             make_durable(guest, fua).await?;
         }
         Command::Trim { len, fua } => {

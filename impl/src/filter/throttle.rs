@@ -2,11 +2,12 @@
 //!
 //! Each limit is a bucket that leaks at its rate. A request waits until no bucket it counts in is over the brim, then
 //! pours itself in; so one large request may overflow a bucket, and the next ones wait for it. Requests of one
-//! direction pass in the order they came. A drain lets all of them pass at once, as in QEMU.
+//! direction pass in the order they came. A drain lets all of them pass at once, as in QEMU, and so does the end.
 
 use crate::host::{Host, Nanos};
 use crate::object::Object;
 use crate::sync::either;
+use crate::sync::ending::Ending;
 use crate::sync::gate::Gate;
 use crate::sync::range_lock::{Mode, RangeLock};
 use crate::sync::shim::Mutex;
@@ -33,6 +34,8 @@ pub struct Member {
     pub host: Arc<dyn Host>,
     /// Tells when everybody is to hurry.
     pub gate: Arc<Gate>,
+    /// From then on everybody passes.
+    pub ending: Ending,
 }
 
 impl Member {
@@ -47,11 +50,12 @@ impl Member {
             let seen = self.gate.presses();
             let now = self.host.now();
             let start = group.next_start(direction, now);
-            if start <= now || self.gate.is_pressed() {
+            if start <= now || self.gate.is_pressed() || self.ending.has_begun() {
                 group.pour(direction, len, now);
                 return;
             }
-            either(self.host.sleep_until(start), self.gate.pressed_since(seen)).await;
+            let hurried = either(self.gate.pressed_since(seen), self.ending.begun());
+            either(self.host.sleep_until(start), hurried).await;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A disk of nothing: every read gives zeroes, after a while if need be, and no write is kept.
 
 use crate::host::{Host, Nanos};
+use crate::sync::either;
+use crate::sync::ending::Ending;
 use std::sync::Arc;
 
 /// QEMU's size, when the operator does not say: 1 GiB.
@@ -17,13 +19,16 @@ pub struct Null {
     pub read_zeroes: bool,
     /// The world, for its clock.
     pub host: Arc<dyn Host>,
+    /// From then on no request takes any time.
+    pub ending: Ending,
 }
 
 impl Null {
     /// Takes as long as a request is to take.
     pub async fn linger(&self) {
         if self.latency > Nanos(0) {
-            self.host.sleep_until(self.host.now().plus(self.latency)).await;
+            let over = self.host.sleep_until(self.host.now().plus(self.latency));
+            either(over, self.ending.begun()).await;
         }
     }
 }

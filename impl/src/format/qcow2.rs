@@ -23,6 +23,8 @@ mod compressed;
 mod count;
 mod counter;
 mod create;
+mod damage;
+mod discard;
 mod entry;
 mod flush;
 mod geometry;
@@ -41,18 +43,22 @@ mod snapshot;
 mod snapshot_table;
 mod subclusters;
 mod trouble;
+mod walk;
 mod write;
 mod zero;
 
-pub use bitmaps::{BitmapOnDisk, NotStorable, StoredBitmap};
+pub use bitmaps::{BitmapOnDisk, BitmapsUnread, NotStorable, StoredBitmap};
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
+pub use damage::{Damage, Tell};
+pub use discard::Discards;
 pub use header::{BackingName, DataFile};
 pub use info::{Info, InfoOfVersion3};
 pub use open_error::{OpenCause, OpenError};
 pub use snapshot_table::Snapshot;
 pub use zero::Zeroing;
 
+use crate::budget::Allowance;
 use crate::debug_event::DebugEvent;
 use crate::format::{Run, RunKind};
 use crate::host::{Disk, Errno, IoResult};
@@ -79,6 +85,9 @@ pub struct Qcow2 {
     flushes: Mutex<flush::Turns>,
     /// One compressed cluster at a time is put behind the last.
     packing: RangeLock,
+    /// Who hears of damage.
+    alarm: damage::Alarm,
+    allowance: Allowance,
 }
 
 impl Qcow2 {
@@ -95,7 +104,19 @@ impl Qcow2 {
         name: &str,
         writable: bool,
     ) -> Result<Arc<Qcow2>, OpenError> {
-        let metadata = Self::load_repaired(&*disk, writable).await.map_err(|cause| cause.of(name))?;
+        Self::open_within(disk, data, name, writable, &Allowance::default()).await
+    }
+
+    /// Like `open_with`, with no more memory and no longer than is allowed.
+    pub async fn open_within(
+        disk: Arc<dyn Disk>,
+        data: Option<Arc<dyn Disk>>,
+        name: &str,
+        writable: bool,
+        allowance: &Allowance,
+    ) -> Result<Arc<Qcow2>, OpenError> {
+        let loaded = Self::load_repaired(&*disk, name, writable, allowance).await;
+        let metadata = loaded.map_err(|cause| cause.of(name))?;
         let data = match (data, metadata.geometry.data_file) {
             (None, false) => disk.clone(),
             (Some(data), true) => data,
@@ -111,18 +132,27 @@ impl Qcow2 {
             flushing: RangeLock::new(),
             flushes: Mutex::new(flush::Turns::default()),
             packing: RangeLock::new(),
+            alarm: damage::Alarm::default(),
+            allowance: allowance.clone(),
         }))
     }
 
     /// The image's metadata; if it is to be written and is dirty, set right before.
-    async fn load_repaired(disk: &dyn Disk, writable: bool) -> Result<Metadata, OpenCause> {
-        let mut metadata = open::load(disk, writable).await?;
-        if writable && metadata.header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
-            repair::repair_if_dirty(disk).await?;
-            metadata = open::load(disk, writable).await?;
+    async fn load_repaired(
+        disk: &dyn Disk,
+        name: &str,
+        writable: bool,
+        allowance: &Allowance,
+    ) -> Result<Metadata, OpenCause> {
+        let metadata = open::load(disk, name, writable, allowance).await?;
+        if !writable || metadata.header.incompatible & header::INCOMPATIBLE_DIRTY == 0 {
+            return Ok(Metadata { writable, ..metadata });
         }
-        metadata.writable = writable;
-        Ok(metadata)
+        // A repair needs the memory itself.
+        drop(metadata);
+        repair::repair_if_dirty(disk, name, allowance).await?;
+        let metadata = open::load(disk, name, writable, allowance).await?;
+        Ok(Metadata { writable, ..metadata })
     }
 
     /// Makes a new, empty image on `disk`, whatever was there, and flushes it.
@@ -181,6 +211,11 @@ impl Qcow2 {
         self.metadata.lock().header.incompatible & header::INCOMPATIBLE_CORRUPT != 0
     }
 
+    /// Whether the image says of itself that its refcounts may be stale.
+    pub fn is_dirty(&self) -> bool {
+        self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0
+    }
+
     /// Internal snapshots in the image.
     pub fn snapshots(&self) -> u32 {
         self.metadata.lock().header.snapshots
@@ -235,7 +270,8 @@ impl Qcow2 {
             return Ok(());
         }
         if self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
-            let repaired = Self::load_repaired(&*self.disk, true).await.map_err(|_| Errno::EACCES)?;
+            let repaired = Self::load_repaired(&*self.disk, "an image", true, &self.allowance).await;
+            let repaired = repaired.map_err(|_| Errno::EACCES)?;
             assert_eq!(repaired.geometry, self.geometry, "a repair changes no geometry");
             *self.metadata.lock() = repaired;
         } else {
@@ -258,6 +294,13 @@ impl Qcow2 {
 
     /// Writes and flushes everything, clusters that became free included.
     pub async fn close(&self) -> IoResult<()> {
+        {
+            // What could be made durable of a damaged image is; the rest stays as it is.
+            let metadata = self.metadata.lock();
+            if metadata.admit().is_err() {
+                return if metadata.has_unwritten() { Err(Errno::EIO) } else { Ok(()) };
+            }
+        }
         self.flush().await?;
         // Frees take effect once they are durable, and their refcounts with the next flush. No third is needed:
         // lowering a refcount frees nothing else.
@@ -270,22 +313,35 @@ impl Qcow2 {
     /// Runs one step on the metadata, loading the tables it misses.
     async fn step<T>(&self, mut step: impl FnMut(&mut Metadata) -> Result<T, Trouble>) -> IoResult<T> {
         loop {
-            let outcome = step(&mut self.metadata.lock());
+            let outcome = {
+                let mut metadata = self.metadata.lock();
+                metadata.admit()?;
+                step(&mut metadata)
+            };
             match outcome {
                 Ok(value) => return Ok(value),
                 Err(Trouble::Failed(errno)) => return Err(errno),
                 Err(Trouble::Missing(missing)) => self.load(missing).await?,
+                Err(Trouble::Damaged(damage)) => {
+                    self.raise_alarm(&damage).await;
+                    return Err(Errno::EIO);
+                }
             }
         }
     }
 
     async fn load(&self, Missing { at, kind }: Missing) -> IoResult<()> {
-        {
+        let may_load = {
             let mut metadata = self.metadata.lock();
-            if !metadata.may_load(at, kind) {
-                return Err(Errno::EIO);
+            let may_load = metadata.may_load(at, kind);
+            if may_load {
+                metadata.cache.begin_load(at);
             }
-            metadata.cache.begin_load(at);
+            may_load
+        };
+        if !may_load {
+            self.raise_alarm(&damage::table_elsewhere(at)).await;
+            return Err(Errno::EIO);
         }
         self.disk.debug_event(match kind {
             TableKind::L2 => DebugEvent::L2Load,

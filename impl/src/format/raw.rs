@@ -57,6 +57,12 @@ impl Raw {
         self.disk.write_zeroes(offset, len).await
     }
 
+    /// As `write_zeroes`, and gives the space back where that is possible.
+    pub async fn unmap(&self, offset: u64, len: u64) -> IoResult<()> {
+        self.assert_writable(offset, len);
+        self.disk.unmap(offset, len).await
+    }
+
     /// Says that a range is not needed any more.
     pub async fn discard(&self, offset: u64, len: u64) -> IoResult<()> {
         self.assert_writable(offset, len);

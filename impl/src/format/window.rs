@@ -50,6 +50,10 @@ impl Disk for Window {
         self.at(offset, len, |at| self.disk.write_zeroes(at, len))
     }
 
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.at(offset, len, |at| self.disk.unmap(at, len))
+    }
+
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
         self.at(offset, len, |at| self.disk.discard(at, len))
     }

@@ -6,9 +6,9 @@
 
 use super::node::Driver;
 use super::{Graph, Place};
+use crate::budget::{Budget, OverBudget, Share};
 use crate::error::Refused;
-use crate::format::qcow2::{Qcow2, StoredBitmap};
-use crate::host::IoResult;
+use crate::format::qcow2::{BitmapsUnread, Qcow2, StoredBitmap};
 use crate::id::NodeId;
 use crate::io::len_bytes;
 use crate::sync::shim::Mutex;
@@ -43,8 +43,17 @@ pub struct Bitmap {
 }
 
 /// Disjoint ranges of granules: begin and end of each.
-#[derive(Clone, Debug, Default)]
-struct Ranges(BTreeMap<u64, u64>);
+#[derive(Debug)]
+struct Ranges {
+    map: BTreeMap<u64, u64>,
+    /// The memory they take, in steps.
+    share: Share,
+}
+
+/// Memory of one range, and of its copy while it is stored.
+const RANGE_BYTES: u64 = 48;
+/// Ranges that memory is taken for at a time.
+const RANGES_STEP: u64 = 256;
 
 /// `block-dirty-bitmap-add`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,46 +84,49 @@ impl Bitmap {
     pub fn mark(&self, offset: u64, len: u64) {
         if self.is_recording && len > 0 {
             let granularity = u64::from(self.granularity);
-            self.dirty.lock().insert(offset / granularity, (offset + len).div_ceil(granularity));
+            self.dirty.lock().insert(offset / granularity, offset.saturating_add(len).div_ceil(granularity));
         }
     }
 
     /// How many bytes are dirty, in whole granules.
     pub fn dirty_bytes(&self) -> u64 {
-        let granules: u64 = self.dirty.lock().0.iter().map(|(start, end)| end - start).sum();
+        let granules: u64 = self.dirty.lock().map.iter().map(|(start, end)| end - start).sum();
         granules.saturating_mul(u64::from(self.granularity))
     }
 
     /// The dirty byte ranges, in order; the last may reach past the end of the node.
     pub fn dirty_ranges(&self) -> Vec<(u64, u64)> {
         let granularity = u64::from(self.granularity);
-        let bytes = |(start, end): (&u64, &u64)| (start * granularity, end * granularity);
-        self.dirty.lock().0.iter().map(bytes).collect()
+        let bytes =
+            |(start, end): (&u64, &u64)| (start.saturating_mul(granularity), end.saturating_mul(granularity));
+        self.dirty.lock().map.iter().map(bytes).collect()
     }
 
     /// As its image keeps it.
     fn stored(&self) -> StoredBitmap {
         StoredBitmap {
-            name: self.name.to_string(),
+            name: Arc::clone(&self.name),
             granularity: self.granularity,
             is_recording: self.is_recording,
             is_inconsistent: self.is_inconsistent,
-            dirty: self.dirty.lock().0.iter().map(|(start, end)| *start..*end).collect(),
+            dirty: self.dirty.lock().map.iter().map(|(start, end)| *start..*end).collect(),
         }
     }
 
     /// As its image kept it.
-    fn loaded(stored: StoredBitmap) -> Bitmap {
-        let mut dirty = Ranges::default();
-        stored.dirty.iter().for_each(|range| dirty.insert(range.start, range.end));
-        Bitmap {
-            name: stored.name.into(),
+    fn loaded(stored: StoredBitmap, budget: &Budget) -> Result<Bitmap, OverBudget> {
+        let bytes = stored.dirty.len() as u64 * RANGE_BYTES;
+        let share = budget.take(bytes, || format!("Bitmap '{}'", stored.name))?;
+        let map = stored.dirty.into_iter().map(|range| (range.start, range.end)).collect();
+        let dirty = Ranges { map, share };
+        Ok(Bitmap {
+            name: stored.name,
             granularity: stored.granularity,
             is_recording: stored.is_recording,
             is_persistent: true,
             is_inconsistent: stored.is_inconsistent,
             dirty: Arc::new(Mutex::new(dirty)),
-        }
+        })
     }
 
     /// Refuses what nobody knows the content of.
@@ -150,37 +162,62 @@ impl Place {
     }
 }
 
-/// The bitmaps that an image keeps.
-pub async fn load_bitmaps(image: &Qcow2) -> IoResult<Vec<Bitmap>> {
-    Ok(image.load_bitmaps().await?.into_iter().map(Bitmap::loaded).collect())
+/// The bitmaps that an image keeps, one after the other: what the image says of one is more than what we keep of it.
+pub async fn load_bitmaps(image: &Qcow2, budget: &Budget) -> Result<Vec<Bitmap>, BitmapsUnread> {
+    let mut left = image.clusters_of_bits();
+    let mut bitmaps = Vec::new();
+    while let Some(stored) = image.load_bitmap(bitmaps.len(), &mut left).await? {
+        bitmaps.push(Bitmap::loaded(stored, budget)?);
+    }
+    Ok(bitmaps)
 }
 
 impl Ranges {
+    fn none(budget: &Budget) -> Ranges {
+        Ranges { map: BTreeMap::new(), share: budget.nothing() }
+    }
+
+    /// The same once more. It is there for a moment only, whatever the budget says.
+    fn copy(&self) -> Ranges {
+        let mut share = self.share.budget().nothing();
+        share.grow_anyway(self.share.bytes());
+        Ranges { map: self.map.clone(), share }
+    }
+
+    /// Whether there is room for one more range.
+    fn has_room(&mut self) -> bool {
+        let len = self.map.len() as u64;
+        let is_held = (len + 1) * RANGE_BYTES <= self.share.bytes();
+        self.map.len() < RANGES_MAX && (is_held || self.share.grow_cache(RANGES_STEP * RANGE_BYTES))
+    }
+
     fn insert(&mut self, start: u64, end: u64) {
         let (mut start, mut end) = (start, end);
         // The one before may reach this one; each one behind that begins inside is swallowed.
-        if let Some((before, before_end)) = self.0.range(..=start).next_back().map(|(a, b)| (*a, *b))
+        if let Some((before, before_end)) = self.map.range(..=start).next_back().map(|(a, b)| (*a, *b))
             && before_end >= start
         {
             start = before;
             end = end.max(before_end);
         }
-        while let Some((next, next_end)) = self.0.range(start..=end).next().map(|(a, b)| (*a, *b)) {
-            self.0.remove(&next);
+        while let Some((next, next_end)) = self.map.range(start..=end).next().map(|(a, b)| (*a, *b)) {
+            self.map.remove(&next);
             end = end.max(next_end);
         }
-        if self.0.len() >= RANGES_MAX {
-            let next = self.0.range(start..).next().or_else(|| self.0.range(..start).next_back());
-            let (a, b) = next.map(|(a, b)| (*a, *b)).expect("as many ranges as there may be are not none");
-            self.0.remove(&a);
-            (start, end) = (start.min(a), end.max(b));
+        if !self.map.contains_key(&start) && !self.has_room() {
+            let next = self.map.range(start..).next().or_else(|| self.map.range(..start).next_back());
+            // The first one of all is taken in any case.
+            if let Some((a, b)) = next.map(|(a, b)| (*a, *b)) {
+                self.map.remove(&a);
+                (start, end) = (start.min(a), end.max(b));
+            }
         }
-        self.0.insert(start, end);
+        self.map.insert(start, end);
     }
 
     fn truncate(&mut self, end: u64) {
-        self.0.split_off(&end);
-        if let Some((_, last)) = self.0.iter_mut().next_back() {
+        self.map.split_off(&end);
+        if let Some((_, last)) = self.map.iter_mut().next_back() {
             *last = (*last).min(end);
         }
     }
@@ -204,13 +241,14 @@ impl Graph {
             return Err(Refused::BitmapNameTooLong(new.name.clone()));
         }
         let name = new.name.as_str().into();
+        let dirty = Arc::new(Mutex::new(Ranges::none(&self.budget)));
         self.place_mut(node).bitmaps.push(Bitmap {
             name,
             granularity,
             is_recording: !new.is_disabled,
             is_persistent: new.is_persistent,
             is_inconsistent: false,
-            dirty: Arc::default(),
+            dirty,
         });
         Ok(())
     }
@@ -285,7 +323,8 @@ impl Graph {
     pub fn clear_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
         self.admit_change(wanted)?;
         self.find_bitmap(wanted)?.admit_use()?;
-        self.change_bitmap(wanted, |bitmap| Some(bitmap.holding(Ranges::default())))
+        let none = Ranges::none(&self.budget);
+        self.change_bitmap(wanted, |bitmap| Some(bitmap.holding(none)))
     }
 
     /// `block-dirty-bitmap-enable` and `-disable`.
@@ -293,7 +332,7 @@ impl Graph {
         self.find_bitmap(wanted)?.admit_use()?;
         // What was dirty stays with the bitmap of before: a request that still runs marks that one only.
         self.change_bitmap(wanted, |bitmap| {
-            let dirty = bitmap.dirty.lock().clone();
+            let dirty = bitmap.dirty.lock().copy();
             Some(Bitmap { is_recording, ..bitmap.holding(dirty) })
         })
     }
@@ -304,7 +343,7 @@ impl Graph {
         let into = self.find_bitmap(target)?;
         into.admit_use()?;
         let granularity = u64::from(into.granularity);
-        let mut dirty = into.dirty.lock().clone();
+        let mut dirty = into.dirty.lock().copy();
         for source in sources {
             if self.find(&source.node).is_none() {
                 return Err(Refused::NodeUnknown(source.node.clone()));
@@ -338,8 +377,24 @@ mod tests {
             is_recording: true,
             is_persistent: false,
             is_inconsistent: false,
-            dirty: Arc::default(),
+            dirty: Arc::new(Mutex::new(Ranges::none(&Budget::default()))),
         }
+    }
+
+    #[test]
+    fn without_memory_a_bitmap_claims_too_much_and_forgets_nothing() {
+        let budget = Budget::new(RANGES_STEP * RANGE_BYTES * 8);
+        let bitmap = Bitmap { dirty: Arc::new(Mutex::new(Ranges::none(&budget))), ..bitmap(512) };
+        (0..10_000).rev().for_each(|n| bitmap.mark(n * 4096, 1));
+        assert!(budget.held() <= budget.limit());
+        let ranges = bitmap.dirty_ranges();
+        assert!(ranges.len() as u64 <= RANGES_STEP * 8, "{} ranges", ranges.len());
+        for n in 0..10_000 {
+            let at = ranges.partition_point(|(start, _)| *start <= n * 4096);
+            assert!(ranges[at - 1].1 > n * 4096, "write {n} is forgotten");
+        }
+        drop(bitmap);
+        assert_eq!(budget.held(), 0);
     }
 
     #[test]

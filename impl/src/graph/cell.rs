@@ -2,6 +2,7 @@
 
 use super::Graph;
 use super::node::Node;
+use crate::budget::Budget;
 use crate::sync::shim::Mutex;
 use std::sync::Arc;
 
@@ -12,6 +13,11 @@ pub struct GraphCell {
 }
 
 impl GraphCell {
+    /// An empty graph, whose images hold no more than this.
+    pub fn new(budget: Budget) -> GraphCell {
+        GraphCell { present: Mutex::new(Arc::new(Graph { budget, ..Graph::default() })) }
+    }
+
     /// The graph as it is now.
     pub fn get(&self) -> Arc<Graph> {
         self.present.lock().clone()

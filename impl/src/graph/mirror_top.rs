@@ -32,6 +32,8 @@ pub struct MirrorTop {
 #[derive(Debug)]
 struct State {
     copy_mode: CopyMode,
+    /// The job holds guests back: it cannot catch up with them otherwise.
+    held: bool,
     sync: InStep,
     dirty: DirtyMap,
     /// The last write into target that failed and nobody dealt with yet.
@@ -68,7 +70,7 @@ impl MirrorTop {
     /// Not in step yet.
     pub fn new(parts: MirrorParts) -> MirrorTop {
         let MirrorParts { source, target, is_commit, whole_chunks, replaces, copy_mode, dirty } = parts;
-        let state = Mutex::new(State { copy_mode, sync: InStep::No, dirty, failed: None });
+        let state = Mutex::new(State { copy_mode, held: false, sync: InStep::No, dirty, failed: None });
         let (copies, changed) = (RangeLock::new(), Signal::new());
         MirrorTop { source, target, is_commit, whole_chunks, replaces, copies, state, changed }
     }
@@ -76,6 +78,18 @@ impl MirrorTop {
     /// How it copies now.
     pub fn copy_mode(&self) -> CopyMode {
         self.state.lock().copy_mode
+    }
+
+    /// Whether a guest's write is to reach target before it ends.
+    pub fn copies_at_once(&self) -> bool {
+        let state = self.state.lock();
+        state.held || state.copy_mode == CopyMode::WriteBlocking
+    }
+
+    /// Holds guests back, or does so no longer: while they are held, a write ends only when target has it too, so that
+    /// what is left to copy does not grow.
+    pub fn hold(&self, held: bool) {
+        self.state.lock().held = held;
     }
 
     /// What an operator changes: from copying later to copying at once, and never back.
@@ -137,9 +151,15 @@ impl MirrorTop {
         self.state.lock().dirty.take(bytes_max)
     }
 
-    /// A guest's write did not reach target: the range is to be copied again, and the job has an error to deal with.
+    /// A guest's write did not reach target: the range is to be copied again, and the job has an error to deal with. A
+    /// guest that is only held back leaves the error to the copy.
     pub fn fail(&self, start: u64, end: u64, errno: Errno) {
-        self.state.lock().failed = Some(errno);
+        {
+            let mut state = self.state.lock();
+            if state.copy_mode == CopyMode::WriteBlocking {
+                state.failed = Some(errno);
+            }
+        }
         self.mark(start, end);
     }
 

@@ -7,7 +7,7 @@ use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
 use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
-use crate::graph::write_threshold::WriteThreshold;
+use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
@@ -36,7 +36,7 @@ pub enum Driver {
     /// A file of the host.
     File {
         /// The file.
-        disk: Arc<dyn Disk>,
+        disk: Arc<WatchedDisk>,
         /// How writable it is.
         access: FileAccess,
         /// Whether others are kept from it.

@@ -29,6 +29,7 @@ impl Graph {
         // What the overlay itself stands on keeps the node, or the graph would have a loop.
         self.replace(node, overlay);
         self.set_backing(overlay, Some(node));
+        self.admit_all_depths()?;
         self.admit_permissions()?;
         self.admit_writers(&|_| false)
     }

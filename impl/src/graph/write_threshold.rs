@@ -1,10 +1,10 @@
 //! How far a node may be written before somebody is told: once, then the mark is gone.
 //!
-//! Formats write to files without asking the graph, so a file's disk does the looking itself; of every other node the
-//! request that passes it does.
+//! Formats write to files without asking the graph, so a file's disk does the looking itself, and knows whether the
+//! file takes discards; of every other node the request that passes it does.
 
 use crate::debug_event::DebugEvent;
-use crate::host::{Disk, DiskRun, IoResult, Pending};
+use crate::host::{Disk, DiskRun, FileIdentity, IoResult, Pending};
 use crate::sync::shim::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -52,12 +52,19 @@ impl WriteThreshold {
 pub struct WatchedDisk {
     disk: Arc<dyn Disk>,
     threshold: Arc<WriteThreshold>,
+    /// `discard: unmap`.
+    unmap: Mutex<bool>,
 }
 
 impl WatchedDisk {
     /// Watches `disk` for `threshold`.
     pub fn new(disk: Arc<dyn Disk>, threshold: Arc<WriteThreshold>) -> Arc<WatchedDisk> {
-        Arc::new(WatchedDisk { disk, threshold })
+        Arc::new(WatchedDisk { disk, threshold, unmap: Mutex::new(false) })
+    }
+
+    /// Whether space is given back from now on.
+    pub fn set_unmap(&self, unmap: bool) {
+        *self.unmap.lock() = unmap;
     }
 }
 
@@ -80,12 +87,21 @@ impl Disk for WatchedDisk {
         self.disk.write_zeroes(offset, len)
     }
 
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.threshold.passes(offset + len);
+        if *self.unmap.lock() { self.disk.unmap(offset, len) } else { self.disk.write_zeroes(offset, len) }
+    }
+
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
-        self.disk.discard(offset, len)
+        if *self.unmap.lock() { self.disk.discard(offset, len) } else { Box::pin(std::future::ready(Ok(()))) }
     }
 
     fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
         self.disk.next_run(offset, len)
+    }
+
+    fn identity(&self) -> Option<FileIdentity> {
+        self.disk.identity()
     }
 
     fn allocated_bytes(&self) -> IoResult<u64> {

@@ -4,7 +4,7 @@ use super::{len_bytes, status};
 use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::IoResult;
+use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 
 /// A piece of a range about which one thing can be told.

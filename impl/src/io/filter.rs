@@ -41,7 +41,7 @@ pub async fn before_change(graph: &Graph, filter: NodeId, offset: u64, change: &
         Driver::Blkdebug(rules) => {
             let (kind, event) = match change {
                 Change::Data(_) => (IoType::Write, Some(DebugEvent::Pwritev)),
-                Change::Zeroes(_) => (IoType::WriteZeroes, Some(DebugEvent::PwritevZero)),
+                Change::Zeroes(_) | Change::Unmap(_) => (IoType::WriteZeroes, Some(DebugEvent::PwritevZero)),
                 Change::Discard(_) => (IoType::Discard, None),
             };
             if let Some(event) = event {

@@ -3,7 +3,7 @@
 use super::{BelowNode, len_bytes};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Errno, IoResult};
+use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 use super::status;
 use super::write::{self, Change};
-use crate::command::CopyMode;
 use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::mirror_top::MirrorTop;
@@ -56,7 +55,7 @@ impl Watch for NobodyWatches {
 /// A guest's change goes to source, and to target at once or later, as the mirror's mode says.
 pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Change) -> IoResult<()> {
     let end = offset + change.len_bytes();
-    if top.copy_mode() == CopyMode::Background {
+    if !top.copies_at_once() {
         // Marked when the write has ended, well or not, so that a copy made meanwhile is made again.
         let _marked = MarkedAtTheEnd { top, start: offset, end };
         return write::change(graph, top.source, offset, change).await;
@@ -193,7 +192,7 @@ impl Piece {
             read::read(graph, top.source, self.start, &mut bytes).await.map_err(CopyError::Read)?;
             Change::Data(bytes)
         } else {
-            Change::Zeroes(self.len)
+            Change::Unmap(self.len)
         };
         admit_target(graph, top, self.start + self.len).map_err(CopyError::Write)?;
         write::change(graph, top.target, self.start, change).await.map_err(CopyError::Write)

@@ -112,6 +112,10 @@ impl Disk for NodeDisk {
         self.change(offset, Change::Zeroes(len))
     }
 
+    fn unmap(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Unmap(len))
+    }
+
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
         self.begin(|graph, child| {
             Box::pin(async move {

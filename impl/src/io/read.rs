@@ -3,7 +3,7 @@
 use super::{BelowNode, filter};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::IoResult;
+use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
 use std::sync::Arc;

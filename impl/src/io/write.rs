@@ -2,11 +2,11 @@
 
 use super::{BelowNode, backup, filter, mirror};
 use crate::debug_event::DebugEvent;
-use crate::format::qcow2::Qcow2;
+use crate::format::qcow2::{Qcow2, Zeroing};
 use crate::graph::node::Driver;
 use crate::graph::options::DetectZeroes;
 use crate::graph::{Graph, Place};
-use crate::host::{Errno, IoResult};
+use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub enum Change {
     Data(Vec<u8>),
     /// So many zero bytes.
     Zeroes(u64),
+    /// The same, and their space is not needed.
+    Unmap(u64),
     /// So many bytes that nobody needs; they read as zeroes or as before.
     Discard(u64),
 }
@@ -27,7 +29,7 @@ impl Change {
     pub fn len_bytes(&self) -> u64 {
         match self {
             Change::Data(data) => data.len() as u64,
-            Change::Zeroes(len) | Change::Discard(len) => *len,
+            Change::Zeroes(len) | Change::Unmap(len) | Change::Discard(len) => *len,
         }
     }
 }
@@ -41,11 +43,11 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
     let len = change.len_bytes();
     loop {
         change = as_the_node_takes_it(place, change);
+        // A discard is a hint, and only a node that was told `discard: unmap` takes it.
+        if matches!(change, Change::Discard(_)) && !place.options.unmap {
+            return Ok(());
+        }
         if !place.node.is_filter() {
-            // A discard is a hint, and only a node that was told `discard: unmap` takes it.
-            if matches!(change, Change::Discard(_)) && !place.options.unmap {
-                return Ok(());
-            }
             break;
         }
         mark(graph, id, offset, len);
@@ -63,9 +65,6 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         id = graph.below(id).expect("a filter stands on a node");
         place = graph.place(id);
     }
-    if matches!(change, Change::Discard(_)) && !place.options.unmap {
-        return Ok(());
-    }
     if place.read_only {
         return Err(Errno::EPERM);
     }
@@ -80,11 +79,13 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
         Driver::File { disk, .. } => match change {
             Change::Data(data) => disk.write(offset, data).await,
             Change::Zeroes(len) => disk.write_zeroes(offset, len).await,
+            Change::Unmap(len) => disk.unmap(offset, len).await,
             Change::Discard(len) => disk.discard(offset, len).await,
         },
         Driver::Raw(image) => match change {
             Change::Data(data) => image.write(offset, &data).await,
             Change::Zeroes(len) => image.write_zeroes(offset, len).await,
+            Change::Unmap(len) => image.unmap(offset, len).await,
             Change::Discard(len) => image.discard(offset, len).await,
         },
         Driver::Qcow2(image) => {
@@ -93,6 +94,7 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
                 Change::Data(data) if compressed => write_compressed(image, offset, &data, &below).await,
                 Change::Data(data) => image.write(offset, &data, &below).await,
                 Change::Zeroes(len) => image.write_zeroes(offset, len, &below).await,
+                Change::Unmap(len) => image.zero(offset, len, Zeroing::FreeClusters, &below).await,
                 Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
             }
         }
@@ -110,14 +112,19 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
     }
 }
 
-/// What a node makes of a change: data that is all zeroes may be told so.
+/// What a node makes of a change: data that is all zeroes may be told so, and space is given back only if the operator
+/// allows it.
 fn as_the_node_takes_it(place: &Place, change: Change) -> Change {
-    match change {
-        Change::Data(data)
-            if place.options.detect_zeroes != DetectZeroes::Off && data.iter().all(|byte| *byte == 0) =>
-        {
-            Change::Zeroes(data.len() as u64)
+    let detects = place.options.detect_zeroes;
+    let change = match change {
+        Change::Data(data) if detects != DetectZeroes::Off && data.iter().all(|byte| *byte == 0) => {
+            let len = data.len() as u64;
+            if detects == DetectZeroes::Unmap { Change::Unmap(len) } else { Change::Zeroes(len) }
         }
+        change => change,
+    };
+    match change {
+        Change::Unmap(len) if !place.options.unmap => Change::Zeroes(len),
         change => change,
     }
 }

@@ -12,7 +12,7 @@ use crate::graph::node::Driver;
 use crate::graph::permission::Set;
 use crate::graph::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
-use crate::io::len_bytes;
+use crate::io::known_len;
 use std::sync::Arc;
 
 /// A chunk that an operator wants is never larger; QEMU ends itself over some that are.
@@ -61,8 +61,8 @@ pub fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Res
     }
     let piece_limit =
         u64::try_from(arguments.chunk_bytes_max).map_err(|_| Refused::Backup(BackupRefused::Chunk))?;
-    let len = len_bytes(graph, source).map_err(Refused::Io)?;
-    if len_bytes(graph, target).map_err(Refused::Io)? != len {
+    let len = known_len(graph, source)?;
+    if known_len(graph, target)? != len {
         return Err(Refused::Backup(BackupRefused::DifferentSizes));
     }
     let chunk = chunk_bytes(graph, tuning, target, arguments)?;

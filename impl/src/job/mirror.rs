@@ -8,7 +8,8 @@
 use super::hide;
 use super::life::{Failure, Job, Operation, Outcome, Reaction};
 use super::mirror_start::{self, Scope};
-use super::pace::pace;
+use super::pace::{Turn, pace, pace_watched};
+use super::passes::Passes;
 use super::rate::RateLimit;
 use super::state::Ending;
 use super::task::Task;
@@ -139,23 +140,46 @@ impl Mirror {
     /// Copies until nothing is left and somebody says how to end.
     async fn follow(&self) -> Result<Ending, Outcome> {
         let mut rate = RateLimit::default();
+        let mut passes = Passes::default();
         loop {
-            // Once in step there is no speed limit: it could keep the job from ever being so again.
-            let mut none = RateLimit::default();
-            let is_ready = self.job.ending().is_some();
-            pace(&self.engine, &self.job, if is_ready { &mut none } else { &mut rate }).await?;
+            self.take_turn(&mut rate, &passes).await?;
+            // Read first: whatever happens after the looks below is a change since then.
             let seen = (self.job.changes(), self.top.changes());
+            let is_open = self.job.ending() == Some(Ending::Open);
             self.set_progress();
             if let Some(errno) = self.top.take_failure() {
                 self.react(CopyError::Write(errno)).await?;
             } else if let Some((start, end)) = self.top.take(self.buffer_bytes) {
                 self.copy(start, end, &mut rate).await?;
+                passes.copied(end - start, self.top.dirty_bytes());
             } else if let Some(ending) = self.settle().await? {
+                // It may be long until an operator finalizes.
+                self.top.hold(false);
                 return Ok(ending);
-            } else if is_ready {
+            } else if is_open {
                 self.wait(seen).await;
+            } else {
+                passes.flushed(self.top.dirty_bytes());
             }
         }
+    }
+
+    /// Waits for the next piece, and decides whether guests are held back meanwhile: while they outrun the copies, and
+    /// once somebody waits for the end. A job that is ready lets them go, and so does one that is paused, since it is
+    /// to leave target alone.
+    async fn take_turn(&self, rate: &mut RateLimit, passes: &Passes) -> Result<(), Outcome> {
+        // Once in step there is no speed limit: it could keep the job from ever being so again.
+        let mut none = RateLimit::default();
+        let rate = if self.job.ending().is_some() { &mut none } else { rate };
+        let hold = |turn| {
+            let wanted = match self.job.ending() {
+                None => passes.are_outrun(),
+                Some(Ending::Open) => false,
+                Some(Ending::Pivot | Ending::Leave) => true,
+            };
+            self.top.hold(wanted && turn != Turn::Paused);
+        };
+        Ok(pace_watched(&self.engine, &self.job, rate, &hold).await?)
     }
 
     /// How much is left is what guests left; how much is done only grows.
@@ -249,9 +273,11 @@ impl Mirror {
         }
     }
 
-    /// Guests may have written much while the job waited to be finalized; most of it is copied while they go on. Not
-    /// more than was there at the start, so that it ends even if they never rest.
+    /// Guests may have written much while the job waited to be finalized; most of it is copied before the drain, and
+    /// they are held back meanwhile, so that little is left for it.
     async fn catch_up(&self) -> Result<(), Errno> {
+        self.top.hold(true);
+        // Not more than was there at the start, so that it ends even if a write of theirs fails again and again.
         let mut budget = self.top.dirty_bytes();
         while budget > self.buffer_bytes {
             let Some((start, end)) = self.top.take(self.buffer_bytes) else { break };

@@ -16,7 +16,7 @@ use crate::graph::node::{Driver, Node};
 use crate::graph::permission::Set;
 use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
 use crate::id::{JobSerial, NodeId};
-use crate::io::len_bytes;
+use crate::io::known_len;
 use crate::sync::range_lock::RangeLock;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ fn replaced(graph: &Graph, source: NodeId, arguments: &MirrorArguments) -> Resul
         let source_node = graph.name(source).to_owned();
         return Err(Refused::CannotReplace { replaced: name.to_owned(), source_node });
     }
-    if len_bytes(graph, source).map_err(Refused::Io)? != len_bytes(graph, node).map_err(Refused::Io)? {
+    if known_len(graph, source)? != known_len(graph, node)? {
         return Err(Refused::ReplacementOfOtherSize);
     }
     Ok(Some(name.to_owned()))
@@ -161,7 +161,7 @@ impl Plan {
 
     /// The state that the filter and the job share.
     pub fn mirror_top(&self, graph: &Graph) -> Result<MirrorTop, Refused> {
-        let len = len_bytes(graph, self.source).map_err(Refused::Io)?;
+        let len = known_len(graph, self.source)?;
         let layer = graph.place(graph.unfiltered(self.target));
         let cluster = layer.node.cluster_bytes();
         let usual = cluster.map_or(CHUNK_BYTES_MAX, |bytes| bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX));
@@ -244,8 +244,8 @@ impl Plan {
         if !self.is_commit && !graph.is_below(self.target, self.source) {
             return Ok((Set::WRITE, quiet));
         }
-        let source_len = len_bytes(graph, self.source).map_err(Refused::Io)?;
-        let grows = len_bytes(graph, self.target).map_err(Refused::Io)? < source_len;
+        let source_len = known_len(graph, self.source)?;
+        let grows = known_len(graph, self.target)? < source_len;
         let taken = if grows { Set::WRITE.and(Set::RESIZE) } else { Set::WRITE };
         Ok((taken, quiet.and(Set::READ).and(Set::WRITE)))
     }

@@ -25,33 +25,45 @@ pub async fn pace_unhurried(engine: &Engine, job: &Job, rate: &mut RateLimit) ->
     }
 }
 
+/// What a job does where it waits for its next piece.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// It is paused.
+    Paused,
+    /// It sleeps for its speed limit.
+    Sleeps,
+    /// It goes on.
+    Goes,
+}
+
 /// Comes back when the job may do its next piece.
 pub async fn pace(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
-    wait_turn(engine, job, rate, &|_| ()).await
+    pace_watched(engine, job, rate, &|_| ()).await
 }
 
 /// As `pace`, for a job that is busy at all times but those in which it waits here.
 pub async fn pace_busily(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
-    wait_turn(engine, job, rate, &|busy| job.set_busy(busy)).await
+    pace_watched(engine, job, rate, &|turn| job.set_busy(turn == Turn::Goes)).await
 }
 
-async fn wait_turn(
+/// As `pace`; `watch` hears of each turn as it begins.
+pub async fn pace_watched(
     engine: &Engine,
     job: &Job,
     rate: &mut RateLimit,
-    set_busy: &(dyn Fn(bool) + Sync),
+    watch: &(dyn Fn(Turn) + Sync),
 ) -> Result<(), Cancelled> {
     loop {
         let seen = job.changes();
         if job.pause_point()? == PausePoint::Wait {
-            set_busy(false);
+            watch(Turn::Paused);
             job.changed_since(seen).await;
             continue;
         }
         let host = engine.host();
         let start = rate.next_start(job.speed(), host.now());
         if start <= host.now() {
-            set_busy(true);
+            watch(Turn::Goes);
             // Others may run once, and a cancel may come, even if nothing else makes us wait.
             YieldNow::default().await;
             if job.pause_point()? == PausePoint::Wait {
@@ -59,7 +71,7 @@ async fn wait_turn(
             }
             return Ok(());
         }
-        set_busy(false);
+        watch(Turn::Sleeps);
         either(host.sleep_until(start), job.changed_since(seen)).await;
     }
 }

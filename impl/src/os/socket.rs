@@ -1,13 +1,11 @@
 //! Unix sockets: private from their first moment, and their files removed again.
 
+use super::place::{OwnFile, Place, by_number};
 use crate::host::{Errno, IoResult, Listener, Pending, Stream};
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
-use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -15,64 +13,36 @@ use tokio::runtime::Handle;
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Listens at `path`; the listener is non-blocking. A socket that nobody listens on is replaced.
-pub fn listen_at(path: &Path) -> std::io::Result<(UnixListener, OwnFile)> {
-    let listener = match bind_at(path) {
-        Err(e) if e.kind() == ErrorKind::AddrInUse && is_abandoned(path) => {
-            fs::remove_file(path)?;
-            bind_at(path)?
+/// Listens at `place`; the listener is non-blocking. A socket that nobody listens on is replaced.
+pub fn listen_at(place: Place) -> std::io::Result<(UnixListener, OwnFile)> {
+    let listener = match bind_at(&place) {
+        Err(e) if e.kind() == ErrorKind::AddrInUse && is_abandoned(&place) => {
+            place.remove()?;
+            bind_at(&place)?
         }
         other => other?,
     };
-    Ok((listener, OwnFile::new(path)?))
+    Ok((listener, OwnFile::new(place)?))
 }
 
 /// The file takes over the mode of the socket (less the umask), so that it is never open to others. Setting the umask
 /// would do it too, but for all threads; a chmod afterwards would leave a window.
-fn bind_at(path: &Path) -> std::io::Result<UnixListener> {
+fn bind_at(place: &Place) -> std::io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    bind(&socket, &SocketAddrUnix::new(place.address())?)?;
     listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
 }
 
 /// Whether this is a socket that nobody listens on. An ordinary file refuses connections too, but is not ours to remove.
-fn is_abandoned(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    is_socket && UnixStream::connect(path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
-}
-
-/// A file we made, removed when this is dropped, unless somebody has put another in its place.
-#[derive(Debug)]
-pub struct OwnFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl OwnFile {
-    /// The file at `path`, which was just made.
-    pub fn new(path: &Path) -> std::io::Result<OwnFile> {
-        // Absolute, so that it holds wherever the process goes.
-        let path = std::path::absolute(path)?;
-        let identity = identity(&path)?;
-        Ok(OwnFile { path, identity })
-    }
-}
-
-impl Drop for OwnFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // Nothing depends on its success; a file left behind is found abandoned next time.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
+fn is_abandoned(place: &Place) -> bool {
+    let Ok(hold) = place.open(OFlags::PATH, Mode::empty()) else { return false };
+    let is_socket = fstat(&hold).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+    let refuses =
+        || UnixStream::connect(by_number(&hold)).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused);
+    is_socket && refuses()
 }
 
 /// The engine's way to listen.
@@ -83,10 +53,10 @@ pub struct OsListener {
 }
 
 impl OsListener {
-    /// Listens at `path`.
-    pub fn open(runtime: &Handle, path: &Path) -> IoResult<Arc<dyn Listener>> {
+    /// Listens at `place`.
+    pub fn open(runtime: &Handle, place: Place) -> IoResult<Arc<dyn Listener>> {
         let _inside = runtime.enter();
-        let (listener, file) = listen_at(path)?;
+        let (listener, file) = listen_at(place)?;
         let listener = Arc::new(tokio::net::UnixListener::from_std(listener)?);
         Ok(Arc::new(OsListener { listener, _file: file }))
     }

@@ -4,9 +4,13 @@
 //! missing and ill-typed members first, each inner object whole, then what is left over.
 
 use super::types::{Alternate, Member, Object, Type};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use serde_json::{Map, Value};
 use std::fmt;
 use thiserror::Error;
+
+/// Children are described inside their parents; each may hold one more object, and lists, that are no children.
+const NESTING_MAX: u32 = DEPTH_MAX + 8;
 
 /// What is wrong with the arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -25,6 +29,9 @@ pub enum Fault {
         /// What it should have been.
         expected: &'static str,
     },
+    /// Objects inside objects, deeper than any node may stand.
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
     /// A word that is not one of the enum's.
     #[error("Parameter '{name}' does not accept value '{value}'")]
     NotAccepted {
@@ -53,6 +60,15 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
+    /// How many objects and lists are around it.
+    fn depth(&self) -> u32 {
+        let outer = |place: &&Self| match **place {
+            Place::Root => None,
+            Place::Member(outer, _) | Place::Element(outer, _) => Some(outer),
+        };
+        std::iter::successors(outer(&self), outer).zip(1..).last().map_or(0, |(_, depth)| depth)
+    }
+
     /// The name without the objects around it.
     fn last(&self) -> String {
         match self {
@@ -74,6 +90,10 @@ impl fmt::Display for Place<'_> {
 }
 
 fn check_object(found: &Map<String, Value>, expected: &Object, place: &Place<'_>) -> Result<(), Fault> {
+    // What is inside is looked at by calls within calls, and is made into nodes in the same way.
+    if place.depth() > NESTING_MAX {
+        return Err(TooDeep.into());
+    }
     let mut known = check_members(found, expected.members, place)?;
     let tag_value = expected.variants.as_ref().and_then(|v| found.get(v.tag)?.as_str());
     let variant = tag_value.and_then(|value| expected.variant(value));

@@ -6,6 +6,7 @@ use super::types::{Action, Command, JobVerb};
 use super::{check, edits, export_options, introspect, report, schema, text, transaction};
 use crate::command::{Family, Verb};
 use crate::engine::Engine;
+use crate::engine::open::OpenedNode;
 use crate::error::Refused;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -88,27 +89,95 @@ pub fn admit(request: &Request) -> Result<&'static Command, Refusal> {
     Ok(command)
 }
 
+/// What can be done of a command before its turn comes, because it changes nothing and may take long.
+#[derive(Debug)]
+pub enum Begun<'e> {
+    /// Nothing.
+    Nothing,
+    /// The node of `blockdev-add` is open.
+    Opened(Box<OpenedNode<'e>>),
+}
+
+/// Begins an admitted command, beside others.
+pub async fn begin<'e>(
+    engine: &'e Arc<Engine>,
+    command: &Command,
+    arguments: &Arguments,
+) -> Result<Begun<'e>, Refusal> {
+    match command.action {
+        Action::BlockdevAdd if engine.has_ended() => Err(Refused::Ended.into()),
+        Action::BlockdevAdd => {
+            let opened = engine.open_node(&node_options::blockdev(arguments)?).await?;
+            Ok(Begun::Opened(Box::new(opened)))
+        }
+        _ => Ok(Begun::Nothing),
+    }
+}
+
+/// Whether a command only tells what is: then it need not wait for those that work.
+pub fn only_asks(command: &Command) -> bool {
+    use Action::{
+        QueryBlock, QueryBlockExports, QueryBlockGraph, QueryBlockJobs, QueryCommands, QueryJobs,
+        QueryMemory, QueryNamedBlockNodes, QueryQmpSchema, QueryVersion,
+    };
+    matches!(
+        command.action,
+        QueryBlock
+            | QueryBlockExports
+            | QueryBlockGraph
+            | QueryBlockJobs
+            | QueryCommands
+            | QueryJobs
+            | QueryMemory
+            | QueryNamedBlockNodes
+            | QueryQmpSchema
+            | QueryVersion
+    )
+}
+
+/// The longest answer. One that would be longer is refused, and not made to its end.
+pub const REPLY_BYTES_MAX: usize = 32 << 20;
+
 /// The answer of a command that has nothing to tell.
 const NOTHING: Cow<'static, str> = Cow::Borrowed("{}");
 
-/// Does an admitted command; the answer is JSON text. Only one command may run at a time.
+/// Does an admitted command; the answer is JSON text. Only one that changes anything may run at a time.
 pub async fn run(
     engine: &Arc<Engine>,
     command: &Command,
     arguments: &Arguments,
+    begun: Begun<'_>,
 ) -> Result<Cow<'static, str>, Refusal> {
+    let answer = answer(engine, command, arguments, begun).await?;
+    if answer.len() > REPLY_BYTES_MAX {
+        return Err(Refusal::generic(format!("The reply would be longer than {REPLY_BYTES_MAX} bytes")));
+    }
+    Ok(answer)
+}
+
+/// Whether what a command tells depends on jobs that are about to take effect.
+pub fn asks_of_jobs(command: &Command) -> bool {
     let asks =
         [Action::QueryBlockJobs, Action::QueryJobs, Action::QueryNamedBlockNodes, Action::QueryBlockGraph];
-    if asks.contains(&command.action) {
-        engine.let_jobs_take_effect().await;
-    }
+    asks.contains(&command.action)
+}
+
+async fn answer(
+    engine: &Arc<Engine>,
+    command: &Command,
+    arguments: &Arguments,
+    begun: Begun<'_>,
+) -> Result<Cow<'static, str>, Refusal> {
     match command.action {
         Action::BlockStream => engine.block_stream(&options::stream(arguments)).await?,
         Action::BlockCommit => engine.block_commit(&options::commit(arguments)).await?,
         Action::BlockdevBackup => engine.blockdev_backup(transaction::backup(arguments)).await?,
         Action::Transaction => engine.transaction(transaction::transaction(arguments)).await?,
         Action::BlockdevMirror => engine.blockdev_mirror(&options::mirror(arguments)?).await?,
-        Action::BlockdevAdd => engine.blockdev_add(&node_options::blockdev(arguments)?).await?,
+        Action::BlockdevAdd => match begun {
+            Begun::Opened(opened) => engine.add_node(*opened).await?,
+            Begun::Nothing => engine.blockdev_add(&node_options::blockdev(arguments)?).await?,
+        },
         Action::BlockdevDel => engine.blockdev_del(options::text(arguments, "node-name")).await?,
         Action::Job(family, verb) => {
             let id = options::text(arguments, job_member(command));
@@ -116,7 +185,7 @@ pub async fn run(
         }
         Action::NbdServerStart => engine.nbd_server_start(&export_options::server(arguments)?)?,
         Action::NbdServerStop => engine.nbd_server_stop().await?,
-        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments))?,
+        Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments)).await?,
         Action::BlockExportDel => {
             let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
             engine.block_export_del(options::text(arguments, "id"), hard).await?;
@@ -144,6 +213,7 @@ pub async fn run(
             return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());
         }
         Action::QueryBlockGraph => return Ok(report::block_graph(&engine.query_block_graph()).into()),
+        Action::QueryMemory => return Ok(report::memory(engine.budget()).into()),
         Action::QueryVersion => return Ok(text::version_text().into()),
         Action::QueryCommands => return Ok(command_names().into()),
         Action::QueryQmpSchema => return Ok(introspect::schema_text().into()),
@@ -161,8 +231,9 @@ pub async fn run_named(
 ) -> Result<Cow<'static, str>, Refusal> {
     let request = Request { name: name.to_owned(), arguments };
     let command = admit(&request)?;
+    let begun = begin(engine, command, &request.arguments).await?;
     let _alone = engine.commands().drain().await;
-    run(engine, command, &request.arguments).await
+    run(engine, command, &request.arguments, begun).await
 }
 
 /// Which member names the job: `device` for the older half of `block-job-*`, `id` for all others.

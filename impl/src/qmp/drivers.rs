@@ -166,7 +166,7 @@ fn nodes_are_named_as_qemu_names_them() {
 fn a_long_name_is_cut_off() {
     with_monitor(async |monitor| {
         assert_eq!(add(&monitor, r#"{"driver":"null-co","node-name":"n0"}"#).await, "");
-        for i in 1..300 {
+        for i in 1..200 {
             let options = json!({"driver": "copy-on-read", "node-name": format!("n{i}"), "file": format!("n{}", i - 1)});
             assert_eq!(add(&monitor, &options.to_string()).await, "");
         }

@@ -4,8 +4,12 @@
 
 use super::options::Arguments;
 use super::types::{Object, Type};
+use crate::graph::depth::{DEPTH_MAX, TooDeep};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// The most parts of a key: one for each node on the way down, and a few inside the last.
+const KEY_PARTS_MAX: usize = DEPTH_MAX as usize + 8;
 
 /// What is wrong with such a text.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -13,6 +17,9 @@ pub enum KeyvalError {
     /// A key alone.
     #[error("Expected '=' after parameter '{0}'")]
     NoValue(String),
+    /// A key of more parts than any node has nodes below it.
+    #[error(transparent)]
+    TooDeep(#[from] TooDeep),
     /// A key with an empty part.
     #[error("Invalid parameter '{0}'")]
     InvalidKey(String),
@@ -32,8 +39,8 @@ pub fn parse(text: &str, implied: &str, expected: &'static Object) -> Result<Arg
     let mut object = Map::new();
     for (index, part) in split(text).into_iter().enumerate() {
         match part.split_once('=') {
-            Some((key, value)) => insert(&mut object, key, key, value)?,
-            None if index == 0 => insert(&mut object, implied, implied, &part)?,
+            Some((key, value)) => insert(&mut object, key, Value::from(value))?,
+            None if index == 0 => insert(&mut object, implied, Value::from(part))?,
             None => return Err(KeyvalError::NoValue(part)),
         }
     }
@@ -59,7 +66,16 @@ pub fn split(text: &str) -> Vec<String> {
     parts
 }
 
-fn insert(object: &mut Arguments, whole: &str, key: &str, value: &str) -> Result<(), KeyvalError> {
+/// Puts a value where the dots of `key` lead. What is nested by dots is gone through by calls within calls.
+pub(super) fn insert(object: &mut Arguments, key: &str, value: Value) -> Result<(), KeyvalError> {
+    if key.split('.').count() > KEY_PARTS_MAX {
+        return Err(TooDeep.into());
+    }
+    insert_part(object, key, key, value)
+}
+
+/// The same for the rest of a key; `whole` is the key as it was said.
+fn insert_part(object: &mut Arguments, whole: &str, key: &str, value: Value) -> Result<(), KeyvalError> {
     let (first, rest) = match key.split_once('.') {
         Some((first, rest)) => (first, Some(rest)),
         None => (key, None),
@@ -73,22 +89,26 @@ fn insert(object: &mut Arguments, whole: &str, key: &str, value: &str) -> Result
         (None, Some(Value::Object(_))) => inconsistent(),
         // The last value counts.
         (None, _) => {
-            object.insert(first.to_owned(), Value::String(value.to_owned()));
+            object.insert(first.to_owned(), value);
             Ok(())
         }
-        (Some(rest), Some(Value::Object(inner))) => insert(inner, whole, rest, value),
+        (Some(rest), Some(Value::Object(inner))) => insert_part(inner, whole, rest, value),
         (Some(_), Some(_)) => inconsistent(),
         (Some(rest), None) => {
             let mut inner = Map::new();
-            insert(&mut inner, whole, rest, value)?;
+            insert_part(&mut inner, whole, rest, value)?;
             object.insert(first.to_owned(), Value::Object(inner));
             Ok(())
         }
     }
 }
 
-/// Makes numbers and truths of the texts that should be; the rest is for `check` to judge.
-fn type_object(object: &mut Arguments, expected: &'static Object, path: &str) -> Result<(), KeyvalError> {
+/// Makes numbers and truths of the texts that should be, and lists of what is numbered; the rest is for `check` to judge.
+pub(super) fn type_object(
+    object: &mut Arguments,
+    expected: &'static Object,
+    path: &str,
+) -> Result<(), KeyvalError> {
     let variant = expected.variants.as_ref().and_then(|v| expected.variant(object.get(v.tag)?.as_str()?));
     let members = expected.members.iter().chain(variant.iter().flat_map(|v| v.members));
     for member in members {
@@ -114,6 +134,14 @@ fn type_value(value: &mut Value, kind: &Type, path: &str) -> Result<(), KeyvalEr
             let number: i64 = number.parse().map_err(|_| KeyvalError::NoInteger(path.to_owned()))?;
             *value = Value::from(number);
         }
+        (Type::List(element), Value::Object(inner)) if is_numbered(inner) => {
+            let elements = (0..inner.len()).filter_map(|index| inner.remove(&index.to_string()));
+            let mut elements: Vec<Value> = elements.collect();
+            for (index, inner) in elements.iter_mut().enumerate() {
+                type_value(inner, element, &format!("{path}.{index}"))?;
+            }
+            *value = Value::Array(elements);
+        }
         (Type::Object(object), Value::Object(inner)) => type_object(inner, object, path)?,
         (Type::Alternate(alternate), Value::Object(inner)) => {
             let object = alternate.cases.iter().find_map(|c| match c {
@@ -127,6 +155,11 @@ fn type_value(value: &mut Value, kind: &Type, path: &str) -> Result<(), KeyvalEr
         _ => {}
     }
     Ok(())
+}
+
+/// Whether the members are called 0, 1, 2 and so on.
+fn is_numbered(object: &Arguments) -> bool {
+    !object.is_empty() && (0..object.len()).all(|index| object.contains_key(&index.to_string()))
 }
 
 #[cfg(test)]
@@ -149,6 +182,10 @@ mod tests {
             "file": {"driver": "file", "filename": "/a,b=c", "read-only": true},
         });
         assert_eq!(parsed(text), Ok(expected));
+        assert_eq!(
+            parsed("blkdebug,set-state.0.event=none,set-state.0.new_state=2"),
+            Ok(json!({"driver": "blkdebug", "set-state": [{"event": "none", "new_state": 2}]}))
+        );
         assert_eq!(parsed(""), Ok(json!({})));
         assert_eq!(parsed("driver=file,filename="), Ok(json!({"driver": "file", "filename": ""})));
     }

@@ -7,14 +7,21 @@ use super::dispatch::{self, Refusal};
 use super::json::{self, JsonError, Reader};
 use super::outbox::Outbox;
 use super::text::{error_text, event_text, greeting_text, reply_text};
-use super::types::Action;
+use super::types::{Action, Command};
 use crate::engine::Engine;
 use crate::error::Refused;
 use crate::event::{Event, EventSink};
-use crate::host::WallClock;
+use crate::host::{Nanos, WallClock};
+use crate::sync::either;
+use crate::sync::range_lock::RangeGuard;
 use crate::sync::shim::Mutex;
 use serde_json::Value;
+use std::future::Future;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+/// How long a command that only asks waits for those that work.
+const ASK_PATIENCE: Nanos = Nanos::SECOND;
 
 /// One client.
 #[derive(Debug)]
@@ -87,6 +94,8 @@ impl Monitor {
         let mut messages = Vec::new();
         self.reader.lock().feed(bytes, &mut |message| messages.push(message));
         for message in messages {
+            // Answers are made only as fast as they are taken.
+            self.outbox.bytes_free().await;
             if let Some(reply) = self.answer(message).await {
                 self.outbox.push(reply);
             }
@@ -106,6 +115,16 @@ impl Monitor {
     /// The next line to send, if one waits.
     pub fn try_output(&self) -> Option<String> {
         self.outbox.pop()
+    }
+
+    /// The client takes nothing any more: what waits for it is dropped, and nothing is added before the next one comes.
+    pub fn give_up(&self) {
+        self.outbox.give_up();
+    }
+
+    /// Waits until no line of any client is wanted any more; those that come meanwhile are nobody's.
+    pub async fn closed(&self) {
+        self.outbox.closed().await;
     }
 
     /// Waits until so much waits to be sent that the client is given up.
@@ -148,14 +167,50 @@ impl Monitor {
         let command = dispatch::admit(request)?;
         match command.action {
             Action::QmpCapabilities => self.negotiate(request)?,
-            Action::Quit => *self.phase.lock() = Phase::Quitting,
+            Action::Quit => {
+                *self.phase.lock() = Phase::Quitting;
+                // Whoever is at work gives it up, so that our turn comes.
+                self.engine.hurry();
+            }
             _ => {}
         }
-        let _alone = self.engine.commands().drain().await;
+        let begun = dispatch::begin(&self.engine, command, &request.arguments).await?;
+        let _alone = match dispatch::only_asks(command) {
+            true => self.turn_to_ask(command).await,
+            false => Some(self.engine.commands().drain().await),
+        };
         if self.engine.has_ended() {
             return Err(Refused::Ended.into());
         }
-        dispatch::run(&self.engine, command, &request.arguments).await
+        if command.action == Action::Quit {
+            // The reply comes after all that this brings about.
+            self.engine.quit().await;
+        }
+        dispatch::run(&self.engine, command, &request.arguments, begun).await
+    }
+
+    /// A command that only asks waits for the one that works, and for jobs that take effect, so that it is told of what
+    /// comes after; but not for ever: what is told then is what was before.
+    async fn turn_to_ask(&self, command: &Command) -> Option<RangeGuard<'_>> {
+        let mut turn = std::pin::pin!(async {
+            let alone = self.engine.commands().drain().await;
+            if dispatch::asks_of_jobs(command) {
+                self.engine.let_jobs_take_effect().await;
+            }
+            alone
+        });
+        let now = std::future::poll_fn(|context| match turn.as_mut().poll(context) {
+            Poll::Ready(alone) => Poll::Ready(Some(alone)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(alone) = now.await {
+            return Some(alone);
+        }
+        let host = self.engine.host();
+        let mut alone = None;
+        let over = host.sleep_until(host.now().plus(ASK_PATIENCE));
+        either(async { alone = Some(turn.await) }, over).await;
+        alone
     }
 
     fn refuse_out_of_phase(&self, name: &str) -> Result<(), Refusal> {

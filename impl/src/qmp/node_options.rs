@@ -2,7 +2,9 @@
 
 use super::dispatch::Refusal;
 use super::options::{Arguments, CHECKED, integer, optional_text, owned_text, text, truth};
-use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, NodeSettings};
+use crate::command::{
+    BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, NodeSettings,
+};
 use crate::filter::blkdebug::{InjectError, SetState};
 use crate::graph::options::{DetectZeroes, Plain};
 use crate::graph::permission::Set;
@@ -50,6 +52,12 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
             file: child(&arguments["file"])?,
             backing: backing(arguments.get("backing"))?,
             data_file: arguments.get("data-file").map(child).transpose()?,
+            discards: DiscardOptions {
+                request: truth(arguments, "pass-discard-request"),
+                snapshot: truth(arguments, "pass-discard-snapshot"),
+                other: truth(arguments, "pass-discard-other"),
+                no_unref: truth(arguments, "discard-no-unref").unwrap_or(false),
+            },
         },
         other => panic!("{CHECKED}, but driver is {other}"),
     })

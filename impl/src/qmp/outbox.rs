@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 
 /// How many bytes may wait before the client is given up.
 const BYTES_MAX: usize = 64 << 20;
-/// How many lines may wait before no more commands are taken from the client.
+/// How many lines, and how many bytes, may wait before no more commands are taken from the client.
 const LINES_BEFORE_PAUSE: usize = 64;
+const BYTES_BEFORE_PAUSE: usize = 4 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -81,8 +82,52 @@ impl Outbox {
     pub(super) async fn room(&self) {
         loop {
             let seen = self.changed.changes();
-            if self.lines.lock().waiting.len() < LINES_BEFORE_PAUSE {
-                return;
+            {
+                let lines = self.lines.lock();
+                let is_full = lines.waiting.len() >= LINES_BEFORE_PAUSE || lines.bytes >= BYTES_BEFORE_PAUSE;
+                if !is_full || lines.end != End::None {
+                    return;
+                }
+            }
+            self.changed.changed_since(seen).await;
+        }
+    }
+
+    /// Waits until the client has read enough to be answered again.
+    pub(super) async fn bytes_free(&self) {
+        loop {
+            let seen = self.changed.changes();
+            {
+                let lines = self.lines.lock();
+                if lines.bytes < BYTES_BEFORE_PAUSE || lines.end != End::None {
+                    return;
+                }
+            }
+            self.changed.changed_since(seen).await;
+        }
+    }
+
+    /// Drops what waits, and takes nothing more for this client.
+    pub(super) fn give_up(&self) {
+        {
+            let mut lines = self.lines.lock();
+            if lines.end == End::None {
+                *lines = Lines { end: End::GivenUp, ..Lines::default() };
+            }
+        }
+        self.changed.notify();
+    }
+
+    /// Waits until no client is wanted any more, and drops what comes meanwhile.
+    pub(super) async fn closed(&self) {
+        loop {
+            let seen = self.changed.changes();
+            {
+                let mut lines = self.lines.lock();
+                if lines.end == End::Closed {
+                    return;
+                }
+                *lines = Lines { end: lines.end, ..Lines::default() };
             }
             self.changed.changed_since(seen).await;
         }

@@ -1,6 +1,8 @@
 //! The answers to the `query-*` commands as text.
 
+use super::dispatch::REPLY_BYTES_MAX;
 use super::text::{ObjectText, push_list, push_string};
+use crate::budget::Budget;
 use crate::command::{
     BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo,
 };
@@ -50,6 +52,16 @@ pub fn block_graph(graph: &GraphInfo) -> String {
         o.text("name", &vertex.name).text("type", vertex.kind).plain("id", vertex.id);
         o.close();
     });
+    o.close();
+    out
+}
+
+/// `x-query-memory`.
+pub fn memory(budget: &Budget) -> String {
+    let mut out = String::new();
+    let mut o = ObjectText::open(&mut out);
+    o.plain("limit", budget.limit()).plain("held", budget.held()).plain("peak", budget.peak());
+    o.optional_text("refused", budget.refused().map(|refused| refused.to_string()).as_deref());
     o.close();
     out
 }
@@ -120,7 +132,7 @@ fn push_image(out: &mut String, node: &NodeInfo, chain: Option<&[NodeInfo]>) {
     let mut image = Some(node);
     let mut open = 0;
     for _ in 0..=node.backing_file_depth {
-        let Some(node) = image else { break };
+        let Some(node) = image.filter(|_| out.len() <= REPLY_BYTES_MAX) else { break };
         if open > 0 {
             out.push_str(", \"backing-image\": ");
         }

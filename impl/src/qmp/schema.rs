@@ -96,6 +96,7 @@ pub static COMMANDS: &[Command] = &[
     entry("x-blockdev-amend", Action::BlockdevAmend, &edits::AMEND, NOTHING).with(&["unstable"]),
     entry("query-block", Action::QueryBlock, &EMPTY, List(&Record(&BLOCK_INFO))),
     entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
+    entry("x-query-memory", Action::QueryMemory, &EMPTY, Record(&exports::MEMORY_INFO)).with(&["unstable"]),
     entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
     entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
     entry("qmp_capabilities", Action::QmpCapabilities, &CAPABILITIES, NOTHING),
@@ -111,6 +112,7 @@ pub static EVENTS: &[EventType] = &[
     EventType { name: "BLOCK_JOB_PENDING", data: &JOB_PENDING },
     EventType { name: "BLOCK_JOB_ERROR", data: &JOB_ERROR },
     EventType { name: "BLOCK_WRITE_THRESHOLD", data: &edits::THRESHOLD_PASSED },
+    EventType { name: "BLOCK_IMAGE_CORRUPTED", data: &edits::IMAGE_CORRUPTED },
     EventType { name: "BLOCK_EXPORT_DELETED", data: &exports::EXPORT_DELETED },
 ];
 

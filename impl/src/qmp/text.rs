@@ -2,6 +2,7 @@
 
 pub use crate::escape::push_string;
 
+use super::dispatch::REPLY_BYTES_MAX;
 use crate::event::{Event, JobFacts};
 use crate::host::WallClock;
 use serde_json::{Number, Value};
@@ -65,6 +66,10 @@ pub fn push_list<T>(
 ) {
     out.push('[');
     for (i, element) in elements.into_iter().enumerate() {
+        // Nobody gets a reply of that length; what it would be is not found out.
+        if out.len() > REPLY_BYTES_MAX {
+            break;
+        }
         if i > 0 {
             out.push_str(", ");
         }
@@ -179,6 +184,7 @@ fn event_name(event: &Event) -> &'static str {
         Event::BlockJobPending { .. } => "BLOCK_JOB_PENDING",
         Event::BlockJobError { .. } => "BLOCK_JOB_ERROR",
         Event::BlockWriteThreshold { .. } => "BLOCK_WRITE_THRESHOLD",
+        Event::BlockImageCorrupted { .. } => "BLOCK_IMAGE_CORRUPTED",
         Event::BlockExportDeleted { .. } => "BLOCK_EXPORT_DELETED",
     }
 }
@@ -203,6 +209,16 @@ fn push_event_data(out: &mut String, event: &Event) {
         Event::BlockWriteThreshold { node_name, exceeded, threshold } => {
             data.plain("amount-exceeded", exceeded).text("node-name", node_name);
             data.plain("write-threshold", threshold);
+        }
+        Event::BlockImageCorrupted { node_name, text, range, is_fatal } => {
+            data.text("device", "").text("msg", text);
+            if let Some((offset, _)) = range {
+                data.plain("offset", offset);
+            }
+            data.text("node-name", node_name).plain("fatal", is_fatal);
+            if let Some((_, size)) = range {
+                data.plain("size", size);
+            }
         }
         Event::BlockExportDeleted { id } => {
             data.text("id", id);

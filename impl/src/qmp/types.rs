@@ -113,6 +113,7 @@ impl Command {
 pub enum Action {
     QmpCapabilities,
     QueryVersion,
+    QueryMemory,
     QueryCommands,
     QueryQmpSchema,
     QueryJobs,

@@ -1,7 +1,9 @@
 //! `midstream conform`: recorded cases of the real daemon, played on our engine or on any daemon.
 
 use super::{Exit, at_least_1, refuse};
+use crate::conform::admit::admit;
 use crate::conform::campaign::{Totals, play_all};
+use crate::conform::case::Case;
 use crate::conform::corpus::{self, Recording};
 use crate::conform::daemon::{self, Daemon};
 use crate::conform::engine::Inside;
@@ -9,6 +11,7 @@ use crate::conform::subject::Subject;
 use crate::conform::verdict::{Difference, Divergences, Verdict};
 use clap::Args;
 use regex_lite::Regex;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -24,6 +27,9 @@ pub(super) struct Conform {
     /// Play on this daemon, over real sockets and files, instead of the engine in this process.
     #[arg(long, value_name = "PATH")]
     daemon: Option<PathBuf>,
+    /// Run the programs that cases name beside the daemon, too. They may do anything: only for cases that you trust.
+    #[arg(long, requires = "daemon")]
+    run_programs: bool,
     /// Only cases whose name this regular expression finds.
     #[arg(long = "match", value_name = "REGEX", default_value = "")]
     matching: String,
@@ -57,13 +63,21 @@ impl Conform {
         if recordings.is_empty() {
             return Err(format!("no case is called like `{}`", self.matching));
         }
+        for recording in &recordings {
+            // What is no case at all is told when its turn comes.
+            let Ok(case) = Case::deserialize(&recording.case) else { continue };
+            // The engine in this process runs no programs: such a case says so itself.
+            admit(&case, self.run_programs || self.daemon.is_none())
+                .map_err(|refused| refused.to_string())?;
+        }
         if let Some(why) = self.daemon.as_deref().and_then(daemon::missing) {
             return Err(why);
         }
         let subject = || -> Box<dyn Subject> {
             match &self.daemon {
                 Some(binary) => {
-                    Box::new(Daemon::new(binary).expect("a folder for temporary files takes a folder"))
+                    let daemon = Daemon::new(binary, self.run_programs);
+                    Box::new(daemon.expect("a folder for temporary files takes a folder"))
                 }
                 None => Box::new(Inside::new()),
             }

@@ -7,6 +7,7 @@ use crate::crash::{Ending, crash_images};
 use crate::device::{Device, Devices};
 use crate::disk::FILE_BYTES_MAX;
 use crate::strategy::of_seed;
+use crate::terminal::shown;
 use crate::workload::scenario::draw_faults_of;
 use clap::Args;
 use serde_json::{Value, json};
@@ -157,7 +158,7 @@ impl Disk {
             .map_err(|error| format!("{}: {error}", self.socket.display()))?;
         served.arm(&faults);
         for name in &names {
-            eprintln!("nbd+unix:///{name}?socket={}", self.socket.display());
+            complain!("nbd+unix:///{name}?socket={}", shown(&self.socket));
         }
         over.read_exact(&mut [0]).map_err(|error| error.to_string())?;
         let ended = self.conclude(&served, &names, &choices);

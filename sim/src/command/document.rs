@@ -8,6 +8,7 @@ use crate::live::doc::{Shown, page};
 use crate::live::script::{Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
+use crate::terminal::shown;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Verdict};
 use clap::Args;
@@ -35,7 +36,7 @@ impl Document {
     pub(super) fn run(&self) -> Exit {
         match self.write() {
             Ok(path) => {
-                say!("{}", path.display());
+                say!("{}", shown(&path));
                 Exit::Clean
             }
             Err(problem) => refuse(&problem),
@@ -64,7 +65,8 @@ impl Document {
         scripts: &Path,
         folder: &str,
     ) -> Result<Shown, String> {
-        let target = self.target.placed_as(trace.target.as_deref().unwrap_or_default());
+        let recorded = trace.target.as_deref().unwrap_or_default().parse()?;
+        let target = self.target.placed_as(&recorded);
         let is_shown = |run: &Record| {
             run.outcome.verdict != Verdict::Passed && name_of(&self.target, run) == divergence.name
         };

@@ -34,7 +34,7 @@ impl Export {
 
     fn write(&self) -> Result<Exit, Exit> {
         let trace = read(&self.trace)?;
-        let target = live_target(self.target.as_ref(), &trace)?;
+        let target = live_target(self.target.as_ref(), &self.trace, &trace)?;
         let is_same = |record: &Record| trace.law != PASSED && record.outcome.verdict.law() == trace.law;
         let Retaken { failed, failures, times } =
             retake(&target, &trace.choices, Detail::Quiet, TRIES_MAX, &is_same);

@@ -3,6 +3,7 @@
 use super::{Exit, at_least_1, check_law, refuse};
 use crate::campaign::{self, Campaign, News, Plan, Subject};
 use crate::coverage::Totals;
+use crate::history::keep::Keep;
 use crate::live;
 use crate::live::campaign::Shorten;
 use crate::live::target::Target;
@@ -11,6 +12,7 @@ use crate::panics::{Panic, quietly};
 use crate::report::progress::Progress;
 use crate::report::{Cost, json, text};
 use crate::strategy::of_seed;
+use crate::terminal::shown;
 use crate::trace::Trace;
 use crate::verdict::Outcome;
 use clap::Args;
@@ -52,6 +54,12 @@ pub(super) struct Fuzz {
     /// Where to put traces of failures.
     #[arg(long, value_name = "DIR", default_value = "traces/new")]
     out: PathBuf,
+    /// Write the history of every run that fails to DIR/SEED.jsonl, for `midstream judge`.
+    #[arg(long, value_name = "DIR")]
+    history: Option<PathBuf>,
+    /// Write the histories of all runs there.
+    #[arg(long, requires = "history")]
+    history_all: bool,
     /// End with one line of JSON on stdout; everything else goes to stderr.
     #[arg(long)]
     json: bool,
@@ -95,7 +103,11 @@ impl Fuzz {
             Ok(stop) => stop,
             Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
         };
-        let plan = self.plan();
+        let history = match self.keep() {
+            Ok(history) => history,
+            Err(exit) => return exit,
+        };
+        let plan = Plan { history, ..self.plan() };
         self.announce(&plan);
         let started = Instant::now();
         let mut failures = Failures { fuzz: self, subject, traces: BTreeMap::new() };
@@ -130,9 +142,14 @@ impl Fuzz {
             Ok(stop) => stop,
             Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
         };
+        let history = match self.keep() {
+            Ok(history) => history,
+            Err(exit) => return exit,
+        };
         let plan = self.plan();
         self.announce(&plan);
         let plan = live::campaign::Plan {
+            history,
             target,
             seed: plan.seed,
             runs: plan.runs,
@@ -153,8 +170,12 @@ impl Fuzz {
         if campaign.found.values().any(|found| found.law == live::campaign::PANICKED) {
             return Exit::Panicked;
         }
+        if let Some(unwritten) = &campaign.unwritten {
+            self.say(&format!("history not written {unwritten}"));
+        }
         match (campaign.found.values().any(fails), campaign.is_early) {
             (true, _) => Exit::Broken,
+            _ if campaign.unwritten.is_some() => Exit::Usage,
             (false, true) => Exit::Early,
             (false, false) => Exit::Clean,
         }
@@ -170,7 +191,14 @@ impl Fuzz {
             jobs,
             until_failure: self.until_failure,
             ending_laws: self.law.clone(),
+            history: None,
         }
+    }
+
+    /// Which runs leave their history; the folder is there then.
+    fn keep(&self) -> Result<Option<Keep>, Exit> {
+        let keep = self.history.as_ref().map(|folder| Keep::new(folder, self.history_all));
+        keep.transpose().map_err(|error| refuse(&format!("--history: {error}")))
     }
 
     fn announce(&self, plan: &Plan) {
@@ -179,13 +207,13 @@ impl Fuzz {
             (None, Some(time)) => format!("{} s", time.as_secs()),
             (None, None) => "until something breaks".to_owned(),
         };
-        eprintln!("fuzz from seed {}, {end}, {} threads", plan.seed, plan.jobs);
+        complain!("fuzz from seed {}, {end}, {} threads", plan.seed, plan.jobs);
     }
 
     /// People read stdout unless a program does.
     fn say(&self, text: &str) {
         if self.json {
-            eprintln!("{text}");
+            complain!("{text}");
         } else {
             say!("{text}");
         }
@@ -207,10 +235,14 @@ impl Fuzz {
             option("jobs", &jobs);
         }
         option("out", &text::quoted(&self.out.display().to_string()));
+        if let Some(history) = &self.history {
+            option("history", &text::quoted(&history.display().to_string()));
+        }
         for law in &self.law {
             option("law", &text::quoted(law));
         }
-        line + if self.until_failure { " --until-failure" } else { "" }
+        line + if self.history_all { " --history-all" } else { "" }
+            + if self.until_failure { " --until-failure" } else { "" }
             + if self.json { " --json" } else { "" }
     }
 
@@ -233,6 +265,9 @@ impl Fuzz {
         }
         if let Some(panicked) = &campaign.panicked {
             self.say(&format!("FAIL  the harness panicked\n{panicked}"));
+        }
+        if let Some(unwritten) = &campaign.unwritten {
+            self.say(&format!("history not written {unwritten}"));
         }
         for vacuous in totals.vacuous(subject.laws) {
             self.say(&format!("VACUOUS  {vacuous}"));
@@ -262,6 +297,8 @@ fn exit(campaign: &Campaign, is_telling: bool) -> Exit {
         Exit::Nondeterministic
     } else if !totals.broken.is_empty() {
         Exit::Broken
+    } else if campaign.unwritten.is_some() {
+        Exit::Usage
     } else if campaign.is_early {
         Exit::Early
     } else if !is_telling {
@@ -306,7 +343,7 @@ impl Failures<'_> {
             }
             Err(error) => {
                 block += &text::repro(Some(seed), None, self.subject.flag);
-                writeln!(block, "trace   {}: not written: {error}", path.display())
+                writeln!(block, "trace   {}: not written: {error}", shown(&path))
                     .expect("a string takes any text");
             }
         }
@@ -350,6 +387,8 @@ mod tests {
             target: None,
             disk: false,
             strict: false,
+            history: None,
+            history_all: false,
         }
     }
 
@@ -362,6 +401,9 @@ mod tests {
             "resume  cargo midstream fuzz --seed 1501 --runs 500 --jobs 3 --out 'a b' --law 'every job ends' \
              --until-failure --json"
         );
+        let kept =
+            Fuzz { history: Some(PathBuf::from("h")), history_all: true, ..fuzz(PathBuf::from("new")) };
+        assert!(kept.resume(1).contains(" --history h --history-all --until-failure"), "{}", kept.resume(1));
         let (runs, seconds) = (None, Some(9));
         let plain = Fuzz { runs, seconds, until_failure: false, json: false, ..fuzz(PathBuf::from("new")) };
         assert_eq!(plain.resume(5), "resume  cargo midstream fuzz --seed 6 --seconds 9 --out new");
@@ -407,6 +449,8 @@ mod tests {
         assert_eq!(exit(&campaign, false), Exit::Vacuous);
         campaign.is_early = true;
         assert_eq!(exit(&campaign, false), Exit::Early);
+        campaign.unwritten = Some(String::new());
+        assert_eq!(exit(&campaign, true), Exit::Usage);
         campaign.totals.broken.insert("a law".to_owned(), Broken { runs: 1, seed: 1 });
         assert_eq!(exit(&campaign, true), Exit::Broken);
         let difference = String::new();

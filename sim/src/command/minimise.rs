@@ -54,7 +54,7 @@ impl Minimise {
 
     /// A live sequence: the daemon decides much by itself, so what fails by another name is another failure.
     fn live(&self, trace: &Trace) -> Result<Exit, Exit> {
-        let target = live_target(self.target.as_ref(), trace)?;
+        let target = live_target(self.target.as_ref(), &self.trace, trace)?;
         let first_name = OnceCell::new();
         let is_same = |record: &Record| {
             let name = || name_of(&target, record);
@@ -70,7 +70,7 @@ impl Minimise {
             )));
         };
         let (outcome, path) = (&least.outcome, self.out.as_ref().unwrap_or(&self.trace));
-        let shorter = Trace { target: trace.target.clone(), ..Trace::of(outcome, trace.seed) };
+        let shorter = Trace { target: Some(target.name()), ..Trace::of(outcome, trace.seed) };
         shorter.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         put!("{}{}", text::failure(outcome), text::repro(None, Some(path), ""));
         let commands = entries(&outcome.tape, COMMAND);

@@ -50,7 +50,7 @@ impl Mutants {
         let mut all_caught = true;
         say!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
         for mutant in &mutants {
-            eprintln!("{}: {} ({})", mutant.name, mutant.bug, mutant.source);
+            complain!("{}: {} ({})", mutant.name, mutant.bug, mutant.source);
             let row = self.judge(mutant, root, subject);
             all_caught &= row.is_ok();
             say!("{}", line(&mutant.name, &row));

@@ -5,6 +5,7 @@ use crate::campaign::Subject;
 use crate::live;
 use crate::live::target::Target;
 use crate::report::text;
+use crate::terminal::shown;
 use crate::trace::{PASSED, Replayed, Trace};
 use crate::verdict::Detail;
 use clap::Args;
@@ -56,7 +57,7 @@ impl Replay {
             (false, true) => trace.replay_somehow(subject, Detail::Quiet),
             (false, false) => trace.replay(subject, Detail::Quiet),
         })?;
-        put!("{}: {}", path.display(), summary(&trace, &replayed));
+        put!("{}: {}", shown(path), summary(&trace, &replayed));
         if self.update {
             let (law, verdict) = (trace.law.clone(), trace.verdict.clone());
             let new = Trace { law, verdict, ..Trace::of(&replayed.outcome, trace.seed) };
@@ -67,7 +68,7 @@ impl Replay {
 
     /// Takes a live sequence again and again, and counts how often it fails as it did.
     fn live(&self, path: &Path, trace: &Trace) -> Result<Exit, Exit> {
-        let target = live_target(self.target.as_ref(), trace)?;
+        let target = live_target(self.target.as_ref(), path, trace)?;
         let mut last = None;
         let mut reproduced = 0;
         for _ in 0..self.times {
@@ -77,7 +78,7 @@ impl Replay {
                 last = Some(record);
             }
         }
-        say!("{}: reproduced {reproduced} of {}", path.display(), self.times);
+        say!("{}: reproduced {reproduced} of {}", shown(path), self.times);
         if let Some(record) = &last {
             put!("{}", text::failure(&record.outcome));
             match live::divergence::explain(target.kind, record) {

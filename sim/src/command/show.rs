@@ -1,19 +1,24 @@
 //! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
-use super::{Exit, guarded, live_target, read};
+use super::{Exit, guarded, read, recorded, refuse};
 use crate::campaign::Subject;
 use crate::choice::Decision;
-use crate::live;
+use crate::history::History;
+use crate::live::planned::planned;
 use crate::report::chain::{chain, scenario_of};
 use crate::report::lanes::lanes;
 use crate::report::text;
 use crate::trace::{Replayed, Trace};
 use crate::verdict::Detail;
+use block::escape::one_line;
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Show a recorded run: the chain and what was planned to go wrong, the history lane by lane, the law, the final chain.
+///
+/// Of a live run, what stands in the trace: the chain, what operators and guests were to do, and what was found. No
+/// daemon is started; `replay` does that.
 #[derive(Args, Debug)]
 pub(super) struct Show {
     /// The trace file.
@@ -40,11 +45,7 @@ impl Show {
     fn shown(&self, subject: &Subject) -> Result<String, Exit> {
         let trace = read(&self.trace)?;
         if trace.target.is_some() {
-            let target = live_target(None, &trace)?;
-            let again = || live::again::again(&target, &trace.choices, Detail::Full).outcome;
-            let outcome = guarded(&self.trace, &trace, again)?;
-            let decisions = if self.decisions { decisions(&outcome.tape) } else { String::new() };
-            return Ok(format!("{}\n{decisions}{}", outcome.history.join("\n"), text::failure(&outcome)));
+            return self.live(&trace);
         }
         guarded(&self.trace, &trace, || {
             let replayed = trace.replay_somehow(subject, Detail::Full);
@@ -52,12 +53,43 @@ impl Show {
         })
     }
 
+    /// Nothing is started to show a trace, so a live one is shown by what stands in it.
+    fn live(&self, trace: &Trace) -> Result<String, Exit> {
+        let recorded = recorded(&self.trace, trace)?;
+        if let Some(program) = &recorded.program {
+            let problem =
+                format!("a trace names a kind of daemon and no program, and this one names `{program}`");
+            return Err(refuse(&format!("{}: {problem}", self.trace.display())));
+        }
+        let mut text = String::new();
+        let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+        let mut part = |what: String| writeln!(text, "{what}").expect("a string takes any text");
+        let target = trace.target.as_deref().unwrap_or_default();
+        part(format!(
+            "recorded by midstream {}{seed}: law `{}`",
+            one_line(&trace.midstream),
+            one_line(&trace.law)
+        ));
+        part(format!("on a live daemon: {target}\n"));
+        let planned = guarded(&self.trace, trace, || planned(&trace.choices))?;
+        part(planned.unwrap_or_else(|| "the trace does not fit what would be drawn today\n".to_owned()));
+        if self.decisions {
+            part(decisions(&trace.choices));
+        }
+        part(format!("{}{}", text::recorded(trace), text::repro(None, Some(&self.trace), "")));
+        Ok(text.trim_end().to_owned() + "\n")
+    }
+
     fn text(&self, trace: &Trace, replayed: &Replayed) -> String {
         let outcome = &replayed.outcome;
         let mut text = String::new();
         let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
         let mut part = |what: String| writeln!(text, "{what}").expect("a string takes any text");
-        part(format!("recorded by midstream {}{seed}: law `{}`", trace.midstream, trace.law));
+        part(format!(
+            "recorded by midstream {}{seed}: law `{}`",
+            one_line(&trace.midstream),
+            one_line(&trace.law)
+        ));
         if replayed.drifts > 0 {
             part(format!("the trace does not fit any more: {} drifts", replayed.drifts));
         }
@@ -65,7 +97,7 @@ impl Show {
         if let Some(scenario) = scenario_of(&outcome.tape) {
             part(chain(&scenario));
         }
-        part(lanes(&outcome.history, self.wide));
+        part(lanes(&outcome.history.lines(), self.wide));
         if self.decisions {
             part(decisions(&outcome.tape));
         }
@@ -81,9 +113,8 @@ fn decisions(tape: &[Decision]) -> String {
 
 /// What the files show when they are read afresh, overlays last. A run that a broken law ended has none: then the
 /// chain stands with the law's values.
-fn final_chain(history: &[String]) -> String {
-    let afresh = history.iter().filter_map(|line| line.split_once(" afresh "));
-    let files: String = afresh.map(|(_, file)| format!("      {}\n", file.trim_start())).collect();
+fn final_chain(history: &History) -> String {
+    let files: String = history.read_afresh().map(|found| format!("      {}\n", found.text())).collect();
     if files.is_empty() { files } else { format!("final chain, files read afresh\n{files}") }
 }
 

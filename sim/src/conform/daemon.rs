@@ -5,9 +5,11 @@
 pub(crate) mod socket;
 mod tools;
 
+use super::admit::Change;
 use super::case::Image;
 use super::nbd::{self, Wire};
 use super::subject::{Answer, Connection, Disconnected, End, Lost, Request, Subject};
+use crate::fence;
 use serde_json::{Map, Value, json};
 use socket::{NbdSocket, QmpSocket, accept};
 use std::collections::VecDeque;
@@ -31,6 +33,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Daemon {
     binary: PathBuf,
+    /// The operator trusts the cases.
+    runs_programs: bool,
     folder: PathBuf,
     /// The folder as text.
     folder_text: String,
@@ -50,13 +54,16 @@ pub fn missing(binary: &Path) -> Option<String> {
 
 impl Daemon {
     /// A daemon that is not started yet, in a fresh folder.
-    pub fn new(binary: &Path) -> std::io::Result<Daemon> {
+    ///
+    /// Programs that cases name are run only if `runs_programs`.
+    pub fn new(binary: &Path, runs_programs: bool) -> std::io::Result<Daemon> {
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().canonicalize()?.join(format!("cnf{}x{number}", std::process::id()));
         fs::create_dir(&folder)?;
         Ok(Daemon {
             binary: binary.canonicalize()?,
+            runs_programs,
             folder_text: folder.display().to_string(),
             folder,
             process: None,
@@ -142,7 +149,7 @@ impl Subject for Daemon {
             .stdin(Stdio::null())
             .stdout(told)
             .stderr(told_too);
-        self.process = Some(command.spawn().map_err(|_| Lost::Died)?);
+        self.process = Some(fence::spawn(&mut command, &self.folder).map_err(|_| Lost::Died)?);
         let stream = accept(listener, &path, ANSWER_MAX).ok_or(Lost::Hung)?;
         self.qmp = Some(QmpSocket::new(stream));
         self.next_reply(Instant::now() + ANSWER_MAX)?;
@@ -193,8 +200,17 @@ impl Subject for Daemon {
     }
 
     fn host(&mut self, program: &[String]) -> Option<Value> {
+        if let Some(change) = Change::of(program) {
+            return Some(match tools::change(&change, &self.folder) {
+                Ok(()) => json!({"rc": 0, "out": "", "err": ""}),
+                Err(error) => json!({"rc": 1, "out": "", "err": error.to_string()}),
+            });
+        }
+        if !self.runs_programs {
+            return None;
+        }
         let words: Vec<&str> = program.iter().map(String::as_str).collect();
-        let run = tools::run(&words, &self.folder);
+        let run = tools::run_freely(&words, &self.folder);
         Some(json!({"rc": run.code, "out": run.out, "err": run.error}))
     }
 

@@ -6,6 +6,7 @@ mod memory;
 mod offline;
 mod world;
 
+use super::admit::Change;
 use super::case::Image;
 use super::names::Names;
 use super::nbd::{self, Wire};
@@ -173,17 +174,16 @@ impl Subject for Inside {
     }
 
     fn host(&mut self, program: &[String]) -> Option<Value> {
-        let words: Vec<&str> = program.iter().map(String::as_str).collect();
-        match words[..] {
+        match Change::of(program)? {
             // Whoever runs as root may write all the same, so nothing is different.
-            ["chmod", ..] => {}
-            ["python3", "-c", "f=open('n0.qcow2','r+b');f.seek(0x40000);f.write(b'\\xff'*64)"] => {
+            Change::Mode { .. } => {}
+            Change::Bytes { file, offset, byte, len } => {
                 let host = &self.world().host;
                 let mut core = host.core();
-                let file = core.disks.find(&format!("{FOLDER}/n0.qcow2"))?;
-                core.disks.files[file as usize].bytes.get_mut(0x40000..0x40040)?.fill(0xff);
+                let file = core.disks.find(&format!("{FOLDER}/{file}"))?;
+                let offset = usize::try_from(offset).ok()?;
+                core.disks.files[file as usize].bytes.get_mut(offset..offset + len)?.fill(byte);
             }
-            _ => return None,
         }
         Some(json!({"rc": 0, "out": "", "err": ""}))
     }

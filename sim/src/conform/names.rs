@@ -6,6 +6,11 @@ use std::collections::BTreeMap;
 /// What generated names begin with.
 const GENERATED: &str = "#block";
 
+/// What a case calls the folder it is played in,
+pub const FOLDER: &str = "$DIR";
+/// and the last part of that folder's name.
+pub const NAME: &str = "$DIRNAME";
+
 /// The names of one run.
 #[derive(Debug)]
 pub struct Names {
@@ -26,7 +31,7 @@ impl Names {
 
     /// Puts the folder in where a case says `$DIR` or `$DIRNAME`.
     pub fn fill(&self, text: &str) -> String {
-        text.replace("$DIRNAME", self.last()).replace("$DIR", &self.folder)
+        text.replace(NAME, self.last()).replace(FOLDER, &self.folder)
     }
 
     /// The same for every text in a value.
@@ -43,7 +48,7 @@ impl Names {
 
     /// A text in which nothing tells this run from another.
     pub fn text(&mut self, text: &str) -> String {
-        let text = text.replace(&self.folder, "$DIR").replace(self.last(), "$DIRNAME");
+        let text = text.replace(&self.folder, FOLDER).replace(self.last(), NAME);
         let mut pieces = text.split(GENERATED);
         let mut out = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {

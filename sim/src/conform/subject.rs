@@ -82,7 +82,7 @@ pub trait Subject {
     fn request(&mut self, connection: usize, request: Request<'_>) -> Result<Answer, Disconnected>;
     /// Says goodbye for a client.
     fn disconnect(&mut self, connection: usize);
-    /// Runs a program beside it. `None`: that is not possible here.
+    /// Does what a program beside it does, or runs it. `None`: that is not possible here, or not wanted.
     fn host(&mut self, program: &[String]) -> Option<Value>;
     /// Ends it, politely unless it is lost; events may still come.
     fn stop(&mut self, lost: Option<Lost>) -> End;

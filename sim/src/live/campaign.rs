@@ -8,12 +8,14 @@ use super::sequence::{Record, run};
 use super::shorten::{Effort, shorten};
 use super::target::Target;
 use crate::choice::Decision;
+use crate::history::keep::Keep;
 use crate::minimise::entries;
 use crate::panics::{Panic, quietly};
 use crate::strategy::of_seed;
 use crate::subject;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
+use block::escape::lines;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +64,8 @@ pub struct Plan {
     pub out: PathBuf,
     /// Of which kinds the first failure is made short.
     pub shorten: Shorten,
+    /// Which sequences leave their history.
+    pub history: Option<Keep>,
 }
 
 /// Which kinds of failures are made short.
@@ -128,6 +132,8 @@ pub struct Campaign {
     pub crashes: Tried,
     /// Kinds of failures, by name.
     pub found: BTreeMap<String, Found>,
+    /// A history that could not be written, and why. It ends the campaign.
+    pub unwritten: Option<String>,
     /// Whether somebody asked to stop.
     pub is_early: bool,
     /// Failures that wait to be made short: the name, the seed and the decisions.
@@ -170,7 +176,7 @@ impl Shared<'_> {
 
     fn is_over(&self) -> bool {
         let is_late = self.plan.time.is_some_and(|time| self.started.elapsed() >= time);
-        is_late || self.stop.load(Ordering::Relaxed)
+        is_late || self.stop.load(Ordering::Relaxed) || self.campaign().unwritten.is_some()
     }
 
     fn work(&self) {
@@ -200,8 +206,13 @@ impl Shared<'_> {
                     continue;
                 }
             };
+            let kept = self.plan.history.as_ref().map(|keep| keep.keep(seed, &record.outcome));
             {
                 let mut campaign = self.campaign();
+                if let Some(Err(error)) = kept {
+                    campaign.unwritten = Some(format!("of seed {seed}: {error}"));
+                    return;
+                }
                 campaign.runs += 1;
                 campaign.lost += u64::from(record.outcome.is_lost);
                 campaign.crashes += record.crashes;
@@ -230,9 +241,9 @@ impl Shared<'_> {
         // What is not made short can be taken again all the same, as long as it is.
         let _long = self.trace_of(&record.outcome, seed).write(&self.plan.out.join(format!("{file}.json")));
         let path = self.plan.out.join(format!("{file}.txt"));
-        let text = format!("{}\n{}\n", record.outcome.history.join("\n"), detail(&record.outcome));
+        let text = format!("{}\n{}\n", record.outcome.history.text(), detail(&record.outcome));
         std::fs::create_dir_all(&self.plan.out)
-            .and_then(|()| std::fs::write(&path, text))
+            .and_then(|()| std::fs::write(&path, &*lines(&text)))
             .is_ok()
             .then_some(path)
     }

@@ -5,15 +5,17 @@
 //! chosen point a kill and several power cuts are tried: which unflushed writes are there, and which are torn, is
 //! decided as in the simulator. Nothing of this needs the daemon.
 
-use super::journal::{Journal, Noted};
+use super::journal::Journal;
 use crate::choice::Decision;
 use crate::crash::{Ending, crash_images};
 use crate::device::{Log, Past};
-use crate::recovery::{self, Recovered};
+use crate::history::observed::Observed;
+use crate::history::{Entry, History, Recorder, What};
+use crate::recovery;
 use crate::strategy::{mix, of_seed};
 use crate::workload::scenario::Scenario;
 use model::law::LawId;
-use model::{CrashKind, Judge, Observation};
+use model::{CrashKind, Judge};
 use std::ops::AddAssign;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -68,19 +70,26 @@ pub struct Loss {
     pub law: String,
     /// The values, and where the sequence was cut.
     pub detail: String,
-    /// What was seen and what the devices did until then, a line each.
-    pub story: Vec<String>,
+    /// What was seen and what the devices did until then, the crash, and what was found.
+    pub history: History,
 }
 
 /// Tries crashes at points of a sequence, chosen by `salt`. Gives the first loss.
-pub(super) fn try_all(journal: Journal, log: &Log, scenario: &Scenario, salt: u32) -> (Tried, Option<Loss>) {
-    let (model, noted) = journal.in_order();
+pub(super) fn try_all(
+    journal: Journal,
+    history: &History,
+    log: &Log,
+    scenario: &Scenario,
+    salt: u32,
+) -> (Tried, Option<Loss>) {
+    let (judge, noted) = journal.in_order();
     let mut cutter = Cutter {
         log,
+        history,
         noted: &noted,
         scenario,
         salt,
-        model,
+        judge,
         tried: Tried::default(),
         loss: None,
         last: None,
@@ -89,9 +98,9 @@ pub(super) fn try_all(journal: Journal, log: &Log, scenario: &Scenario, salt: u3
     let mut noted = noted.iter().peekable();
     let mut past = log.past();
     loop {
-        while let Some((_, noted)) = noted.next_if(|(steps, _)| *steps <= past.at()) {
+        while let Some((_, entry)) = noted.next_if(|(steps, _)| *steps <= past.at()) {
             cutter.news = true;
-            if cutter.model.observe(&noted.observation()).is_err() {
+            if history.observed(*entry).show(|seen| cutter.judge.observe(seen)).is_err() {
                 cutter.tried.lost = 1;
                 return (cutter.tried, cutter.loss);
             }
@@ -114,10 +123,11 @@ fn is_chosen(salt: u32, at: usize, steps: usize) -> bool {
 
 struct Cutter<'a> {
     log: &'a Log,
-    noted: &'a [(usize, Noted)],
+    history: &'a History,
+    noted: &'a [(usize, usize)],
     scenario: &'a Scenario,
     salt: u32,
-    model: Judge,
+    judge: Judge,
     tried: Tried,
     loss: Option<Loss>,
     /// What was on the devices after the last crash that was tried.
@@ -142,29 +152,33 @@ impl Cutter<'_> {
             Ending::PowerCut => &mut self.tried.power_cuts,
         };
         tally.tried += 1;
-        match judge(self.model.clone(), self.scenario, images, ending) {
+        match crash(self.judge.clone(), self.scenario, images, ending) {
             Ok(()) => tally.held += 1,
-            Err((law, found)) if self.loss.is_none() => {
+            Err(Lost { law, found, seen }) if self.loss.is_none() => {
                 let detail = format!("{found}\n{}", self.place(past.at(), ending, choices.tape()));
-                self.loss = Some(Loss { ending, law, detail, story: self.story(past.at()) });
+                let mut history = self.before(past.at());
+                for seen in seen {
+                    history.push(0, 0, What::Observed(seen));
+                }
+                self.loss = Some(Loss { ending, law, detail, history });
             }
             Err(_) => {}
         }
     }
 
     /// Everything before a step, as the devices and whoever watched the daemon saw it.
-    fn story(&self, at: usize) -> Vec<String> {
-        let mut story = Vec::new();
+    fn before(&self, at: usize) -> History {
+        let mut before = History::new(Recorder::Live, self.history.images.clone());
         let mut noted = self.noted.iter().peekable();
         for step in 0..=at {
-            while let Some((_, noted)) = noted.next_if(|(steps, _)| *steps <= step) {
-                story.extend(noted.line());
+            while let Some((_, entry)) = noted.next_if(|(steps, _)| *steps <= step) {
+                before.entries.push(Entry { step: 0, ..self.history.entries[*entry].clone() });
             }
             if step < at {
-                story.push(format!("disk      {}", self.log.step_text(step)));
+                before.push(0, 0, What::Note(format!("disk      {}", self.log.step_text(step))));
             }
         }
-        story
+        before
     }
 
     fn place(&self, at: usize, ending: Ending, decided: &[Decision]) -> String {
@@ -183,31 +197,40 @@ impl Cutter<'_> {
     }
 }
 
-fn judge(
-    mut model: Judge,
-    scenario: &Scenario,
-    images: Vec<Vec<u8>>,
-    ending: Ending,
-) -> Result<(), (String, String)> {
+/// What was lost, and what was seen of it: the crash, and the images up to the one that showed it.
+struct Lost {
+    law: String,
+    found: String,
+    seen: Vec<Observed>,
+}
+
+fn crash(mut judge: Judge, scenario: &Scenario, images: Vec<Vec<u8>>, ending: Ending) -> Result<(), Lost> {
     let kind = match ending {
         Ending::Kill => CrashKind::Kill,
         Ending::PowerCut => CrashKind::PowerCut,
     };
-    let mut observe = |observation: &Observation<'_>| {
-        model.observe(observation).map_err(|broken| (broken.law.name().to_owned(), broken.detail))
+    let mut seen = Vec::new();
+    let mut observe = |seen: &mut Vec<Observed>, observed: Observed| {
+        let judged = observed.show(|observed| judge.observe(observed));
+        seen.push(observed);
+        judged.map_err(|broken| Lost {
+            law: broken.law.name().to_owned(),
+            found: broken.detail,
+            seen: std::mem::take(seen),
+        })
     };
-    observe(&Observation::Crash { kind })?;
-    let all = recovery::read_all(scenario, images)
-        .map_err(|why| ("an image cannot be read".to_owned(), why.to_owned()))?;
-    for Recovered { file, values, chain, corruptions, .. } in all {
-        let values = values.map_err(|why| (LawId::ChainOnDisk.name().to_owned(), why))?;
-        let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
-        observe(&Observation::Recovered {
-            file: &file,
-            values: &values,
-            chain: &chain,
-            check_corruptions: corruptions,
-        })?;
+    observe(&mut seen, Observed::Crash { kind })?;
+    let all = match recovery::read_all(scenario, images) {
+        Ok(all) => all,
+        Err(why) => {
+            return Err(Lost { law: "an image cannot be read".to_owned(), found: why.to_owned(), seen });
+        }
+    };
+    for recovered in all {
+        match recovered.found() {
+            Ok(found) => observe(&mut seen, Observed::Recovered(found))?,
+            Err(found) => return Err(Lost { law: LawId::ChainOnDisk.name().to_owned(), found, seen }),
+        }
     }
     Ok(())
 }

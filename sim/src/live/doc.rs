@@ -1,7 +1,6 @@
 //! The page about what a live daemon does wrong: every known divergence, as its trace shows it today.
 
 use super::divergence::Divergence;
-use super::judge::ONCE_MORE;
 use super::sequence::Record;
 use crate::minimise::entries;
 use crate::trace::{Trace, verdict_text};
@@ -113,15 +112,9 @@ fn steps(record: &Record) -> String {
         "connects to",
     ];
     const LINE_MAX: usize = 220;
-    // A sequence that was cut somewhere is told up to there.
-    let history = &record.outcome.history;
-    let from = history.iter().position(|line| line.ends_with(ONCE_MORE)).map_or(0, |cut| cut + 1);
-    let lines = history[from..].iter().filter(|line| !DULL.iter().any(|dull| line.contains(dull)));
-    let lines = lines.map(|line| {
-        let line = line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest).trim_start();
-        let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-        line.chars().take(LINE_MAX).collect::<String>()
-    });
+    let story = record.outcome.history.story();
+    let lines = story.iter().filter(|line| !DULL.iter().any(|dull| line.contains(dull)));
+    let lines = lines.map(|line| line.chars().take(LINE_MAX).collect::<String>());
     once(lines).join("\n")
 }
 

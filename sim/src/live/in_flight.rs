@@ -160,7 +160,7 @@ impl Live<'_> {
             0 => Ok(tags(&answer.data)),
             error => Err(format!("error {error}")),
         };
-        self.judge.ended(unanswered.number, guest, result.as_deref().map_err(String::as_str))?;
+        self.judge.ended(unanswered.number, result.as_deref().map_err(String::as_str))?;
         Ok(result)
     }
 

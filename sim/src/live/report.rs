@@ -6,6 +6,7 @@ use super::cuts::{Tally, Tried};
 use super::divergence::known;
 use crate::report::Cost;
 use crate::report::text::quoted;
+use crate::terminal::shown;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -17,7 +18,7 @@ pub fn failure(found: &Found) -> String {
         writeln!(text, "      {line}").expect("a string takes any text");
     }
     if let Some(history) = &found.history {
-        writeln!(text, "history {}", history.display()).expect("a string takes any text");
+        writeln!(text, "history {}", shown(history)).expect("a string takes any text");
     }
     if let Some(least) = &found.shortest {
         writeln!(

@@ -6,7 +6,9 @@
 use super::process::wait;
 use super::stage::Stage;
 use crate::choice::{Choices, Point};
+use crate::fence;
 use crate::recovery::{Recovered, plain_name};
+use crate::terminal::complain;
 use crate::workload::guest::tags;
 use crate::workload::image::{Image, SECTOR_BYTES, Tag};
 use serde_json::Value;
@@ -32,7 +34,9 @@ pub(super) fn is_there() -> bool {
         let asked = Command::new("qemu-img").arg("--version").stdout(Stdio::null()).status();
         let there = asked.is_ok_and(|status| status.success());
         if !there {
-            eprintln!("SKIPPED: qemu-img is not on the PATH, so no image is read by a second reader");
+            complain(format_args!(
+                "SKIPPED: qemu-img is not on the PATH, so no image is read by a second reader"
+            ));
         }
         there
     });
@@ -94,14 +98,10 @@ impl SecondReader<'_> {
             Ok((path, file))
         };
         let ((out_path, out), (error_path, error)) = (put("second.out")?, put("second.err")?);
-        let mut child = Command::new("qemu-img")
-            .args(words)
-            .current_dir(self.scratch)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(error)
-            .spawn()
-            .map_err(|error| format!("qemu-img does not start: {error}"))?;
+        let mut command = Command::new("qemu-img");
+        command.args(words).current_dir(self.scratch).stdin(Stdio::null()).stdout(out).stderr(error);
+        let started = fence::spawn(&mut command, self.scratch);
+        let mut child = started.map_err(|error| format!("qemu-img does not start: {error}"))?;
         let Some(status) = wait(&mut child) else {
             let _ended = child.kill();
             let _reaped = child.wait();

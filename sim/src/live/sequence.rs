@@ -68,7 +68,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         add_unlisted(&mut choices, &scenario, || Surface::of(target), &mut scripts);
     }
     let choices = Arc::new(Mutex::new(choices));
-    let mut judge = Judge::new(&scenario, detail == Detail::Full);
+    let mut judge = Judge::new(&scenario);
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
     let orders = (!is_ordered).then(|| Arc::clone(&choices));
     let stage = Stage::set(&scenario, &scratch, target.on_disk, orders)
@@ -116,7 +116,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         }
     }
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
-    let outcome = judge.outcome();
+    let outcome = judge.outcome(detail);
     let mut record =
         Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, jobs_told };
     if let Some(process) = left {
@@ -164,11 +164,11 @@ fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Opti
     let (Some(devices), Some(salt), Some(journal)) = (stage.devices(), salt, judge.take_journal()) else {
         return Tried::default();
     };
-    let (tried, loss) = cuts::try_all(journal, &devices.take_log(), &stage.scenario(), salt);
+    let history = judge.history();
+    let (tried, loss) = cuts::try_all(journal, history, &devices.take_log(), &stage.scenario(), salt);
     if let Some(loss) = loss {
         actions.push(Action::Cut(loss.ending));
-        judge.break_law(&loss.law, loss.detail);
-        judge.tell_again(&loss.story);
+        judge.cut(loss);
     }
     tried
 }
@@ -244,7 +244,7 @@ impl Live<'_> {
         }
         let mut done = 0;
         for command in std::mem::take(&mut self.at_start) {
-            self.judge.note(|| "on the command line:".to_owned());
+            self.judge.note("on the command line:".to_owned());
             self.judge.sent(OPERATOR, &command)?;
             self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
             self.actions.push(Action::Command(command));

@@ -63,23 +63,11 @@ impl Target {
     }
 
     /// The same daemon, with its images where they lay when a trace of this target was recorded.
-    pub fn placed_as(&self, recorded: &str) -> Target {
-        Target { on_disk: recorded.ends_with(ON_DISK), ..self.clone() }
+    pub fn placed_as(&self, recorded: &Recorded) -> Target {
+        Target { on_disk: recorded.on_disk, ..self.clone() }
     }
-}
 
-impl FromStr for Target {
-    type Err = String;
-
-    /// `qemu`, `midstreamd`, or one of them with `+disk` and `:PATH` behind it.
-    fn from_str(text: &str) -> Result<Target, String> {
-        let (kind, path) = text.split_once(':').map_or((text, None), |(kind, path)| (kind, Some(path)));
-        let on_disk = kind.ends_with(ON_DISK);
-        let kind = match kind.strip_suffix(ON_DISK).unwrap_or(kind) {
-            "qemu" => Kind::Qemu,
-            "midstreamd" => Kind::Midstreamd,
-            other => return Err(format!("no target is called `{other}`: there are qemu and midstreamd")),
-        };
+    fn at(kind: Kind, on_disk: bool, path: Option<&str>) -> Result<Target, String> {
         let found = match path {
             Some(path) => Some(PathBuf::from(path)),
             None => find(kind.binary()),
@@ -92,17 +80,72 @@ impl FromStr for Target {
     }
 }
 
+/// What a trace says of the daemon it was recorded on. A trace is data: which program that is says the operator.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// The kind of daemon.
+    pub kind: Kind,
+    /// Its images lay on devices of the simulated disk.
+    pub on_disk: bool,
+    /// It names a program, which is not for a trace to do.
+    pub program: Option<String>,
+}
+
+impl Recorded {
+    /// The daemon of that kind beside this program or on the search path.
+    pub fn find(&self) -> Result<Target, String> {
+        match &self.program {
+            None => Target::at(self.kind, self.on_disk, None),
+            Some(program) => Err(format!(
+                "a trace names a kind of daemon and no program, and this one names `{program}`: --target {}:PATH tells \
+                 which program to run",
+                self.kind.name()
+            )),
+        }
+    }
+}
+
+impl FromStr for Recorded {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Recorded, String> {
+        let (kind, program) = match text.split_once(':') {
+            None => (text, None),
+            Some((kind, program)) => (kind, Some(program.to_owned())),
+        };
+        let on_disk = kind.ends_with(ON_DISK);
+        let kind = match kind.strip_suffix(ON_DISK).unwrap_or(kind) {
+            "qemu" => Kind::Qemu,
+            "midstreamd" => Kind::Midstreamd,
+            other => return Err(format!("no target is called `{other}`: there are qemu and midstreamd")),
+        };
+        Ok(Recorded { kind, on_disk, program })
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// `qemu`, `midstreamd`, or one of them with `+disk` and `:PATH` behind it.
+    fn from_str(text: &str) -> Result<Target, String> {
+        let Recorded { kind, on_disk, program } = text.parse()?;
+        Target::at(kind, on_disk, program.as_deref())
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.name(), self.binary.display())
     }
 }
 
-/// A program beside this one, or on the search path.
+/// A program beside this one, or on the search path. What lies about in the working folder is not found, though an empty
+/// part of the search path means that.
 fn find(name: &str) -> Option<PathBuf> {
     let beside = env::current_exe().ok().and_then(|file| file.parent().map(Path::to_owned));
     let path = env::var_os("PATH").unwrap_or_default();
-    beside.into_iter().chain(env::split_paths(&path)).map(|folder| folder.join(name)).find(|f| f.is_file())
+    let folders = beside.into_iter().chain(env::split_paths(&path)).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(name)).find(|f| f.is_file())
 }
 
 #[cfg(test)]
@@ -119,6 +162,9 @@ mod tests {
         assert_eq!(on_disk.to_string().parse(), Ok(on_disk));
         let refused = "midstreamd+disk:/bin/sh".parse::<Target>().expect_err("it is no NBD client");
         assert!(refused.contains("--target qemu"), "{refused}");
+        let recorded: Recorded = "qemu+disk:/bin/sh".parse().expect("it can be read");
+        assert_eq!((recorded.on_disk, recorded.program.as_deref()), (true, Some("/bin/sh")));
+        assert!(recorded.find().expect_err("it names a program").contains("--target qemu:PATH"));
         assert!("xen".parse::<Target>().is_err());
         let missing = "qemu:/nowhere/at/all".parse::<Target>().expect_err("no such file");
         assert!(missing.contains("/nowhere/at/all"), "{missing}");

@@ -102,7 +102,7 @@ impl Live<'_> {
         }
         self.actions.push(Action::Command(text.to_owned()));
         self.hear(None, text)?;
-        self.judge.note(|| format!("unlisted  -> {text}"));
+        self.judge.note(format!("unlisted  -> {text}"));
         self.send(text)?;
         let (mut patience, mut events) = (Patience::begin(), Vec::new());
         let is_refused = loop {
@@ -111,7 +111,7 @@ impl Live<'_> {
                 events.push(line);
                 continue;
             }
-            self.judge.note(|| format!("unlisted  <- {line}"));
+            self.judge.note(format!("unlisted  <- {line}"));
             break message.get("error").is_some();
         };
         if !is_refused && !name_of(text).is_some_and(is_harmless) {

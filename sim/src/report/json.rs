@@ -60,8 +60,15 @@ mod tests {
 
     #[test]
     fn every_promised_member_is_there() {
-        let plan =
-            Plan { seed: 3, runs: 500, time: None, jobs: 1, until_failure: false, ending_laws: Vec::new() };
+        let plan = Plan {
+            seed: 3,
+            runs: 500,
+            time: None,
+            jobs: 1,
+            until_failure: false,
+            ending_laws: Vec::new(),
+            history: None,
+        };
         let seen = run(&toy::SUBJECT, &plan, &AtomicBool::new(false), &mut |_, _| {});
         let traces = BTreeMap::from([(toy::LAW.to_owned(), PathBuf::from("new/3.json"))]);
         let cost = Cost { wall: Duration::from_secs(1), cpu_seconds: 1.0, children_cpu_seconds: 0.0 };

@@ -2,6 +2,7 @@
 
 use crate::coverage::Totals;
 use crate::report::text::grouped;
+use crate::terminal::complain;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -42,7 +43,7 @@ impl Progress {
             bar.set_message(message);
         } else if self.told.elapsed() >= PAUSE {
             self.told = Instant::now();
-            eprintln!("{:>5} s  {message}", elapsed.as_secs());
+            complain(format_args!("{:>5} s  {message}", elapsed.as_secs()));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use crate::coverage::{Law, Totals};
 use crate::report::Cost;
-use crate::trace::verdict_text;
+use crate::trace::{PASSED, Trace, verdict_text};
 use crate::verdict::{Outcome, Verdict};
+use block::escape::{one_line, steers};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -15,6 +16,18 @@ pub fn failure(outcome: &Outcome) -> String {
     };
     let mut text = format!("{head}  at step {}\n", outcome.steps);
     for line in verdict_text(&outcome.verdict).lines() {
+        writeln!(text, "      {line}").expect("a string takes any text");
+    }
+    text
+}
+
+/// What a trace says that was found: nothing is known of the step.
+pub fn recorded(trace: &Trace) -> String {
+    if trace.law == PASSED {
+        return "PASS\n".to_owned();
+    }
+    let mut text = format!("FAIL  law `{}`\n", one_line(&trace.law));
+    for line in trace.verdict.lines() {
         writeln!(text, "      {line}").expect("a string takes any text");
     }
     text
@@ -76,6 +89,9 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
+    if word.contains(steers) {
+        return format!("$'{}'", one_line(&word.replace('\\', r"\\").replace('\'', r"\'")));
+    }
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -109,6 +125,18 @@ mod tests {
         assert!(lines[1].starts_with("      client "), "{text}");
         assert_eq!(lines[2], format!("repro   cargo midstream fuzz --seed {seed} --runs 1"));
         assert_eq!(lines[3], "trace   cargo midstream replay traces/new/1.json");
+    }
+
+    #[test]
+    fn a_quoted_word_is_read_back_by_a_shell() {
+        for word in ["plain/1.json", "a b", "it's", "", "e\u{1b}[2J\n\\n'\u{202e}x"] {
+            let command = format!("printf %s {}", quoted(word));
+            assert!(!command.contains(steers), "{command}");
+            let mut bash = std::process::Command::new("bash");
+            let told = bash.args(["-c", &command]).env("LC_ALL", "C.UTF-8").output();
+            let Ok(told) = told else { continue };
+            assert_eq!(String::from_utf8_lossy(&told.stdout), word, "{command}");
+        }
     }
 
     #[test]

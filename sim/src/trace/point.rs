@@ -4,6 +4,7 @@
 //! Templates live as long as the process, so there is a bound on how many different ones traces may bring in.
 
 use crate::choice::Point;
+use block::escape::steers;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -42,7 +43,7 @@ pub fn parse(text: &str) -> Result<Point, String> {
     if text.len() > NAME_BYTES_MAX {
         return Err(format!("a name of {} bytes, more than {NAME_BYTES_MAX}", text.len()));
     }
-    if let Some(c) = text.chars().find(|c| c.is_control() || *c == '#') {
+    if let Some(c) = text.chars().find(|c| steers(*c) || *c == '#') {
         return Err(format!("{c:?} in a name"));
     }
     let (template, of) = split(text);

@@ -92,7 +92,7 @@ mod tests {
         let replayed = trace().replay(&toy::SUBJECT, Detail::Full);
         assert_eq!((replayed.law(), &replayed.divergence), (toy::LAW, &None));
         assert!(replayed.is_broken() && replayed.is_expected(&trace()));
-        assert_eq!(replayed.outcome.history.len() as u64, replayed.outcome.steps);
+        assert_eq!(replayed.outcome.history.entries.len() as u64, replayed.outcome.steps);
     }
 
     #[test]

@@ -132,6 +132,6 @@ fn a_verdict_of_any_text_is_written_so_that_it_can_be_read() {
         assert_eq!(Trace::parse(&trace.to_text()).expect("our own text"), trace);
         trace.verdict
     });
-    assert_eq!(read[0], "\\u{1b}[2J\\u{7}\\ttext\nline\\r");
+    assert_eq!(read[0], "\\u001B[2J\\u0007\\ttext\nline\\r");
     assert!(read[1].ends_with("é…") && read[1].len() <= TEXT_BYTES_MAX, "{} bytes", read[1].len());
 }

@@ -301,7 +301,7 @@ fn add(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
 pub async fn send(client: u32, text: &str, monitor: &Monitor, oracle: &Oracle) {
     oracle.sent(client, text);
     if let Some(reply) = monitor.execute(text).await {
-        oracle.reply(client, &reply);
+        oracle.reply(client, reply);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Draws what guests do: reads, writes, zeroes, discards and flushes, in one or two lanes each.
 //!
 //! A lane is sequential; lanes of one guest run at the same time, so that requests overlap. Places are biased to
-//! the edges of clusters and to where a job is copying.
+//! the edges of clusters and to where a job is copying. Some guests never rest: when their script is over they go on
+//! writing as long as a job works, which must not keep the job from its end.
 
-use super::image::{SECTOR_BYTES, Tag, fill, tag_of};
+use super::image::{Image, SECTOR_BYTES, Tag, fill, tag_of};
 use super::scenario::{Draw, Profile, Scenario};
 use crate::host::SimHost;
 use crate::oracle::{Oracle, RequestId};
@@ -18,6 +19,11 @@ pub const PROFILES: u32 = 4;
 const LANES: u32 = 2;
 /// Request slots of a lane.
 const REQUESTS: u32 = 6;
+/// Writes of a guest that never rests, at most; and how often it looks in vain for a job before it leaves.
+const RESTLESS_WRITES_MAX: u32 = 100;
+const RESTLESS_LOOKS_MAX: u32 = 8;
+/// A job that copied its device so often and is still not in step will never be.
+const COPIES_MAX: u64 = 8;
 
 /// What a guest does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +38,8 @@ pub struct GuestPlan {
     pub think: u32,
     /// Scripts that run at the same time.
     pub lanes: Vec<Vec<Request>>,
+    /// Over how many sectors it goes on writing, if it never rests: those of the largest image.
+    pub restless: Option<u64>,
 }
 
 /// One request.
@@ -93,7 +101,7 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
         0..=3 => count - 1,
         other => (other as usize) % count,
     };
-    // 1 is a writer where none belongs or a reader at the top; 2 is a reader who tries to write.
+    // 1 is a writer where none belongs or a reader at the top; 2 is a reader who tries to write; 7 never rests.
     let mode = draw.below("guest # mode", [guest, 0, 0], 8);
     let writable = scenario.is_root(image) != (mode == 1);
     let odd = mode == 2;
@@ -111,7 +119,8 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
         }
     }
     let think = draw.entry("guest # think", [guest, 0, 0], &[0, 0, 0, 0, 8, 16, 64]);
-    (!lanes.is_empty()).then_some(GuestPlan { guest, image, writable, think, lanes })
+    let sectors = scenario.images.iter().map(Image::sectors).max().filter(|_| mode == 7 && writable);
+    (!lanes.is_empty()).then_some(GuestPlan { guest, image, writable, think, lanes, restless: sectors })
 }
 
 fn draw_request(
@@ -237,8 +246,38 @@ impl Seat {
             let id = RequestId { guest: self.plan.guest, lane: lane as u32, slot: slot as u32 };
             perform(id, request, &guest, &engine, &oracle).await;
         }
+        if lane == 0
+            && let Some(sectors) = self.plan.restless
+        {
+            self.go_on(sectors, &guest, &engine, &oracle, &host).await;
+        }
         drop(guest);
         self.leave(&oracle);
+    }
+
+    /// Writes on and on while a job works, and sees whether that keeps the job from getting in step.
+    async fn go_on(&self, sectors: u64, guest: &Guest, engine: &Engine, oracle: &Oracle, host: &SimHost) {
+        let mut looks = 0;
+        for slot in REQUESTS..REQUESTS + RESTLESS_WRITES_MAX {
+            let jobs = engine.query_block_jobs();
+            if !jobs.iter().any(|job| ["running", "ready"].contains(&job.status)) {
+                looks += 1;
+                if looks == RESTLESS_LOOKS_MAX {
+                    return;
+                }
+                host.think(4).await;
+                continue;
+            }
+            let limit = COPIES_MAX * sectors * SECTOR_BYTES as u64;
+            if let Some(job) = jobs.iter().find(|job| job.status == "running" && job.offset > limit) {
+                oracle.outrun(&job.device, job.offset);
+            }
+            let id = RequestId { guest: self.plan.guest, lane: 0, slot };
+            let place = Place::Sector(u64::from(slot) * 13 % sectors);
+            let tag = tag_of_request(self.plan.guest, 0, slot);
+            let request = Request { think: 0, operation: Operation::Write, place, sectors: 1, tag };
+            perform(id, &request, guest, engine, oracle).await;
+        }
     }
 
     fn attach(&self, engine: &Arc<Engine>, oracle: &Oracle) {

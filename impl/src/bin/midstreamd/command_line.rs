@@ -27,6 +27,8 @@ pub struct CommandLine {
     pub pidfile: Option<PathBuf>,
     /// The folder outside which no file is opened.
     pub confine: Option<PathBuf>,
+    /// What images may make us hold in memory, in bytes.
+    pub memory_budget: Option<u64>,
 }
 
 /// Options that do something.
@@ -81,8 +83,14 @@ Options are acted on in the order in which they stand.
                 offer a node to NBD clients
   --object [qom-type=]throttle-group,id=ID[,limits.LIMIT=N]...
                 make an object
-  --confine DIR no file outside DIR is opened, links resolved, whatever an
-                image's header or a client says
+  --confine DIR no file outside DIR is opened or made, whatever an image's
+                header, a link or a client says; only a chardev or pidfile
+                that you name outside goes there (needs Linux 5.6)
+  --memory-budget SIZE
+                what all opened images together may make the daemon hold in
+                memory (tables, bitmaps, work on them), in bytes or with K, M
+                or G behind the number; 512M if it is not given. What needs
+                more is refused; x-query-memory tells how much is held
   --daemonize   go to the background once everything is there
   --pidfile FILE
                 write the process id to FILE, removed at the end
@@ -96,11 +104,12 @@ enum Meaning {
     Daemonize,
     Background,
     Help,
+    MemoryBudget,
     Pidfile,
     Version,
 }
 
-const OPTIONS: [(&str, Meaning); 12] = [
+const OPTIONS: [(&str, Meaning); 13] = [
     ("background", Meaning::Background),
     ("blockdev", Meaning::Act(Act::Blockdev)),
     ("chardev", Meaning::Act(Act::Chardev)),
@@ -108,6 +117,7 @@ const OPTIONS: [(&str, Meaning); 12] = [
     ("daemonize", Meaning::Daemonize),
     ("export", Meaning::Act(Act::Export)),
     ("help", Meaning::Help),
+    ("memory-budget", Meaning::MemoryBudget),
     ("monitor", Meaning::Act(Act::Monitor)),
     ("nbd-server", Meaning::Act(Act::NbdServer)),
     ("object", Meaning::Act(Act::Object)),
@@ -140,6 +150,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Wish, String> 
             Meaning::Version => return Ok(Wish::Version),
             Meaning::Act(act) => line.acts.push((*act, value()?)),
             Meaning::Pidfile => line.pidfile = Some(value()?.into()),
+            Meaning::MemoryBudget => {
+                let text = value()?;
+                let bytes = size(&text).ok_or_else(|| format!("--memory-budget {text}: not a size"))?;
+                line.memory_budget = Some(bytes);
+            }
             Meaning::Confine => line.confine = Some(value()?.into()),
             Meaning::Daemonize => line.daemonize = true,
             Meaning::Background => line.is_background = true,
@@ -162,6 +177,14 @@ fn find(name: &str) -> Result<&'static Meaning, String> {
     }
 }
 
+/// A number of bytes, with K, M or G for powers of 1024.
+fn size(text: &str) -> Option<u64> {
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let shift = text.chars().last().and_then(|last| units.iter().find(|(unit, _)| *unit == last));
+    let (digits, shift) = shift.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], *shift));
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 fn text(word: OsString) -> Result<String, String> {
     word.into_string().map_err(|word| format!("{}: not UTF-8", word.display()))
 }
@@ -182,6 +205,18 @@ mod tests {
         assert_eq!(acts, [("object", "a"), ("blockdev", "driver=file"), ("object", "b")]);
         assert_eq!(line.pidfile, Some("p".into()));
         assert!(line.daemonize);
+    }
+
+    #[test]
+    fn a_budget_is_a_size() {
+        for (text, bytes) in [("512M", 512 << 20), ("2G", 2 << 30), ("4096", 4096), ("1K", 1024), ("0", 0)] {
+            let Ok(Wish::Run(line)) = parsed(&["--memory-budget", text]) else { panic!("{text} is a size") };
+            assert_eq!(line.memory_budget, Some(bytes));
+        }
+        for text in ["", "M", "-1", "1T", "1.5G", "18446744073709551615K", "€"] {
+            let refused = format!("--memory-budget {text}: not a size");
+            assert_eq!(parsed(&[&format!("--memory-budget={text}")]), Err(refused));
+        }
     }
 
     #[test]

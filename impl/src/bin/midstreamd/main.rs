@@ -1,28 +1,34 @@
 //! The daemon: the engine on real files, spoken to in QMP over unix sockets, its nodes offered over NBD.
 //!
 //! It takes the options of qemu-storage-daemon that it can honour, and ends on `quit`, SIGTERM or SIGINT with every
-//! job ended, every image flushed, and its sockets and pidfile gone.
+//! job ended, every image flushed, and its sockets and pidfile gone; the status says whether the last flushes went well.
 
 mod background;
 mod command_line;
 mod options;
 mod pid_file;
+mod place;
 mod serve;
 mod set_up;
+mod signals;
 mod socket;
 
 use block::engine::{Engine, Tuning};
+use block::escape::{lines, one_line};
+use block::os::confine::Confinement;
 use block::os::{OsHost, program_name};
 use block::qmp::Monitor;
 use command_line::{CommandLine, Wish};
 use pid_file::PidFile;
+use place::Places;
 use set_up::SetUp;
 use socket::Endpoint;
+use std::backtrace::BacktraceStatus;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
 /// How long clients have to take the last lines before the daemon leaves without them.
@@ -40,68 +46,98 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Ok(Wish::Run(line)) if line.daemonize && !line.is_background => background::start(),
-        Ok(Wish::Run(line)) => run(&line).map(|()| ExitCode::SUCCESS),
+        Ok(Wish::Run(line)) => run(&Arc::new(line)),
         Err(text) => Err(text),
     };
     ended.unwrap_or_else(|text| {
-        eprintln!("{}: {text}", program_name());
+        complain(&text);
         ExitCode::FAILURE
     })
 }
 
+/// Says what is wrong, on a line of its own, whatever names others chose.
+fn complain(text: &str) {
+    eprintln!("{}: {}", program_name(), one_line(text));
+}
+
 /// A broken invariant in a task ends the daemon; going on without the task could harm the images.
 fn stop_the_process_on_panic() {
-    let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        // Its message may hold names and texts that others chose.
+        eprintln!("{}: {}", program_name(), lines(&panic.to_string()));
+        let backtrace = std::backtrace::Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            eprintln!("{backtrace}");
+        }
         std::process::abort();
     }));
 }
 
-fn run(line: &CommandLine) -> Result<(), String> {
+/// Requests go down chains of nodes by calls within calls, and chains are as deep as the engine lets them be.
+const STACK_BYTES: usize = 8 << 20;
+/// I/O that waits for the host at a time.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+fn run(line: &Arc<CommandLine>) -> Result<ExitCode, String> {
     if line.is_background {
         background::leave_session();
     }
-    let runtime = Runtime::new().map_err(|e| format!("cannot start: {e}"))?;
-    runtime.block_on(live(line, &runtime))
+    let cannot_start = |e: std::io::Error| format!("cannot start: {e}");
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(cannot_start)?;
+    // On a thread of the runtime: it has the stack that was asked for.
+    let lived = runtime.spawn(live(Arc::clone(line), runtime.handle().clone()));
+    runtime.block_on(lived).expect("a panic would have ended the process")
     // Dropping the runtime waits for I/O under way.
 }
 
-async fn live(line: &CommandLine, runtime: &Runtime) -> Result<(), String> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot catch SIGTERM: {e}"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| format!("cannot catch SIGINT: {e}"))?;
-    let host = match &line.confine {
-        None => OsHost::new(runtime.handle().clone()),
-        Some(folder) => OsHost::confined(runtime.handle().clone(), folder)
-            .map_err(|errno| format!("--confine {}: {errno}", folder.display()))?,
+async fn live(line: Arc<CommandLine>, runtime: Handle) -> Result<ExitCode, String> {
+    let confine = |folder: &PathBuf| {
+        Confinement::to(folder).map_err(|why| format!("--confine {}: {why}", folder.display()))
     };
-    let engine = Engine::new(host, Tuning::default());
+    let confinement = line.confine.as_ref().map(confine).transpose()?;
+    let host = OsHost::within(runtime, confinement.clone());
+    let usual = Tuning::default();
+    let memory_bytes = line.memory_budget.unwrap_or(usual.memory_bytes);
+    let engine = Engine::new(host, Tuning { memory_bytes, ..usual });
+    let stop = Arc::new(Notify::new());
+    signals::watch(&engine, &stop)?;
     // What the start has made is undone in the end, however it went.
-    let started = start(line, &engine).await;
+    let started = start(&line, &engine, Places(confinement)).await;
     let (clients, started, _made) = match started {
         Ok((mut set_up, pid_file)) => {
-            let quit = Arc::new(Notify::new());
-            let clients = serve_all(std::mem::take(&mut set_up.monitors), &engine, &quit);
-            tokio::select! {
-                () = quit.notified() => {}
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let clients = serve_all(std::mem::take(&mut set_up.monitors), &engine, &stop);
+            stop.notified().await;
             (clients, Ok(()), Some((set_up, pid_file)))
         }
         Err(text) => (Vec::new(), Err(text), None),
     };
     end(&engine, clients).await;
-    started
+    started?;
+    Ok(match engine.lost() {
+        None => ExitCode::SUCCESS,
+        Some(errno) => {
+            complain(&format!("not everything that was written is durable: {errno}"));
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// Everything the command line asks for. A client that comes early waits in the kernel's queue and loses nothing.
-async fn start(line: &CommandLine, engine: &Arc<Engine>) -> Result<(SetUp, Option<PidFile>), String> {
-    let mut set_up = SetUp::default();
+async fn start(
+    line: &CommandLine,
+    engine: &Arc<Engine>,
+    places: Places,
+) -> Result<(SetUp, Option<PidFile>), String> {
+    let mut set_up = SetUp::new(places);
     for (act, text) in &line.acts {
         set_up.act(engine, *act, text).await?;
     }
-    let pid_file = line.pidfile.as_deref().map(PidFile::create).transpose()?;
+    let pid_file = set_up.pid_file(line.pidfile.as_deref())?;
     if line.is_background {
         background::say_ready()?;
     }

@@ -37,7 +37,7 @@ const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// `None`: no client is wanted any more.
 async fn next_client(listener: &UnixListener, monitor: &Monitor) -> Option<UnixStream> {
     // Between clients nothing reads the monitor's lines, so nothing is lost by taking them here.
-    let closed = async { while monitor.next_output().await.is_some() {} };
+    let closed = monitor.closed();
     let accepted = async {
         loop {
             match listener.accept().await {
@@ -77,6 +77,7 @@ async fn listen(mut from: OwnedReadHalf, monitor: &Monitor, gone: &Notify) {
         let len = tokio::select! {
             read = read => read.unwrap_or(0),
             () = gone.notified() => 0,
+            () = monitor.given_up() => 0,
         };
         if len == 0 {
             return;
@@ -112,5 +113,7 @@ async fn talk(mut to: OwnedWriteHalf, monitor: &Monitor, left: &Notify, gone: &N
             break;
         }
     }
+    // Whoever waits for room to answer this client waits no longer.
+    monitor.give_up();
     gone.notify_one();
 }

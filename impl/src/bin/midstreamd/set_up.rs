@@ -2,12 +2,15 @@
 
 use crate::command_line::Act;
 use crate::options::{self, arguments};
+use crate::pid_file::PidFile;
+use crate::place::Places;
 use crate::socket::Endpoint;
 use block::engine::Engine;
 use block::qmp::schema::{BLOCKDEV_OPTIONS, exports};
 use block::qmp::types::Object;
 use block::qmp::{check, dispatch, export_options};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What the options have brought so far.
@@ -17,9 +20,20 @@ pub struct SetUp {
     chardevs: BTreeMap<String, Option<Endpoint>>,
     /// Where QMP is to be spoken.
     pub monitors: Vec<Endpoint>,
+    places: Places,
 }
 
 impl SetUp {
+    /// Nothing yet; sockets will go to these places.
+    pub fn new(places: Places) -> SetUp {
+        SetUp { places, ..SetUp::default() }
+    }
+
+    /// Writes the process id, if so asked.
+    pub fn pid_file(&self, path: Option<&Path>) -> Result<Option<PidFile>, String> {
+        path.map(|path| PidFile::create(path, &self.places)).transpose()
+    }
+
     /// Does what one option asks for.
     pub async fn act(&mut self, engine: &Arc<Engine>, act: Act, text: &str) -> Result<(), String> {
         let done = match act {
@@ -39,7 +53,7 @@ impl SetUp {
             return Err(format!("Chardev with id '{}' already exists", socket.id));
         }
         let id = socket.id.clone();
-        self.chardevs.insert(id, Some(Endpoint::open(&socket)?));
+        self.chardevs.insert(id, Some(Endpoint::open(&socket, &self.places)?));
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The unix sockets that QMP is spoken over.
 
-use block::os::socket::{OwnFile, listen_at};
+use crate::place::Places;
+use block::os::place::OwnFile;
+use block::os::socket::listen_at;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
@@ -26,15 +28,17 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Listens or connects.
-    pub fn open(options: &SocketOptions) -> Result<Endpoint, String> {
+    pub fn open(options: &SocketOptions, places: &Places) -> Result<Endpoint, String> {
         let shown = options.path.display();
         if options.server {
-            let (listener, file) = listen_at(&options.path)
-                .map_err(|e| format!("Failed to bind socket to {shown}: {}", text(&e)))?;
+            let listening = places.place(&options.path).and_then(listen_at);
+            let (listener, file) =
+                listening.map_err(|e| format!("Failed to bind socket to {shown}: {}", text(&e)))?;
             return Ok(Endpoint::Server(listener, SocketFile(file)));
         }
         let connect = || {
-            let stream = UnixStream::connect(&options.path)?;
+            let (path, _hold) = places.file(&options.path)?;
+            let stream = UnixStream::connect(path)?;
             stream.set_nonblocking(true)?;
             Ok(stream)
         };
@@ -61,7 +65,8 @@ mod tests {
     use std::path::Path;
 
     fn server(path: &Path) -> Result<Endpoint, String> {
-        Endpoint::open(&SocketOptions { id: "m".to_owned(), path: path.to_owned(), server: true })
+        let options = SocketOptions { id: "m".to_owned(), path: path.to_owned(), server: true };
+        Endpoint::open(&options, &Places::default())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! counts itself; a larger refcount table lies in the first areas that the old one cannot reach.
 
 use super::counter;
+use super::discard::Why;
 use super::geometry::{MAX_HOST_OFFSET, MAX_REFCOUNT_TABLE_BYTES};
 use super::metadata::Metadata;
 use super::trouble::{TableKind, Trouble};
@@ -56,9 +57,7 @@ impl Metadata {
     pub(super) fn take(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
         let (start, len) = self.bytes_of(&clusters);
         // A refcount of 0 on metadata that is in use: the image is damaged and must not be damaged further.
-        if self.holds_metadata(start, len) {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
+        self.admit_data(start, len)?;
         if start + len > MAX_HOST_OFFSET {
             return Err(Trouble::Failed(Errno::EFBIG));
         }
@@ -124,9 +123,7 @@ impl Metadata {
         }
         let first = area * self.geometry.area_clusters();
         let (offset, len) = self.bytes_of(&(first..first + 1));
-        if self.holds_metadata(offset, len) {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
+        self.admit_data(offset, len)?;
         if offset + len > MAX_HOST_OFFSET {
             return Err(Trouble::Failed(Errno::EFBIG));
         }
@@ -159,7 +156,7 @@ impl Metadata {
         let place = self.fresh_place(first, clusters)?;
         self.refcount_table.move_to(self.geometry.offset_of(place.start), (clusters * per_cluster) as usize);
         self.insert_fresh_blocks(first, place.end);
-        self.free_later(old, entries * 8);
+        self.free_later(old, entries * 8, Why::Other);
         Ok(())
     }
 
@@ -192,9 +189,7 @@ impl Metadata {
         if offset + len > MAX_HOST_OFFSET {
             return Err(Trouble::Failed(Errno::EFBIG));
         }
-        if self.holds_metadata(offset, len) {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
+        self.admit_data(offset, len)?;
         Ok(first + blocks..first + blocks + count)
     }
 

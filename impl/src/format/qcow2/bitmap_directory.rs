@@ -4,6 +4,8 @@
 
 use super::geometry::Geometry;
 use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS, Extension, Header, be32, be64};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Most bitmaps of one image.
 pub(super) const MAX_BITMAPS: usize = 65535;
@@ -34,7 +36,7 @@ pub(super) struct Entry {
     pub is_in_use: bool,
     pub is_auto: bool,
     pub granularity_bits: u8,
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 /// Where the header says the directory is.
@@ -102,7 +104,7 @@ pub(super) fn decode(
     while at < directory.len() {
         let bytes = &directory[at..];
         let (entry, len) = decode_one(bytes).ok_or("Broken bitmap directory entry")?;
-        if !is_possible(&entry, len_bytes, geometry) || entries.iter().any(|other| other.name == entry.name) {
+        if !is_possible(&entry, len_bytes, geometry) {
             return Err("Impossible bitmap directory entry");
         }
         at += len;
@@ -111,7 +113,11 @@ pub(super) fn decode(
             break;
         }
     }
-    if entries.len() == count as usize { Ok(entries) } else { Err("Bitmap directory of another length") }
+    if entries.len() != count as usize {
+        return Err("Bitmap directory of another length");
+    }
+    let names: BTreeSet<&str> = entries.iter().map(|entry| &*entry.name).collect();
+    if names.len() == entries.len() { Ok(entries) } else { Err("Impossible bitmap directory entry") }
 }
 
 fn decode_one(bytes: &[u8]) -> Option<(Entry, usize)> {
@@ -123,7 +129,7 @@ fn decode_one(bytes: &[u8]) -> Option<(Entry, usize)> {
         return None;
     }
     let end = FIXED_BYTES + name_len;
-    let name = String::from_utf8(bytes.get(FIXED_BYTES..end)?.to_vec()).ok()?;
+    let name = std::str::from_utf8(bytes.get(FIXED_BYTES..end)?).ok()?.into();
     let whole = end.next_multiple_of(8);
     let entry = Entry {
         table_offset: be64(fixed, 0),
@@ -139,8 +145,11 @@ fn decode_one(bytes: &[u8]) -> Option<(Entry, usize)> {
 fn is_possible(entry: &Entry, len_bytes: u64, geometry: Geometry) -> bool {
     let entries = u64::from(entry.table_entries);
     let bits = entries.saturating_mul(geometry.cluster_bytes()).saturating_mul(8);
-    let is_long_enough =
-        GRANULARITY_BITS.contains(&entry.granularity_bits) && bits >= len_bytes >> entry.granularity_bits;
+    // Whatever else is forgiven: everybody shifts by this.
+    if !GRANULARITY_BITS.contains(&entry.granularity_bits) {
+        return false;
+    }
+    let is_long_enough = bits >= len_bytes >> entry.granularity_bits;
     let has_name = !entry.name.is_empty() && entry.name.len() <= MAX_NAME;
     let has_table = entries > 0
         && entries <= MAX_TABLE
@@ -148,7 +157,7 @@ fn is_possible(entry: &Entry, len_bytes: u64, geometry: Geometry) -> bool {
         && entry.table_offset != 0
         && geometry.is_aligned(entry.table_offset);
     // The size may have changed since a bitmap in use was written.
-    has_name && has_table && (is_long_enough || (entry.is_in_use && entry.granularity_bits >= 9))
+    has_name && has_table && (is_long_enough || entry.is_in_use)
 }
 
 /// The directory as bytes.
@@ -225,14 +234,18 @@ mod tests {
             |entry| entry.table_entries = u32::MAX,
             |entry| entry.granularity_bits = 8,
             |entry| entry.granularity_bits = 32,
-            |entry| entry.name.clear(),
+            |entry| entry.name = "".into(),
             |entry| entry.name = "b".into(),
         ];
         for (n, spoil) in broken.iter().enumerate() {
-            let mut entries = two();
-            spoil(&mut entries[0]);
-            let read = decode(&encode(&entries), 2, LEN, header().geometry());
-            assert!(read.is_err(), "spoilt in way {n}: {read:?}");
+            // What is in use may have another length, and nothing else.
+            for is_in_use in [false, true] {
+                let mut entries = two();
+                entries[0].is_in_use = is_in_use;
+                spoil(&mut entries[0]);
+                let read = decode(&encode(&entries), 2, LEN, header().geometry());
+                assert!(read.is_err(), "spoilt in way {n}: {read:?}");
+            }
         }
     }
 

@@ -13,12 +13,16 @@ use super::bitmap_bits::{Bits, bits_of};
 use super::bitmap_directory::{
     Entry, GRANULARITY_BITS, MAX_BITMAPS, MAX_NAME, Place, encode, place, table_entries,
 };
+use super::discard::Why;
 use super::entry::HOST_OFFSET;
 use super::geometry::SECTOR;
 use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS};
+use crate::budget::OverBudget;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// In a table entry without an offset: all bits of that cluster are set.
@@ -30,7 +34,7 @@ const TABLE_RESERVED: u64 = !(HOST_OFFSET | ALL_ONES);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredBitmap {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// How many bytes one bit stands for.
     pub granularity: u32,
     /// Whether it records writes.
@@ -45,7 +49,7 @@ pub struct StoredBitmap {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BitmapOnDisk {
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// How many bytes one bit stands for.
     pub granularity: u32,
     /// Whether it waits to be stored.
@@ -53,6 +57,27 @@ pub struct BitmapOnDisk {
     /// Whether it records writes as soon as the image is opened.
     pub is_auto: bool,
 }
+
+/// Why a bitmap was not read.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum BitmapsUnread {
+    /// The disk failed, or a table leads to nowhere.
+    #[error("Could not load bitmaps: {0}")]
+    Disk(Errno),
+    /// There is no memory for it.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+}
+
+impl From<Errno> for BitmapsUnread {
+    fn from(errno: Errno) -> Self {
+        BitmapsUnread::Disk(errno)
+    }
+}
+
+/// How many clusters of bits a file can still have.
+#[derive(Debug)]
+pub struct ClustersLeft(u64);
 
 /// Why an image does not take another bitmap, in QEMU's words.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Error)]
@@ -106,45 +131,70 @@ impl Qcow2 {
     }
 
     /// Reads every bitmap. EIO if a table leads to nowhere.
-    pub async fn load_bitmaps(&self) -> IoResult<Vec<StoredBitmap>> {
-        let (entries, file_end) = {
-            let metadata = self.metadata.lock();
-            (metadata.bitmaps.clone(), metadata.file_end)
-        };
-        // A file has no more clusters of bits than clusters, whatever its tables say.
-        let mut budget = self.geometry.clusters_for(file_end);
-        let mut bitmaps = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let dirty = if entry.is_in_use {
-                Vec::new()
-            } else {
-                self.load_bits(&entry, file_end, &mut budget).await?
-            };
-            bitmaps.push(StoredBitmap {
-                name: entry.name,
-                granularity: 1 << entry.granularity_bits,
-                is_recording: entry.is_auto && !entry.is_in_use,
-                is_inconsistent: entry.is_in_use,
-                dirty,
-            });
+    pub async fn load_bitmaps(&self) -> Result<Vec<StoredBitmap>, BitmapsUnread> {
+        let mut left = self.clusters_of_bits();
+        let mut bitmaps = Vec::new();
+        while let Some(bitmap) = self.load_bitmap(bitmaps.len(), &mut left).await? {
+            bitmaps.push(bitmap);
         }
         Ok(bitmaps)
     }
 
-    async fn load_bits(&self, entry: &Entry, file_end: u64, budget: &mut u64) -> IoResult<Vec<Range<u64>>> {
+    /// A file has no more clusters of bits than clusters, whatever its tables say: what all of its bitmaps may read.
+    pub fn clusters_of_bits(&self) -> ClustersLeft {
+        ClustersLeft(self.geometry.clusters_for(self.metadata.lock().file_end))
+    }
+
+    /// Reads one bitmap by its number in the directory; nothing: there are no more.
+    pub async fn load_bitmap(
+        &self,
+        index: usize,
+        left: &mut ClustersLeft,
+    ) -> Result<Option<StoredBitmap>, BitmapsUnread> {
+        let (entry, file_end) = {
+            let metadata = self.metadata.lock();
+            (metadata.bitmaps.get(index).cloned(), metadata.file_end)
+        };
+        let Some(entry) = entry else { return Ok(None) };
+        let dirty = match entry.is_in_use {
+            true => Vec::new(),
+            false => self.load_bits(&entry, file_end, left).await?,
+        };
+        Ok(Some(StoredBitmap {
+            name: entry.name,
+            granularity: 1 << entry.granularity_bits,
+            is_recording: entry.is_auto && !entry.is_in_use,
+            is_inconsistent: entry.is_in_use,
+            dirty,
+        }))
+    }
+
+    async fn load_bits(
+        &self,
+        entry: &Entry,
+        file_end: u64,
+        left: &mut ClustersLeft,
+    ) -> Result<Vec<Range<u64>>, BitmapsUnread> {
         let mut bits = Bits::default();
         let per_cluster = self.geometry.cluster_bytes() * 8;
+        let mut breath = self.allowance.breath();
+        // Once as it lies on the disk, and decoded.
+        let table_bytes = 2 * 8 * u64::from(entry.table_entries);
+        let _while_read =
+            self.allowance.budget.take(table_bytes, || format!("The table of bitmap '{}'", entry.name))?;
         for (n, raw) in self.load_table(entry, file_end).await?.into_iter().enumerate() {
+            breath.after(1).await?;
             let first = n as u64 * per_cluster;
             match raw & HOST_OFFSET {
-                _ if raw & TABLE_RESERVED != 0 => return Err(Errno::EIO),
+                _ if raw & TABLE_RESERVED != 0 => return Err(Errno::EIO.into()),
                 0 if raw & ALL_ONES != 0 => bits.add(first..first + per_cluster, first + per_cluster),
                 0 => {}
                 host if raw & ALL_ONES != 0 || !self.geometry.is_aligned(host) || host >= file_end => {
-                    return Err(Errno::EIO);
+                    return Err(Errno::EIO.into());
                 }
                 host => {
-                    *budget = budget.checked_sub(1).ok_or(Errno::EIO)?;
+                    left.0 = left.0.checked_sub(1).ok_or(Errno::EIO)?;
+                    breath.after(self.geometry.cluster_bytes()).await?;
                     let bytes = self.disk.read(host, vec![0; self.geometry.cluster_bytes() as usize]).await?;
                     bits.add_bytes(first, &bytes);
                 }
@@ -223,11 +273,13 @@ impl Qcow2 {
 
     async fn store_in_turn(&self, bitmaps: &[StoredBitmap], taken: &mut Vec<Range<u64>>) -> IoResult<()> {
         let mut entries = self.metadata.lock().bitmaps.clone();
+        let places: BTreeMap<Arc<str>, usize> =
+            entries.iter().enumerate().map(|(at, entry)| (Arc::clone(&entry.name), at)).collect();
         let mut old = Vec::new();
         for bitmap in bitmaps {
             let entry = self.write_bitmap(bitmap, taken).await?;
-            match entries.iter_mut().find(|other| other.name == bitmap.name) {
-                Some(other) => old.push(std::mem::replace(other, entry)),
+            match places.get(&bitmap.name) {
+                Some(at) => old.push(std::mem::replace(&mut entries[*at], entry)),
                 None => entries.push(entry),
             }
         }
@@ -241,7 +293,7 @@ impl Qcow2 {
         self.assert_writable();
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         let mut entries = self.metadata.lock().bitmaps.clone();
-        let Some(index) = entries.iter().position(|entry| entry.name == name) else { return Ok(()) };
+        let Some(index) = entries.iter().position(|entry| *entry.name == *name) else { return Ok(()) };
         let gone = entries.remove(index);
         let mut taken = Vec::new();
         let replaced = self.replace_directory(entries, &mut taken).await;
@@ -304,7 +356,7 @@ impl Qcow2 {
         let mut metadata = self.metadata.lock();
         metadata.bitmaps = entries;
         if let Some(old) = old {
-            metadata.free_later(old.offset, old.len);
+            metadata.free_later(old.offset, old.len, Why::Other);
         }
         Ok(())
     }
@@ -316,9 +368,9 @@ impl Qcow2 {
             // A table that cannot be read leaks what it leads to.
             let table = self.load_table(entry, file_end).await.unwrap_or_default();
             let mut metadata = self.metadata.lock();
-            metadata.free_later(entry.table_offset, u64::from(entry.table_entries) * 8);
+            metadata.free_later(entry.table_offset, u64::from(entry.table_entries) * 8, Why::Other);
             for raw in table.iter().filter(|raw| **raw & TABLE_RESERVED == 0 && **raw & HOST_OFFSET != 0) {
-                metadata.free_later(raw & HOST_OFFSET, self.geometry.cluster_bytes());
+                metadata.free_later(raw & HOST_OFFSET, self.geometry.cluster_bytes(), Why::Dropped);
             }
         }
     }

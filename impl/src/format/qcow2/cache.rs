@@ -5,6 +5,7 @@
 
 use super::geometry::SECTOR;
 use super::trouble::{Missing, TableKind, Trouble};
+use crate::budget::Share;
 use crate::host::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -71,11 +72,15 @@ pub(super) struct TableCache {
     dirty: BTreeSet<u64>,
     loading: BTreeMap<u64, Loading>,
     clock: u64,
+    /// The memory of the tables.
+    share: Share,
+    /// There was no memory for one more table beside those that are dirty.
+    is_pressed: bool,
 }
 
 impl TableCache {
-    /// An empty cache for tables of one cluster.
-    pub fn new(table_bytes: u64) -> Self {
+    /// An empty cache for tables of one cluster; `share` is of the budget that they are held in.
+    pub fn new(table_bytes: u64, share: Share) -> Self {
         let table_bytes = table_bytes as usize;
         TableCache {
             table_bytes,
@@ -84,6 +89,8 @@ impl TableCache {
             dirty: BTreeSet::new(),
             loading: BTreeMap::new(),
             clock: 0,
+            share,
+            is_pressed: false,
         }
     }
 
@@ -121,14 +128,28 @@ impl TableCache {
         self.make_room();
         self.dirty.insert(at);
         let table = Table { kind, dirty: 0..bytes.len(), bytes, in_flight: false, used: self.clock };
-        self.tables.insert(at, table);
+        self.put(at, table);
     }
 
     /// Forgets a table whose cluster was freed.
     pub fn remove(&mut self, at: u64) {
         self.mark_stale(at);
         self.dirty.remove(&at);
-        self.tables.remove(&at);
+        self.take_out(at);
+    }
+
+    fn put(&mut self, at: u64, table: Table) {
+        if self.tables.insert(at, table).is_none() {
+            return;
+        }
+        // It took the place of another, whose memory it has now.
+        self.share.shrink(self.table_bytes as u64);
+    }
+
+    fn take_out(&mut self, at: u64) {
+        if self.tables.remove(&at).is_some() {
+            self.share.shrink(self.table_bytes as u64);
+        }
     }
 
     fn mark_stale(&mut self, at: u64) {
@@ -157,26 +178,43 @@ impl TableCache {
         self.make_room();
         self.clock += 1;
         let table = Table { kind, bytes, dirty: 0..0, in_flight: false, used: self.clock };
-        self.tables.insert(at, table);
+        self.put(at, table);
     }
 
-    /// Evicts an eighth of the tables, those unused for longest, once the cache is full.
+    /// Takes memory for one more table. Evicts an eighth of the tables, those unused for longest, once the cache is
+    /// full, and more of them when all images together hold too much.
     fn make_room(&mut self) {
-        if self.tables.len() < self.capacity {
-            return;
+        if self.tables.len() >= self.capacity {
+            self.evict((self.capacity / 8).max(1));
         }
+        let bytes = self.table_bytes as u64;
+        while !self.share.grow_cache(bytes) {
+            if self.evict((self.tables.len() / 2).max(1)) == 0 {
+                // What is dirty must stay, and a request needs this one: the next change writes first.
+                self.is_pressed = !self.dirty.is_empty();
+                self.share.grow_anyway(bytes);
+                return;
+            }
+        }
+        self.is_pressed = false;
+    }
+
+    /// Lets go of so many tables, if there are as many that may go. Answers how many went.
+    fn evict(&mut self, count: usize) -> usize {
         let mut idle: Vec<(u64, u64)> =
             self.tables.iter().filter(|(_, t)| t.is_evictable()).map(|(at, t)| (t.used, *at)).collect();
         idle.sort_unstable();
-        for (_, at) in idle.into_iter().take((self.capacity / 8).max(1)) {
-            self.mark_stale(at);
-            self.tables.remove(&at);
+        idle.truncate(count);
+        for (_, at) in &idle {
+            self.mark_stale(*at);
+            self.take_out(*at);
         }
+        idle.len()
     }
 
     /// Whether so much is dirty that a flush should not wait for the guest's.
     pub fn is_crowded(&self) -> bool {
-        self.dirty.len() > self.capacity / 2
+        self.dirty.len() > self.capacity / 2 || (self.is_pressed && !self.dirty.is_empty())
     }
 
     /// Whether any table is dirty.
@@ -218,6 +256,7 @@ impl TableCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
 
     const L2: TableKind = TableKind::L2;
 
@@ -228,7 +267,7 @@ mod tests {
 
     #[test]
     fn only_the_changed_sectors_are_taken() {
-        let mut cache = TableCache::new(1024);
+        let mut cache = TableCache::new(1024, Budget::default().nothing());
         load(&mut cache, 4096, 0);
         cache.get_mut(4096, L2, 600..608).unwrap()[600] = 7;
         let pieces = cache.take_dirty(L2);
@@ -238,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_a_failed_flush_took_is_dirty_again() {
-        let mut cache = TableCache::new(1024);
+        let mut cache = TableCache::new(1024, Budget::default().nothing());
         cache.insert_new(4096, L2, vec![1; 1024]);
         let pieces = cache.take_dirty(L2);
         cache.get_mut(4096, L2, 0..8).unwrap()[0] = 2;
@@ -250,7 +289,7 @@ mod tests {
     // A load reads the disk, the cluster is freed and becomes another table, then the load ends.
     #[test]
     fn a_load_that_was_overtaken_is_dropped() {
-        let mut cache = TableCache::new(1024);
+        let mut cache = TableCache::new(1024, Budget::default().nothing());
         cache.begin_load(4096);
         cache.insert_new(4096, L2, vec![2; 1024]);
         cache.remove(4096);
@@ -260,7 +299,7 @@ mod tests {
 
     #[test]
     fn eviction_spares_dirty_and_recently_used_tables() {
-        let mut cache = TableCache::new(1024);
+        let mut cache = TableCache::new(1024, Budget::default().nothing());
         cache.capacity = 16;
         for n in 1..=16 {
             load(&mut cache, n * 4096, n as u8);
@@ -275,8 +314,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_gets_no_more_memory_goes_on_with_what_it_has() {
+        let budget = Budget::new(8 << 10);
+        let mut cache = TableCache::new(1024, budget.nothing());
+        for n in 1..=20 {
+            load(&mut cache, n * 4096, 1);
+            assert!(cache.get(n * 4096, L2).is_ok(), "what was asked for is there");
+        }
+        assert!(budget.held() <= 6 << 10, "a quarter stays free: {} bytes are held", budget.held());
+        assert_eq!(cache.share.bytes(), cache.tables.len() as u64 * 1024);
+        for n in 1..=20 {
+            cache.insert_new(n * 4096, L2, vec![2; 1024]);
+        }
+        assert!(cache.is_crowded(), "dirty tables stay, and are to be written soon");
+        (1..=20).for_each(|n| cache.remove(n * 4096));
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
     fn a_table_of_another_kind_is_an_error_not_a_mix_up() {
-        let mut cache = TableCache::new(1024);
+        let mut cache = TableCache::new(1024, Budget::default().nothing());
         load(&mut cache, 4096, 0);
         assert_eq!(cache.get(4096, TableKind::RefcountBlock), Err(Trouble::Failed(Errno::EIO)));
     }

@@ -13,6 +13,7 @@ use super::open::{load_header, validate};
 use super::open_error::{OpenCause, OpenError};
 use crate::host::Disk;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Files up to this size are read at once.
 const WHOLE_FILE: u64 = 1 << 20;
@@ -126,6 +127,23 @@ impl<'a> Image<'a> {
         read.map_err(|errno| OpenCause::Unreadable { what: "metadata", errno })
     }
 
+    /// Whether the disk knows that there is nothing but zeroes in a cluster. `hole` is what it said last.
+    pub async fn is_hole(&self, at: u64, hole: &mut Range<u64>) -> Result<bool, OpenCause> {
+        let end = at.saturating_add(self.geometry.cluster_bytes());
+        if hole.start <= at && end <= hole.end {
+            return Ok(true);
+        }
+        if self.whole.is_some() || end > self.file_len {
+            return Ok(false);
+        }
+        let asked = self.disk.next_run(at, self.file_len - at).await;
+        let run = asked.map_err(|errno| OpenCause::Unreadable { what: "metadata", errno })?;
+        if !run.has_data {
+            *hole = at..at.saturating_add(run.len);
+        }
+        Ok(!run.has_data && end <= hole.end)
+    }
+
     /// A table of `count` 64-bit numbers.
     pub async fn pointers(&self, offset: u64, count: u64) -> Result<Vec<u64>, OpenCause> {
         let bytes = self.piece(offset, count * 8).await?;
@@ -195,11 +213,15 @@ async fn check_copied(
     report: &mut CheckReport,
 ) -> Result<(), OpenCause> {
     let geometry = image.geometry;
-    for &(L2At { host, copied }, times) in references.active_tables() {
+    let mut hole = 0..0;
+    for (L2At { host, copied }, times) in references.active_tables() {
         if let Some(count) = image.stored(geometry.cluster_of(host)).await?
             && (count == 1) != copied
         {
             report.corrupt(times, || format!("L2 table at {host:#x}: refcount {count}, COPIED {copied}"));
+        }
+        if image.is_hole(host, &mut hole).await? {
+            continue;
         }
         let entries = image.piece(host, geometry.cluster_bytes()).await?;
         for raw in (0..geometry.l2_entries() as usize).map(|n| RawEntry::read(&entries, n, geometry)) {

@@ -10,7 +10,7 @@ use super::entry::{COPIED, HOST_OFFSET, L1_RESERVED, L2_RESERVED, L2At, Mapping,
 use super::geometry::MAX_L1_BYTES;
 use super::header::{be32, be64};
 use super::open_error::OpenCause;
-use std::collections::BTreeMap;
+use crate::budget::{Allowance, Breath, OverBudget, Share};
 
 /// Largest snapshot table and bitmap directory, as QEMU limits them.
 const MAX_DIRECTORY: u64 = 64 << 20;
@@ -21,12 +21,53 @@ const MAX_BITMAP_TABLE: u64 = 0x800_0000;
 #[derive(Debug)]
 pub(super) struct References {
     counts: Vec<u32>,
-    /// The L2 tables the active L1 table leads to, and how often.
-    active: Vec<(L2At, u64)>,
-    /// L2 tables still to be counted, and how many L1 entries lead there.
-    pending: BTreeMap<u64, u64>,
+    /// The L2 tables the active L1 table leads to.
+    active: Tables,
+    /// L2 tables still to be counted.
+    pending: Tables,
     /// Table entries that may still be read: a hostile image has no more tables than bytes.
     budget: u64,
+    /// The memory of all this.
+    share: Share,
+    breath: Breath,
+}
+
+/// L2 tables, each with its COPIED flag, and how often each is led to.
+#[derive(Debug, Default)]
+struct Tables {
+    /// Pointers and how often they were found; some may stand here twice, until `tidy`.
+    found: Vec<(u64, u64)>,
+    /// How many there were after the last `tidy`.
+    tidied: usize,
+}
+
+impl Tables {
+    /// Memory of one, while it is found and put in order.
+    const BYTES: u64 = 32;
+
+    fn add(&mut self, pointer: u64, share: &mut Share) -> Result<(), OverBudget> {
+        // Many snapshots lead to the same tables; what stands here stays in proportion to those there are.
+        if self.found.len() >= 2 * self.tidied + 4096 {
+            self.tidy();
+        }
+        if self.found.len() == self.found.capacity() {
+            let more = self.found.capacity().max(4096);
+            share.grow(more as u64 * Self::BYTES, || "The repair of an image".to_owned())?;
+            self.found.reserve_exact(more);
+        }
+        self.found.push((pointer, 1));
+        Ok(())
+    }
+
+    fn tidy(&mut self) {
+        self.found.sort_unstable();
+        self.found.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            kept.1 += if is_same { next.1 } else { 0 };
+            is_same
+        });
+        self.tidied = self.found.len();
+    }
 }
 
 impl References {
@@ -36,13 +77,13 @@ impl References {
     }
 
     /// The L2 tables of the active L1 table, and how often each is led to.
-    pub fn active_tables(&self) -> &[(L2At, u64)] {
-        &self.active
+    pub fn active_tables(&self) -> impl Iterator<Item = (L2At, u64)> + '_ {
+        at(self.active.found.iter().copied())
     }
 
     /// Counts everything.
     pub async fn count(image: &mut Image<'_>, report: &mut CheckReport) -> Result<References, OpenCause> {
-        let mut references = Self::count_but_refcounts(image, report).await?;
+        let mut references = Self::count_but_refcounts(image, report, &Allowance::default()).await?;
         references.add_refcounts(image, report);
         Ok(references)
     }
@@ -51,11 +92,20 @@ impl References {
     pub async fn count_but_refcounts(
         image: &mut Image<'_>,
         report: &mut CheckReport,
+        allowance: &Allowance,
     ) -> Result<References, OpenCause> {
-        let clusters = image.geometry.clusters_for(image.file_len) as usize;
-        let budget = image.file_len + (1 << 20);
-        let mut references =
-            References { counts: vec![0; clusters], active: Vec::new(), pending: BTreeMap::new(), budget };
+        let clusters = image.geometry.clusters_for(image.file_len);
+        let what = || "The repair of an image".to_owned();
+        // Counters, and the table that they become.
+        let share = allowance.budget.take(clusters.saturating_mul(8), what)?;
+        let mut references = References {
+            counts: vec![0; clusters as usize],
+            active: Tables::default(),
+            pending: Tables::default(),
+            budget: image.file_len.saturating_add(1 << 20),
+            share,
+            breath: allowance.breath(),
+        };
         references.add(image, 0, image.geometry.cluster_bytes(), 1, report);
         let (l1, entries) = (image.header.l1_offset, u64::from(image.header.l1_entries));
         references.add_l1(image, l1, entries, true, report).await?;
@@ -65,9 +115,9 @@ impl References {
         Ok(references)
     }
 
-    fn spend(&mut self, image: &Image<'_>, entries: u64) -> Result<(), OpenCause> {
+    async fn spend(&mut self, image: &Image<'_>, entries: u64) -> Result<(), OpenCause> {
         self.budget = self.budget.checked_sub(entries).ok_or(OpenCause::TooLargeToCheck(image.file_len))?;
-        Ok(())
+        self.breath.after(entries).await.map_err(|errno| OpenCause::Unreadable { what: "metadata", errno })
     }
 
     /// Counts `times` references to every cluster that `len` bytes at `offset` touch.
@@ -77,7 +127,7 @@ impl References {
         }
         let geometry = image.geometry;
         // The last cluster of a file may be cut short, so less than a cluster past the end is fine.
-        if offset + len >= image.file_len + geometry.cluster_bytes() {
+        if offset.saturating_add(len) >= image.file_len + geometry.cluster_bytes() {
             report.corrupt(times, || format!("a reference to {offset:#x}, {len} bytes, is past the end"));
             return;
         }
@@ -105,9 +155,11 @@ impl References {
         active: bool,
         report: &mut CheckReport,
     ) -> Result<(), OpenCause> {
-        self.spend(image, entries)?;
+        self.spend(image, entries).await?;
         self.add(image, offset, entries * 8, 1, report);
-        let mut seen: BTreeMap<(u64, bool), u64> = BTreeMap::new();
+        // As it lies on the disk, and decoded.
+        let what = || "The repair of an image".to_owned();
+        let _while_read = self.share.budget().take(2 * 8 * entries, what)?;
         for raw in image.pointers(offset, entries).await? {
             if raw == 0 {
                 continue;
@@ -118,25 +170,30 @@ impl References {
             let host = raw & HOST_OFFSET;
             self.add(image, host, image.geometry.cluster_bytes(), 1, report);
             if active && host != 0 {
-                *seen.entry((host, raw & COPIED != 0)).or_default() += 1;
+                self.active.add(raw & (HOST_OFFSET | COPIED), &mut self.share)?;
             }
             if !image.geometry.is_aligned(host) {
                 report.corrupt(1, || format!("L1 entry {raw:#x}: the L2 table is not aligned"));
             }
-            *self.pending.entry(host).or_default() += 1;
+            self.pending.add(host, &mut self.share)?;
         }
-        let table = |((host, copied), times)| (L2At { host, copied }, times);
-        self.active.extend(seen.into_iter().map(table));
+        self.active.tidy();
         Ok(())
     }
 
     async fn add_l2_tables(&mut self, image: &Image<'_>, report: &mut CheckReport) -> Result<(), OpenCause> {
-        for (host, times) in std::mem::take(&mut self.pending) {
+        self.pending.tidy();
+        let mut hole = 0..0;
+        for (host, times) in std::mem::take(&mut self.pending).found {
             if host >= image.file_len {
                 continue;
             }
+            if image.is_hole(host, &mut hole).await? {
+                self.spend(image, 1).await?;
+                continue;
+            }
             // Unaligned tables may overlap, and so be more than the file has bytes for.
-            self.spend(image, image.geometry.l2_entries())?;
+            self.spend(image, image.geometry.l2_entries()).await?;
             let table = image.piece(host, image.geometry.cluster_bytes()).await?;
             for slot in 0..image.geometry.l2_entries() as usize {
                 let raw = RawEntry::read(&table, slot, image.geometry);
@@ -187,6 +244,7 @@ impl References {
         let start = image.header.snapshots_offset;
         let mut at = start;
         for _ in 0..image.header.snapshots {
+            self.spend(image, 40).await?;
             if at + 40 > image.file_len || at - start > MAX_DIRECTORY {
                 report.corrupt(1, || format!("the snapshot table at {start:#x} is cut short"));
                 return Ok(());
@@ -246,7 +304,7 @@ impl References {
             report.corrupt(1, || format!("a bitmap table at {table:#x} of {entries} entries is impossible"));
             return Ok(());
         }
-        self.spend(image, entries)?;
+        self.spend(image, entries).await?;
         self.add(image, table, entries * 8, 1, report);
         for raw in image.pointers(table, entries).await? {
             let host = raw & HOST_OFFSET;
@@ -280,4 +338,10 @@ impl References {
             report.corrupt(1, || format!("refcount block {area} at {host:#x}: {reason}"));
         }
     }
+}
+
+/// Pointers as what they lead to.
+fn at(pointers: impl IntoIterator<Item = (u64, u64)>) -> impl Iterator<Item = (L2At, u64)> {
+    let table = |pointer: u64| L2At { host: pointer & HOST_OFFSET, copied: pointer & COPIED != 0 };
+    pointers.into_iter().map(move |(pointer, times)| (table(pointer), times))
 }

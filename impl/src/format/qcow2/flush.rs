@@ -11,6 +11,7 @@
 
 use super::Qcow2;
 use super::cache::Piece;
+use super::discard::Freed;
 use super::geometry::SECTOR;
 use super::header::Header;
 use super::metadata::Metadata;
@@ -18,7 +19,6 @@ use super::trouble::TableKind;
 use crate::debug_event::DebugEvent;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
-use std::ops::Range;
 
 /// Writes of one phase that run at the same time.
 const WRITES_IN_FLIGHT: usize = 64;
@@ -41,14 +41,18 @@ struct Snapshot {
     l1_table: Option<Piece>,
     /// Written if the L1 table has moved or the image has grown.
     header_for_l1: Option<Header>,
-    frees: Vec<Range<u64>>,
+    frees: Vec<Freed>,
 }
 
 impl Qcow2 {
     /// Makes everything durable that ended before this call.
     pub async fn flush(&self) -> IoResult<()> {
-        if !self.metadata.lock().writable {
-            return Ok(());
+        {
+            let metadata = self.metadata.lock();
+            if !metadata.writable {
+                return Ok(());
+            }
+            metadata.admit()?;
         }
         let next = self.flushes.lock().started + 1;
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
@@ -71,7 +75,10 @@ impl Qcow2 {
         let frees = self.metadata.lock().settle(snapshot, written.is_ok());
         written?;
         self.flushes.lock().succeeded = number;
-        self.release(frees).await;
+        for freed in &frees {
+            // A reference that cannot be taken leaks.
+            let _leaks = self.release(freed).await;
+        }
         Ok(())
     }
 
@@ -185,15 +192,6 @@ impl Qcow2 {
         }
         self.disk.flush().await
     }
-
-    /// Takes a reference from clusters whose pointers are durably gone. One that cannot be taken leaks.
-    async fn release(&self, frees: Vec<Range<u64>>) {
-        for range in frees {
-            for cluster in self.geometry.touched(range.start, range.end - range.start) {
-                let _ = self.step(|m| m.release(cluster)).await;
-            }
-        }
-    }
 }
 
 impl Metadata {
@@ -234,7 +232,7 @@ impl Metadata {
     }
 
     /// Ends a flush: what it freed, if it went well; else everything is as dirty as before.
-    fn settle(&mut self, snapshot: Snapshot, written: bool) -> Vec<Range<u64>> {
+    fn settle(&mut self, snapshot: Snapshot, written: bool) -> Vec<Freed> {
         self.cache.settle(&snapshot.refcount_blocks, written);
         self.cache.settle(&snapshot.l2_tables, written);
         if written {

@@ -1,10 +1,11 @@
 //! From guest offsets to host offsets: reading the L1 and L2 tables, and changing them.
 
-use super::entry::{COPIED, Malformed, Mapping, RawEntry, decode_l2};
+use super::damage;
+use super::discard::Why;
+use super::entry::{COPIED, Mapping, RawEntry, decode_l2};
 use super::geometry::Geometry;
 use super::metadata::Metadata;
 use super::trouble::{TableKind, Trouble};
-use crate::host::Errno;
 
 const L2: TableKind = TableKind::L2;
 
@@ -53,11 +54,10 @@ impl Metadata {
             let end = geometry.l2_span().saturating_mul(index + absent.max(1));
             return Ok(Extent { len: limit.min(end - offset), place: Place::Below });
         };
-        let file_end = self.data_end();
         let entries = self.cache.get(table.host, L2)?;
         let part = |slot: u64, within: u64| -> Result<(Place, u64), Trouble> {
-            let mapping = mapping_at(entries, index, slot, geometry)?;
-            place_of(mapping, within, geometry, file_end)
+            let mapping = mapping_at(entries, (table.host, index), slot, geometry)?;
+            Ok(place_of(mapping, within, geometry))
         };
         let within = geometry.within(offset);
         let (place, mut len) = part(slot, within)?;
@@ -86,7 +86,7 @@ impl Metadata {
         };
         let entries = self.cache.get(table.host, L2)?;
         let part = |n: u64, within: u64| {
-            let mapping = mapping_at(entries, first / per_table, slot + n, geometry);
+            let mapping = mapping_at(entries, (table.host, first / per_table), slot + n, geometry);
             mapping.map(|mapping| owned(mapping, table.copied, within, geometry))
         };
         let within = geometry.within(offset);
@@ -102,13 +102,11 @@ impl Metadata {
         let (Owned::Data(host) | Owned::Kept(host)) = how else {
             return Ok(WritePlan::Allocate { clusters: n });
         };
-        // A mapping that leads into metadata or past the end of the file: the image is damaged.
-        let whole = host - geometry.within(host);
-        if !geometry.data_file && (self.holds_metadata(whole, host - whole + bytes) || whole >= self.file_end)
-        {
-            return Err(Trouble::Failed(Errno::EIO));
-        }
         let len = bytes.min(len);
+        // A mapping that leads into metadata: the image is damaged.
+        if !geometry.data_file {
+            self.admit_data(host, len)?;
+        }
         Ok(match how {
             Owned::Data(_) => WritePlan::InPlace { host, len },
             _ => WritePlan::Kept { host, len },
@@ -123,12 +121,7 @@ impl Metadata {
             return Ok(Mapping::Unallocated);
         };
         let entries = self.cache.get(table.host, L2)?;
-        Ok(mapping_at(entries, cluster / per_table, cluster % per_table, geometry)?)
-    }
-
-    /// Where guest data ends: what lies further out is damage. A data file may be of any length.
-    fn data_end(&self) -> u64 {
-        if self.geometry.data_file { u64::MAX } else { self.file_end }
+        mapping_at(entries, (table.host, cluster / per_table), cluster % per_table, geometry)
     }
 
     /// Changes the mappings of guest clusters from `first` on, at most `count` and within one L2 table; answers how
@@ -138,6 +131,7 @@ impl Metadata {
         &mut self,
         first: u64,
         count: u64,
+        why: Why,
         change: &mut dyn FnMut(u64, Mapping) -> Mapping,
     ) -> Result<u64, Trouble> {
         let geometry = self.geometry;
@@ -145,12 +139,16 @@ impl Metadata {
         let slot = (first % per_table) as usize;
         let count = count.min(per_table - first % per_table) as usize;
         let table = self.own_l2_table(first / per_table)?;
-        let mut freed = Vec::new();
+        let (mut freed, mut broken) = (Vec::new(), None);
         let entry_bytes = geometry.l2_entry_bytes() as usize;
         let entries = self.cache.get_mut(table, L2, slot * entry_bytes..(slot + count) * entry_bytes)?;
         let mut done = 0;
         while done < count {
-            let Ok(old) = decode_l2(RawEntry::read(entries, slot + done, geometry), geometry) else { break };
+            let raw = RawEntry::read(entries, slot + done, geometry);
+            let Ok(old) = decode_l2(raw, geometry) else {
+                broken = Some(damage::in_l2(raw, table, (slot + done) as u64, geometry));
+                break;
+            };
             let new = change(done as u64, old);
             if new != old {
                 new.encode(geometry).write(entries, slot + done, geometry);
@@ -158,8 +156,11 @@ impl Metadata {
             }
             done += 1;
         }
-        freed.into_iter().for_each(|(at, len)| self.free_later(at, len));
-        if done == 0 { Err(Trouble::Failed(Errno::EIO)) } else { Ok(done as u64) }
+        freed.into_iter().for_each(|(at, len)| self.free_later(at, len, why));
+        match broken {
+            Some(broken) if done == 0 => Err(broken),
+            _ => Ok(done as u64),
+        }
     }
 
     /// The L2 table of L1 entry `index`, made or copied if need be so that it is this image's alone.
@@ -179,20 +180,28 @@ impl Metadata {
         if let Some(table) = old {
             // A snapshot still uses the old table; only our reference goes.
             self.l2_at.remove(&table.host);
-            self.free_later(table.host, self.geometry.cluster_bytes());
+            self.free_later(table.host, self.geometry.cluster_bytes(), Why::Other);
         }
         Ok(place)
     }
 }
 
-/// What entry `slot` of the L2 table of L1 entry `index` says. In a data file, every cluster is at its own offset.
-fn mapping_at(entries: &[u8], index: u64, slot: u64, geometry: Geometry) -> Result<Mapping, Malformed> {
-    let mapping = decode_l2(RawEntry::read(entries, slot as usize, geometry), geometry)?;
+/// What entry `slot` says of the L2 table that lies at `host` and belongs to L1 entry `index`. In a data file, every
+/// cluster is at its own offset.
+fn mapping_at(
+    entries: &[u8],
+    (table, index): (u64, u64),
+    slot: u64,
+    geometry: Geometry,
+) -> Result<Mapping, Trouble> {
+    let raw = RawEntry::read(entries, slot as usize, geometry);
+    let damaged = || damage::in_l2(raw, table, slot, geometry);
+    let mapping = decode_l2(raw, geometry).map_err(|_| damaged())?;
     if geometry.data_file
         && let Some((host, _)) = mapping.host()
         && host != geometry.offset_of(index * geometry.l2_entries() + slot)
     {
-        return Err(Malformed);
+        return Err(damaged());
     }
     Ok(mapping)
 }
@@ -208,15 +217,10 @@ impl Place {
     }
 }
 
-/// Where the byte at `within` of a guest cluster is, and for how many bytes of the cluster; a host cluster past the end
-/// of the file is damage.
-fn place_of(
-    mapping: Mapping,
-    within: u64,
-    geometry: Geometry,
-    file_end: u64,
-) -> Result<(Place, u64), Trouble> {
-    let (place, len) = match mapping {
+/// Where the byte at `within` of a guest cluster is, and for how many bytes of the cluster. Past the end of the file are
+/// zeroes.
+fn place_of(mapping: Mapping, within: u64, geometry: Geometry) -> (Place, u64) {
+    match mapping {
         Mapping::Mixed(subclusters) => subclusters.part(within, geometry),
         Mapping::Unallocated => (Place::Below, geometry.cluster_bytes() - within),
         Mapping::Zero | Mapping::ZeroKept { .. } => (Place::Zero, geometry.cluster_bytes() - within),
@@ -226,11 +230,6 @@ fn place_of(
         Mapping::Compressed { host, len } => {
             (Place::Compressed { host, len }, geometry.cluster_bytes() - within)
         }
-    };
-    match place {
-        Place::Host { host } if host - within >= file_end => Err(Trouble::Failed(Errno::EIO)),
-        Place::Compressed { host, .. } if host >= file_end => Err(Trouble::Failed(Errno::EIO)),
-        _ => Ok((place, len)),
     }
 }
 

@@ -3,20 +3,24 @@
 //! Every method is one synchronous step under the image's mutex. A step that needs a table which is not in memory
 //! answers `Trouble::Missing` and is tried again after the load; nothing here waits.
 
-use super::bitmap_directory::Entry;
+use super::bitmap_directory::{self, Entry};
 use super::bitmaps::StoredBitmap;
 use super::cache::TableCache;
+use super::damage;
+use super::discard::{Discards, Freed, Why};
 use super::entry::{HOST_OFFSET, decode_l1};
 use super::geometry::Geometry;
 use super::header::Header;
 use super::pointers::PointerTable;
 use super::trouble::{TableKind, Trouble};
-use crate::host::Errno;
+use crate::budget::Share;
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 /// References that fewer than this many ranges hold wait for the guest's next flush.
 const MANY_PENDING_FREES: usize = 4096;
+
+/// The shortest entry of the list of snapshots.
+const SNAPSHOT_BYTES_MIN: u64 = 40;
 
 /// Everything about the image but its data.
 #[derive(Debug)]
@@ -35,7 +39,9 @@ pub(super) struct Metadata {
     pub l2_at: BTreeSet<u64>,
     pub blocks_at: BTreeSet<u64>,
     /// Host byte ranges whose pointers were cleared; they lose a reference once that is durable.
-    pub pending_frees: Vec<Range<u64>>,
+    pub pending_frees: Vec<Freed>,
+    /// What goes back to the host when they do.
+    pub discards: Discards,
     /// No cluster before this one is free.
     pub first_free: u64,
     /// The length of the file, as far as this driver grew it.
@@ -47,14 +53,25 @@ pub(super) struct Metadata {
     /// Where the last compressed cluster ended; the next may begin there.
     pub packed_end: Option<u64>,
     pub writable: bool,
+    /// Something in it cannot be, and everybody was told.
+    pub is_damaged: bool,
     /// The persistent bitmaps, as the disk has them.
     pub bitmaps: Vec<Entry>,
     /// What the next close stores of them.
     pub handed_over: Vec<StoredBitmap>,
+    /// The memory of its tables and lists.
+    pub share: Share,
 }
 
 impl Metadata {
-    pub fn new(header: Header, l1: PointerTable, refcount_table: PointerTable, file_end: u64) -> Self {
+    /// `share` is of the budget of all memory, and has what the two tables take.
+    pub fn new(
+        header: Header,
+        l1: PointerTable,
+        refcount_table: PointerTable,
+        file_end: u64,
+        share: Share,
+    ) -> Self {
         let geometry = header.geometry();
         let tables = |entries: &[u64], mask: u64| -> BTreeSet<u64> {
             entries.iter().map(|e| e & mask).filter(|at| *at != 0).collect()
@@ -65,11 +82,12 @@ impl Metadata {
             wanted_len_bytes: header.len_bytes,
             l2_at: tables(l1.entries(), HOST_OFFSET),
             blocks_at: tables(refcount_table.entries(), !511),
-            cache: TableCache::new(geometry.cluster_bytes()),
+            cache: TableCache::new(geometry.cluster_bytes(), share.budget().nothing()),
             header,
             l1,
             refcount_table,
             pending_frees: Vec::new(),
+            discards: Discards::default(),
             first_free: 0,
             file_end,
             // Whoever wrote before us may have been killed before its flush.
@@ -79,58 +97,89 @@ impl Metadata {
             writable: false,
             bitmaps: Vec::new(),
             handed_over: Vec::new(),
+            is_damaged: false,
+            share,
         }
     }
 
     /// Whether the host bytes `at..at + len` hold metadata.
     pub fn holds_metadata(&self, at: u64, len: u64) -> bool {
+        self.metadata_in(at, len).is_some()
+    }
+
+    /// Which metadata the host bytes `at..at + len` hold, in QEMU's words.
+    pub fn metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
         let meets = |offset: u64, bytes: u64| offset < at + len && at < offset + bytes;
+        let cluster = self.geometry.cluster_bytes();
         // Tables begin at clusters, so it is enough to look for one that begins in the clusters touched.
         let whole = at - self.geometry.within(at)..at + len;
-        self.holds_fixed_metadata(at, len)
-            || self.l2_at.range(whole.clone()).any(|t| meets(*t, self.geometry.cluster_bytes()))
-            || self.blocks_at.range(whole).any(|t| meets(*t, self.geometry.cluster_bytes()))
+        let fixed = self.fixed_metadata_in(at, len);
+        let l2 = || self.l2_at.range(whole.clone()).any(|t| meets(*t, cluster)).then_some("active L2 table");
+        let block =
+            || self.blocks_at.range(whole.clone()).any(|t| meets(*t, cluster)).then_some("refcount block");
+        fixed.or_else(l2).or_else(block)
     }
 
-    /// Like `holds_metadata`, of the header, the L1 table and the refcount table alone.
-    fn holds_fixed_metadata(&self, at: u64, len: u64) -> bool {
+    /// Where the list of bitmaps lies, and how long it is.
+    fn bitmap_directory(&self) -> Option<(u64, u64)> {
+        let place = bitmap_directory::place(&self.header, u64::MAX).ok()??;
+        Some((place.offset, place.len))
+    }
+
+    /// Like `metadata_in`, of what lies where the header says.
+    fn fixed_metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
         let meets = |offset: u64, bytes: u64| bytes > 0 && offset < at + len && at < offset + bytes;
-        meets(0, self.geometry.cluster_bytes())
-            || meets(self.l1.offset(), self.l1.len_bytes())
-            || meets(self.refcount_table.offset(), self.refcount_table.len_bytes())
+        match () {
+            () if meets(0, self.geometry.cluster_bytes()) => Some("qcow2_header"),
+            () if meets(self.l1.offset(), self.l1.len_bytes()) => Some("active L1 table"),
+            () if meets(self.refcount_table.offset(), self.refcount_table.len_bytes()) => {
+                Some("refcount table")
+            }
+            // Each takes more than this, and nobody reads the list to find out how much.
+            () if meets(
+                self.header.snapshots_offset,
+                u64::from(self.header.snapshots) * SNAPSHOT_BYTES_MIN,
+            ) =>
+            {
+                Some("snapshot table")
+            }
+            () if self.bitmap_directory().is_some_and(|(at, len)| meets(at, len)) => Some("bitmap directory"),
+            () => None,
+        }
     }
 
-    /// Whether a table may be loaded from `at`: within the file and in nobody else's place.
+    /// Whether a table may be loaded from `at`: it is in nobody else's place. Past the end of the file are zeroes.
     pub fn may_load(&self, at: u64, kind: TableKind) -> bool {
         let others = match kind {
             TableKind::L2 => &self.blocks_at,
             TableKind::RefcountBlock => &self.l2_at,
         };
-        at < self.file_end
-            && !others.contains(&at)
-            && !self.holds_fixed_metadata(at, self.geometry.cluster_bytes())
+        !others.contains(&at) && self.fixed_metadata_in(at, self.geometry.cluster_bytes()).is_none()
     }
 
     /// Where the L2 table of L1 entry `index` lies, and whether it is ours alone.
     pub fn l2_table(&self, index: u64) -> Result<Option<super::entry::L2At>, Trouble> {
         let raw = self.l1.entries().get(index as usize).copied().unwrap_or(0);
-        Ok(decode_l1(raw, self.geometry)?)
+        decode_l1(raw, self.geometry).map_err(|_| damage::in_l1(raw, index, self.geometry))
     }
 
     /// Where the refcount block of an area lies.
     pub fn refcount_block(&self, area: u64) -> Result<Option<u64>, Trouble> {
         let at = self.refcount_table.entries().get(area as usize).copied().unwrap_or(0);
         if !self.geometry.is_aligned(at) {
-            return Err(Trouble::Failed(Errno::EIO));
+            return Err(damage::in_refcount_table(at, area));
         }
         Ok((at != 0).then_some(at))
     }
 
     /// Notes host bytes that lost a pointer.
-    pub fn free_later(&mut self, at: u64, len: u64) {
+    pub fn free_later(&mut self, at: u64, len: u64, why: Why) {
+        let discard = self.discards.passes(why);
         match self.pending_frees.last_mut() {
-            Some(last) if last.end == at && self.geometry.is_aligned(at) => last.end += len,
-            _ => self.pending_frees.push(at..at + len),
+            Some(last) if last.bytes.end == at && last.discard == discard && self.geometry.is_aligned(at) => {
+                last.bytes.end += len;
+            }
+            _ => self.pending_frees.push(Freed { bytes: at..at + len, discard }),
         }
     }
 

@@ -8,6 +8,7 @@ use super::header::{Header, INCOMPATIBLE_CORRUPT, cluster_bits};
 use super::metadata::Metadata;
 use super::open_error::OpenCause;
 use super::pointers::PointerTable;
+use crate::budget::{Allowance, Share};
 use crate::host::Disk;
 
 /// Read first: holds the header, and in an image of small clusters the tables too.
@@ -20,7 +21,12 @@ const REFCOUNT_TABLE: &str = "Reference count table";
 const SNAPSHOT_TABLE: &str = "Snapshot table";
 
 /// The image's metadata, as far as it stays in memory.
-pub(super) async fn load(disk: &dyn Disk, writable: bool) -> Result<Metadata, OpenCause> {
+pub(super) async fn load(
+    disk: &dyn Disk,
+    name: &str,
+    writable: bool,
+    allowance: &Allowance,
+) -> Result<Metadata, OpenCause> {
     let (header, file) = load_header(disk).await?;
     validate(&header, file.len)?;
     if writable {
@@ -29,23 +35,54 @@ pub(super) async fn load(disk: &dyn Disk, writable: bool) -> Result<Metadata, Op
     if header.refcount_table_clusters == 0 {
         return Err(OpenCause::NoRefcountTable);
     }
-    let l1 = file.read(header.l1_offset, u64::from(header.l1_entries) * 8, "L1 table").await?;
+    let mut share = allowance.budget.nothing();
+    let l1_bytes = u64::from(header.l1_entries) * 8;
+    let l1 = load_pointers(&file, (header.l1_offset, l1_bytes), (name, "L1 table"), &mut share).await?;
     let table_bytes = u64::from(header.refcount_table_clusters) << header.cluster_bits;
-    let table = file.read(header.refcount_table_offset, table_bytes, "refcount table").await?;
-    let l1 = PointerTable::new(header.l1_offset, &l1);
-    let refcount_table = PointerTable::new(header.refcount_table_offset, &table);
-    let bitmaps = load_bitmap_directory(&header, &file).await?;
-    Ok(Metadata { bitmaps, ..Metadata::new(header, l1, refcount_table, file.len) })
+    let place = (header.refcount_table_offset, table_bytes);
+    let refcount_table = load_pointers(&file, place, (name, "refcount table"), &mut share).await?;
+    let bitmaps = load_bitmap_directory(&header, &file, name, &mut share).await?;
+    // Whoever opened it hears of the end, and others have a turn, before the long part.
+    allowance
+        .breath()
+        .after(l1_bytes)
+        .await
+        .map_err(|errno| OpenCause::Unreadable { what: "L1 table", errno })?;
+    Ok(Metadata { bitmaps, ..Metadata::new(header, l1, refcount_table, file.len, share) })
+}
+
+/// Memory that an entry of the sets takes which know where tables lie.
+const SET_ENTRY_BYTES: u64 = 16;
+
+/// Reads a table that stays in memory, and takes what it needs there with the set of the places it leads to.
+async fn load_pointers(
+    file: &Opened<'_>,
+    (offset, len): (u64, u64),
+    (image, what): (&str, &'static str),
+    share: &mut Share,
+) -> Result<PointerTable, OpenCause> {
+    let whose = || format!("The {what} of '{image}'");
+    // Once as it lies on the disk, until it is decoded.
+    share.grow(2 * len, whose)?;
+    let table = PointerTable::new(offset, &file.read(offset, len, what).await?);
+    share.shrink(len);
+    let used = table.entries().iter().filter(|entry| **entry != 0).count() as u64;
+    share.grow(used * SET_ENTRY_BYTES, whose)?;
+    Ok(table)
 }
 
 /// What the image has of persistent bitmaps; their bits stay where they are.
 async fn load_bitmap_directory(
     header: &Header,
     file: &Opened<'_>,
+    image: &str,
+    share: &mut Share,
 ) -> Result<Vec<bitmap_directory::Entry>, OpenCause> {
     let Some(place) = bitmap_directory::place(header, file.len).map_err(OpenCause::Bitmaps)? else {
         return Ok(Vec::new());
     };
+    // Once as it lies on the disk, now and whenever it is written; and decoded.
+    share.grow(3 * place.len, || format!("The bitmap directory of '{image}'"))?;
     let bytes = file.read(place.offset, place.len, "bitmap directory").await?;
     let entries = bitmap_directory::decode(&bytes, place.count, header.len_bytes, header.geometry());
     entries.map_err(OpenCause::Bitmaps)

@@ -1,6 +1,7 @@
 //! Why an image cannot be opened: one variant a cause, with the value that was found, in QEMU's words where it
 //! has some.
 
+use crate::budget::OverBudget;
 use crate::host::Errno;
 use thiserror::Error;
 
@@ -159,6 +160,9 @@ pub enum OpenCause {
     /// An L1 table that does not map the whole image.
     #[error("L1 table is too small")]
     L1TooSmall(u32),
+    /// It needs more memory than there is for images.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// A file too large to be checked in bounded memory.
     #[error("File of {0} bytes is too large to check")]
     TooLargeToCheck(u64),

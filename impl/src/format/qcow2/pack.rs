@@ -6,6 +6,7 @@
 use super::Qcow2;
 use super::compressed::compress;
 use super::counter;
+use super::discard::Why;
 use super::entry::{Mapping, compressed_offset_limit};
 use super::geometry::SECTOR;
 use super::metadata::Metadata;
@@ -58,7 +59,7 @@ impl Qcow2 {
             return Err(Errno::EIO);
         }
         let new = self.put_packed(packed).await?;
-        let mapped = self.step(|m| m.remap(guest, 1, &mut |_, _| new)).await;
+        let mapped = self.step(|m| m.remap(guest, 1, Why::Rewritten, &mut |_, _| new)).await;
         if let Err(errno) = mapped {
             self.drop_packed(new).await;
             return Err(errno);

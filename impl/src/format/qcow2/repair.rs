@@ -12,14 +12,19 @@ use super::geometry::{Geometry, MAX_HOST_OFFSET, MAX_REFCOUNT_TABLE_BYTES, SECTO
 use super::header::{Header, INCOMPATIBLE_DIRTY};
 use super::open::{load_header, validate};
 use super::open_error::OpenCause;
-use crate::host::Disk;
+use crate::budget::{Allowance, Breath};
+use crate::host::{Disk, Errno};
 use std::collections::BTreeSet;
 
 /// Files of more clusters are not repaired: 64 MiB of counters.
 const MAX_CLUSTERS: u64 = 1 << 24;
 
 /// Sets the refcounts of a dirty image right and clears its dirty bit; any other is left alone.
-pub(super) async fn repair_if_dirty(disk: &dyn Disk) -> Result<(), OpenCause> {
+pub(super) async fn repair_if_dirty(
+    disk: &dyn Disk,
+    name: &str,
+    allowance: &Allowance,
+) -> Result<(), OpenCause> {
     let (header, file) = load_header(disk).await?;
     if header.incompatible & INCOMPATIBLE_DIRTY == 0 {
         return Ok(());
@@ -28,20 +33,23 @@ pub(super) async fn repair_if_dirty(disk: &dyn Disk) -> Result<(), OpenCause> {
     if header.geometry().clusters_for(file.len) > MAX_CLUSTERS {
         return Err(OpenCause::TooLargeToCheck(file.len));
     }
+    let table_bytes = u64::from(header.refcount_table_clusters) << header.cluster_bits;
+    let what = || format!("The repair of '{name}'");
+    let _tables = allowance.budget.take(2 * table_bytes + (1 << 20), what)?;
     let mut image = Image::read(disk, header, file.len).await?;
     let mut report = CheckReport::default();
-    let references = References::count_but_refcounts(&mut image, &mut report).await?;
+    let references = References::count_but_refcounts(&mut image, &mut report, allowance).await?;
     if report.corruptions > 0 {
         return Err(OpenCause::Unrepairable { found: report.lines.swap_remove(0) });
     }
-    let counts = references.counts();
-    if counts.first().is_some_and(|count| *count > 1) {
+    if references.counts().first().is_some_and(|count| *count > 1) {
         return Err(OpenCause::Unrepairable { found: "something refers to the header's cluster".into() });
     }
-    let rebuilt = Rebuilt::of(counts, image.geometry)?;
+    let mut breath = allowance.breath();
+    let rebuilt = Rebuilt::of(references.counts(), image.geometry)?;
     let mut header = image.header.clone();
-    rebuilt.write(disk, image.geometry).await?;
-    fix_copied(disk, &image, &references, counts).await?;
+    rebuilt.write(disk, image.geometry, &mut breath).await?;
+    fix_copied(disk, &image, &references, &mut breath).await?;
     flush(disk).await?;
     rebuilt.turn_to(&mut header, image.geometry);
     header.incompatible &= !INCOMPATIBLE_DIRTY;
@@ -87,13 +95,14 @@ impl Rebuilt {
         Ok(Rebuilt { counts, first, table_clusters, areas: areas.into_iter().collect() })
     }
 
-    async fn write(&self, disk: &dyn Disk, geometry: Geometry) -> Result<(), OpenCause> {
+    async fn write(&self, disk: &dyn Disk, geometry: Geometry, breath: &mut Breath) -> Result<(), OpenCause> {
         let mut table = vec![0; geometry.offset_of(self.table_clusters) as usize];
         let mut place = self.first + self.table_clusters;
         for area in &self.areas {
             let at = geometry.offset_of(place);
             table[*area as usize * 8..*area as usize * 8 + 8].copy_from_slice(&at.to_be_bytes());
             write(disk, at, self.block(*area, geometry)).await?;
+            breath.after(geometry.area_clusters()).await.map_err(given_up)?;
             place += 1;
         }
         assert_eq!(place, self.counts.len() as u64, "every block lies where it was counted");
@@ -121,9 +130,10 @@ async fn fix_copied(
     disk: &dyn Disk,
     image: &Image<'_>,
     references: &References,
-    counts: &[u32],
+    breath: &mut Breath,
 ) -> Result<(), OpenCause> {
-    let geometry = image.geometry;
+    let (geometry, counts) = (image.geometry, references.counts());
+    let mut hole = 0..0;
     let is_single = |at: u64| counts.get(geometry.cluster_of(at) as usize) == Some(&1);
     let (l1, entries) = (image.header.l1_offset, u64::from(image.header.l1_entries));
     let mut table = Vec::new();
@@ -135,6 +145,11 @@ async fn fix_copied(
         write(disk, l1, table).await?;
     }
     for (at, _) in references.active_tables() {
+        if image.is_hole(at.host, &mut hole).await? {
+            breath.after(1).await.map_err(given_up)?;
+            continue;
+        }
+        breath.after(geometry.l2_entries()).await.map_err(given_up)?;
         let mut table = image.piece(at.host, geometry.cluster_bytes()).await?;
         let mut is_changed = false;
         for slot in 0..geometry.l2_entries() as usize {
@@ -152,6 +167,10 @@ async fn fix_copied(
         }
     }
     Ok(())
+}
+
+fn given_up(errno: Errno) -> OpenCause {
+    OpenCause::NotRepaired { errno }
 }
 
 fn with_copied(entry: u64, is_single: impl Fn(u64) -> bool) -> u64 {

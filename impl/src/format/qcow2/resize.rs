@@ -1,7 +1,8 @@
 //! Growing the image: a larger L1 table if need be, then the header. Shrinking it: the header, then what was cut off.
 
 use super::Qcow2;
-use super::entry::{HOST_OFFSET, Mapping};
+use super::discard::Why;
+use super::entry::Mapping;
 use super::geometry::MAX_L1_BYTES;
 use super::mapping::Place;
 use super::metadata::Metadata;
@@ -43,6 +44,10 @@ impl Qcow2 {
         }
         {
             let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
+            // What is there moves, and what is new comes to it.
+            let more = 8 * entries.saturating_sub(self.metadata.lock().l1.entries().len() as u64);
+            let grown = self.metadata.lock().share.grow(more, || "A larger L1 table".to_owned());
+            grown.map_err(|_told| Errno::ENOMEM)?;
             self.step(|m| m.grow_l1(entries as usize)).await?;
         }
         if hidden_until > old {
@@ -96,17 +101,23 @@ impl Qcow2 {
     async fn unmap(&self, clusters: Range<u64>) -> IoResult<()> {
         let per_table = self.geometry.l2_entries();
         let mut first = clusters.start;
+        let mut walk = self.walk();
         loop {
             let table = self.metadata.lock().next_l2_table(first / per_table, clusters.end);
             let Some(table) = table else { return Ok(()) };
             first = first.max(table * per_table);
             let end = ((table + 1) * per_table).min(clusters.end);
+            self.next_table(&mut walk).await?;
+            if first == table * per_table && end == (table + 1) * per_table {
+                self.step(|m| m.drop_l2_table(table)).await?;
+                first = end;
+            }
             while first < end {
-                first += self.step(|m| m.remap(first, end - first, &mut |_, _| Mapping::Unallocated)).await?;
+                first += self
+                    .step(|m| m.remap(first, end - first, Why::Dropped, &mut |_, _| Mapping::Unallocated))
+                    .await?;
             }
-            if table * per_table >= clusters.start && end == (table + 1) * per_table {
-                self.metadata.lock().drop_l2_table(table as usize);
-            }
+            self.flush_if_crowded().await?;
         }
     }
 
@@ -126,13 +137,22 @@ impl Qcow2 {
 }
 
 impl Metadata {
-    /// Takes away an L2 table that maps nothing any more.
-    fn drop_l2_table(&mut self, index: usize) {
-        let host = self.l1.entries()[index] & HOST_OFFSET;
-        assert_ne!(host, 0, "L1 entry {index} leads to a table");
-        self.l1.set(index, 0);
-        self.l2_at.remove(&host);
-        self.free_later(host, self.geometry.cluster_bytes());
+    /// Takes away an L2 table with all that it maps.
+    fn drop_l2_table(&mut self, index: u64) -> Result<(), Trouble> {
+        let freed = match self.l2_table(index)? {
+            Some(table) => {
+                let references = self.references_of_table(table.host)?;
+                self.l2_at.remove(&table.host);
+                references
+            }
+            // Nothing but flags.
+            None => Vec::new(),
+        };
+        self.l1.set(index as usize, 0);
+        freed
+            .into_iter()
+            .for_each(|range| self.free_later(range.start, range.end - range.start, Why::Dropped));
+        Ok(())
     }
 
     /// The first L2 table from L1 entry `index` on that is there, if it maps clusters before `end`.
@@ -151,7 +171,7 @@ impl Metadata {
         let (old, len) = (self.l1.offset(), self.l1.len_bytes());
         self.l1.move_to(self.geometry.offset_of(place.start), entries);
         if len > 0 {
-            self.free_later(old, len);
+            self.free_later(old, len, Why::Other);
         }
         Ok(())
     }

@@ -6,12 +6,17 @@
 
 use super::Qcow2;
 use super::counter;
+use super::damage;
+use super::discard::Freed;
 use super::entry::{COPIED, HOST_OFFSET, RawEntry, decode_l1, decode_l2};
 use super::geometry::MAX_L1_BYTES;
 use super::header::{Header, INCOMPATIBLE_DIRTY};
 use super::metadata::Metadata;
-use super::snapshot_table::{MAX_SNAPSHOTS, MAX_TABLE_BYTES, NO_INSTRUCTION_COUNT, Snapshot, decode, encode};
+use super::snapshot_table::{
+    MAX_ENTRY_BYTES, MAX_SNAPSHOTS, MAX_TABLE_BYTES, NO_INSTRUCTION_COUNT, Snapshot, decode, encode,
+};
 use super::trouble::{TableKind, Trouble};
+use crate::budget::Share;
 use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
 use std::ops::Range;
@@ -35,7 +40,10 @@ impl Qcow2 {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let len = end.saturating_sub(offset).min(MAX_TABLE_BYTES);
+        let len = end.saturating_sub(offset).min(MAX_TABLE_BYTES).min(count as u64 * MAX_ENTRY_BYTES);
+        let what = || format!("The list of {count} snapshots");
+        // Once as it lies on the disk, and decoded.
+        let _while_read = self.allowance.budget.take(3 * len, what).map_err(|_told| Errno::ENOMEM)?;
         let table = self.disk.read(offset, vec![0; len as usize]).await?;
         decode(&table, count).ok_or(Errno::EIO)
     }
@@ -57,6 +65,7 @@ impl Qcow2 {
         if snapshots.len() >= MAX_SNAPSHOTS as usize || name.len() > u16::MAX.into() {
             return Err(Errno::EFBIG);
         }
+        let _copies = self.hold_l1_copies(self.metadata.lock().l1.len_bytes())?;
         let l1 = self.metadata.lock().l1.entries().to_vec();
         self.refuse_full_refcounts(&l1).await?;
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
@@ -88,6 +97,8 @@ impl Qcow2 {
         let by_id = snapshots.iter().position(|snapshot| snapshot.id == id_or_name);
         let by_name = || snapshots.iter().position(|snapshot| snapshot.name == id_or_name);
         let gone = snapshots.remove(by_id.or_else(by_name).ok_or(Errno::ENOENT)?);
+        let l1_bytes = self.metadata.lock().l1.len_bytes();
+        let _copies = self.hold_l1_copies(l1_bytes + 8 * u64::from(gone.l1_entries))?;
         let l1 = self.read_l1_copy(&gone).await?;
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         self.mark_dirty().await?;
@@ -174,9 +185,17 @@ impl Qcow2 {
         Ok(bytes.chunks_exact(8).map(|c| u64::from_be_bytes(c.try_into().expect("eight"))).collect())
     }
 
+    /// Takes memory for copies of L1 tables, as they are and as they lie on the disk.
+    fn hold_l1_copies(&self, bytes: u64) -> IoResult<Share> {
+        let what = || "A snapshot's copy of the L1 table".to_owned();
+        self.allowance.budget.take(bytes.saturating_mul(2), what).map_err(|_told| Errno::ENOMEM)
+    }
+
     async fn refuse_full_refcounts(&self, l1: &[u64]) -> IoResult<()> {
         let max = counter::max(self.geometry.refcount_order);
-        for entry in l1 {
+        let mut walk = self.walk();
+        for entry in l1.iter().filter(|entry| **entry != 0) {
+            self.next_table(&mut walk).await?;
             for range in self.references_of(*entry).await? {
                 for cluster in self.geometry.touched(range.start, range.end - range.start) {
                     if self.step(|m| m.refcount(cluster)).await? >= max {
@@ -190,12 +209,17 @@ impl Qcow2 {
 
     /// Raises or lowers every reference that an L1 table makes.
     async fn change_references(&self, l1: &[u64], change: Change) -> IoResult<()> {
-        for entry in l1 {
+        let mut walk = self.walk();
+        for entry in l1.iter().filter(|entry| **entry != 0) {
+            self.next_table(&mut walk).await?;
+            self.flush_if_crowded_in_turn().await?;
             for range in self.references_of(*entry).await? {
-                for cluster in self.geometry.touched(range.start, range.end - range.start) {
-                    match change {
-                        Change::Raise => self.step(|m| m.raise(cluster)).await?,
-                        Change::Lower => self.step(|m| m.release(cluster)).await?,
+                match change {
+                    Change::Lower => self.release_bytes(range.start, range.end - range.start).await?,
+                    Change::Raise => {
+                        for cluster in self.geometry.touched(range.start, range.end - range.start) {
+                            self.step(|m| m.raise(cluster)).await?;
+                        }
                     }
                 }
             }
@@ -205,7 +229,9 @@ impl Qcow2 {
 
     /// The host bytes that an L1 entry refers to, with its L2 table: once for each reference.
     async fn references_of(&self, entry: u64) -> IoResult<Vec<Range<u64>>> {
-        let Some(table) = decode_l1(entry, self.geometry).map_err(|_| Errno::EIO)? else {
+        let decoded =
+            |m: &mut Metadata| decode_l1(entry, m.geometry).map_err(|_| damage::in_l1(entry, 0, m.geometry));
+        let Some(table) = self.step(decoded).await? else {
             return Ok(Vec::new());
         };
         self.step(|m| m.references_of_table(table.host)).await
@@ -215,19 +241,21 @@ impl Qcow2 {
         if len == 0 {
             return Ok(());
         }
-        for cluster in self.geometry.touched(offset, len) {
-            self.step(|m| m.release(cluster)).await?;
-        }
-        Ok(())
+        let discard = self.metadata.lock().discards.snapshot;
+        self.release(&Freed { bytes: offset..offset + len, discard }).await
     }
 
     /// Makes COPIED in the active tables say again that the refcount is 1.
     async fn set_copied(&self, l1: &[u64]) -> IoResult<()> {
-        for (index, entry) in l1.iter().enumerate() {
+        let mut walk = self.walk();
+        for (index, entry) in l1.iter().enumerate().filter(|(_, entry)| **entry != 0) {
+            self.next_table(&mut walk).await?;
+            self.flush_if_crowded_in_turn().await?;
             let Some(table) = decode_l1(*entry, self.geometry).map_err(|_| Errno::EIO)? else { continue };
             let single = self.step(|m| m.refcount(m.geometry.cluster_of(table.host))).await? == 1;
             self.metadata.lock().set_l1_copied(index, single);
             for slot in self.step(|m| m.slots_in_use(table.host)).await? {
+                walk.pause(1).await?;
                 self.step(|m| m.set_l2_copied(table.host, slot)).await?;
             }
         }
@@ -236,12 +264,14 @@ impl Qcow2 {
 }
 
 impl Metadata {
-    fn references_of_table(&mut self, table: u64) -> Result<Vec<Range<u64>>, Trouble> {
+    pub(super) fn references_of_table(&mut self, table: u64) -> Result<Vec<Range<u64>>, Trouble> {
         let geometry = self.geometry;
         let entries = self.cache.get(table, L2)?;
         let mut references = Vec::new();
         for slot in 0..geometry.l2_entries() as usize {
-            let mapping = decode_l2(RawEntry::read(entries, slot, geometry), geometry)?;
+            let raw = RawEntry::read(entries, slot, geometry);
+            let broken = |_| damage::in_l2(raw, table, slot as u64, geometry);
+            let mapping = decode_l2(raw, geometry).map_err(broken)?;
             references.extend(mapping.holds(geometry).map(|(at, len)| at..at + len));
         }
         references.push(table..table + geometry.cluster_bytes());

@@ -7,6 +7,10 @@ pub(super) const MAX_SNAPSHOTS: u32 = 65536;
 const MAX_EXTRA_BYTES: u32 = 1024;
 pub(super) const MAX_TABLE_BYTES: u64 = 64 << 20;
 
+/// The longest entry: its fixed fields, the extra data, and two names of 16-bit lengths, in whole eights.
+pub(super) const MAX_ENTRY_BYTES: u64 =
+    (FIXED_BYTES as u64 + MAX_EXTRA_BYTES as u64 + 2 * 65535).next_multiple_of(8);
+
 /// No count of the guest's instructions is known: what a new snapshot says after the sizes.
 pub(super) const NO_INSTRUCTION_COUNT: [u8; 8] = [0xff; 8];
 

@@ -1,6 +1,6 @@
 //! Why a step on the metadata did not finish: a table is not in memory, or the image or disk is bad.
 
-use super::entry::Malformed;
+use super::damage::Damage;
 use crate::host::Errno;
 
 /// What a table in the cache is.
@@ -18,14 +18,9 @@ pub(super) struct Missing {
 }
 
 /// Why a step did not finish. It changed nothing it must not change twice.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
     Missing(Missing),
     Failed(Errno),
-}
-
-impl From<Malformed> for Trouble {
-    fn from(_: Malformed) -> Self {
-        Trouble::Failed(Errno::EIO)
-    }
+    Damaged(Box<Damage>),
 }

@@ -4,6 +4,7 @@
 //! their subclusters. If the write fails they are given back and the mapping stays as it was.
 
 use super::Qcow2;
+use super::discard::Why;
 use super::entry::Mapping;
 use super::geometry::Geometry;
 use super::mapping::WritePlan;
@@ -200,7 +201,8 @@ impl Qcow2 {
                 let part = units.start.max(start) - start..units.end.min(end) - start;
                 mapped(old, host, part, geometry)
             };
-            let mapped = self.step(|m| m.remap(first + done, count - done, &mut change)).await;
+            let mapped =
+                self.step(|m| m.remap(first + done, count - done, Why::Rewritten, &mut change)).await;
             done += mapped.map_err(|errno| Unmapped { errno, clusters: place.start + done..place.end })?;
         }
         Ok(())

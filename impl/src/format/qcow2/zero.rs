@@ -1,6 +1,7 @@
 //! Zeroing and discarding: changes of mappings, without data where the format allows.
 
 use super::Qcow2;
+use super::discard::Why;
 use super::entry::Mapping;
 use super::mapping::Place;
 use super::subclusters::mask_of;
@@ -40,7 +41,7 @@ impl Qcow2 {
         }
         self.before_change().await?;
         let _in_use = self.lock_clusters(offset, len, Mode::Exclusive).await;
-        self.zero_raw_data_file(offset, len).await?;
+        self.zero_raw_data_file(offset, len, zeroing).await?;
         let end = offset + len;
         let whole = self.whole_clusters(offset, len);
         if whole.is_empty() {
@@ -51,11 +52,10 @@ impl Qcow2 {
         if self.version() < 3 {
             self.give_up(whole).await?;
         } else {
-            let mut change = |old| match zeroing {
-                Zeroing::KeepClusters => zeroed(old),
-                Zeroing::FreeClusters => Mapping::Zero,
-            };
-            self.remap_all(whole, &mut change).await?;
+            match zeroing {
+                Zeroing::KeepClusters => self.remap_all(whole, &mut zeroed).await?,
+                Zeroing::FreeClusters => self.let_go(whole, &mut |_| Mapping::Zero).await?,
+            }
         }
         self.zero_parts(last, end, below).await
     }
@@ -147,9 +147,10 @@ impl Qcow2 {
         self.before_change().await?;
         let _in_use = self.lock_clusters(offset, len, Mode::Exclusive).await;
         let (start, end) = (self.geometry.offset_of(whole.start), self.geometry.offset_of(whole.end));
-        self.discard_raw_data_file(start, end.min(self.len_bytes()) - start).await?;
+        // A discard may leave anything there; zeroes are what the guest is promised.
+        self.zero_raw_data_file(start, end.min(self.len_bytes()) - start, Zeroing::FreeClusters).await?;
         if below_exists {
-            return self.remap_all(whole, &mut |_| Mapping::Zero).await;
+            return self.let_go(whole, &mut |_| Mapping::Zero).await;
         }
         self.give_up(whole).await
     }
@@ -165,7 +166,7 @@ impl Qcow2 {
             let clusters = self.geometry.touched(at, extent.len);
             // Nothing there: no reason to make an L2 table.
             if extent.place != Place::Below || extent.len < self.geometry.cluster_bytes() {
-                self.remap_all(clusters.clone(), &mut change).await?;
+                self.let_go(clusters.clone(), &mut change).await?;
             }
             at = self.geometry.offset_of(clusters.end);
         }
@@ -173,13 +174,48 @@ impl Qcow2 {
     }
 
     /// A raw data file reads as the guest does without any table.
-    async fn zero_raw_data_file(&self, offset: u64, len: u64) -> IoResult<()> {
-        if self.has_raw_data_file() { self.data.write_zeroes(offset, len).await } else { Ok(()) }
+    async fn zero_raw_data_file(&self, offset: u64, len: u64, zeroing: Zeroing) -> IoResult<()> {
+        if !self.has_raw_data_file() {
+            return Ok(());
+        }
+        let passes = self.metadata.lock().discards.request;
+        match zeroing {
+            Zeroing::FreeClusters if passes => self.data.unmap(offset, len).await,
+            _ => self.data.write_zeroes(offset, len).await,
+        }
     }
 
-    async fn discard_raw_data_file(&self, offset: u64, len: u64) -> IoResult<()> {
-        // A discard may leave anything there; zeroes are what the guest is promised.
-        self.zero_raw_data_file(offset, len).await
+    /// Changes the mappings of clusters that nobody needs. Where a host cluster keeps its place all the same, because the
+    /// operator wants that or because it lies in a data file, the host still gets its space back. The caller is alone
+    /// on the clusters, so nobody writes there meanwhile.
+    async fn let_go(
+        &self,
+        clusters: Range<u64>,
+        change: &mut (dyn FnMut(Mapping) -> Mapping + Send),
+    ) -> IoResult<()> {
+        let discards = self.metadata.lock().discards;
+        let in_place = discards.no_unref || self.geometry.data_file;
+        let mut emptied: Vec<Range<u64>> = Vec::new();
+        let mut each = |old: Mapping| {
+            let Some((host, true)) = old.host().filter(|_| in_place) else { return change(old) };
+            let new = if discards.no_unref { zeroed(old) } else { change(old) };
+            if new != old {
+                let end = host + self.geometry.cluster_bytes();
+                match emptied.last_mut() {
+                    Some(run) if run.end == host => run.end = end,
+                    _ => emptied.push(host..end),
+                }
+            }
+            new
+        };
+        self.remap_all(clusters, &mut each).await?;
+        // A raw data file has its zeroes already.
+        if discards.request && !self.has_raw_data_file() {
+            for run in emptied {
+                let _granted_or_not = self.data.discard(run.start, run.end - run.start).await;
+            }
+        }
+        Ok(())
     }
 
     async fn remap_all(
@@ -190,7 +226,7 @@ impl Qcow2 {
         let mut first = clusters.start;
         while first < clusters.end {
             let mut each = |_: u64, old: Mapping| change(old);
-            first += self.step(|m| m.remap(first, clusters.end - first, &mut each)).await?;
+            first += self.step(|m| m.remap(first, clusters.end - first, Why::Request, &mut each)).await?;
         }
         Ok(())
     }

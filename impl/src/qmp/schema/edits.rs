@@ -114,6 +114,19 @@ pub static BITMAP_MERGE: Object = object(
 );
 static BITMAP_SOURCE: Alternate = Alternate { name: "BlockDirtyBitmapOrStr", cases: &[Str, Record(&BITMAP)] };
 
+/// `BLOCK_IMAGE_CORRUPTED`.
+pub static IMAGE_CORRUPTED: Object = object(
+    "BlockImageCorrupted",
+    &[
+        required("device", Str),
+        optional("node-name", Str),
+        required("msg", Str),
+        optional("offset", Int),
+        optional("size", Int),
+        required("fatal", Bool),
+    ],
+);
+
 /// One entry of a node's `dirty-bitmaps`.
 pub static BITMAP_INFO: Object = object(
     "BlockDirtyInfo",

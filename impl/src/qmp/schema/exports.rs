@@ -128,3 +128,9 @@ const THROTTLE_LIMIT_MEMBERS: &[Member] = &[
     optional("bps-write-max-length", Int),
     optional("iops-size", Int),
 ];
+
+/// `x-query-memory`: what images may make the daemon hold, and what they do, in bytes.
+pub static MEMORY_INFO: Object = object(
+    "MemoryInfo",
+    &[required("limit", Int), required("held", Int), required("peak", Int), optional("refused", Str)],
+);

@@ -1,12 +1,17 @@
 //! The real image tools: they make the images and look at them afterwards.
 
+use crate::conform::admit::Change;
 use crate::conform::case::{Image, WriteOp};
 use crate::conform::hash::hash;
 use crate::conform::names::Names;
+use crate::fence;
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value, json};
 use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// A disk larger than this is not read.
 const CONTENT_BYTES_MAX: u64 = 64 << 20;
@@ -38,8 +43,17 @@ pub fn missing() -> Option<String> {
     Some(format!("{tool} is needed to make images for a daemon, and it is not on the PATH"))
 }
 
-/// Runs a program in the folder.
+/// Runs a program in the folder, and fenced in there.
 pub fn run(words: &[&str], folder: &Path) -> Run {
+    run_by(words, folder, |command| fence::output(command, folder))
+}
+
+/// Runs a program in the folder that may do anything.
+pub fn run_freely(words: &[&str], folder: &Path) -> Run {
+    run_by(words, folder, Command::output)
+}
+
+fn run_by(words: &[&str], folder: &Path, start: impl FnOnce(&mut Command) -> io::Result<Output>) -> Run {
     let Some((program, arguments)) = words.split_first() else {
         return Run {
             code: 0,
@@ -49,7 +63,9 @@ pub fn run(words: &[&str], folder: &Path) -> Run {
             complaints: String::new(),
         };
     };
-    match Command::new(program).args(arguments).current_dir(folder).stdin(Stdio::null()).output() {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    match start(&mut command) {
         Ok(output) => {
             let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
             Run {
@@ -65,6 +81,23 @@ pub fn run(words: &[&str], folder: &Path) -> Run {
             Run { code: -1, out: String::new(), error: said.clone(), whole: Vec::new(), complaints: said }
         }
     }
+}
+
+/// Changes a file in the folder; a link is not followed.
+pub fn change(change: &Change, folder: &Path) -> std::io::Result<()> {
+    let open = |file: &str, access: OFlags| {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::open(folder.join(file), flags, Mode::empty())
+    };
+    match change {
+        Change::Mode { file, mode } => {
+            rustix::fs::fchmod(open(file, OFlags::RDONLY)?, Mode::from_raw_mode(*mode))?;
+        }
+        Change::Bytes { file, offset, byte, len } => {
+            fs::File::from(open(file, OFlags::RDWR)?).write_all_at(&vec![*byte; *len], *offset)?;
+        }
+    }
+    Ok(())
 }
 
 fn tail(text: &str) -> String {

@@ -1,0 +1,57 @@
+//! How deep nodes may stand on each other, whoever asks for it: a header, options inside options, a reference, a job.
+//!
+//! A request goes down a chain by calls within calls, and the depth of a chain comes from outside. With this bound on it
+//! so has the stack.
+
+use super::{Graph, permission};
+use crate::host::Errno;
+use crate::id::NodeId;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// Nodes from the top of a chain to its last file, as operators and headers may put them together.
+pub const DEPTH_MAX: u32 = 200;
+/// The same, with what jobs put in between: their filters come to chains that are there.
+pub const DEPTH_MAX_WITH_JOBS: u32 = DEPTH_MAX + 56;
+
+/// Nodes would stand on each other too deep.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Error)]
+#[error("Nodes cannot stand more than {DEPTH_MAX} deep on each other")]
+pub struct TooDeep;
+
+impl From<TooDeep> for Errno {
+    fn from(_: TooDeep) -> Errno {
+        Errno::ELOOP
+    }
+}
+
+impl Graph {
+    /// How many nodes there are on the longest way down from a node, itself included.
+    pub fn height(&self, id: NodeId) -> u32 {
+        self.below_and_with(id).heights().get(&id).copied().unwrap_or(0)
+    }
+
+    /// The largest height of all.
+    pub fn depth(&self) -> u32 {
+        self.heights().into_values().max().unwrap_or(0)
+    }
+
+    /// Refuses a node that stands deeper than operators may put it.
+    pub fn admit_depth(&self, id: NodeId) -> Result<(), TooDeep> {
+        if self.height(id) > DEPTH_MAX { Err(TooDeep) } else { Ok(()) }
+    }
+
+    /// As `admit_depth`, of every node.
+    pub fn admit_all_depths(&self) -> Result<(), TooDeep> {
+        if self.depth() > DEPTH_MAX { Err(TooDeep) } else { Ok(()) }
+    }
+
+    fn heights(&self) -> BTreeMap<NodeId, u32> {
+        let mut heights: BTreeMap<NodeId, u32> = BTreeMap::new();
+        for id in permission::parents_first(self).into_iter().rev() {
+            let below = self.place(id).children().map(|child| heights[&child]).max();
+            heights.insert(id, below.unwrap_or(0) + 1);
+        }
+        heights
+    }
+}

@@ -1,0 +1,71 @@
+//! `midstream judge`: the verdict on a run that anybody recorded.
+
+use super::{Exit, refuse};
+use crate::history::file::header::Spec;
+use crate::judge::{Judged, Verdict, judge};
+use crate::panics::quietly;
+use crate::report::text::grouped;
+use crate::terminal::shown;
+use clap::Args;
+use std::fs::File;
+use std::io::{BufRead, BufReader, stdin};
+use std::path::PathBuf;
+
+/// Judge a run that anybody recorded, in the form that docs/history.md specifies.
+///
+/// Ends with 0 if nothing broke, with 1 if a law did (told with the line and the values), with 2 if the file makes no
+/// sense (told with the line, the field and the reason), with 4 if nothing was checked, or not everything could be: the
+/// run is larger than what is followed, or may have come about in too many ways.
+#[derive(Args, Debug)]
+pub(super) struct Judge {
+    /// The history, or `-` for the standard input.
+    history: PathBuf,
+    /// By this specification rather than the one that the file names.
+    #[arg(long)]
+    spec: Option<Spec>,
+}
+
+impl Judge {
+    pub(super) fn run(&self) -> Exit {
+        let input: Box<dyn BufRead> = match self.history.as_os_str() == "-" {
+            true => Box::new(stdin().lock()),
+            false => match File::open(&self.history) {
+                Ok(file) => Box::new(BufReader::new(file)),
+                Err(error) => return refuse(&format!("{}: {error}", self.history.display())),
+            },
+        };
+        match quietly(|| judge(input, self.spec)) {
+            Ok(judged) => self.tell(&judged),
+            Err(panic) => {
+                complain!("FAIL  the harness panicked\n{}: {panic}", shown(&self.history));
+                Exit::Panicked
+            }
+        }
+    }
+
+    fn tell(&self, judged: &Judged) -> Exit {
+        let spec = judged.spec.map_or("", Spec::name);
+        let counts =
+            format!("{} lines, {} checks, spec {spec}", grouped(judged.lines), grouped(judged.checks));
+        match &judged.verdict {
+            Verdict::Clean => {
+                say!("PASS  {counts}");
+                Exit::Clean
+            }
+            Verdict::Broken { line, law, detail } => {
+                say!("FAIL  law `{law}`  at line {line}");
+                detail.lines().for_each(|line| say!("      {line}"));
+                Exit::Broken
+            }
+            Verdict::Bad(bad) => refuse(&format!("{}: {bad}", self.history.display())),
+            Verdict::Inconclusive { line, why } => {
+                say!("INCONCLUSIVE  from line {line} on: {why}\n      {counts}");
+                Exit::Vacuous
+            }
+            Verdict::Vacuous => {
+                say!("VACUOUS  no law was checked: {counts}");
+                Exit::Vacuous
+            }
+        }
+    }
+}

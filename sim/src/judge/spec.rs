@@ -1,0 +1,132 @@
+//! The two specifications behind one door.
+
+use super::Fault;
+use crate::history::file::header::Spec;
+use crate::history::observed::Observed;
+use crate::oracle::laws;
+use crate::workload::guest::Operation;
+use model::ImageSetup;
+use model::data_only::DataOnly;
+
+/// The model keeps what has no flush yet: not more sectors than this.
+const UNFLUSHED_MAX: u64 = 1 << 22;
+/// It keeps every node and job there ever was: commands and the nodes they name, not more than this.
+const NAMED_MAX: usize = 60_000;
+/// And every fault.
+const FAULTS_MAX: usize = 1_000;
+
+/// Why nothing more is judged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// A law was broken.
+    Broken { law: String, detail: String },
+    /// The input makes no sense.
+    Bad(Fault),
+    /// A bound was reached.
+    Bound(String),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Bad(fault)
+    }
+}
+
+/// Who judges.
+pub(super) enum Judge {
+    Qemu(Box<Qemu>),
+    DataOnly(DataOnly),
+}
+
+/// The model, and how much it had to take in that it never forgets.
+pub(super) struct Qemu {
+    judge: model::Judge,
+    unflushed: u64,
+    named: usize,
+    faults: usize,
+}
+
+impl Judge {
+    pub(super) fn new(spec: Spec, images: &[ImageSetup], torn_reads: bool) -> Judge {
+        let judge = || match torn_reads {
+            true => model::Judge::new(images).on_real_files(),
+            false => model::Judge::new(images),
+        };
+        match spec {
+            Spec::Qemu => Judge::Qemu(Box::new(Qemu { judge: judge(), unflushed: 0, named: 0, faults: 0 })),
+            Spec::DataOnly => Judge::DataOnly(DataOnly::new(images, torn_reads)),
+        }
+    }
+
+    /// Shows it an observation.
+    pub(super) fn show(&mut self, observed: &Observed) -> Result<(), Stop> {
+        match self {
+            Judge::Qemu(qemu) => {
+                qemu.weigh(observed)?;
+                observed.show(|seen| qemu.judge.observe(seen)).map_err(|broken| Stop::Broken {
+                    law: broken.law.name().to_owned(),
+                    detail: broken.detail,
+                })
+            }
+            Judge::DataOnly(devices) => observed
+                .show(|seen| devices.observe(seen))
+                .map_err(|broken| Stop::Broken { law: broken.law.name().to_owned(), detail: broken.detail }),
+        }
+    }
+
+    /// Whether there can be anything of that name: without QMP, only the images of the header.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        match self {
+            Judge::Qemu(_) => true,
+            Judge::DataOnly(devices) => devices.knows(name),
+        }
+    }
+
+    /// How often laws were checked.
+    pub(super) fn checks(&self) -> u64 {
+        match self {
+            Judge::Qemu(qemu) => laws().map(|law| qemu.judge.tally().of(law)).sum(),
+            Judge::DataOnly(devices) => devices.checks().iter().sum(),
+        }
+    }
+
+    /// Why not everything is judged, if that is so.
+    pub(super) fn doubt(&self) -> Option<String> {
+        match self {
+            Judge::Qemu(qemu) => qemu.judge.is_inconclusive().then(|| {
+                "the model cannot tell any more what happened; at most guests' data is judged".to_owned()
+            }),
+            Judge::DataOnly(devices) => devices.doubt().map(|doubt| doubt.text()),
+        }
+    }
+}
+
+impl Qemu {
+    /// Counts what the model never forgets.
+    fn weigh(&mut self, observed: &Observed) -> Result<(), Stop> {
+        match observed {
+            Observed::Sent { text, .. } => {
+                self.named += 1 + text.matches("driver").count() + text.matches("node-name").count();
+            }
+            Observed::FaultArmed { .. } => self.faults += 1,
+            Observed::Began { asked, .. } => match asked.operation {
+                Operation::Flush => self.unflushed = 0,
+                Operation::Read => {}
+                _ => self.unflushed += asked.count,
+            },
+            _ => {}
+        }
+        let bound = |what: &str, most: &dyn std::fmt::Display| {
+            Err(Stop::Bound(format!("more than {most} {what} are not followed")))
+        };
+        if self.named > NAMED_MAX {
+            bound("commands and nodes named in them", &NAMED_MAX)
+        } else if self.faults > FAULTS_MAX {
+            bound("faults", &FAULTS_MAX)
+        } else if self.unflushed > UNFLUSHED_MAX {
+            bound("sectors written without a flush", &UNFLUSHED_MAX)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Recorded runs and the verdict each must get: some our campaigns wrote, some were written by hand, some are spoilt.
+//!
+//! `tests/histories/verdicts.json` names every file with its verdict. Beside them, whatever a campaign writes is judged as
+//! the campaign judged it, and no spoilt file brings the judge down.
+
+use proptest::prelude::*;
+use serde_json::Value;
+use sim::history::file::header::Spec;
+use sim::judge::{Judged, Verdict, judge};
+use sim::strategy::of_seed;
+use sim::verdict::{Detail, Verdict as WorldVerdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+const HISTORIES: usize = 20;
+const BYTES_MAX: usize = 60 << 10;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/histories")
+}
+
+fn read(name: &str) -> Vec<u8> {
+    fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What is expected of each file: words that `said` gives of its verdict.
+fn expected() -> BTreeMap<String, String> {
+    let text = read("verdicts.json");
+    let all: BTreeMap<String, Value> = serde_json::from_slice(&text).expect("a table of verdicts");
+    all.into_iter()
+        .map(|(name, verdict)| (name, verdict.as_str().expect("a verdict in words").to_owned()))
+        .collect()
+}
+
+/// A verdict in words: what, in which line, which law or field.
+fn said(judged: &Judged) -> String {
+    match &judged.verdict {
+        Verdict::Clean => "clean".to_owned(),
+        Verdict::Broken { line, law, .. } => format!("broken in line {line}: {law}"),
+        Verdict::Bad(bad) => format!("bad {bad}"),
+        Verdict::Inconclusive { line, .. } => format!("inconclusive from line {line} on"),
+        Verdict::Vacuous => "vacuous".to_owned(),
+    }
+}
+
+#[test]
+fn every_recorded_history_gets_its_verdict() {
+    let expected = expected();
+    assert_eq!(expected.len(), HISTORIES);
+    let files = fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").file_name());
+    let files: BTreeSet<String> = files.map(|name| name.into_string().expect("a plain name")).collect();
+    let named: BTreeSet<String> = expected.keys().cloned().chain(["verdicts.json".to_owned()]).collect();
+    assert_eq!(files, named);
+    for (name, verdict) in &expected {
+        let bytes = read(name);
+        assert!(bytes.len() < BYTES_MAX, "{name} has {} bytes", bytes.len());
+        assert_eq!(&said(&judge(&bytes[..], None)), verdict, "{name}");
+    }
+}
+
+#[test]
+fn what_a_campaign_writes_is_judged_as_it_was() {
+    let (mut clean, mut crashed) = (0, 0);
+    for seed in 1..=150 {
+        let outcome = sim::world::run(of_seed(seed), Detail::Full);
+        let mut file = Vec::new();
+        outcome.history.write(None, &mut file).expect("a vector takes all");
+        let judged = judge(&file[..], None);
+        match (&outcome.verdict, &judged.verdict) {
+            (WorldVerdict::Passed, Verdict::Clean) => clean += 1,
+            (WorldVerdict::Passed, Verdict::Inconclusive { .. }) if outcome.is_lost => {}
+            (WorldVerdict::Broken { law: seen, .. }, Verdict::Broken { law, .. }) => assert_eq!(law, seen),
+            (seen, judged) => panic!("seed {seed}: {seen:?} was judged {judged:?}"),
+        }
+        assert_eq!(judged.checks, outcome.laws_checked.iter().sum::<u64>(), "seed {seed}");
+        crashed += usize::from(String::from_utf8_lossy(&file).contains("\"crash\":{"));
+    }
+    assert!(clean > 100 && crashed > 10, "{clean} clean, {crashed} crashed");
+}
+
+#[test]
+fn another_specification_than_the_files_own_can_be_asked_for() {
+    let bytes = read("hand-lost-flush.jsonl");
+    let judged = judge(&bytes[..], Some(Spec::Qemu));
+    assert_ne!(said(&judged), said(&judge(&bytes[..], None)));
+    assert_eq!(judged.spec, Some(Spec::Qemu));
+}
+
+/// The lines of a file, changed: left out, said twice, exchanged, cut off, or with a byte of their own.
+fn spoilt(text: &[u8], changes: &[(u8, prop::sample::Index, prop::sample::Index, u8)]) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    for (kind, one, other, byte) in changes {
+        let (at, with) = (one.index(lines.len()), other.index(lines.len()));
+        match kind % 5 {
+            0 if lines.len() > 1 => drop(lines.remove(at)),
+            1 => lines.insert(with, lines[at].clone()),
+            2 => lines.swap(at, with),
+            3 => {
+                let len = other.index(lines[at].len() + 1);
+                lines[at].truncate(len);
+            }
+            _ if !lines[at].is_empty() => {
+                let place = other.index(lines[at].len());
+                lines[at][place] = *byte;
+            }
+            _ => {}
+        }
+    }
+    lines.join(&b'\n')
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_spoilt_history_brings_the_judge_down(
+        file: prop::sample::Index,
+        changes in prop::collection::vec(any::<(u8, prop::sample::Index, prop::sample::Index, u8)>(), 1..6),
+    ) {
+        let names: Vec<String> = expected().into_keys().collect();
+        let text = spoilt(&read(&names[file.index(names.len())]), &changes);
+        let judged = judge(&text[..], None);
+        prop_assert!(judged.lines <= text.split(|byte| *byte == b'\n').count() as u64);
+    }
+}
