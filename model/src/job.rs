@@ -1,6 +1,6 @@
 //! The life of a job: statuses, verbs, and the two tables of QEMU 10.0 that relate them.
 //!
-//! Everything here is data. Which job is where, and why it moved, is the business of [`crate::history`].
+//! Everything here is data. Which job is where, and why it moved, is the business of [`crate::judge`].
 
 /// A job's type, as events and queries name it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -44,14 +44,14 @@
 //!
 //! Read [`job`] for the two tables of a job's life, [`chain`], [`blocker`] and [`permission`] for the graph, [`plan`] for
 //! what jobs do to it, [`stream`], [`commit`], [`mirror`] and [`backup`] for when each is refused, [`content`] for what a
-//! reader may see, [`law`] for every law by name, [`history`] for how a run is followed, and
+//! reader may see, [`law`] for every law by name, [`judge`] for how a run is followed, and
 //! [`holding`] for what is left to be judged when it cannot be followed any more. [`data_only`] is a second, small
 //! specification, of any device that keeps data. The crate does no I/O and
 //! knows no clock, no chance and no threads; it shares no code with the engine.
 //!
-//! What it does not do: it keeps one state instead of a set of states, so where the world may have moved unseen it allows
-//! what both possibilities allow. A command it does not look into may succeed; its effect is unknown then, and what
-//! readers see must hold all the same.
+//! What it does not do: a fault that has struck excuses what it may have caused for the rest of the run, and headers and
+//! lengths that it may have left are kept as data of one state. A command it does not look into may succeed; its effect is
+//! unknown then, and what readers see must hold all the same.
 
 pub mod arguments;
 pub mod backup;
