@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::state::{Fault, Phase, State};
 use crate::step::client::Progress;
 
-/// Of more changes than this that one edit meets, the rest are taken to have left before.
+/// Where one edit meets more changes than this, there are more ways than are followed: the run is inconclusive.
 const LATE_MAX: usize = 5;
 
 /// A request without an end yet.
@@ -204,7 +204,11 @@ impl State {
             let is_moved = after.image_of_guest(request.guest) != request.image;
             request.op.kind() == Kind::Change && (is_moved || mirrored.is_some() && request.image == mirrored)
         };
-        let met: Vec<usize> = (0..self.requests.len()).filter(is_met).take(LATE_MAX).collect();
+        let met: Vec<usize> = (0..self.requests.len()).filter(is_met).collect();
+        if met.len() > LATE_MAX {
+            after.is_lost = true;
+            return vec![after];
+        }
         // Each part of them may be late.
         let ways = (0..1usize << met.len()).map(|part| {
             let is_late = |(at, _): &(usize, &usize)| part & (1 << at) != 0;
