@@ -5,7 +5,7 @@
 use crate::strategy::mix;
 use crate::verdict::{Outcome, Verdict};
 use model::Census;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a count of an `Outcome` is about. Laws are counted in the order they have here, and so are goals.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -18,6 +18,9 @@ pub struct Law {
 
 /// A campaign has to reach every goal only from so many runs on.
 pub const VACUOUS_FROM_RUNS: u64 = 1_000;
+
+/// So many seeds of inconclusive runs are named.
+pub const SEEDS_SHOWN_MAX: usize = 8;
 
 /// One law that broke.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -35,8 +38,10 @@ pub struct Totals {
     pub runs: u64,
     /// Steps of all runs.
     pub steps: u64,
-    /// Runs of which only a part was judged: the model lost track.
-    pub lost: u64,
+    /// Runs of which not everything was judged.
+    pub inconclusive: u64,
+    /// The lowest seeds of such runs.
+    pub inconclusive_seeds: BTreeSet<u64>,
     /// How many states the judge had to keep.
     pub census: Census,
     /// How often each law was checked, in the order of the laws.
@@ -54,7 +59,10 @@ impl Totals {
     pub fn add(&mut self, seed: u64, outcome: &Outcome) {
         self.runs += 1;
         self.steps += outcome.steps;
-        self.lost += u64::from(outcome.is_lost);
+        if outcome.is_inconclusive {
+            self.inconclusive += 1;
+            self.add_inconclusive_seed(seed);
+        }
         self.census.merge(outcome.census);
         // Histories of different seeds may be alike: the seed tells them apart, or two of them would add up to nothing.
         self.history_hash = self.history_hash.wrapping_add(mix(outcome.history_hash ^ mix(seed)));
@@ -69,7 +77,8 @@ impl Totals {
     pub fn merge(&mut self, other: &Totals) {
         self.runs += other.runs;
         self.steps += other.steps;
-        self.lost += other.lost;
+        self.inconclusive += other.inconclusive;
+        other.inconclusive_seeds.iter().for_each(|seed| self.add_inconclusive_seed(*seed));
         self.census.merge(other.census);
         self.history_hash = self.history_hash.wrapping_add(other.history_hash);
         add(&mut self.laws_checked, other.laws_checked.iter().copied());
@@ -100,6 +109,13 @@ impl Totals {
         let checks = self.counts(laws, false).filter(|(_, count)| *count == 0);
         let goals = goals.map(|(name, _)| format!("never reached: {name}"));
         goals.chain(checks.map(|(name, _)| format!("never checked: {name}"))).collect()
+    }
+
+    fn add_inconclusive_seed(&mut self, seed: u64) {
+        self.inconclusive_seeds.insert(seed);
+        if self.inconclusive_seeds.len() > SEEDS_SHOWN_MAX {
+            self.inconclusive_seeds.pop_last();
+        }
     }
 
     fn add_broken(&mut self, law: &str, more: Broken) {

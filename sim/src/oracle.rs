@@ -318,7 +318,7 @@ impl Oracle {
         if detail == Detail::Full {
             outcome.history = std::mem::take(&mut inner.history);
         }
-        outcome.is_lost = inner.judge.is_inconclusive();
+        outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
         let tally = inner.judge.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();

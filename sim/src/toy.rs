@@ -81,7 +81,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         verdict,
         steps,
         history_hash: log.hash.digest(),
-        is_lost: false,
+        is_inconclusive: false,
         census: model::Census::default(),
         laws_checked: vec![steps, 0],
         goals_reached: vec![faults > 0],

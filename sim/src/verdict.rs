@@ -54,8 +54,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Fingerprint of the whole history: commands, replies, events, guest requests, crash, contents.
     pub history_hash: u64,
-    /// Whether the model lost track, so that nothing was judged any more.
-    pub is_lost: bool,
+    /// Whether not everything was judged.
+    pub is_inconclusive: bool,
     /// How many states the judge had to keep.
     pub census: Census,
     /// How often each law was checked, by the law's index in `model`'s list.
@@ -75,7 +75,7 @@ impl Outcome {
             verdict,
             steps: 0,
             history_hash: 0,
-            is_lost: false,
+            is_inconclusive: false,
             census: Census::default(),
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),

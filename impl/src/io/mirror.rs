@@ -69,29 +69,28 @@ pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Ch
         known => Some(known.clone()),
     };
     let written = write::change(graph, top.source, offset, change).await;
-    if written.is_err() {
-        // Nobody knows what source reads now.
-        top.mark(offset, end);
-        return written;
-    }
-    let copied = match mirrored {
+    // What source reads after an error, only source knows.
+    let copied = match mirrored.filter(|_| written.is_ok()) {
         Some(change) => {
             top.forget(offset, end);
-            match admit_target(graph, top, end) {
+            let copied = match admit_target(graph, top, end) {
                 Ok(()) => write::change(graph, top.target, offset, change).await,
                 refused => refused,
-            }
+            };
+            copied.map_err(CopyError::Write)
         }
         None => {
             top.forget(start, rounded_end);
-            copy_alone(graph, top, start, rounded_end, &NobodyWatches).await.map_err(CopyError::errno)
+            copy_alone(graph, top, start, rounded_end, &NobodyWatches).await
         }
     };
-    // The guest has its write in source; that target is behind is the job's business.
-    if let Err(errno) = copied {
-        top.fail(start, rounded_end, errno);
+    // The guest has what source made of its write; that target is behind is the job's business.
+    match copied {
+        Err(CopyError::Write(errno)) => top.fail(start, rounded_end, errno),
+        // It is marked, and the job's own copy will meet the error.
+        Err(CopyError::Read(_)) | Ok(()) => {}
     }
-    Ok(())
+    written
 }
 
 /// Refuses what lies past target's end: a job whose target is too short has guests until it gives up.

@@ -214,7 +214,7 @@ impl Shared<'_> {
                     return;
                 }
                 campaign.runs += 1;
-                campaign.lost += u64::from(record.outcome.is_lost);
+                campaign.lost += u64::from(record.outcome.is_inconclusive);
                 campaign.crashes += record.crashes;
                 campaign.in_flight += record.in_flight;
                 campaign.read_twice += record.read_twice;

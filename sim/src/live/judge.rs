@@ -206,7 +206,7 @@ impl Judge {
     pub fn outcome(self, detail: Detail) -> Outcome {
         let mut outcome = Outcome::of(self.verdict);
         outcome.steps = self.steps;
-        outcome.is_lost = self.judge.is_inconclusive();
+        outcome.is_inconclusive = self.judge.is_inconclusive();
         outcome.census = self.judge.census();
         let tally = self.judge.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();

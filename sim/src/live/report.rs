@@ -67,7 +67,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     write!(
         text,
         "{} sequences on {} in {:.1} s ({:.1}/s, {:.1}/s of cpu), {} runs to make failures short; {failures} failed in {} ways; \
-         {} judged in part; {} requests in flight beside commands; {} images read twice; seed {}",
+         {} inconclusive; {} requests in flight beside commands; {} images read twice; seed {}",
         campaign.runs,
         plan.target.kind.name(),
         cost.wall.as_secs_f64(),
@@ -120,7 +120,7 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     };
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
-        "sequences": campaign.runs, "judged_in_part": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
+        "sequences": campaign.runs, "inconclusive": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
         "requests_in_flight": campaign.in_flight, "images_read_twice": campaign.read_twice,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,

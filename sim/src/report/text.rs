@@ -59,7 +59,7 @@ pub fn totals(totals: &Totals, laws: &[Law], seed: u64, cost: Cost) -> String {
     };
     format!(
         "{} in {:.1} s ({}/s, {} steps/s): {broken}; {} checks of {} laws, {reached} of {} goals reached; \
-         {} judged in part; seed {seed}, history {:016x}",
+         {} inconclusive{}; seed {seed}, history {:016x}",
         runs(totals.runs),
         cost.wall.as_secs_f64(),
         grouped(cost.runs_per_second(totals) as u64),
@@ -67,9 +67,17 @@ pub fn totals(totals: &Totals, laws: &[Law], seed: u64, cost: Cost) -> String {
         grouped(checks.iter().map(|(_, count)| count).sum()),
         checks.len(),
         goals.len(),
-        runs(totals.lost),
+        runs(totals.inconclusive),
+        seeds(totals),
         totals.history_hash,
     )
+}
+
+/// Which runs were inconclusive, the lowest seeds first.
+fn seeds(totals: &Totals) -> String {
+    let seeds: Vec<String> = totals.inconclusive_seeds.iter().map(u64::to_string).collect();
+    let more = if totals.inconclusive > seeds.len() as u64 { ", ..." } else { "" };
+    if seeds.is_empty() { String::new() } else { format!(" (seeds {}{more})", seeds.join(", ")) }
 }
 
 fn runs(count: u64) -> String {
@@ -148,7 +156,7 @@ mod tests {
         assert!(text.starts_with("1,000 runs in 2.0 s (500/s, "), "{text}");
         assert!(text.contains("): 1 law broken in "), "{text}");
         assert!(
-            text.contains(" checks of 2 laws, 1 of 1 goals reached; 0 runs judged in part; seed 0, history "),
+            text.contains(" checks of 2 laws, 1 of 1 goals reached; 0 runs inconclusive; seed 0, history "),
             "{text}"
         );
     }
