@@ -112,7 +112,8 @@ impl PartialEq for Views {
             let mut unsettled = own.unsettled.iter();
             let is_one = self.layers[usize::from(id.0)].is(&other.layers[usize::from(id.0)]);
             let looks_alike = is_one
-                || own.below == theirs.below
+                || own.sectors() == theirs.sectors()
+                    && own.below == theirs.below
                     && own.unsettled.len() == theirs.unsettled.len()
                     && unsettled.clone().all(|sector| theirs.heads[*sector as usize] != NONE)
                     && own.decides == theirs.decides

@@ -18,8 +18,12 @@ use crate::silent::{Footprint, Silent};
 use crate::state::State;
 use crate::step::client::{Asked, DONE, done};
 
-/// So many states are followed. Beyond, and only then, a run is inconclusive.
+/// So many states are kept. Beyond, and only then, a run is inconclusive.
 pub const STATES_MAX: usize = 512;
+
+/// So many states are looked at before an observation has sorted them out. Most of them lead to what others lead to as
+/// well, so that few are kept.
+pub const CANDIDATES_MAX: usize = 16 * STATES_MAX;
 
 /// The judge of one run.
 #[derive(Clone, Debug)]
@@ -179,11 +183,12 @@ impl Judge {
         }
         let candidates = self.widen(concern);
         self.census.states_max = self.census.states_max.max(candidates.len() as u64);
-        if candidates.len() > STATES_MAX {
+        if candidates.len() > CANDIDATES_MAX {
             self.is_inconclusive = true;
             return Ok(());
         }
         let (left, verdict) = sort_out(candidates, seen, concern);
+        self.is_inconclusive = left.len() > STATES_MAX;
         self.states = left;
         self.take_stock();
         verdict
@@ -222,7 +227,7 @@ impl Judge {
         let mut candidates: Vec<Candidate> =
             states.into_iter().map(|state| Candidate { state, from: None }).collect();
         let mut index = 0;
-        while index < candidates.len() && candidates.len() <= STATES_MAX {
+        while index < candidates.len() && candidates.len() <= CANDIDATES_MAX {
             candidates[index].state.note_answers(concern.footprint);
             for step in candidates[index].state.steps_of(concern) {
                 for state in candidates[index].state.silently(step) {

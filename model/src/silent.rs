@@ -10,6 +10,7 @@
 
 use crate::chain::JobId;
 use crate::command::{Command, VerbArguments};
+use crate::editing::Editing;
 use crate::event::{Event, News};
 use crate::job::{Status, Verb};
 use crate::observation::Observation;
@@ -79,9 +80,10 @@ impl Footprint {
         self == Footprint::NOTHING
     }
 
-    /// What carrying out a command looks at or changes.
-    pub fn of_command(command: &Command) -> Footprint {
+    /// What carrying out a command looks at or changes. Of edits only their state can tell.
+    fn of_command(command: &Command) -> Footprint {
         match command {
+            Command::Edit(_) => Footprint::of(GRAPH | REQUESTS, GRAPH | REQUESTS),
             Command::Verb(VerbArguments { verb: Verb::Finalize | Verb::Dismiss, .. }) | Command::Quit => {
                 Footprint::of(GRAPH | JOBS, GRAPH | JOBS)
             }
@@ -89,7 +91,6 @@ impl Footprint {
             Command::QueryJobs | Command::QueryBlockJobs => Footprint::of(JOBS, 0),
             Command::Start(_) | Command::Transaction(..) => Footprint::of(GRAPH | JOBS, 0),
             Command::Add(_) | Command::Delete(_) => Footprint::of(LINKS | HOLDS, LINKS | HOLDS),
-            Command::Edit(_) => Footprint::of(GRAPH | REQUESTS, GRAPH | REQUESTS),
             Command::QueryNodes | Command::QueryGraph => Footprint::of(GRAPH, 0),
             Command::QueryExports => Footprint::of(ACCESS, 0),
             Command::Export(_) | Command::ThrottleGroup(_) => Footprint::of(LINKS | ACCESS, LINKS | ACCESS),
@@ -134,9 +135,25 @@ impl State {
         match step {
             Silent::CommandTakesEffect(client) => self.footprint_of_front(self.clients[client].id),
             Silent::JobFindsItsWayFree(_) => Footprint::of(GRAPH | JOBS, LINKS | JOBS),
-            Silent::JobEditsGraph(_) => Footprint::of(LINKS, LINKS | HOLDS | REQUESTS),
+            Silent::JobEditsGraph(id) if self.moves_guests(id) => {
+                Footprint::of(LINKS, LINKS | HOLDS | REQUESTS)
+            }
+            Silent::JobEditsGraph(_) => Footprint::of(LINKS, LINKS | HOLDS),
             Silent::JobRestoresNode(_) => Footprint::of(ACCESS, ACCESS),
             Silent::JobReleasesFilter(_) | Silent::JobReleasesNodes(_) => Footprint::of(0, HOLDS),
+        }
+    }
+
+    /// What carrying out a command looks at or changes.
+    pub(crate) fn footprint_of_command(&self, command: &Command) -> Footprint {
+        match command {
+            Command::Edit(editing) if !self.edit_moves_guests(editing) => match **editing {
+                Editing::Bitmap { .. } => Footprint::of(GRAPH, 0),
+                Editing::ChangeBackingFile { .. } => Footprint::of(GRAPH, LINKS),
+                Editing::Reopen(_) => Footprint::of(GRAPH, ACCESS),
+                _ => Footprint::of_command(command),
+            },
+            _ => Footprint::of_command(command),
         }
     }
 
@@ -163,7 +180,9 @@ impl State {
     pub(crate) fn is_done_by_event_of(&self, step: Silent, job: &str) -> bool {
         match step {
             // Requests may have met it before.
-            Silent::JobEditsGraph(id) => self.requests.is_empty() && self.job(id).id == job,
+            Silent::JobEditsGraph(id) => {
+                (self.requests.is_empty() || !self.moves_guests(id)) && self.job(id).id == job
+            }
             Silent::JobRestoresNode(id) | Silent::JobReleasesFilter(id) | Silent::JobReleasesNodes(id) => {
                 self.job(id).id == job
             }

@@ -124,7 +124,7 @@ impl State {
     pub(crate) fn footprint_of_front(&self, id: u32) -> Footprint {
         let front = self.clients.get(self.index_of(id)).and_then(|client| client.pending.front());
         let command = front.and_then(|front| front.command().as_ref().ok());
-        command.map_or(Footprint::NOTHING, Footprint::of_command)
+        command.map_or(Footprint::NOTHING, |command| self.footprint_of_command(command))
     }
 
     /// The commands that may be carried out now: the oldest unanswered one of each client.
@@ -204,7 +204,7 @@ impl State {
             let Some(front) = self.clients[client].pending.front() else { continue };
             let Ok(command) = front.command() else { continue };
             let is_open = front.progress == Progress::Waiting && !front.starts_a_job_that_is_there();
-            if is_open && Footprint::of_command(command).meets(footprint) {
+            if is_open && self.footprint_of_command(command).meets(footprint) {
                 self.note_answers_of(client);
             }
         }

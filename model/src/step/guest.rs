@@ -3,7 +3,7 @@
 use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
 use crate::content::{Change, GARBAGE, Moment, Views};
-use crate::editing::Editing;
+use crate::editing::{Editing, Reopen, is_unchanged};
 use crate::law::{Broken, LawId};
 use crate::observation::{FaultKind, GuestOp};
 use crate::plan::{Trade, Work};
@@ -231,7 +231,7 @@ impl State {
             let request = &way.requests[index];
             let image = way.image_of_guest(request.guest);
             match request.op.kind() {
-                Kind::Read if image != request.image || !way.views.is(&self.views) => {
+                Kind::Read if image != request.image || way.views != self.views => {
                     way.read_meets_an_edit(index, &self.views);
                 }
                 // What it changed was mirrored: its guest's new image has it as well.
@@ -265,14 +265,29 @@ impl State {
     /// Whether something may move guests, or change what they see, at any moment.
     pub(crate) fn may_move_guests(&self) -> bool {
         let is_mover = |command: &Result<Command, _>| {
-            matches!(command, Ok(Command::Edit(editing)) if matches!(
-                &**editing,
-                Editing::Snapshot { .. } | Editing::SnapshotSync { .. } | Editing::Reopen(_)
-            ))
+            matches!(command, Ok(Command::Edit(editing)) if self.edit_moves_guests(editing))
         };
-        let moves = |id: JobId| !matches!(self.job(id).plan.trade(), Trade::Stream | Trade::Backup);
         self.fronts().any(|front| front.progress == Progress::Waiting && is_mover(front.command()))
-            || self.live_jobs().any(|id| self.is_ending(id) && moves(id))
+            || self.live_jobs().any(|id| self.is_ending(id) && self.moves_guests(id))
+    }
+
+    /// Whether a job's end puts guests on another image. Under a stream and a backup they stay where they are.
+    pub(crate) fn moves_guests(&self, id: JobId) -> bool {
+        !matches!(self.job(id).plan.trade(), Trade::Stream | Trade::Backup)
+    }
+
+    /// Whether a command puts guests on another image, or their image on another one.
+    pub(crate) fn edit_moves_guests(&self, editing: &Editing) -> bool {
+        let moves = |options: &Reopen| {
+            let Some(backing) = &options.backing else { return false };
+            let wanted = backing.as_ref().and_then(|name| self.graph.find(name));
+            self.graph.find(&options.name).is_some_and(|id| !is_unchanged(&self.graph, id, wanted))
+        };
+        match editing {
+            Editing::Snapshot { .. } | Editing::SnapshotSync { .. } => true,
+            Editing::Reopen(list) => list.iter().any(moves),
+            Editing::Resize { .. } | Editing::Bitmap { .. } | Editing::ChangeBackingFile { .. } => false,
+        }
     }
 
     /// Changes without an end yet: the image, the first sector, how many.
