@@ -301,7 +301,7 @@ impl Graph {
 
     /// Puts a node in.
     pub fn insert(&mut self, id: NodeId, place: Place) {
-        assert!(self.find(&place.node.name).is_none(), "two nodes named {}", place.node.name);
+        assert!(!self.is_taken(&place.node.name), "two nodes named {}", place.node.name);
         self.next_id += 1;
         let before = self.nodes.insert(id, Place { backing_since: self.next_id, ..place });
         assert!(before.is_none(), "node {id:?} is put in twice");
@@ -335,7 +335,8 @@ impl Graph {
     pub fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
         for id in new {
             let place = draft.place(*id);
-            if self.find(&place.node.name).is_some() {
+            // A job may have given its filter the name meanwhile, and may hold it even when it is over.
+            if self.is_taken(&place.node.name) {
                 return Err(Refused::DuplicateNodeName(place.node.name.to_string()));
             }
             // It may have gone with a job that ended since it was looked up.

@@ -82,8 +82,10 @@ impl State {
             let before = self.views.layer(target).sectors();
             if before < self.views.layer(source).sectors() {
                 let length = self.views.layer(source).sectors();
-                self.views.resize(target, length);
-                self.shortest[usize::from(target.0)] = Some(before);
+                // Perhaps another job, or a command, has tried to make it longer before.
+                let shortest = self.shortest_length(target) as u32;
+                self.set_sectors(target, length);
+                self.shortest[usize::from(target.0)] = Some(shortest);
                 self.set_bytes(route.target, None);
             }
         }
@@ -275,8 +277,8 @@ impl State {
                 // What it does not copy from the top, a backup does not save either.
                 let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
                 let is_written = is_copied && sector <= at && at < sector + count;
-                // Of a writer somewhere below its source a mirror does not hear.
-                let is_heard = image == source;
+                // Of a writer somewhere below its source a mirror does not hear, nor of one that writes its target.
+                let is_heard = image == source && !self.is_being_changed(target, at);
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
                     // A discard may do nothing, and then there is nothing to copy.
                     *copied = is_heard && (*copied || !is_discard);

@@ -142,14 +142,18 @@ impl State {
             self.images[usize::from(image.0)].size_bytes = bytes;
             self.shortest[usize::from(image.0)] = None;
             let sectors = (bytes / SECTOR_BYTES).min(SECTORS_MAX) as u32;
-            let before = self.views.layer(image).sectors();
-            self.views.resize(image, sectors);
-            if before < sectors && self.images[usize::from(image.0)].qcow2 {
-                // Its zeroes need no cluster where nothing below could show.
-                self.views.may_give_up(image, before, sectors - before);
-            }
+            self.set_sectors(image, sectors);
         }
         self.count(LawId::ResizeDone);
+    }
+
+    /// An image gets another length. Where it becomes longer, its zeroes need no cluster if nothing below could show.
+    pub(super) fn set_sectors(&mut self, image: ImageId, sectors: u32) {
+        let before = self.views.layer(image).sectors();
+        self.views.resize(image, sectors);
+        if before < sectors && self.images[usize::from(image.0)].qcow2 {
+            self.views.may_give_up(image, before, sectors - before);
+        }
     }
 
     /// A change of a header failed, perhaps by a fault, or was cut off: the header names the one or the other.
@@ -174,8 +178,7 @@ impl State {
         self.views.may_be_given_up(image, asked.min(present)..present);
         self.set_bytes(node, None);
         if asked > present {
-            self.views.resize(image, asked);
-            self.views.may_give_up(image, present, asked - present);
+            self.set_sectors(image, asked);
         }
         for job in self.live_jobs().collect::<Vec<_>>() {
             self.job_mut(job).len_bytes = None;

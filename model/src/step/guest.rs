@@ -296,6 +296,12 @@ impl State {
         changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
     }
 
+    /// Whether a request that changes a sector of an image has not ended.
+    pub(super) fn is_being_changed(&self, image: ImageId, sector: u32) -> bool {
+        let changes = self.changes_under_way();
+        changes.iter().any(|(at, first, count)| *at == image && (*first..first + count).contains(&sector))
+    }
+
     fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: &Op) {
         let change = match op {
             Op::Write(_, values) => Change::Values(&values[..count as usize]),
