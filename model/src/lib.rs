@@ -49,7 +49,7 @@
 //! specification, of any device that keeps data. The crate does no I/O and
 //! knows no clock, no chance and no threads; it shares no code with the engine.
 //!
-//! What it does not do: a fault that has struck excuses what it may have caused for the rest of the run, and headers and
+//! What it does not do: a fault that strikes excuses whatever is under way, on any file, and headers and
 //! lengths that it may have left are kept as data of one state. A command it does not look into may succeed; its effect is
 //! unknown then, and what readers see must hold all the same.
 

@@ -97,7 +97,16 @@ pub enum Observation<'a> {
         /// The values read, or none; or the text of the error.
         result: Result<&'a [u64], &'a str>,
     },
-    /// From now on this kind of I/O on this file may fail with this text.
+    /// At this moment I/O of this kind on this file has failed with this text. What was under way then may fail by it.
+    FaultStruck {
+        /// The image file.
+        file: &'a str,
+        /// Which kind of I/O.
+        kind: FaultKind,
+        /// The error's text, like `Input/output error`.
+        error: &'a str,
+    },
+    /// From now on this kind of I/O on this file may fail with this text, at moments that nobody tells.
     FaultArmed {
         /// The image file.
         file: &'a str,

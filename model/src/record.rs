@@ -1,6 +1,7 @@
 //! What the model knows about one job: what was asked of it, what it has shown, what may still come.
 
 use crate::chain::{ImageId, NodeId};
+use crate::content::Moment;
 use crate::job::{OnError, Status};
 use crate::plan::{Plan, Work};
 use crate::reply::Refusal;
@@ -35,6 +36,8 @@ pub struct Job {
     pub id: String,
     /// What it does to which nodes.
     pub plan: Plan,
+    /// When the command that created it was sent.
+    pub since: Moment,
     /// Its filter.
     pub filter: NodeId,
     /// Whether the node it writes was read-only before.
@@ -106,10 +109,11 @@ const BACKING_FILE_MAX: usize = 1023;
 
 impl Job {
     /// A job that has just been created.
-    pub fn new(start: &Start, plan: Plan, filter: NodeId) -> Job {
+    pub fn new(start: &Start, since: Moment, plan: Plan, filter: NodeId) -> Job {
         Job {
             id: start.job_id.clone(),
             plan,
+            since,
             filter,
             read_only_before: false,
             len_bytes: None,

@@ -19,13 +19,18 @@ use crate::shared::Shared;
 use crate::step::client::Client;
 use crate::step::guest::Request;
 
-/// A fault that has struck: from then on its error may show.
+/// A fault: its error may show in whatever was under way when it struck.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Fault {
     pub file: String,
     pub kind: FaultKind,
     pub error: String,
+    /// When it struck last; [`EVER`], if it may strike at any moment.
+    pub last: Moment,
 }
+
+/// After every moment.
+pub(crate) const EVER: Moment = Moment::MAX;
 
 /// Where a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,17 +190,40 @@ impl State {
         (qcow2 == (node.driver == Driver::Qcow2)).then_some(image)
     }
 
-    /// Whether an armed fault may have caused an error with this text.
-    pub fn is_fault(&self, error: &str) -> bool {
-        self.faults.iter().any(|fault| fault.error == error)
+    /// A fault strikes now, or from now on whenever it likes.
+    pub fn struck(&mut self, file: &str, kind: FaultKind, error: &str, last: Moment) {
+        let is_same = |fault: &&mut Fault| fault.file == file && fault.kind == kind && fault.error == error;
+        match self.faults.iter_mut().find(is_same) {
+            Some(fault) => fault.last = fault.last.max(last),
+            None => self.faults.push(Fault { file: file.to_owned(), kind, error: error.to_owned(), last }),
+        }
     }
 
-    /// The armed faults, for texts.
+    /// The faults that may have struck what has been under way since then.
+    pub fn faults_since(&self, moment: Moment) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(move |fault| fault.last >= moment)
+    }
+
+    /// Whether a fault may have struck what has been under way since then.
+    pub fn is_struck_since(&self, moment: Moment) -> bool {
+        self.faults_since(moment).next().is_some()
+    }
+
+    /// Whether a fault may have caused an error with this text in what has been under way since then.
+    pub fn is_fault(&self, error: &str, since: Moment) -> bool {
+        self.faults_since(since).any(|fault| fault.error == error)
+    }
+
+    /// The faults so far, for texts.
     pub fn faults_text(&self) -> String {
         if self.faults.is_empty() {
-            return "no fault is armed".into();
+            return "no fault has struck".into();
         }
-        let line = |fault: &Fault| format!("{:?} of {}: {}", fault.kind, fault.file, fault.error);
+        let line = |fault: &Fault| {
+            let Fault { file, kind, error, last } = fault;
+            let ago = if *last == EVER { String::new() } else { format!(", {} ago", self.now - last) };
+            format!("{kind:?} of {file}: {error}{ago}")
+        };
         self.faults.iter().map(line).collect::<Vec<_>>().join("; ")
     }
 

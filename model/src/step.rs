@@ -17,7 +17,7 @@ mod verb;
 use crate::judge::Seen;
 use crate::law::{Broken, LawId};
 use crate::observation::Observation;
-use crate::state::{Fault, State};
+use crate::state::{EVER, State};
 
 impl State {
     /// Takes what was seen. Where it can have come about in several ways, the others are added to `more`; there may be
@@ -61,11 +61,14 @@ impl State {
                 Ok(())
             }
             Observation::GuestEnded { request, result } => self.ended(request, result),
+            Observation::FaultStruck { file, kind, error } => {
+                self.struck(file, kind, error, self.now);
+                self.commands_may_fail();
+                Ok(())
+            }
             Observation::FaultArmed { file, kind, error } => {
-                let fault = Fault { file: file.to_owned(), kind, error: error.to_owned() };
-                if !self.faults.contains(&fault) {
-                    self.faults.push(fault);
-                }
+                self.struck(file, kind, error, EVER);
+                self.commands_may_fail();
                 Ok(())
             }
             Observation::View { node, values } => self.viewed(node, values),

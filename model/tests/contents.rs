@@ -105,6 +105,17 @@ fn a_guest_request_fails_only_with_a_fault_or_beyond_its_rights() {
     accept("attach 2 top ro\nwrite r1 2 0 w5\nfail r1 Operation not permitted");
 }
 
+#[test]
+fn a_fault_excuses_only_what_was_under_way_when_it_struck() {
+    let strike = "struck top.img Input/output error\n";
+    accept(&guest(&format!("read r1 1 0 1\n{strike}fail r1 Input/output error")));
+    reject(
+        &guest(&format!("{strike}read r1 1 0 1\nfail r1 Input/output error")),
+        LawId::NoFaultNoFailure,
+        "Input/output error",
+    );
+}
+
 const CHAIN: &str = "recovered top.img top.img,base.img";
 
 #[test]

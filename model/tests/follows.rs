@@ -173,6 +173,14 @@ fn an_io_error_needs_a_fault() {
 }
 
 #[test]
+fn a_fault_from_before_a_job_is_none_of_its_errors() {
+    let strike = "struck mid.img Input/output error";
+    accept(THREE, &running(&format!("{strike}\n! j error report\n! j aborting")));
+    let before = format!("{strike}\n{}", running("! j error report"));
+    reject(THREE, &before, LawId::NoFaultNoFailure, "since it began; Any of mid.img: Input/output error");
+}
+
+#[test]
 fn an_error_in_a_jobs_end_has_the_text_of_an_armed_fault() {
     let script = "fault mid.img Input/output error
         ! j error report

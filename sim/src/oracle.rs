@@ -116,7 +116,7 @@ impl Oracle {
         }
     }
 
-    /// Faults that have struck: whatever is seen from now on may come of them. One that is only armed excuses nothing.
+    /// Faults that have struck: whatever is under way may fail by them. One that is only armed excuses nothing.
     fn tell_strikes(&self, inner: &mut Inner, now: u64, step: u64) {
         let mut core = self.host.core();
         let strikes = core.disks.faults.take_strikes();
@@ -128,7 +128,7 @@ impl Oracle {
                 Kind::Open => FaultKind::Any,
             };
             let file = core.disks.files[file as usize].path.clone();
-            let observed = Observed::FaultArmed { file, kind, error: errno.text() };
+            let observed = Observed::FaultStruck { file, kind, error: errno.text() };
             let told = observed.show(|seen| inner.judge.observe(seen));
             assert!(told.is_ok(), "a fault breaks no law by itself");
             inner.history.push(step, now, What::Observed(observed));

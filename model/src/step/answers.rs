@@ -9,7 +9,7 @@ use crate::permission::{UNCHANGED, WRITE};
 use crate::plan::plan;
 use crate::reply::{Answer, Refusal};
 use crate::starting::{Asked, Start};
-use crate::state::State;
+use crate::state::{EVER, State};
 
 impl State {
     /// The answers the oldest command of a client may get if it takes effect now.
@@ -49,7 +49,7 @@ impl State {
             | Command::Edit(_)
             | Command::Export(_) => {
                 self.graph_answers(&self.graph, command, answers);
-                if !self.faults.is_empty() {
+                if self.is_struck_since(self.clients[client].pending[0].sent) {
                     answers.push(Answer::Fault);
                 }
             }
@@ -108,7 +108,7 @@ impl State {
         let in_use = |id: &str| self.find_job(id).is_some();
         // A node over one that injects errors, or over a filter, or over another than its header says, goes by a name in
         // JSON, which no `base` is compared with; in QEMU 10.0 as soon as a query has asked for it.
-        if !self.faults.is_empty() {
+        if self.is_struck_since(EVER) {
             answers.push(Answer::ErrorAbout("in the backing chain"));
         }
         if let Asked::Stream(ends) | Asked::Commit(ends, ..) = &start.work

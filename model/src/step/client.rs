@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::blockdev::is_about_a_name;
 use crate::chain::{Graph, JobId, NodeId};
 use crate::command::Command;
+use crate::content::Moment;
 use crate::editing::Editing;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
@@ -44,6 +45,8 @@ pub(crate) struct Asked {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Pending {
     pub asked: Asked,
+    /// When it was sent.
+    pub sent: Moment,
     /// How far it has come.
     pub progress: Progress,
     /// The jobs it created.
@@ -133,13 +136,10 @@ impl State {
     }
 
     pub(super) fn sent(&mut self, id: u32, asked: &Asked, more: &mut Vec<State>) {
-        match &*asked.command {
-            Ok(Command::Start(start)) => self.may_stay_writable(start),
-            Ok(Command::Edit(editing)) => self.image_may_stay_writable(editing),
-            _ => {}
-        }
+        self.command_may_fail(&asked.command, self.now);
         let pending = Pending {
             asked: asked.clone(),
+            sent: self.now,
             progress: Progress::Waiting,
             created: Vec::new(),
             answers: Answers::default(),
@@ -158,12 +158,29 @@ impl State {
         }
     }
 
+    /// A fault may strike the commands that are under way.
+    pub(super) fn commands_may_fail(&mut self) {
+        let fronts: Vec<_> = self.fronts().map(|front| (front.asked.command.clone(), front.sent)).collect();
+        for (command, sent) in fronts {
+            self.command_may_fail(&command, sent);
+        }
+    }
+
+    /// A fault may have struck a command that was sent then: whatever it had reopened may have stayed writable.
+    fn command_may_fail(&mut self, command: &Result<Command, Refusal>, sent: Moment) {
+        if !self.is_struck_since(sent) {
+            return;
+        }
+        match command {
+            Ok(Command::Start(start)) => self.may_stay_writable(start),
+            Ok(Command::Edit(editing)) => self.image_may_stay_writable(editing),
+            _ => {}
+        }
+    }
+
     /// A job that is refused late has reopened what it was to write, and a fault may keep that from turning read-only
     /// again.
     fn may_stay_writable(&mut self, start: &Start) {
-        if self.faults.is_empty() {
-            return;
-        }
         let chain: Vec<_> =
             self.graph.find(&start.device).into_iter().flat_map(|top| self.graph.downwards(top)).collect();
         let layers = chain.into_iter().filter(|node| !self.graph.is_filter(*node));
@@ -177,11 +194,12 @@ impl State {
         }
     }
 
-    /// The same for an image whose header is to be changed.
+    /// The same for an image whose header is to be changed, and for one that a snapshot lets nobody write any more.
     fn image_may_stay_writable(&mut self, editing: &Editing) {
-        if let Editing::ChangeBackingFile { image, .. } = editing
-            && let Some(node) = self.graph.find(image)
-            && !self.faults.is_empty()
+        if let Editing::ChangeBackingFile { image: node, .. }
+        | Editing::Snapshot { node, .. }
+        | Editing::SnapshotSync { node, .. } = editing
+            && let Some(node) = self.graph.find(node)
         {
             let node = self.graph.node_mut(node);
             node.may_have_stayed_writable |= node.read_only;
@@ -248,7 +266,8 @@ impl State {
     /// A command does what it is for, or breaks the law that forbids it to. What it does to jobs that it starts, their
     /// events tell.
     fn carry_out(&mut self, client: usize, more: &mut Vec<State>) -> Result<(), Broken> {
-        let asked = self.clients[client].pending[0].asked.clone();
+        let Pending { asked, sent, .. } = &self.clients[client].pending[0];
+        let (asked, sent) = (asked.clone(), *sent);
         let is_ready =
             self.clients[client].negotiated || matches!(&*asked.command, Ok(Command::Capabilities));
         let (Ok(command), true) = (&*asked.command, is_ready) else { return Err(self.not_allowed(client)) };
@@ -261,7 +280,7 @@ impl State {
             }
             Command::Add(spec) => self.add_node(spec),
             Command::Delete(name) => self.delete_node(name),
-            Command::Edit(editing) => self.edit(editing, &mut others),
+            Command::Edit(editing) => self.edit(editing, sent, &mut others),
             Command::Export(exporting) => self.export(exporting),
             Command::Verb(verb) => self.verb_takes_effect(verb, &mut others),
             Command::ThrottleGroup(id) => {
@@ -288,8 +307,9 @@ impl State {
     }
 
     /// A command edits the graph or an image; false if it must be refused.
-    fn edit(&mut self, editing: &Editing, others: &mut Vec<State>) -> bool {
-        let mut ways = self.edited_beside_requests(None, &|state| state.edit_by_command(editing)).into_iter();
+    fn edit(&mut self, editing: &Editing, sent: Moment, others: &mut Vec<State>) -> bool {
+        let mut ways =
+            self.edited_beside_requests(None, &|state| state.edit_by_command(editing, sent)).into_iter();
         let Some(first) = ways.next() else { return false };
         *self = first;
         others.extend(ways);
@@ -348,13 +368,14 @@ impl State {
         (class, text): (&str, &str),
         more: &mut Vec<State>,
     ) -> Result<(), Broken> {
-        let command = self.clients[client].pending[0].asked.command.clone();
-        if let Ok(Command::Start(start)) = &*command {
-            self.may_stay_writable(start);
+        let Pending { asked, sent, .. } = &self.clients[client].pending[0];
+        let (command, sent) = (asked.command.clone(), *sent);
+        if let Ok(Command::Start(_)) = &*command {
+            self.command_may_fail(&command, sent);
         }
         let allowed = self.answers_left(client);
         let mut told: Vec<&Answer> =
-            allowed.iter().filter(|answer| self.is_told(answer, class, text)).collect();
+            allowed.iter().filter(|answer| self.is_told(answer, class, text, sent)).collect();
         // Where it may name one node or another, each is a state of its own. Else the likeliest refusal will do.
         told.dedup_by_key(|answer| self.named_by(answer));
         let Some((first, others)) = told.split_first() else {
@@ -385,9 +406,9 @@ impl State {
         answer: &Answer,
         text: &str,
     ) {
-        self.clients[client].pending.pop_front();
+        let front = self.clients[client].pending.pop_front().expect("the caller looked at it");
         if let Ok(Command::Edit(editing)) = command
-            && !self.faults.is_empty()
+            && self.is_struck_since(front.sent)
         {
             self.header_change_failed(editing);
         }
@@ -399,12 +420,12 @@ impl State {
         }
     }
 
-    fn is_told(&self, answer: &Answer, class: &str, text: &str) -> bool {
+    fn is_told(&self, answer: &Answer, class: &str, text: &str, sent: Moment) -> bool {
         match answer {
             Answer::Done | Answer::Told | Answer::Unknown => false,
             Answer::AnyError => true,
             Answer::ErrorAbout(about) => text.contains(about),
-            Answer::Fault => self.faults.iter().any(|fault| text.contains(&fault.error)),
+            Answer::Fault => self.faults_since(sent).any(|fault| text.contains(&fault.error)),
             Answer::Refused(refusal) => refusal.class() == class && refusal.is_told_by(text, self.names()),
         }
     }

@@ -6,7 +6,7 @@ use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
 use crate::reply::generated_name;
-use crate::state::State;
+use crate::state::{EVER, State};
 
 /// One use as texts show it: `n2 -backing-> n1 [1/15]`.
 type Line = String;
@@ -24,7 +24,7 @@ impl State {
         let fits = |model: &State, graph: &Graph| {
             let stale = if model.has_concluded() { all_parents(graph) } else { stale_parents(graph) };
             // A fault may have kept any node that a job wrote from turning read-only again.
-            let unsure = unsure_parents(graph, !model.faults.is_empty());
+            let unsure = unsure_parents(graph, model.is_struck_since(EVER));
             let is_told = |graph: &Graph| {
                 let unknown = of_unknown_length(graph);
                 same(&fixed(&model.lines(graph), &unknown), &fixed(&told, &unknown), &stale, &unsure)

@@ -2,7 +2,7 @@
 
 use crate::blockdev::ImageFacts;
 use crate::chain::{Driver, ImageId, Node, NodeId, User};
-use crate::content::{Layer, SECTOR_BYTES};
+use crate::content::{Layer, Moment, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
@@ -15,8 +15,8 @@ const NEW_CLUSTER_SECTORS: u32 = 128;
 const EXPORTS: u32 = 1 << 31;
 
 impl State {
-    /// A command edits the graph or an image; false if it must be refused.
-    pub(super) fn edit_by_command(&mut self, editing: &Editing) -> bool {
+    /// A command that was sent then edits the graph or an image; false if it must be refused.
+    pub(super) fn edit_by_command(&mut self, editing: &Editing, sent: Moment) -> bool {
         let Ok(edit) = editing.judge(&self.graph) else { return false };
         let before = self.headers_of_ending_jobs();
         match edit {
@@ -24,8 +24,8 @@ impl State {
                 let is_contested = self.ending_jobs().next().is_some();
                 self.header_changed(node, file, is_contested);
             }
-            Edit::Overlay(overlay, node) => self.overlay_added(overlay, node),
-            Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name),
+            Edit::Overlay(overlay, node) => self.overlay_added(overlay, node, sent),
+            Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name, sent),
             Edit::Length(node, bytes) => self.resized(node, bytes),
             Edit::Options(list) => {
                 for (node, options) in list {
@@ -68,14 +68,14 @@ impl State {
         self.count(LawId::HeaderChanged);
     }
 
-    fn overlay_added(&mut self, overlay: NodeId, node: NodeId) {
+    fn overlay_added(&mut self, overlay: NodeId, node: NodeId, sent: Moment) {
         if let Some(below) = self.layer_of(&self.graph, node) {
             self.backups_of_top_lose_track(below);
         }
         self.graph.put_above(overlay, node);
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
-        let is_unsure = !self.faults.is_empty();
+        let is_unsure = self.is_struck_since(sent);
         let old = self.graph.node_mut(node);
         old.may_have_stayed_writable |= old.read_only && is_unsure;
         let below = self.layer_of(&self.graph, node);
@@ -97,7 +97,7 @@ impl State {
         self.count(LawId::SnapshotDone);
     }
 
-    fn overlay_made(&mut self, node: NodeId, file: String, name: Option<String>) {
+    fn overlay_made(&mut self, node: NodeId, file: String, name: Option<String>, sent: Moment) {
         let bytes = self.graph.node(node).bytes;
         let backing = self.graph.node(node).filename.clone();
         let size_bytes = bytes.unwrap_or(0);
@@ -129,7 +129,7 @@ impl State {
             ..Node::new(Driver::Qcow2)
         };
         let overlay = self.graph.add(overlay);
-        self.overlay_added(overlay, node);
+        self.overlay_added(overlay, node, sent);
         // Nobody holds it but those who stood on the node.
         self.graph.bury();
     }

@@ -146,7 +146,7 @@ impl State {
         } else {
             self.graph.restore(node, was_read_only);
         }
-        let is_unsure = !self.faults.is_empty();
+        let is_unsure = self.is_struck_since(self.job(id).since);
         let node = self.graph.node_mut(node);
         node.may_have_stayed_writable = node.read_only && is_unsure;
     }
@@ -181,7 +181,7 @@ impl State {
     pub(super) fn finish(&mut self, id: JobId) {
         self.has_ended(id);
         if let Work::Mirror(span) = &self.job(id).plan.work {
-            let is_unsure = !self.faults.is_empty();
+            let is_unsure = self.is_struck_since(self.job(id).since);
             let target = span.target;
             let target = self.graph.node_mut(target);
             target.may_have_stayed_writable |= target.read_only && is_unsure;

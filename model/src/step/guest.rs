@@ -264,9 +264,7 @@ impl State {
 
     /// Whether something may move guests, or change what they see, at any moment.
     pub(crate) fn may_move_guests(&self) -> bool {
-        let is_mover = |command: &Result<Command, _>| {
-            matches!(command, Ok(Command::Edit(editing)) if self.edit_moves_guests(editing))
-        };
+        let is_mover = |command: &Result<Command, _>| matches!(command, Ok(Command::Edit(editing)) if self.edit_moves_guests(editing));
         self.fronts().any(|front| front.progress == Progress::Waiting && is_mover(front.command()))
             || self.live_jobs().any(|id| self.is_ending(id) && self.moves_guests(id))
     }
@@ -354,7 +352,7 @@ impl State {
         };
         let request = self.requests.swap_remove(index);
         let kind = request.op.kind();
-        let fine = request.may_fail || self.may_fail(kind);
+        let fine = request.may_fail || self.may_fail(kind, request.began);
         self.hold(LawId::NoFaultNoFailure, result.is_ok() || fine, |_| {
             format!("{kind:?} of guest {} failed: {}", request.guest, result.err().unwrap_or(""))
         })?;
@@ -378,10 +376,10 @@ impl State {
     }
 
     /// Whether a fault, or the end of everything, may make such a request fail.
-    fn may_fail(&self, kind: Kind) -> bool {
+    fn may_fail(&self, kind: Kind, began: Moment) -> bool {
         // A write or flush may need any kind of I/O on metadata; a read never needs a flush.
         let excuses = |fault: &Fault| kind != Kind::Read || fault.kind != FaultKind::Flush;
-        self.phase == Phase::Quitting || self.faults.iter().any(excuses)
+        self.phase == Phase::Quitting || self.faults_since(began).any(excuses)
     }
 
     fn read(&mut self, request: &Request, image: ImageId, values: &[u64]) -> Result<(), Broken> {

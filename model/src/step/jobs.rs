@@ -129,7 +129,8 @@ impl State {
                 let job = self.job_mut(id);
                 job.unbearable = unbearable;
                 let hopeless = job.is_hopeless() || unbearable;
-                let fails = !self.faults.is_empty() && self.job(id).may_finalize() || hopeless;
+                let is_struck = self.is_struck_since(self.job(id).since);
+                let fails = is_struck && self.job(id).may_finalize() || hopeless;
                 // Which of the two it was, its end will tell.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
@@ -159,7 +160,8 @@ impl State {
 
     /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
     fn failed_silently(&mut self, id: JobId) -> bool {
-        let silent = self.job(id).plan.trade() != Trade::Stream && !self.faults.is_empty();
+        let job = self.job(id);
+        let silent = job.plan.trade() != Trade::Stream && self.is_struck_since(job.since);
         if silent {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
@@ -203,8 +205,10 @@ impl State {
     fn failed(&mut self, id: JobId, action: ErrorAction, operation: &str) -> Result<(), Broken> {
         let job = self.job(id);
         let (name, status, on_error) = (job.id.clone(), job.status, job.on_error.clone());
-        self.hold(LawId::NoFaultNoFailure, !self.faults.is_empty(), |_| {
-            format!("job {name} met an I/O error and no fault was armed")
+        let is_struck = self.is_struck_since(self.job(id).since);
+        self.hold(LawId::NoFaultNoFailure, is_struck, |state| {
+            let faults = state.faults_text();
+            format!("job {name} met an I/O error and no fault was armed since it began; {faults}")
         })?;
         // Others than a stream have several requests on the way, and each may fail.
         let is_stream = self.job(id).plan.trade() == Trade::Stream;
@@ -297,7 +301,7 @@ impl State {
         let job = self.job(id);
         let name = job.id.clone();
         // It was cancelled, and met an error that it told nobody of.
-        let silent = job.plan.trade() != Trade::Stream && self.is_fault(error);
+        let silent = job.plan.trade() != Trade::Stream && self.is_fault(error, job.since);
         if (job.cannot_fit || job.may_not_grow || silent) && job.failure.is_none() {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
@@ -311,7 +315,7 @@ impl State {
             || job.may_not_grow && error == "Operation not supported"
             || job.is_hopeless() && error == "Invalid argument"
             || job.unbearable && error == "Operation not permitted";
-        let armed = self.is_fault(error);
+        let armed = self.is_fault(error, job.since);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |state| {
             format!("job {name} failed with `{error}`; {}", state.faults_text())
         })?;

@@ -5,7 +5,7 @@ use super::edges::{has_left_behind, with_left_behind};
 use crate::blockdev::{NodeSpec, deletion};
 use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::Command;
-use crate::content::SECTOR_BYTES;
+use crate::content::{Moment, SECTOR_BYTES};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::plan::{Plan, Trade, Work, late_refusals, plan};
@@ -133,7 +133,7 @@ impl State {
         let id = self.next_job();
         self.count(LawId::OverlapRefused);
         self.meet_others(&plan);
-        self.enter(id, start, plan);
+        self.enter(id, start, plan, self.clients[client].pending[0].sent);
         self.clients[client].pending[0].created.push(id);
         if late.is_empty() {
             self.started(id, start);
@@ -143,13 +143,13 @@ impl State {
     }
 
     /// Puts a job into the graph and the records.
-    fn enter(&mut self, id: JobId, start: &Start, plan: Plan) {
+    fn enter(&mut self, id: JobId, start: &Start, plan: Plan, since: Moment) {
         let read_only_before = plan.written.is_some_and(|written| self.graph.node(written).read_only);
         let len_bytes = self.length_of_work(&plan);
         let cannot_fit = self.is_too_long_for_its_target(&plan);
         let may_not_grow = self.grows_over_a_longer_layer(&plan);
         let filter = self.graph.start(&plan, id, start.filter_node_name.clone());
-        let mut job = Job::new(start, plan, filter);
+        let mut job = Job::new(start, since, plan, filter);
         job.read_only_before = read_only_before;
         job.len_bytes = len_bytes;
         job.cannot_fit = cannot_fit;

@@ -108,6 +108,11 @@ impl Run {
                 let error = rest(2);
                 self.model.observe(&Observation::GuestEnded { request: request(), result: Err(&error) })
             }
+            "struck" => {
+                let error = rest(2);
+                let kind = FaultKind::Any;
+                self.model.observe(&Observation::FaultStruck { file: words[1], kind, error: &error })
+            }
             "fault" => {
                 let error = rest(2);
                 let kind = FaultKind::Any;

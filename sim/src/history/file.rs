@@ -112,6 +112,7 @@ mod tests {
             Observed::Ended { request: 7, result: Ok(Vec::new()) },
             Observed::Ended { request: 7, result: Ok(vec![1, 2]) },
             Observed::Ended { request: 7, result: Err(Failure { errno: 0, text: "no".to_owned() }) },
+            Observed::FaultStruck { file: name(), kind: FaultKind::Flush, error: "no".to_owned() },
             Observed::FaultArmed { file: name(), kind: FaultKind::Any, error: "no".to_owned() },
             Observed::View { node: name(), values: vec![9] },
             Observed::Crash { kind: CrashKind::KillUnheard },

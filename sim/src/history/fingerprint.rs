@@ -67,7 +67,10 @@ impl Entry {
             Observed::End => put(&[15], &[], ""),
             Observed::Closed(found) => put(&[16], &found.values, &found.file),
             // What is armed is told by a note of its own; worlds have neither exports nor unlisted commands.
-            Observed::FaultArmed { .. } | Observed::Connected { .. } | Observed::Unlisted => {}
+            Observed::FaultStruck { .. }
+            | Observed::FaultArmed { .. }
+            | Observed::Connected { .. }
+            | Observed::Unlisted => {}
         }
     }
 }

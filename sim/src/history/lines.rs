@@ -83,7 +83,7 @@ impl Entry {
             What::FaultsStopped => "fault     no more".to_owned(),
             What::Note(text) => text.clone(),
             // A world tells what is armed; that it has struck shows in what follows.
-            What::Observed(Observed::FaultArmed { .. }) if recorder == Recorder::World => return None,
+            What::Observed(Observed::FaultStruck { .. }) => return None,
             What::Observed(observed) => observed.text(&who),
         })
     }
@@ -112,6 +112,7 @@ impl Observed {
                 Ok(values) => format!("{} reads {}", who(*request), tags_text(values)),
                 Err(failure) => format!("{} fails: {}", who(*request), failure.text),
             },
+            Observed::FaultStruck { file, error, .. } => format!("struck    {file}: {error}"),
             Observed::FaultArmed { file, error, .. } => format!("fault     {file}: {error}"),
             Observed::View { node, values } => format!("look      {node}: {}", tags_text(values)),
             Observed::Crash { kind: CrashKind::KillUnheard } => "kill".to_owned(),

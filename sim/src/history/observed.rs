@@ -76,7 +76,16 @@ pub enum Observed {
         /// How.
         result: Result<Vec<Tag>, Failure>,
     },
-    /// This kind of I/O on this file may fail with this text.
+    /// I/O of this kind on this file has just failed with this text.
+    FaultStruck {
+        /// The image file.
+        file: String,
+        /// Which kind of I/O.
+        kind: FaultKind,
+        /// The error's text.
+        error: String,
+    },
+    /// From now on this kind of I/O on this file may fail with this text.
     FaultArmed {
         /// The image file.
         file: String,
@@ -173,6 +182,9 @@ impl Observed {
             Observed::Ended { request, result } => {
                 let result = result.as_deref().map_err(|failure| failure.text.as_str());
                 Observation::GuestEnded { request: *request, result }
+            }
+            Observed::FaultStruck { file, kind, error } => {
+                Observation::FaultStruck { file, kind: *kind, error }
             }
             Observed::FaultArmed { file, kind, error } => {
                 Observation::FaultArmed { file, kind: *kind, error }

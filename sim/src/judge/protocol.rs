@@ -79,6 +79,7 @@ impl Protocol {
             Observed::Event { .. }
             | Observed::Unlisted
             | Observed::Refused { .. }
+            | Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. } => {}
         }
         let waiting = self.guests.len().max(self.requests.len()).max(self.waiting_commands);

@@ -108,7 +108,7 @@ impl Qemu {
             Observed::Sent { text, .. } => {
                 self.named += 1 + text.matches("driver").count() + text.matches("node-name").count();
             }
-            Observed::FaultArmed { .. } => self.faults += 1,
+            Observed::FaultArmed { .. } | Observed::FaultStruck { .. } => self.faults += 1,
             Observed::Began { asked, .. } => match asked.operation {
                 Operation::Flush => self.unflushed = 0,
                 Operation::Read => {}

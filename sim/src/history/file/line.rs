@@ -52,6 +52,7 @@ forms! {
     discard: Discard,
     flush: Flush,
     ended: Ended,
+    struck: Struck,
     fault: Fault,
     view: View,
     crash: Crash,
@@ -100,6 +101,9 @@ impl Line {
                     Err(failure) => (None, Some(failure.text)),
                 };
                 line.ended = Some(Ended { request, values, error });
+            }
+            Observed::FaultStruck { file, kind, error } => {
+                line.struck = Some(Struck { file, kind: kind.into(), error });
             }
             Observed::FaultArmed { file, kind, error } => {
                 line.fault = Some(Fault { file, kind: kind.into(), error });
@@ -200,6 +204,8 @@ form!(Ended {
     };
     Observed::Ended { request, result }
 });
+form!(Struck { file: String, kind: Io, error: String, } =>
+    Observed::FaultStruck { file, kind: kind.into(), error });
 form!(Fault { file: String, kind: Io, error: String, } =>
     Observed::FaultArmed { file, kind: kind.into(), error });
 form!(View { node: String, values: Values, } => Observed::View { node, values: values.0 });
