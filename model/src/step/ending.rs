@@ -126,7 +126,9 @@ impl State {
 
     /// The ways in which a job may have changed the chain.
     pub(crate) fn chain_edited_by(&self, id: JobId) -> Vec<State> {
-        self.edited_beside_requests(self.mirrored_by(id), &|state| {
+        // What a mirror has copied before it failed, its target may or may not show anyway.
+        let mirrored = self.mirrored_by(id).filter(|_| self.moves_guests(id));
+        self.edited_beside_requests(mirrored, &|state| {
             state.job_edits_graph(id);
             true
         })

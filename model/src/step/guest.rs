@@ -4,6 +4,7 @@ use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
 use crate::content::{Change, GARBAGE, Moment, Views};
 use crate::editing::{Editing, Reopen, is_unchanged};
+use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::observation::{FaultKind, GuestOp};
 use crate::plan::{Trade, Work};
@@ -269,9 +270,11 @@ impl State {
             || self.live_jobs().any(|id| self.is_ending(id) && self.moves_guests(id))
     }
 
-    /// Whether a job's end puts guests on another image. Under a stream and a backup they stay where they are.
+    /// Whether a job's end puts guests on another image. Under a stream and a backup they stay where they are, and under
+    /// whatever fails.
     pub(crate) fn moves_guests(&self, id: JobId) -> bool {
-        !matches!(self.job(id).plan.trade(), Trade::Stream | Trade::Backup)
+        let job = self.job(id);
+        job.status == Status::Pending && !matches!(job.plan.trade(), Trade::Stream | Trade::Backup)
     }
 
     /// Whether a command puts guests on another image, or their image on another one.
