@@ -54,7 +54,7 @@ pub(super) struct Fuzz {
     /// Where to put traces of failures.
     #[arg(long, value_name = "DIR", default_value = "traces/new")]
     out: PathBuf,
-    /// Write the history of every run that fails to DIR/SEED.jsonl, for `midstream judge`.
+    /// Write the history of every run that fails or is inconclusive to DIR/SEED.jsonl, for `midstream judge`.
     #[arg(long, value_name = "DIR")]
     history: Option<PathBuf>,
     /// Write the histories of all runs there.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// A file for each run that failed, or for every run.
+/// A file for each run that failed or was inconclusive, or for every run.
 #[derive(Clone, Debug)]
 pub struct Keep {
     folder: PathBuf,
@@ -22,7 +22,7 @@ impl Keep {
     /// Writes down the run of a seed, if it is wanted. What broke stands in a note at its end.
     pub fn keep(&self, seed: u64, outcome: &Outcome) -> io::Result<()> {
         let is_failed = outcome.verdict != Verdict::Passed;
-        if !is_failed && !self.all {
+        if !is_failed && !outcome.is_inconclusive && !self.all {
             return Ok(());
         }
         let last = is_failed.then(|| format!("broke the law: {}", outcome.verdict.law()));
