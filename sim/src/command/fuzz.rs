@@ -39,8 +39,8 @@ const INTERRUPTED: i32 = 130;
 /// Run random worlds until a law breaks or a limit ends it; run i has the seed S + i.
 #[derive(Args, Debug)]
 pub(super) struct Fuzz {
-    /// The seed of the first run: a number, or `random`.
-    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seed)]
+    /// The seed of the first run: a number, or `random`. It is printed, and a campaign with it is the same again.
+    #[arg(long, value_name = "S", default_value = "random", value_parser = parse_seed)]
     seed: u64,
     /// End after so many runs.
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = at_least_1())]

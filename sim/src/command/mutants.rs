@@ -108,7 +108,8 @@ impl Mutants {
         let seconds = self.seconds.to_string();
         let out = home.join("traces");
         let mut fuzz = Command::new(binary);
-        fuzz.args(["fuzz", "--until-failure", "--json", "--seconds", &seconds, "--out"]).arg(&out);
+        fuzz.args(["fuzz", "--seed", "1", "--until-failure", "--json", "--seconds", &seconds, "--out"])
+            .arg(&out);
         for law in laws {
             fuzz.args(["--law", law]);
         }
