@@ -39,7 +39,7 @@ struct Snapshot {
     header_for_refcounts: Option<Header>,
     l2_tables: Vec<Piece>,
     l1_table: Option<Piece>,
-    /// Written if the L1 table has moved or the image has grown.
+    /// Written if the L1 table has moved, the image has grown, or nobody knows what the disk has.
     header_for_l1: Option<Header>,
     frees: Vec<Freed>,
 }
@@ -159,6 +159,7 @@ impl Qcow2 {
         let written = self.disk.write(0, bytes).await;
         let mut metadata = self.metadata.lock();
         metadata.wrote_up_to(end);
+        metadata.header_is_unsure = written.is_err();
         written?;
         metadata.header = header.clone();
         Ok(())
@@ -197,7 +198,10 @@ impl Qcow2 {
 impl Metadata {
     fn snapshot(&mut self) -> Snapshot {
         let header_for_refcounts = self.header_with_refcounts();
-        let header_for_l1 = self.header_with_l1(header_for_refcounts.as_ref().unwrap_or(&self.header));
+        let is_unsure = self.header_is_unsure && header_for_refcounts.is_none();
+        let header_for_l1 = self
+            .header_with_l1(header_for_refcounts.as_ref().unwrap_or(&self.header))
+            .or_else(|| is_unsure.then(|| self.header.clone()));
         Snapshot {
             refcount_blocks: self.cache.take_dirty(TableKind::RefcountBlock),
             refcount_table: self.refcount_table.take_dirty(),
