@@ -174,7 +174,8 @@ impl Judge {
         }
         let concern = seen.concern(&self.states);
         if self.states.len() == 1 && self.states[0].steps_of(concern).is_empty() {
-            self.states[0].note_answers(concern.footprint);
+            // What its own answer may be now, a reply looks at by itself.
+            self.states[0].note_answers(concern.footprint, concern.answered);
             return self.see_alone(seen);
         }
         let candidates = self.widen(concern);
@@ -223,7 +224,7 @@ impl Judge {
             states.into_iter().map(|state| Candidate { state, from: None }).collect();
         let mut index = 0;
         while index < candidates.len() && candidates.len() <= STATES_MAX {
-            candidates[index].state.note_answers(concern.footprint);
+            candidates[index].state.note_answers(concern.footprint, None);
             for step in candidates[index].state.steps_of(concern) {
                 for state in candidates[index].state.silently(step) {
                     if !candidates.iter().any(|other| other.state.covers(&state)) {
@@ -349,7 +350,7 @@ fn sort_out(
             again = left[parent].iter().flat_map(|state| state.silently(step)).collect();
         }
         for state in &mut again {
-            state.note_answers(concern.footprint);
+            state.note_answers(concern.footprint, None);
         }
         for state in &after {
             if again.iter().any(|other| other.covers(state)) {
