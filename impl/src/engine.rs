@@ -182,11 +182,10 @@ impl Engine {
         change: impl FnOnce(&mut Graph) -> Result<T, E>,
     ) -> Result<(T, Vec<Arc<Node>>), E> {
         self.graph.try_edit(|graph| {
-            let before = graph.depth();
+            let before = graph.depth_beyond(DEPTH_MAX_WITH_JOBS);
             let answer = change(graph)?;
-            let depth = graph.depth();
             // Who makes nothing deeper is not to blame for what is there.
-            if depth > before && depth > DEPTH_MAX_WITH_JOBS { Err(TooDeep.into()) } else { Ok(answer) }
+            if graph.depth_beyond(DEPTH_MAX_WITH_JOBS) > before { Err(TooDeep.into()) } else { Ok(answer) }
         })
     }
 

@@ -13,6 +13,7 @@ pub mod depth;
 pub mod filename;
 pub mod mirror_top;
 pub mod node;
+mod numbered;
 pub mod options;
 pub mod permission;
 pub mod remnant;
@@ -24,6 +25,7 @@ use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
 use crate::io::node_disk::NodeDisk;
 use node::{Driver, Node};
+use numbered::Numbered;
 use options::NodeOptions;
 use permission::{Permissions, Set};
 use remnant::Remnant;
@@ -391,7 +393,9 @@ impl Graph {
 
     /// Puts `to` in the place of `from`, for everybody who uses it and is not part of `to` itself.
     pub fn replace(&mut self, from: NodeId, to: NodeId) {
-        let parts = self.reached_from(vec![to]);
+        let reached = self.reached_from(vec![to]).into_iter();
+        let parts: BTreeSet<NodeId> =
+            self.nodes.keys().zip(reached).filter(|(_, reached)| *reached).map(|(id, _)| *id).collect();
         self.move_parents_unless(from, to, |id| parts.contains(&id));
     }
 
@@ -473,18 +477,21 @@ impl Graph {
         // A job relies on the links it froze, whoever lets go of the node above them.
         let frozen = self.nodes.iter().filter(|(_, place)| place.frozen_by.is_some()).map(|(id, _)| *id);
         let held = owned.chain(frozen).chain(self.users.values().map(|user| user.node)).collect();
-        let reached = self.reached_from(held);
-        let gone: Vec<NodeId> = self.nodes.keys().copied().filter(|id| !reached.contains(id)).collect();
+        let reached = self.reached_from(held).into_iter();
+        let gone: Vec<NodeId> =
+            self.nodes.keys().zip(reached).filter(|(_, reached)| !reached).map(|(id, _)| *id).collect();
         gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node).collect()
     }
 
-    /// These nodes and all below them.
-    fn reached_from(&self, from: Vec<NodeId>) -> BTreeSet<NodeId> {
-        let mut reached = BTreeSet::new();
+    /// Whether each node, oldest first, is one of these or below them.
+    fn reached_from(&self, from: Vec<NodeId>) -> Vec<bool> {
+        let nodes = Numbered::of(self);
+        let mut reached = vec![false; nodes.len()];
         let mut open = from;
         while let Some(id) = open.pop() {
-            if reached.insert(id) {
-                open.extend(self.place(id).children());
+            let number = nodes.of_node(id);
+            if !std::mem::replace(&mut reached[number], true) {
+                open.extend(nodes.node(number).1.children());
             }
         }
         reached
@@ -493,11 +500,9 @@ impl Graph {
     /// Panics unless every link and every user points into the graph and every chain ends.
     pub fn assert_well_formed(&self) {
         for (id, place) in &self.nodes {
-            for child in place.children() {
-                assert!(self.contains(child), "{} has a child {child:?} that was dropped", place.node.name);
-            }
             assert_eq!(*id, place.node.id, "{} stands in another's place", place.node.name);
         }
+        // It looks up every child.
         let ordered = permission::parents_first(self).len();
         assert_eq!(ordered, self.nodes.len(), "every chain has an end");
         for user in self.users.values() {

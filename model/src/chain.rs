@@ -138,6 +138,11 @@ impl Node {
             alive: true,
         }
     }
+
+    /// All that it reads or writes.
+    pub fn children(&self) -> impl Iterator<Item = NodeId> + use<> {
+        [self.file, self.backing, self.target].into_iter().flatten()
+    }
 }
 
 /// A user of the graph that is not a node: a guest's device, or an export.
@@ -224,6 +229,12 @@ impl Graph {
         (0u16..).zip(&self.nodes).filter(|(_, node)| node.alive).map(|(index, node)| (NodeId(index), node))
     }
 
+    /// The same, the youngest first.
+    pub fn alive_youngest_first(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        let numbered = self.nodes.iter().enumerate().rev().filter(|(_, node)| node.alive);
+        numbered.map(|(index, node)| (NodeId(index as u16), node))
+    }
+
     /// The living node of that name.
     pub fn find(&self, name: &str) -> Option<NodeId> {
         self.alive().find(|(_, node)| node.name.as_deref() == Some(name)).map(|(id, _)| id)
@@ -306,7 +317,7 @@ impl Graph {
         // Each node is found once.
         while let Some(&at) = found.get(index) {
             let node = self.node(at);
-            for child in [node.file, node.backing, node.target].into_iter().flatten() {
+            for child in node.children() {
                 if !found.contains(&child) {
                     found.push(child);
                 }
@@ -406,7 +417,7 @@ impl Graph {
     /// What is wrong with the graph, if anything: links end at living nodes and no chain bites its tail.
     pub fn malformed(&self) -> Option<String> {
         for (id, node) in self.alive() {
-            for child in node.file.into_iter().chain(node.backing).chain(node.target) {
+            for child in node.children() {
                 if !self.node(child).alive {
                     return Some(format!("`{}` reads the dead node `{}`", self.name(id), self.name(child)));
                 }

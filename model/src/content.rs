@@ -104,8 +104,11 @@ pub struct Views {
 /// Two views are the same if all readers may see the same in both, whatever slots of the pool hold it.
 impl PartialEq for Views {
     fn eq(&self, other: &Self) -> bool {
-        let versions = |views: &Self, id: ImageId, sector: u32| -> Vec<Version> {
-            views.versions(id, sector).map(|version| Version { next: NONE, ..version.clone() }).collect()
+        let same_versions = |id: ImageId, sector: u32| {
+            let [own, theirs] = [self, other].map(|views| {
+                views.versions(id, sector).map(|version| Version { next: NONE, ..version.clone() })
+            });
+            own.eq(theirs)
         };
         let same = |id: ImageId| {
             let (own, theirs) = (self.layer(id), other.layer(id));
@@ -118,7 +121,7 @@ impl PartialEq for Views {
                     && unsettled.clone().all(|sector| theirs.heads[*sector as usize] != NONE)
                     && own.decides == theirs.decides
                     && own.settled == theirs.settled;
-            looks_alike && unsettled.all(|sector| versions(self, id, *sector) == versions(other, id, *sector))
+            looks_alike && unsettled.all(|sector| same_versions(id, *sector))
         };
         self.layers.len() == other.layers.len() && self.ids().all(same)
     }
@@ -233,6 +236,26 @@ impl Views {
         found
     }
 
+    /// A number that equal views have in common, made of what is not settled.
+    pub fn sketch(&self) -> u64 {
+        let mix = |all: u64, number: u64| (all ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        let of_sector = |id: ImageId, sector: u32| {
+            self.versions(id, sector).fold(u64::from(sector), |all, version| {
+                let moments = u64::from(version.began) << 32 | u64::from(version.ended);
+                let ends = u64::from(version.superseded) << 2
+                    | u64::from(version.replaces) << 1
+                    | u64::from(version.gone);
+                [version.value, version.request, moments, ends].into_iter().fold(all, mix)
+            })
+        };
+        // In which order its sectors became unsettled does not matter.
+        let of_layer = |id: ImageId| {
+            let unsettled = self.layer(id).unsettled.iter();
+            unsettled.fold(0, |sum: u64, sector| sum.wrapping_add(of_sector(id, *sector)))
+        };
+        self.ids().map(of_layer).fold(0, mix)
+    }
+
     fn ids(&self) -> impl Iterator<Item = ImageId> + use<> {
         (0..self.layers.len()).map(|index| ImageId(index as u16))
     }
@@ -323,6 +346,11 @@ impl Views {
     /// A request has not changed anything yet, here or in what was copied from here.
     pub fn withdraw(&mut self, request: u64) {
         for id in self.ids() {
+            let shows = |sector: &u32| self.versions(id, *sector).any(|version| version.request == request);
+            // A layer that is not changed stays shared.
+            if !self.layer(id).unsettled.iter().any(shows) {
+                continue;
+            }
             let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
             for sector in &unsettled {
                 self.drop_version(id, *sector, request);
@@ -409,6 +437,9 @@ impl Views {
     /// `oldest_read` is the moment the oldest unfinished read began.
     pub fn flushed(&mut self, image: ImageId, began: Moment, oldest_read: Moment) {
         for id in self.ids() {
+            if self.layer(id).unsettled.is_empty() {
+                continue;
+            }
             let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
             let still =
                 unsettled.into_iter().filter(|sector| !self.forget(id, *sector, image, began, oldest_read));

@@ -15,6 +15,7 @@ use crate::plan::Trade;
 use crate::reply::Reply;
 use crate::shared::Shared;
 use crate::silent::{Footprint, Silent};
+use crate::sketch::Sketched;
 use crate::state::State;
 use crate::step::client::{Asked, DONE, done};
 
@@ -102,7 +103,7 @@ struct Concern<'a> {
 
 /// A state on the way to an observation, and the step by which it comes from another one.
 struct Candidate {
-    state: State,
+    sketched: Sketched,
     from: Option<(usize, Silent)>,
 }
 
@@ -178,7 +179,8 @@ impl Judge {
         }
         let concern = seen.concern(&self.states);
         if self.states.len() == 1 && self.states[0].steps_of(concern).is_empty() {
-            self.states[0].note_answers(concern.footprint);
+            // What its own answer may be now, a reply looks at by itself.
+            self.states[0].note_answers(concern.footprint, concern.answered);
             return self.see_alone(seen);
         }
         let candidates = self.widen(concern);
@@ -224,15 +226,17 @@ impl Judge {
     /// The states, and all that silent steps lead to which an observation concerns.
     fn widen(&mut self, concern: Concern<'_>) -> Vec<Candidate> {
         let states = std::mem::take(&mut self.states);
-        let mut candidates: Vec<Candidate> =
-            states.into_iter().map(|state| Candidate { state, from: None }).collect();
+        let candidate = |state, from| Candidate { sketched: Sketched::of(state), from };
+        let mut candidates: Vec<Candidate> = states.into_iter().map(|state| candidate(state, None)).collect();
         let mut index = 0;
         while index < candidates.len() && candidates.len() <= CANDIDATES_MAX {
-            candidates[index].state.note_answers(concern.footprint);
-            for step in candidates[index].state.steps_of(concern) {
-                for state in candidates[index].state.silently(step) {
-                    if !candidates.iter().any(|other| other.state.covers(&state)) {
-                        candidates.push(Candidate { state, from: Some((index, step)) });
+            let state = &mut candidates[index].sketched.state;
+            state.note_answers(concern.footprint, None);
+            for step in state.steps_of(concern) {
+                for state in candidates[index].sketched.state.silently(step) {
+                    let new = candidate(state, Some((index, step)));
+                    if !candidates.iter().any(|other| other.sketched.covers(&new.sketched)) {
+                        candidates.push(new);
                     }
                 }
             }
@@ -326,9 +330,10 @@ fn sort_out(
     concern: Concern<'_>,
 ) -> (Vec<State>, Result<(), Broken>) {
     let mut left: Vec<Vec<State>> = Vec::with_capacity(candidates.len());
-    let mut kept: Vec<State> = Vec::new();
+    let mut kept: Vec<Sketched> = Vec::new();
     let mut failed: Option<(usize, Broken, State)> = None;
-    for Candidate { mut state, from } in candidates {
+    for Candidate { sketched, from } in candidates {
+        let mut state = sketched.state;
         let mut after = Vec::new();
         let before = state.marks.0.len();
         match state.step(seen, &mut after) {
@@ -354,21 +359,22 @@ fn sort_out(
             again = left[parent].iter().flat_map(|state| state.silently(step)).collect();
         }
         for state in &mut again {
-            state.note_answers(concern.footprint);
+            state.note_answers(concern.footprint, None);
         }
         for state in &after {
             if again.iter().any(|other| other.covers(state)) {
                 continue;
             }
-            match kept.iter_mut().find(|other| *other == state) {
-                Some(same) => same.take_answers(state),
-                None => kept.push(state.clone()),
+            let state = Sketched::of(state.clone());
+            match kept.iter_mut().find(|other| other.is(&state)) {
+                Some(same) => same.state.take_answers(&state.state),
+                None => kept.push(state),
             }
         }
         left.push(after);
     }
     if !kept.is_empty() {
-        return (kept, Ok(()));
+        return (kept.into_iter().map(|kept| kept.state).collect(), Ok(()));
     }
     let (_, broken, state) = failed.expect("a state that is not left says why");
     (vec![state], Err(broken))

@@ -80,6 +80,7 @@ pub mod record;
 pub mod reply;
 mod shared;
 mod silent;
+mod sketch;
 pub mod starting;
 mod state;
 mod step;

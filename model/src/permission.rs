@@ -63,6 +63,40 @@ impl Conflict {
     }
 }
 
+/// What all who use a node need and share, taken together.
+#[derive(Clone, Copy)]
+struct Use {
+    is_used: bool,
+    needs: Permissions,
+    shares: Permissions,
+}
+
+impl Default for Use {
+    fn default() -> Use {
+        Use { is_used: false, needs: 0, shares: ALL }
+    }
+}
+
+impl Use {
+    fn add(&mut self, edge: &Edge) {
+        self.is_used = true;
+        self.needs |= edge.needs;
+        self.shares &= edge.shares;
+    }
+}
+
+/// Every two of these that cannot live together.
+fn conflicts_of(edges: &[Edge]) -> Vec<Conflict> {
+    let mut conflicts = Vec::new();
+    for needs in edges.iter().filter(|needs| needs.needs != 0) {
+        let in_its_way =
+            |keeps: &&Edge| keeps.child == needs.child && needs.needs & !keeps.shares != 0 && *keeps != needs;
+        conflicts
+            .extend(edges.iter().filter(in_its_way).map(|keeps| Conflict { needs: *needs, keeps: *keeps }));
+    }
+    conflicts
+}
+
 /// The words of a refusal for a set of permissions.
 pub fn words(permissions: Permissions) -> String {
     let all = [
@@ -111,7 +145,12 @@ impl User {
 impl Graph {
     /// Every use of every node.
     pub fn edges(&self) -> Vec<Edge> {
-        let users = self.users.iter().filter(|user| user.behind.is_none());
+        self.edges_beside(None)
+    }
+
+    /// The same, were there one more user.
+    fn edges_beside(&self, more: Option<&User>) -> Vec<Edge> {
+        let users = self.users.iter().chain(more).filter(|user| user.behind.is_none());
         let mut edges: Vec<Edge> = users.map(User::edge).collect();
         edges.extend(self.blockers.iter().filter_map(|blocker| match blocker.reason {
             Reason::BackingOf(_) => None,
@@ -121,26 +160,44 @@ impl Graph {
                 Some(Edge { parent, name, child: blocker.node, needs, shares })
             }
         }));
-        let mut waiting: Vec<NodeId> = self.alive().map(|(id, _)| id).collect();
-        while !waiting.is_empty() {
-            let before = waiting.len();
-            let ready = |id: &NodeId| !self.parents(*id).any(|parent| waiting.contains(&parent));
-            let (now, later): (Vec<NodeId>, Vec<NodeId>) = waiting.iter().partition(|id| ready(id));
-            for id in now {
-                self.children_of(id, &mut edges);
-            }
-            waiting = later;
-            // A graph without cycles has a node without a waiting parent.
-            assert!(waiting.len() < before, "the graph bites its tail");
+        let mut uses = vec![Use::default(); self.count()];
+        edges.iter().for_each(|edge| uses[usize::from(edge.child.0)].add(edge));
+        for id in self.from_the_top() {
+            let above = edges.len();
+            self.children_of(id, uses[usize::from(id.0)], &mut edges);
+            edges[above..].iter().for_each(|edge| uses[usize::from(edge.child.0)].add(edge));
         }
         edges
     }
 
-    fn children_of(&self, id: NodeId, edges: &mut Vec<Edge>) {
-        let own = edges.iter().filter(|edge| edge.child == id);
-        let is_used = own.clone().next().is_some();
-        let (needs, shares) =
-            own.fold((0, ALL), |(needs, shares), edge| (needs | edge.needs, shares & edge.shares));
+    /// Every living node after all that stand on it: first those on which nobody stands, then those on which only they
+    /// do, and so on.
+    fn from_the_top(&self) -> Vec<NodeId> {
+        let mut depths = vec![0; self.count()];
+        let mut is_settled = false;
+        // Most nodes are younger than what they stand on, so there are few rounds. A way down has no more than all nodes.
+        for _ in 0..=self.count() {
+            is_settled = true;
+            for (id, node) in self.alive_youngest_first() {
+                let below = depths[usize::from(id.0)] + 1;
+                for child in node.children() {
+                    let depth: &mut usize = &mut depths[usize::from(child.0)];
+                    is_settled &= *depth >= below;
+                    *depth = below.max(*depth);
+                }
+            }
+            if is_settled {
+                break;
+            }
+        }
+        assert!(is_settled, "the graph bites its tail");
+        let mut nodes: Vec<NodeId> = self.alive().map(|(id, _)| id).collect();
+        nodes.sort_by_key(|id| depths[usize::from(id.0)]);
+        nodes
+    }
+
+    fn children_of(&self, id: NodeId, own: Use, edges: &mut Vec<Edge>) {
+        let Use { is_used, needs, shares } = own;
         let node = self.node(id);
         let parent = Party::Node(id);
         if let Some(child) = node.file {
@@ -195,16 +252,7 @@ impl Graph {
 
     /// Every two users that cannot live together.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let edges = self.edges();
-        let mut conflicts = Vec::new();
-        for needs in &edges {
-            for keeps in edges.iter().filter(|keeps| keeps.child == needs.child && *keeps != needs) {
-                if needs.needs & !keeps.shares != 0 {
-                    conflicts.push(Conflict { needs: *needs, keeps: *keeps });
-                }
-            }
-        }
-        conflicts
+        conflicts_of(&self.edges())
     }
 
     /// A node that somebody needs to write and that is read-only, if there is one.
@@ -244,9 +292,8 @@ impl Graph {
             return Vec::new();
         }
         let before = self.conflicts();
-        let mut after = self.clone();
-        after.users.push(User { guest: u32::MAX, export: None, behind: None, node, writable });
-        let mut fresh = after.conflicts();
+        let device = User { guest: u32::MAX, export: None, behind: None, node, writable };
+        let mut fresh = conflicts_of(&self.edges_beside(Some(&device)));
         fresh.retain(|conflict| !before.contains(conflict));
         fresh
     }

@@ -47,7 +47,7 @@ pub(crate) struct State {
     pub now: Moment,
     pub phase: Phase,
     pub jobs: Vec<Shared<Job>>,
-    pub clients: Vec<Client>,
+    pub clients: Vec<Shared<Client>>,
     /// Jobs of types the model knows nothing of: only their statuses are judged.
     pub strangers: Vec<(String, Status)>,
     pub requests: Vec<Request>,
@@ -63,8 +63,8 @@ pub(crate) struct State {
     /// Images whose header a command and a job changed, in an order that nobody saw.
     pub contested: Vec<ImageId>,
     /// Throttle groups.
-    pub groups: Vec<String>,
-    pub faults: Vec<Fault>,
+    pub groups: Shared<Vec<String>>,
+    pub faults: Shared<Vec<Fault>>,
     /// A read beside a write may show a part of the one and a part of the other, even within a sector.
     pub tears: bool,
     /// What guests do lies outside the specification: nothing more is judged.
@@ -104,7 +104,7 @@ impl State {
             contested: Vec::new(),
             is_lost: false,
             tears: false,
-            groups: Vec::new(),
+            groups: Shared::default(),
             images: facts.into(),
             graph: Shared::default(),
             views: views.into(),
@@ -112,7 +112,7 @@ impl State {
             strangers: Vec::new(),
             clients: Vec::new(),
             requests: Vec::new(),
-            faults: Vec::new(),
+            faults: Shared::default(),
             phase: Phase::Running,
             now: 0,
             marks: Marks::default(),
@@ -172,7 +172,7 @@ impl State {
     pub fn stuck(&self) -> Option<String> {
         let jobs =
             self.jobs.iter().filter(|job| job.is_live() && !job.waits_for_operator()).map(|job| job.line());
-        let commands = self.clients.iter().filter_map(Client::stuck);
+        let commands = self.clients.iter().filter_map(|client| client.stuck());
         let requests = self.requests.iter().map(Request::line);
         let lines: Vec<String> = jobs.chain(commands).chain(requests).collect();
         if lines.is_empty() { None } else { Some(lines.join("\n")) }

@@ -201,7 +201,15 @@ impl Graph {
 
 /// Whether two file names are one, once `.` and `..` and doubled slashes are gone. A relative name is never an absolute one.
 pub fn same_path(one: &str, two: &str) -> bool {
-    one == two || (one.starts_with('/') == two.starts_with('/') && normal(one) == normal(two))
+    one == two
+        || !(is_plain(one) && is_plain(two))
+            && one.starts_with('/') == two.starts_with('/')
+            && normal(one) == normal(two)
+}
+
+/// Whether a name has one part only, which stands for itself.
+fn is_plain(name: &str) -> bool {
+    !name.contains('/') && !matches!(name, "" | "." | "..")
 }
 
 fn normal(path: &str) -> Vec<&str> {

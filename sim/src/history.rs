@@ -5,7 +5,7 @@
 //! the points at which it can be cut (`live::journal`), and the file that anybody may judge (`file`).
 
 pub mod file;
-mod fingerprint;
+pub(crate) mod fingerprint;
 pub mod keep;
 mod lines;
 pub mod observed;

@@ -1,13 +1,14 @@
 //! Watches the engine and walks the model beside it: the only place that knows both.
 //!
 //! It turns what happens into observations, in the order in which it happens, shows them to the model, and keeps them as
-//! the run's history. The first broken law stops the world.
+//! the run's history, if anybody wants it. The first broken law stops the world.
 
 use crate::choice::Point;
 use crate::crash::Ending;
 use crate::fault::{Fault, Kind};
+use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
-use crate::history::{Asked, Failure, Found, History, Recorder, What};
+use crate::history::{Asked, Entry, Failure, Found, History, Recorder, What};
 use crate::host::SimHost;
 use crate::recovery::Recovered;
 use crate::verdict::{Detail, Outcome, Verdict};
@@ -36,12 +37,15 @@ pub struct Oracle {
 
 struct Inner {
     judge: Judge,
+    fingerprint: Fingerprint,
     history: History,
+    /// Whether the history is kept, or its fingerprint alone.
+    detail: Detail,
     broken: Option<Broken>,
     /// The world has ended; what the engine's parts say while they are taken down counts for nothing.
     deaf: bool,
-    /// Commands without a reply and requests without an end, by where they stand in the history.
-    outstanding: Vec<(Point, usize)>,
+    /// Commands without a reply and requests without an end.
+    outstanding: Vec<(Point, Observed)>,
     /// What nodes showed at rest.
     looked: Vec<Look>,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
@@ -54,8 +58,27 @@ struct Look {
     image: usize,
     /// The files it was read through.
     chain: Vec<String>,
-    /// Where what was seen stands in the history.
-    at: usize,
+    /// What was seen.
+    values: Vec<Tag>,
+}
+
+impl Inner {
+    /// One more thing that happened.
+    fn note(&mut self, entry: &Entry) {
+        self.fingerprint.add(entry);
+        if self.detail == Detail::Full {
+            self.history.entries.push(entry.clone());
+        }
+    }
+
+    /// The same, and the model sees it.
+    fn show(&mut self, step: u64, at: u64, observed: Observed) -> (Observed, Result<(), Broken>) {
+        let entry = Entry { step, at, what: What::Observed(observed) };
+        self.note(&entry);
+        let What::Observed(observed) = entry.what else { unreachable!("it is made above") };
+        let verdict = observed.show(|seen| self.judge.observe(seen));
+        (observed, verdict)
+    }
 }
 
 impl fmt::Debug for Oracle {
@@ -71,12 +94,14 @@ impl EventSink for Oracle {
 }
 
 impl Oracle {
-    /// A judge of `scenario`'s world, which it stops by `halt`.
-    pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>) -> Self {
+    /// A judge of `scenario`'s world, which it stops by `halt`. It keeps the history if `detail` asks for it.
+    pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>, detail: Detail) -> Self {
         let images: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let inner = Inner {
             judge: Judge::new(&images),
+            fingerprint: Fingerprint::default(),
             history: History::new(Recorder::World, images),
+            detail,
             broken: None,
             deaf: false,
             outstanding: Vec::new(),
@@ -90,21 +115,20 @@ impl Oracle {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// One more thing that happened: into the history, and before the model. Says where it stands, if anybody listens.
-    fn tell(&self, observed: Observed) -> Option<usize> {
+    /// One more thing that happened: into the history, and before the model. Gives it back, if anybody listens.
+    fn tell(&self, observed: Observed) -> Option<Observed> {
         let mut inner = self.inner();
         if inner.deaf || inner.broken.is_some() {
             return None;
         }
         let (now, step) = self.moment();
         self.tell_strikes(&mut inner, now, step);
-        let inner = &mut *inner;
-        let at = inner.history.push(step, now, What::Observed(observed));
-        if let Err(broken) = inner.history.observed(at).show(|seen| inner.judge.observe(seen)) {
+        let (observed, verdict) = inner.show(step, now, observed);
+        if let Err(broken) = verdict {
             inner.broken = Some(broken);
             self.halt.store(true, Ordering::Relaxed);
         }
-        Some(at)
+        Some(observed)
     }
 
     /// One more thing that happened and that no law speaks about.
@@ -112,7 +136,7 @@ impl Oracle {
         let mut inner = self.inner();
         let (now, step) = self.moment();
         if !inner.deaf {
-            inner.history.push(step, now, what);
+            inner.note(&Entry { step, at: now, what });
         }
     }
 
@@ -129,9 +153,8 @@ impl Oracle {
             };
             let file = core.disks.files[file as usize].path.clone();
             let observed = Observed::FaultStruck { file, kind, error: errno.text() };
-            let told = observed.show(|seen| inner.judge.observe(seen));
+            let (_, told) = inner.show(step, now, observed);
             assert!(told.is_ok(), "a fault breaks no law by itself");
-            inner.history.push(step, now, What::Observed(observed));
         }
     }
 
@@ -204,8 +227,10 @@ impl Oracle {
                 return self.break_law(LawId::NoFaultNoFailure, found);
             }
         };
-        if let Some(at) = self.tell(Observed::View { node: node.to_owned(), values }) {
-            self.inner().looked.push(Look { image, chain, at });
+        if let Some(Observed::View { values, .. }) =
+            self.tell(Observed::View { node: node.to_owned(), values })
+        {
+            self.inner().looked.push(Look { image, chain, values });
         }
     }
 
@@ -244,11 +269,10 @@ impl Oracle {
     fn differs(&self, image: usize, found: &Found) -> Option<String> {
         let inner = self.inner();
         let look = inner.looked.iter().find(|look| look.image == image)?;
-        let Observed::View { values, .. } = inner.history.observed(look.at) else { return None };
-        if inner.links_move && look.chain != found.chain || *values == found.values {
+        if inner.links_move && look.chain != found.chain || look.values == found.values {
             return None;
         }
-        let (file, expected, read) = (&found.file, tags_text(values), tags_text(&found.values));
+        let (file, expected, read) = (&found.file, tags_text(&look.values), tags_text(&found.values));
         Some(format!("{file} after a clean end: expected {expected}, found {read}"))
     }
 
@@ -272,9 +296,9 @@ impl Oracle {
     }
 
     /// What was begun waits for its end.
-    fn awaits(&self, point: Point, told: Option<usize>) {
-        if let Some(at) = told {
-            self.inner().outstanding.push((point, at));
+    fn awaits(&self, point: Point, told: Option<Observed>) {
+        if let Some(observed) = told {
+            self.inner().outstanding.push((point, observed));
         }
     }
 
@@ -285,7 +309,7 @@ impl Oracle {
     /// What has begun and not ended.
     pub fn outstanding(&self) -> Vec<String> {
         let inner = self.inner();
-        let waits = |(who, at): &(Point, usize)| match inner.history.observed(*at) {
+        let waits = |(who, observed): &(Point, Observed)| match observed {
             Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
             Observed::Began { asked: Asked { operation, sector, count, .. }, .. } => {
                 format!("{who} waits for {operation:?} of {count} at {sector}")
@@ -311,11 +335,11 @@ impl Oracle {
     }
 
     /// Writes down what was seen, and hears nothing any more.
-    pub fn report(&self, outcome: &mut Outcome, detail: Detail) {
+    pub fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.deaf = true;
-        outcome.history_hash = inner.history.fingerprint();
-        if detail == Detail::Full {
+        outcome.history_hash = inner.fingerprint.value();
+        if inner.detail == Detail::Full {
             outcome.history = std::mem::take(&mut inner.history);
         }
         outcome.is_inconclusive = inner.judge.is_inconclusive();

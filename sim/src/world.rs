@@ -42,7 +42,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     let mut world = None;
     let lived = quietly(|| {
         let scenario = draw(&mut choices);
-        world.insert(World::new(scenario)).live(&mut choices)
+        world.insert(World::new(scenario, detail)).live(&mut choices)
     });
     let (verdict, foreign) = match lived {
         Ok(verdict) => (verdict, None),
@@ -53,7 +53,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     outcome.tape = choices.tape().to_vec();
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
-        world.oracle.report(&mut outcome, detail);
+        world.oracle.report(&mut outcome);
         // After a panic the engine may not bear even to be dropped.
         let _already_judged = quietly(|| drop(world));
     }
@@ -93,8 +93,9 @@ impl fmt::Debug for World {
 }
 
 impl World {
-    /// A world with the scenario's files and an engine that knows none of them yet.
-    pub fn new(scenario: Scenario) -> World {
+    /// A world with the scenario's files and an engine that knows none of them yet. Its history is kept if `detail` asks
+    /// for it.
+    pub fn new(scenario: Scenario, detail: Detail) -> World {
         let files = scenario.files().into_iter().zip(&scenario.images);
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
@@ -106,7 +107,7 @@ impl World {
             ..Tuning::default()
         };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
-        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag());
+        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag(), detail);
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());

@@ -31,19 +31,24 @@ impl Graph {
         self.below_and_with(id).heights().get(&id).copied().unwrap_or(0)
     }
 
-    /// The largest height of all.
-    pub fn depth(&self) -> u32 {
-        self.heights().into_values().max().unwrap_or(0)
+    /// The largest height of all, if it is more than `bound`.
+    pub fn depth_beyond(&self, bound: u32) -> Option<u32> {
+        // No way down is longer than there are nodes.
+        if self.nodes.len() <= bound as usize {
+            return None;
+        }
+        self.heights().into_values().max().filter(|depth| *depth > bound)
     }
 
     /// Refuses a node that stands deeper than operators may put it.
     pub fn admit_depth(&self, id: NodeId) -> Result<(), TooDeep> {
-        if self.height(id) > DEPTH_MAX { Err(TooDeep) } else { Ok(()) }
+        let may_be_too_deep = self.nodes.len() > DEPTH_MAX as usize;
+        if may_be_too_deep && self.height(id) > DEPTH_MAX { Err(TooDeep) } else { Ok(()) }
     }
 
     /// As `admit_depth`, of every node.
     pub fn admit_all_depths(&self) -> Result<(), TooDeep> {
-        if self.depth() > DEPTH_MAX { Err(TooDeep) } else { Ok(()) }
+        if self.depth_beyond(DEPTH_MAX).is_some() { Err(TooDeep) } else { Ok(()) }
     }
 
     fn heights(&self) -> BTreeMap<NodeId, u32> {

@@ -5,10 +5,10 @@
 //! format, filter and backing children).
 
 use super::node::{Driver, Link};
+use super::numbered::Numbered;
 use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;
 use crate::id::{NodeId, UserId};
-use std::collections::BTreeMap;
 
 /// A set of permissions.
 #[derive(Copy, Clone, PartialEq, Eq, Default)]
@@ -109,7 +109,8 @@ pub enum Parent {
 /// Every edge of a graph, by the node it points to.
 #[derive(Debug)]
 pub struct Permissions {
-    edges: BTreeMap<NodeId, Vec<Edge>>,
+    /// Oldest node first.
+    edges: Vec<(NodeId, Vec<Edge>)>,
     /// Nodes with every parent before its children.
     order: Vec<NodeId>,
 }
@@ -117,9 +118,10 @@ pub struct Permissions {
 impl Permissions {
     /// Works out all edges.
     pub fn of(graph: &Graph) -> Permissions {
-        let mut permissions = Permissions { edges: BTreeMap::new(), order: parents_first(graph) };
+        let edges = graph.nodes().map(|(id, _)| (id, Vec::new())).collect();
+        let mut permissions = Permissions { edges, order: parents_first(graph) };
         for (id, user) in graph.users() {
-            permissions.edges.entry(user.node).or_default().push(user_edge(id, user));
+            permissions.add(user.node, user_edge(id, user));
         }
         for id in permissions.order.clone() {
             permissions.add_children(graph, id);
@@ -129,7 +131,13 @@ impl Permissions {
 
     /// The edges that point to `node`.
     pub fn edges_to(&self, node: NodeId) -> &[Edge] {
-        self.edges.get(&node).map_or(&[], Vec::as_slice)
+        self.edges.binary_search_by_key(&node, |(id, _)| *id).map_or(&[], |at| &self.edges[at].1)
+    }
+
+    fn add(&mut self, node: NodeId, edge: Edge) {
+        let at = self.edges.binary_search_by_key(&node, |(id, _)| *id);
+        let at = at.unwrap_or_else(|_| panic!("node {node:?} is used and not in the graph"));
+        self.edges[at].1.push(edge);
     }
 
     /// Every node, parents before their children.
@@ -185,7 +193,7 @@ impl Permissions {
             };
             let child_name = place.node.driver.child_name(link);
             let edge = Edge { parent: Parent::Node(id), child_name, taken, shared };
-            self.edges.entry(child).or_default().push(edge);
+            self.add(child, edge);
         }
     }
 }
@@ -291,25 +299,24 @@ fn distinct_children(place: &Place) -> impl Iterator<Item = NodeId> + use<> {
 
 /// Nodes in an order in which every parent comes before its children.
 pub(super) fn parents_first(graph: &Graph) -> Vec<NodeId> {
-    let mut waiting: BTreeMap<NodeId, usize> = graph.nodes().map(|(id, _)| (id, 0)).collect();
-    for (_, place) in graph.nodes() {
-        for child in distinct_children(place) {
-            *waiting.get_mut(&child).expect("every child is in the graph") += 1;
-        }
+    let nodes = Numbered::of(graph);
+    // By number: parents that are not in the order yet.
+    let mut waiting = vec![0; nodes.len()];
+    for child in nodes.iter().flat_map(|(_, place)| distinct_children(place)) {
+        waiting[nodes.of_node(child)] += 1;
     }
-    let mut ready: Vec<NodeId> =
-        waiting.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
-    let mut order = Vec::with_capacity(waiting.len());
-    while let Some(id) = ready.pop() {
+    let mut ready: Vec<usize> = (0..nodes.len()).filter(|number| waiting[*number] == 0).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(number) = ready.pop() {
+        let (id, place) = nodes.node(number);
         order.push(id);
-        for child in distinct_children(graph.place(id)) {
-            let count = waiting.get_mut(&child).expect("every child is in the graph");
-            *count -= 1;
-            if *count == 0 {
+        for child in distinct_children(place).map(|child| nodes.of_node(child)) {
+            waiting[child] -= 1;
+            if waiting[child] == 0 {
                 ready.push(child);
             }
         }
     }
-    assert_eq!(order.len(), graph.nodes().count(), "the graph has a loop");
+    assert_eq!(order.len(), nodes.len(), "the graph has a loop");
     order
 }

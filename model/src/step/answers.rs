@@ -5,7 +5,6 @@ use crate::blockdev::deletion;
 use crate::chain::{Driver, Graph, NodeId};
 use crate::command::Command;
 use crate::editing::{Editing, Reopen};
-use crate::permission::{UNCHANGED, WRITE};
 use crate::plan::plan;
 use crate::reply::{Answer, Refusal};
 use crate::starting::{Asked, Start};
@@ -193,9 +192,7 @@ fn is_of_unknown_length(graph: &Graph, name: &str) -> bool {
 fn reopen_conflicts(graph: &Graph, id: NodeId, options: &Reopen) -> Vec<Answer> {
     let name = &options.name;
     let mut answers = Vec::new();
-    let is_written =
-        graph.edges().iter().any(|edge| edge.child == id && edge.needs & (WRITE | UNCHANGED) != 0);
-    if options.read_only && is_written {
+    if options.read_only && graph.has_writer(id) {
         let text = ["Read-only block node '", "' cannot support read-write users", ""];
         answers.push(Answer::Refused(Refusal::Paired(text, name.clone(), String::new())));
     }

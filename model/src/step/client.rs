@@ -147,7 +147,7 @@ impl State {
         let index = self.index_of(id);
         let is_new = index == self.clients.len();
         if is_new {
-            self.clients.push(Client { id, negotiated: true, pending: VecDeque::new() });
+            self.clients.push(Client { id, negotiated: true, pending: VecDeque::new() }.into());
         }
         self.clients[index].pending.push_back(pending);
         if is_new && matches!(&*asked.command, Ok(Command::Capabilities)) {
@@ -210,16 +210,20 @@ impl State {
     pub(crate) fn command_takes_effect(&self, client: usize) -> Vec<State> {
         let mut states = Vec::new();
         let mut done = self.clone();
-        if done.carry_out(client, &mut states).is_ok() {
+        if done.carry_out(client, &mut states) {
             states.push(done);
         }
         states
     }
 
-    /// Notes what the commands that are looked at by now may be answered if that changes nothing.
-    pub(crate) fn note_answers(&mut self, footprint: Footprint) {
+    /// Notes what the commands that are looked at by now may be answered if that changes nothing; all but that of one
+    /// client, if one is given.
+    pub(crate) fn note_answers(&mut self, footprint: Footprint, but: Option<u32>) {
         for client in 0..self.clients.len() {
             let Some(front) = self.clients[client].pending.front() else { continue };
+            if Some(self.clients[client].id) == but {
+                continue;
+            }
             let Ok(command) = front.command() else { continue };
             let is_open = front.progress == Progress::Waiting && !front.starts_a_job_that_is_there();
             if is_open && self.footprint_of_command(command).meets(footprint) {
@@ -239,17 +243,20 @@ impl State {
                 answers.filter(|answer| !answer.is_success()).map(Told::Refused).collect()
             }
         };
-        let answers = &mut self.clients[client].pending[0].answers;
-        told.into_iter().for_each(|told| answers.note(told));
+        let is_new = |told: &Told| !self.clients[client].pending[0].answers.0.contains(told);
+        let told: Vec<Told> = told.into_iter().filter(is_new).collect();
+        if !told.is_empty() {
+            let answers = &mut self.clients[client].pending[0].answers;
+            told.into_iter().for_each(|told| answers.note(told));
+        }
     }
 
     /// Whether it is the same as another state, and allows all that the other one does.
     pub(crate) fn covers(&self, other: &State) -> bool {
-        let pairs = || self.clients.iter().zip(&other.clients);
-        let answers = |client: &Client| client.pending.front().map(|front| front.answers.clone());
+        let mut pairs = self.clients.iter().zip(&other.clients).filter(|(own, theirs)| !own.is(theirs));
         self == other
-            && pairs().all(|(own, theirs)| match (answers(own), answers(theirs)) {
-                (Some(own), Some(theirs)) => own.covers(&theirs),
+            && pairs.all(|(own, theirs)| match (own.pending.front(), theirs.pending.front()) {
+                (Some(own), Some(theirs)) => own.answers.covers(&theirs.answers),
                 _ => true,
             })
     }
@@ -257,20 +264,22 @@ impl State {
     /// Allows as well what the same state allows that was come to in another way.
     pub(crate) fn take_answers(&mut self, other: &State) {
         for (own, theirs) in self.clients.iter_mut().zip(&other.clients) {
+            if own.is(theirs) {
+                continue;
+            }
             if let (Some(own), Some(theirs)) = (own.pending.front_mut(), theirs.pending.front()) {
                 theirs.answers.0.iter().for_each(|told| own.answers.note(told.clone()));
             }
         }
     }
 
-    /// A command does what it is for, or breaks the law that forbids it to. What it does to jobs that it starts, their
-    /// events tell.
-    fn carry_out(&mut self, client: usize, more: &mut Vec<State>) -> Result<(), Broken> {
+    /// A command does what it is for; false if it must be refused. What it does to jobs that it starts, their events tell.
+    fn carry_out(&mut self, client: usize, more: &mut Vec<State>) -> bool {
         let Pending { asked, sent, .. } = &self.clients[client].pending[0];
         let (asked, sent) = (asked.clone(), *sent);
         let is_ready =
             self.clients[client].negotiated || matches!(&*asked.command, Ok(Command::Capabilities));
-        let (Ok(command), true) = (&*asked.command, is_ready) else { return Err(self.not_allowed(client)) };
+        let (Ok(command), true) = (&*asked.command, is_ready) else { return false };
         let mut others = Vec::new();
         let is_done = match command {
             Command::Capabilities => !std::mem::replace(&mut self.clients[client].negotiated, true),
@@ -296,18 +305,20 @@ impl State {
             Command::QueryGraph | Command::QueryExports | Command::QuerySchema => true,
             Command::Start(_) | Command::Transaction(..) => false,
         };
-        if !is_done {
-            return Err(self.not_allowed(client));
+        if is_done {
+            for state in others.iter_mut().chain([&mut *self]) {
+                state.clients[client].pending[0].progress = Progress::Done;
+            }
+            more.append(&mut others);
         }
-        for state in others.iter_mut().chain([&mut *self]) {
-            state.clients[client].pending[0].progress = Progress::Done;
-        }
-        more.append(&mut others);
-        Ok(())
+        is_done
     }
 
     /// A command edits the graph or an image; false if it must be refused.
     fn edit(&mut self, editing: &Editing, sent: Moment, others: &mut Vec<State>) -> bool {
+        if self.requests.is_empty() {
+            return self.edit_by_command(editing, sent);
+        }
         let mut ways =
             self.edited_beside_requests(None, &|state| state.edit_by_command(editing, sent)).into_iter();
         let Some(first) = ways.next() else { return false };
@@ -523,8 +534,11 @@ impl State {
         match command {
             Command::Start(_) => self.start_accepted(client)?,
             Command::Transaction(starts, _) => self.transaction_accepted(client, starts.len())?,
-            _ if front.progress == Progress::Waiting => self.carry_out(client, more)?,
-            _ => {}
+            _ => {
+                if front.progress == Progress::Waiting && !self.carry_out(client, more) {
+                    return Err(self.not_allowed(client));
+                }
+            }
         }
         more.retain_mut(|state| state.answered(client, command, value).is_ok());
         self.answered(client, command, value)

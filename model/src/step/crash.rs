@@ -1,6 +1,5 @@
 //! What must be true after everything stopped, and at the end of a run.
 
-use super::client::Client;
 use super::guest::{Request, shown};
 use crate::chain::{ImageId, JobId};
 use crate::command::Command;
@@ -210,7 +209,7 @@ impl State {
         self.hold(LawId::JobsEnd, stuck.is_none(), |_| {
             format!("still there: {}", stuck.unwrap_or_default())
         })?;
-        let unanswered = self.clients.iter().find_map(Client::stuck);
+        let unanswered = self.clients.iter().find_map(|client| client.stuck());
         self.hold(LawId::CommandsAnswered, unanswered.is_none(), |_| unanswered.unwrap_or_default())?;
         let endless = self.requests.first().map(Request::line);
         self.hold(LawId::RequestsEnd, endless.is_none(), |_| endless.unwrap_or_default())

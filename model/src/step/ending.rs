@@ -169,7 +169,9 @@ impl State {
 
     /// The end of the job is told: by now it has done all that it does to the graph.
     fn has_ended(&mut self, id: JobId) {
-        if !self.job(id).edited {
+        if !self.job(id).edited && self.requests.is_empty() {
+            self.job_edits_graph(id);
+        } else if !self.job(id).edited {
             // Other ways for requests are those in which the chain was changed before this was told.
             *self = self.chain_edited_by(id).swap_remove(0);
         }

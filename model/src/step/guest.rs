@@ -85,6 +85,11 @@ enum Kind {
 }
 
 impl Request {
+    /// Where it entered, and in how many other places it may lie.
+    pub fn place(&self) -> (Option<ImageId>, usize) {
+        (self.image, self.before.len())
+    }
+
     /// The request in a line, for texts.
     pub fn line(&self) -> String {
         let last = u64::from(self.sector) + u64::from(self.count);

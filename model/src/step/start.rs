@@ -15,6 +15,18 @@ use crate::shared::Shared;
 use crate::starting::{Asked, Start, Sync};
 use crate::state::{Phase, State};
 
+/// One way in which a job may have been created.
+struct Creation {
+    /// Whose command it was.
+    client: usize,
+    start: Start,
+    plan: Plan,
+    /// The transaction that it ends with.
+    group: Option<u16>,
+    /// What its command must be refused with: any of these.
+    late: Vec<Refusal>,
+}
+
 impl State {
     /// `created`: the first sign of a command that has not been answered yet. Where several commands may have created it,
     /// or it may be doomed or not, each is a state of its own.
@@ -36,36 +48,32 @@ impl State {
             let what = format!("job {name} was created and nobody asked for it");
             return Err(self.broken(LawId::EventOrder, what));
         };
-        let mut created: Vec<State> =
-            askers.iter().flat_map(|client| self.created_for(*client, name)).collect();
-        if created.is_empty() {
-            return Err(self.not_allowed(*last));
+        let ways: Vec<Creation> = askers.iter().flat_map(|client| self.created_for(*client, name)).collect();
+        let mut ways = ways.into_iter();
+        let Some(first) = ways.next() else { return Err(self.not_allowed(*last)) };
+        for way in ways {
+            let mut other = self.clone();
+            other.create(way);
+            more.push(other);
         }
-        more.extend(created.drain(1..));
-        *self = created.remove(0);
+        self.create(first);
         Ok(())
     }
 
     /// The ways in which a client's command may have created a job of that name.
-    fn created_for(&self, client: usize, name: &str) -> Vec<State> {
+    fn created_for(&self, client: usize, name: &str) -> Vec<Creation> {
         let front = &self.clients[client].pending[0];
         let Some((start, is_grouped)) = next_start(front, name) else { return Vec::new() };
         let Ok(plan) = plan(&self.graph, start, |id| self.find_job(id).is_some()) else { return Vec::new() };
         let id = self.next_job();
         let first = front.created.first().map_or(id, |first| *first);
         let late = late_refusals(&self.graph, start, &plan, id);
-        let mut by_chance = self.refusals_by_chance(start);
+        let mut by_chance = self.refusals_by_chance(start, &plan);
         if has_left_behind(&self.graph) {
             by_chance.extend(late_refusals(&with_left_behind(&self.graph), start, &plan, id));
         }
-        let with = |late: Vec<Refusal>| {
-            let mut state = self.clone();
-            state.create(client, start, plan.clone(), late);
-            if is_grouped {
-                state.job_mut(id).group = Some(first.0);
-            }
-            state
-        };
+        let group = is_grouped.then_some(first.0);
+        let with = |late| Creation { client, start: start.clone(), plan: plan.clone(), group, late };
         match (late.is_empty(), by_chance.is_empty()) {
             (true, true) => vec![with(late)],
             (true, false) => vec![with(late), with(by_chance)],
@@ -102,8 +110,7 @@ impl State {
     }
 
     /// What a start may be refused for because of what the model cannot know.
-    fn refusals_by_chance(&self, start: &Start) -> Vec<Refusal> {
-        let Ok(plan) = plan(&self.graph, start, |id| self.find_job(id).is_some()) else { return Vec::new() };
+    fn refusals_by_chance(&self, start: &Start, plan: &Plan) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         if let Work::Mirror(span) = &plan.work {
             let target = self.graph.node(span.target);
@@ -129,16 +136,18 @@ impl State {
         JobId(u16::try_from(self.jobs.len()).expect("a run starts fewer than 65,536 jobs"))
     }
 
-    fn create(&mut self, client: usize, start: &Start, plan: Plan, late: Vec<Refusal>) {
+    fn create(&mut self, creation: Creation) {
+        let Creation { client, start, plan, group, late } = creation;
         let id = self.next_job();
         self.count(LawId::OverlapRefused);
         self.meet_others(&plan);
-        self.enter(id, start, plan, self.clients[client].pending[0].sent);
+        self.enter(id, &start, plan, self.clients[client].pending[0].sent);
         self.clients[client].pending[0].created.push(id);
         if late.is_empty() {
-            self.started(id, start);
+            self.started(id, &start);
         }
-        self.job_mut(id).late = late;
+        let job = self.job_mut(id);
+        (job.late, job.group) = (late, group);
         assert_eq!(self.graph.malformed(), None, "after job {} was created", start.job_id);
     }
 

@@ -39,7 +39,7 @@ pub struct Hand {
 impl World {
     /// A world whose nodes are set up, ready to be driven.
     pub fn open(scenario: Scenario) -> World {
-        let mut world = World::new(scenario);
+        let mut world = World::new(scenario, Detail::Full);
         let set_up = world.set_up();
         world.expect(set_up);
         world
@@ -130,7 +130,7 @@ impl World {
         let verdict = self.judge(ended);
         let mut outcome = Outcome::of(verdict);
         outcome.steps = self.scheduler.steps();
-        self.oracle.report(&mut outcome, Detail::Full);
+        self.oracle.report(&mut outcome);
         outcome
     }
 

@@ -1,0 +1,34 @@
+//! The nodes of a graph by number, oldest first.
+//!
+//! Whoever goes through all of them remembers something of each: a list of that is quicker than one more map.
+
+use super::{Graph, Place};
+use crate::id::NodeId;
+
+/// All nodes of a graph.
+pub(super) struct Numbered<'a>(Vec<(NodeId, &'a Place)>);
+
+impl<'a> Numbered<'a> {
+    pub fn of(graph: &'a Graph) -> Numbered<'a> {
+        Numbered(graph.nodes().collect())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &'a Place)> {
+        self.0.iter().copied()
+    }
+
+    /// The node of that number.
+    pub fn node(&self, number: usize) -> (NodeId, &'a Place) {
+        self.0[number]
+    }
+
+    /// The number of a node.
+    pub fn of_node(&self, id: NodeId) -> usize {
+        let found = self.0.binary_search_by_key(&id, |(id, _)| *id);
+        found.unwrap_or_else(|_| panic!("node {id:?} is used and not in the graph"))
+    }
+}
