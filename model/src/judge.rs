@@ -24,7 +24,7 @@ pub const STATES_MAX: usize = 512;
 
 /// So many states are looked at before an observation has sorted them out. Most of them lead to what others lead to as
 /// well, so that few are kept.
-pub const CANDIDATES_MAX: usize = 16 * STATES_MAX;
+pub const CANDIDATES_MAX: usize = 128 * STATES_MAX;
 
 /// The judge of one run.
 #[derive(Clone, Debug)]

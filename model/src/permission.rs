@@ -162,7 +162,7 @@ impl Graph {
         }));
         let mut uses = vec![Use::default(); self.count()];
         edges.iter().for_each(|edge| uses[usize::from(edge.child.0)].add(edge));
-        for id in self.from_the_top() {
+        for id in self.top_first() {
             let above = edges.len();
             self.children_of(id, uses[usize::from(id.0)], &mut edges);
             edges[above..].iter().for_each(|edge| uses[usize::from(edge.child.0)].add(edge));
@@ -172,7 +172,7 @@ impl Graph {
 
     /// Every living node after all that stand on it: first those on which nobody stands, then those on which only they
     /// do, and so on.
-    fn from_the_top(&self) -> Vec<NodeId> {
+    fn top_first(&self) -> Vec<NodeId> {
         let mut depths = vec![0; self.count()];
         let mut is_settled = false;
         // Most nodes are younger than what they stand on, so there are few rounds. A way down has no more than all nodes.

@@ -34,7 +34,21 @@ pub(crate) struct Request {
     /// It may fail without a fault: it asks for more than there is, or for what it may not do.
     may_fail: bool,
     /// Where else it may lie wholly, if it is a read: what its guest saw before that was changed.
-    before: Vec<(ImageId, Shared<Views>)>,
+    before: Vec<Sight>,
+}
+
+/// What a read may have found at one moment: the values of each of its sectors.
+#[derive(Clone, PartialEq, Debug)]
+struct Sight {
+    sector: u32,
+    values: Vec<Vec<u64>>,
+}
+
+impl Sight {
+    fn shows(&self, sector: u32, value: u64) -> bool {
+        let values = sector.checked_sub(self.sector).and_then(|index| self.values.get(index as usize));
+        values.map_or(value == 0, |values| values.contains(&value))
+    }
 }
 
 /// What a request does, from which sector on, and to how many.
@@ -262,10 +276,25 @@ impl State {
         self.requests[index].image = None;
     }
 
-    fn read_meets_an_edit(&mut self, index: usize, views: &Shared<Views>) {
-        let request = &mut self.requests[index];
-        request.before.extend(request.image.map(|image| (image, views.clone())));
+    fn read_meets_an_edit(&mut self, index: usize, views: &Views) {
+        let request = &self.requests[index];
+        let sight = request.image.map(|image| self.sight_of(request, image, views));
+        let before = &mut self.requests[index].before;
+        before.extend(sight.filter(|sight| !before.contains(sight)));
         self.enters(index);
+    }
+
+    /// What a read may find if it lies wholly at this moment.
+    fn sight_of(&self, request: &Request, image: ImageId, views: &Views) -> Sight {
+        let Request { sector, count, began, .. } = *request;
+        let values = |at: u32| {
+            let mut values = views.readable(image, at, began);
+            if self.tears && views.is_written_since(image, at, began) {
+                values.push(GARBAGE);
+            }
+            values
+        };
+        Sight { sector, values: (sector..sector + count).map(values).collect() }
     }
 
     /// Whether something may move guests, or change what they see, at any moment.
@@ -399,9 +428,7 @@ impl State {
         let values = &values[..request.count as usize];
         let (sector, began) = (request.sector, request.began);
         // A read lies wholly at one moment, before an edit that it met or after it.
-        let fits = |(image, views): &(ImageId, Shared<Views>)| {
-            (sector..).zip(values).all(|(at, value)| self.may_show(views, *image, at, *value, began))
-        };
+        let fits = |sight: &Sight| (sector..).zip(values).all(|(at, value)| sight.shows(at, *value));
         if request.before.iter().any(fits) {
             return Ok(());
         }
