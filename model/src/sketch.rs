@@ -100,3 +100,43 @@ impl Sketch {
         self.add(graph.frozen.len() as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::ImageId;
+    use crate::content::{Change, SECTOR_BYTES};
+    use crate::observation::{Format, ImageSetup};
+
+    /// A state in which these requests have written one value each: request, sector, value.
+    fn written(requests: &[(u64, u32, u64)]) -> Sketched {
+        let image = ImageSetup {
+            file: "base".into(),
+            format: Format::Raw,
+            size_bytes: 8 * SECTOR_BYTES,
+            cluster_bytes: SECTOR_BYTES,
+            backing: None,
+            own: Vec::new(),
+        };
+        let mut state = State::new(&[image]);
+        for (request, sector, value) in requests {
+            state.views.begin(ImageId(0), *sector, &Change::Values(&[*value]), *request, 1);
+        }
+        Sketched::of(state)
+    }
+
+    #[test]
+    fn states_that_are_equal_look_alike_in_whatever_order_they_came_about() {
+        let (one, other) = (written(&[(1, 3, 7), (2, 5, 8)]), written(&[(2, 5, 8), (1, 3, 7)]));
+        assert_eq!(one.state, other.state);
+        assert!(one.is(&other));
+        assert!(one.covers(&other));
+    }
+
+    #[test]
+    fn states_that_differ_in_a_value_do_not_look_alike() {
+        let one = written(&[(1, 3, 7), (2, 5, 8)]);
+        assert!(!one.looks_like(&written(&[(1, 3, 7), (2, 5, 9)])));
+        assert!(!one.looks_like(&written(&[(1, 3, 7)])));
+    }
+}

@@ -68,6 +68,11 @@ impl Views {
     /// is below.
     fn look_through(&mut self, id: ImageId, below: Option<ImageId>, sector: u32, instead: bool) {
         let below = below.filter(|below| sector < self.layer(*below).sectors());
+        if let Some(value) = self.settled_below(below, sector).filter(|_| instead) {
+            self.clear(id, sector);
+            self.layer_mut(id).settled[sector as usize] = value;
+            return;
+        }
         let lower: Vec<Version> = match below {
             None => vec![Version::before_all(id)],
             Some(below) if self.layer(below).heads[sector as usize] == NONE => {
@@ -93,6 +98,12 @@ impl Views {
                 self.push(id, sector, Version { replaces, ..version });
             }
         }
+    }
+
+    /// The one value that shows from below, as in most sectors.
+    fn settled_below(&self, below: Option<ImageId>, sector: u32) -> Option<u64> {
+        let Some(layer) = below.map(|below| self.layer(below)) else { return Some(0) };
+        (layer.heads[sector as usize] == NONE).then_some(layer.settled[sector as usize])
     }
 
     pub(super) fn clear(&mut self, id: ImageId, sector: u32) {
