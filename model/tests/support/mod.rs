@@ -4,6 +4,7 @@
 //! > 1 job-cancel id=j            client 1 sends a command
 //! < 1 ok                         client 1 gets a success
 //! < 1 Job not found              client 1 gets an error (class GenericError)
+//! < 1 {"return": ...}            client 1 gets this
 //! < 1 [DeviceNotActive] ...      client 1 gets an error of that class
 //! ! j running                    job j changes its status
 //! ! j completed 8                ... tells its completion, at 8 sectors
@@ -157,6 +158,9 @@ fn command(name: &str, arguments: &[&str]) -> String {
 fn reply(text: &str) -> String {
     if text == "ok" {
         return json!({"return": {}}).to_string();
+    }
+    if text.starts_with('{') {
+        return text.to_owned();
     }
     let classed = text.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     let (class, text) = classed.unwrap_or(("GenericError", text));
