@@ -107,7 +107,6 @@ laws! {
     Sometimes GraphChangedBeforeEnd = "a job changes the graph before its end is told",
     Sometimes RestoredBeforeEnd = "what a job wrote turns read-only before its end is told",
     Sometimes FilterGoneBeforeJob = "a filter goes before the job that has given it up",
-    Sometimes NodesLeftBeforeJob = "a job lets go of its nodes before it is told to be gone",
     Sometimes CommitCompletes = "a commit of intermediate nodes completes",
     Sometimes ActiveCommitCompletes = "an active commit completes",
     Sometimes MirrorFullCompletes = "a mirror of everything completes",

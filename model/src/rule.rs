@@ -34,7 +34,6 @@ rules! {
     JobEditsGraph = "a job changes the graph before its end is told",
     JobRestoresNode = "what a job has written turns read-only before the job's end is told",
     JobReleasesFilter = "the filter that a job has given up goes while the job is still there",
-    JobReleasesNodes = "a job that dismisses itself lets go of its nodes before it is told to be gone",
     // What commands are answered.
     NegotiatedUnwatched = "a client has negotiated before anybody watched",
     EarlierAnswer = "an answer is of any moment since the command was sent",

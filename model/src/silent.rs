@@ -33,8 +33,6 @@ pub(crate) enum Silent {
     JobRestoresNode(JobId),
     /// The filter that a job has given up goes, although the job is still there and holds it.
     JobReleasesFilter(JobId),
-    /// A job that dismisses itself lets go of all its nodes, before its end is told.
-    JobReleasesNodes(JobId),
 }
 
 impl Silent {
@@ -46,7 +44,6 @@ impl Silent {
             Silent::JobEditsGraph(_) => Rule::JobEditsGraph,
             Silent::JobRestoresNode(_) => Rule::JobRestoresNode,
             Silent::JobReleasesFilter(_) => Rule::JobReleasesFilter,
-            Silent::JobReleasesNodes(_) => Rule::JobReleasesNodes,
         }
     }
 
@@ -58,7 +55,6 @@ impl Silent {
             Silent::JobEditsGraph(_) => LawId::GraphChangedBeforeEnd,
             Silent::JobRestoresNode(_) => LawId::RestoredBeforeEnd,
             Silent::JobReleasesFilter(_) => LawId::FilterGoneBeforeJob,
-            Silent::JobReleasesNodes(_) => LawId::NodesLeftBeforeJob,
         }
     }
 }
@@ -150,7 +146,6 @@ impl State {
                 Silent::JobEditsGraph(id),
                 Silent::JobRestoresNode(id),
                 Silent::JobReleasesFilter(id),
-                Silent::JobReleasesNodes(id),
             ]
         });
         let all = commands.chain(jobs).map(|step| (step, self.footprint_of(step)));
@@ -164,7 +159,7 @@ impl State {
             Silent::JobFindsItsWayFree(_) => Footprint::of(GRAPH | JOBS, LINKS | JOBS),
             Silent::JobEditsGraph(_) => Footprint::of(LINKS, LINKS | HOLDS | REQUESTS),
             Silent::JobRestoresNode(_) => Footprint::of(ACCESS, ACCESS),
-            Silent::JobReleasesFilter(_) | Silent::JobReleasesNodes(_) => Footprint::of(0, HOLDS),
+            Silent::JobReleasesFilter(_) => Footprint::of(0, HOLDS),
         }
     }
 
@@ -192,9 +187,7 @@ impl State {
         match step {
             // Requests may have met it before.
             Silent::JobEditsGraph(id) => self.requests.is_empty() && self.job(id).id == job,
-            Silent::JobRestoresNode(id) | Silent::JobReleasesFilter(id) | Silent::JobReleasesNodes(id) => {
-                self.job(id).id == job
-            }
+            Silent::JobRestoresNode(id) | Silent::JobReleasesFilter(id) => self.job(id).id == job,
             _ => false,
         }
     }
@@ -217,11 +210,6 @@ impl State {
                     let job = self.job(id);
                     job.edited && self.graph.node(job.filter).alive && !self.graph.is_used(job.filter)
                 }
-                Silent::JobReleasesNodes(id) => {
-                    let job = self.job(id);
-                    let is_free = job.auto_dismiss || job.dismiss_asked;
-                    job.status == Status::Concluded && is_free && !job.released
-                }
             }
     }
 
@@ -236,7 +224,6 @@ impl State {
             Silent::JobEditsGraph(id) => self.chain_edited_by(id),
             Silent::JobRestoresNode(id) => self.after(|state| state.job_restores_node(id)),
             Silent::JobReleasesFilter(id) => self.after(|state| state.job_releases_filter(id)),
-            Silent::JobReleasesNodes(id) => self.after(|state| state.job_releases_nodes(id)),
         };
         // It counts once it is certain that the run came this way.
         states.iter_mut().for_each(|state| state.count(step.goal()));

@@ -18,7 +18,6 @@ use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::host::{IoResult, WallClock};
 use block::qmp::event_text;
-pub use model::Rule;
 use model::law::{Kind as LawKind, LAWS, LawId};
 use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
 use std::fmt;
@@ -72,11 +71,11 @@ impl EventSink for Oracle {
 }
 
 impl Oracle {
-    /// A judge of `scenario`'s world, which it stops by `halt`. It may go without a rule of the specification.
-    pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>, without: Option<Rule>) -> Self {
+    /// A judge of `scenario`'s world, which it stops by `halt`.
+    pub fn new(scenario: &Scenario, host: SimHost, halt: Arc<AtomicBool>) -> Self {
         let images: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let inner = Inner {
-            judge: without.into_iter().fold(Judge::new(&images), Judge::without),
+            judge: Judge::new(&images),
             history: History::new(Recorder::World, images),
             broken: None,
             deaf: false,

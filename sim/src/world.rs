@@ -10,7 +10,7 @@ use crate::choice::{Choices, Point};
 use crate::crash::{Ending, crash_images};
 use crate::disk::{Disks, File};
 use crate::host::SimHost;
-use crate::oracle::{Oracle, Rule};
+use crate::oracle::Oracle;
 use crate::panics::quietly;
 use crate::recovery;
 use crate::scheduler::{Rest, Scheduler, TaskId};
@@ -30,29 +30,19 @@ const OPERATOR: u32 = 99;
 
 /// Draws a scenario and runs it.
 pub fn run(choices: Choices, detail: Detail) -> Outcome {
-    run_with(Scenario::draw, choices, detail, None)
-}
-
-/// The same under a specification that lacks a rule.
-pub fn run_without(rule: Rule, choices: Choices, detail: Detail) -> Outcome {
-    run_with(Scenario::draw, choices, detail, Some(rule))
+    run_with(Scenario::draw, choices, detail)
 }
 
 /// Runs a given scenario: what is drawn is the schedule and the crash's survivors.
 pub fn play(scenario: Scenario, choices: Choices, detail: Detail) -> Outcome {
-    run_with(move |_| scenario, choices, detail, None)
+    run_with(move |_| scenario, choices, detail)
 }
 
-fn run_with(
-    draw: impl FnOnce(&mut Choices) -> Scenario,
-    mut choices: Choices,
-    detail: Detail,
-    without: Option<Rule>,
-) -> Outcome {
+fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, detail: Detail) -> Outcome {
     let mut world = None;
     let lived = quietly(|| {
         let scenario = draw(&mut choices);
-        world.insert(World::judged(scenario, without)).live(&mut choices)
+        world.insert(World::new(scenario)).live(&mut choices)
     });
     let (verdict, foreign) = match lived {
         Ok(verdict) => (verdict, None),
@@ -105,10 +95,6 @@ impl fmt::Debug for World {
 impl World {
     /// A world with the scenario's files and an engine that knows none of them yet.
     pub fn new(scenario: Scenario) -> World {
-        World::judged(scenario, None)
-    }
-
-    fn judged(scenario: Scenario, without: Option<Rule>) -> World {
         let files = scenario.files().into_iter().zip(&scenario.images);
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
@@ -120,7 +106,7 @@ impl World {
             ..Tuning::default()
         };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
-        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag(), without);
+        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag());
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());

@@ -167,13 +167,6 @@ impl State {
         self.graph.bury();
     }
 
-    /// The job holds nothing any more.
-    pub(crate) fn job_releases_nodes(&mut self, id: JobId) {
-        self.graph.release(id);
-        self.graph.bury();
-        self.job_mut(id).released = true;
-    }
-
     /// The end of the job is told: by now it has done all that it does to the graph.
     fn has_ended(&mut self, id: JobId) {
         if !self.job(id).edited {
@@ -234,7 +227,8 @@ impl State {
             }
         }
         let filter = self.job(id).filter;
-        self.job_releases_nodes(id);
+        self.graph.release(id);
+        self.graph.bury();
         let node = self.graph.node(filter);
         let is_held = self.graph.held_by_job(filter).is_some();
         let kept = !node.alive || node.file.is_some() || is_held;

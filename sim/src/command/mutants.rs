@@ -44,6 +44,9 @@ pub(super) struct Mutants {
     /// Of the model: runs that may need a rule, where nothing that was kept does.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = at_least_1())]
     seeds: u64,
+    /// Of the model: more histories that may need a rule, in this folder.
+    #[arg(long, value_name = "DIR")]
+    histories: Vec<PathBuf>,
     /// Keep each mutant's command beside its trace, below target/mutants.
     #[arg(long)]
     keep: bool,
@@ -52,7 +55,7 @@ pub(super) struct Mutants {
 impl Mutants {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
         if self.of == Of::Model {
-            return super::rules::run(&self.names, self.seeds);
+            return super::rules::run(&self.names, self.seeds, &self.histories);
         }
         self.all(subject).unwrap_or_else(|problem| refuse(&problem))
     }
@@ -310,7 +313,14 @@ mod tests {
     fn a_workspace_without_mutants_is_an_error() {
         let root = tempfile::tempdir().expect("a scratch folder");
         fs::create_dir_all(root.path().join("tests/mutants")).expect("a folder");
-        let mutants = Mutants { of: Of::Engine, names: Vec::new(), seconds: 1, seeds: 1, keep: false };
+        let mutants = Mutants {
+            of: Of::Engine,
+            names: Vec::new(),
+            seconds: 1,
+            seeds: 1,
+            histories: Vec::new(),
+            keep: false,
+        };
         assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
     }
 

@@ -1,42 +1,47 @@
 //! `midstream mutants --of model`: is every permissive rule of the specification needed?
 //!
-//! Each rule is taken away in turn. It is caught if something that is right is refused then: a recording of the real
-//! daemon, a trace, or a run of one of the first seeds.
+//! Each rule is taken away in turn. It is caught if something that is right is refused then: a trace, a recording of the real
+//! daemon, a history that was kept, or a run of one of the first seeds.
 
 use super::{Exit, refuse};
-use crate::mutants::rules::{Kept, catching_seed};
+use crate::mutants::kept::{Kept, fresh};
+use crate::mutants::rules::Table;
 use crate::mutants::tree;
+use crate::report::text::grouped;
 use model::Rule;
 use model::rule::RULES;
 use std::env;
+use std::path::PathBuf;
 use std::thread;
 
 /// Takes away these rules, or all.
-pub(super) fn run(names: &[String], seeds: u64) -> Exit {
-    all(names, seeds).unwrap_or_else(|problem| refuse(&problem))
+pub(super) fn run(names: &[String], seeds: u64, histories: &[PathBuf]) -> Exit {
+    all(names, seeds, histories).unwrap_or_else(|problem| refuse(&problem))
 }
 
-fn all(names: &[String], seeds: u64) -> Result<Exit, String> {
+fn all(names: &[String], seeds: u64, histories: &[PathBuf]) -> Result<Exit, String> {
     let rules = selected(names)?;
     let here = env::current_dir().map_err(|error| error.to_string())?;
     let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
-    let mut kept = Kept::read(root)?;
-    let (cases, traces) = kept.counts();
-    say!("{cases} recordings, {traces} traces, {seeds} seeds");
+    let kept = Kept::read(root, histories)?;
+    let mut table = Table::new(&rules, thread::available_parallelism().map_or(1, usize::from));
+    table.look_at(kept.count(), |index| kept.run(index));
+    let (traces, recordings, histories) = kept.counts();
+    complain!(
+        "{traces} traces, {recordings} recordings, {histories} histories: {} rules left",
+        table.left().len()
+    );
+    let seeds = table.look_at(usize::try_from(seeds).unwrap_or(usize::MAX), |index| fresh(index as u64 + 1));
+    complain!("{} seeds: {} rules left", grouped(seeds as u64), table.left().len());
     say!("{:<24} {:<7} by", "rule", "caught");
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut missed = 0;
-    for rule in rules {
-        let caught = kept.catch(rule).or_else(|| catching_seed(rule, seeds, threads));
-        match caught {
-            Some(by) => say!("{:<24} {:<7} {by}", format!("{rule:?}"), "yes"),
-            None => {
-                missed += 1;
-                say!("{:<24} {:<7} nothing needs it: {}", format!("{rule:?}"), "NO", rule.sentence());
-            }
-        }
+    for (rule, catch) in table.rows() {
+        let (caught, by) = match catch {
+            Some(catch) => ("yes", catch.to_string()),
+            None => ("NO", format!("nothing needs it: {}", rule.sentence())),
+        };
+        say!("{:<24} {caught:<7} {by}", format!("{rule:?}"));
     }
-    Ok(if missed == 0 { Exit::Clean } else { Exit::Broken })
+    Ok(if table.left().is_empty() { Exit::Clean } else { Exit::Broken })
 }
 
 fn selected(names: &[String]) -> Result<Vec<Rule>, String> {

@@ -1,169 +1,134 @@
-//! Mutants of the specification: it lacks one of its permissive rules, and what was kept must be refused then.
+//! Mutants of the specification: it lacks one of its permissive rules, and something that is right must be refused then.
 //!
-//! What was kept are the recordings of the real daemon and the traces of the engine; after them come fresh runs, seed by
-//! seed. A run that is judged as before, whatever the rule, does not need it.
+//! A run is recorded once, and judged again without a rule. First all rules that nothing has needed so far are taken away
+//! at once: a run that is right even so needs none of them, and of most runs that is all that is to be asked. Runs are taken
+//! in blocks, and rules leave between two blocks, so that the table is the same on any number of threads.
 
-#[path = "../../../model/tests/recorded/mod.rs"]
-mod recorded;
-
+use crate::history::{History, Recorder, What};
 use crate::panics::quietly;
-use crate::strategy::of_seed;
-use crate::strategy::replay::strict;
-use crate::trace::Trace;
-use crate::verdict::{Detail, Outcome};
-use crate::world;
-use model::{ImageSetup, Rule};
-use recorded::{Contents, Run, Seen};
+use model::{Judge, Rule};
 use std::fmt;
-use std::fs;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What needs a rule: it is refused without it, by this law.
+/// So many runs are looked at before rules leave.
+const BLOCK: usize = 256;
+
+/// A run that may need rules.
+#[derive(Debug)]
+pub struct Run {
+    /// Where it is kept: `trace`, `case`, `history` or `seed`.
+    pub kind: &'static str,
+    /// Which of these it is.
+    pub name: String,
+    /// What was seen of it.
+    pub history: History,
+}
+
+/// What needs a rule: without it, it breaks a law.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Catch {
-    /// A recording of the real daemon.
-    Case(String, String),
-    /// A trace of the engine.
-    Trace(String, String),
-    /// A run with this seed.
-    Seed(u64, String),
+pub struct Catch {
+    kind: &'static str,
+    name: String,
+    law: String,
 }
 
 impl fmt::Display for Catch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Catch::Case(name, law) => write!(f, "case  {name}: {law}"),
-            Catch::Trace(name, law) => write!(f, "trace {name}: {law}"),
-            Catch::Seed(seed, law) => write!(f, "seed  {seed}: {law}"),
-        }
+        write!(f, "{:<8} {}: {}", self.kind, self.name, self.law)
     }
 }
 
-/// A recording, ready to be played.
-struct Case {
-    name: String,
-    images: Vec<ImageSetup>,
-    seen: Vec<Seen>,
+/// Rules, each with the first run that needs it.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<(Rule, Option<Catch>)>,
+    threads: usize,
 }
 
-/// All that was kept and is right.
-pub struct Kept {
-    contents: Contents,
-    cases: Vec<Case>,
-    traces: Vec<(String, Trace)>,
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({} cases, {} traces)", self.cases.len(), self.traces.len())
+impl Table {
+    /// These rules, and nothing that needs one yet.
+    pub fn new(rules: &[Rule], threads: usize) -> Table {
+        Table { rows: rules.iter().map(|rule| (*rule, None)).collect(), threads: threads.max(1) }
     }
-}
 
-impl Kept {
-    /// Reads the recordings, and the traces of the workspace at `root`.
-    pub fn read(root: &Path) -> Result<Kept, String> {
-        let mut kept = Kept { contents: Contents::default(), cases: Vec::new(), traces: traces(root)? };
-        for recording in recorded::corpus().into_iter().chain(recorded::jobs()) {
-            let images = recorded::images(&recording.case, &mut kept.contents);
-            let seen = recorded::seen(&recording.case, &recording.result);
-            let case = Case { name: recording.name, images, seen };
-            // Where the real daemon is wrong the judge says so, with or without the rule.
-            if kept.judge(&case, None).is_none() {
-                kept.cases.push(case);
+    /// Every rule, with what needs it.
+    pub fn rows(&self) -> &[(Rule, Option<Catch>)] {
+        &self.rows
+    }
+
+    /// The rules that nothing has needed so far.
+    pub fn left(&self) -> Vec<Rule> {
+        self.rows.iter().filter(|(_, catch)| catch.is_none()).map(|(rule, _)| *rule).collect()
+    }
+
+    /// Looks at so many runs, as long as rules are left. Gives back how many it looked at.
+    pub fn look_at(&mut self, runs: usize, run: impl Fn(usize) -> Option<Run> + Sync) -> usize {
+        let mut looked_at = 0;
+        while looked_at < runs && self.rows.iter().any(|(_, catch)| catch.is_none()) {
+            let block = looked_at..runs.min(looked_at + BLOCK);
+            let left = self.left();
+            let needed = in_parallel(block.clone(), self.threads, |index| {
+                run(index).map_or_else(Vec::new, |run| needs(&run, &left))
+            });
+            for (rule, catch) in needed.into_iter().flatten() {
+                let row = self.rows.iter_mut().find(|(other, _)| *other == rule);
+                row.expect("only rules of the table are asked for").1.get_or_insert(catch);
             }
+            looked_at = block.end;
         }
-        Ok(kept)
+        looked_at
     }
+}
 
-    /// How many recordings and traces there are.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.cases.len(), self.traces.len())
+/// Which of these rules a run needs. One that is wrong with all of them needs none.
+fn needs(run: &Run, rules: &[Rule]) -> Vec<(Rule, Catch)> {
+    if law_broken(&run.history, rules).is_none() || law_broken(&run.history, &[]).is_some() {
+        return Vec::new();
     }
+    let catch = |rule: &Rule| {
+        let law = law_broken(&run.history, &[*rule])?;
+        Some((*rule, Catch { kind: run.kind, name: run.name.clone(), law }))
+    };
+    rules.iter().filter_map(catch).collect()
+}
 
-    /// What needs this rule: the first trace, else the first recording, which are more.
-    pub fn catch(&mut self, rule: Rule) -> Option<Catch> {
-        self.caught_by_trace(rule).or_else(|| self.caught_by_case(rule))
-    }
-
-    fn caught_by_case(&mut self, rule: Rule) -> Option<Catch> {
-        let cases = std::mem::take(&mut self.cases);
-        let found = cases.iter().find_map(|case| {
-            let law = self.judge(case, Some(rule))?;
-            Some(Catch::Case(case.name.clone(), law))
-        });
-        self.cases = cases;
-        found
-    }
-
-    fn judge(&mut self, case: &Case, without: Option<Rule>) -> Option<String> {
-        let mut run = Run::new(&case.images, &mut self.contents);
-        if let Some(rule) = without {
-            run.model = run.model.without(rule);
+/// The law that a run breaks by the specification without these rules.
+fn law_broken(history: &History, without: &[Rule]) -> Option<String> {
+    let broken = quietly(|| {
+        let mut judge = without.iter().fold(Judge::new(&history.images), |judge, rule| judge.without(*rule));
+        if history.recorder == Recorder::Live {
+            judge = judge.on_real_files();
         }
-        run.play(&case.seen).err().map(|(_, broken)| broken.law.name().to_owned())
-    }
-
-    fn caught_by_trace(&self, rule: Rule) -> Option<Catch> {
-        self.traces.iter().find_map(|(name, trace)| {
-            let take = |choices| world::run_without(rule, choices, Detail::Quiet);
-            let law = law_of(|| strict(take, &trace.choices).0);
-            (law != trace.expect).then(|| Catch::Trace(name.clone(), law))
+        history.entries.iter().find_map(|entry| match &entry.what {
+            What::Observed(observed) => observed.show(|seen| judge.observe(seen)).err(),
+            _ => None,
         })
+    });
+    match broken {
+        Ok(broken) => broken.map(|broken| broken.law.name().to_owned()),
+        // A specification with a hole may trip over itself.
+        Err(panic) => Some(format!("the judge stops: {panic}")),
     }
 }
 
-/// The traces that lie side by side in `traces/`.
-fn traces(root: &Path) -> Result<Vec<(String, Trace)>, String> {
-    let folder = root.join("traces");
-    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut traces = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| error.to_string())?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let trace = Trace::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            traces.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), trace));
-        }
-    }
-    traces.sort_by(|(one, _), (other, _)| one.cmp(other));
-    Ok(traces)
-}
-
-/// The lowest of so many seeds whose run is right with the rule and refused without it.
-pub fn catching_seed(rule: Rule, seeds: u64, threads: usize) -> Option<Catch> {
-    let (next, found) = (AtomicU64::new(1), AtomicU64::new(u64::MAX));
-    let search = || {
+/// Does some work for each of these numbers, on so many threads. The results stand in the order of the numbers.
+fn in_parallel<T: Send>(numbers: Range<usize>, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let (next, done) = (AtomicUsize::new(numbers.start), Mutex::new(Vec::new()));
+    let worker = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed > seeds.min(found.load(Ordering::Relaxed)) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= numbers.end {
                 return;
             }
-            let without = |choices| world::run_without(rule, choices, Detail::Quiet);
-            if law_of(|| without(of_seed(seed))) != PASSED
-                && law_of(|| world::run(of_seed(seed), Detail::Quiet)) == PASSED
-            {
-                found.fetch_min(seed, Ordering::Relaxed);
-            }
+            let result = work(number);
+            done.lock().expect("nobody panics while holding it").push((number, result));
         }
     };
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(search);
-        }
-    });
-    let seed = found.into_inner();
-    let law = || law_of(|| world::run_without(rule, of_seed(seed), Detail::Quiet));
-    (seed <= seeds).then(|| Catch::Seed(seed, law()))
-}
-
-/// What a run is called that broke nothing.
-const PASSED: &str = "passed";
-
-/// The law that a run broke. A specification with a hole may also trip over itself.
-fn law_of(run: impl FnOnce() -> Outcome) -> String {
-    match quietly(run) {
-        Ok(outcome) => outcome.verdict.law().to_owned(),
-        Err(panic) => format!("the judge stops: {panic}"),
-    }
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(worker))));
+    let mut done = done.into_inner().expect("every worker has ended");
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
