@@ -9,7 +9,7 @@ use model::Rule;
 use recorded::{Contents, Recording, Run, corpus, images, jobs, seen};
 
 /// A rule, and a recording that needs it.
-const NEEDED: [(Rule, &str); 7] = [
+const NEEDED: [(Rule, &str); 13] = [
     (Rule::JobReleasesFilter, "commit-mid-manual"),
     (Rule::EarlierAnswer, "backup-group-refused"),
     (Rule::UnknownAccepted, "schema-query-commands"),
@@ -17,6 +17,12 @@ const NEEDED: [(Rule, &str); 7] = [
     (Rule::VagueStart, "readonly-mid-force-share"),
     (Rule::ResizeConflict, "edit-resize"),
     (Rule::ResizeReadOnly, "backup-busy"),
+    (Rule::DeviceLeftBehind, "export-n0-w-stream-n2"),
+    (Rule::SeveralErrors, "error-mirror-write-error-while-stream"),
+    (Rule::CommitForgetsOverlay, "backup-busy"),
+    (Rule::StaleNeeds, "auto-finalize-manual-dismiss-manual-top-success"),
+    (Rule::RequestMeetsFault, "error-guest-read-hits-base-error-then-job"),
+    (Rule::DiscardKeeps, "guestio-zero-discard-n1"),
 ];
 
 fn is_accepted(recording: &Recording, without: Option<Rule>) -> bool {

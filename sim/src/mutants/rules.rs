@@ -132,3 +132,34 @@ fn in_parallel<T: Send>(numbers: Range<usize>, threads: usize, work: impl Fn(usi
     done.sort_unstable_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutants::kept::fresh;
+    use model::rule::RULES;
+
+    #[test]
+    fn the_table_is_the_same_on_any_number_of_threads() {
+        let table = |threads| {
+            let mut table = Table::new(&RULES, threads);
+            assert_eq!(table.look_at(300, |seed| fresh(seed as u64 + 1)), 300);
+            table
+        };
+        let (one, three) = (table(1), table(3));
+        assert_eq!(one.rows(), three.rows());
+        assert!(!one.left().contains(&Rule::CommandTakesEffect) && one.left().contains(&Rule::TornRead));
+    }
+
+    #[test]
+    fn a_run_that_is_wrong_needs_no_rule() {
+        let mut run = fresh(1).expect("it is right");
+        let text = "{\"return\": {}}".to_owned();
+        let unasked = crate::history::observed::Observed::Reply { client: 1, text };
+        run.history
+            .entries
+            .insert(0, crate::history::Entry { step: 0, at: 0, what: What::Observed(unasked) });
+        assert_eq!(law_broken(&run.history, &[]).as_deref(), Some("a reply is one QEMU would give"));
+        assert_eq!(needs(&run, &RULES), []);
+    }
+}
