@@ -3,17 +3,19 @@
 //! `tests/histories/verdicts.json` names every file with its verdict. Beside them, whatever a campaign writes is judged as
 //! the campaign judged it, and no spoilt file brings the judge down.
 
+use model::Rule;
 use proptest::prelude::*;
 use serde_json::Value;
 use sim::history::file::header::Spec;
 use sim::judge::{Judged, Verdict, judge};
+use sim::mutants::rules::{Run, Table};
 use sim::strategy::of_seed;
 use sim::verdict::{Detail, Verdict as WorldVerdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 20;
+const HISTORIES: usize = 27;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {
@@ -41,6 +43,42 @@ fn said(judged: &Judged) -> String {
         Verdict::Bad(bad) => format!("bad {bad}"),
         Verdict::Inconclusive { line, .. } => format!("inconclusive from line {line} on"),
         Verdict::Vacuous => "vacuous".to_owned(),
+    }
+}
+
+/// Histories that were kept because they need rules of the specification that little else needs.
+const NEEDED: [(&str, &[Rule]); 7] = [
+    (
+        "daemon-answers.jsonl",
+        &[
+            Rule::NegotiatedUnwatched,
+            Rule::ThrottleGroupRefused,
+            Rule::ServerRefuses,
+            Rule::HeaderChangeRefused,
+            Rule::SnapshotSyncRefused,
+            Rule::ResizeZeroes,
+            Rule::BitmapRefused,
+            Rule::StrangerVerb,
+            Rule::BackupRounded,
+            Rule::ChangeRefused,
+        ],
+    ),
+    ("daemon-base-by-another-name.jsonl", &[Rule::BaseByAnotherName]),
+    ("daemon-base-of-a-faulty-node.jsonl", &[Rule::ChainOfFaultyNodes]),
+    ("daemon-last-words-unheard.jsonl", &[Rule::LastWordsUnheard]),
+    ("daemon-mirror-zeroes-first.jsonl", &[Rule::MirrorZeroesTarget]),
+    ("campaign-qemu-export-of-unsure-node.jsonl", &[Rule::ExportOfUnsureNode]),
+    ("hand-torn-read-of-a-node.jsonl", &[Rule::TornRead]),
+];
+
+#[test]
+fn without_a_rule_a_history_that_needs_it_is_refused() {
+    for (name, rules) in NEEDED {
+        let history = sim::judge::read(&read(name)[..]).expect("a history").expect("for the model");
+        let run = |_| Some(Run { kind: "history", name: name.to_owned(), history: history.clone() });
+        let mut table = Table::new(rules, 1);
+        assert_eq!(table.look_at(1, run), 1);
+        assert_eq!(table.left(), [], "{name} is accepted without them");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::law::{Broken, LawId, Tally};
 use crate::observation::{ImageSetup, Observation};
 use crate::plan::Trade;
 use crate::reply::Reply;
+use crate::rule::Rule;
 use crate::shared::Shared;
 use crate::silent::{Footprint, Silent};
 use crate::sketch::Sketched;
@@ -125,6 +126,14 @@ impl Judge {
     pub fn on_real_files(mut self) -> Judge {
         for state in &mut self.states {
             state.tears = true;
+        }
+        self
+    }
+
+    /// Judges as if this rule did not stand in the specification: what is right by it is refused.
+    pub fn without(mut self, rule: Rule) -> Judge {
+        for state in &mut self.states {
+            state.without.add(rule);
         }
         self
     }

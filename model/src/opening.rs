@@ -187,7 +187,8 @@ impl Opening<'_> {
 
     /// The image of that file name.
     pub fn find(&self, file: &str) -> Option<ImageId> {
-        let index = self.images.iter().position(|image| same_path(&image.file, file))?;
+        let index =
+            self.images.iter().position(|image| image.file == file || same_path(&image.file, file))?;
         Some(ImageId(index as u16))
     }
 

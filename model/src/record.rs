@@ -100,8 +100,6 @@ pub struct Job {
     pub edited: bool,
     /// What it wrote is read-only again, if it was before.
     pub restored: bool,
-    /// It holds no node any more.
-    pub released: bool,
 }
 
 /// Longest backing file name that fits a header.
@@ -145,7 +143,6 @@ impl Job {
             offset: 0,
             edited: false,
             restored: false,
-            released: false,
         }
     }
 

@@ -13,7 +13,9 @@ use crate::command::{Command, VerbArguments};
 use crate::editing::Editing;
 use crate::event::{Event, News};
 use crate::job::{Status, Verb};
+use crate::law::LawId;
 use crate::observation::Observation;
+use crate::rule::Rule;
 use crate::state::State;
 use crate::step::client::{Pending, Progress};
 
@@ -32,8 +34,30 @@ pub(crate) enum Silent {
     JobRestoresNode(JobId),
     /// The filter that a job has given up goes, although the job is still there and holds it.
     JobReleasesFilter(JobId),
-    /// A job that dismisses itself lets go of all its nodes, before its end is told.
-    JobReleasesNodes(JobId),
+}
+
+impl Silent {
+    /// The rule that it is.
+    fn rule(self) -> Rule {
+        match self {
+            Silent::CommandTakesEffect(_) => Rule::CommandTakesEffect,
+            Silent::JobFindsItsWayFree(_) => Rule::JobFindsItsWayFree,
+            Silent::JobEditsGraph(_) => Rule::JobEditsGraph,
+            Silent::JobRestoresNode(_) => Rule::JobRestoresNode,
+            Silent::JobReleasesFilter(_) => Rule::JobReleasesFilter,
+        }
+    }
+
+    /// The goal that a run reaches which cannot be explained without it.
+    fn goal(self) -> LawId {
+        match self {
+            Silent::CommandTakesEffect(_) => LawId::EffectBeforeAnswer,
+            Silent::JobFindsItsWayFree(_) => LawId::WayFoundFree,
+            Silent::JobEditsGraph(_) => LawId::GraphChangedBeforeEnd,
+            Silent::JobRestoresNode(_) => LawId::RestoredBeforeEnd,
+            Silent::JobReleasesFilter(_) => LawId::FilterGoneBeforeJob,
+        }
+    }
 }
 
 /// What a step looks at, and what it changes. Two steps whose footprints do not meet may be taken in either order.
@@ -123,7 +147,6 @@ impl State {
                 Silent::JobEditsGraph(id),
                 Silent::JobRestoresNode(id),
                 Silent::JobReleasesFilter(id),
-                Silent::JobReleasesNodes(id),
             ]
         });
         let all = commands.chain(jobs).map(|step| (step, self.footprint_of(step)));
@@ -140,7 +163,7 @@ impl State {
             }
             Silent::JobEditsGraph(_) => Footprint::of(LINKS, LINKS | HOLDS),
             Silent::JobRestoresNode(_) => Footprint::of(ACCESS, ACCESS),
-            Silent::JobReleasesFilter(_) | Silent::JobReleasesNodes(_) => Footprint::of(0, HOLDS),
+            Silent::JobReleasesFilter(_) => Footprint::of(0, HOLDS),
         }
     }
 
@@ -183,34 +206,30 @@ impl State {
             Silent::JobEditsGraph(id) => {
                 (self.requests.is_empty() || !self.moves_guests(id)) && self.job(id).id == job
             }
-            Silent::JobRestoresNode(id) | Silent::JobReleasesFilter(id) | Silent::JobReleasesNodes(id) => {
-                self.job(id).id == job
-            }
+            Silent::JobRestoresNode(id) | Silent::JobReleasesFilter(id) => self.job(id).id == job,
             _ => false,
         }
     }
 
     fn may_take(&self, step: Silent) -> bool {
-        match step {
-            Silent::CommandTakesEffect(client) => self.clients[client].pending.front().is_some_and(|front| {
-                let changes = front.command().as_ref().is_ok_and(Command::changes);
-                front.progress == Progress::Waiting && changes
-            }),
-            Silent::JobFindsItsWayFree(id) => {
-                self.job(id).status == Status::Created && self.job(id).is_doomed()
+        self.allows(step.rule())
+            && match step {
+                Silent::CommandTakesEffect(client) => {
+                    self.clients[client].pending.front().is_some_and(|front| {
+                        let changes = front.command().as_ref().is_ok_and(Command::changes);
+                        front.progress == Progress::Waiting && changes
+                    })
+                }
+                Silent::JobFindsItsWayFree(id) => {
+                    self.job(id).status == Status::Created && self.job(id).is_doomed()
+                }
+                Silent::JobEditsGraph(id) => self.is_ending(id),
+                Silent::JobRestoresNode(id) => self.job(id).edited && !self.job(id).restored,
+                Silent::JobReleasesFilter(id) => {
+                    let job = self.job(id);
+                    job.edited && self.graph.node(job.filter).alive && !self.graph.is_used(job.filter)
+                }
             }
-            Silent::JobEditsGraph(id) => self.is_ending(id),
-            Silent::JobRestoresNode(id) => self.job(id).edited && !self.job(id).restored,
-            Silent::JobReleasesFilter(id) => {
-                let job = self.job(id);
-                job.edited && self.graph.node(job.filter).alive && !self.graph.is_used(job.filter)
-            }
-            Silent::JobReleasesNodes(id) => {
-                let job = self.job(id);
-                let is_free = job.auto_dismiss || job.dismiss_asked;
-                job.status == Status::Concluded && is_free && !job.released
-            }
-        }
     }
 
     /// Every state that a silent step leads to; none if it cannot be taken.
@@ -218,14 +237,16 @@ impl State {
         if !self.may_take(step) {
             return Vec::new();
         }
-        match step {
+        let mut states = match step {
             Silent::CommandTakesEffect(client) => self.command_takes_effect(client),
             Silent::JobFindsItsWayFree(id) => self.job_finds_its_way_free(id).into_iter().collect(),
             Silent::JobEditsGraph(id) => self.chain_edited_by(id),
             Silent::JobRestoresNode(id) => self.after(|state| state.job_restores_node(id)),
             Silent::JobReleasesFilter(id) => self.after(|state| state.job_releases_filter(id)),
-            Silent::JobReleasesNodes(id) => self.after(|state| state.job_releases_nodes(id)),
-        }
+        };
+        // It counts once it is certain that the run came this way.
+        states.iter_mut().for_each(|state| state.count(step.goal()));
+        states
     }
 
     /// Whether a step is a verb on another job than that of this name: it leaves that one alone, unless they end together.

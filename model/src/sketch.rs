@@ -70,7 +70,6 @@ impl Sketch {
         let flags = [
             job.edited,
             job.restored,
-            job.released,
             job.ended,
             job.paused,
             job.cancelled,

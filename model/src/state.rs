@@ -15,6 +15,7 @@ use crate::observation::{CrashKind, FaultKind, Format, ImageSetup};
 use crate::opening::Opening;
 use crate::record::Job;
 use crate::reply::Names;
+use crate::rule::{Rule, Without};
 use crate::shared::Shared;
 use crate::step::client::Client;
 use crate::step::guest::Request;
@@ -69,6 +70,8 @@ pub(crate) struct State {
     pub tears: bool,
     /// What guests do lies outside the specification: nothing more is judged.
     pub is_lost: bool,
+    /// Rules that it goes without.
+    pub without: Without,
     pub marks: Marks,
 }
 
@@ -104,6 +107,7 @@ impl State {
             contested: Vec::new(),
             is_lost: false,
             tears: false,
+            without: Without::default(),
             groups: Shared::default(),
             images: facts.into(),
             graph: Shared::default(),
@@ -247,6 +251,12 @@ impl State {
 
     pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
         (0u16..).zip(&self.jobs).filter(|(_, job)| job.is_live()).map(|(index, _)| JobId(index))
+    }
+
+    /// Whether a permissive rule holds.
+    #[inline]
+    pub fn allows(&self, rule: Rule) -> bool {
+        !self.without.has(rule)
     }
 
     /// One more check of a law, or one more arrival at a goal.

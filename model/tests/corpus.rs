@@ -228,7 +228,7 @@ fn spoilt_recordings_are_rejected() {
         for index in 0..seen.len() {
             let before = run.model.clone();
             for mutation in mutations(&seen, index) {
-                let mut spoilt = Run { model: before.clone(), contents: run.contents };
+                let mut spoilt = Run { model: before.clone(), contents: run.contents, listener: None };
                 let rejected = spoilt.play(&mutation.seen[mutation.from..]).is_err();
                 let (killed, all) = tally.entry(mutation.kind).or_default();
                 *all += 1;

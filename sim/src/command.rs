@@ -24,6 +24,7 @@ mod judge;
 mod minimise;
 mod mutants;
 mod replay;
+mod rules;
 mod show;
 
 use crate::campaign::Subject;

@@ -10,6 +10,7 @@ mod spec;
 use crate::history::file::header::{Header, Spec, Version};
 use crate::history::file::line::Line;
 use crate::history::file::{LINE_BYTES_MAX, VERSION};
+use crate::history::{History, Recorder, What};
 use input::{Lines, parsed};
 use protocol::Protocol;
 use spec::{Judge, Stop};
@@ -119,6 +120,38 @@ fn all(lines: &mut Lines<impl BufRead>, spec: Option<Spec>, judged: &mut Judged)
         None => Verdict::Clean,
     };
     Ok(())
+}
+
+/// Reads a history for the model, without a verdict; nothing if it is for another specification.
+pub fn read(input: impl BufRead) -> Result<Option<History>, Bad> {
+    let mut lines = Lines::new(input, LINE_BYTES_MAX);
+    observations(&mut lines).map_err(|stop| {
+        let (field, reason) = match stop {
+            Stop::Bad(fault) => fault,
+            Stop::Bound(why) | Stop::Broken { detail: why, .. } => (String::new(), why),
+        };
+        Bad { line: lines.number.max(1), field, reason }
+    })
+}
+
+fn observations(lines: &mut Lines<impl BufRead>) -> Result<Option<History>, Stop> {
+    let Some(first) = lines.next()? else { return Ok(None) };
+    let header = header(first)?;
+    if header.spec != Spec::Qemu {
+        return Ok(None);
+    }
+    let recorder = if header.torn_reads { Recorder::Live } else { Recorder::World };
+    let mut history = History::new(recorder, header.setups(Spec::Qemu)?);
+    let mut protocol = Protocol::new(Spec::Qemu);
+    let judge = Judge::new(Spec::Qemu, &[], header.torn_reads);
+    while let Some(text) = lines.next()? {
+        let line: Line = parsed(text)?;
+        let observed = line.observed().or_else(|why| fault("", why))?;
+        if let Some(observed) = observed {
+            history.push(0, 0, What::Observed(protocol.admit(observed, &judge)?));
+        }
+    }
+    Ok(Some(history))
 }
 
 /// Shows every line to the judge. Gives the line from which on not everything was judged, and why.

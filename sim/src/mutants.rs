@@ -3,6 +3,8 @@
 //! A mutant is a unified diff under `tests/mutants/`, with lines above it: `name:`, `bug:`, `source:`, and `law:` for
 //! each law that may catch it. The engine itself stays clean; the copy lives below `target/mutants/`.
 
+pub mod kept;
+pub mod rules;
 pub mod tree;
 
 use diffy::patch_set::{FileOperation, ParseOptions, PatchSet};

@@ -7,8 +7,12 @@ use crate::command::Command;
 use crate::editing::{Editing, Reopen};
 use crate::plan::plan;
 use crate::reply::{Answer, Refusal};
+use crate::rule::Rule;
 use crate::starting::{Asked, Start};
 use crate::state::{EVER, State};
+
+/// What is told where the needs of two users meet.
+const CONFLICT: Answer = Answer::ErrorAbout("Permission conflict on node");
 
 impl State {
     /// The answers the oldest command of a client may get if it takes effect now.
@@ -38,8 +42,14 @@ impl State {
             }
             Command::QueryGraph | Command::QueryExports => answers.push(Answer::Told),
             Command::Quit => answers.push(Answer::Done),
-            Command::Other { .. } => answers.extend([Answer::Unknown, Answer::AnyError]),
-            Command::ThrottleGroup(_) => answers.extend([Answer::Done, Answer::AnyError]),
+            Command::Other { .. } => {
+                answers.push(Answer::Unknown);
+                self.perhaps(Rule::UnknownRefused, Answer::AnyError, answers);
+            }
+            Command::ThrottleGroup(_) => {
+                answers.push(Answer::Done);
+                self.perhaps(Rule::ThrottleGroupRefused, Answer::AnyError, answers);
+            }
             Command::Verb(verb) => self.verb_answers(verb, answers),
             Command::Add(_)
             | Command::Delete(_)
@@ -49,7 +59,7 @@ impl State {
             | Command::Export(_) => {
                 self.graph_answers(&self.graph, command, answers);
                 if self.is_struck_since(self.clients[client].pending[0].sent) {
-                    answers.push(Answer::Fault);
+                    self.perhaps(Rule::CommandMeetsFault, Answer::Fault, answers);
                 }
             }
         }
@@ -68,7 +78,8 @@ impl State {
                     let here = graph.blockers.iter().filter(move |blocker| blocker.node == id);
                     here.map(move |blocker| Answer::Refused(Refusal::Busy(id, blocker.reason)))
                 });
-                if matches!(answers.last(), Some(Answer::Refused(Refusal::Busy(..)))) {
+                let is_busy = matches!(answers.last(), Some(Answer::Refused(Refusal::Busy(..))));
+                if is_busy && self.allows(Rule::YoungerReason) {
                     answers.extend(reasons);
                 }
             }
@@ -94,12 +105,19 @@ impl State {
                     Ok(()) => Answer::Done,
                 });
                 // Whether a server runs, and what it serves, only its own answers tell.
-                answers.push(Answer::ErrorAbout("NBD server"));
+                self.perhaps(Rule::ServerRefuses, Answer::ErrorAbout("NBD server"), answers);
                 if exporting.is_unsure(graph) {
-                    answers.push(Answer::ErrorAbout("read-only"));
+                    self.perhaps(Rule::ExportOfUnsureNode, Answer::ErrorAbout("read-only"), answers);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// An answer that a rule allows.
+    pub(super) fn perhaps(&self, rule: Rule, answer: Answer, answers: &mut Vec<Answer>) {
+        if self.allows(rule) {
+            answers.push(answer);
         }
     }
 
@@ -108,34 +126,38 @@ impl State {
         // A node over one that injects errors, or over a filter, or over another than its header says, goes by a name in
         // JSON, which no `base` is compared with; in QEMU 10.0 as soon as a query has asked for it.
         if self.is_struck_since(EVER) {
-            answers.push(Answer::ErrorAbout("in the backing chain"));
+            let error = Answer::ErrorAbout("in the backing chain");
+            self.perhaps(Rule::ChainOfFaultyNodes, error, answers);
         }
         if let Asked::Stream(ends) | Asked::Commit(ends, ..) = &start.work
             && let Some(file) = &ends.base
             && graph.alive().any(|(id, _)| graph.is_filter(id) || stands_elsewhere(graph, id))
         {
-            answers.push(Answer::Refused(Refusal::NoSuchBase(file.clone())));
+            let refused = Answer::Refused(Refusal::NoSuchBase(file.clone()));
+            self.perhaps(Rule::BaseByAnotherName, refused, answers);
         }
         if let Asked::Backup(copy) = &start.work
             && [&start.device, &copy.target].into_iter().any(|name| is_of_unknown_length(graph, name))
         {
-            answers.push(Answer::Refused(crate::backup::DIFFERENT_SIZES));
+            let refused = Answer::Refused(crate::backup::DIFFERENT_SIZES);
+            self.perhaps(Rule::BackupOfUnknownLength, refused, answers);
         }
         if let Asked::Backup(copy) = &start.work
             && graph.find(&copy.target).is_some_and(|id| graph.node(id).read_only)
         {
             // A fault may have kept it writable.
-            answers.push(Answer::Refused(crate::backup::read_only_target()));
+            let refused = Answer::Refused(crate::backup::read_only_target());
+            self.perhaps(Rule::BackupTargetReadOnly, refused, answers);
         }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             // A job that never runs is created all the same, and its events come first.
             Ok(plan) => {
                 if graph.node(plan.under).vague || start.is_vague() {
-                    answers.push(Answer::AnyError);
+                    self.perhaps(Rule::VagueStart, Answer::AnyError, answers);
                 }
                 if has_writer_below(graph) {
-                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                    self.perhaps(Rule::WriterBelow, CONFLICT, answers);
                 }
                 answers.push(Answer::Done);
             }
@@ -145,24 +167,30 @@ impl State {
     /// Beyond what [`Editing::judge`] says: what others' needs forbid.
     fn edit_answers(&self, graph: &Graph, editing: &Editing, answers: &mut Vec<Answer>) {
         match editing {
-            Editing::Bitmap { .. } | Editing::ChangeBackingFile { .. } => answers.push(Answer::AnyError),
+            Editing::Bitmap { .. } => self.perhaps(Rule::BitmapRefused, Answer::AnyError, answers),
+            Editing::ChangeBackingFile { .. } => {
+                self.perhaps(Rule::HeaderChangeRefused, Answer::AnyError, answers);
+            }
             Editing::Resize { .. } => {
-                answers.push(Answer::ErrorAbout("Permission conflict on node"));
-                answers.push(Answer::ErrorAbout("read-only"));
+                self.perhaps(Rule::ResizeConflict, CONFLICT, answers);
+                self.perhaps(Rule::ResizeReadOnly, Answer::ErrorAbout("read-only"), answers);
                 // An image of the old version has no clusters that read as zeroes over what lies below.
-                answers.push(Answer::ErrorAbout("Failed to zero out new clusters"));
+                let error = Answer::ErrorAbout("Failed to zero out new clusters");
+                self.perhaps(Rule::ResizeZeroes, error, answers);
             }
             Editing::Reopen(list) => {
                 if editing.judge(graph).is_err() {
                     // A link past a commit's filter is frozen, and in conflict with the commit as well.
-                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                    self.perhaps(Rule::ReopenFrozen, CONFLICT, answers);
                 }
                 if list.iter().any(|options| options.read_only) {
                     // Its bitmaps have to be written first, and there may be no way to do that.
-                    answers.push(Answer::ErrorAbout("No write access"));
+                    self.perhaps(Rule::ReopenBitmaps, Answer::ErrorAbout("No write access"), answers);
                 }
                 for options in list {
-                    if let Some(id) = graph.find(&options.name) {
+                    if let Some(id) = graph.find(&options.name)
+                        && self.allows(Rule::ReopenConflict)
+                    {
                         answers.extend(reopen_conflicts(graph, id, options));
                     }
                 }
@@ -170,10 +198,12 @@ impl State {
             Editing::Snapshot { .. } => {
                 // A copy's target is in use, and others write it: which of both is told depends on how far the copy is.
                 if editing.judge(graph).is_err() {
-                    answers.push(Answer::ErrorAbout("Permission conflict on node"));
+                    self.perhaps(Rule::SnapshotConflict, CONFLICT, answers);
                 }
             }
-            Editing::SnapshotSync { .. } => answers.push(Answer::AnyError),
+            Editing::SnapshotSync { .. } => {
+                self.perhaps(Rule::SnapshotSyncRefused, Answer::AnyError, answers);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::law::{Broken, LawId};
 use crate::plan::plan;
 use crate::record::Job;
 use crate::reply::{Answer, Refusal, Reply};
+use crate::rule::Rule;
 use crate::shared::Shared;
 use crate::silent::Footprint;
 use crate::starting::{Asked as Work, Start};
@@ -150,7 +151,8 @@ impl State {
             self.clients.push(Client { id, negotiated: true, pending: VecDeque::new() }.into());
         }
         self.clients[index].pending.push_back(pending);
-        if is_new && matches!(&*asked.command, Ok(Command::Capabilities)) {
+        let is_unwatched = is_new && self.allows(Rule::NegotiatedUnwatched);
+        if is_unwatched && matches!(&*asked.command, Ok(Command::Capabilities)) {
             // Whether it has negotiated before anybody watched, its first reply tells.
             let mut other = self.clone();
             other.clients[index].negotiated = false;
@@ -219,6 +221,9 @@ impl State {
     /// Notes what the commands that are looked at by now may be answered if that changes nothing; all but that of one
     /// client, if one is given.
     pub(crate) fn note_answers(&mut self, footprint: Footprint, but: Option<u32>) {
+        if !self.allows(Rule::EarlierAnswer) {
+            return;
+        }
         for client in 0..self.clients.len() {
             let Some(front) = self.clients[client].pending.front() else { continue };
             if Some(self.clients[client].id) == but {
@@ -299,7 +304,7 @@ impl State {
             // Its effect is unknown; what readers see is judged as ever.
             Command::Other { .. } => {
                 self.count(LawId::DataHolds);
-                true
+                self.allows(Rule::UnknownAccepted)
             }
             Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes => true,
             Command::QueryGraph | Command::QueryExports | Command::QuerySchema => true,
@@ -393,7 +398,9 @@ impl State {
             let found = format!("{class}: {text}");
             return Err(self.broken(LawId::Reply, self.unexpected(client, &found, &allowed)));
         };
-        for answer in others.iter().filter(|answer| self.named_by(answer).is_some()) {
+        let is_other =
+            |answer: &&&Answer| self.allows(Rule::RefusalNamesEither) && self.named_by(answer).is_some();
+        for answer in others.iter().filter(is_other) {
             let mut state = self.clone();
             state.was_refused(client, &command, answer, text);
             more.push(state);
@@ -420,11 +427,14 @@ impl State {
         let front = self.clients[client].pending.pop_front().expect("the caller looked at it");
         if let Ok(Command::Edit(editing)) = command
             && self.is_struck_since(front.sent)
+            && self.allows(Rule::HeaderChangeFails)
         {
             self.header_change_failed(editing);
         }
         if let (Answer::Fault, Ok(Command::Edit(editing))) = (answer, command) {
-            self.resize_failed(editing);
+            if self.allows(Rule::ResizeFails) {
+                self.resize_failed(editing);
+            }
         } else if let Answer::Refused(refusal) = answer {
             self.learn_refusal(refusal, text);
             self.count_refusal(command, refusal);

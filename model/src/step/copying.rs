@@ -4,6 +4,7 @@ use crate::chain::{ImageId, JobId, NodeId};
 use crate::content::{Decides, SECTOR_BYTES};
 use crate::law::LawId;
 use crate::plan::{Trade, Work};
+use crate::rule::Rule;
 use crate::starting::Sync;
 use crate::state::State;
 
@@ -90,7 +91,8 @@ impl State {
             }
         }
         let sectors = self.views.layer(target).sectors();
-        if self.job(id).plan.trade() == Trade::Mirror && route.sync == Sync::Full {
+        let zeroes_first = route.sync == Sync::Full && self.allows(Rule::MirrorZeroesTarget);
+        if self.job(id).plan.trade() == Trade::Mirror && zeroes_first {
             // A target that may hold anything is zeroed first, as QEMU does.
             self.views.may_be_zeroed(target, request_of(id), self.now);
         }
@@ -156,6 +158,9 @@ impl State {
 
     /// A change that was on its way when the job began may or may not have passed its filter.
     fn copies_may_see(&mut self, id: JobId, image: ImageId, sector: u32, count: u32) {
+        if !self.allows(Rule::CopySeesWrite) {
+            return;
+        }
         let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };
         if !self.views.at_or_above(image).contains(&source) || source == target {
             return;
@@ -197,7 +202,7 @@ impl State {
         let pairs = others.flat_map(|other| [(id, other), (other, id)]);
         let blurred: Vec<JobId> =
             pairs.filter(|(one, other)| writes_below(*one, *other)).map(|(_, other)| other).collect();
-        for id in blurred {
+        for id in blurred.into_iter().filter(|_| self.allows(Rule::CopiesBlur)).collect::<Vec<_>>() {
             self.job_mut(id).blurred = true;
         }
     }
@@ -205,6 +210,9 @@ impl State {
     /// What readers of `image` see has changed under jobs that copy it: they may have copied the one or the other.
     pub(super) fn copies_lose_track(&mut self, image: ImageId) {
         let seen = self.views.at_or_above(image);
+        if !self.allows(Rule::CopyLosesTrack) {
+            return;
+        }
         for id in self.live_jobs().collect::<Vec<_>>() {
             let images = self.route(id).and_then(|route| self.images_of(&route));
             let concerns = images.is_some_and(|(source, _)| seen.contains(&source));
@@ -229,6 +237,9 @@ impl State {
     /// An overlay may be coming between a backup's filter and its source: which of them it looks at to find what there is
     /// to copy, nobody sees.
     pub(super) fn backups_of_top_lose_track(&mut self, image: ImageId) {
+        if !self.allows(Rule::BackupOfTopLosesTrack) {
+            return;
+        }
         for id in self.live_jobs().collect::<Vec<_>>() {
             let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
             let is_backup = self.job(id).plan.trade() == Trade::Backup;

@@ -8,6 +8,7 @@ use crate::editing::Editing;
 use crate::law::{Broken, LawId};
 use crate::observation::CrashKind;
 use crate::plan::{Trade, Work};
+use crate::rule::Rule;
 use crate::state::{Phase, State};
 
 impl State {
@@ -35,7 +36,8 @@ impl State {
             self.finalizing(id);
         }
         let asked: Vec<Editing> = self.unanswered_edits().cloned().collect();
-        for editing in asked {
+        for editing in asked.into_iter().filter(|_| self.allows(Rule::HeaderChangeCutOff)).collect::<Vec<_>>()
+        {
             self.header_change_failed(&editing);
         }
         self.requests.clear();
@@ -81,7 +83,7 @@ impl State {
     ) -> Result<(), Broken> {
         let (corruptions, leaks) = check;
         // A write that failed may have left its cluster counted.
-        if self.faults.is_empty() {
+        if self.faults.is_empty() || !self.allows(Rule::LeakAfterFault) {
             self.hold(LawId::NoLeak, leaks == 0, |_| {
                 format!("{file}: the check found {leaks} leaked clusters")
             })?;
@@ -91,7 +93,8 @@ impl State {
 
     /// Whether a job that was about to end puts `layer` on `below`.
     fn is_rewired_by_a_job(&self, layer: ImageId, below: Option<ImageId>) -> bool {
-        self.live_jobs().filter(|id| self.may_have_ended(*id)).any(|id| {
+        let ended = self.live_jobs().filter(|id| self.may_have_ended(*id));
+        ended.filter(|_| self.allows(Rule::RewiredByJob)).any(|id| {
             let headers = self.next_headers(id);
             let base = match &self.job(id).plan.work {
                 Work::Stream(span) => self.graph.stream_base(span),
@@ -155,7 +158,8 @@ impl State {
         }
         // Whoever makes an image shorter has given up what lies behind its end, before the new length is on the disk.
         let kept = self.asked_lengths(image).fold(u32::MAX, u32::min);
-        let is_given_up = |sector: u32, value: u64| sector >= kept && value == 0;
+        let is_early = self.allows(Rule::GivenUpEarly);
+        let is_given_up = |sector: u32, value: u64| is_early && sector >= kept && value == 0;
         let wrong = (0u32..).zip(&values[..sectors.min(values.len())]).find(|(sector, value)| {
             let may_survive = self.views.may_survive(image, *sector, **value);
             **value == GARBAGE || !may_survive && !is_given_up(*sector, **value)
@@ -174,6 +178,9 @@ impl State {
     pub(super) fn shortest_length(&self, image: ImageId) -> usize {
         let now = self.views.layer(image).sectors();
         let grown_from = self.shortest[usize::from(image.0)];
+        if !self.allows(Rule::ShorterMeanwhile) {
+            return now as usize;
+        }
         self.asked_lengths(image).chain(grown_from).fold(now, u32::min) as usize
     }
 

@@ -6,6 +6,7 @@ use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
 use crate::reply::generated_name;
+use crate::rule::Rule;
 use crate::state::{EVER, State};
 
 /// One use as texts show it: `n2 -backing-> n1 [1/15]`.
@@ -22,11 +23,21 @@ impl State {
         };
         self.count(LawId::QueryTruth);
         let fits = |model: &State, graph: &Graph| {
-            let stale = if model.has_concluded() { all_parents(graph) } else { stale_parents(graph) };
+            let stale = match model.allows(Rule::StaleNeeds) {
+                true if model.has_concluded() => all_parents(graph),
+                true => stale_parents(graph),
+                false => Vec::new(),
+            };
             // A fault may have kept any node that a job wrote from turning read-only again.
-            let unsure = unsure_parents(graph, model.is_struck_since(EVER));
+            let unsure = match model.allows(Rule::KeptWritable) {
+                true => unsure_parents(graph, model.is_struck_since(EVER)),
+                false => Vec::new(),
+            };
             let is_told = |graph: &Graph| {
-                let unknown = of_unknown_length(graph);
+                let unknown = match model.allows(Rule::UnknownLengthNeeds) {
+                    true => of_unknown_length(graph),
+                    false => Vec::new(),
+                };
                 same(&fixed(&model.lines(graph), &unknown), &fixed(&told, &unknown), &stale, &unsure)
             };
             is_told(graph) || has_left_behind(graph) && is_told(&with_left_behind(graph))

@@ -6,6 +6,7 @@ use crate::content::{Layer, Moment, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
+use crate::rule::Rule;
 use crate::state::{SECTORS_MAX, State};
 
 /// Sectors of a cluster, where an image is made without saying so.
@@ -21,7 +22,7 @@ impl State {
         let before = self.headers_of_ending_jobs();
         match edit {
             Edit::Header(node, file) => {
-                let is_contested = self.ending_jobs().next().is_some();
+                let is_contested = self.ending_jobs().next().is_some() && self.allows(Rule::ContestedHeader);
                 self.header_changed(node, file, is_contested);
             }
             Edit::Overlay(overlay, node) => self.overlay_added(overlay, node, sent),
@@ -36,7 +37,7 @@ impl State {
             Edit::Bitmap => {}
         }
         let after = self.headers_of_ending_jobs();
-        if before != after {
+        if before != after && self.allows(Rule::ContestedHeader) {
             // Which of the two a job that is ending wrote, nobody saw.
             for (image, header) in before.into_iter().chain(after) {
                 self.images[usize::from(image.0)].headers.insert(0, header);
@@ -151,7 +152,8 @@ impl State {
     pub(super) fn set_sectors(&mut self, image: ImageId, sectors: u32) {
         let before = self.views.layer(image).sectors();
         self.views.resize(image, sectors);
-        if before < sectors && self.images[usize::from(image.0)].qcow2 {
+        let is_longer = before < sectors && self.images[usize::from(image.0)].qcow2;
+        if is_longer && self.allows(Rule::ResizedZeroes) {
             self.views.may_give_up(image, before, sectors - before);
         }
     }

@@ -6,6 +6,7 @@ use crate::law::LawId;
 use crate::observation::CrashKind;
 use crate::plan::{Trade, Work};
 use crate::record::Header;
+use crate::rule::Rule;
 use crate::state::{Phase, State};
 
 impl State {
@@ -31,8 +32,10 @@ impl State {
         let job = self.job(id);
         let by_crash = match self.phase {
             Phase::Crashed(kind) => match job.status {
-                Status::Pending => true,
-                Status::Running | Status::Ready | Status::Waiting => kind == CrashKind::KillUnheard,
+                Status::Pending => self.allows(Rule::CrashInPending),
+                Status::Running | Status::Ready | Status::Waiting => {
+                    kind == CrashKind::KillUnheard && self.allows(Rule::LastWordsUnheard)
+                }
                 _ => false,
             },
             _ => false,
@@ -42,6 +45,9 @@ impl State {
 
     /// The job rewrites headers now, if it does; the graph follows at any moment.
     pub(super) fn finalizing(&mut self, id: JobId) {
+        if !self.allows(Rule::HeaderOldOrNew) {
+            return;
+        }
         for (image, header) in self.next_headers(id) {
             let headers = &mut self.images[usize::from(image.0)].headers;
             if !headers.contains(&header) {
@@ -87,7 +93,10 @@ impl State {
     /// Whether a commit is sure to rewrite the header of `image`: QEMU 10.0 forgets overlays that read the top through
     /// somebody else's filter.
     fn rewrites(&self, id: JobId, image: ImageId) -> bool {
-        let Work::Commit(_) = &self.job(id).plan.work else { return true };
+        let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
+        if !is_commit || !self.allows(Rule::CommitForgetsOverlay) {
+            return true;
+        }
         let filter = Some(self.job(id).filter);
         let mut layers = self.graph.alive().filter(|(id, _)| self.layer_of(&self.graph, *id) == Some(image));
         layers.all(|(_, node)| node.backing.is_none() || node.backing == filter)
@@ -160,13 +169,6 @@ impl State {
         self.graph.bury();
     }
 
-    /// The job holds nothing any more.
-    pub(crate) fn job_releases_nodes(&mut self, id: JobId) {
-        self.graph.release(id);
-        self.graph.bury();
-        self.job_mut(id).released = true;
-    }
-
     /// The end of the job is told: by now it has done all that it does to the graph.
     fn has_ended(&mut self, id: JobId) {
         if !self.job(id).edited && self.requests.is_empty() {
@@ -222,14 +224,15 @@ impl State {
         if before == Status::Created {
             self.give_up(id);
             let plan = &self.job(id).plan;
-            if plan.trade() == Trade::Stream {
+            if plan.trade() == Trade::Stream && self.allows(Rule::DeviceLeftBehind) {
                 // QEMU 10.0 then forgets the stream's device where its filter stood.
                 let left = User::left_behind(plan.under);
                 self.graph.users.push(left);
             }
         }
         let filter = self.job(id).filter;
-        self.job_releases_nodes(id);
+        self.graph.release(id);
+        self.graph.bury();
         let node = self.graph.node(filter);
         let is_held = self.graph.held_by_job(filter).is_some();
         let kept = !node.alive || node.file.is_some() || is_held;

@@ -8,6 +8,7 @@ use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::observation::{FaultKind, GuestOp};
 use crate::plan::{Trade, Work};
+use crate::rule::Rule;
 use crate::shared::Shared;
 use crate::state::{Fault, Phase, State};
 use crate::step::client::Progress;
@@ -119,7 +120,7 @@ impl State {
             );
         };
         if writable {
-            let fits = may_write(&self.graph, node);
+            let fits = may_write(&self.graph, node, self.allows(Rule::GuestOnKeptWritable));
             self.hold(LawId::WriterRefused, fits, |state| {
                 let by = state.graph.new_device(node, true);
                 let read_only = state.graph.node(node).read_only;
@@ -149,7 +150,8 @@ impl State {
             Work::Commit(span) => self.layer_of(&self.graph, span.base) == Some(image),
             _ => false,
         };
-        self.shortest[usize::from(image.0)].is_some() && self.live_jobs().any(into)
+        let is_growing = self.shortest[usize::from(image.0)].is_some() && self.live_jobs().any(into);
+        is_growing && self.allows(Rule::TurnedAwayFromGrowing)
     }
 
     pub(super) fn detached(&mut self, guest: u32) {
@@ -224,7 +226,8 @@ impl State {
             let is_moved = after.image_of_guest(request.guest) != request.image;
             request.op.kind() == Kind::Change && (is_moved || mirrored.is_some() && request.image == mirrored)
         };
-        let met: Vec<usize> = (0..self.requests.len()).filter(is_met).collect();
+        let may_move = self.allows(Rule::RequestMoved);
+        let met: Vec<usize> = (0..self.requests.len()).filter(|index| may_move && is_met(index)).collect();
         if met.len() > LATE_MAX {
             after.is_lost = true;
             return vec![after];
@@ -277,8 +280,9 @@ impl State {
     }
 
     fn read_meets_an_edit(&mut self, index: usize, views: &Views) {
+        let is_kept = self.allows(Rule::ReadOvertaken);
         let request = &self.requests[index];
-        let sight = request.image.map(|image| self.sight_of(request, image, views));
+        let sight = request.image.filter(|_| is_kept).map(|image| self.sight_of(request, image, views));
         let before = &mut self.requests[index].before;
         before.extend(sight.filter(|sight| !before.contains(sight)));
         self.enters(index);
@@ -341,6 +345,7 @@ impl State {
         let change = match op {
             Op::Write(_, values) => Change::Values(&values[..count as usize]),
             Op::WriteZeroes(..) => Change::Zeroes(count),
+            Op::Discard(..) if !self.allows(Rule::DiscardKeeps) => Change::Zeroes(count),
             _ => Change::Discard(count),
         };
         if self.live_jobs().any(|job| self.job(job).is_at_work()) {
@@ -349,7 +354,8 @@ impl State {
                 self.count(LawId::WriteMeetsCopy);
             }
         }
-        if !matches!(op, Op::Write(..)) && self.may_stand_on_nothing(image) {
+        let is_zero = !matches!(op, Op::Write(..)) && self.allows(Rule::WrittenZeroes);
+        if is_zero && self.may_stand_on_nothing(image) {
             self.views.may_give_up(image, sector, count);
         }
         let is_discard = matches!(op, Op::Discard(..));
@@ -398,7 +404,7 @@ impl State {
             (Kind::Read, Ok(values)) => self.read(&request, image, values),
             (Kind::Read, Err(_)) | (Kind::Flush, Err(_)) => Ok(()),
             (Kind::Change, result) => {
-                let failed = result.is_err();
+                let failed = result.is_err() && self.allows(Rule::FailedWrite);
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
                 Ok(())
             }
@@ -416,7 +422,8 @@ impl State {
     fn may_fail(&self, kind: Kind, began: Moment) -> bool {
         // A write or flush may need any kind of I/O on metadata; a read never needs a flush.
         let excuses = |fault: &Fault| kind != Kind::Read || fault.kind != FaultKind::Flush;
-        self.phase == Phase::Quitting || self.faults_since(began).any(excuses)
+        let meets_fault = self.faults_since(began).any(excuses) && self.allows(Rule::RequestMeetsFault);
+        self.phase == Phase::Quitting || meets_fault
     }
 
     fn read(&mut self, request: &Request, image: ImageId, values: &[u64]) -> Result<(), Broken> {
@@ -458,7 +465,9 @@ impl State {
     /// Whether a read that began then may find this value.
     fn may_show(&self, views: &Views, image: ImageId, sector: u32, value: u64, began: Moment) -> bool {
         match value {
-            GARBAGE => self.tears && views.is_written_since(image, sector, began),
+            GARBAGE => {
+                self.tears && self.allows(Rule::TornRead) && views.is_written_since(image, sector, began)
+            }
             value => views.may_read(image, sector, value, began),
         }
     }
@@ -494,9 +503,9 @@ impl State {
     }
 }
 
-fn may_write(graph: &Graph, id: NodeId) -> bool {
+fn may_write(graph: &Graph, id: NodeId, is_kept: bool) -> bool {
     let node = graph.node(id);
-    let writable = !node.read_only || node.may_have_stayed_writable;
+    let writable = !node.read_only || node.may_have_stayed_writable && is_kept;
     writable && graph.new_device(id, true).is_empty()
 }
 

@@ -7,6 +7,7 @@ use crate::job::{ErrorAction, Status};
 use crate::law::{Broken, LawId};
 use crate::plan::{Trade, Work};
 use crate::record::{Failure, Job};
+use crate::rule::Rule;
 use crate::state::{Phase, State};
 
 impl State {
@@ -125,12 +126,13 @@ impl State {
             (Status::Created, Status::Aborting) if self.is_in_open_transaction(id) => (true, ""),
             (Status::Pending | Status::Waiting, Status::Aborting) if self.group_fails(id) => (true, ""),
             (Status::Pending, Status::Aborting) => {
-                let unbearable = self.is_unbearable(id);
+                let unbearable = self.is_unbearable(id) && self.allows(Rule::UnbearableChain);
                 let job = self.job_mut(id);
                 job.unbearable = unbearable;
                 let hopeless = job.is_hopeless() || unbearable;
-                let is_struck = self.is_struck_since(self.job(id).since);
-                let fails = is_struck && self.job(id).may_finalize() || hopeless;
+                let meets_fault =
+                    self.is_struck_since(self.job(id).since) && self.allows(Rule::FinalizingFails);
+                let fails = meets_fault && self.job(id).may_finalize() || hopeless;
                 // Which of the two it was, its end will tell.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
@@ -161,7 +163,8 @@ impl State {
     /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
     fn failed_silently(&mut self, id: JobId) -> bool {
         let job = self.job(id);
-        let silent = job.plan.trade() != Trade::Stream && self.is_struck_since(job.since);
+        let is_silent = job.plan.trade() != Trade::Stream && self.is_struck_since(job.since);
+        let silent = is_silent && self.allows(Rule::FailsUntold);
         if silent {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
@@ -212,8 +215,9 @@ impl State {
         })?;
         // Others than a stream have several requests on the way, and each may fail.
         let is_stream = self.job(id).plan.trade() == Trade::Stream;
+        let is_last = is_stream || !self.allows(Rule::SeveralErrors);
         if !matches!(status, Status::Running | Status::Ready)
-            || is_stream && self.job(id).failure == Some(Failure::Reported)
+            || is_last && self.job(id).failure == Some(Failure::Reported)
         {
             let what = format!("job {name} met an I/O error in {}", status.word());
             return Err(self.broken(LawId::EventOrder, what));
@@ -301,7 +305,9 @@ impl State {
         let job = self.job(id);
         let name = job.id.clone();
         // It was cancelled, and met an error that it told nobody of.
-        let silent = job.plan.trade() != Trade::Stream && self.is_fault(error, job.since);
+        let silent = job.plan.trade() != Trade::Stream
+            && self.is_fault(error, job.since)
+            && self.allows(Rule::ErrorAfterCancel);
         if (job.cannot_fit || job.may_not_grow || silent) && job.failure.is_none() {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
@@ -357,7 +363,9 @@ impl State {
         let before = job.offset;
         // A backup counts whole clusters of at least 64 KiB, the last one too.
         let is_rounded = |bytes: u64| {
-            job.plan.trade() == Trade::Backup && i64::try_from(bytes.next_multiple_of(65_536)) == Ok(len)
+            job.plan.trade() == Trade::Backup
+                && i64::try_from(bytes.next_multiple_of(65_536)) == Ok(len)
+                && self.allows(Rule::BackupRounded)
         };
         let is_len = |bytes: u64| len == 0 || i64::try_from(bytes) == Ok(len) || is_rounded(bytes);
         let whole = job.len_bytes.is_none_or(is_len);

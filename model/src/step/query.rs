@@ -5,6 +5,7 @@ use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::record::Job;
 use crate::reply::generated_name;
+use crate::rule::Rule;
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -70,6 +71,7 @@ impl State {
         let before = job.offset;
         let job = self.job(id);
         let is_of_before = before <= offset && offset < job.offset && offset <= len;
+        let is_of_before = is_of_before && self.allows(Rule::ProgressOfBefore);
         // A job that has ended is told as it ended, however long ago.
         if job.is_live() && !is_of_before {
             self.advanced(id, offset, len)?;
@@ -83,7 +85,8 @@ impl State {
         let Some(list) = value.list() else {
             return Err(self.broken(LawId::QueryTruth, "the nodes are no list"));
         };
-        let Some((is_gone, lie)) = first_lie(graph, list) else {
+        let lie = first_lie(graph, list, &|rule| self.allows(rule));
+        let Some((is_gone, lie)) = lie else {
             self.learn_names(list);
             return Ok(());
         };
@@ -138,7 +141,9 @@ impl State {
 
 /// The first entry that is not true of `graph`, or the first node that is missing; and whether it names a
 /// node that is gone.
-fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
+fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) -> Option<(bool, String)> {
+    let names_file = |told: &str, file: &str| names_file(told, file, allows(Rule::FileNameInJson));
+    let may_be_left_out = |id| graph.is_remnant(id) && allows(Rule::RemnantShown);
     for entry in list {
         let name = entry.text_of("node-name").unwrap_or("");
         let Some(id) = graph.find(name) else {
@@ -147,13 +152,13 @@ fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
             }
             return Some((true, format!("node `{name}` is told and does not exist")));
         };
-        if let Some(lie) = lie(graph, id, entry) {
+        if let Some(lie) = lie(graph, id, entry, &names_file) {
             return Some((false, format!("node `{name}`: {lie}")));
         }
     }
     for (id, node) in graph.alive() {
         if let Some(name) = &node.name
-            && !graph.is_remnant(id)
+            && !may_be_left_out(id)
             && !list.iter().any(|entry| entry.text_of("node-name") == Some(name))
         {
             return Some((false, format!("node `{name}` is missing from the list")));
@@ -165,7 +170,7 @@ fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
         return Some((false, format!("filters on {told_to:?}, expected on {stand_on:?}")));
     }
     let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
-    let remnants = graph.alive().filter(|(id, node)| node.name.is_none() && graph.is_remnant(*id)).count();
+    let remnants = graph.alive().filter(|(id, node)| node.name.is_none() && may_be_left_out(*id)).count();
     let strange = list.iter().filter(|entry| graph.find(entry.text_of("node-name").unwrap_or("")).is_none());
     let told = strange.count();
     (!(unnamed - remnants..=unnamed).contains(&told))
@@ -174,8 +179,8 @@ fn first_lie(graph: &Graph, list: &[Json<'_>]) -> Option<(bool, String)> {
 
 /// Whether a query names a file. Where a header does not lead to what was opened, QEMU shows the opened chain as a
 /// `json:` name.
-fn names_file(told: &str, file: &str) -> bool {
-    told == file || told.starts_with("json:") && told.contains(file)
+fn names_file(told: &str, file: &str, in_json: bool) -> bool {
+    told == file || in_json && told.starts_with("json:") && told.contains(file)
 }
 
 /// The files that filters with generated names stand on.
@@ -199,7 +204,12 @@ fn told_filters<'a>(graph: &Graph, list: &'a [Json<'_>]) -> Vec<&'a str> {
     files
 }
 
-fn lie(graph: &Graph, id: NodeId, entry: &Json<'_>) -> Option<String> {
+fn lie(
+    graph: &Graph,
+    id: NodeId,
+    entry: &Json<'_>,
+    names_file: &dyn Fn(&str, &str) -> bool,
+) -> Option<String> {
     let node = graph.node(id);
     let driver = entry.text_of("drv");
     if driver != Some(node.driver.word()) {

@@ -11,6 +11,7 @@ use crate::law::{Broken, LawId};
 use crate::plan::{Plan, Trade, Work, late_refusals, plan};
 use crate::record::Job;
 use crate::reply::{Answer, Refusal};
+use crate::rule::Rule;
 use crate::shared::Shared;
 use crate::starting::{Asked, Start, Sync};
 use crate::state::{Phase, State};
@@ -43,7 +44,8 @@ impl State {
             let front = self.clients[*index].pending.front();
             front.is_some_and(|front| next_start(front, name).is_some())
         };
-        let askers: Vec<usize> = (0..self.clients.len()).filter(asked).collect();
+        let mut askers: Vec<usize> = (0..self.clients.len()).filter(asked).collect();
+        askers.truncate(if self.allows(Rule::EitherAskerCreates) { askers.len() } else { 1 });
         let Some(last) = askers.last() else {
             let what = format!("job {name} was created and nobody asked for it");
             return Err(self.broken(LawId::EventOrder, what));
@@ -114,11 +116,13 @@ impl State {
         let mut refusals = Vec::new();
         if let Work::Mirror(span) = &plan.work {
             let target = self.graph.node(span.target);
-            if target.read_only && target.may_have_stayed_writable {
+            let is_unsure = target.read_only && target.may_have_stayed_writable;
+            if is_unsure && self.allows(Rule::MirrorTargetReadOnly) {
                 refusals.push(Refusal::ReadOnly);
             }
         }
         if let Work::Commit(span) = &plan.work
+            && self.allows(Rule::CommitOfUnknownLength)
             && [span.base, span.top].into_iter().any(|node| self.graph.node(node).bytes.is_none())
         {
             // Whether it is as short as it was before somebody made it longer and failed.

@@ -6,13 +6,15 @@ use crate::job::{Status, Verb};
 use crate::law::LawId;
 use crate::plan::Trade;
 use crate::reply::{Answer, Refusal};
+use crate::rule::Rule;
 use crate::state::State;
 
 impl State {
     /// What a verb may be answered, by the table and by what is known of the job.
     pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
         if self.strangers.iter().any(|(name, _)| *name == asked.job) {
-            return answers.extend([Answer::Done, Answer::AnyError]);
+            answers.push(Answer::Done);
+            return self.perhaps(Rule::StrangerVerb, Answer::AnyError, answers);
         }
         let Some(id) = self.find_job(&asked.job) else {
             return answers.push(Answer::Refused(Refusal::NoJob(asked.job.clone(), asked.block_job)));
@@ -39,14 +41,17 @@ impl State {
             Verb::Change if accepted && job.plan.kind() != crate::job::Kind::Mirror => {
                 answers.push(Answer::Refused(Refusal::NothingToChange));
             }
-            Verb::Change if accepted => answers.extend([Answer::Done, Answer::AnyError]),
+            Verb::Change if accepted => {
+                answers.push(Answer::Done);
+                self.perhaps(Rule::ChangeRefused, Answer::AnyError, answers);
+            }
             Verb::Complete if accepted && (job.cancelled || job.soft_cancelled) => {
                 answers.push(Answer::Refused(Refusal::Named(
                     "The active block job '",
                     asked.job.clone(),
                     "' cannot be completed",
                 )));
-                answers.push(Answer::Done);
+                self.perhaps(Rule::CompleteAfterCancel, Answer::Done, answers);
             }
             _ => answers.push(admitted),
         }
@@ -64,7 +69,8 @@ impl State {
         let is_soft = job.is_ready() && !verb.force;
         // A job that is finalizing itself may be past the point where it can be stopped.
         let is_in_time = job.is_at_work() || job.status == Status::Pending && !job.may_finalize();
-        if verb.verb == Verb::Cancel && !is_soft && !is_in_time && !job.cancelled {
+        let is_late = !is_in_time && self.allows(Rule::LateCancel);
+        if verb.verb == Verb::Cancel && !is_soft && is_late && !job.cancelled {
             let mut too_late = self.clone();
             too_late.job_mut(id).paused = false;
             more.push(too_late);

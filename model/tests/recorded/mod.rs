@@ -99,11 +99,13 @@ fn recording(line: &str) -> Recording {
 pub struct Run<'a> {
     pub model: Judge,
     pub contents: &'a mut Contents,
+    /// Is told what the model is shown, contents and all.
+    pub listener: Option<&'a mut dyn FnMut(&Observation<'_>)>,
 }
 
 impl<'a> Run<'a> {
     pub fn new(images: &[ImageSetup], contents: &'a mut Contents) -> Run<'a> {
-        Run { model: Judge::new(images), contents }
+        Run { model: Judge::new(images), contents, listener: None }
     }
 
     /// Shows all of it to the model: the index at which it broke a law, and how.
@@ -115,16 +117,16 @@ impl<'a> Run<'a> {
 
     pub fn show(&mut self, seen: &Seen) -> Result<(), Broken> {
         match seen {
-            Seen::Sent(text) => self.model.observe(&Observation::Sent { client: 1, text }),
-            Seen::Reply(text) => self.model.observe(&Observation::Reply { client: 1, text }),
-            Seen::Event(text) => self.model.observe(&Observation::Event { text }),
+            Seen::Sent(text) => self.observe(&Observation::Sent { client: 1, text }),
+            Seen::Reply(text) => self.observe(&Observation::Reply { client: 1, text }),
+            Seen::Event(text) => self.observe(&Observation::Event { text }),
             Seen::Fault(error) => {
-                self.model.observe(&Observation::FaultArmed { file: "", kind: FaultKind::Any, error })
+                self.observe(&Observation::FaultArmed { file: "", kind: FaultKind::Any, error })
             }
             Seen::Connect { guest, export } => {
-                self.model.observe(&Observation::GuestConnected { guest: *guest, export })
+                self.observe(&Observation::GuestConnected { guest: *guest, export })
             }
-            Seen::Leave { guest } => self.model.observe(&Observation::GuestDetached { guest: *guest }),
+            Seen::Leave { guest } => self.observe(&Observation::GuestDetached { guest: *guest }),
             Seen::Begin { request, guest, op } => {
                 let op = match op {
                     Op::Read(sector, count) => GuestOp::Read { sector: *sector, count: *count },
@@ -133,17 +135,17 @@ impl<'a> Run<'a> {
                     Op::Discard(sector, count) => GuestOp::Discard { sector: *sector, count: *count },
                     Op::Flush => GuestOp::Flush,
                 };
-                self.model.observe(&Observation::GuestBegan { request: *request, guest: *guest, op })
+                self.observe(&Observation::GuestBegan { request: *request, guest: *guest, op })
             }
             Seen::End { request, result } => {
                 let result = result.as_ref().map(Vec::as_slice).map_err(String::as_str);
-                self.model.observe(&Observation::GuestEnded { request: *request, result })
+                self.observe(&Observation::GuestEnded { request: *request, result })
             }
             Seen::Node { node, hash } => {
                 let Some(sectors) = self.model.sectors(node) else { return Ok(()) };
                 let model = &self.model;
                 let values = self.contents.of_hash(sectors, hash, |sector| model.readable(node, sector));
-                self.model.observe(&Observation::View { node, values: &values })
+                self.observe(&Observation::View { node, values: &values })
             }
             Seen::File { file, hash, chain, corruptions, leaks } => {
                 let sectors = self.model.image_sectors(file).unwrap_or(0);
@@ -155,7 +157,7 @@ impl<'a> Run<'a> {
                     None => (0..sectors).map(|sector| model.survivors(file, sector)[0]).collect(),
                 };
                 let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
-                self.model.observe(&Observation::Closed {
+                self.observe(&Observation::Closed {
                     file,
                     values: &values,
                     chain: &chain,
@@ -163,7 +165,14 @@ impl<'a> Run<'a> {
                     check_leaks: *leaks,
                 })
             }
-            Seen::Over => self.model.observe(&Observation::End),
+            Seen::Over => self.observe(&Observation::End),
         }
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
+        if let Some(listener) = &mut self.listener {
+            listener(observation);
+        }
+        self.model.observe(observation)
     }
 }

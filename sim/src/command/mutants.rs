@@ -10,7 +10,7 @@ use crate::mutants::{Mutant, tree};
 use crate::panics::quietly;
 use crate::trace::Trace;
 use crate::verdict::Detail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 use std::env;
 use std::fs;
@@ -20,15 +20,33 @@ use std::process::{Command, Output, Stdio};
 /// A trace of one bug needs no more commands.
 const COMMANDS_MAX: usize = 12;
 
+/// Of what there are mutants.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+enum Of {
+    /// Of the engine: each has a known bug.
+    Engine,
+    /// Of the specification: each lacks a permissive rule.
+    Model,
+}
+
 /// Build known bugs into a scratch copy of the engine and check that each is found.
 #[derive(Args, Debug)]
 pub(super) struct Mutants {
+    /// Mutants of the engine, or of the specification it is judged by.
+    #[arg(long, value_enum, default_value_t = Of::Engine)]
+    of: Of,
     /// Only these.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Seconds of fuzzing for each.
     #[arg(long, value_name = "T", default_value_t = 60, value_parser = at_least_1())]
     seconds: u64,
+    /// Of the model: runs that may need a rule, where nothing that was kept does.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = at_least_1())]
+    seeds: u64,
+    /// Of the model: more histories that may need a rule, in this folder.
+    #[arg(long, value_name = "DIR")]
+    histories: Vec<PathBuf>,
     /// Keep each mutant's command beside its trace, below target/mutants.
     #[arg(long)]
     keep: bool,
@@ -36,6 +54,9 @@ pub(super) struct Mutants {
 
 impl Mutants {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if self.of == Of::Model {
+            return super::rules::run(&self.names, self.seeds, &self.histories);
+        }
         self.all(subject).unwrap_or_else(|problem| refuse(&problem))
     }
 
@@ -293,7 +314,14 @@ mod tests {
     fn a_workspace_without_mutants_is_an_error() {
         let root = tempfile::tempdir().expect("a scratch folder");
         fs::create_dir_all(root.path().join("tests/mutants")).expect("a folder");
-        let mutants = Mutants { names: Vec::new(), seconds: 1, keep: false };
+        let mutants = Mutants {
+            of: Of::Engine,
+            names: Vec::new(),
+            seconds: 1,
+            seeds: 1,
+            histories: Vec::new(),
+            keep: false,
+        };
         assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
     }
 

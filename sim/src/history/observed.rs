@@ -152,6 +152,54 @@ pub struct Found {
 }
 
 impl Observed {
+    /// Keeps what was seen.
+    pub fn of(observation: &Observation<'_>) -> Observed {
+        let found = |file: &str, values: &[Tag], chain: &[&str], corruptions, leaks| {
+            let chain = chain.iter().map(|file| (*file).to_owned()).collect();
+            Found { file: file.to_owned(), values: values.to_vec(), chain, corruptions, leaks }
+        };
+        match *observation {
+            Observation::Sent { client, text } => Observed::Sent { client, text: text.to_owned() },
+            Observation::Reply { client, text } => Observed::Reply { client, text: text.to_owned() },
+            Observation::Event { text } => Observed::Event { text: text.to_owned() },
+            Observation::Unlisted => Observed::Unlisted,
+            Observation::GuestAttached { guest, node, writable } => {
+                Observed::Attached { guest, node: node.to_owned(), writable }
+            }
+            Observation::GuestConnected { guest, export } => {
+                Observed::Connected { guest, export: export.to_owned() }
+            }
+            Observation::GuestRefused { guest, node, writable } => {
+                Observed::Refused { guest, node: node.to_owned(), writable, why: String::new() }
+            }
+            Observation::GuestDetached { guest } => Observed::Detached { guest },
+            Observation::GuestBegan { request, guest, op } => {
+                Observed::Began { request, guest, asked: Asked::of(op) }
+            }
+            Observation::GuestEnded { request, result } => {
+                let failure = |text: &str| Failure { errno: 0, text: text.to_owned() };
+                Observed::Ended { request, result: result.map(<[Tag]>::to_vec).map_err(failure) }
+            }
+            Observation::FaultStruck { file, kind, error } => {
+                Observed::FaultStruck { file: file.to_owned(), kind, error: error.to_owned() }
+            }
+            Observation::FaultArmed { file, kind, error } => {
+                Observed::FaultArmed { file: file.to_owned(), kind, error: error.to_owned() }
+            }
+            Observation::View { node, values } => {
+                Observed::View { node: node.to_owned(), values: values.to_vec() }
+            }
+            Observation::Crash { kind } => Observed::Crash { kind },
+            Observation::Recovered { file, values, chain, check_corruptions } => {
+                Observed::Recovered(found(file, values, chain, check_corruptions, 0))
+            }
+            Observation::Closed { file, values, chain, check_corruptions, check_leaks } => {
+                Observed::Closed(found(file, values, chain, check_corruptions, check_leaks))
+            }
+            Observation::End => Observed::End,
+        }
+    }
+
     /// Shows it to somebody who judges.
     pub fn show<T>(&self, judge: impl FnOnce(&Observation<'_>) -> T) -> T {
         let found = match self {
@@ -215,6 +263,21 @@ impl Asked {
         let written = if operation == Operation::Write { count } else { 0 };
         let values = (sector..sector + written).map(|sector| tag_in_sector(tag, sector)).collect();
         Asked { operation, sector, count, values }
+    }
+
+    /// What the model was told of it.
+    fn of(op: GuestOp<'_>) -> Asked {
+        let asked = |operation, sector, count| Asked { operation, sector, count, values: Vec::new() };
+        match op {
+            GuestOp::Read { sector, count } => asked(Operation::Read, sector, count),
+            GuestOp::Write { sector, values } => {
+                let count = values.len() as u64;
+                Asked { values: values.to_vec(), ..asked(Operation::Write, sector, count) }
+            }
+            GuestOp::WriteZeroes { sector, count } => asked(Operation::WriteZeroes, sector, count),
+            GuestOp::Discard { sector, count } => asked(Operation::Discard, sector, count),
+            GuestOp::Flush => asked(Operation::Flush, 0, 0),
+        }
     }
 
     /// As the model wants to know it.

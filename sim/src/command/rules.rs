@@ -1,0 +1,67 @@
+//! `midstream mutants --of model`: is every permissive rule of the specification needed?
+//!
+//! Each rule is taken away in turn. It is caught if something that is right is refused then: a trace, a recording of the real
+//! daemon, a history that was kept, or a run of one of the first seeds.
+
+use super::{Exit, refuse};
+use crate::mutants::kept::{Kept, fresh};
+use crate::mutants::rules::Table;
+use crate::mutants::tree;
+use crate::report::text::grouped;
+use model::Rule;
+use model::rule::RULES;
+use std::env;
+use std::path::PathBuf;
+use std::thread;
+
+/// Takes away these rules, or all.
+pub(super) fn run(names: &[String], seeds: u64, histories: &[PathBuf]) -> Exit {
+    all(names, seeds, histories).unwrap_or_else(|problem| refuse(&problem))
+}
+
+fn all(names: &[String], seeds: u64, histories: &[PathBuf]) -> Result<Exit, String> {
+    let rules = selected(names)?;
+    let here = env::current_dir().map_err(|error| error.to_string())?;
+    let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
+    let kept = Kept::read(root, histories)?;
+    let mut table = Table::new(&rules, thread::available_parallelism().map_or(1, usize::from));
+    table.look_at(kept.count(), |index| kept.run(index));
+    let (traces, recordings, histories) = kept.counts();
+    complain!(
+        "{traces} traces, {recordings} recordings, {histories} histories: {} rules left",
+        table.left().len()
+    );
+    let seeds = table.look_at(usize::try_from(seeds).unwrap_or(usize::MAX), |index| fresh(index as u64 + 1));
+    complain!("{} seeds: {} rules left", grouped(seeds as u64), table.left().len());
+    say!("{:<24} {:<7} by", "rule", "caught");
+    for (rule, catch) in table.rows() {
+        let (caught, by) = match catch {
+            Some(catch) => ("yes", catch.to_string()),
+            None => ("NO", format!("nothing needs it: {}", rule.sentence())),
+        };
+        say!("{:<24} {caught:<7} {by}", format!("{rule:?}"));
+    }
+    Ok(if table.left().is_empty() { Exit::Clean } else { Exit::Broken })
+}
+
+fn selected(names: &[String]) -> Result<Vec<Rule>, String> {
+    let is_named = |rule: &Rule, name: &String| format!("{rule:?}") == *name;
+    let unknown = names.iter().find(|name| !RULES.iter().any(|rule| is_named(rule, name)));
+    if let Some(unknown) = unknown {
+        return Err(format!("no rule is called `{unknown}`"));
+    }
+    let wanted = |rule: &Rule| names.is_empty() || names.iter().any(|name| is_named(rule, name));
+    Ok(RULES.into_iter().filter(wanted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_called_by_their_names() {
+        assert_eq!(selected(&["LateCancel".to_owned()]).expect("a rule"), [Rule::LateCancel]);
+        assert_eq!(selected(&[]).expect("all").len(), RULES.len());
+        assert!(selected(&["latecancel".to_owned()]).expect_err("none").contains("`latecancel`"));
+    }
+}
