@@ -107,7 +107,7 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
         let judged = judge(&file[..], None);
         match (&outcome.verdict, &judged.verdict) {
             (WorldVerdict::Passed, Verdict::Clean) => clean += 1,
-            (WorldVerdict::Passed, Verdict::Inconclusive { .. }) if outcome.is_lost => {}
+            (WorldVerdict::Passed, Verdict::Inconclusive { .. }) if outcome.is_inconclusive => {}
             (WorldVerdict::Broken { law: seen, .. }, Verdict::Broken { law, .. }) => assert_eq!(law, seen),
             (seen, judged) => panic!("seed {seed}: {seen:?} was judged {judged:?}"),
         }
