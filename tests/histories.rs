@@ -3,12 +3,15 @@
 //! `tests/histories/verdicts.json` names every file with its verdict. Beside them, whatever a campaign writes is judged as
 //! the campaign judged it, and no spoilt file brings the judge down.
 
+use hostile::lines::mutated;
+use hostile::random::Random;
 use model::Rule;
-use proptest::prelude::*;
+use model::law::LawId;
 use serde_json::Value;
 use sim::history::file::header::Spec;
 use sim::judge::{Judged, Verdict, judge};
 use sim::mutants::rules::{Run, Table};
+use sim::oracle::laws;
 use sim::strategy::of_seed;
 use sim::verdict::{Detail, Verdict as WorldVerdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +114,9 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
             (WorldVerdict::Broken { law: seen, .. }, Verdict::Broken { law, .. }) => assert_eq!(law, seen),
             (seen, judged) => panic!("seed {seed}: {seen:?} was judged {judged:?}"),
         }
-        assert_eq!(judged.checks, outcome.laws_checked.iter().sum::<u64>(), "seed {seed}");
+        // How far a job has got while guests never rest is seen by the world alone: no line of a file tells it.
+        let told = laws().zip(&outcome.laws_checked).filter(|(law, _)| *law != LawId::BoundedProgress);
+        assert_eq!(judged.checks, told.map(|(_, checks)| checks).sum::<u64>(), "seed {seed}");
         crashed += usize::from(String::from_utf8_lossy(&file).contains("\"crash\":{"));
     }
     assert!(clean > 100 && crashed > 10, "{clean} clean, {crashed} crashed");
@@ -125,40 +130,14 @@ fn another_specification_than_the_files_own_can_be_asked_for() {
     assert_eq!(judged.spec, Some(Spec::Qemu));
 }
 
-/// The lines of a file, changed: left out, said twice, exchanged, cut off, or with a byte of their own.
-fn spoilt(text: &[u8], changes: &[(u8, prop::sample::Index, prop::sample::Index, u8)]) -> Vec<u8> {
-    let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    for (kind, one, other, byte) in changes {
-        let (at, with) = (one.index(lines.len()), other.index(lines.len()));
-        match kind % 5 {
-            0 if lines.len() > 1 => drop(lines.remove(at)),
-            1 => lines.insert(with, lines[at].clone()),
-            2 => lines.swap(at, with),
-            3 => {
-                let len = other.index(lines[at].len() + 1);
-                lines[at].truncate(len);
-            }
-            _ if !lines[at].is_empty() => {
-                let place = other.index(lines[at].len());
-                lines[at][place] = *byte;
-            }
-            _ => {}
-        }
-    }
-    lines.join(&b'\n')
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_spoilt_history_brings_the_judge_down(
-        file: prop::sample::Index,
-        changes in prop::collection::vec(any::<(u8, prop::sample::Index, prop::sample::Index, u8)>(), 1..6),
-    ) {
-        let names: Vec<String> = expected().into_keys().collect();
-        let text = spoilt(&read(&names[file.index(names.len())]), &changes);
+#[test]
+fn no_spoilt_history_brings_the_judge_down() {
+    let names: Vec<String> = expected().into_keys().collect();
+    for seed in 0..600 {
+        let mut random = Random::new(seed);
+        let name = random.pick(&names);
+        let text = mutated(&read(name), &mut random);
         let judged = judge(&text[..], None);
-        prop_assert!(judged.lines <= text.split(|byte| *byte == b'\n').count() as u64);
+        assert!(judged.lines <= text.split(|byte| *byte == b'\n').count() as u64, "seed {seed}");
     }
 }

@@ -1,14 +1,22 @@
-//! A daemon and its greedy clients: whatever they ask for, it holds little at a time and goes on.
+//! A daemon and its greedy clients: whatever they ask for, it holds little at a time and goes on. A short attack of every
+//! kind, and every finding of longer ones that was kept in `tests/hostile`.
 
 #[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
 
 use serde_json::json;
+use sim::attack::campaign::{Attack, kept};
+use sim::attack::finding::{ABORT, Finding};
+use sim::attack::{KINDS, Kind};
+use sim::live::target::{self, Target};
+use sim::subject::subject;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use support::daemon::{Client, Daemon};
+use support::daemon::{Client, Daemon, binary};
 
 const MIB: usize = 1 << 20;
 
@@ -112,4 +120,47 @@ fn a_client_that_asks_for_everything_at_once_gets_it_piece_by_piece() {
     }
     drop(stream);
     end(daemon, client, 200);
+}
+
+/// An attack of so many rounds on a daemon.
+fn attack_on(binary: PathBuf, rounds: u64) -> Attack {
+    let target = Target { kind: target::Kind::Midstreamd, binary, on_disk: false };
+    Attack { target, seed: 1, rounds, time: None, budget: 128 << 20, kinds: Vec::new() }
+}
+
+#[test]
+fn a_short_attack_of_every_kind_finds_nothing() {
+    let attack = attack_on(binary().to_owned(), 2 * KINDS.len() as u64);
+    let mut hear = |finding: &Finding| println!("{}: {}: {}", finding.kind, finding.verdict, finding.detail);
+    let attacked = attack.run(&subject(), &AtomicBool::new(false), &mut hear).expect("the daemon starts");
+    assert!(attacked.findings.is_empty(), "see above");
+    assert_eq!(attacked.missing(&KINDS), []);
+    let daemons = || attacked.totals.iter().filter(|(_, totals)| totals.peak_bytes > 0);
+    assert_eq!(daemons().count(), 6, "every daemon is watched");
+    assert!(daemons().all(|(_, totals)| totals.answers > 10), "{:?}", attacked.totals);
+}
+
+#[test]
+fn what_an_attack_found_once_is_found_no_more() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile");
+    let attack = attack_on(binary().to_owned(), 1);
+    for (name, finding) in kept(&folder).expect("every file is a finding") {
+        let again = attack.replay(&finding, &subject()).expect("the daemon starts");
+        assert_eq!(again.map(|again| (again.verdict, again.detail)), None, "{name}");
+    }
+}
+
+// A daemon that does not end as it should, whatever it was sent.
+#[test]
+fn an_attack_finds_what_is_to_be_found() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let program = folder.path().join("midstreamd");
+    let script = format!("#!/bin/sh\n{} \"$@\"\nexit 3\n", binary().display());
+    std::fs::write(&program, script).expect("room");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let inputs = vec![b"{}".to_vec()];
+    let harmless = Finding { kind: Kind::QmpBytes, verdict: String::new(), detail: String::new(), inputs };
+    let found = attack_on(program, 1).replay(&harmless, &subject()).expect("the daemon starts");
+    let found = found.expect("status 3 is no sound end");
+    assert_eq!((found.verdict.as_str(), &found.detail[..26]), (ABORT, "it ended with status 3; it"));
 }

@@ -2,6 +2,8 @@
 //!
 //! Marking rounds outwards, forgetting rounds inwards: a chunk of which anything is left to copy stays marked.
 
+use crate::budget::{Budget, OverBudget, Share};
+
 /// More chunks than this are not told apart: the map stays within 2 MiB, whatever size an image claims to have.
 const CHUNKS_MAX: u64 = 1 << 24;
 
@@ -14,19 +16,23 @@ pub struct DirtyMap {
     marked: u64,
     /// Where the next look begins: the walk goes round, so that a busy start does not starve the end.
     cursor: u64,
+    /// What it takes of the budget.
+    _share: Share,
 }
 
 impl DirtyMap {
     /// A map of `len_bytes` in which nothing is marked. Chunks are at least `chunk_bytes`, a power of two.
-    pub fn new(len_bytes: u64, chunk_bytes: u64) -> DirtyMap {
+    pub fn new(len_bytes: u64, chunk_bytes: u64, budget: &Budget) -> Result<DirtyMap, OverBudget> {
         assert!(chunk_bytes.is_power_of_two(), "chunks of {chunk_bytes} bytes");
         let mut chunk_bytes = chunk_bytes;
         while len_bytes.div_ceil(chunk_bytes) > CHUNKS_MAX {
             chunk_bytes *= 2;
         }
         let chunks = len_bytes.div_ceil(chunk_bytes);
-        let words = vec![0; chunks.div_ceil(64) as usize];
-        DirtyMap { len_bytes, chunk_bytes, words, marked: 0, cursor: 0 }
+        let words = chunks.div_ceil(64);
+        let _share = budget.take(8 * words, || "The map of what a job has to copy".to_owned())?;
+        let words = vec![0; words as usize];
+        Ok(DirtyMap { len_bytes, chunk_bytes, words, marked: 0, cursor: 0, _share })
     }
 
     /// The size of a chunk.
@@ -118,9 +124,24 @@ impl DirtyMap {
 mod tests {
     use super::*;
 
+    fn map(len_bytes: u64, chunk_bytes: u64) -> DirtyMap {
+        DirtyMap::new(len_bytes, chunk_bytes, &Budget::default()).expect("a budget without a limit")
+    }
+
+    #[test]
+    fn a_map_is_a_part_of_the_budget() {
+        let budget = Budget::new(100);
+        let refused = DirtyMap::new(64 * 512 * 16, 512, &budget).unwrap_err();
+        assert_eq!((refused.wanted, refused.left), (128, 100));
+        let map = DirtyMap::new(64 * 512 * 8, 512, &budget).expect("it fits");
+        assert_eq!(budget.held(), 64);
+        drop(map);
+        assert_eq!(budget.held(), 0);
+    }
+
     #[test]
     fn marking_rounds_outwards_and_forgetting_inwards() {
-        let mut map = DirtyMap::new(1000, 256);
+        let mut map = map(1000, 256);
         map.mark(255, 257);
         assert_eq!(map.bytes(), 512);
         map.forget(1, 511);
@@ -133,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_last_chunk_ends_where_the_node_ends() {
-        let mut map = DirtyMap::new(1000, 256);
+        let mut map = map(1000, 256);
         map.mark(999, 5000);
         assert_eq!(map.bytes(), 232);
         assert_eq!(map.take(1), Some((768, 1000)));
@@ -145,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_look_finds_the_first_marked_chunks_of_a_range_and_leaves_them() {
-        let mut map = DirtyMap::new(10 * 256, 256);
+        let mut map = map(10 * 256, 256);
         map.mark(512, 1024);
         map.mark(2 * 1024, 10 * 256);
         for _ in 0..2 {
@@ -160,7 +181,7 @@ mod tests {
     // A guest that writes to the start all the time must not keep the end from being copied.
     #[test]
     fn the_walk_goes_round() {
-        let mut map = DirtyMap::new(64 * 256, 256);
+        let mut map = map(64 * 256, 256);
         map.mark(0, 64 * 256);
         assert_eq!(map.take(1024), Some((0, 1024)));
         map.mark(0, 256);
@@ -171,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_size_from_a_hostile_header_costs_little_memory() {
-        let mut map = DirtyMap::new(u64::MAX / 2, 512);
+        let mut map = map(u64::MAX / 2, 512);
         assert!(map.words.len() * 8 <= 2 << 20);
         map.mark(0, u64::MAX / 2);
         assert_eq!(map.bytes(), u64::MAX / 2);
@@ -181,7 +202,7 @@ mod tests {
     #[test]
     fn any_history_agrees_with_a_list_of_truths() {
         let (len, chunk) = (200 * 64 - 10, 64);
-        let mut map = DirtyMap::new(len, chunk);
+        let mut map = map(len, chunk);
         let mut truth = [false; 200];
         let mut state = 7u64;
         let mut draw = |below: u64| {

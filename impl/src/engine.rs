@@ -121,12 +121,12 @@ impl Engine {
             commands: Gate::new(),
             gate: Arc::new(Gate::new()),
             graph: Arc::new(GraphCell::new(budget.clone())),
+            exports: Exports::new(&budget),
             budget,
             jobs: Mutex::default(),
             ending: Ending::default(),
             ended: Mutex::default(),
             events,
-            exports: Exports::default(),
             objects: Objects::default(),
         })
     }

@@ -3,14 +3,17 @@
 //! An export that is taken away stays until its last client has gone: its requests run to their end.
 
 pub mod connection;
+pub mod memory;
 mod request;
 pub mod server;
 
+use crate::budget::Budget;
 use crate::engine::Guest;
 use crate::host::Stream;
 use crate::nbd::offer::Offer;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
+use memory::Memory;
 use server::Server;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,10 +99,12 @@ impl State {
 }
 
 /// Everything an engine exports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Exports {
     table: Mutex<Table>,
     changed: Signal,
+    /// What clients make us hold.
+    pub memory: Arc<Memory>,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +116,11 @@ struct Table {
 }
 
 impl Exports {
+    /// Nothing is exported; what clients will make us hold is a part of `budget`.
+    pub fn new(budget: &Budget) -> Exports {
+        Exports { table: Mutex::default(), changed: Signal::new(), memory: Memory::new(budget) }
+    }
+
     /// All exports, oldest first.
     pub fn all(&self) -> Vec<Arc<Export>> {
         self.table.lock().exports.clone()

@@ -7,8 +7,8 @@ use block::nbd::offer::{Exports, Offer};
 use block::nbd::reply::{Answer, Extent, Piece};
 use block::nbd::request::Command;
 use block::nbd::session::{REQUESTS_MAX, Session, Step};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use hostile::nbd::{FLAGS, good_start, named, option, request, stream};
+use hostile::random::Random;
 
 const SIZE: u64 = 1 << 20;
 
@@ -83,31 +83,6 @@ fn serve(session: &mut Session) -> (Vec<u8>, bool) {
     }
 }
 
-fn option(number: u32, data: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(data.len()).unwrap();
-    [b"IHAVEOPT", &number.to_be_bytes()[..], &len.to_be_bytes(), data].concat()
-}
-
-fn named(name: &str, rest: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(name.len()).unwrap();
-    [&len.to_be_bytes()[..], name.as_bytes(), rest].concat()
-}
-
-fn request(command: u16, flags: u16, offset: u64, len: u32, payload: &[u8]) -> Vec<u8> {
-    let cookie = u64::from(command) << 32 | 0xbeef;
-    [
-        &0x2560_9513_u32.to_be_bytes()[..],
-        &flags.to_be_bytes(),
-        &command.to_be_bytes(),
-        &cookie.to_be_bytes(),
-        &offset.to_be_bytes(),
-        &len.to_be_bytes(),
-        payload,
-    ]
-    .concat()
-}
-
-const FLAGS: [u8; 4] = [0, 0, 0, 3];
 const GREETING_BYTES: usize = 18;
 
 /// A session that has got so far, and what it answered.
@@ -239,7 +214,7 @@ fn a_payload_in_small_pieces_is_one_write() {
     let mut session = Session::new();
     let data: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let write = request(1, 1, 4096, 100_000, &data);
-    session.receive(&[&FLAGS[..], &option(7, &named("rw", &[0, 0]))].concat());
+    session.receive(&good_start());
     serve(&mut session);
     let mut written = None;
     for piece in write.chunks(997) {
@@ -257,7 +232,7 @@ fn a_payload_in_small_pieces_is_one_write() {
 #[test]
 fn only_so_many_requests_run_at_a_time() {
     let mut session = Session::new();
-    session.receive(&[&FLAGS[..], &option(7, &named("rw", &[0, 0]))].concat());
+    session.receive(&good_start());
     serve(&mut session);
     session.receive(&request(3, 0, 0, 0, &[]).repeat(2 * REQUESTS_MAX));
     let mut tickets = Vec::new();
@@ -278,82 +253,20 @@ fn a_write_that_is_too_long_is_refused_and_ends_the_session() {
     assert_eq!(understand(&sent, false).replies, [(1 << 32 | 0xbeef, 22, 0)]);
 }
 
-/// A client that does everything right, in one of many ways.
-fn valid_stream(random: &mut ChaCha8Rng) -> Vec<u8> {
-    let mut stream = FLAGS.to_vec();
-    let name = ["rw", "ro"][below(random, 2) as usize];
-    let context =
-        named(name, &[&1_u32.to_be_bytes()[..], &15_u32.to_be_bytes(), b"base:allocation"].concat());
-    let info = named(name, &[0, 1, 0, 3]);
-    for _ in 0..below(random, 4) {
-        let choice = below(random, 5);
-        stream.extend(match choice {
-            0 => option(8, &[]),
-            1 => option(3, &[]),
-            2 => option(9, &named(name, &0_u32.to_be_bytes())),
-            3 => option(10, &context),
-            _ => option(6, &info),
-        });
-    }
-    stream.extend(if below(random, 8) == 0 { option(1, name.as_bytes()) } else { option(7, &info) });
-    for _ in 0..below(random, 8) {
-        let command = [0, 1, 3, 4, 5, 6, 7, 2][below(random, 8) as usize];
-        let len = u32::try_from(below(random, 2048)).unwrap();
-        let payload = vec![0x11; if command == 1 { len as usize } else { 0 }];
-        let offset = below(random, SIZE);
-        stream.extend(request(command, [0, 1, 2, 4, 8][below(random, 5) as usize], offset, len, &payload));
-    }
-    stream
-}
-
-fn below(random: &mut ChaCha8Rng, end: u64) -> u64 {
-    random.next_u64() % end
-}
-
-fn mutate(stream: &mut Vec<u8>, random: &mut ChaCha8Rng) {
-    for _ in 0..=below(random, 3) {
-        let at = below(random, stream.len() as u64 + 1) as usize;
-        match below(random, 6) {
-            0 => stream.truncate(at),
-            1 => stream.insert(at, random.next_u32() as u8),
-            2 if at < stream.len() => drop(stream.remove(at)),
-            3 if at < stream.len() => stream[at] ^= 1 << below(random, 8),
-            4 if at + 4 <= stream.len() => {
-                let extreme = [0, 1, u32::MAX, 1 << 31, 32 << 20, (32 << 20) + 1];
-                let number: u32 = extreme[below(random, 6) as usize];
-                stream[at..at + 4].copy_from_slice(&number.to_be_bytes());
-            }
-            _ => {
-                let end = (at + below(random, 64) as usize).min(stream.len());
-                let again = stream[at..end].to_vec();
-                stream.splice(at..at, again);
-            }
-        }
-    }
-}
-
 // Whatever a client sends, a session answers in the language or hangs up, and holds no more than was sent to it.
 #[test]
 fn a_hundred_thousand_hostile_streams_get_errors_or_valid_replies() {
     const STREAMS: u64 = 100_000;
     const HELD_BYTES_MAX: u64 = 1 << 20;
-    let mut random = ChaCha8Rng::seed_from_u64(20_251_122);
+    let mut random = Random::new(20_251_122);
     let (mut refused, mut replied, mut hung_up, mut reached) = (0_u64, 0_u64, 0_u64, 0_u64);
     for number in 0..STREAMS {
-        let mut stream = match number % 2 {
-            0 => valid_stream(&mut random),
-            _ => (0..below(&mut random, 200)).map(|_| random.next_u32() as u8).collect(),
-        };
-        mutate(&mut stream, &mut random);
-        if number % 4 == 1 {
-            // Noise behind a good start.
-            stream.splice(0..0, [&FLAGS[..], &option(7, &named("rw", &[0, 0]))].concat());
-        }
+        let stream = stream(SIZE, &mut random);
         let oldest = stream.windows(12).any(|w| w == b"IHAVEOPT\0\0\0\x01");
         let mut session = Session::new();
         let mut sent = Vec::new();
         let mut open = true;
-        for piece in stream.chunks(1 + below(&mut random, 256) as usize) {
+        for piece in stream.chunks(1 + random.below(256) as usize) {
             session.receive(piece);
             let (more, still_open) = serve(&mut session);
             sent.extend(more);

@@ -4,7 +4,7 @@
 mod support;
 
 use block::budget::{Allowance, Budget};
-use block::format::qcow2::{CreateOptions, OpenCause, Qcow2, StoredBitmap};
+use block::format::qcow2::{CreateOptions, OpenCause, Qcow2, StoredBitmap, check};
 use block::host::{Disk, Errno};
 use block::sync::ending::Ending;
 use std::sync::{Arc, Mutex};
@@ -121,6 +121,27 @@ fn an_image_that_is_only_read_goes_on_and_is_not_written() {
     assert_eq!(told.lock().unwrap().len(), 1);
     assert!(!told.lock().unwrap()[0].1, "nothing ends by it");
     assert_eq!(disk.events(), 0);
+}
+
+// qemu-io 10.0.2 reads and writes on, too; its check counts each as corruption, as ours does.
+#[test]
+fn reserved_bits_are_passed_over_by_all_but_the_checker() {
+    let (l1, l2, refcounts) = tables(&image());
+    let cases = [(l1, 1), (l1, 1 << 8), (l1, 1 << 56), (l1, 1 << 62), (l2, 2), (l2, 1 << 8), (l2, 1 << 61)];
+    for (at, bit) in cases.into_iter().chain([(refcounts, 1), (refcounts, 1 << 8)]) {
+        let mut bytes = image();
+        let entry = number(&bytes, at);
+        set(&mut bytes, at, entry | bit);
+        assert!(block_on(check(&*MemoryDisk::new(bytes.clone()))).unwrap().corruptions > 0, "{bit:#x}");
+        let (disk, image, told) = open(bytes, true);
+        assert_eq!((read(&image, 0), read(&image, CLUSTER)), (Ok(7), Ok(7)), "{bit:#x} at {at:#x}");
+        block_on(image.write(0, &[9; CLUSTER as usize], &Layer(None))).unwrap();
+        block_on(image.write(8 * CLUSTER, &[9; CLUSTER as usize], &Layer(None))).unwrap();
+        block_on(image.close()).unwrap();
+        assert_eq!(*told.lock().unwrap(), []);
+        let (_, image, _) = open(disk.bytes(), false);
+        assert_eq!((read(&image, 0), read(&image, 8 * CLUSTER)), (Ok(9), Ok(9)), "{bit:#x} at {at:#x}");
+    }
 }
 
 #[test]

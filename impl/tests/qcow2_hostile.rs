@@ -6,6 +6,7 @@ use block::format::qcow2::{
     BackingName, CreateOptions, DataFile, OpenCause, OpenError, Qcow2, StoredBitmap, check,
 };
 use block::host::Disk;
+use hostile::image::{mutate, noise_behind_a_start, noise_behind_the_header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::executor::block_on;
@@ -68,109 +69,6 @@ fn open(disk: &Arc<MemoryDisk>, writable: bool) -> Result<Arc<Qcow2>, OpenError>
         }
         answer => answer,
     }
-}
-
-/// Changes a few bytes: anywhere, or in the header, or a whole table entry to something telling.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    const TELLING: [u64; 12] = [
-        0,
-        1,
-        0x200,
-        0x400,
-        0x8000_0000_0000_0000,
-        0x8000_0000_0000_0200,
-        0xffff_ffff_ffff_ffff,
-        0x00ff_ffff_ffff_fe00,
-        0x4000_0000_0000_0400,
-        0x7fff_ffff_ffff_ffff,
-        0x8000_0000_0001_0000,
-        0x0000_0001_0000_0000,
-    ];
-    for _ in 0..1 + random.below(4) {
-        let len = bytes.len() as u64;
-        if random.one_in(4) {
-            mutate_together(bytes, random);
-            continue;
-        }
-        match random.below(6) {
-            0 => bytes[random.below(112) as usize] = random.any() as u8,
-            1 => bytes[random.below(112) as usize] ^= 1 << random.below(8),
-            2 => bytes[random.below(len) as usize] = random.any() as u8,
-            3 if len > 4096 && random.one_in(8) => bytes.truncate(512 + random.below(len - 512) as usize),
-            _ => {
-                let entry = random.below(len / 8) as usize * 8;
-                let at = if random.one_in(2) { entry } else { pick_used_entry(bytes, entry) };
-                let value = TELLING[random.below(12) as usize];
-                bytes[at..at + 8].copy_from_slice(&value.to_be_bytes());
-            }
-        }
-    }
-}
-
-/// Changes fields that belong together: each alone is refused early, and only together they reach further in.
-fn mutate_together(bytes: &mut [u8], random: &mut Random) {
-    const HEADER: [&[(usize, usize)]; 6] = [
-        // Offset and length of the L1 table, with the size that it maps.
-        &[(36, 4), (40, 8)],
-        &[(24, 8), (36, 4)],
-        &[(48, 8), (56, 4)],
-        &[(60, 4), (64, 8)],
-        &[(8, 8), (16, 4)],
-        &[(20, 4), (24, 8), (96, 4)],
-    ];
-    let bitmaps = bitmap_fields(bytes);
-    let fields = match random.below(3) {
-        0 => HEADER[random.below(6) as usize].to_vec(),
-        _ if bitmaps.is_empty() => HEADER[random.below(6) as usize].to_vec(),
-        _ => bitmaps[random.below(bitmaps.len() as u64) as usize].clone(),
-    };
-    let len = bytes.len() as u64;
-    for (at, width) in fields {
-        let value = match random.below(6) {
-            0 => 0,
-            1 => random.below(70),
-            2 => 1 << random.below(64),
-            3 => (1 << random.below(64)) - 1,
-            4 => random.below(len / 512 + 2) * 512,
-            _ => len.saturating_sub(random.below(1024)),
-        };
-        if let Some(field) = bytes.get_mut(at..at + width) {
-            field.copy_from_slice(&value.to_be_bytes()[8 - width..]);
-        }
-    }
-}
-
-/// Fields of the bitmaps extension that belong together, and of each entry of the directory: where its table is and
-/// how long, its flags and granularity, the length of its name and of what follows it.
-fn bitmap_fields(bytes: &[u8]) -> Vec<Vec<(usize, usize)>> {
-    const BITMAPS: u64 = 0x2385_2875;
-    let number = |at: usize, width: usize| {
-        let field = bytes.get(at..at + width).unwrap_or(&[]);
-        field.iter().fold(0u64, |value, byte| value << 8 | u64::from(*byte))
-    };
-    let mut at = if number(4, 4) == 2 { 72 } else { number(100, 4) as usize };
-    while number(at, 4) != BITMAPS {
-        if number(at, 4) == 0 || at > bytes.len() {
-            return Vec::new();
-        }
-        at += 8 + (number(at + 4, 4) as usize).next_multiple_of(8);
-    }
-    let mut together =
-        vec![vec![(at + 8, 4), (at + 16, 8)], vec![(at + 16, 8), (at + 24, 8)], vec![(at + 4, 4)]];
-    let (mut entry, end) =
-        (number(at + 24, 8) as usize, number(at + 24, 8).saturating_add(number(at + 16, 8)));
-    while (entry as u64) < end && entry < bytes.len() && together.len() < 40 {
-        together.push(vec![(entry, 8), (entry + 8, 4)]);
-        together.push(vec![(entry + 15, 1), (entry + 17, 1), (entry + 8, 4)]);
-        together.push(vec![(entry + 18, 2), (entry + 20, 4)]);
-        entry += (24 + number(entry + 18, 2) as usize + number(entry + 20, 4) as usize).next_multiple_of(8);
-    }
-    together
-}
-
-/// The first entry from `from` on that is not zero: more likely to matter.
-fn pick_used_entry(bytes: &[u8], from: usize) -> usize {
-    (from..bytes.len() - 7).step_by(8).find(|at| bytes[*at..at + 8] != [0; 8]).unwrap_or(from)
 }
 
 /// Does everything with an image; any answer will do.
@@ -266,10 +164,7 @@ fn mutated_images_are_answered_not_obeyed() {
 fn any_bytes_with_the_right_start_are_answered() {
     let mut random = Random::new(2);
     for _ in 0..2500 {
-        let mut bytes: Vec<u8> =
-            (0..2048).map(|_| if random.one_in(3) { random.any() as u8 } else { 0 }).collect();
-        bytes[..8].copy_from_slice(&[b'Q', b'F', b'I', 0xfb, 0, 0, 0, 2 + random.below(2) as u8]);
-        bytes[20..24].copy_from_slice(&(9 + random.below(13) as u32).to_be_bytes());
+        let bytes = noise_behind_a_start(&mut random);
         exercise(bytes, &mut random);
     }
     assert_peak_is_bounded();
@@ -283,19 +178,7 @@ fn noise_behind_a_sound_header_is_answered() {
     let mut opened = 0;
     for _ in 0..2500 {
         let mut bytes = images[random.below(images.len() as u64) as usize].clone();
-        for at in (512..bytes.len() - 7).step_by(8) {
-            let entry = match random.below(8) {
-                0 => random.any(),
-                1 => 1 << 62 | random.any() >> random.below(20),
-                2 | 3 => (random.below(bytes.len() as u64) & !511) | (random.below(2) << 63),
-                _ => continue,
-            };
-            bytes[at..at + 8].copy_from_slice(&entry.to_be_bytes());
-        }
-        if random.one_in(4) {
-            // To be repaired before it is written.
-            bytes[79] |= 1;
-        }
+        noise_behind_the_header(&mut bytes, &mut random);
         opened += u64::from(exercise(bytes, &mut random));
     }
     assert!(opened > 100, "{opened} opened");

@@ -59,6 +59,7 @@ laws! {
     Always StatusTable = "a job's status changes only along the table",
     Always Cause = "a job moves only for a cause",
     Always Progress = "progress never goes back and never passes the end",
+    Always BoundedProgress = "a mirror gets in step, and ends once told to, however much guests write",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
     Always OverlapRefused = "an overlapping stream is refused",
     Always NoFaultNoFailure = "no request fails without a fault",

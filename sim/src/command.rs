@@ -15,6 +15,7 @@ macro_rules! complain {
     ($($text:tt)*) => { $crate::terminal::complain(format_args!($($text)*)) };
 }
 
+mod attack;
 mod conform;
 mod disk;
 mod document;
@@ -24,6 +25,7 @@ mod judge;
 mod minimise;
 mod mutants;
 mod replay;
+mod rounds;
 mod rules;
 mod show;
 
@@ -96,6 +98,8 @@ enum Command {
     Document(document::Document),
     Disk(disk::Disk),
     Judge(judge::Judge),
+    Attack(attack::AttackArgs),
+    Rounds(rounds::RoundsArgs),
 }
 
 /// Runs the command of this process.
@@ -115,6 +119,8 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Document(document) => document.run(),
         Command::Disk(disk) => disk.run(),
         Command::Judge(judge) => judge.run(),
+        Command::Attack(attack) => attack.run(subject),
+        Command::Rounds(rounds) => rounds.run(),
     };
     ExitCode::from(exit.code())
 }

@@ -41,6 +41,8 @@ pub struct Core {
     /// Who has which file open, in a world with a folder: there, as in the real one, a writer is alone.
     holders: Vec<Holder>,
     holders_so_far: u64,
+    /// How long a request takes on its way to a disk, in virtual time.
+    pub request_nanos: u64,
     /// New tasks.
     pub spawned: Vec<Spawned>,
     named: Vec<Point>,
@@ -140,20 +142,33 @@ impl SimHost {
         Box::pin(Wait { host: self.clone(), id, steps: true })
     }
 
-    fn request(&self, id: u64) -> Asked {
+    /// Asks a disk, at once, or when the request has got there if the disks have a speed.
+    fn ask(&self, file: u32, ask: Ask) -> Pending<'static, Answer> {
+        let nanos = self.core().request_nanos;
+        if nanos == 0 {
+            return Box::pin(self.submit(file, ask));
+        }
+        let (host, due) = (self.clone(), Nanos(self.core().now.saturating_add(nanos)));
+        Box::pin(async move {
+            host.sleep_until(due).await;
+            host.submit(file, ask).await
+        })
+    }
+
+    fn submit(&self, file: u32, ask: Ask) -> Asked {
+        let id = self.core().disks.submit(file, ask);
         Asked { host: self.clone(), id: Some(id) }
     }
 }
 
 impl Host for SimHost {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
-        let mut core = self.core();
+        let core = self.core();
         let Some(file) = core.find(path) else {
             return Box::pin(std::future::ready(Err(Errno::ENOENT)));
         };
-        let asked = core.disks.submit(file, Ask::Open);
         drop(core);
-        let (asked, host) = (self.request(asked), self.clone());
+        let (asked, host) = (self.ask(file, Ask::Open), self.clone());
         Box::pin(async move {
             asked.await?;
             let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, mode == OpenMode::ReadWrite)?);
@@ -239,7 +254,7 @@ struct SimDisk {
     host: SimHost,
     id: u64,
     file: u32,
-    writable: AtomicBool,
+    writable: Arc<AtomicBool>,
 }
 
 impl Drop for SimDisk {
@@ -263,11 +278,11 @@ impl SimDisk {
             core.hold(id, file, writable)?;
             id
         };
-        Ok(SimDisk { host, id, file, writable: AtomicBool::new(writable) })
+        Ok(SimDisk { host, id, file, writable: Arc::new(AtomicBool::new(writable)) })
     }
 
-    fn submit(&self, ask: Ask) -> Asked {
-        self.host.request(self.host.core().disks.submit(self.file, ask))
+    fn submit(&self, ask: Ask) -> Pending<'static, Answer> {
+        self.host.ask(self.file, ask)
     }
 
     fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
@@ -278,7 +293,7 @@ impl SimDisk {
     }
 }
 
-fn done(asked: Asked) -> Pending<'static, IoResult<()>> {
+fn done(asked: Pending<'static, Answer>) -> Pending<'static, IoResult<()>> {
     Box::pin(async move { asked.await.map(|_| ()) })
 }
 
@@ -288,7 +303,7 @@ impl Disk for SimDisk {
     }
 
     fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
-        Box::pin(self.submit(Ask::Read(offset, buffer)))
+        self.submit(Ask::Read(offset, buffer))
     }
 
     fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
@@ -317,8 +332,18 @@ impl Disk for SimDisk {
         if let Err(errno) = self.host.core().hold(self.id, self.file, writable) {
             return Box::pin(std::future::ready(Err(errno)));
         }
-        self.writable.store(writable, Ordering::Relaxed);
-        done(self.submit(Ask::Open))
+        let (asked, now) = (self.submit(Ask::Open), Arc::clone(&self.writable));
+        let (host, id, file) = (self.host.clone(), self.id, self.file);
+        Box::pin(async move {
+            let before = now.load(Ordering::Relaxed);
+            let answer = asked.await.map(drop);
+            match answer {
+                Ok(()) => now.store(writable, Ordering::Relaxed),
+                // What cannot be opened anew stays open as it was.
+                Err(_) => host.core().hold(id, file, before).unwrap_or(()),
+            }
+            answer
+        })
     }
 }
 

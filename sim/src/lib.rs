@@ -1,5 +1,6 @@
 //! The world around the engine, and the judge: midstream itself.
 
+pub mod attack;
 pub mod campaign;
 pub mod choice;
 pub mod clock;

@@ -3,6 +3,8 @@
 //! It turns what happens into observations, in the order in which it happens, shows them to the model, and keeps them as
 //! the run's history, if anybody wants it. The first broken law stops the world.
 
+pub mod bounded;
+
 use crate::choice::Point;
 use crate::crash::Ending;
 use crate::fault::{Fault, Kind};
@@ -10,6 +12,7 @@ use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Entry, Failure, Found, History, Recorder, What};
 use crate::host::SimHost;
+use crate::oracle::bounded::{Bounded, Seen};
 use crate::recovery::Recovered;
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::guest::Operation;
@@ -48,6 +51,8 @@ struct Inner {
     outstanding: Vec<(Point, Observed)>,
     /// What nodes showed at rest.
     looked: Vec<Look>,
+    /// How far jobs have got whose guests never rest.
+    bounded: Bounded,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
     links_move: bool,
 }
@@ -106,6 +111,7 @@ impl Oracle {
             deaf: false,
             outstanding: Vec::new(),
             looked: Vec::new(),
+            bounded: Bounded::default(),
             links_move: scenario.spares() > 0,
         };
         Oracle { host, halt, inner: Mutex::new(inner) }
@@ -165,6 +171,7 @@ impl Oracle {
 
     /// A command is about to be handed in.
     pub fn sent(&self, client: u32, text: &str) {
+        self.inner().bounded.sent(client, text);
         let told = self.tell(Observed::Sent { client, text: text.to_owned() });
         self.awaits(Point::new("client #", [client, 0, 0]), told);
     }
@@ -172,6 +179,7 @@ impl Oracle {
     /// Its reply.
     pub fn reply(&self, client: u32, text: String) {
         self.settle(Point::new("client #", [client, 0, 0]));
+        self.inner().bounded.reply(client, &text);
         self.tell(Observed::Reply { client, text });
     }
 
@@ -276,9 +284,16 @@ impl Oracle {
         Some(format!("{file} after a clean end: expected {expected}, found {read}"))
     }
 
-    /// A job copied its device again and again, because its guests write faster than it copies.
-    pub fn outrun(&self, job: &str, copied: u64) {
-        self.break_law(LawId::JobsEnd, format!("job {job} copied {copied} bytes and is not in step"));
+    /// How far a job has got on a device of so many bytes, whose guests never rest. What a fault has struck may have to
+    /// be copied again for as long as it strikes.
+    pub fn job_at(&self, seen: &Seen<'_>, device_bytes: u64) {
+        if self.host.core().disks.faults.struck() > 0 {
+            return;
+        }
+        let outrun = self.inner().bounded.look(seen, device_bytes);
+        if let Some(outrun) = outrun {
+            self.break_law(LawId::BoundedProgress, outrun);
+        }
     }
 
     /// A law that needs no model to be seen broken.
@@ -345,7 +360,8 @@ impl Oracle {
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
         let tally = inner.judge.tally();
-        outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
+        let looks = |law| if law == LawId::BoundedProgress { inner.bounded.looks() } else { 0 };
+        outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
     }
 }

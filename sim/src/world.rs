@@ -99,6 +99,7 @@ impl World {
         let files = scenario.files().into_iter().zip(&scenario.images);
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
+        host.core().request_nanos = scenario.request_nanos;
         let scheduler = Scheduler::new(host.clone());
         // Small worlds need small chunks: a copy of one chunk has no order in itself.
         let tuning = Tuning {

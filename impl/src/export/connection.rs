@@ -2,12 +2,14 @@
 //!
 //! A request once begun runs to its end, whether or not its client is still there.
 
+use super::memory::Claim;
 use super::server::Server;
 use super::{ClientSerial, Export, request};
 use crate::engine::{Engine, Guest};
 use crate::host::{Host, IoResult, Nanos, Pending, Stream};
 use crate::nbd::offer::{self, Offer};
 use crate::nbd::reply::{Answer, Ticket};
+use crate::nbd::request::Request;
 use crate::nbd::session::{Session, Step};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -65,10 +67,15 @@ pub async fn converse(connection: Connection, handshake_max: Nanos) {
     let stream = Arc::clone(&connection.stream);
     let host = Arc::clone(connection.engine.host());
     let deadline = (handshake_max > Nanos(0)).then(|| host.sleep_until(host.now().plus(handshake_max)));
+    let claim = connection.engine.exports().memory.claim(connection.client);
     let mut talk = Talk {
         session: Session::new(),
         stream,
         host,
+        claim,
+        parked: None,
+        wants_room: None,
+        writing_bytes: 0,
         running: Vec::new(),
         reading: None,
         writing: None,
@@ -96,6 +103,13 @@ struct Talk {
     session: Session,
     stream: Arc<dyn Stream>,
     host: Arc<dyn Host>,
+    /// What we hold for the client.
+    claim: Claim,
+    /// A request that waits for room.
+    parked: Option<(Ticket, Request)>,
+    /// Something waits for room: what had changed before it was refused.
+    wants_room: Option<u64>,
+    writing_bytes: u64,
     running: Vec<Running>,
     reading: Option<Pending<'static, IoResult<Vec<u8>>>>,
     writing: Option<Pending<'static, IoResult<()>>>,
@@ -110,33 +124,53 @@ struct Talk {
 impl Talk {
     /// Begins everything that can begin. False: there is nothing more to wait for.
     fn advance(&mut self, visitor: &mut Visitor) -> bool {
+        self.wants_room = None;
         self.take_steps(visitor);
         if !self.session.is_negotiating() {
             self.deadline = None;
         }
         if self.writing.is_none() {
-            self.writing = self.output().map(|bytes| self.stream.write(bytes));
+            let output = self.output();
+            self.writing_bytes = output.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            self.writing = output.map(|bytes| self.stream.write(bytes));
         }
-        if self.hears && self.reading.is_none() && self.session.has_room() {
+        let may_read = self.hears && self.reading.is_none() && self.session.has_room();
+        if may_read && self.parked.is_none() && self.has_memory(READ_BYTES as u64) {
             self.reading = Some(self.stream.read(READ_BYTES));
         }
-        self.hears || self.writing.is_some() || !self.running.is_empty()
+        self.hears || self.writing.is_some() || self.parked.is_some() || !self.running.is_empty()
     }
 
     fn take_steps(&mut self, visitor: &mut Visitor) {
-        while self.hears
-            && let Some(step) = self.session.next(visitor)
-        {
-            match step {
-                Step::Do(ticket, request) => {
-                    let (export, guest) = visitor.export.as_ref().expect("requests come after the handshake");
-                    let request = if export.writethrough { request.durable() } else { request };
-                    let answer = request::run(Arc::clone(guest), request, ticket.headroom);
-                    self.running.push((ticket, answer));
-                }
-                Step::Close => self.hang_up(),
+        loop {
+            if self.parked.is_some() && !self.has_memory(0) {
+                return;
+            }
+            if let Some((ticket, request)) = self.parked.take() {
+                let (export, guest) = visitor.export.as_ref().expect("requests come after the handshake");
+                let request = if export.writethrough { request.durable() } else { request };
+                let answer = request::run(Arc::clone(guest), request, ticket.headroom);
+                self.running.push((ticket, answer));
+            }
+            match self.hears.then(|| self.session.next(visitor)).flatten() {
+                None => return,
+                Some(Step::Do(ticket, request)) => self.parked = Some((ticket, request)),
+                Some(Step::Close) => self.hang_up(),
             }
         }
+    }
+
+    /// Whether there is memory for all that is held for the client, and so much more; if not, whoever gives some back
+    /// is waited for.
+    fn has_memory(&mut self, more: u64) -> bool {
+        let reading = if self.reading.is_some() { READ_BYTES as u64 } else { 0 };
+        let held = self.session.held_bytes() + self.writing_bytes + reading;
+        let seen = self.claim.changes();
+        let has = self.claim.hold(held + more);
+        if !has {
+            self.wants_room = Some(seen);
+        }
+        has
     }
 
     /// The next piece of output; small ones are put together.
@@ -161,6 +195,7 @@ impl Talk {
     /// Ready when anything has happened.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let happened = [
+            self.wants_room.is_some_and(|seen| self.claim.poll_changed(seen, context)),
             self.poll_deadline(context),
             self.poll_writing(context),
             self.poll_running(context),
@@ -183,6 +218,9 @@ impl Talk {
         let Some(writing) = &mut self.writing else { return false };
         let Poll::Ready(written) = writing.as_mut().poll(context) else { return false };
         self.writing = None;
+        self.writing_bytes = 0;
+        // What was sent is held no more, which others may wait for.
+        self.has_memory(0);
         if written.is_err() {
             self.speaks = false;
             self.hang_up();

@@ -55,6 +55,7 @@ pub use discard::Discards;
 pub use header::{BackingName, DataFile};
 pub use info::{Info, InfoOfVersion3};
 pub use open_error::{OpenCause, OpenError};
+pub use repair::repair;
 pub use snapshot_table::Snapshot;
 pub use zero::Zeroing;
 

@@ -66,7 +66,7 @@ pub fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Res
         return Err(Refused::Backup(BackupRefused::DifferentSizes));
     }
     let chunk = chunk_bytes(graph, tuning, target, arguments)?;
-    let mut unsaved = DirtyMap::new(len, chunk);
+    let mut unsaved = DirtyMap::new(len, chunk, &graph.budget)?;
     unsaved.mark(0, len);
     let top_only = arguments.sync == BackupSync::Top;
     let state = CopyBeforeWrite::new(unsaved, top_only, arguments.compress, arguments.discard_source);

@@ -176,7 +176,7 @@ impl Plan {
             whole_chunks,
             replaces: self.replaces.clone(),
             copy_mode: self.copy_mode,
-            dirty: DirtyMap::new(len, chunk),
+            dirty: DirtyMap::new(len, chunk, &graph.budget)?,
         }))
     }
 

@@ -7,6 +7,7 @@ use crate::chain::{Graph, JobId, NodeId};
 use crate::command::Command;
 use crate::content::Moment;
 use crate::editing::Editing;
+use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::plan::plan;
@@ -365,7 +366,12 @@ impl State {
         let late = front.created.iter().map(|id| &self.job(*id).late).find(|late| !late.is_empty());
         match late {
             Some(late) => late.iter().cloned().map(Answer::Refused).collect(),
-            None if front.starts_a_job_that_is_there() => vec![Answer::Done],
+            // One that vanished may have been refused late: what it is to write did not open for writing.
+            None if front.starts_a_job_that_is_there() => {
+                let is_gone = |id: &JobId| self.job(*id).status == Status::Null;
+                let failed = !self.faults.is_empty() && front.created.iter().any(is_gone);
+                [Answer::Done].into_iter().chain(failed.then_some(Answer::Fault)).collect()
+            }
             None => {
                 let refused = |told: &Told| match told {
                     Told::Refused(answer) => Some(answer.clone()),

@@ -236,7 +236,8 @@ impl State {
 
     /// Whether a job may go from `created` to `null`: only if its command must be refused late.
     pub(super) fn may_fail_at_start(&self, id: JobId) -> bool {
-        self.job(id).is_doomed() || self.phase == Phase::Quitting
+        // What it is to write may not be opened for writing.
+        self.job(id).is_doomed() || self.phase == Phase::Quitting || !self.faults.is_empty()
     }
 
     /// A command that starts a job returned: its job must have shown itself, and run.

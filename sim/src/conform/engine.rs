@@ -2,7 +2,7 @@
 
 mod image;
 mod layers;
-mod memory;
+pub(crate) mod memory;
 mod offline;
 mod world;
 

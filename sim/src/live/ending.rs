@@ -4,13 +4,16 @@ use super::action::Action;
 use super::in_flight::Asked;
 use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
 use super::patience::Patience;
+use super::plan::Stop;
 use super::process::ANSWER_MAX;
 use super::qmp::Lost;
+use super::repaired::{LEAKS_STAY, repaired};
 use super::second_reader::{self, READERS_DIFFER, SecondReader};
 use super::sequence::{End, Live, OPERATOR};
 use crate::recovery::{self, Recovered};
 use crate::workload::guest::Operation;
 use crate::workload::image::{GARBAGE, SECTOR_BYTES, Tag};
+use model::law::LawId;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,8 @@ const PATIENCE: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(1);
 /// The same for a job that rests although it should end.
 const LONG_PAUSE: Duration = Duration::from_millis(20);
+/// A signal ends everything within this.
+const TERM_MAX: Duration = Duration::from_secs(5);
 
 /// A tag as texts show it.
 fn shown(tag: Tag) -> String {
@@ -160,6 +165,26 @@ impl Live<'_> {
         self.judge.killed()
     }
 
+    /// Tells it to end by a signal. It must do so soon, and soundly; what was flushed is judged as after a kill.
+    pub(super) fn terminate(&mut self) -> Result<(), Broken> {
+        self.hear(None, "waiting for nothing")?;
+        self.actions.push(Action::Kill);
+        let began = Instant::now();
+        self.process.terminate();
+        match self.process.wait() {
+            Some(ended) if !ended.is_clean => {
+                let found = format!("after SIGTERM it ended with {}; it said: {}", ended.how, ended.stderr);
+                return Err(self.judge.break_law(&format!("{CRASHED} in SIGTERM"), found));
+            }
+            Some(_) if began.elapsed() <= TERM_MAX => {}
+            _ => {
+                let found = format!("after SIGTERM it went on for {:.1} s", began.elapsed().as_secs_f64());
+                return Err(self.judge.break_law(HUNG, found));
+            }
+        }
+        self.judge.killed()
+    }
+
     /// Where two readings of a file differ first. After a command of unknown effect an image may end within a sector,
     /// which one of them counts and the other does not.
     fn difference(&self, file: &str, seen: &[Tag], read: &[Tag]) -> Option<String> {
@@ -177,10 +202,13 @@ impl Live<'_> {
             Ok(images) => images,
             Err(found) => return Err(self.judge.break_law("an image file is gone", found)),
         };
-        let all = match recovery::read_all(&self.stage.scenario(), images) {
+        let all = match recovery::read_all(&self.stage.scenario(), images.clone()) {
             Ok(all) => all,
             Err(why) => return Err(self.judge.break_law("an image cannot be read", why.to_owned())),
         };
+        if end == End::Kill {
+            self.repair(images, &all)?;
+        }
         for (image, mut found) in all.into_iter().enumerate() {
             found.file = self.stage.told(&found.file);
             found.chain = found.chain.iter().map(|file| self.stage.told(file)).collect();
@@ -204,6 +232,26 @@ impl Live<'_> {
 }
 
 impl Live<'_> {
+    /// What leaked by the stop can be given back, and then every image shows what it showed. A daemon that had time to end
+    /// soundly leaks nothing, unless it met an error.
+    fn repair(&mut self, images: Vec<Vec<u8>>, all: &[Recovered]) -> Result<(), Broken> {
+        let leaks: u64 = all.iter().map(|found| found.leaks).sum();
+        let is_damaged = all.iter().any(|found| found.corruptions > 0 || found.values.is_err());
+        if leaks == 0 || is_damaged || self.judge.is_lost() {
+            return Ok(());
+        }
+        if self.plan.stop == Stop::Term && self.plan.rules.is_empty() {
+            return Err(self
+                .judge
+                .break_law(LawId::NoLeak.name(), format!("{leaks} clusters after SIGTERM")));
+        }
+        match repaired(&self.stage.scenario(), images, all) {
+            Ok(()) => self.leaks += leaks,
+            Err(why) => return Err(self.judge.break_law(LEAKS_STAY, why)),
+        }
+        Ok(())
+    }
+
     /// A second reader must find in an image what ours has found. Names of images over errors lead it to these errors.
     fn read_twice(&mut self, image: usize, ours: &Recovered) -> Result<(), Broken> {
         let image = &self.stage.scenario().images[image];

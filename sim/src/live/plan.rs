@@ -12,8 +12,31 @@ const RULES: u32 = 2;
 pub struct Plan {
     /// Errors, each below one image.
     pub rules: Vec<Rule>,
-    /// The process is killed after so many turns, or after the last one and the end of all jobs.
+    /// The process is stopped after so many turns, or after the last one and the end of all jobs.
     pub kill: Option<u32>,
+    /// How it is stopped then.
+    pub stop: Stop,
+}
+
+/// How a process is stopped that is not told to quit.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Stop {
+    /// By SIGKILL, without warning.
+    #[default]
+    Kill,
+    /// By SIGTERM: it is to bring everything to a sound end, soon.
+    Term,
+}
+
+/// What a round puts a daemon through.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Ordeal {
+    /// SIGKILL at any moment.
+    Kill,
+    /// SIGTERM at any moment.
+    Term,
+    /// No space is left below one image, from some moment on; then SIGKILL.
+    Full,
 }
 
 /// One injected error.
@@ -62,6 +85,9 @@ const EVENTS: [&str; 24] = [
     "flush_to_disk",
     "pwritev_zero",
 ];
+/// What a full disk refuses: whatever needs new space.
+const FULL_EVENTS: [&str; 5] =
+    ["cluster_alloc", "write_aio", "l2_alloc_write", "refblock_alloc", "l1_grow_write_table"];
 const TYPES: [&str; 12] = [
     "write",
     "write",
@@ -92,6 +118,27 @@ impl Plan {
             2 | 3 => Some(u32::MAX),
             _ => None,
         };
+        plan
+    }
+
+    /// Draws one of a given kind: stopped in the middle of it all, with or without a disk that gets full before.
+    pub fn of_ordeal(choices: &mut Choices, scenario: &Scenario, ordeal: Ordeal) -> Plan {
+        let turn = choose(choices, "ordeal turn", 0, 24);
+        let mut plan = Plan { rules: Vec::new(), kill: Some(turn), stop: Stop::Kill };
+        match ordeal {
+            Ordeal::Kill => {}
+            Ordeal::Term => plan.stop = Stop::Term,
+            Ordeal::Full => {
+                let image = choose(choices, "ordeal image", 0, scenario.images.len() as u32) as usize;
+                let event =
+                    FULL_EVENTS[choose(choices, "ordeal event", 0, FULL_EVENTS.len() as u32) as usize];
+                let after = choose(choices, "ordeal after", 0, 4);
+                let rule = Rule { image, event, iotype: "", sector: None, errno: 28, once: false, after };
+                plan.rules = vec![rule];
+                plan.kill =
+                    if choose(choices, "ordeal end", 0, 2) == 1 { Some(u32::MAX) } else { Some(turn) };
+            }
+        }
         plan
     }
 

@@ -7,7 +7,7 @@ use super::patience::{Over, Patience};
 use super::qmp::{Lost, Qmp};
 use crate::conform::daemon::socket::{NbdSocket, accept};
 use crate::fence;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -191,6 +191,14 @@ impl Process {
         // Fails only if it has ended, which is what we want.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
+    }
+
+    /// Tells it to end, by SIGTERM.
+    pub fn terminate(&self) {
+        if let Some(id) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
+            // Fails only if it has ended.
+            let _ended = kill_process(id, Signal::TERM);
+        }
     }
 
     /// What it has said on its standard error.

@@ -10,12 +10,12 @@ use super::guests::Seat;
 use super::in_flight;
 use super::jobs_told::JobsTold;
 use super::judge::{Broken, CRASHED, EXPORT_STAYS, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
-use super::plan::Plan;
+use super::plan::{Ordeal, Plan, Stop};
 use super::process::{Process, Scratch};
 use super::second_reader;
 use super::stack;
 use super::stage::Stage;
-use super::surface::Surface;
+use super::surface::surface_of;
 use super::target::Target;
 use super::turns::{Turn, What, add_unlisted, scripts};
 use crate::choice::{Choices, Point};
@@ -47,15 +47,25 @@ pub struct Record {
     pub read_twice: u64,
     /// What events told of jobs that signatures may ask for, a line each.
     pub jobs_told: Vec<String>,
+    /// Clusters that leaked by an end without warning, and that our own repair gave back.
+    pub leaks: u64,
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
 const SALTS: u32 = 1 << 20;
 
 /// Draws a sequence and runs it on the daemon.
-pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
+pub fn run(target: &Target, choices: Choices, detail: Detail) -> Record {
+    run_through(target, choices, detail, None)
+}
+
+/// The same, with an end that is chosen and not drawn.
+pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal: Option<Ordeal>) -> Record {
     let mut scenario = Scenario::draw(&mut choices);
-    let plan = Plan::draw(&mut choices, &scenario);
+    let plan = match ordeal {
+        None => Plan::draw(&mut choices, &scenario),
+        Some(ordeal) => Plan::of_ordeal(&mut choices, &scenario, ordeal),
+    };
     plan.fit(&mut scenario);
     let mut scripts = scripts(&mut choices, &scenario);
     let salt = target.on_disk.then(|| choices.choose(Point::new("disk cuts", [0; 3]), SALTS));
@@ -63,9 +73,9 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     in_flight::draw(&mut choices, &mut scripts);
     // Its files are where the daemon of a target on devices has none.
     let reads_twice = !target.on_disk && second_reader::draw(&mut choices);
-    // On devices, cuts are judged by a model that follows to the end.
-    if !target.on_disk {
-        add_unlisted(&mut choices, &scenario, || Surface::of(target), &mut scripts);
+    // On devices, cuts are judged by a model that follows to the end; and so are ordeals.
+    if !target.on_disk && ordeal.is_none() {
+        add_unlisted(&mut choices, &scenario, || surface_of(target), &mut scripts);
     }
     let choices = Arc::new(Mutex::new(choices));
     let mut judge = Judge::new(&scenario);
@@ -75,7 +85,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
     let mut left = None;
-    let (mut in_flight, mut read_twice, mut jobs_told) = (0, 0, Vec::new());
+    let (mut in_flight, mut read_twice, mut jobs_told, mut leaks) = (0, 0, Vec::new(), 0);
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -101,13 +111,14 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
                 scratch: scratch.path(),
                 reads_twice,
                 read_twice: 0,
+                leaks: 0,
                 last_poll: String::new(),
                 looked: Vec::new(),
             };
             live.watch();
             // What broke stands with the judge.
             let lived = live.all(scripts);
-            (in_flight, read_twice) = (live.in_flight, live.read_twice);
+            (in_flight, read_twice, leaks) = (live.in_flight, live.read_twice, live.leaks);
             jobs_told = live.jobs.into_facts();
             if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
@@ -118,7 +129,7 @@ pub fn run(target: &Target, mut choices: Choices, detail: Detail) -> Record {
     let crashes = crash(&mut judge, &stage, &mut actions, salt);
     let outcome = judge.outcome(detail);
     let mut record =
-        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, jobs_told };
+        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, jobs_told, leaks };
     if let Some(process) = left {
         look_inside(target, &scratch, &process, &mut record);
     }
@@ -204,6 +215,8 @@ pub(super) struct Live<'a> {
     pub(super) reads_twice: bool,
     /// Images that it agreed on.
     pub(super) read_twice: u64,
+    /// Clusters that leaked and were given back.
+    pub(super) leaks: u64,
     pub(super) last_poll: String,
     /// What nodes showed at rest: the image, and the files it was read through.
     pub(super) looked: Vec<(usize, Vec<String>, Vec<Tag>)>,
@@ -228,6 +241,7 @@ impl Live<'_> {
             }
         };
         match end {
+            End::Kill if self.plan.stop == Stop::Term => self.terminate()?,
             End::Kill => self.kill()?,
             End::Quit => {
                 self.look()?;

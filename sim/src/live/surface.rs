@@ -1,84 +1,20 @@
-//! What a daemon says it understands: the commands of its `query-qmp-schema`, and the types of their arguments.
+//! What a live target says it understands, asked once.
 
 use super::process::{ANSWER_MAX, Process, Scratch};
 use super::target::Target;
+pub use hostile::schema::{Member, Surface, Type};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Every command, and every type by the name that the schema gives it.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct Surface {
-    /// Names of commands with the types of their arguments, in the order of the names.
-    pub commands: Vec<(String, String)>,
-    types: BTreeMap<String, Type>,
-}
-
-/// A type of QAPI's introspection.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Type {
-    /// Members, and more of them by the value of one that is the tag.
-    Object {
-        /// Those it always may have.
-        members: Vec<Member>,
-        /// The member that decides, and by its value the type with the members to add.
-        variants: Option<(String, BTreeMap<String, String>)>,
-    },
-    /// A list of that type.
-    Array(String),
-    /// One of these words.
-    Enum(Vec<String>),
-    /// One of these types.
-    Alternate(Vec<String>),
-    /// A JSON type: `string`, `int`, `number`, `boolean`, `null` or `value`.
-    Plain(String),
-}
-
-/// A member of an object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
-    /// Its name.
-    pub name: String,
-    /// Its type's name.
-    pub of: String,
-    /// Whether it may be left out.
-    pub is_optional: bool,
-}
-
-impl Surface {
-    /// What a target says of itself, asked once. A daemon that does not say has nothing.
-    pub fn of(target: &Target) -> Arc<Surface> {
-        static ASKED: Mutex<BTreeMap<PathBuf, Arc<Surface>>> = Mutex::new(BTreeMap::new());
-        let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        let surface = asked.entry(target.binary.clone());
-        Arc::clone(surface.or_insert_with(|| Arc::new(ask(target).unwrap_or_default())))
-    }
-
-    /// Reads the list that `query-qmp-schema` returns. What is no entry of it is left out.
-    pub fn read(list: &[Value]) -> Surface {
-        let mut surface = Surface::default();
-        for entry in list {
-            let Some(name) = entry["name"].as_str() else { continue };
-            if let ("command", Some(of)) = (kind(entry), entry["arg-type"].as_str()) {
-                surface.commands.push((name.to_owned(), of.to_owned()));
-            } else if let Some(of) = read_type(entry) {
-                surface.types.insert(name.to_owned(), of);
-            }
-        }
-        surface.commands.sort();
-        surface
-    }
-
-    /// The type of that name.
-    pub fn get(&self, name: &str) -> Option<&Type> {
-        self.types.get(name)
-    }
-}
-
-fn kind(entry: &Value) -> &str {
-    entry["meta-type"].as_str().unwrap_or_default()
+/// The commands of a target and their arguments. A daemon that does not say has none.
+pub fn surface_of(target: &Target) -> Arc<Surface> {
+    static ASKED: Mutex<BTreeMap<PathBuf, Arc<Surface>>> = Mutex::new(BTreeMap::new());
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let surface = asked.entry(target.binary.clone());
+    Arc::clone(surface.or_insert_with(|| Arc::new(ask(target).unwrap_or_default())))
 }
 
 fn ask(target: &Target) -> Option<Surface> {
@@ -88,28 +24,4 @@ fn ask(target: &Target) -> Option<Surface> {
     let line = process.qmp.line(Some(Instant::now() + ANSWER_MAX)).ok()?;
     let reply: Value = serde_json::from_str(&line).ok()?;
     Some(Surface::read(reply["return"].as_array()?))
-}
-
-fn read_type(entry: &Value) -> Option<Type> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let list = |name: &str| entry[name].as_array().cloned().unwrap_or_default();
-    Some(match kind(entry) {
-        "object" => {
-            let member = |member: &Value| {
-                let is_optional = member.get("default").is_some();
-                Some(Member { name: text(&member["name"])?, of: text(&member["type"])?, is_optional })
-            };
-            let case = |case: &Value| Some((text(&case["case"])?, text(&case["type"])?));
-            let variants =
-                text(&entry["tag"]).map(|tag| (tag, list("variants").iter().filter_map(case).collect()));
-            Type::Object { members: list("members").iter().filter_map(member).collect(), variants }
-        }
-        "array" => Type::Array(text(&entry["element-type"])?),
-        "enum" => Type::Enum(list("values").iter().filter_map(text).collect()),
-        "alternate" => {
-            Type::Alternate(list("members").iter().filter_map(|member| text(&member["type"])).collect())
-        }
-        "builtin" => Type::Plain(text(&entry["json-type"])?),
-        _ => return None,
-    })
 }

@@ -14,6 +14,7 @@ const PARTS: &[&str] = &[
     "rustfmt.toml",
     "model",
     "impl",
+    "hostile",
     "sim",
     "benches",
     "tests",

@@ -7,6 +7,7 @@
 use super::image::{Image, SECTOR_BYTES, Tag, fill, tag_of};
 use super::scenario::{Draw, Profile, Scenario};
 use crate::host::SimHost;
+use crate::oracle::bounded::Seen;
 use crate::oracle::{Oracle, RequestId};
 use block::engine::{Engine, Guest};
 use block::host::IoResult;
@@ -22,8 +23,6 @@ const REQUESTS: u32 = 6;
 /// Writes of a guest that never rests, at most; and how often it looks in vain for a job before it leaves.
 const RESTLESS_WRITES_MAX: u32 = 100;
 const RESTLESS_LOOKS_MAX: u32 = 8;
-/// A job that copied its device so often and is still not in step will never be.
-const COPIES_MAX: u64 = 8;
 
 /// What a guest does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -268,9 +267,9 @@ impl Seat {
                 host.think(4).await;
                 continue;
             }
-            let limit = COPIES_MAX * sectors * SECTOR_BYTES as u64;
-            if let Some(job) = jobs.iter().find(|job| job.status == "running" && job.offset > limit) {
-                oracle.outrun(&job.device, job.offset);
+            for job in &jobs {
+                let seen = Seen { id: &job.device, status: job.status, offset: job.offset };
+                oracle.job_at(&seen, sectors * SECTOR_BYTES as u64);
             }
             let id = RequestId { guest: self.plan.guest, lane: 0, slot };
             let place = Place::Sector(u64::from(slot) * 13 % sectors);

@@ -40,6 +40,9 @@ pub struct Scenario {
     pub clients: Vec<ClientPlan>,
     /// Faults, armed when the scripts begin.
     pub faults: Vec<Fault>,
+    /// How long a request is on its way to a disk, in virtual time. 0 for disks without a speed: a request takes as long
+    /// as the schedule lets it.
+    pub request_nanos: u64,
     /// The end of the world, if it comes early.
     pub crash: Option<Crash>,
 }
@@ -115,10 +118,15 @@ impl Scenario {
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images),
             crash: draw_crash(&mut draw),
+            request_nanos: 0,
             images,
         };
         for guest in 0..GUESTS {
             scenario.guests.extend(guest::draw(&mut draw, &scenario, profile, guest));
+        }
+        // Who never rests meets disks that answer in an order of their own, and disks that are as fast as they are.
+        if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
+            scenario.request_nanos = draw.entry("disk speed", [0; 3], &[0, 100_000, 10_000_000]);
         }
         for client in 0..CLIENTS {
             scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
@@ -141,6 +149,7 @@ impl Scenario {
             clients: Vec::new(),
             faults: Vec::new(),
             crash: None,
+            request_nanos: 0,
             images,
         }
     }
@@ -351,15 +360,15 @@ fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    draw_slots(draw, images.len() as u32, FAULTS)
+    draw_slots(draw, images.len() as u32, FAULTS, true)
 }
 
-/// Faults for so many files, in at most so many slots.
+/// Faults for so many devices, in at most so many slots. Nobody opens a device anew.
 pub fn draw_faults_of(choices: &mut Choices, files: u32, slots: u32) -> Vec<Fault> {
-    draw_slots(&mut Draw { choices }, files, slots)
+    draw_slots(&mut Draw { choices }, files, slots, false)
 }
 
-fn draw_slots(draw: &mut Draw<'_>, files: u32, slots: u32) -> Vec<Fault> {
+fn draw_slots(draw: &mut Draw<'_>, files: u32, slots: u32, with_opens: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     for slot in 0..slots {
         let of = [slot, 0, 0];
@@ -375,7 +384,10 @@ fn draw_slots(draw: &mut Draw<'_>, files: u32, slots: u32) -> Vec<Fault> {
         let after = draw.entry("fault # after", of, &[0, 1, 2, 3, 5, 8, 13, 21]);
         let often = draw.entry("fault # often", of, &[Often::Once, Often::Once, Often::Always]);
         // A range of the file beyond its metadata, so that a guest's data is struck and not the tables.
-        let range = match draw.below("fault # range", of, 4) {
+        let range = draw.below("fault # range", of, 4);
+        // A flush has no range: one number in its place says that opening and reopening are struck.
+        let kind = if with_opens && kind == Kind::Flush && range == 3 { Kind::Open } else { kind };
+        let range = match range {
             1 => Some((0, 512)),
             2 => Some((8192, 16384)),
             _ => None,

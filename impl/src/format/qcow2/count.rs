@@ -212,6 +212,11 @@ impl References {
             if descriptor & COPIED != 0 {
                 report.corrupt(times, || format!("L2 entry {descriptor:#x}: compressed and COPIED"));
             }
+            if bitmap != 0 {
+                report.corrupt(times, || {
+                    format!("L2 entry {descriptor:#x}: compressed, with bitmap {bitmap:#x}")
+                });
+            }
             return match decode_l2(raw, geometry) {
                 Ok(Mapping::Compressed { host, len }) => self.add(image, host, len, times, report),
                 _ => {

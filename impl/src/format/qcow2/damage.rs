@@ -95,10 +95,8 @@ fn damaged(text: String) -> Trouble {
 /// An L1 entry that cannot be.
 pub(super) fn in_l1(raw: u64, index: u64, geometry: Geometry) -> Trouble {
     let (at, index) = (raw & HOST_OFFSET, hex(index));
-    damaged(match geometry.is_aligned(at) {
-        false => format!("L2 table offset {} unaligned (L1 index: {index})", hex(at)),
-        true => format!("L1 entry {} has reserved bits set (L1 index: {index})", hex(raw)),
-    })
+    assert!(!geometry.is_aligned(at), "L1 entry {raw:#x} leads somewhere");
+    damaged(format!("L2 table offset {} unaligned (L1 index: {index})", hex(at)))
 }
 
 /// An L2 entry that cannot be.

@@ -1,6 +1,7 @@
 //! What an entry of an L1 or L2 table means, and how one is written.
 //!
-//! Entries come from the image and are not trusted: what breaks the format's rules is `Malformed`. An extended L2 entry
+//! Entries come from the image and are not trusted: what leads nowhere that can be is `Malformed`. Reserved bits lead
+//! nowhere: like QEMU, only the checker minds them, and an entry that is written anew has none. An extended L2 entry
 //! has a second number, a bitmap: its low half says which subclusters are data, its high half which are zeroes.
 
 use super::geometry::{Geometry, SECTOR};
@@ -81,7 +82,7 @@ pub(super) enum Mapping {
 /// Decodes an L1 entry; `None` if there is no L2 table.
 pub(super) fn decode_l1(raw: u64, geometry: Geometry) -> Result<Option<L2At>, Malformed> {
     let host = raw & HOST_OFFSET;
-    if raw & L1_RESERVED != 0 || !geometry.is_aligned(host) {
+    if !geometry.is_aligned(host) {
         return Err(Malformed);
     }
     Ok((host != 0).then_some(L2At { host, copied: raw & COPIED != 0 }))
@@ -91,7 +92,7 @@ pub(super) fn decode_l1(raw: u64, geometry: Geometry) -> Result<Option<L2At>, Ma
 pub(super) fn decode_l2(raw: RawEntry, geometry: Geometry) -> Result<Mapping, Malformed> {
     let RawEntry { descriptor, bitmap } = raw;
     if raw.is_compressed() {
-        if geometry.data_file || bitmap != 0 {
+        if geometry.data_file {
             return Err(Malformed);
         }
         let (host, len) = compressed_at(descriptor, geometry.cluster_bits);
@@ -99,7 +100,7 @@ pub(super) fn decode_l2(raw: RawEntry, geometry: Geometry) -> Result<Mapping, Ma
     }
     let at = descriptor & HOST_OFFSET;
     let copied = descriptor & COPIED != 0;
-    if descriptor & L2_RESERVED != 0 || !geometry.is_aligned(at) {
+    if !geometry.is_aligned(at) {
         return Err(Malformed);
     }
     // The first cluster of a data file is as good as any other; there, COPIED says that it is used.
@@ -253,13 +254,26 @@ mod tests {
     }
 
     #[test]
-    fn reserved_bits_and_unaligned_offsets_are_malformed() {
-        let host = 0x12_0000;
-        for raw in [host | 2, host | 1 << 56, host | 0x200, 1 << 61] {
-            assert_eq!(decode_l2(plain(raw), geometry(3, 16)), Err(Malformed), "{raw:#x}");
+    fn reserved_bits_are_passed_over() {
+        let (host, data) = (0x12_0000, Mapping::Data { host: 0x12_0000, copied: false });
+        for raw in [host | 2, host | 0x100, host | 1 << 56, host | 1 << 61] {
+            assert_eq!(decode_l2(plain(raw), geometry(3, 16)), Ok(data), "{raw:#x}");
+            let table = L2At { host, copied: false };
+            assert_eq!(decode_l1(raw | 1 | 1 << 62, geometry(3, 16)), Ok(Some(table)), "{raw:#x}");
         }
+        assert_eq!(decode_l2(plain(1 << 61), geometry(3, 16)), Ok(Mapping::Unallocated));
+        assert_eq!(data.encode(geometry(3, 16)).descriptor, host);
+        let extended = Geometry { extended_l2: true, ..geometry(3, 16) };
+        let packed = RawEntry { descriptor: COMPRESSED | 0x5_0000, bitmap: 1 };
+        assert!(matches!(decode_l2(packed, extended), Ok(Mapping::Compressed { .. })));
+    }
+
+    #[test]
+    fn unaligned_offsets_and_what_no_version_means_are_malformed() {
+        let host = 0x12_0000;
+        assert_eq!(decode_l2(plain(host | 0x200), geometry(3, 16)), Err(Malformed));
         assert_eq!(decode_l2(plain(1), geometry(2, 16)), Err(Malformed), "version 2 has no zero clusters");
-        assert_eq!(decode_l1(0x10001, geometry(3, 16)), Err(Malformed));
+        assert_eq!(decode_l1(0x10200, geometry(3, 16)), Err(Malformed));
         let extended = Geometry { extended_l2: true, ..geometry(3, 16) };
         assert_eq!(decode_l2(plain(1), extended), Ok(Mapping::Unallocated), "the bitmap says what is zero");
         let both = RawEntry { descriptor: host, bitmap: 1 << 32 | 1 };

@@ -6,6 +6,7 @@
 use super::bitmap_directory::{self, Entry};
 use super::bitmaps::StoredBitmap;
 use super::cache::TableCache;
+use super::check::TABLE_RESERVED;
 use super::damage;
 use super::discard::{Discards, Freed, Why};
 use super::entry::{HOST_OFFSET, decode_l1};
@@ -168,7 +169,7 @@ impl Metadata {
 
     /// Where the refcount block of an area lies.
     pub fn refcount_block(&self, area: u64) -> Result<Option<u64>, Trouble> {
-        let at = self.refcount_table.entries().get(area as usize).copied().unwrap_or(0);
+        let at = self.refcount_table.entries().get(area as usize).map_or(0, |entry| entry & !TABLE_RESERVED);
         if !self.geometry.is_aligned(at) {
             return Err(damage::in_refcount_table(at, area));
         }

@@ -11,13 +11,21 @@ use super::entry::{COPIED, HOST_OFFSET, RawEntry};
 use super::geometry::{Geometry, MAX_HOST_OFFSET, MAX_REFCOUNT_TABLE_BYTES, SECTOR};
 use super::header::{Header, INCOMPATIBLE_DIRTY};
 use super::open::{load_header, validate};
-use super::open_error::OpenCause;
+use super::open_error::{OpenCause, OpenError};
 use crate::budget::{Allowance, Breath};
 use crate::host::{Disk, Errno};
 use std::collections::BTreeSet;
 
 /// Files of more clusters are not repaired: 64 MiB of counters.
 const MAX_CLUSTERS: u64 = 1 << 24;
+
+/// Sets the refcounts of any image right: what leaked is free again. Nothing is lost if it is cut off. Refused if more is
+/// wrong than that.
+pub async fn repair(disk: &dyn Disk) -> Result<(), OpenError> {
+    let (header, file) = load_header(disk).await.map_err(|cause| cause.of("an image"))?;
+    let repaired = repair_all(disk, header, file.len, "an image", &Allowance::default()).await;
+    repaired.map_err(|cause| cause.of("an image"))
+}
 
 /// Sets the refcounts of a dirty image right and clears its dirty bit; any other is left alone.
 pub(super) async fn repair_if_dirty(
@@ -29,14 +37,24 @@ pub(super) async fn repair_if_dirty(
     if header.incompatible & INCOMPATIBLE_DIRTY == 0 {
         return Ok(());
     }
-    validate(&header, file.len)?;
-    if header.geometry().clusters_for(file.len) > MAX_CLUSTERS {
-        return Err(OpenCause::TooLargeToCheck(file.len));
+    repair_all(disk, header, file.len, name, allowance).await
+}
+
+async fn repair_all(
+    disk: &dyn Disk,
+    header: Header,
+    len: u64,
+    name: &str,
+    allowance: &Allowance,
+) -> Result<(), OpenCause> {
+    validate(&header, len)?;
+    if header.geometry().clusters_for(len) > MAX_CLUSTERS {
+        return Err(OpenCause::TooLargeToCheck(len));
     }
     let table_bytes = u64::from(header.refcount_table_clusters) << header.cluster_bits;
     let what = || format!("The repair of '{name}'");
     let _tables = allowance.budget.take(2 * table_bytes + (1 << 20), what)?;
-    let mut image = Image::read(disk, header, file.len).await?;
+    let mut image = Image::read(disk, header, len).await?;
     let mut report = CheckReport::default();
     let references = References::count_but_refcounts(&mut image, &mut report, allowance).await?;
     if report.corruptions > 0 {

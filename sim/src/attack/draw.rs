@@ -1,0 +1,57 @@
+//! The inputs of a round: so many of one kind, from its seed.
+
+use super::Kind;
+use super::material::Material;
+use super::victim::{EXPORT_BYTES, FILES, NAMES};
+use hostile::qmp_command::Commands;
+use hostile::random::Random;
+use hostile::{image, lines, nbd, qmp_text};
+
+/// How many inputs a round has: as many as take about half a second.
+fn count(kind: Kind) -> u64 {
+    match kind {
+        Kind::QmpBytes => 400,
+        Kind::QmpCommands => 150,
+        Kind::NbdBytes | Kind::NbdRequests => 60,
+        Kind::ImageBytes | Kind::ImageFields => 12,
+        Kind::Traces => 20,
+        Kind::Histories => 40,
+    }
+}
+
+/// The inputs.
+pub(super) fn inputs(kind: Kind, seed: u64, material: &Material) -> Vec<Vec<u8>> {
+    let mut random = Random::new(seed);
+    (0..count(kind)).map(|_| input(kind, material, &mut random)).collect()
+}
+
+fn input(kind: Kind, material: &Material, random: &mut Random) -> Vec<u8> {
+    match kind {
+        Kind::QmpBytes => qmp_text::bytes(random),
+        Kind::QmpCommands => {
+            let commands = Commands { surface: &material.surface, names: &NAMES, files: &FILES };
+            commands.draw(random).to_string().into_bytes()
+        }
+        Kind::NbdBytes => nbd::stream(EXPORT_BYTES, random),
+        Kind::NbdRequests => nbd::extreme_requests(EXPORT_BYTES, random),
+        Kind::ImageBytes => {
+            let mut bytes = random.pick(&material.images).clone();
+            match random.below(8) {
+                0 => bytes = image::noise_behind_a_start(random),
+                1 => image::noise_behind_the_header(&mut bytes, random),
+                _ => (0..1 + random.below(4)).for_each(|_| image::by_bytes(&mut bytes, random)),
+            }
+            bytes
+        }
+        Kind::ImageFields => {
+            let mut bytes = random.pick(&material.images).clone();
+            (0..1 + random.below(3)).for_each(|_| image::by_structure(&mut bytes, random));
+            bytes
+        }
+        Kind::Traces | Kind::Histories => {
+            let texts = if kind == Kind::Traces { &material.traces } else { &material.histories };
+            let text = random.pick(texts);
+            lines::mutated(text, random)
+        }
+    }
+}

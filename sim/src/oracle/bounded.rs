@@ -1,0 +1,124 @@
+//! The law of bounded progress: what a job that copies may copy before it is in step with guests that never rest, and before
+//! it ends once somebody told it to.
+//!
+//! The bound is in bytes copied, so it holds for disks of any speed, for jobs that are paused or slowed down, and for
+//! every schedule. A job that guests outrun for ever copies without end.
+
+use std::collections::BTreeMap;
+
+/// In step after its device was copied so often: the first pass, one that shows that guests outrun it, and what they
+/// write until they are held back.
+const COPIES_TO_READY_MAX: u64 = 8;
+/// At its end after so much more, from the moment on that it was told to: guests are held back from then on.
+const COPIES_TO_END_MAX: u64 = 2;
+
+/// A job as a look finds it.
+#[derive(Copy, Clone, Debug)]
+pub struct Seen<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its status.
+    pub status: &'a str,
+    /// What it has copied so far, in bytes.
+    pub offset: u64,
+}
+
+/// What is known of jobs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bounded {
+    /// Jobs that clients want to end and have no answer yet.
+    asked: BTreeMap<u32, String>,
+    /// Jobs that were told to end, and what each had copied when that was first seen.
+    told: BTreeMap<String, Option<u64>>,
+    looks: u64,
+}
+
+impl Bounded {
+    /// A client sends a command.
+    pub fn sent(&mut self, client: u32, text: &str) {
+        self.asked.remove(&client);
+        if let Some(id) = completes(text) {
+            self.asked.insert(client, id.to_owned());
+        }
+    }
+
+    /// It is answered.
+    pub fn reply(&mut self, client: u32, text: &str) {
+        if let Some(id) = self.asked.remove(&client)
+            && text.starts_with(r#"{"return""#)
+        {
+            self.told.entry(id).or_default();
+        }
+    }
+
+    /// A look at a job on a device of so many bytes. Says how it breaks the law, if it does.
+    pub fn look(&mut self, seen: &Seen<'_>, device_bytes: u64) -> Option<String> {
+        self.looks += 1;
+        let Seen { id, status, offset } = *seen;
+        if status == "running" {
+            // Whatever was told to end went by this name before.
+            self.told.remove(id);
+            let is_outrun = offset > COPIES_TO_READY_MAX * device_bytes;
+            return is_outrun
+                .then(|| format!("job {id} copied {offset} bytes of {device_bytes} and is not in step"));
+        }
+        let start = *self.told.get_mut(id)?.get_or_insert(offset);
+        let copied = offset.saturating_sub(start);
+        let is_outrun = copied > COPIES_TO_END_MAX * device_bytes;
+        is_outrun.then(|| {
+            format!(
+                "job {id} was told to end, copied {copied} bytes of {device_bytes} since, and has not ended"
+            )
+        })
+    }
+
+    /// How often somebody looked.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+}
+
+/// The job that a command completes, if that is what it does.
+fn completes(text: &str) -> Option<&str> {
+    let (_, arguments) = text.split_once(r#"job-complete""#)?;
+    let after = arguments.split_once(r#""id":""#).or_else(|| arguments.split_once(r#""device":""#))?.1;
+    after.split_once('"').map(|(id, _)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(status: &str, offset: u64) -> Seen<'_> {
+        Seen { id: "j", status, offset }
+    }
+
+    #[test]
+    fn a_job_that_is_not_in_step_after_eight_copies_is_outrun() {
+        let mut bounded = Bounded::default();
+        assert_eq!(bounded.look(&seen("running", 8000), 1000), None);
+        assert!(bounded.look(&seen("running", 8001), 1000).is_some());
+        assert_eq!(bounded.look(&seen("ready", 80_000), 1000), None);
+        assert_eq!(bounded.looks(), 3);
+    }
+
+    #[test]
+    fn a_job_that_was_told_to_end_copies_little_more() {
+        for complete in [
+            r#"{"execute":"job-complete","arguments":{"id":"j"}}"#,
+            r#"{"execute":"block-job-complete","arguments":{"device":"j"}}"#,
+        ] {
+            let mut bounded = Bounded::default();
+            bounded.sent(1, complete);
+            bounded.reply(1, r#"{"error": {}}"#);
+            assert_eq!(bounded.look(&seen("ready", 9000), 1000), None);
+            assert_eq!(bounded.look(&seen("ready", 90_000), 1000), None, "it was refused");
+            bounded.sent(1, complete);
+            bounded.reply(1, r#"{"return": {}}"#);
+            assert_eq!(bounded.look(&seen("ready", 9000), 1000), None);
+            assert_eq!(bounded.look(&seen("ready", 11_000), 1000), None);
+            assert!(bounded.look(&seen("ready", 11_001), 1000).is_some());
+            assert_eq!(bounded.look(&seen("running", 0), 1000), None, "another job of that name");
+        }
+    }
+}
