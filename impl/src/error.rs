@@ -332,6 +332,14 @@ impl Refused {
         }
     }
 
+    /// The error of the host that is behind it, if there is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Refused::CannotOpen { errno, .. } | Refused::Io { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
     /// The QMP error class.
     pub fn class(&self) -> &'static str {
         match self {

@@ -245,7 +245,7 @@ impl Commit {
         let was_read_only = graph.place(overlay).read_only;
         if was_read_only {
             let opened = self.engine.reopen_images(graph, overlay, true).await;
-            opened.map_err(|_| Errno::EACCES)?;
+            opened.map_err(|refused| refused.errno().unwrap_or(Errno::EACCES))?;
         }
         let written = header::name_backing(&**self.engine.host(), graph, overlay, Some(below), wanted).await;
         if was_read_only {
