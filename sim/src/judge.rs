@@ -11,6 +11,7 @@ use crate::history::file::header::{Header, Spec, Version};
 use crate::history::file::line::Line;
 use crate::history::file::{LINE_BYTES_MAX, VERSION};
 use input::{Lines, parsed};
+use model::Quirk;
 use protocol::Protocol;
 use spec::{Judge, Stop};
 use std::fmt;
@@ -88,9 +89,14 @@ fn fault<T>(field: &str, reason: impl Into<String>) -> Result<T, Fault> {
 
 /// Judges a history by the specification that its header names, or by another one.
 pub fn judge(input: impl BufRead, spec: Option<Spec>) -> Judged {
+    judge_with(input, spec, &[])
+}
+
+/// The same, of a daemon that is wrong in these ways.
+pub fn judge_with(input: impl BufRead, spec: Option<Spec>, quirks: &[Quirk]) -> Judged {
     let mut judged = Judged { spec, lines: 0, checks: 0, verdict: Verdict::Clean };
     let mut lines = Lines::new(input, LINE_BYTES_MAX);
-    if let Err(stop) = all(&mut lines, spec, &mut judged) {
+    if let Err(stop) = all(&mut lines, spec, quirks, &mut judged) {
         judged.verdict = match stop {
             Stop::Broken { law, detail } => Verdict::Broken { line: lines.number, law, detail },
             Stop::Bad((field, reason)) => Verdict::Bad(Bad { line: lines.number.max(1), field, reason }),
@@ -101,7 +107,12 @@ pub fn judge(input: impl BufRead, spec: Option<Spec>) -> Judged {
     judged
 }
 
-fn all(lines: &mut Lines<impl BufRead>, spec: Option<Spec>, judged: &mut Judged) -> Result<(), Stop> {
+fn all(
+    lines: &mut Lines<impl BufRead>,
+    spec: Option<Spec>,
+    quirks: &[Quirk],
+    judged: &mut Judged,
+) -> Result<(), Stop> {
     let Some(first) = lines.next()? else {
         return Err(Stop::Bad((String::new(), "there is no header: the input is empty".to_owned())));
     };
@@ -110,7 +121,7 @@ fn all(lines: &mut Lines<impl BufRead>, spec: Option<Spec>, judged: &mut Judged)
     judged.spec = Some(spec);
     let images = header.setups(spec)?;
     let mut protocol = Protocol::new(spec);
-    let mut judge = Judge::new(spec, &images, header.torn_reads);
+    let mut judge = Judge::new(spec, &images, header.torn_reads, quirks);
     let judged_all = follow(lines, &mut protocol, &mut judge);
     judged.checks = judge.checks();
     judged.verdict = match judged_all? {

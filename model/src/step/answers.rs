@@ -62,6 +62,7 @@ impl State {
                 if !self.faults.is_empty() {
                     self.perhaps(Rule::CommandMeetsFault, Answer::Fault, answers);
                 }
+                answers.extend(self.answers_of_quirks());
             }
         }
     }

@@ -295,7 +295,7 @@ impl State {
     /// A command edits the graph or an image; false if it must be refused.
     fn edit(&mut self, editing: &Editing, others: &mut Vec<State>) -> bool {
         let mut ways = self.edited_beside_requests(None, &|state| state.edit_by_command(editing)).into_iter();
-        let Some(first) = ways.next() else { return false };
+        let Some(first) = ways.next() else { return self.reopens_past_a_commit(editing) };
         *self = first;
         others.extend(ways);
         true
@@ -393,6 +393,7 @@ impl State {
         text: &str,
     ) {
         self.clients[client].pending.pop_front();
+        self.refused_command_leaves(command);
         if let Ok(Command::Edit(editing)) = command
             && !self.faults.is_empty()
             && self.allows(Rule::HeaderChangeFails)

@@ -2,7 +2,7 @@
 
 use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
-use crate::content::{Change, GARBAGE, Moment, Views};
+use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views};
 use crate::editing::Editing;
 use crate::law::{Broken, LawId};
 use crate::observation::{FaultKind, GuestOp};
@@ -181,8 +181,12 @@ impl State {
         let request = &mut self.requests[index];
         (request.image, request.sector, request.count) = (image, sector, count);
         request.may_fail |= is_beyond || is_unwritable || image.is_none();
+        let node = user.map(|user| user.node);
         if let (Some(image), true) = (image, is_change) {
             self.change_begins(image, sector, count, number, &op);
+        }
+        if let (Some(node), true) = (node, is_change) {
+            self.mirror_may_be_bypassed(node, (sector, count));
         }
     }
 
@@ -279,6 +283,15 @@ impl State {
             || self.live_jobs().any(|id| self.is_ending(id) && moves(id))
     }
 
+    /// Writes that were cut off may have left zeroes.
+    pub(super) fn writes_cut_off_may_zero(&mut self) {
+        for request in self.requests.clone() {
+            if let (Op::Write(..), Some(image)) = (&request.op, request.image) {
+                self.write_may_zero(image, (request.sector, request.count), true);
+            }
+        }
+    }
+
     /// Changes without an end yet: the image, the first sector, how many.
     pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
         let changes = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
@@ -303,6 +316,9 @@ impl State {
             self.views.may_give_up(image, sector, count);
         }
         let is_discard = matches!(op, Op::Discard(..));
+        self.change_may_corrupt(image, (sector, count), !matches!(op, Op::Write(..)));
+        let beside = self.views.beside(image, sector, count);
+        self.memory_is_written(image, &beside);
         self.copies_see_a_write(image, (sector, count), is_discard, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
@@ -339,7 +355,8 @@ impl State {
         };
         let request = self.requests.swap_remove(index);
         let kind = request.op.kind();
-        let fine = request.may_fail || self.may_fail(kind);
+        let is_unwritable = request.image.is_some_and(|image| self.is_unwritable(image));
+        let fine = request.may_fail || self.may_fail(kind) || is_unwritable;
         self.hold(LawId::NoFaultNoFailure, result.is_ok() || fine, |_| {
             format!("{kind:?} of guest {} failed: {}", request.guest, result.err().unwrap_or(""))
         })?;
@@ -350,6 +367,9 @@ impl State {
             (Kind::Change, result) => {
                 let failed = result.is_err() && self.allows(Rule::FailedWrite);
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
+                if matches!(request.op, Op::Write(..)) {
+                    self.write_may_zero(image, (request.sector, request.count), !failed);
+                }
                 Ok(())
             }
             (Kind::Flush, Ok(_)) => {
@@ -357,6 +377,7 @@ impl State {
                 let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
                 let oldest = reads.map(|request| request.began).min().unwrap_or(Moment::MAX);
                 self.views.flushed(image, request.began, oldest);
+                self.header_is_flushed(image);
                 Ok(())
             }
         }
@@ -410,12 +431,13 @@ impl State {
 
     /// Whether a read that began then may find this value.
     fn may_show(&self, views: &Views, image: ImageId, sector: u32, value: u64, began: Moment) -> bool {
-        match value {
+        let is_right = match value {
             GARBAGE => {
                 self.tears && self.allows(Rule::TornRead) && views.is_written_since(image, sector, began)
             }
             value => views.may_read(image, sector, value, began),
-        }
+        };
+        is_right || self.is_marred(views, image, sector, began)
     }
 
     fn judge(
@@ -460,6 +482,7 @@ pub(super) fn shown(values: &[u64]) -> String {
     let word = |value: &u64| match *value {
         0 => "zeroes".to_owned(),
         GARBAGE => "garbage".to_owned(),
+        ANYTHING => "anything".to_owned(),
         tag => format!("w{tag}"),
     };
     values.iter().map(word).collect::<Vec<_>>().join(" or ")

@@ -41,6 +41,11 @@ impl State {
         let mut created: Vec<State> =
             askers.iter().flat_map(|client| self.created_for(*client, name)).collect();
         if created.is_empty() {
+            let front = &self.clients[*last].pending[0];
+            let start = next_start(front, name).map(|(start, _)| start.clone());
+            if start.is_some_and(|start| self.mirrors_into_own_chain(&start)) {
+                return Ok(());
+            }
             return Err(self.not_allowed(*last));
         }
         more.extend(created.drain(1..));
@@ -227,7 +232,7 @@ impl State {
 
     /// Whether a job may go from `created` to `null`: only if its command must be refused late.
     pub(super) fn may_fail_at_start(&self, id: JobId) -> bool {
-        self.job(id).is_doomed() || self.phase == Phase::Quitting
+        self.job(id).is_doomed() || self.phase == Phase::Quitting || self.left_read_only()
     }
 
     /// A command that starts a job returned: its job must have shown itself, and run.

@@ -101,6 +101,18 @@ pub enum Observed {
     Recovered(Found),
     /// After a clean end: an image file, reopened.
     Closed(Found),
+    /// A command that the model was not shown was refused.
+    UnlistedRefused {
+        /// The command.
+        text: String,
+    },
+    /// After either: an image file that nobody can read.
+    Unreadable {
+        /// The image file.
+        file: String,
+        /// Why.
+        why: String,
+    },
     /// The run is over.
     End,
 }
@@ -192,6 +204,8 @@ impl Observed {
                 check_corruptions: found.corruptions,
                 check_leaks: found.leaks,
             },
+            Observed::UnlistedRefused { text } => Observation::UnlistedRefused { text },
+            Observed::Unreadable { file, why } => Observation::Unreadable { file, why },
             Observed::End => Observation::End,
         }
     }

@@ -42,6 +42,7 @@ forms! {
     reply: Reply,
     event: Event,
     unlisted: Unlisted,
+    unlisted_refused: UnlistedRefused,
     attached: Attached,
     connected: Connected,
     refused: Refused,
@@ -57,6 +58,7 @@ forms! {
     crash: Crash,
     recovered: Recovered,
     closed: Closed,
+    unreadable: Unreadable,
     end: End,
 }
 
@@ -83,6 +85,7 @@ impl Line {
                 line.reply = Some(Reply { client, text: text.trim_end().to_owned() });
             }
             Observed::Event { text } => line.event = Some(Event { text: text.trim_end().to_owned() }),
+            Observed::UnlistedRefused { text } => line.unlisted_refused = Some(UnlistedRefused { text }),
             Observed::Unlisted => line.unlisted = Some(Unlisted {}),
             Observed::Attached { guest, node, writable } => {
                 line.attached = Some(Attached { guest, node, writable });
@@ -114,6 +117,7 @@ impl Line {
                 line.closed =
                     Some(Closed { file, values: Values(values), chain: Some(chain), corruptions, leaks });
             }
+            Observed::Unreadable { file, why } => line.unreadable = Some(Unreadable { file, why }),
             Observed::End => line.end = Some(End {}),
         }
         line
@@ -175,6 +179,8 @@ macro_rules! span {
 }
 
 form!(Unlisted {} => Observed::Unlisted);
+form!(UnlistedRefused { text: String, } => Observed::UnlistedRefused { text });
+form!(Unreadable { file: String, why: String, } => Observed::Unreadable { file, why });
 form!(End {} => Observed::End);
 span!(Read);
 span!(WriteZeroes);
