@@ -123,10 +123,14 @@ impl Views {
         let is_changed = |at: u32| self.versions(image, at).any(|v| v.request != 0 && v.origin == image);
         let is_given_up =
             |at: u32| self.versions(image, at).any(|v| v.request != 0 && v.value == 0 && v.origin == image);
+        // What a stream has copied no request has written.
+        let is_copied = |at: u32| layer.decides(at) == Decides::Maybe;
         let here = layer.cluster(sector);
-        here.clone().any(is_given_up)
+        value != 0
+            && here.clone().any(is_given_up)
             && (0..layer.sectors()).filter(|at| !here.contains(at)).any(|at| {
-                self.values_until_now(image, at).contains(&value) && layer.cluster(at).any(is_changed)
+                self.values_until_now(image, at).contains(&value)
+                    && (is_copied(at) || layer.cluster(at).any(is_changed))
             })
     }
 
