@@ -43,6 +43,20 @@ impl Views {
         self.show(image, sector, version);
     }
 
+    /// Everything stops: where a crash may bring back what was there before, it may as well show what lies below by now.
+    pub fn lost_shows_below(&mut self) {
+        for id in self.ids() {
+            let Some(below) = self.layer(id).below else { continue };
+            for sector in self.layer(id).unsettled.clone() {
+                let is_lost = |v: &Version| v.superseded == 0 && v.superseded_by == id && !v.gone;
+                if self.versions(id, sector).any(is_lost) {
+                    let values = self.values_until_now(below, sector);
+                    values.into_iter().for_each(|value| self.may_come_back(id, sector, value));
+                }
+            }
+        }
+    }
+
     /// Everything was flushed: what only a crash may bring back does not come back any more.
     pub fn nothing_comes_back(&mut self) {
         for id in self.ids() {

@@ -246,6 +246,13 @@ impl State {
         }
     }
 
+    /// A copy that nobody flushed is lost: its image shows what it stands on by now.
+    pub(super) fn lost_copies_show_below(&mut self) {
+        if self.views.holds_anything {
+            self.views.lost_shows_below();
+        }
+    }
+
     /// Everything was flushed when the daemon ended well.
     pub(super) fn views_are_flushed(&mut self) {
         if self.views.holds_anything {
