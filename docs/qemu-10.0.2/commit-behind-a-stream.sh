@@ -31,6 +31,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"block-stream\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j0\",\"base-node\":\"n1\",\"auto-finalize\":false}}"],
     ["settle"],
     ["qmp", "{\"execute\":\"block-job-finalize\",\"arguments\":{\"id\":\"j2\"}}"],
+    ["settle"],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
 

@@ -4,7 +4,7 @@
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "/n3.qcow2: the check found 2 corruptions\nn0 <- n1 <- n2 <- n3"
 DEFECT = "corrupt"
-TRIES = 1000
+TRIES = 40
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAOMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAD7MDRA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuA1SYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAA2k8KxA==",

@@ -32,6 +32,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"blockdev-reopen\",\"arguments\":{\"options\":[{\"driver\":\"qcow2\",\"node-name\":\"n0\",\"file\":\"f0\",\"backing\":null,\"read-only\":true,\"discard\":\"unmap\"}]}}"],
     ["settle"],
     ["qmp", "{\"execute\":\"block-job-set-speed\",\"arguments\":{\"device\":\"j2\",\"speed\":0}}"],
+    ["settle"],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
 

@@ -62,6 +62,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g1002\",\"node-name\":\"n2\",\"name\":\"g1002\"}}"],
     ["connect", 1002, "g1002"],
     ["read", 1002, 0, 0, 16, 0, False],
+    ["leave", 1002],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
 

@@ -45,6 +45,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g1003\",\"node-name\":\"n3\",\"name\":\"g1003\"}}"],
     ["connect", 1003, "g1003"],
     ["read", 1003, 0, 0, 64, 0, False],
+    ["leave", 1003],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
 

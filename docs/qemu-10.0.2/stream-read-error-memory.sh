@@ -23,6 +23,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"block-stream\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j2\",\"on-error\":\"stop\"}}"],
     ["settle"],
     ["read", 2, 0, 8, 1, 9223935003988066304, False],
+    ["leave", 2],
 ]
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
 

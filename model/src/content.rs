@@ -18,6 +18,7 @@
 
 mod compose;
 mod copy;
+mod marred;
 mod possible;
 
 use crate::chain::ImageId;
@@ -25,6 +26,9 @@ use crate::shared::Shared;
 
 /// A sector nobody wrote a known value to: torn, foreign, or nonsense. Never allowed.
 pub const GARBAGE: u64 = u64::MAX;
+
+/// A version that stands for any value at all, where a quirk has marred a sector.
+pub const ANYTHING: u64 = u64::MAX - 1;
 
 /// The unit of content.
 pub const SECTOR_BYTES: u64 = 512;
@@ -99,6 +103,8 @@ pub struct Views {
     pool: Vec<Version>,
     /// First unused slot of the pool, or [`NONE`].
     free: u32,
+    /// Whether [`ANYTHING`] is more than a value like others: only where a quirk may have put it.
+    pub holds_anything: bool,
 }
 
 /// Two views are the same if all readers may see the same in both, whatever slots of the pool hold it.
@@ -129,7 +135,7 @@ impl PartialEq for Views {
 
 impl Default for Views {
     fn default() -> Self {
-        Views { layers: Vec::new(), pool: Vec::new(), free: NONE }
+        Views { layers: Vec::new(), pool: Vec::new(), free: NONE, holds_anything: false }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::json::Json;
 use crate::law::{Broken, LawId, Tally};
 use crate::observation::{ImageSetup, Observation};
 use crate::plan::Trade;
+use crate::quirk::Quirk;
+use crate::record::JobStanding;
 use crate::reply::Reply;
 use crate::rule::Rule;
 use crate::shared::Shared;
@@ -138,6 +140,15 @@ impl Judge {
         self
     }
 
+    /// Judges a daemon that is wrong in these ways: what they explain is accepted.
+    pub fn with(mut self, quirks: &[Quirk]) -> Judge {
+        for state in &mut self.states {
+            quirks.iter().for_each(|quirk| state.quirks.add(*quirk));
+            state.views.holds_anything = !quirks.is_empty();
+        }
+        self
+    }
+
     /// Takes the next observation, or says which law it breaks.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
         if self.holding.is_some() {
@@ -259,6 +270,11 @@ impl Judge {
         self.is_inconclusive || self.holding.is_some() || self.states.iter().all(|state| state.is_lost)
     }
 
+    /// Whether the states outgrew their bound: from then on nothing was judged.
+    pub fn has_too_many_states(&self) -> bool {
+        self.is_inconclusive
+    }
+
     /// How often each law was checked, and which goals were reached.
     pub fn tally(&self) -> Tally {
         let mut tally = self.tally.clone();
@@ -323,6 +339,12 @@ impl Judge {
     /// How long an image is to the next who opens it, in sectors.
     pub fn image_sectors(&self, file: &str) -> Option<u32> {
         self.plain().image_sectors(file)
+    }
+
+    /// How every living job stands.
+    pub fn jobs(&self) -> impl Iterator<Item = JobStanding> {
+        let living = self.plain().jobs.iter().filter(|job| job.is_live());
+        living.map(|job| job.standing())
     }
 
     /// What somebody who waits waits for: the jobs that have not ended, the commands and requests without an end.

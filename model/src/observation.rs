@@ -151,6 +151,18 @@ pub enum Observation<'a> {
         /// Leaked clusters the image check found.
         check_leaks: u64,
     },
+    /// A command that the model was not shown was refused: it must have done nothing.
+    UnlistedRefused {
+        /// The command.
+        text: &'a str,
+    },
+    /// After a crash or a clean end: an image file that nobody can read through the chain that the headers name.
+    Unreadable {
+        /// The image file.
+        file: &'a str,
+        /// Why.
+        why: &'a str,
+    },
     /// The run is over, and no fault is active any more.
     End,
 }

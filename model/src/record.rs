@@ -3,7 +3,7 @@
 use crate::chain::{ImageId, NodeId};
 use crate::content::Moment;
 use crate::job::{OnError, Status};
-use crate::plan::{Plan, Work};
+use crate::plan::{Plan, Trade, Work};
 use crate::reply::Refusal;
 use crate::starting::Start;
 
@@ -102,6 +102,19 @@ pub struct Job {
     pub restored: bool,
 }
 
+/// How a job stands, for who does not look into the model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JobStanding {
+    /// What it does.
+    pub trade: Trade,
+    /// Its status.
+    pub status: Status,
+    /// It is to ignore errors.
+    pub ignores_errors: bool,
+    /// It is a stream that has nothing to copy.
+    pub is_idle: bool,
+}
+
 /// Longest backing file name that fits a header.
 const BACKING_FILE_MAX: usize = 1023;
 
@@ -144,6 +157,16 @@ impl Job {
             edited: false,
             restored: false,
         }
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> JobStanding {
+        let is_idle = match &self.plan.work {
+            Work::Stream(span) => span.no_op || span.between.is_empty(),
+            _ => false,
+        };
+        let (trade, status) = (self.plan.trade(), self.status);
+        JobStanding { trade, status, ignores_errors: self.on_error.contains(&OnError::Ignore), is_idle }
     }
 
     /// Whether it still exists.

@@ -13,12 +13,14 @@ use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::observation::{CrashKind, FaultKind, Format, ImageSetup};
 use crate::opening::Opening;
+use crate::quirk::{Quirk, Quirks};
 use crate::record::Job;
 use crate::reply::Names;
 use crate::rule::{Rule, Without};
 use crate::shared::Shared;
 use crate::step::client::Client;
 use crate::step::guest::Request;
+use crate::step::marred::Marred;
 
 /// A fault: its error may show in whatever was under way when it struck.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +74,10 @@ pub(crate) struct State {
     pub is_lost: bool,
     /// Rules that it goes without.
     pub without: Without,
+    /// Quirks that it has.
+    pub quirks: Quirks,
+    /// What quirks have left, beside data.
+    pub marred: Shared<Marred>,
     pub marks: Marks,
 }
 
@@ -108,6 +114,8 @@ impl State {
             is_lost: false,
             tears: false,
             without: Without::default(),
+            quirks: Quirks::default(),
+            marred: Shared::default(),
             groups: Shared::default(),
             images: facts.into(),
             graph: Shared::default(),
@@ -257,6 +265,12 @@ impl State {
     #[inline]
     pub fn allows(&self, rule: Rule) -> bool {
         !self.without.has(rule)
+    }
+
+    /// Whether the daemon may be wrong in this way.
+    #[inline]
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.has(quirk)
     }
 
     /// One more check of a law, or one more arrival at a goal.

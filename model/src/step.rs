@@ -10,10 +10,12 @@ mod ending;
 mod goals;
 pub(crate) mod guest;
 mod jobs;
+pub(crate) mod marred;
 mod query;
 mod start;
 mod verb;
 
+use crate::command::Command;
 use crate::judge::Seen;
 use crate::law::{Broken, LawId};
 use crate::observation::Observation;
@@ -49,6 +51,10 @@ impl State {
             }
             // From then on only what guests wrote is judged, and not by this.
             Observation::Unlisted => Ok(()),
+            Observation::UnlistedRefused { text } => {
+                self.refused_command_leaves(&Command::read(text).0);
+                Ok(())
+            }
             Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),
             Observation::GuestConnected { guest, export } => self.connected(guest, export),
             Observation::GuestRefused { guest, node, writable } => self.turned_away(guest, node, writable),
@@ -82,6 +88,7 @@ impl State {
             Observation::Closed { file, values, chain, check_corruptions, check_leaks } => {
                 self.closed(file, values, chain, (check_corruptions, check_leaks))
             }
+            Observation::Unreadable { file, why } => self.unreadable(file, why),
             Observation::End => self.over(),
         }
     }

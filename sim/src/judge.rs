@@ -12,6 +12,7 @@ use crate::history::file::line::Line;
 use crate::history::file::{LINE_BYTES_MAX, VERSION};
 use crate::history::{History, Recorder, What};
 use input::{Lines, parsed};
+use model::Quirk;
 use protocol::Protocol;
 use spec::{Judge, Stop};
 use std::fmt;
@@ -89,9 +90,14 @@ fn fault<T>(field: &str, reason: impl Into<String>) -> Result<T, Fault> {
 
 /// Judges a history by the specification that its header names, or by another one.
 pub fn judge(input: impl BufRead, spec: Option<Spec>) -> Judged {
+    judge_with(input, spec, &[])
+}
+
+/// The same, of a daemon that is wrong in these ways.
+pub fn judge_with(input: impl BufRead, spec: Option<Spec>, quirks: &[Quirk]) -> Judged {
     let mut judged = Judged { spec, lines: 0, checks: 0, verdict: Verdict::Clean };
     let mut lines = Lines::new(input, LINE_BYTES_MAX);
-    if let Err(stop) = all(&mut lines, spec, &mut judged) {
+    if let Err(stop) = all(&mut lines, spec, quirks, &mut judged) {
         judged.verdict = match stop {
             Stop::Broken { law, detail } => Verdict::Broken { line: lines.number, law, detail },
             Stop::Bad((field, reason)) => Verdict::Bad(Bad { line: lines.number.max(1), field, reason }),
@@ -102,7 +108,12 @@ pub fn judge(input: impl BufRead, spec: Option<Spec>) -> Judged {
     judged
 }
 
-fn all(lines: &mut Lines<impl BufRead>, spec: Option<Spec>, judged: &mut Judged) -> Result<(), Stop> {
+fn all(
+    lines: &mut Lines<impl BufRead>,
+    spec: Option<Spec>,
+    quirks: &[Quirk],
+    judged: &mut Judged,
+) -> Result<(), Stop> {
     let Some(first) = lines.next()? else {
         return Err(Stop::Bad((String::new(), "there is no header: the input is empty".to_owned())));
     };
@@ -111,7 +122,7 @@ fn all(lines: &mut Lines<impl BufRead>, spec: Option<Spec>, judged: &mut Judged)
     judged.spec = Some(spec);
     let images = header.setups(spec)?;
     let mut protocol = Protocol::new(spec);
-    let mut judge = Judge::new(spec, &images, header.torn_reads);
+    let mut judge = Judge::new(spec, &images, header.torn_reads, quirks);
     let judged_all = follow(lines, &mut protocol, &mut judge);
     judged.checks = judge.checks();
     judged.verdict = match judged_all? {
@@ -143,7 +154,7 @@ fn observations(lines: &mut Lines<impl BufRead>) -> Result<Option<History>, Stop
     let recorder = if header.torn_reads { Recorder::Live } else { Recorder::World };
     let mut history = History::new(recorder, header.setups(Spec::Qemu)?);
     let mut protocol = Protocol::new(Spec::Qemu);
-    let judge = Judge::new(Spec::Qemu, &[], header.torn_reads);
+    let judge = Judge::new(Spec::Qemu, &[], header.torn_reads, &[]);
     while let Some(text) = lines.next()? {
         let line: Line = parsed(text)?;
         let observed = line.observed().or_else(|why| fault("", why))?;

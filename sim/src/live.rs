@@ -7,18 +7,17 @@
 
 pub mod action;
 pub mod again;
+pub mod bucket;
 pub mod campaign;
 pub mod cuts;
-pub mod divergence;
 pub mod doc;
 mod ending;
-pub mod facts;
+pub mod fall;
 mod guests;
 mod in_flight;
-mod jobs_told;
 pub mod journal;
 pub mod judge;
-mod meetings;
+pub mod known;
 mod monitor;
 pub mod patience;
 pub mod plan;

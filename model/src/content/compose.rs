@@ -66,7 +66,7 @@ impl Views {
 
     /// Makes a sector of `id` show what `below` shows, instead of its own versions or beside them; zeroes where nothing
     /// is below.
-    fn look_through(&mut self, id: ImageId, below: Option<ImageId>, sector: u32, instead: bool) {
+    pub(super) fn look_through(&mut self, id: ImageId, below: Option<ImageId>, sector: u32, instead: bool) {
         let below = below.filter(|below| sector < self.layer(*below).sectors());
         if let Some(value) = self.settled_below(below, sector).filter(|_| instead) {
             self.clear(id, sector);

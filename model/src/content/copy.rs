@@ -32,7 +32,7 @@ impl Views {
     }
 
     /// Every value a sector may have.
-    fn values_now(&self, id: ImageId, sector: u32) -> Vec<u64> {
+    pub(super) fn values_now(&self, id: ImageId, sector: u32) -> Vec<u64> {
         let layer = self.layer(id);
         match layer.heads.get(sector as usize) {
             None => vec![0],

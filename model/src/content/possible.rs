@@ -1,16 +1,21 @@
 //! Which values are possible: for a reader now, and after a crash.
 
-use super::{Moment, NONE, Version, Views};
+use super::{ANYTHING, Moment, NONE, Version, Views};
 use crate::chain::ImageId;
 
 impl Views {
+    /// Whether a version is this value.
+    fn fits(&self, version: u64, value: u64) -> bool {
+        version == value || self.holds_anything && version == ANYTHING
+    }
+
     /// Whether a read of `sector` that began at `began` may return `value` now.
     pub fn may_read(&self, id: ImageId, sector: u32, value: u64, began: Moment) -> bool {
         let layer = self.layer(id);
         match layer.heads.get(sector as usize) {
             None => value == 0,
-            Some(&NONE) => layer.settled[sector as usize] == value,
-            Some(_) => self.versions(id, sector).any(|v| v.value == value && v.superseded > began),
+            Some(&NONE) => self.fits(layer.settled[sector as usize], value),
+            Some(_) => self.versions(id, sector).any(|v| self.fits(v.value, value) && v.superseded > began),
         }
     }
 
@@ -27,8 +32,8 @@ impl Views {
         let layer = self.layer(id);
         match layer.heads.get(sector as usize) {
             None => value == 0,
-            Some(&NONE) => layer.settled[sector as usize] == value,
-            Some(_) => self.versions(id, sector).any(|v| v.value == value && !v.gone),
+            Some(&NONE) => self.fits(layer.settled[sector as usize], value),
+            Some(_) => self.versions(id, sector).any(|v| self.fits(v.value, value) && !v.gone),
         }
     }
 

@@ -61,6 +61,7 @@ impl State {
                 if self.is_struck_since(self.clients[client].pending[0].sent) {
                     self.perhaps(Rule::CommandMeetsFault, Answer::Fault, answers);
                 }
+                answers.extend(self.answers_of_quirks());
             }
         }
     }

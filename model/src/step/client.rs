@@ -323,11 +323,11 @@ impl State {
     /// A command edits the graph or an image; false if it must be refused.
     fn edit(&mut self, editing: &Editing, sent: Moment, others: &mut Vec<State>) -> bool {
         if self.requests.is_empty() {
-            return self.edit_by_command(editing, sent);
+            return self.edit_by_command(editing, sent) || self.reopens_past_a_commit(editing);
         }
         let mut ways =
             self.edited_beside_requests(None, &|state| state.edit_by_command(editing, sent)).into_iter();
-        let Some(first) = ways.next() else { return false };
+        let Some(first) = ways.next() else { return self.reopens_past_a_commit(editing) };
         *self = first;
         others.extend(ways);
         true
@@ -369,7 +369,7 @@ impl State {
             // One that vanished may have been refused late: what it is to write did not open for writing.
             None if front.starts_a_job_that_is_there() => {
                 let is_gone = |id: &JobId| self.job(*id).status == Status::Null;
-                let failed = !self.faults.is_empty() && front.created.iter().any(is_gone);
+                let failed = self.is_struck_since(front.sent) && front.created.iter().any(is_gone);
                 [Answer::Done].into_iter().chain(failed.then_some(Answer::Fault)).collect()
             }
             None => {
@@ -431,6 +431,7 @@ impl State {
         text: &str,
     ) {
         let front = self.clients[client].pending.pop_front().expect("the caller looked at it");
+        self.refused_command_leaves(command);
         if let Ok(Command::Edit(editing)) = command
             && self.is_struck_since(front.sent)
             && self.allows(Rule::HeaderChangeFails)

@@ -4,6 +4,7 @@ use crate::chain::{ImageId, JobId, NodeId};
 use crate::content::{Decides, SECTOR_BYTES};
 use crate::law::LawId;
 use crate::plan::{Trade, Work};
+use crate::quirk::Quirk;
 use crate::rule::Rule;
 use crate::starting::Sync;
 use crate::state::State;
@@ -86,6 +87,7 @@ impl State {
                 // Perhaps another job, or a command, has tried to make it longer before.
                 let shortest = self.shortest_length(target) as u32;
                 self.set_sectors(target, length);
+                self.length_may_be_forgotten(target, before);
                 self.shortest[usize::from(target.0)] = Some(shortest);
                 self.set_bytes(route.target, None);
             }
@@ -137,6 +139,7 @@ impl State {
         }
         self.touched[usize::from(target.0)] = true;
         self.job_mut(id).copies = copies;
+        self.memory_is_copied(id, source, target);
         self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
         self.copies_blur_each_other(id);
         for (image, sector, count) in self.changes_under_way() {
@@ -185,6 +188,7 @@ impl State {
         }
         debug_assert!(self.job(id).is_live(), "a job that starts is alive");
         self.views.stream_starts(target, &between);
+        self.stream_opens_window(id, target, between.first());
         for image in self.views.at_or_above(target) {
             self.streamed[usize::from(image.0)] = true;
         }
@@ -308,9 +312,11 @@ impl State {
             Work::Stream(span) => self.stream_succeeded(span),
             Work::Commit(span) => {
                 self.has_grown(span.base, span.top);
+                let before = self.before_copy(Quirk::CommitDoesNotFlush, span.base);
                 self.copy_has_followed(id);
                 if !span.is_active {
                     self.relink_above(plan.under, span.base);
+                    self.copy_was_not_flushed(before);
                 }
                 let goal = if span.is_active { LawId::ActiveCommitCompletes } else { LawId::CommitCompletes };
                 self.count(goal);
@@ -324,11 +330,13 @@ impl State {
                 });
             }
             Work::Backup(span) => {
+                let before = self.before_copy(Quirk::BackupDoesNotFlush, span.target);
                 if let Some(target) = self.layer_of(&self.graph, span.target) {
                     let copies = std::mem::take(&mut self.job_mut(id).copies);
                     let on_nothing = self.job(id).copies_onto_nothing;
                     self.views.copy_stands(target, &copies, on_nothing, request_of(id), self.now);
                 }
+                self.copy_was_not_flushed(before);
                 self.count(match span.sync {
                     Sync::Full => LawId::BackupFullCompletes,
                     _ => LawId::BackupTopCompletes,
@@ -392,6 +400,7 @@ impl State {
             let Some(image) = self.layer_of(&self.graph, overlay) else { continue };
             if self.views.layer(image).below == Some(top) && below == Some(base) {
                 self.views.link(image, Some(base));
+                self.short_commit_shows_base(image, top, base);
                 self.touched[usize::from(image.0)] = true;
             }
         }
@@ -411,15 +420,19 @@ impl State {
         for image in above {
             if self.views.layer(image).below == Some(source) {
                 self.views.link(image, Some(target));
+                if matches!(self.job(id).plan.work, Work::Commit(_)) {
+                    self.short_commit_shows_base(image, source, target);
+                }
             }
         }
-        if route.sync != Sync::Full && !matches!(self.job(id).plan.work, Work::Commit(_)) {
+        let is_partial = route.sync != Sync::Full && !matches!(self.job(id).plan.work, Work::Commit(_));
+        if is_partial || self.was_bypassed(id) {
             // What was not to be copied its readers do not see any more.
             self.views.recompose_above(target);
         }
     }
 
-    fn stream_succeeded(&mut self, span: &crate::stream::Span) {
+    pub(super) fn stream_succeeded(&mut self, span: &crate::stream::Span) {
         let intermediate = self.graph.parents(span.target).next().is_some();
         self.count(match (span.no_op, intermediate) {
             (true, _) => LawId::NoOpStream,
@@ -430,6 +443,8 @@ impl State {
         let below = self.graph.backing_layer(span.target);
         let below = below.and_then(|base| self.layer_of(&self.graph, base));
         let between = self.layers(&span.between);
+        self.stream_was_not_flushed(span);
         self.views.stream_ends(target, &between, below);
+        self.short_layer_shows_base(target, between.first(), below);
     }
 }

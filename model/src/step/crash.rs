@@ -34,7 +34,10 @@ impl State {
             self.live_jobs().filter(|id| !self.job(*id).edited && self.may_have_ended(*id)).collect();
         for id in pending {
             self.finalizing(id);
+            self.cut_off_unflushed(id);
         }
+        self.writes_cut_off_may_zero();
+        self.lost_copies_show_below();
         let asked: Vec<Editing> = self.unanswered_edits().cloned().collect();
         for editing in asked.into_iter().filter(|_| self.allows(Rule::HeaderChangeCutOff)).collect::<Vec<_>>()
         {
@@ -50,7 +53,8 @@ impl State {
         chain: &[&str],
         check_corruptions: u64,
     ) -> Result<(), Broken> {
-        self.hold(LawId::NoCorruption, check_corruptions == 0, |_| {
+        let is_sound = check_corruptions == 0 || self.may_be_corrupt(file);
+        self.hold(LawId::NoCorruption, is_sound, |_| {
             format!("{file}: the check found {check_corruptions} corruptions")
         })?;
         let opening = self.opening();
@@ -88,7 +92,16 @@ impl State {
                 format!("{file}: the check found {leaks} leaked clusters")
             })?;
         }
+        if self.faults.is_empty() {
+            self.views_are_flushed();
+        }
         self.recovered(file, values, chain, corruptions)
+    }
+
+    /// An image that nobody can read: whatever happened, its header must lead to files that are there.
+    pub(super) fn unreadable(&mut self, file: &str, why: &str) -> Result<(), Broken> {
+        let is_torn = self.opening().find(file).is_some_and(|image| self.may_be_torn(image));
+        self.hold(LawId::ChainOnDisk, is_torn, |_| why.to_owned())
     }
 
     /// Whether a job that was about to end puts `layer` on `below`.
@@ -134,7 +147,7 @@ impl State {
     fn may_name(&self, overlay: ImageId, below: Option<ImageId>) -> bool {
         let opening = self.opening();
         let facts = &self.images[usize::from(overlay.0)];
-        facts.headers.iter().any(|header| match header {
+        facts.headers.iter().chain(self.headers_of_before(overlay)).any(|header| match header {
             None => below.is_none(),
             Some(header) => opening.find_header(&facts.file, header) == below,
         })
@@ -162,7 +175,9 @@ impl State {
         let is_given_up = |sector: u32, value: u64| is_early && sector >= kept && value == 0;
         let wrong = (0u32..).zip(&values[..sectors.min(values.len())]).find(|(sector, value)| {
             let may_survive = self.views.may_survive(image, *sector, **value);
-            **value == GARBAGE || !may_survive && !is_given_up(*sector, **value)
+            let is_garbage = **value == GARBAGE && !self.views.holds_anything;
+            let is_wrong = is_garbage || !may_survive && !is_given_up(*sector, **value);
+            is_wrong && !self.may_be_reused(image, *sector, **value)
         });
         let Some((sector, value)) = wrong else { return Ok(()) };
         let expected = shown(&self.views.survivors(image, sector));
@@ -181,7 +196,8 @@ impl State {
         if !self.allows(Rule::ShorterMeanwhile) {
             return now as usize;
         }
-        self.asked_lengths(image).chain(grown_from).fold(now, u32::min) as usize
+        let lengths = self.asked_lengths(image).chain(grown_from).chain(self.forgotten_lengths(image));
+        lengths.fold(now, u32::min) as usize
     }
 
     /// The lengths, in sectors, that unanswered commands would give an image.

@@ -34,7 +34,7 @@ impl State {
                 }
                 self.count(LawId::ReopenDone);
             }
-            Edit::Bitmap => {}
+            Edit::Bitmap => self.bitmap_added(editing),
         }
         let after = self.headers_of_ending_jobs();
         if before != after && self.allows(Rule::ContestedHeader) {
@@ -57,6 +57,7 @@ impl State {
         let header = Some(file).filter(|file| !file.is_empty());
         self.graph.node_mut(node).header = header.as_deref().map(Into::into);
         if let Some(image) = self.layer_of(&self.graph, node) {
+            self.header_was_not_flushed(image);
             self.contested.retain(|other| *other != image);
             let headers = &mut self.images[usize::from(image.0)].headers;
             if is_contested {
@@ -152,6 +153,7 @@ impl State {
     pub(super) fn set_sectors(&mut self, image: ImageId, sectors: u32) {
         let before = self.views.layer(image).sectors();
         self.views.resize(image, sectors);
+        self.grows_before_zeroes(image, before);
         let is_longer = before < sectors && self.images[usize::from(image.0)].qcow2;
         if is_longer && self.allows(Rule::ResizedZeroes) {
             self.views.may_give_up(image, before, sectors - before);
@@ -176,6 +178,7 @@ impl State {
         let asked = (u64::try_from(*bytes).unwrap_or(0) / SECTOR_BYTES).min(SECTORS_MAX) as u32;
         let present = self.views.layer(image).sectors();
         let before = self.shortest[usize::from(image.0)].unwrap_or(present);
+        self.length_may_be_forgotten(image, before.min(asked));
         self.shortest[usize::from(image.0)] = Some(before.min(asked));
         self.views.may_be_given_up(image, asked.min(present)..present);
         self.set_bytes(node, None);

@@ -110,8 +110,11 @@ impl State {
         let job = self.job(id);
         let (plan, filter, has_succeeded, pivots) =
             (job.plan.clone(), job.filter, job.status == Status::Pending, job.pivots());
+        self.stream_closes_window(id);
         if has_succeeded {
             self.finalizing(id);
+            self.graph.finish(&plan, id, filter, pivots);
+        } else if self.is_half(id) {
             self.graph.finish(&plan, id, filter, pivots);
         } else {
             self.graph.abandon(&plan, id, filter);
@@ -129,6 +132,8 @@ impl State {
             .is_some_and(|written| self.job(id).read_only_before || self.graph.node(written).read_only);
         if has_succeeded {
             self.copy_succeeded(id);
+        } else if let (true, Work::Stream(span)) = (self.is_half(id), &plan.work) {
+            self.stream_succeeded(span);
         }
         assert_eq!(self.graph.malformed(), None, "after job {} ended", self.job(id).id);
     }
@@ -200,6 +205,8 @@ impl State {
             for node in nodes {
                 self.graph.node_mut(node).header = names.as_deref().map(Into::into);
             }
+            self.overlay_forgotten(is_certain);
+            self.header_was_not_flushed(image);
             let is_certain = is_certain && !self.contested.contains(&image);
             let headers = &mut self.images[usize::from(image.0)].headers;
             if is_certain {

@@ -2,7 +2,7 @@
 
 use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
-use crate::content::{Change, GARBAGE, Moment, Views};
+use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views};
 use crate::editing::{Editing, Reopen, is_unchanged};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
@@ -48,7 +48,7 @@ struct Sight {
 impl Sight {
     fn shows(&self, sector: u32, value: u64) -> bool {
         let values = sector.checked_sub(self.sector).and_then(|index| self.values.get(index as usize));
-        values.map_or(value == 0, |values| values.contains(&value))
+        values.map_or(value == 0, |values| values.contains(&value) || values.contains(&ANYTHING))
     }
 }
 
@@ -201,8 +201,12 @@ impl State {
         let request = &mut self.requests[index];
         (request.image, request.sector, request.count) = (image, sector, count);
         request.may_fail |= is_beyond || is_unwritable || image.is_none();
+        let node = user.map(|user| user.node);
         if let (Some(image), true) = (image, is_change) {
             self.change_begins(image, sector, count, number, &op);
+        }
+        if let (Some(node), true) = (node, is_change) {
+            self.mirror_may_be_bypassed(node, (sector, count));
         }
     }
 
@@ -293,8 +297,11 @@ impl State {
         let Request { sector, count, began, .. } = *request;
         let values = |at: u32| {
             let mut values = views.readable(image, at, began);
-            if self.tears && views.is_written_since(image, at, began) {
+            if self.tears && self.allows(Rule::TornRead) && views.is_written_since(image, at, began) {
                 values.push(GARBAGE);
+            }
+            if self.is_marred(views, image, at, began) {
+                values.push(ANYTHING);
             }
             values
         };
@@ -329,6 +336,15 @@ impl State {
         }
     }
 
+    /// Writes that were cut off may have left zeroes.
+    pub(super) fn writes_cut_off_may_zero(&mut self) {
+        for request in self.requests.clone() {
+            if let (Op::Write(..), Some(image)) = (&request.op, request.image) {
+                self.write_may_zero(image, (request.sector, request.count), true);
+            }
+        }
+    }
+
     /// Changes without an end yet: the image, the first sector, how many.
     pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
         let changes = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
@@ -359,6 +375,9 @@ impl State {
             self.views.may_give_up(image, sector, count);
         }
         let is_discard = matches!(op, Op::Discard(..));
+        self.change_may_corrupt(image, (sector, count), !matches!(op, Op::Write(..)));
+        let beside = self.views.beside(image, sector, count);
+        self.memory_is_written(image, &beside);
         self.copies_see_a_write(image, (sector, count), is_discard, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
@@ -395,7 +414,8 @@ impl State {
         };
         let request = self.requests.swap_remove(index);
         let kind = request.op.kind();
-        let fine = request.may_fail || self.may_fail(kind, request.began);
+        let is_unwritable = request.image.is_some_and(|image| self.is_unwritable(image));
+        let fine = request.may_fail || self.may_fail(kind, request.began) || is_unwritable;
         self.hold(LawId::NoFaultNoFailure, result.is_ok() || fine, |_| {
             format!("{kind:?} of guest {} failed: {}", request.guest, result.err().unwrap_or(""))
         })?;
@@ -406,6 +426,9 @@ impl State {
             (Kind::Change, result) => {
                 let failed = result.is_err() && self.allows(Rule::FailedWrite);
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
+                if matches!(request.op, Op::Write(..)) {
+                    self.write_may_zero(image, (request.sector, request.count), !failed);
+                }
                 Ok(())
             }
             (Kind::Flush, Ok(_)) => {
@@ -413,6 +436,7 @@ impl State {
                 let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
                 let oldest = reads.map(|request| request.began).min().unwrap_or(Moment::MAX);
                 self.views.flushed(image, request.began, oldest);
+                self.header_is_flushed(image);
                 Ok(())
             }
         }
@@ -464,12 +488,13 @@ impl State {
 
     /// Whether a read that began then may find this value.
     fn may_show(&self, views: &Views, image: ImageId, sector: u32, value: u64, began: Moment) -> bool {
-        match value {
+        let is_right = match value {
             GARBAGE => {
                 self.tears && self.allows(Rule::TornRead) && views.is_written_since(image, sector, began)
             }
             value => views.may_read(image, sector, value, began),
-        }
+        };
+        is_right || self.is_marred(views, image, sector, began)
     }
 
     fn judge(
@@ -514,6 +539,7 @@ pub(super) fn shown(values: &[u64]) -> String {
     let word = |value: &u64| match *value {
         0 => "zeroes".to_owned(),
         GARBAGE => "garbage".to_owned(),
+        ANYTHING => "anything".to_owned(),
         tag => format!("w{tag}"),
     };
     values.iter().map(word).collect::<Vec<_>>().join(" or ")

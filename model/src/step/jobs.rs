@@ -24,7 +24,12 @@ impl State {
             return Err(self.broken(LawId::EventOrder, what));
         };
         match event.news {
-            News::Status(status) => self.status_changed(id, status),
+            News::Status(status) => {
+                let before = self.job(id).status;
+                self.status_changed(id, status)?;
+                more.extend(self.half_finalized(id, before, status));
+                Ok(())
+            }
             News::Error(action, operation) => self.failed(id, action, operation),
             News::Pending(kind) => self.told_pending(id, kind),
             News::Ready(progress) => self.told_ready(id, progress),
@@ -133,6 +138,7 @@ impl State {
                 let meets_fault =
                     self.is_struck_since(self.job(id).since) && self.allows(Rule::FinalizingFails);
                 let fails = meets_fault && self.job(id).may_finalize() || hopeless;
+                let fails = fails || self.fails_for_no_cause(id);
                 // Which of the two it was, its end will tell.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
@@ -163,7 +169,8 @@ impl State {
     /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
     fn failed_silently(&mut self, id: JobId) -> bool {
         let job = self.job(id);
-        let is_silent = job.plan.trade() != Trade::Stream && self.is_struck_since(job.since);
+        let is_silent = job.plan.trade() != Trade::Stream
+            && (self.is_struck_since(job.since) || self.may_fail_anyway(id));
         let silent = is_silent && self.allows(Rule::FailsUntold);
         if silent {
             self.job_mut(id).failure = Some(Failure::Reported);
@@ -208,8 +215,8 @@ impl State {
     fn failed(&mut self, id: JobId, action: ErrorAction, operation: &str) -> Result<(), Broken> {
         let job = self.job(id);
         let (name, status, on_error) = (job.id.clone(), job.status, job.on_error.clone());
-        let is_struck = self.is_struck_since(self.job(id).since);
-        self.hold(LawId::NoFaultNoFailure, is_struck, |state| {
+        let may_fail = self.is_struck_since(self.job(id).since) || self.may_fail_anyway(id);
+        self.hold(LawId::NoFaultNoFailure, may_fail, |state| {
             let faults = state.faults_text();
             format!("job {name} met an I/O error and no fault was armed since it began; {faults}")
         })?;
@@ -321,7 +328,7 @@ impl State {
             || job.may_not_grow && error == "Operation not supported"
             || job.is_hopeless() && error == "Invalid argument"
             || job.unbearable && error == "Operation not permitted";
-        let armed = self.is_fault(error, job.since);
+        let armed = self.is_fault(error, job.since) || self.may_fail_anyway(id);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |state| {
             format!("job {name} failed with `{error}`; {}", state.faults_text())
         })?;
@@ -369,7 +376,8 @@ impl State {
         };
         let is_len = |bytes: u64| len == 0 || i64::try_from(bytes) == Ok(len) || is_rounded(bytes);
         let whole = job.len_bytes.is_none_or(is_len);
-        let forward = before <= offset && 0 <= offset && offset <= len;
+        let within = offset <= len || self.may_pass_its_end(id);
+        let forward = before <= offset && 0 <= offset && within;
         self.hold(LawId::Progress, whole && forward, |state| {
             let job = state.job(id);
             format!("job {} at {offset} of {len} bytes; was at {before} of {:?}", job.id, job.len_bytes)

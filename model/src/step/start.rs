@@ -52,7 +52,14 @@ impl State {
         };
         let ways: Vec<Creation> = askers.iter().flat_map(|client| self.created_for(*client, name)).collect();
         let mut ways = ways.into_iter();
-        let Some(first) = ways.next() else { return Err(self.not_allowed(*last)) };
+        let Some(first) = ways.next() else {
+            let front = &self.clients[*last].pending[0];
+            let start = next_start(front, name).map(|(start, _)| start.clone());
+            if start.is_some_and(|start| self.mirrors_into_own_chain(&start)) {
+                return Ok(());
+            }
+            return Err(self.not_allowed(*last));
+        };
         for way in ways {
             let mut other = self.clone();
             other.create(way);
@@ -237,7 +244,8 @@ impl State {
     /// Whether a job may go from `created` to `null`: only if its command must be refused late.
     pub(super) fn may_fail_at_start(&self, id: JobId) -> bool {
         // What it is to write may not be opened for writing.
-        self.job(id).is_doomed() || self.phase == Phase::Quitting || !self.faults.is_empty()
+        let is_struck = self.is_struck_since(self.job(id).since);
+        self.job(id).is_doomed() || self.phase == Phase::Quitting || is_struck || self.left_read_only()
     }
 
     /// A command that starts a job returned: its job must have shown itself, and run.

@@ -2,20 +2,19 @@
 
 use super::{Exit, refuse};
 use crate::live::again::{Retaken, retake};
-use crate::live::campaign::{COMMAND, name_of};
-use crate::live::divergence::{Divergence, known};
-use crate::live::doc::{Shown, page};
+use crate::live::campaign::COMMAND;
+use crate::live::doc::{Defect, Shown, defects, page};
 use crate::live::script::{Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
 use crate::terminal::shown;
 use crate::trace::Trace;
-use crate::verdict::{Detail, Verdict};
+use crate::verdict::Detail;
 use clap::Args;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Take the trace of every known divergence of QEMU again, and write the page about them, with a script for each.
+/// Take the trace of every known defect of QEMU again, and write the page about them, with a script for each.
 #[derive(Args, Debug)]
 pub(super) struct Document {
     /// Where their traces are.
@@ -48,37 +47,30 @@ impl Document {
         let scripts = self.out.join(&name);
         fs::create_dir_all(&scripts).map_err(|error| error.to_string())?;
         let mut all = Vec::new();
-        for divergence in known().iter().filter(|known| known.target == self.target.kind.name()) {
-            let Some(file) = &divergence.trace else { continue };
+        for defect in defects().filter(|defect| !defect.trace.is_empty()) {
+            let file = defect.trace;
             let trace = Trace::read(&self.traces.join(file)).map_err(|error| format!("{file}: {error}"))?;
-            all.push(self.shown(divergence, trace, &scripts, &name)?);
+            all.push(self.shown(defect, trace, &scripts, &name)?);
         }
         let path = self.out.join(format!("{name}.md"));
         fs::write(&path, page(&self.version, &all, COMMAND)).map_err(|error| error.to_string())?;
         Ok(path)
     }
 
-    fn shown(
-        &self,
-        divergence: &'static Divergence,
-        trace: Trace,
-        scripts: &Path,
-        folder: &str,
-    ) -> Result<Shown, String> {
+    fn shown(&self, defect: Defect, trace: Trace, scripts: &Path, folder: &str) -> Result<Shown, String> {
         let recorded = trace.target.as_deref().unwrap_or_default().parse()?;
         let target = self.target.placed_as(&recorded);
-        let is_shown = |run: &Record| {
-            run.outcome.verdict != Verdict::Passed && name_of(&self.target, run) == divergence.name
-        };
+        let is_shown =
+            |run: &Record| run.known.as_ref().is_some_and(|known| known.names().contains(&defect.name));
         let Retaken { failed: record, failures: reproduced, times } =
-            retake(&target, &trace.choices, Detail::Full, divergence.tries, &is_shown);
+            retake(&target, &trace.choices, Detail::Full, defect.tries, &is_shown);
         let fails = if reproduced == times { Fails::Always } else { Fails::Sometimes };
-        let text = record.as_ref().and_then(|record| script(&divergence.what, record, fails).ok());
-        let file = format!("{}.sh", divergence.name);
+        let text = record.as_ref().and_then(|record| script(defect.what, record, fails).ok());
+        let file = format!("{}.sh", defect.name);
         if let Some(text) = &text {
             fs::write(scripts.join(&file), text).map_err(|error| format!("{file}: {error}"))?;
         }
         let script = text.map(|_| format!("{folder}/{file}"));
-        Ok(Shown { divergence, trace, record, reproduced, times, script })
+        Ok(Shown { defect, trace, record, reproduced, times, script })
     }
 }

@@ -2,11 +2,14 @@
 
 use super::{Exit, refuse};
 use crate::history::file::header::Spec;
-use crate::judge::{Judged, Verdict, judge};
+use crate::judge::{Judged, Verdict, judge, judge_with};
+use crate::live::known::smallest_by;
 use crate::panics::quietly;
 use crate::report::text::grouped;
 use crate::terminal::shown;
 use clap::Args;
+use model::Quirk;
+use model::quirk::QUIRKS;
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
 use std::path::PathBuf;
@@ -23,10 +26,17 @@ pub(super) struct Judge {
     /// By this specification rather than the one that the file names.
     #[arg(long)]
     spec: Option<Spec>,
+    /// If a law breaks, say also by which known defects of QEMU that can have come about: the smallest set of them that
+    /// explains the whole file.
+    #[arg(long)]
+    quirks: bool,
 }
 
 impl Judge {
     pub(super) fn run(&self) -> Exit {
+        if self.quirks && self.history.as_os_str() == "-" {
+            return refuse("--quirks reads the history more than once, so it cannot be the standard input");
+        }
         let input: Box<dyn BufRead> = match self.history.as_os_str() == "-" {
             true => Box::new(stdin().lock()),
             false => match File::open(&self.history) {
@@ -43,6 +53,32 @@ impl Judge {
         }
     }
 
+    /// Which quirks explain it all.
+    fn explain(&self) {
+        let explains = |quirks: &[Quirk]| {
+            let file = File::open(&self.history).ok();
+            file.is_some_and(|file| {
+                let judged = judge_with(BufReader::new(file), self.spec, quirks);
+                matches!(judged.verdict, Verdict::Clean | Verdict::Inconclusive { .. })
+            })
+        };
+        match smallest_by(&QUIRKS, &explains) {
+            None => {
+                let with_all = File::open(&self.history)
+                    .map(|file| judge_with(BufReader::new(file), self.spec, &QUIRKS).verdict);
+                if let Ok(Verdict::Broken { line, law, detail }) = with_all {
+                    say!("UNKNOWN  with all quirks law `{law}` breaks at line {line}");
+                    detail.lines().for_each(|line| say!("      {line}"));
+                }
+            }
+            Some(quirks) => {
+                let names: Vec<&str> = quirks.iter().map(|quirk| quirk.name()).collect();
+                say!("KNOWN  {}", names.join(" + "));
+                quirks.iter().for_each(|quirk| say!("      {}", quirk.about().what));
+            }
+        }
+    }
+
     fn tell(&self, judged: &Judged) -> Exit {
         let spec = judged.spec.map_or("", Spec::name);
         let counts =
@@ -55,6 +91,9 @@ impl Judge {
             Verdict::Broken { line, law, detail } => {
                 say!("FAIL  law `{law}`  at line {line}");
                 detail.lines().for_each(|line| say!("      {line}"));
+                if self.quirks {
+                    self.explain();
+                }
                 Exit::Broken
             }
             Verdict::Bad(bad) => refuse(&format!("{}: {bad}", self.history.display())),

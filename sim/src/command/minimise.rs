@@ -2,7 +2,7 @@
 
 use super::{Exit, at_least_1, guarded, live_target, read, refuse};
 use crate::campaign::Subject;
-use crate::live::campaign::{COMMAND, name_of};
+use crate::live::campaign::COMMAND;
 use crate::live::sequence::Record;
 use crate::live::shorten::{Effort, shorten};
 use crate::live::target::Target;
@@ -57,7 +57,7 @@ impl Minimise {
         let target = live_target(self.target.as_ref(), &self.trace, trace)?;
         let first_name = OnceCell::new();
         let is_same = |record: &Record| {
-            let name = || name_of(&target, record);
+            let name = || record.name();
             record.outcome.verdict.law() == trace.law && *first_name.get_or_init(name) == name()
         };
         let effort = Effort { limits: self.limits(), tries: self.tries, failures: self.failures };

@@ -2,6 +2,7 @@
 
 use super::{Exit, at_least_1, guarded, live_target, read, refuse};
 use crate::campaign::Subject;
+use crate::history::keep::Keep;
 use crate::live;
 use crate::live::target::Target;
 use crate::report::text;
@@ -35,6 +36,9 @@ pub(super) struct Replay {
     /// The live daemon, for a trace of one: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
     #[arg(long, value_name = "KIND[:PATH]")]
     target: Option<Target>,
+    /// Of a live daemon, write the history of every run that fails to DIR, for `midstream judge`.
+    #[arg(long, value_name = "DIR")]
+    history: Option<PathBuf>,
 }
 
 impl Replay {
@@ -69,10 +73,18 @@ impl Replay {
     /// Takes a live sequence again and again, and counts how often it fails as it did.
     fn live(&self, path: &Path, trace: &Trace) -> Result<Exit, Exit> {
         let target = live_target(self.target.as_ref(), path, trace)?;
+        let keep = self.history.as_ref().map(|folder| Keep::new(folder, false)).transpose();
+        let keep = keep.map_err(|error| refuse(&format!("--history: {error}")))?;
+        let detail = if keep.is_some() { Detail::Full } else { Detail::Quiet };
         let mut last = None;
         let mut reproduced = 0;
-        for _ in 0..self.times {
-            let record = live::again::again(&target, &trace.choices, Detail::Quiet);
+        for time in 1..=self.times {
+            let record = live::again::again(&target, &trace.choices, detail);
+            if let Some(keep) = &keep {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                let kept = keep.keep_as(&format!("{name}-{time}"), &record.outcome);
+                kept.map_err(|error| refuse(&format!("--history: {error}")))?;
+            }
             if record.outcome.verdict.law() == trace.law && trace.law != PASSED {
                 reproduced += 1;
                 last = Some(record);
@@ -81,8 +93,11 @@ impl Replay {
         say!("{}: reproduced {reproduced} of {}", shown(path), self.times);
         if let Some(record) = &last {
             put!("{}", text::failure(&record.outcome));
-            match live::divergence::explain(target.kind, record) {
-                Some(known) => say!("      known as {}: {}", known.name, known.what),
+            match &record.known {
+                Some(known) => {
+                    say!("      known as {}", known.name());
+                    known.what().iter().for_each(|what| say!("      {what}"));
+                }
                 None => say!("      no known divergence"),
             }
         }
@@ -136,6 +151,7 @@ mod tests {
             update: false,
             times: 5,
             target: None,
+            history: None,
         };
         change(&mut replay);
         (replay.run(&toy::SUBJECT), Trace::read(&path).expect("still a trace"))
@@ -176,7 +192,15 @@ mod tests {
     fn a_file_that_is_no_trace_is_a_usage_error() {
         let file = tempfile::NamedTempFile::new().expect("a scratch file");
         let traces = vec![file.path().to_owned()];
-        let replay = Replay { traces, expect: false, tolerant: false, update: false, times: 5, target: None };
+        let replay = Replay {
+            traces,
+            expect: false,
+            tolerant: false,
+            update: false,
+            times: 5,
+            target: None,
+            history: None,
+        };
         assert_eq!(replay.run(&toy::SUBJECT), Exit::Usage);
     }
 }

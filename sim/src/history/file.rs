@@ -100,6 +100,7 @@ mod tests {
             Observed::Reply { client: 1, text: "{\"return\": {}}".to_owned() },
             Observed::Event { text: "{\"event\": \"STOP\"}".to_owned() },
             Observed::Unlisted,
+            Observed::UnlistedRefused { text: r#"{"execute":"quit"}"#.to_owned() },
             Observed::Attached { guest: 1, node: name(), writable: true },
             Observed::Connected { guest: 1, export: name() },
             Observed::Refused { guest: 1, node: name(), writable: false, why: "busy".to_owned() },
@@ -118,6 +119,7 @@ mod tests {
             Observed::Crash { kind: CrashKind::KillUnheard },
             Observed::Recovered(found(0)),
             Observed::Closed(found(3)),
+            Observed::Unreadable { file: name(), why: "torn".to_owned() },
             Observed::End,
         ]
     }

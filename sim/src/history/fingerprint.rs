@@ -83,11 +83,13 @@ impl Entry {
             Observed::Recovered(found) => put(&[14], &found.values, &found.file),
             Observed::End => put(&[15], &[], ""),
             Observed::Closed(found) => put(&[16], &found.values, &found.file),
+            Observed::Unreadable { file, .. } => put(&[17], &[], file),
             // What is armed is told by a note of its own; worlds have neither exports nor unlisted commands.
             Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. }
             | Observed::Connected { .. }
-            | Observed::Unlisted => {}
+            | Observed::Unlisted
+            | Observed::UnlistedRefused { .. } => {}
         }
     }
 }

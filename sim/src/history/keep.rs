@@ -21,12 +21,17 @@ impl Keep {
 
     /// Writes down the run of a seed, if it is wanted. What broke stands in a note at its end.
     pub fn keep(&self, seed: u64, outcome: &Outcome) -> io::Result<()> {
+        self.keep_as(&seed.to_string(), outcome)
+    }
+
+    /// The same, of a run that goes by another name.
+    pub fn keep_as(&self, name: &str, outcome: &Outcome) -> io::Result<()> {
         let is_failed = outcome.verdict != Verdict::Passed;
         if !is_failed && !outcome.is_inconclusive && !self.all {
             return Ok(());
         }
         let last = is_failed.then(|| format!("broke the law: {}", outcome.verdict.law()));
-        let mut out = BufWriter::new(File::create(self.folder.join(format!("{seed}.jsonl")))?);
+        let mut out = BufWriter::new(File::create(self.folder.join(format!("{name}.jsonl")))?);
         outcome.history.write(last.as_deref(), &mut out)?;
         out.flush()
     }

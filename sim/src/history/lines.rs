@@ -95,6 +95,7 @@ impl Observed {
             Observed::Sent { client, text } => format!("client {client:<2} -> {}", brief(text)),
             Observed::Reply { client, text } => format!("client {client:<2} <- {}", text.trim_end()),
             Observed::Event { text } => format!("event     {}", without_time(text)),
+            Observed::UnlistedRefused { text } => format!("unlisted  {} was refused", brief(text)),
             Observed::Unlisted => "only data is judged from here".to_owned(),
             Observed::Attached { guest, node, writable } => {
                 format!("guest {guest:<3} attaches to {node}{}", if *writable { ", to write" } else { "" })
@@ -117,6 +118,7 @@ impl Observed {
             Observed::View { node, values } => format!("look      {node}: {}", tags_text(values)),
             Observed::Crash { kind: CrashKind::KillUnheard } => "kill".to_owned(),
             Observed::Crash { kind } => format!("crash     {kind:?}"),
+            Observed::Unreadable { file, why } => format!("afresh    {file} cannot be read: {why}"),
             Observed::Recovered(found) | Observed::Closed(found) => format!("afresh    {}", found.text()),
             Observed::End => "end".to_owned(),
         }

@@ -110,6 +110,18 @@ pub enum Observed {
     Recovered(Found),
     /// After a clean end: an image file, reopened.
     Closed(Found),
+    /// A command that the model was not shown was refused.
+    UnlistedRefused {
+        /// The command.
+        text: String,
+    },
+    /// After either: an image file that nobody can read.
+    Unreadable {
+        /// The image file.
+        file: String,
+        /// Why.
+        why: String,
+    },
     /// The run is over.
     End,
 }
@@ -179,6 +191,10 @@ impl Observed {
             Observation::GuestEnded { request, result } => {
                 let failure = |text: &str| Failure { errno: 0, text: text.to_owned() };
                 Observed::Ended { request, result: result.map(<[Tag]>::to_vec).map_err(failure) }
+            }
+            Observation::UnlistedRefused { text } => Observed::UnlistedRefused { text: text.to_owned() },
+            Observation::Unreadable { file, why } => {
+                Observed::Unreadable { file: file.to_owned(), why: why.to_owned() }
             }
             Observation::FaultStruck { file, kind, error } => {
                 Observed::FaultStruck { file: file.to_owned(), kind, error: error.to_owned() }
@@ -252,6 +268,8 @@ impl Observed {
                 check_corruptions: found.corruptions,
                 check_leaks: found.leaks,
             },
+            Observed::UnlistedRefused { text } => Observation::UnlistedRefused { text },
+            Observed::Unreadable { file, why } => Observation::Unreadable { file, why },
             Observed::End => Observation::End,
         }
     }

@@ -75,9 +75,11 @@ impl Protocol {
             Observed::Crash { .. } => self.crashed(),
             Observed::Recovered(found) => file("recovered", found, judge)?,
             Observed::Closed(found) => file("closed", found, judge)?,
+            Observed::Unreadable { file, .. } => self.unreadable(file, judge)?,
             Observed::End => self.is_over = true,
             Observed::Event { .. }
             | Observed::Unlisted
+            | Observed::UnlistedRefused { .. }
             | Observed::Refused { .. }
             | Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. } => {}
@@ -94,7 +96,8 @@ impl Protocol {
 
     /// Whether anything of this kind can still be seen.
     fn phase(&self, observed: &Observed) -> Result<(), Fault> {
-        let is_reading = matches!(observed, Observed::Recovered(_) | Observed::Closed(_));
+        let is_reading =
+            matches!(observed, Observed::Recovered(_) | Observed::Closed(_) | Observed::Unreadable { .. });
         if self.is_over && !is_reading {
             return fault("", "the run is over: after `end` images are only read");
         }
@@ -106,6 +109,16 @@ impl Protocol {
             return fault("recovered", "nothing has crashed; an image that was closed well is `closed`");
         }
         Ok(())
+    }
+
+    fn unreadable(&self, file: &str, judge: &Judge) -> Result<(), Fault> {
+        if self.spec == Spec::DataOnly {
+            return fault(
+                "unreadable",
+                "data-only knows of no chains: what is read is what the device shows",
+            );
+        }
+        named("unreadable.file", file, judge)
     }
 
     fn replied(&mut self, client: u32) -> Result<(), Fault> {

@@ -5,8 +5,8 @@ use crate::history::file::header::Spec;
 use crate::history::observed::Observed;
 use crate::oracle::laws;
 use crate::workload::guest::Operation;
-use model::ImageSetup;
 use model::data_only::DataOnly;
+use model::{ImageSetup, Quirk};
 
 /// The model keeps what has no flush yet: not more sectors than this.
 const UNFLUSHED_MAX: u64 = 1 << 22;
@@ -47,11 +47,9 @@ pub(super) struct Qemu {
 }
 
 impl Judge {
-    pub(super) fn new(spec: Spec, images: &[ImageSetup], torn_reads: bool) -> Judge {
-        let judge = || match torn_reads {
-            true => model::Judge::new(images).on_real_files(),
-            false => model::Judge::new(images),
-        };
+    pub(super) fn new(spec: Spec, images: &[ImageSetup], torn_reads: bool, quirks: &[Quirk]) -> Judge {
+        let plain = || model::Judge::new(images).with(quirks);
+        let judge = || if torn_reads { plain().on_real_files() } else { plain() };
         match spec {
             Spec::Qemu => Judge::Qemu(Box::new(Qemu { judge: judge(), unflushed: 0, named: 0, faults: 0 })),
             Spec::DataOnly => Judge::DataOnly(DataOnly::new(images, torn_reads)),

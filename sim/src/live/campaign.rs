@@ -2,7 +2,6 @@
 
 use super::again::AGAIN;
 use super::cuts::Tried;
-use super::divergence::{self, explain, key};
 use super::second_reader;
 use super::sequence::{Record, run};
 use super::shorten::{Effort, shorten};
@@ -250,7 +249,7 @@ impl Shared<'_> {
 
     fn failed(&self, seed: u64, record: &Record) {
         let after = self.started.elapsed();
-        let (name, is_known) = self.name(record);
+        let (name, is_known) = (record.name(), record.known.is_some());
         {
             let mut campaign = self.campaign();
             let new_kinds = campaign.found.values().filter(|found| !found.is_known).count();
@@ -294,7 +293,7 @@ impl Shared<'_> {
     }
 
     fn shorten_one(&self, name: &str, seed: u64, tape: &[Decision]) {
-        let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && self.name(record).0 == name;
+        let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && record.name() == name;
         let least = shorten(&self.plan.target, tape, &is_same, &Effort::default());
         let mut campaign = self.campaign();
         let Some(least) = least else { return };
@@ -316,13 +315,6 @@ impl Shared<'_> {
 
     fn trace_of(&self, outcome: &Outcome, seed: u64) -> Trace {
         Trace { target: Some(self.plan.target.name()), ..Trace::of(outcome, Some(seed)) }
-    }
-
-    fn name(&self, record: &Record) -> (String, bool) {
-        match explain(self.plan.target.kind, record) {
-            Some(known) => (known.name.clone(), true),
-            None => (key(record), false),
-        }
     }
 }
 
@@ -364,9 +356,4 @@ fn file_name(name: &str, seed: u64) -> String {
 /// The laws and goals that live sequences count.
 pub fn laws() -> &'static [crate::coverage::Law] {
     subject::subject().laws
-}
-
-/// What a failing sequence is called: a known divergence, or what it looks like.
-pub fn name_of(target: &Target, record: &Record) -> String {
-    explain(target.kind, record).map_or_else(|| divergence::key(record), |known| known.name.clone())
 }

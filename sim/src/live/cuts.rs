@@ -14,8 +14,7 @@ use crate::history::{Entry, History, Recorder, What};
 use crate::recovery;
 use crate::strategy::{mix, of_seed};
 use crate::workload::scenario::Scenario;
-use model::law::LawId;
-use model::{CrashKind, Judge};
+use model::{CrashKind, Judge, Quirk};
 use std::ops::AddAssign;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -72,17 +71,20 @@ pub struct Loss {
     pub detail: String,
     /// What was seen and what the devices did until then, the crash, and what was found.
     pub history: History,
+    /// Quirks explain it, all together.
+    is_explained: bool,
 }
 
-/// Tries crashes at points of a sequence, chosen by `salt`. Gives the first loss.
+/// Tries crashes at points of a sequence, chosen by `salt`. Gives the first loss; one that no quirks explain before others.
 pub(super) fn try_all(
     journal: Journal,
     history: &History,
     log: &Log,
     scenario: &Scenario,
-    salt: u32,
+    (salt, quirks): (u32, &[Quirk]),
 ) -> (Tried, Option<Loss>) {
     let (judge, noted) = journal.in_order();
+    let excusing = judge.clone().with(quirks);
     let mut cutter = Cutter {
         log,
         history,
@@ -90,6 +92,7 @@ pub(super) fn try_all(
         scenario,
         salt,
         judge,
+        excusing,
         tried: Tried::default(),
         loss: None,
         last: None,
@@ -100,7 +103,9 @@ pub(super) fn try_all(
     loop {
         while let Some((_, entry)) = noted.next_if(|(steps, _)| *steps <= past.at()) {
             cutter.news = true;
-            if history.observed(*entry).show(|seen| cutter.judge.observe(seen)).is_err() {
+            let observed = history.observed(*entry);
+            let excused = observed.show(|seen| cutter.excusing.observe(seen));
+            if observed.show(|seen| cutter.judge.observe(seen)).is_err() || excused.is_err() {
                 cutter.tried.lost = 1;
                 return (cutter.tried, cutter.loss);
             }
@@ -128,6 +133,8 @@ struct Cutter<'a> {
     scenario: &'a Scenario,
     salt: u32,
     judge: Judge,
+    /// The same, with all quirks.
+    excusing: Judge,
     tried: Tried,
     loss: Option<Loss>,
     /// What was on the devices after the last crash that was tried.
@@ -152,15 +159,21 @@ impl Cutter<'_> {
             Ending::PowerCut => &mut self.tried.power_cuts,
         };
         tally.tried += 1;
-        match crash(self.judge.clone(), self.scenario, images, ending) {
-            Ok(()) => tally.held += 1,
-            Err(Lost { law, found, seen }) if self.loss.is_none() => {
+        match crash(self.judge.clone(), self.scenario, images.clone(), ending) {
+            Ok(_) => tally.held += 1,
+            Err(Lost { law, found, .. }) if self.loss.as_ref().is_none_or(|loss| loss.is_explained) => {
+                let excused = crash(self.excusing.clone(), self.scenario, images, ending);
+                let (is_explained, Lost { law, found, seen }) = match excused {
+                    Ok(seen) if self.loss.is_some() => return drop(seen),
+                    Ok(seen) => (true, Lost { law, found, seen }),
+                    Err(lost) => (false, lost),
+                };
                 let detail = format!("{found}\n{}", self.place(past.at(), ending, choices.tape()));
                 let mut history = self.before(past.at());
                 for seen in seen {
                     history.push(0, 0, What::Observed(seen));
                 }
-                self.loss = Some(Loss { ending, law, detail, history });
+                self.loss = Some(Loss { ending, law, detail, history, is_explained });
             }
             Err(_) => {}
         }
@@ -204,7 +217,13 @@ struct Lost {
     seen: Vec<Observed>,
 }
 
-fn crash(mut judge: Judge, scenario: &Scenario, images: Vec<Vec<u8>>, ending: Ending) -> Result<(), Lost> {
+/// Gives what was seen of a crash: the crash, and every image.
+fn crash(
+    mut judge: Judge,
+    scenario: &Scenario,
+    images: Vec<Vec<u8>>,
+    ending: Ending,
+) -> Result<Vec<Observed>, Lost> {
     let kind = match ending {
         Ending::Kill => CrashKind::Kill,
         Ending::PowerCut => CrashKind::PowerCut,
@@ -227,12 +246,14 @@ fn crash(mut judge: Judge, scenario: &Scenario, images: Vec<Vec<u8>>, ending: En
         }
     };
     for recovered in all {
-        match recovered.found() {
-            Ok(found) => observe(&mut seen, Observed::Recovered(found))?,
-            Err(found) => return Err(Lost { law: LawId::ChainOnDisk.name().to_owned(), found, seen }),
-        }
+        let file = recovered.file.clone();
+        let observed = match recovered.found() {
+            Ok(found) => Observed::Recovered(found),
+            Err(why) => Observed::Unreadable { file, why },
+        };
+        observe(&mut seen, observed)?;
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn hash(images: &[Vec<u8>]) -> u64 {

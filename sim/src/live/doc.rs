@@ -1,16 +1,55 @@
-//! The page about what a live daemon does wrong: every known divergence, as its trace shows it today.
+//! The page about what a live daemon does wrong: every quirk and every bucket, as its trace shows it today.
 
-use super::divergence::Divergence;
+use super::bucket::{Bucket, buckets};
 use super::sequence::Record;
 use crate::minimise::entries;
 use crate::trace::{Trace, verdict_text};
+use model::Quirk;
+use model::quirk::{About, QUIRKS};
 use std::fmt::Write;
 
-/// One known divergence with what its trace gave when it was taken again.
+/// One known defect: a quirk, or what falls into a bucket.
+#[derive(Clone, Debug)]
+pub struct Defect {
+    /// Its short name.
+    pub name: &'static str,
+    /// The name it has in the list that was known before, or nothing.
+    pub id: &'static str,
+    /// What is wrong, in a sentence.
+    pub what: &'static str,
+    /// What is right instead.
+    pub right: &'static str,
+    /// Its trace, by file name; nothing, if it has none.
+    pub trace: &'static str,
+    /// Its trace shows it at least once in so many times.
+    pub tries: u32,
+    /// How long a campaign searched until it met it.
+    pub found_after_seconds: Option<f64>,
+}
+
+/// Every known defect: first what mars data and what is told, then what ends or stops the daemon.
+pub fn defects() -> impl Iterator<Item = Defect> {
+    let of_quirk = |quirk: Quirk| {
+        let About { name, id, what, right, trace, tries, found_after_seconds, .. } = quirk.about();
+        Defect { name, id, what, right, trace, tries, found_after_seconds }
+    };
+    let of_bucket = |bucket: &'static Bucket| Defect {
+        name: &bucket.name,
+        id: bucket.id.as_deref().unwrap_or_default(),
+        what: &bucket.what,
+        right: &bucket.right,
+        trace: bucket.trace.as_deref().unwrap_or_default(),
+        tries: bucket.tries,
+        found_after_seconds: bucket.found_after_seconds,
+    };
+    QUIRKS.into_iter().map(of_quirk).chain(buckets().iter().map(of_bucket))
+}
+
+/// One known defect with what its trace gave when it was taken again.
 #[derive(Debug)]
 pub struct Shown {
     /// Which.
-    pub divergence: &'static Divergence,
+    pub defect: Defect,
     /// Its trace.
     pub trace: Trace,
     /// The sequence, with its readable history; none if it did not fail again.
@@ -42,10 +81,10 @@ pub fn page(version: &str, all: &[Shown], command: &str) -> String {
         writeln!(
             text,
             "| [{}](#{}) | {} | {} | {} | {} of {} |",
-            title(shown.divergence),
-            shown.divergence.name,
+            title(&shown.defect),
+            shown.defect.name,
             shown.trace.law,
-            found_after(shown.divergence),
+            found_after(&shown.defect),
             entries(&shown.trace.choices, command),
             shown.reproduced,
             shown.times
@@ -63,19 +102,22 @@ fn printable(text: &str) -> String {
     text.replace(|of: char| of.is_control() && of != '\n', "\u{b7}")
 }
 
-fn title(divergence: &Divergence) -> String {
-    divergence.id.as_ref().map_or(divergence.name.clone(), |id| format!("{} ({id})", divergence.name))
+fn title(defect: &Defect) -> String {
+    match defect.id {
+        "" => defect.name.to_owned(),
+        id => format!("{} ({id})", defect.name),
+    }
 }
 
-fn found_after(divergence: &Divergence) -> String {
-    divergence.found_after_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.0} s"))
+fn found_after(defect: &Defect) -> String {
+    defect.found_after_seconds.map_or("-".to_owned(), |seconds| format!("{seconds:.0} s"))
 }
 
 fn section(shown: &Shown, command: &str) -> String {
-    let known = shown.divergence;
+    let known = &shown.defect;
     let mut text = format!("\n<a id=\"{}\"></a>\n\n## {}\n\n", known.name, title(known));
     let mut part = |what: String| writeln!(text, "{what}\n").expect("a string takes any text");
-    part(format!("{}.", capital(&known.what)));
+    part(format!("{}.", capital(known.what)));
     part(format!("Right instead: {}.", known.right));
     let Some(record) = &shown.record else {
         part("The trace did not fail when this page was made.".to_owned());
@@ -89,7 +131,7 @@ fn section(shown: &Shown, command: &str) -> String {
     ));
     let script =
         shown.script.as_ref().map_or(String::new(), |script| format!(", alone: [`{script}`]({script})"));
-    let trace = known.trace.as_deref().unwrap_or_default();
+    let trace = known.trace;
     part(format!(
         "{} commands; reproduced {} of {}; `cargo midstream replay traces/live/{trace}`{script}",
         entries(&shown.trace.choices, command),

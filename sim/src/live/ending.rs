@@ -1,6 +1,7 @@
 //! How a sequence comes to rest and to its end: jobs are waited for and urged on, nodes looked at, files read afresh.
 
 use super::action::Action;
+use super::fall::{Fall, Fell};
 use super::in_flight::Asked;
 use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
 use super::patience::Patience;
@@ -30,6 +31,9 @@ const LONG_PAUSE: Duration = Duration::from_millis(20);
 /// A signal ends everything within this.
 const TERM_MAX: Duration = Duration::from_secs(5);
 
+/// What ends a daemon.
+const QUIT: &str = r#"{"execute":"quit"}"#;
+
 /// A tag as texts show it.
 fn shown(tag: Tag) -> String {
     match tag {
@@ -44,7 +48,7 @@ impl Live<'_> {
     /// to stay where they are, nobody needs to ask.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.hear(None, "waiting for a job")?;
-        self.settled(|live| live.jobs.none_alive() || live.all_stay).map(drop)
+        self.settled(|live| live.jobs.is_empty() || live.all_stay).map(drop)
     }
 
     /// Waits until no job is busy, and gives those that are there, unless it is known that none is busy.
@@ -64,7 +68,8 @@ impl Live<'_> {
             };
             if Instant::now() > deadline {
                 let found = format!("busy for {} s: {busy}", ANSWER_MAX.as_secs());
-                return Err(self.judge.break_law(STUCK, found));
+                let fall = self.judge.fall(Fell::Stuck, "", "");
+                return Err(self.judge.fell(STUCK, found, fall));
             }
             self.hear(Some(Instant::now() + PAUSE), "waiting for a job")?;
             if is_known(self) {
@@ -103,8 +108,9 @@ impl Live<'_> {
                 }
             }
         }
-        let law = if self.process.spins() { SPINS } else { STUCK };
-        Err(self.judge.break_law(law, format!("urged on and on, it stays: {before}")))
+        let (law, kind) = if self.process.spins() { (SPINS, Fell::Spin) } else { (STUCK, Fell::Stuck) };
+        let fall = self.judge.fall(kind, "", "");
+        Err(self.judge.fell(law, format!("urged on and on, it stays: {before}"), fall))
     }
 
     /// Shows jobs and graph to the judge and reads every node at rest.
@@ -136,7 +142,7 @@ impl Live<'_> {
 
     pub(super) fn quit(&mut self) -> Result<(), Broken> {
         self.actions.push(Action::Quit);
-        self.exchange(OPERATOR, r#"{"execute":"quit"}"#, false)?;
+        self.exchange(OPERATOR, QUIT, false)?;
         let mut patience = Patience::begin();
         loop {
             match self.process.line(&mut patience) {
@@ -150,11 +156,11 @@ impl Live<'_> {
         }
         match self.process.wait() {
             Some(ended) if ended.is_clean => Ok(()),
-            Some(ended) => {
-                let found = format!("after quit it ended with {}; it said: {}", ended.how, ended.stderr);
-                Err(self.judge.break_law(&format!("{CRASHED} in quit"), found))
+            Some(ended) => Err(self.crashed(QUIT, &ended, "after quit")),
+            None => {
+                let fall = self.judge.fall(Fell::Hang, "", QUIT);
+                Err(self.judge.fell(HUNG, "after quit it does not end".to_owned(), fall))
             }
-            None => Err(self.judge.break_law(HUNG, "after quit it does not end".to_owned())),
         }
     }
 
@@ -174,12 +180,14 @@ impl Live<'_> {
         match self.process.wait() {
             Some(ended) if !ended.is_clean => {
                 let found = format!("after SIGTERM it ended with {}; it said: {}", ended.how, ended.stderr);
-                return Err(self.judge.break_law(&format!("{CRASHED} in SIGTERM"), found));
+                let fall = Fall { how: ended.how, ..self.judge.fall(Fell::Crash, &ended.stderr, "") };
+                return Err(self.judge.fell(&format!("{CRASHED} in SIGTERM"), found, fall));
             }
             Some(_) if began.elapsed() <= TERM_MAX => {}
             _ => {
                 let found = format!("after SIGTERM it went on for {:.1} s", began.elapsed().as_secs_f64());
-                return Err(self.judge.break_law(HUNG, found));
+                let fall = self.judge.fall(Fell::Hang, &found, "");
+                return Err(self.judge.fell(HUNG, found, fall));
             }
         }
         self.judge.killed()
@@ -213,12 +221,14 @@ impl Live<'_> {
             found.file = self.stage.told(&found.file);
             found.chain = found.chain.iter().map(|file| self.stage.told(file)).collect();
             found.values = found.values.map_err(|why| self.stage.told(&why));
+            self.mark();
             self.actions.push(Action::Afresh { image, values: found.values.clone() });
             self.judge.afresh(&found, end == End::Quit)?;
             let looked = self.looked.iter().find(|(at, chain, _)| *at == image && *chain == found.chain);
             // An injected error may strike the last flush, and nobody is told of that one.
             if let (Some((_, _, seen)), Ok(values)) = (looked, &found.values)
                 && self.plan.rules.is_empty()
+                && !self.judge.is_excused()
                 && let Some(found) = self.difference(&found.file, seen, values)
             {
                 return Err(self.judge.break_law("a clean end keeps what was read at rest", found));
@@ -262,7 +272,8 @@ impl Live<'_> {
         }
         let reader = SecondReader { stage: self.stage, scratch: self.scratch };
         if let Some(found) = reader.difference(image, ours) {
-            return Err(self.judge.break_law(READERS_DIFFER, found));
+            let fall = self.judge.fall(Fell::ReadersDiffer, &found, "");
+            return Err(self.judge.fell(READERS_DIFFER, found, fall));
         }
         self.read_twice += 1;
         Ok(())

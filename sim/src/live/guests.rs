@@ -1,6 +1,7 @@
 //! Guests of a live daemon: each behind an export of its own, by NBD.
 
 use super::action::Action;
+use super::fall::Fell;
 use super::in_flight::{Asked, Unanswered};
 use super::judge::{Broken, EXPORT_STAYS, HUNG};
 use super::patience::Patience;
@@ -60,7 +61,10 @@ impl Live<'_> {
         let soon = Instant::now() + Duration::from_millis(200);
         match self.hear(Some(soon), what) {
             Err(broken) => broken,
-            Ok(()) => self.judge.break_law(HUNG, format!("{what}: {why}")),
+            Ok(()) => {
+                let fall = self.judge.fall(Fell::Unserved, why, "");
+                self.judge.fell(HUNG, format!("{what}: {why}"), fall)
+            }
         }
     }
 
@@ -72,7 +76,7 @@ impl Live<'_> {
         }
         let job = match request.place {
             Place::Sector(_) => 0,
-            Place::NearJob(_) if self.jobs.none_alive() => 0,
+            Place::NearJob(_) if self.jobs.is_empty() => 0,
             Place::NearJob(_) => {
                 let jobs = self.poll()?;
                 jobs.last().and_then(|job| job["offset"].as_u64()).unwrap_or(0) / SECTOR_BYTES as u64
@@ -110,7 +114,8 @@ impl Live<'_> {
             if patience.look(self.process.ticks()).is_some() {
                 let (late, state) = (patience.text(), self.judge.state_text());
                 let found = format!("{export} is not gone within {late}\nafter {text}\n{state}");
-                return Err(self.judge.break_law(EXPORT_STAYS, found));
+                let fall = self.judge.fall(Fell::ExportStays, "", &text);
+                return Err(self.judge.fell(EXPORT_STAYS, found, fall));
             }
             self.hear(Some(patience.next_look()), &text)?;
         }

@@ -104,6 +104,7 @@ impl Live<'_> {
     /// Sends a request; its guest sits, and has none without an answer.
     pub(super) fn ask(&mut self, asked: Asked, is_in_flight: bool) -> Result<(), Broken> {
         let Asked { guest, operation, sector, sectors, tag } = asked;
+        self.mark();
         self.actions.push(Action::Request { guest, operation, sector, sectors, tag, is_in_flight });
         // Of what was said before the request, nothing depends on it.
         self.hear(None, "a guest's request")?;

@@ -1,7 +1,10 @@
 //! Walks the model beside a live daemon: every line and every request becomes an observation, in the order received.
 
 use super::cuts::Loss;
+use super::fall::{Fall, Fell, Standing};
 use super::journal::Journal;
+use super::known::{Known, explained, known, smallest};
+use super::target::Kind;
 use crate::device::Devices;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Failure, History, Recorder, What};
@@ -11,8 +14,7 @@ use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::guest::Operation;
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
-use model::law::LawId;
-use model::{CrashKind, FaultKind, ImageSetup};
+use model::{CrashKind, FaultKind, ImageSetup, Quirk};
 use std::sync::Arc;
 
 /// The law a daemon breaks that ends by itself.
@@ -41,19 +43,31 @@ pub struct Judge {
     history: History,
     steps: u64,
     verdict: Verdict,
+    /// The ways in which the daemon may be wrong,
+    quirks: &'static [Quirk],
+    /// and what it broke first, if they explain it: from then on they are allowed.
+    excused: Option<(String, String)>,
+    /// What happened that needs no model to be seen.
+    fall: Option<Fall>,
+    /// The command in flight, or the one answered last.
+    last_command: String,
     /// Kept where the sequence can be cut at other points later.
     journal: Option<Journal>,
 }
 
 impl Judge {
-    /// A judge of a daemon that finds the scenario's files.
-    pub fn new(scenario: &Scenario) -> Judge {
+    /// A judge of a daemon that finds the scenario's files, and may be wrong in these ways.
+    pub fn new(scenario: &Scenario, quirks: &'static [Quirk]) -> Judge {
         let images: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         Judge {
             judge: model::Judge::new(&images).on_real_files(),
             history: History::new(Recorder::Live, images),
             steps: 0,
             verdict: Verdict::Passed,
+            quirks,
+            excused: None,
+            fall: None,
+            last_command: String::new(),
             journal: None,
         }
     }
@@ -65,7 +79,7 @@ impl Judge {
 
     /// The journal, if one was kept and nothing is broken.
     pub(super) fn take_journal(&mut self) -> Option<Journal> {
-        self.journal.take().filter(|_| self.verdict == Verdict::Passed)
+        self.journal.take().filter(|_| self.verdict == Verdict::Passed && self.excused.is_none())
     }
 
     /// Everything so far.
@@ -77,6 +91,16 @@ impl Judge {
     pub(super) fn cut(&mut self, loss: Loss) {
         self.break_law(&loss.law, loss.detail);
         self.history.cut = Some(Box::new(loss.history));
+    }
+
+    /// The ways in which the daemon may be wrong.
+    pub(super) fn quirks(&self) -> &'static [Quirk] {
+        self.quirks
+    }
+
+    /// Whether something broke, and only quirks explain it.
+    pub(super) fn is_excused(&self) -> bool {
+        self.excused.is_some()
     }
 
     /// The line that is shown next was there when so much had been said on the monitor.
@@ -100,8 +124,48 @@ impl Judge {
         }
         match observed.show(|seen| self.judge.observe(seen)) {
             Ok(()) => Ok(()),
-            Err(broken) => Err(self.break_law(broken.law.name(), broken.detail)),
+            Err(broken) => self.broke(broken.law.name(), broken.detail),
         }
+    }
+
+    /// The specification does not explain what was seen. If quirks do, the sequence goes on with them.
+    fn broke(&mut self, law: &str, detail: String) -> Result<(), Broken> {
+        let again = match (&self.excused, self.quirks) {
+            (Some(_), _) | (_, []) => None,
+            (None, quirks) => explained(&self.history, quirks),
+        };
+        match (again, &self.excused) {
+            (Some(judge), _) => {
+                self.judge = judge;
+                self.excused = Some((law.to_owned(), detail));
+                Ok(())
+            }
+            (None, Some((first, _))) => {
+                let detail = format!("{detail}\nquirks explain what broke before: {first}");
+                Err(self.break_law(law, detail))
+            }
+            (None, None) => Err(self.break_law(law, detail)),
+        }
+    }
+
+    /// The daemon, a job or an image has failed in a way that needs no model to be seen.
+    pub(super) fn fell(&mut self, law: &str, detail: String, fall: Fall) -> Broken {
+        if self.verdict == Verdict::Passed {
+            self.fall = Some(fall);
+        }
+        self.break_law(law, detail)
+    }
+
+    /// What there is to say of such a failure; `during` is the command that was in flight, if one was.
+    pub(super) fn fall(&self, kind: Fell, said: &str, during: &str) -> Fall {
+        let command = if during.starts_with('{') { during } else { &self.last_command };
+        let standing = self.judge.jobs().map(|job| Standing {
+            trade: job.trade,
+            status: job.status,
+            ignores: job.ignores_errors,
+            idle: job.is_idle,
+        });
+        Fall::new(kind, said.to_owned(), command, standing.collect())
     }
 
     /// A law was broken that needs no model to be seen.
@@ -114,12 +178,18 @@ impl Judge {
 
     /// A command is about to be sent.
     pub fn sent(&mut self, client: u32, text: &str) -> Result<(), Broken> {
+        text.clone_into(&mut self.last_command);
         self.tell(Observed::Sent { client, text: text.to_owned() })
     }
 
     /// A command that it was not shown has succeeded.
     pub fn unlisted(&mut self) -> Result<(), Broken> {
         self.tell(Observed::Unlisted)
+    }
+
+    /// A command that it was not shown was refused.
+    pub fn unlisted_refused(&mut self, text: &str) -> Result<(), Broken> {
+        self.tell(Observed::UnlistedRefused { text: text.to_owned() })
     }
 
     /// Whether not everything is judged any more.
@@ -187,7 +257,7 @@ impl Judge {
             Ok(found) => found,
             // Headers may name what somebody told them to.
             Err(_) if self.judge.is_inconclusive() => return Ok(()),
-            Err(why) => return Err(self.break_law(LawId::ChainOnDisk.name(), why)),
+            Err(why) => return self.tell(Observed::Unreadable { file: found.file.clone(), why }),
         };
         self.tell(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) })
     }
@@ -202,9 +272,28 @@ impl Judge {
         format!("{}\n{}", self.judge.chain_text(), self.judge.jobs_text())
     }
 
+    /// What happened that needs no model to be seen.
+    pub(super) fn take_fall(&mut self) -> Option<Fall> {
+        self.fall.take()
+    }
+
+    /// What a failure is known as, if it is.
+    pub fn known(&self, kind: Kind, fall: Option<&Fall>) -> Option<Known> {
+        let history = self.history.cut.as_deref().unwrap_or(&self.history);
+        let is_explained = fall.is_some() || self.history.cut.is_some() || self.verdict == Verdict::Passed;
+        if !is_explained || self.excused.is_none() && self.history.cut.is_none() {
+            return known(kind, Vec::new(), fall);
+        }
+        known(kind, smallest(history, self.quirks)?, fall)
+    }
+
     /// What was seen, looked back on.
     pub fn outcome(self, detail: Detail) -> Outcome {
-        let mut outcome = Outcome::of(self.verdict);
+        let verdict = match (self.verdict, self.excused) {
+            (Verdict::Passed, Some((law, detail))) => Verdict::Broken { law, detail },
+            (verdict, _) => verdict,
+        };
+        let mut outcome = Outcome::of(verdict);
         outcome.steps = self.steps;
         outcome.is_inconclusive = self.judge.is_inconclusive();
         outcome.census = self.judge.census();

@@ -1,8 +1,10 @@
 //! A sequence at the daemon's monitor: commands and their replies, what is said unasked, and why nothing comes back.
 
 use super::action::Action;
+use super::fall::{Fall, Fell};
 use super::judge::{Broken, CRASHED, FLOODED, HUNG, SPINS};
 use super::patience::Patience;
+use super::process::Ended;
 use super::qmp::Lost;
 use super::sequence::{Live, OPERATOR};
 use serde_json::Value;
@@ -11,6 +13,7 @@ use std::time::Instant;
 impl Live<'_> {
     /// Sends one command and waits for its reply; the judge sees both, and every event on the way.
     pub(super) fn command(&mut self, client: u32, text: &str) -> Result<Value, Broken> {
+        self.mark();
         self.actions.push(Action::Command(text.to_owned()));
         self.exchange(client, text, false)
     }
@@ -25,6 +28,7 @@ impl Live<'_> {
     }
 
     pub(super) fn exchange(&mut self, client: u32, text: &str, is_poll: bool) -> Result<Value, Broken> {
+        self.mark();
         self.hear(None, text)?;
         self.judge.sent(client, text)?;
         self.send(text)?;
@@ -96,13 +100,24 @@ impl Live<'_> {
             && let Ok(event) = serde_json::from_str::<Value>(line)
         {
             self.all_stay = false;
-            self.jobs.follow(&event);
+            self.follow(&event);
             if event["event"] == "BLOCK_EXPORT_DELETED" {
                 self.exports_gone.extend(event["data"]["id"].as_str().map(str::to_owned));
             }
         }
         self.judge.said(self.process.qmp.said_bytes());
         self.judge.event(line)
+    }
+
+    /// Keeps which jobs events have told of and not told to be gone.
+    fn follow(&mut self, event: &Value) {
+        let data = &event["data"];
+        if let (Some("JOB_STATUS_CHANGE"), Some(id)) = (event["event"].as_str(), data["id"].as_str()) {
+            match data["status"] == "null" {
+                true => drop(self.jobs.remove(id)),
+                false => drop(self.jobs.insert(id.to_owned())),
+            }
+        }
     }
 
     /// Why nothing came back although it was not waited for.
@@ -113,24 +128,35 @@ impl Live<'_> {
     /// Why nothing came back.
     pub(super) fn lost_after(&mut self, patience: &Patience, lost: Lost, during: &str) -> Broken {
         let state = self.judge.state_text();
-        let (law, found) = match lost {
+        let (law, kind, found) = match lost {
             Lost::Silent => {
-                let late = patience.text();
-                (if self.process.spins() { SPINS } else { HUNG }, format!("no answer within {late}"))
+                let late = format!("no answer within {}", patience.text());
+                if self.process.spins() { (SPINS, Fell::Spin, late) } else { (HUNG, Fell::Hang, late) }
             }
-            Lost::Spinning => (SPINS, format!("no answer within {}", patience.text())),
-            Lost::Flooding => (FLOODED, format!("more than {EVENTS_MAX} events at once")),
+            Lost::Spinning => (SPINS, Fell::Spin, format!("no answer within {}", patience.text())),
+            Lost::Flooding => (FLOODED, Fell::Flood, format!("more than {EVENTS_MAX} events at once")),
             Lost::Closed => match self.process.wait() {
-                Some(ended) if ended.stderr.is_empty() => (CRASHED, format!("ended with {}", ended.how)),
-                Some(ended) => (CRASHED, format!("ended with {}; it said: {}", ended.how, ended.stderr)),
-                None => (HUNG, "it closed its monitor and does not end".to_owned()),
+                Some(ended) => return self.crashed(during, &ended, &format!("after {during}\n{state}")),
+                None => (HUNG, Fell::Hang, "it closed its monitor and does not end".to_owned()),
             },
         };
-        let law = match name_of(during) {
-            Some(name) if law == CRASHED => format!("{law} in {name}"),
-            _ => law.to_owned(),
+        let fall = self.judge.fall(kind, "", during);
+        self.judge.fell(law, format!("{found}\nafter {during}\n{state}"), fall)
+    }
+
+    /// The daemon has ended by itself.
+    pub(super) fn crashed(&mut self, during: &str, ended: &Ended, state: &str) -> Broken {
+        let how = &ended.how;
+        let said = match ended.stderr.as_str() {
+            "" => String::new(),
+            said => format!("; it said: {said}"),
         };
-        self.judge.break_law(&law, format!("{found}\nafter {during}\n{state}"))
+        let law = match name_of(during) {
+            Some(name) => format!("{CRASHED} in {name}"),
+            None => CRASHED.to_owned(),
+        };
+        let fall = Fall { how: how.clone(), ..self.judge.fall(Fell::Crash, &ended.stderr, during) };
+        self.judge.fell(&law, format!("ended with {how}{said}\n{state}"), fall)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
 
 use super::again::AGAIN;
+use super::bucket::buckets;
 use super::campaign::{Campaign, Found, Plan};
 use super::cuts::{Tally, Tried};
-use super::divergence::known;
 use crate::report::Cost;
 use crate::report::text::quoted;
 use crate::terminal::shown;
+use model::quirk::QUIRKS;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -102,16 +103,20 @@ fn per_core(campaign: &Campaign, cost: Cost) -> f64 {
     all_runs(campaign) / (cost.cpu_seconds + cost.children_cpu_seconds).max(1e-9)
 }
 
-/// The name that a known divergence has in the list of defects.
-fn id(name: &str) -> Option<&'static str> {
-    known().iter().find(|known| known.name == name)?.id.as_deref()
+/// The names that what is known has in the list of defects.
+fn ids(names: &str) -> Vec<&'static str> {
+    let quirks = QUIRKS.iter().map(|quirk| (quirk.name(), quirk.about().id));
+    let buckets = buckets().iter().map(|bucket| (bucket.name.as_str(), bucket.id.as_deref().unwrap_or("")));
+    let all: Vec<(&str, &str)> = quirks.chain(buckets).filter(|(_, id)| !id.is_empty()).collect();
+    let id = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
+    names.split(" + ").filter_map(id).collect()
 }
 
 /// The same for a program.
 pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     let found = |found: &Found| {
         json!({
-            "name": found.name, "id": id(&found.name), "known": found.is_known, "runs": found.runs, "seed": found.seed,
+            "name": found.name, "ids": ids(&found.name), "known": found.is_known, "runs": found.runs, "seed": found.seed,
             "seconds": found.after.as_secs_f64(), "law": found.law,
             "commands": found.shortest.as_ref().map(|least| least.commands),
             "reproduced": found.shortest.as_ref().map(|least| [least.reproduced, AGAIN]),

@@ -113,8 +113,11 @@ impl Rounds {
 
 impl Totals {
     fn of(record: &Record) -> Totals {
-        let mut totals =
-            Totals { leaks: record.leaks, inconclusive: u64::from(record.outcome.is_inconclusive), ..Totals::default() };
+        let mut totals = Totals {
+            leaks: record.leaks,
+            inconclusive: u64::from(record.outcome.is_inconclusive),
+            ..Totals::default()
+        };
         let (mut flushing, mut jobs, mut is_stopped, mut met) = (Vec::new(), 0_i64, false, false);
         for entry in &record.outcome.history.entries {
             let What::Observed(observed) = &entry.what else { continue };

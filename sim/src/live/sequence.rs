@@ -4,12 +4,13 @@
 //! while the next turn is taken. Between turns the jobs either come to rest, or run on meanwhile.
 
 use super::action::Action;
+use super::bucket::bucket_of;
 use super::cuts::{self, Tried};
-use super::divergence::explain;
+use super::fall::{Fall, Fell};
 use super::guests::Seat;
 use super::in_flight;
-use super::jobs_told::JobsTold;
-use super::judge::{Broken, CRASHED, EXPORT_STAYS, HUNG, Judge, NOT_STARTED, SPINS, STUCK};
+use super::judge::{Broken, Judge, NOT_STARTED};
+use super::known::{Known, key, quirks_of};
 use super::plan::{Ordeal, Plan, Stop};
 use super::process::{Process, Scratch};
 use super::second_reader;
@@ -19,10 +20,11 @@ use super::surface::surface_of;
 use super::target::Target;
 use super::turns::{Turn, What, add_unlisted, scripts};
 use crate::choice::{Choices, Point};
+use crate::trace::verdict_text;
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::image::Tag;
 use crate::workload::scenario::Scenario;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,7 +35,7 @@ pub(super) const OPERATOR: u32 = 99;
 pub struct Record {
     /// The judgement, the tape, and the readable history if it was asked for.
     pub outcome: Outcome,
-    /// What was done.
+    /// What was done, until it broke first.
     pub actions: Vec<Action>,
     /// From what.
     pub scenario: Scenario,
@@ -45,10 +47,19 @@ pub struct Record {
     pub in_flight: u64,
     /// Images that a second reader agreed on.
     pub read_twice: u64,
-    /// What events told of jobs that signatures may ask for, a line each.
-    pub jobs_told: Vec<String>,
+    /// What its failure is known as.
+    pub known: Option<Known>,
     /// Clusters that leaked by an end without warning, and that our own repair gave back.
     pub leaks: u64,
+}
+
+impl Record {
+    /// What a failure is called: by the names of what is known, or by what it looks like.
+    pub fn name(&self) -> String {
+        let verdict = &self.outcome.verdict;
+        let unknown = || key(verdict.law(), verdict_text(verdict));
+        self.known.as_ref().map_or_else(unknown, Known::name)
+    }
 }
 
 /// Cuts of a sequence on devices are chosen by one of so many numbers.
@@ -78,14 +89,14 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
         add_unlisted(&mut choices, &scenario, || surface_of(target), &mut scripts);
     }
     let choices = Arc::new(Mutex::new(choices));
-    let mut judge = Judge::new(&scenario);
+    let mut judge = Judge::new(&scenario, quirks_of(target.kind));
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
     let orders = (!is_ordered).then(|| Arc::clone(&choices));
     let stage = Stage::set(&scenario, &scratch, target.on_disk, orders)
         .expect("a folder for temporary files can be written to");
     let (mut actions, mut last_reply) = (Vec::new(), None);
-    let mut left = None;
-    let (mut in_flight, mut read_twice, mut jobs_told, mut leaks) = (0, 0, Vec::new(), 0);
+    let (mut left, mut excused_at) = (None, None);
+    let (mut in_flight, mut read_twice, mut leaks) = (0, 0, 0);
     let at_start = at_start(target, &scenario, &plan);
     let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
     match Process::start(&target.binary, scratch.path(), &nodes) {
@@ -104,7 +115,8 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
                 guests: BTreeMap::new(),
                 at_start,
                 exports_gone: Vec::new(),
-                jobs: JobsTold::default(),
+                jobs: BTreeSet::new(),
+                excused_at: None,
                 all_stay: false,
                 request: 0,
                 in_flight: 0,
@@ -119,20 +131,27 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
             // What broke stands with the judge.
             let lived = live.all(scripts);
             (in_flight, read_twice, leaks) = (live.in_flight, live.read_twice, live.leaks);
-            jobs_told = live.jobs.into_facts();
+            live.mark();
+            excused_at = live.excused_at.take().filter(|_| lived.is_ok());
             if lived.is_err() {
                 // Of a process that ended well nobody asks where it stands.
                 left = Some(live.process);
             }
         }
     }
-    let crashes = crash(&mut judge, &stage, &mut actions, salt);
-    let outcome = judge.outcome(detail);
-    let mut record =
-        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, jobs_told, leaks };
-    if let Some(process) = left {
-        look_inside(target, &scratch, &process, &mut record);
+    if let Some((done, reply)) = excused_at {
+        actions.truncate(done);
+        last_reply = reply;
     }
+    let crashes = crash(&mut judge, &stage, &mut actions, salt);
+    let fall = judge.take_fall().map(|fall| look_inside(target, &scratch, left.as_ref(), &actions, fall));
+    let known = judge.known(target.kind, fall.as_ref());
+    let mut outcome = judge.outcome(detail);
+    if let (None, Some(fall), Verdict::Broken { detail, .. }) = (&known, &fall, &mut outcome.verdict) {
+        fall.stacks.iter().for_each(|stack| *detail = format!("{detail}\nstack: {}", stack.join(" <- ")));
+    }
+    let mut record =
+        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, known, leaks };
     // The devices' thread, which decides too, ends with them.
     drop(stage);
     let choices = Arc::try_unwrap(choices).expect("nobody decides any more");
@@ -157,17 +176,25 @@ fn options(command: &str) -> &str {
 }
 
 /// Where a daemon fell or hangs, if nothing else tells why.
-fn look_inside(target: &Target, scratch: &Scratch, process: &Process, record: &mut Record) {
-    let law = record.outcome.verdict.law();
-    let found = match law {
-        law if !law.starts_with(CRASHED) && ![HUNG, SPINS, STUCK, EXPORT_STAYS].contains(&law) => None,
-        _ if explain(target.kind, record).is_some() => None,
-        law if law.starts_with(CRASHED) => stack::of_core(&target.binary, scratch.path()),
-        _ => stack::of_process(process.id()),
-    };
-    if let (Some(found), Verdict::Broken { detail, .. }) = (found, &mut record.outcome.verdict) {
-        *detail = format!("{detail}\n{found}");
+fn look_inside(
+    target: &Target,
+    scratch: &Scratch,
+    process: Option<&Process>,
+    actions: &[Action],
+    fall: Fall,
+) -> Fall {
+    let a_moment_ago = actions.iter().rev().take(3);
+    let connecting = a_moment_ago.into_iter().any(|action| matches!(action, Action::Connect { .. }));
+    let fall = Fall { connecting, ..fall };
+    if bucket_of(target.kind, &fall).is_some() {
+        return fall;
     }
+    let stacks = match (fall.kind, process) {
+        (Fell::ReadersDiffer | Fell::Unserved, _) | (_, None) => Vec::new(),
+        (Fell::Crash, _) => stack::of_core(&target.binary, scratch.path()),
+        (_, Some(process)) => stack::of_process(process.id()),
+    };
+    Fall { stacks, ..fall }
 }
 
 /// Tries crashes in what the devices saw of a sequence that ended well.
@@ -176,7 +203,8 @@ fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Opti
         return Tried::default();
     };
     let history = judge.history();
-    let (tried, loss) = cuts::try_all(journal, history, &devices.take_log(), &stage.scenario(), salt);
+    let (tried, loss) =
+        cuts::try_all(journal, history, &devices.take_log(), &stage.scenario(), (salt, judge.quirks()));
     if let Some(loss) = loss {
         actions.push(Action::Cut(loss.ending));
         judge.cut(loss);
@@ -204,7 +232,10 @@ pub(super) struct Live<'a> {
     at_start: Vec<String>,
     /// Exports of which an event said that they are gone.
     pub(super) exports_gone: Vec<String>,
-    pub(super) jobs: JobsTold,
+    /// Jobs of which events said that they were made and not that they are gone.
+    pub(super) jobs: BTreeSet<String>,
+    /// What had been done, and told last, when something broke first that quirks explain.
+    excused_at: Option<(usize, Option<String>)>,
     /// The last look found all jobs where they stay until an event tells of them, and none has come since.
     pub(super) all_stay: bool,
     pub(super) request: u64,
@@ -228,6 +259,13 @@ impl Live<'_> {
         if let (Some(devices), Ok(watch)) = (self.stage.devices(), self.process.qmp.watch()) {
             devices.watch(Arc::new(watch));
             self.judge.keep_journal(devices);
+        }
+    }
+
+    /// If something has broken that quirks explain: this is how far it had come.
+    pub(super) fn mark(&mut self) {
+        if self.judge.is_excused() && self.excused_at.is_none() {
+            self.excused_at = Some((self.actions.len(), self.last_reply.clone()));
         }
     }
 

@@ -114,6 +114,9 @@ impl Live<'_> {
             self.judge.note(format!("unlisted  <- {line}"));
             break message.get("error").is_some();
         };
+        if is_refused {
+            self.judge.unlisted_refused(text)?;
+        }
         if !is_refused && !name_of(text).is_some_and(is_harmless) {
             self.judge.unlisted()?;
         }

@@ -42,6 +42,7 @@ forms! {
     reply: Reply,
     event: Event,
     unlisted: Unlisted,
+    unlisted_refused: UnlistedRefused,
     attached: Attached,
     connected: Connected,
     refused: Refused,
@@ -58,6 +59,7 @@ forms! {
     crash: Crash,
     recovered: Recovered,
     closed: Closed,
+    unreadable: Unreadable,
     end: End,
 }
 
@@ -84,6 +86,7 @@ impl Line {
                 line.reply = Some(Reply { client, text: text.trim_end().to_owned() });
             }
             Observed::Event { text } => line.event = Some(Event { text: text.trim_end().to_owned() }),
+            Observed::UnlistedRefused { text } => line.unlisted_refused = Some(UnlistedRefused { text }),
             Observed::Unlisted => line.unlisted = Some(Unlisted {}),
             Observed::Attached { guest, node, writable } => {
                 line.attached = Some(Attached { guest, node, writable });
@@ -118,6 +121,7 @@ impl Line {
                 line.closed =
                     Some(Closed { file, values: Values(values), chain: Some(chain), corruptions, leaks });
             }
+            Observed::Unreadable { file, why } => line.unreadable = Some(Unreadable { file, why }),
             Observed::End => line.end = Some(End {}),
         }
         line
@@ -179,6 +183,8 @@ macro_rules! span {
 }
 
 form!(Unlisted {} => Observed::Unlisted);
+form!(UnlistedRefused { text: String, } => Observed::UnlistedRefused { text });
+form!(Unreadable { file: String, why: String, } => Observed::Unreadable { file, why });
 form!(End {} => Observed::End);
 span!(Read);
 span!(WriteZeroes);

@@ -1,0 +1,319 @@
+//! Where QEMU is wrong: a closed list of alternatives that the specification does not allow, and a judge may.
+//!
+//! A quirk is the twin of a [`crate::Rule`]: it stands at one place of the code or very few, which ask `State::has`, and is
+//! off unless a judge is made [`crate::Judge::with`] it. A run that nothing right explains, and these do, is known. Where a
+//! quirk mars data it does so to the smallest set of sectors for the shortest time that is true.
+
+/// What is known of a quirk.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct About {
+    /// Its short name.
+    pub name: &'static str,
+    /// The name it had in the list that was known before any search began; empty if it was not on it.
+    pub id: &'static str,
+    /// What QEMU does.
+    pub what: &'static str,
+    /// What is right instead.
+    pub right: &'static str,
+    /// The versions of QEMU that were seen to do it.
+    pub versions: &'static [&'static str],
+    /// A short trace of it, by file name in `traces/live/`; empty if it shows only beside others.
+    pub trace: &'static str,
+    /// Its trace shows it at least once in so many times: more than a few, if it depends on timing.
+    pub tries: u32,
+    /// How long a campaign searched until it met it.
+    pub found_after_seconds: Option<f64>,
+}
+
+macro_rules! quirks {
+    ($( $name:ident { name: $short:literal, id: $id:literal, what: $what:literal, right: $right:literal,
+        trace: $trace:literal, tries: $tries:literal, found_after_seconds: $found:expr, } )*) => {
+        /// A quirk, by name.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Quirk {
+            $( #[doc = $what] $name, )*
+        }
+
+        /// Every quirk: where two explain the same, the earlier one is preferred.
+        pub const QUIRKS: [Quirk; QUIRK_COUNT] = [ $( Quirk::$name, )* ];
+
+        /// How many there are.
+        pub const QUIRK_COUNT: usize = [ $( Quirk::$name, )* ].len();
+
+        impl Quirk {
+            /// What is known of it.
+            pub const fn about(self) -> About {
+                match self {
+                    $( Quirk::$name => About {
+                        name: $short, id: $id, what: $what, right: $right, versions: &["10.0.2"], trace: $trace,
+                        tries: $tries, found_after_seconds: $found,
+                    }, )*
+                }
+            }
+        }
+    };
+}
+
+quirks! {
+    ShortLayerReadsBase {
+        name: "short-layer",
+        id: "Q2",
+        what: "a stream onto a base ends early at the end of a short layer directly below the target, and base data shows",
+        right: "what lies past the end of a short layer reads as zeroes, before and after",
+        trace: "short-layer.json",
+        tries: 5,
+        found_after_seconds: Some(33.2),
+    }
+    ShortLayerReadsMemory {
+        name: "short-layer-memory",
+        id: "",
+        what: "while a stream runs, whoever reads past the end of a layer directly below its target, a guest or another job, is told success and gets whatever was in the daemon's memory; a write of part of a cluster makes that lasting",
+        right: "what lies past the end of a short layer reads as zeroes, before, during and after the stream",
+        trace: "short-layer-memory.json",
+        tries: 5,
+        found_after_seconds: Some(26.3),
+    }
+    ShortCommitShowsBase {
+        name: "short-commit",
+        id: "Q3",
+        what: "a commit of a short layer into a longer base lets base data show past the layer's end",
+        right: "what lies past the end of a short layer reads as zeroes, before and after",
+        trace: "short-commit.json",
+        tries: 5,
+        found_after_seconds: Some(28.9),
+    }
+    StreamReadErrorReadsMemory {
+        name: "stream-read-error-memory",
+        id: "",
+        what: "while a stream runs, a guest's read for which the tables of the target cannot be read is told success and gets whatever was in the daemon's memory",
+        right: "the read fails with the error that the file gave",
+        trace: "stream-read-error-memory.json",
+        tries: 5,
+        found_after_seconds: Some(230.4),
+    }
+    FailedHeaderChangesGraph {
+        name: "half-finalize",
+        id: "Q5",
+        what: "a header write that fails at the end of a stream leaves the chain in memory changed, and the header on disk as it was",
+        right: "the graph changes only after the header is written and flushed",
+        trace: "half-finalize.json",
+        tries: 5,
+        found_after_seconds: Some(32.8),
+    }
+    ReusedClusterShows {
+        name: "reused-cluster",
+        id: "",
+        what: "a cluster that was given up is written anew before the tables that still point to it, so after a crash the data of one sector shows in another",
+        right: "what is given up is used again only when nothing on the disk points to it any more",
+        trace: "reused-cluster.json",
+        tries: 5,
+        found_after_seconds: Some(5.9),
+    }
+    HeaderIsTorn {
+        name: "torn-header",
+        id: "",
+        what: "a header with the name of a backing file beyond its first sector is overwritten in place, so a power cut leaves half a name and an image that nobody can open",
+        right: "a header is changed in one sector, or the old name stays whole until the new one is durable",
+        trace: "torn-header.json",
+        tries: 5,
+        found_after_seconds: Some(33.0),
+    }
+    HeaderNotDurable {
+        name: "header-not-durable",
+        id: "",
+        what: "a stream or a commit is completed before the header that it rewrote is durable, so a power cut brings the old chain back",
+        right: "the header is flushed before completion is told",
+        trace: "header-not-durable.json",
+        tries: 5,
+        found_after_seconds: Some(1.1),
+    }
+    StreamDoesNotFlush {
+        name: "no-flush",
+        id: "Q7",
+        what: "a stream rewrites the header without a flush of what it copied, so a kill loses data that was durable before",
+        right: "data and metadata are flushed before the header, and the header before completion is told",
+        trace: "no-flush.json",
+        tries: 5,
+        found_after_seconds: Some(31.9),
+    }
+    CommitDoesNotFlush {
+        name: "no-flush-commit",
+        id: "",
+        what: "a commit makes the overlay's header name the base without a flush of what it copied there, so a kill loses data that was durable before",
+        right: "the base is flushed before the header of the overlay names it",
+        trace: "no-flush-commit.json",
+        tries: 5,
+        found_after_seconds: Some(28.7),
+    }
+    BackupDoesNotFlush {
+        name: "no-flush-backup",
+        id: "",
+        what: "a backup tells its completion without a flush of its target, so a kill of the daemon right after it loses the copy",
+        right: "the target is flushed before completion is told: a backup that is complete is there",
+        trace: "no-flush-backup.json",
+        tries: 5,
+        found_after_seconds: Some(30.2),
+    }
+    GrowsBeforeZeroes {
+        name: "grown-base-shows-below",
+        id: "",
+        what: "a commit that makes its base longer has the new length on the disk before the zeroes that hide what lies below it, so a crash shows that",
+        right: "the length is never without the zeroes",
+        trace: "grown-base-shows-below.json",
+        tries: 5,
+        found_after_seconds: Some(17.9),
+    }
+    MirrorIsBypassed {
+        name: "mirror-bypassed",
+        id: "",
+        what: "what a guest writes through an export put on the source after a mirror or an active commit began goes past the job, and the target ends without it",
+        right: "every write to the source reaches the target before the job is completed, or the second writer is refused",
+        trace: "mirror-bypassed.json",
+        tries: 5,
+        found_after_seconds: Some(0.2),
+    }
+    MirrorPassesItsEnd {
+        name: "mirror-progress",
+        id: "",
+        what: "query-block-jobs tells a mirror's offset past its len, where its granularity is finer than the clusters of the target",
+        right: "the offset never passes the len",
+        trace: "mirror-progress.json",
+        tries: 5,
+        found_after_seconds: Some(40.7),
+    }
+    RefusedReopenBreaksWrites {
+        name: "refused-reopen-breaks-writes",
+        id: "",
+        what: "a blockdev-reopen to read-only that is refused leaves an image with a persistent bitmap as if it were read-only: whoever writes it then, a guest or a commit, fails",
+        right: "a refused reopen changes nothing",
+        trace: "refused-reopen-breaks-writes.json",
+        tries: 5,
+        found_after_seconds: Some(7.9),
+    }
+    FailedWriteZeroes {
+        name: "failed-write-zeroes",
+        id: "",
+        what: "a write over a data cluster and a zero cluster next to it first makes both zero, so if it then fails, or the daemon is killed, what was written there before reads as zeroes",
+        right: "a write that fails leaves each of its sectors as it was or as it was to be",
+        trace: "failed-write-zeroes.json",
+        tries: 5,
+        found_after_seconds: Some(60.4),
+    }
+    DiscardUnderWriteCorrupts {
+        name: "discard-under-write",
+        id: "",
+        what: "a guest discards a cluster that another guest's write has just been given: the cluster is free, and the table points to it all the same, so that the next one who gets it writes over the first one's data",
+        right: "of two requests at once, either may come last; the image stays sound",
+        trace: "discard-under-write.json",
+        tries: 5,
+        found_after_seconds: Some(18.1),
+    }
+    FlushErrorCorrupts {
+        name: "flush-error-corrupts",
+        id: "",
+        what: "a cluster is written and discarded while flushes of the file fail: the refcount goes down in the file and the table still points to the cluster, though every request of the guest succeeded",
+        right: "no refcount goes down before the table that pointed to its cluster was written, whether or not a flush succeeds",
+        trace: "flush-error-corrupts.json",
+        tries: 5,
+        found_after_seconds: Some(57.5),
+    }
+    RefusedStreamReadOnly {
+        name: "refused-stream-read-only",
+        id: "",
+        what: "block-stream of the node of a file that is refused leaves that node read-only for good, whatever its auto-read-only says: jobs that are to write the image in it fail",
+        right: "a command that is refused has done nothing",
+        trace: "refused-stream-read-only.json",
+        tries: 5,
+        found_after_seconds: Some(200.3),
+    }
+    CommitLeavesHeader {
+        name: "commit-under-backup-header",
+        id: "",
+        what: "a commit whose top stands under the filter of a backup leaves the header of the overlay above as it was: it names the committed image, and who deletes that, as after every commit, loses the overlay",
+        right: "the header of the overlay names the base",
+        trace: "commit-under-backup-header.json",
+        tries: 5,
+        found_after_seconds: Some(248.8),
+    }
+    FailedResizeForgotten {
+        name: "failed-resize-forgotten",
+        id: "",
+        what: "a commit that cannot write the new length of its base leaves the base longer in memory alone; the next commit does not write the length either, and what it committed past the old end is gone when the image is opened again",
+        right: "the length in memory is the one on disk",
+        trace: "failed-resize-forgotten.json",
+        tries: 5,
+        found_after_seconds: Some(172.2),
+    }
+    MirrorIntoOwnChain {
+        name: "mirror-into-own-chain",
+        id: "",
+        what: "a mirror whose target, a writable layer, lies below its source is accepted if a backup of that layer, whose filter hid the link between the two, ends while the command waits",
+        right: "it is refused: the target is the backing of the source",
+        trace: "mirror-into-own-chain.json",
+        tries: 15,
+        found_after_seconds: Some(239.9),
+    }
+    CommitBehindAStream {
+        name: "commit-behind-a-stream",
+        id: "",
+        what: "a commit fails at its end with an I/O error that nobody met, while a stream of another overlay onto its top, begun after it, holds its filter",
+        right: "the stream's hold of the filter does not stand in the way: the commit succeeds, or the stream is refused",
+        trace: "commit-behind-a-stream.json",
+        tries: 5,
+        found_after_seconds: None,
+    }
+    ReopenPastCommit {
+        name: "reopen-past-commit",
+        id: "",
+        what: "blockdev-reopen of an overlay to stand on the top of a commit, past the commit's filter, succeeds if an export or another overlay keeps the filter",
+        right: "the reopen is refused: the link to the filter is frozen while the job runs",
+        trace: "",
+        tries: 5,
+        found_after_seconds: Some(268.3),
+    }
+    JsonNameTooLong {
+        name: "json-name-too-long",
+        id: "",
+        what: "a stream whose base stands on the filter of another stream fails at its end, as the json: name of the base that tells of the filter does not fit into the header",
+        right: "the header names the base so that it can be opened again, and the stream succeeds",
+        trace: "",
+        tries: 5,
+        found_after_seconds: Some(163.9),
+    }
+    HalfInactivation {
+        name: "half-inactivation",
+        id: "",
+        what: "blockdev-set-active that cannot inactivate all nodes is refused and leaves some of them inactive",
+        right: "a command that is refused leaves every node as it was",
+        trace: "",
+        tries: 5,
+        found_after_seconds: Some(127.0),
+    }
+}
+
+impl Quirk {
+    /// Its short name.
+    pub const fn name(self) -> &'static str {
+        self.about().name
+    }
+}
+
+/// A set of quirks.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Quirks(u64);
+
+// One bit for each.
+const _: () = assert!(QUIRK_COUNT <= 64);
+
+impl Quirks {
+    /// With this one too.
+    pub fn add(&mut self, quirk: Quirk) {
+        self.0 |= 1 << quirk as u32;
+    }
+
+    /// Whether this one is among them.
+    #[inline]
+    pub fn has(self, quirk: Quirk) -> bool {
+        self.0 >> quirk as u32 & 1 != 0
+    }
+}
