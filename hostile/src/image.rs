@@ -65,7 +65,7 @@ pub fn by_structure(bytes: &mut [u8], random: &mut Random) {
             1 => random.below(70),
             2 => 1 << random.below(64),
             3 => (1 << random.below(64)) - 1,
-            4 | 5 => random.below(len / 512 + 2) * 512 | random.below(2) << 63,
+            4 | 5 => (random.below(len / 512 + 2) * 512) | (random.below(2) << 63),
             6 => *random.pick(&TELLING),
             _ => len.saturating_sub(random.below(1024)),
         };
