@@ -16,7 +16,18 @@ pub enum Event {
     Flush,
 }
 
+/// No file gets longer: as on a file system, a write behind that is refused with EFBIG.
+const LEN_MAX: u64 = 1 << 32;
+
 impl Event {
+    fn end(&self) -> u64 {
+        match self {
+            Event::Write { offset, data } => offset.saturating_add(data.len() as u64),
+            Event::Resize(len) => *len,
+            Event::Flush => 0,
+        }
+    }
+
     /// Applies it to the bytes of a file.
     pub fn apply(&self, bytes: &mut Vec<u8>) {
         match self {
@@ -30,7 +41,6 @@ impl Event {
 /// Writes into a file, which grows as needed.
 pub fn write_at(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
     let end = offset as usize + data.len();
-    assert!(end < 1 << 32, "a write up to {end:#x}");
     if bytes.len() < end {
         bytes.resize(end, 0);
     }
@@ -149,6 +159,9 @@ impl MemoryDisk {
 
     fn change(&self, event: Event) -> Pending<'static, IoResult<()>> {
         self.request(0, move |state| {
+            if event.end() > LEN_MAX {
+                return Err(Errno::EFBIG);
+            }
             if state.failing || count_down(&mut state.fail_in) {
                 return Err(Errno::EIO);
             }
