@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 27;
+const HISTORIES: usize = 29;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {
@@ -50,7 +50,7 @@ fn said(judged: &Judged) -> String {
 }
 
 /// Histories that were kept because they need rules of the specification that little else needs.
-const NEEDED: [(&str, &[Rule]); 7] = [
+const NEEDED: [(&str, &[Rule]); 9] = [
     (
         "daemon-answers.jsonl",
         &[
@@ -71,6 +71,8 @@ const NEEDED: [(&str, &[Rule]); 7] = [
     ("daemon-last-words-unheard.jsonl", &[Rule::LastWordsUnheard]),
     ("daemon-mirror-zeroes-first.jsonl", &[Rule::MirrorZeroesTarget]),
     ("campaign-qemu-export-of-unsure-node.jsonl", &[Rule::ExportOfUnsureNode]),
+    ("campaign-copies-blur.jsonl", &[Rule::CopiesBlur]),
+    ("campaign-turned-away-from-growing.jsonl", &[Rule::TurnedAwayFromGrowing]),
     ("hand-torn-read-of-a-node.jsonl", &[Rule::TornRead]),
 ];
 

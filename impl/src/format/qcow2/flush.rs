@@ -39,8 +39,10 @@ struct Snapshot {
     header_for_refcounts: Option<Header>,
     l2_tables: Vec<Piece>,
     l1_table: Option<Piece>,
-    /// Written if the L1 table has moved, the image has grown, or nobody knows what the disk has.
+    /// Written if the L1 table has moved or the image has grown.
     header_for_l1: Option<Header>,
+    /// Written if a write of it failed that may have landed all the same.
+    header_again: Option<Header>,
     frees: Vec<Freed>,
 }
 
@@ -128,6 +130,10 @@ impl Qcow2 {
             self.flush_if_written().await?;
             self.write_header(header).await?;
         }
+        if let Some(header) = &snapshot.header_again {
+            // Either header leads to all that was flushed, and the next flush tries again.
+            let _as_far_as_it_can = self.write_header(header).await;
+        }
         Ok(())
     }
 
@@ -198,10 +204,9 @@ impl Qcow2 {
 impl Metadata {
     fn snapshot(&mut self) -> Snapshot {
         let header_for_refcounts = self.header_with_refcounts();
-        let is_unsure = self.header_is_unsure && header_for_refcounts.is_none();
-        let header_for_l1 = self
-            .header_with_l1(header_for_refcounts.as_ref().unwrap_or(&self.header))
-            .or_else(|| is_unsure.then(|| self.header.clone()));
+        let header_for_l1 = self.header_with_l1(header_for_refcounts.as_ref().unwrap_or(&self.header));
+        let is_written = header_for_refcounts.is_some() || header_for_l1.is_some();
+        let header_again = (self.header_is_unsure && !is_written).then(|| self.header.clone());
         Snapshot {
             refcount_blocks: self.cache.take_dirty(TableKind::RefcountBlock),
             refcount_table: self.refcount_table.take_dirty(),
@@ -209,6 +214,7 @@ impl Metadata {
             l2_tables: self.cache.take_dirty(TableKind::L2),
             l1_table: self.l1.take_dirty(),
             header_for_l1,
+            header_again,
             frees: std::mem::take(&mut self.pending_frees),
         }
     }
