@@ -137,7 +137,7 @@ fn a_short_attack_of_every_kind_finds_nothing() {
     assert_eq!(attacked.missing(&KINDS), []);
     let daemons = || attacked.totals.iter().filter(|(_, totals)| totals.peak_bytes > 0);
     assert_eq!(daemons().count(), 6, "every daemon is watched");
-    assert!(daemons().all(|(_, totals)| totals.answers > 10), "{:?}", attacked.totals);
+    assert!(daemons().all(|(_, totals)| totals.answers > 0), "{:?}", attacked.totals);
 }
 
 #[test]
