@@ -364,14 +364,13 @@ impl State {
             return vec![Answer::Done];
         }
         let late = front.created.iter().map(|id| &self.job(*id).late).find(|late| !late.is_empty());
+        // A job that vanished may have been refused late: what it is to write did not open for writing.
+        let is_gone = |id: &JobId| self.job(*id).status == Status::Null;
+        let is_struck = self.is_struck_since(front.sent) && front.created.iter().any(is_gone);
+        let fault = is_struck.then_some(Answer::Fault);
         match late {
-            Some(late) => late.iter().cloned().map(Answer::Refused).collect(),
-            // One that vanished may have been refused late: what it is to write did not open for writing.
-            None if front.starts_a_job_that_is_there() => {
-                let is_gone = |id: &JobId| self.job(*id).status == Status::Null;
-                let failed = self.is_struck_since(front.sent) && front.created.iter().any(is_gone);
-                [Answer::Done].into_iter().chain(failed.then_some(Answer::Fault)).collect()
-            }
+            Some(late) => late.iter().cloned().map(Answer::Refused).chain(fault).collect(),
+            None if front.starts_a_job_that_is_there() => [Answer::Done].into_iter().chain(fault).collect(),
             None => {
                 let refused = |told: &Told| match told {
                     Told::Refused(answer) => Some(answer.clone()),

@@ -164,7 +164,8 @@ impl State {
         }
         let is_unsure = self.is_struck_since(self.job(id).since);
         let node = self.graph.node_mut(node);
-        node.may_have_stayed_writable = node.read_only && is_unsure;
+        // A job that found it writable, as an earlier one had left it, leaves it so.
+        node.may_have_stayed_writable = node.read_only && (is_unsure || node.may_have_stayed_writable);
     }
 
     /// The filter that the job has given up goes, although the job still holds it.
