@@ -67,6 +67,10 @@ impl State {
         if (status, next) == (Status::Created, Status::Running) {
             self.may_run(id)?;
         }
+        if (status, next) == (Status::Paused, Status::Running) {
+            // The end of another job of its transaction may have woken it, and nobody has paused it since.
+            self.job_mut(id).paused = false;
+        }
         if (status, next) == (Status::Pending, Status::Aborting) {
             // The header may have been written before the job failed.
             self.finalizing(id);
