@@ -106,6 +106,12 @@ fn a_guest_request_fails_only_with_a_fault_or_beyond_its_rights() {
 }
 
 #[test]
+fn what_a_guest_may_not_write_nobody_reads() {
+    let refused = "attach 2 top ro\nwrite r1 2 0 w5\nfail r1 Operation not permitted\nread r2 2 0 1\n";
+    reject(&format!("{refused}end r2 w5"), LawId::GuestReads, "read w5");
+}
+
+#[test]
 fn a_fault_excuses_only_what_was_under_way_when_it_struck() {
     let strike = "struck top.img Input/output error\n";
     accept(&guest(&format!("read r1 1 0 1\n{strike}fail r1 Input/output error")));

@@ -202,7 +202,8 @@ impl State {
         (request.image, request.sector, request.count) = (image, sector, count);
         request.may_fail |= is_beyond || is_unwritable || image.is_none();
         let node = user.map(|user| user.node);
-        if let (Some(image), true) = (image, is_change) {
+        // Who may not write changes nothing, and no copy hears of it.
+        if let (Some(image), true) = (image, is_change && !is_unwritable) {
             self.change_begins(image, sector, count, number, &op);
         }
         if let (Some(node), true) = (node, is_change) {
