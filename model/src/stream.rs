@@ -77,7 +77,7 @@ pub fn plan(
         holds,
         holds_filter: vec![Role::Filter, Role::StreamDevice],
         written: Some(target),
-        frozen_to: Some(above_base),
+        frozen_to: Some(bottom),
         work: Work::Stream(Span { target, bottom, above_base, between, no_op, backing_file }),
     })
 }

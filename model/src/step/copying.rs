@@ -425,9 +425,8 @@ impl State {
                 }
             }
         }
-        let is_partial = route.sync != Sync::Full && !matches!(self.job(id).plan.work, Work::Commit(_));
-        if is_partial || self.was_bypassed(id) {
-            // What was not to be copied its readers do not see any more.
+        if route.sync != Sync::Full || self.was_bypassed(id) {
+            // What was not to be copied its readers do not see any more, nor what a guest has changed in the target since.
             self.views.recompose_above(target);
         }
     }
