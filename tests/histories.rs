@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 29;
+const HISTORIES: usize = 31;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {

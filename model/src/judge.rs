@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::holding::Holding;
 use crate::json::Json;
 use crate::law::{Broken, LawId, Tally};
+use crate::lost::Lost;
 use crate::observation::{ImageSetup, Observation};
 use crate::plan::Trade;
 use crate::quirk::Quirk;
@@ -36,7 +37,8 @@ pub struct Judge {
     now: Moment,
     tally: Tally,
     census: Census,
-    is_inconclusive: bool,
+    /// The states outgrew their bound: from then on nothing is judged.
+    is_overgrown: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
     holding: Option<Holding>,
 }
@@ -118,7 +120,7 @@ impl Judge {
             now: 0,
             tally: Tally::default(),
             census: Census::default(),
-            is_inconclusive: false,
+            is_overgrown: false,
             holding: None,
         }
     }
@@ -190,7 +192,7 @@ impl Judge {
 
     fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
         self.now += 1;
-        if self.is_inconclusive {
+        if self.is_overgrown {
             return Ok(());
         }
         self.census.observations += 1;
@@ -206,11 +208,13 @@ impl Judge {
         let candidates = self.widen(concern);
         self.census.states_max = self.census.states_max.max(candidates.len() as u64);
         if candidates.len() > CANDIDATES_MAX {
-            self.is_inconclusive = true;
+            self.is_overgrown = true;
+            // One is kept to speak for all.
+            self.states.extend(candidates.into_iter().next().map(|first| first.sketched.state));
             return Ok(());
         }
         let (left, verdict) = sort_out(candidates, seen, concern);
-        self.is_inconclusive = left.len() > STATES_MAX;
+        self.is_overgrown = left.len() > STATES_MAX;
         self.states = left;
         self.take_stock();
         verdict
@@ -265,14 +269,19 @@ impl Judge {
         candidates
     }
 
-    /// Whether not everything was judged: the states outgrew their bound, or what happened lies outside the specification.
-    pub fn is_inconclusive(&self) -> bool {
-        self.is_inconclusive || self.holding.is_some() || self.states.iter().all(|state| state.is_lost)
+    /// Why not everything was judged, if that is so.
+    pub fn lost(&self) -> Option<Lost> {
+        if self.is_overgrown {
+            return Some(Lost::States);
+        }
+        let unlisted = self.holding.is_some().then_some(Lost::Unlisted);
+        let of_states = || self.states.iter().all(|state| state.lost.is_some()).then(|| self.plain().lost);
+        unlisted.or_else(|| of_states().flatten())
     }
 
-    /// Whether the states outgrew their bound: from then on nothing was judged.
-    pub fn has_too_many_states(&self) -> bool {
-        self.is_inconclusive
+    /// Whether not everything was judged.
+    pub fn is_inconclusive(&self) -> bool {
+        self.lost().is_some()
     }
 
     /// How often each law was checked, and which goals were reached.
@@ -478,7 +487,9 @@ impl<'a> Seen<'a> {
         let footprint = match self {
             Seen::Reply { client, .. } => of_all(&|state| state.footprint_of_front(*client)),
             Seen::Event(event) => of_all(&|state| state.footprint_of_event(event)),
-            Seen::Other(Observation::GuestEnded { .. }) if !states.iter().any(State::may_move_guests) => {
+            Seen::Other(Observation::GuestEnded { request, result })
+                if !states.iter().any(|state| state.is_moved_before_end(*request, result.is_ok())) =>
+            {
                 Footprint::NOTHING
             }
             Seen::Other(observation) => Footprint::of_observation(observation),

@@ -70,6 +70,7 @@ pub mod job;
 pub mod json;
 pub mod judge;
 pub mod law;
+pub mod lost;
 pub mod mirror;
 pub mod observation;
 pub mod opening;
@@ -89,6 +90,7 @@ pub mod stream;
 
 pub use judge::{Census, Judge};
 pub use law::{Broken, Kind, LAW_COUNT, LAWS, LawId, Tally};
+pub use lost::Lost;
 pub use observation::{CrashKind, FaultKind, Format, GuestOp, ImageSetup, Observation};
 pub use quirk::Quirk;
 pub use rule::Rule;

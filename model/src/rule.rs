@@ -114,6 +114,7 @@ rules! {
     CopySeesWrite = "a copy sees the old or the new of a write that was on its way at its start",
     CopiesBlur = "of two copies of which one writes below the other's source nobody knows the outcome",
     CopyLosesTrack = "a copy copies from what its source stood on, or stands on now",
+    BackupOfTopFindsStreamed = "a backup of the top copies what a stream has allocated meanwhile, or does not",
     BackupOfTopLosesTrack = "a backup of the top looks at the layer below an overlay, or at the overlay",
 }
 

@@ -11,6 +11,7 @@ use crate::chain::{Driver, Graph, ImageId, JobId, NodeId};
 use crate::content::{Layer, Moment, SECTOR_BYTES, Views};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
+use crate::lost::Lost;
 use crate::observation::{CrashKind, FaultKind, Format, ImageSetup};
 use crate::opening::Opening;
 use crate::quirk::{Quirk, Quirks};
@@ -20,6 +21,7 @@ use crate::rule::{Rule, Without};
 use crate::shared::Shared;
 use crate::step::client::Client;
 use crate::step::guest::Request;
+use crate::step::late::Lately;
 use crate::step::marred::Marred;
 
 /// A fault: its error may show in whatever was under way when it struck.
@@ -54,6 +56,7 @@ pub(crate) struct State {
     /// Jobs of types the model knows nothing of: only their statuses are judged.
     pub strangers: Vec<(String, Status)>,
     pub requests: Vec<Request>,
+    pub lately: Lately,
     pub graph: Shared<Graph>,
     pub views: Shared<Views>,
     pub images: Shared<Vec<ImageFacts>>,
@@ -70,8 +73,8 @@ pub(crate) struct State {
     pub faults: Shared<Vec<Fault>>,
     /// A read beside a write may show a part of the one and a part of the other, even within a sector.
     pub tears: bool,
-    /// What guests do lies outside the specification: nothing more is judged.
-    pub is_lost: bool,
+    /// Why it cannot be followed any more: then nothing is judged.
+    pub lost: Option<Lost>,
     /// Rules that it goes without.
     pub without: Without,
     /// Quirks that it has.
@@ -111,7 +114,7 @@ impl State {
             touched: vec![false; facts.len()].into(),
             shortest: vec![None; facts.len()].into(),
             contested: Vec::new(),
-            is_lost: false,
+            lost: None,
             tears: false,
             without: Without::default(),
             quirks: Quirks::default(),
@@ -124,6 +127,7 @@ impl State {
             strangers: Vec::new(),
             clients: Vec::new(),
             requests: Vec::new(),
+            lately: Lately::default(),
             faults: Shared::default(),
             phase: Phase::Running,
             now: 0,
@@ -259,6 +263,11 @@ impl State {
 
     pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
         (0u16..).zip(&self.jobs).filter(|(_, job)| job.is_live()).map(|(index, _)| JobId(index))
+    }
+
+    /// From now on it cannot be followed.
+    pub fn lose(&mut self, why: Lost) {
+        self.lost.get_or_insert(why);
     }
 
     /// Whether a permissive rule holds.

@@ -10,6 +10,7 @@ mod ending;
 mod goals;
 pub(crate) mod guest;
 mod jobs;
+pub(crate) mod late;
 pub(crate) mod marred;
 mod query;
 mod start;
@@ -25,7 +26,7 @@ impl State {
     /// Takes what was seen. Where it can have come about in several ways, the others are added to `more`; there may be
     /// some even if this one is broken.
     pub(crate) fn step(&mut self, seen: &Seen<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
-        if self.is_lost {
+        if self.lost.is_some() {
             return Ok(());
         }
         match seen {

@@ -157,6 +157,65 @@ impl Views {
         self.recompose(id, self.layer_count());
     }
 
+    /// A change of an image may have reached this overlay of it instead.
+    pub fn may_be_written(
+        &mut self,
+        over: ImageId,
+        sector: u32,
+        count: u32,
+        written: impl Fn(u32) -> Option<u64>,
+    ) {
+        for at in sector..sector + count {
+            // Where the overlay decides, its readers do not see what reached the image.
+            if self.layer(over).decides(at) == Decides::Yes
+                && let Some(value) = written(at)
+            {
+                self.show(over, at, Version { value, replaces: false, ..Version::before_all(over) });
+            }
+        }
+        self.touch_clusters(over, sector, count);
+    }
+
+    /// Changes of a sector of an image may have reached its overlay `over` instead. Whoever reads the image, but not
+    /// through the overlay, may see what was there `before` them, or what one of them has left.
+    pub fn may_lack(
+        &mut self,
+        id: ImageId,
+        over: ImageId,
+        sector: u32,
+        before: &Views,
+        written: impl Iterator<Item = u64>,
+    ) {
+        let is_older = usize::from(id.0) < before.layers.len();
+        let mut values = match self.layer(id).below {
+            _ if is_older => before.values_now(id, sector),
+            Some(below) => self.values_now(below, sector),
+            None => vec![0],
+        };
+        values.extend(written);
+        for value in values {
+            let stays = |v: &Version| v.value == value && v.request == 0 && v.superseded == NEVER;
+            if self.layer(id).heads[sector as usize] != NONE && self.versions(id, sector).any(stays) {
+                continue;
+            }
+            let version = Version { value, replaces: false, ..Version::before_all(id) };
+            for other in self.ids() {
+                let is_above = other != over && self.layer(other).below == Some(id);
+                if is_above
+                    && sector < self.layer(other).sectors()
+                    && self.layer(other).decides(sector) != Decides::Yes
+                {
+                    self.show(other, sector, version.clone());
+                }
+            }
+            self.push(id, sector, version);
+        }
+        let was_decided = is_older && before.layer(id).decides(sector) == Decides::Yes;
+        if !was_decided && self.layer(id).decides(sector) == Decides::Yes {
+            self.layer_mut(id).decides[sector as usize] = Decides::Maybe;
+        }
+    }
+
     /// An image gets another length: what is new reads as zeroes and is nobody's.
     pub fn resize(&mut self, id: ImageId, sectors: u32) {
         for sector in sectors..self.layer(id).sectors() {

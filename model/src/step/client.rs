@@ -152,6 +152,7 @@ impl State {
             self.clients.push(Client { id, negotiated: true, pending: VecDeque::new() }.into());
         }
         self.clients[index].pending.push_back(pending);
+        self.watch_changes();
         let is_unwatched = is_new && self.allows(Rule::NegotiatedUnwatched);
         if is_unwatched && matches!(&*asked.command, Ok(Command::Capabilities)) {
             // Whether it has negotiated before anybody watched, its first reply tells.
@@ -351,10 +352,15 @@ impl State {
         self.hold(LawId::Reply, echo == expected.as_deref(), |_| {
             format!("client {id} got a reply with id {echo:?}, expected {expected:?}")
         })?;
-        match reply {
+        let verdict = match reply {
             Reply::Return(value) => self.accepted(client, value, more),
             Reply::Error(class, description) => self.refused(client, (class, description), more),
+        };
+        for state in more.iter_mut().chain([self]) {
+            state.forget_changes();
+            state.watch_changes();
         }
+        verdict
     }
 
     /// The answers a command may still get: if it has taken effect, only the one that it got then.

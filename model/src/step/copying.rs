@@ -160,7 +160,7 @@ impl State {
     }
 
     /// A change that was on its way when the job began may or may not have passed its filter.
-    fn copies_may_see(&mut self, id: JobId, image: ImageId, sector: u32, count: u32) {
+    pub(super) fn copies_may_see(&mut self, id: JobId, image: ImageId, sector: u32, count: u32) {
         if !self.allows(Rule::CopySeesWrite) {
             return;
         }
@@ -188,6 +188,7 @@ impl State {
         }
         debug_assert!(self.job(id).is_live(), "a job that starts is alive");
         self.views.stream_starts(target, &between);
+        self.backups_of_top_may_copy_more(target);
         self.stream_opens_window(id, target, between.first());
         for image in self.views.at_or_above(target) {
             self.streamed[usize::from(image.0)] = true;
@@ -235,6 +236,27 @@ impl State {
         }
         for sector in 0..self.views.layer(target).sectors() {
             self.views.copy_sector(source, target, sector, request_of(id), self.now);
+        }
+    }
+
+    /// A stream allocates what a backup of the top layer finds there to copy, if it looks late.
+    fn backups_of_top_may_copy_more(&mut self, image: ImageId) {
+        if !self.allows(Rule::BackupOfTopFindsStreamed) {
+            return;
+        }
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            if self.job(id).plan.trade() != Trade::Backup {
+                continue;
+            }
+            let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
+            let Some((source, target)) = self.images_of(&route).filter(|(source, _)| *source == image) else {
+                continue;
+            };
+            for sector in 0..self.views.layer(target).sectors() {
+                if self.views.layer(source).decides(sector) != Decides::Yes {
+                    self.views.copy_sector(source, target, sector, request_of(id), self.now);
+                }
+            }
         }
     }
 

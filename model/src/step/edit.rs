@@ -6,6 +6,7 @@ use crate::content::{Layer, Moment, SECTOR_BYTES};
 use crate::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::exporting::Exporting;
 use crate::law::{Broken, LawId};
+use crate::lost::Lost;
 use crate::rule::Rule;
 use crate::state::{SECTORS_MAX, State};
 
@@ -36,6 +37,7 @@ impl State {
             }
             Edit::Bitmap => self.bitmap_added(editing),
         }
+        self.zeroes_may_come_late();
         let after = self.headers_of_ending_jobs();
         if before != after && self.allows(Rule::ContestedHeader) {
             // Which of the two a job that is ending wrote, nobody saw.
@@ -82,7 +84,9 @@ impl State {
         old.may_have_stayed_writable |= old.read_only && is_unsure;
         let below = self.layer_of(&self.graph, node);
         // What lies in the raw bytes of a format, the model does not know.
-        self.is_lost |= below.is_none();
+        if below.is_none() {
+            self.lose(Lost::SnapshotOfRaw);
+        }
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
             if !self.views.is_blank(image) {
@@ -95,6 +99,9 @@ impl State {
         let above: Vec<NodeId> = self.graph.alive().filter(stands_on_it).map(|(id, _)| id).collect();
         for above in above {
             self.compose(above);
+        }
+        if let Some(image) = below {
+            self.changes_may_reach_overlay(image, overlay);
         }
         self.count(LawId::SnapshotDone);
     }

@@ -6,6 +6,7 @@ use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views};
 use crate::editing::{Editing, Reopen, is_unchanged};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
+use crate::lost::Lost;
 use crate::observation::{FaultKind, GuestOp};
 use crate::plan::{Trade, Work};
 use crate::rule::Rule;
@@ -24,16 +25,16 @@ const LATE_MAX: usize = 5;
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Request {
     number: u64,
-    guest: u32,
-    op: Op,
+    pub(super) guest: u32,
+    pub(super) op: Op,
     /// Where it enters; `None` if the model knows nothing of it.
-    image: Option<ImageId>,
+    pub(super) image: Option<ImageId>,
     /// The sectors of it that are in the image.
-    sector: u32,
-    count: u32,
+    pub(super) sector: u32,
+    pub(super) count: u32,
     began: Moment,
     /// It may fail without a fault: it asks for more than there is, or for what it may not do.
-    may_fail: bool,
+    pub(super) may_fail: bool,
     /// Where else it may lie wholly, if it is a read: what its guest saw before that was changed.
     before: Vec<Sight>,
 }
@@ -54,7 +55,7 @@ impl Sight {
 
 /// What a request does, from which sector on, and to how many.
 #[derive(Clone, PartialEq, Debug)]
-enum Op {
+pub(super) enum Op {
     Read(u64, u64),
     Write(u64, Shared<Vec<u64>>),
     WriteZeroes(u64, u64),
@@ -73,7 +74,7 @@ impl Op {
         }
     }
 
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self {
             Op::Read(..) => Kind::Read,
             Op::Write(..) | Op::WriteZeroes(..) | Op::Discard(..) => Kind::Change,
@@ -81,7 +82,7 @@ impl Op {
         }
     }
 
-    fn range(&self) -> (u64, u64) {
+    pub(super) fn range(&self) -> (u64, u64) {
         match self {
             Op::Write(sector, values) => (*sector, values.len() as u64),
             Op::Read(sector, count) | Op::WriteZeroes(sector, count) | Op::Discard(sector, count) => {
@@ -93,7 +94,7 @@ impl Op {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Read,
     Change,
     Flush,
@@ -176,7 +177,7 @@ impl State {
     }
 
     /// The image that a guest sees.
-    fn image_of_guest(&self, guest: u32) -> Option<ImageId> {
+    pub(super) fn image_of_guest(&self, guest: u32) -> Option<ImageId> {
         let user = self.graph.users.iter().find(|user| user.guest == guest)?;
         self.layer_of(&self.graph, user.node)
     }
@@ -196,12 +197,14 @@ impl State {
         let is_change = op.kind() == Kind::Change;
         let is_unwritable = is_change && !user.is_some_and(|user| user.writable);
         let has_image = user.is_some_and(|user| self.graph.node(user.node).image.is_some());
-        // Who writes the raw bytes of a format may destroy what stands in them.
-        self.is_lost |= is_change && !is_unwritable && image.is_none() && has_image;
         let request = &mut self.requests[index];
         (request.image, request.sector, request.count) = (image, sector, count);
         request.may_fail |= is_beyond || is_unwritable || image.is_none();
         let node = user.map(|user| user.node);
+        // Who writes the raw bytes of a format may destroy what stands in them.
+        if is_change && !is_unwritable && image.is_none() && has_image {
+            self.lose(Lost::WrittenRaw);
+        }
         // Who may not write changes nothing, and no copy hears of it.
         if let (Some(image), true) = (image, is_change && !is_unwritable) {
             self.change_begins(image, sector, count, number, &op);
@@ -212,8 +215,9 @@ impl State {
     }
 
     /// An edit of the graph while requests are on their way. Each has left before it, or enters only afterwards. Of reads
-    /// both stay open, for they change nothing; of changes that the edit concerns each is a state of its own. `mirrored` is
-    /// what was copied as it was written until then, and is not any more. None, if the edit cannot be made.
+    /// both stay open, for they change nothing; of changes of `mirrored`, which were copied as they were written until then
+    /// and are not any more, each is a state of its own; for others see [`crate::step::late`]. None, if the edit cannot be
+    /// made.
     pub(crate) fn edited_beside_requests(
         &self,
         mirrored: Option<ImageId>,
@@ -229,12 +233,13 @@ impl State {
         let is_met = |index: &usize| {
             let request = &self.requests[*index];
             let is_moved = after.image_of_guest(request.guest) != request.image;
-            request.op.kind() == Kind::Change && (is_moved || mirrored.is_some() && request.image == mirrored)
+            let is_concerned = mirrored.is_some() && (is_moved || request.image == mirrored);
+            request.op.kind() == Kind::Change && is_concerned
         };
         let may_move = self.allows(Rule::RequestMoved);
         let met: Vec<usize> = (0..self.requests.len()).filter(|index| may_move && is_met(index)).collect();
         if met.len() > LATE_MAX {
-            after.is_lost = true;
+            after.lose(Lost::Requests);
             return vec![after];
         }
         // Each part of them may be late.
@@ -309,11 +314,22 @@ impl State {
         Sight { sector, values: (sector..sector + count).map(values).collect() }
     }
 
-    /// Whether something may move guests, or change what they see, at any moment.
-    pub(crate) fn may_move_guests(&self) -> bool {
+    /// Whether the end of a request tells whether something has moved its guest before. That a change has ended does not.
+    pub(crate) fn is_moved_before_end(&self, number: u64, is_fine: bool) -> bool {
+        let request = self.requests.iter().find(|request| request.number == number);
+        let tells = !is_fine || request.is_none_or(|request| request.op.kind() != Kind::Change);
+        self.is_pivot_waiting() || tells && self.is_edit_waiting()
+    }
+
+    /// Whether the end of a job may move guests at any moment.
+    fn is_pivot_waiting(&self) -> bool {
+        self.live_jobs().any(|id| self.is_ending(id) && self.moves_guests(id))
+    }
+
+    /// Whether a command may move guests, or what their images stand on, at any moment.
+    pub(super) fn is_edit_waiting(&self) -> bool {
         let is_mover = |command: &Result<Command, _>| matches!(command, Ok(Command::Edit(editing)) if self.edit_moves_guests(editing));
         self.fronts().any(|front| front.progress == Progress::Waiting && is_mover(front.command()))
-            || self.live_jobs().any(|id| self.is_ending(id) && self.moves_guests(id))
     }
 
     /// Whether a job's end puts guests on another image. Under a stream and a backup they stay where they are, and under
@@ -371,10 +387,7 @@ impl State {
                 self.count(LawId::WriteMeetsCopy);
             }
         }
-        let is_zero = !matches!(op, Op::Write(..)) && self.allows(Rule::WrittenZeroes);
-        if is_zero && self.may_stand_on_nothing(image) {
-            self.views.may_give_up(image, sector, count);
-        }
+        self.zeroes_may_need_no_cluster(image, (sector, count), op);
         let is_discard = matches!(op, Op::Discard(..));
         self.change_may_corrupt(image, (sector, count), !matches!(op, Op::Write(..)));
         let beside = self.views.beside(image, sector, count);
@@ -386,7 +399,20 @@ impl State {
         self.copies_see_a_write(image, (sector, count), is_discard, false);
     }
 
-    /// Whether a layer has nothing below it, or will soon have: zeroes need no cluster there.
+    /// Where nothing is below, zeroes are a cluster given up as well.
+    pub(super) fn zeroes_may_need_no_cluster(
+        &mut self,
+        image: ImageId,
+        (sector, count): (u32, u32),
+        op: &Op,
+    ) {
+        let is_zero = matches!(op, Op::WriteZeroes(..) | Op::Discard(..)) && self.allows(Rule::WrittenZeroes);
+        if is_zero && self.may_stand_on_nothing(image) {
+            self.views.may_give_up(image, sector, count);
+        }
+    }
+
+    /// Whether a layer has nothing below it, or will soon have.
     fn may_stand_on_nothing(&self, image: ImageId) -> bool {
         let into = |job| {
             let job = self.job(job);
@@ -430,6 +456,7 @@ impl State {
                 if matches!(request.op, Op::Write(..)) {
                     self.write_may_zero(image, (request.sector, request.count), !failed);
                 }
+                self.change_ended(image, request.sector, request.count, request.op);
                 Ok(())
             }
             (Kind::Flush, Ok(_)) => {

@@ -7,6 +7,7 @@ use crate::command::Command;
 use crate::content::{ANYTHING, Decides, Moment, Views};
 use crate::editing::Editing;
 use crate::job::Status;
+use crate::lost::Lost;
 use crate::observation::CrashKind;
 use crate::plan::{Trade, Work};
 use crate::quirk::Quirk;
@@ -458,7 +459,9 @@ impl State {
     pub(super) fn reopens_past_a_commit(&mut self, editing: &Editing) -> bool {
         let is_frozen = matches!(editing.judge(&self.graph), Err(Refusal::FrozenLink(..)));
         let is_done = self.has(Quirk::ReopenPastCommit) && is_frozen;
-        self.is_lost |= is_done;
+        if is_done {
+            self.lose(Lost::ReopenedPastCommit);
+        }
         is_done
     }
 
@@ -468,7 +471,9 @@ impl State {
         let nodes = self.graph.find(&start.device).zip(self.graph.find(&copy.target));
         let is_below = nodes.is_some_and(|(source, target)| self.graph.reached(source).contains(&target));
         let is_done = self.has(Quirk::MirrorIntoOwnChain) && is_below;
-        self.is_lost |= is_done;
+        if is_done {
+            self.lose(Lost::MirroredIntoOwnChain);
+        }
         is_done
     }
 

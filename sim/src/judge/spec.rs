@@ -91,9 +91,7 @@ impl Judge {
     /// Why not everything is judged, if that is so.
     pub(super) fn doubt(&self) -> Option<String> {
         match self {
-            Judge::Qemu(qemu) => qemu.judge.is_inconclusive().then(|| {
-                "the model cannot tell any more what happened; at most guests' data is judged".to_owned()
-            }),
+            Judge::Qemu(qemu) => qemu.judge.lost().map(|why| why.to_string()),
             Judge::DataOnly(devices) => devices.doubt().map(|doubt| doubt.text()),
         }
     }

@@ -1,0 +1,34 @@
+//! Why a run is not judged any further, or only what guests read.
+
+/// What the model cannot follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost {
+    /// More states explain the run than are kept, or looked at.
+    States,
+    /// More requests were on their way when the graph was edited than there are orders of them that are followed.
+    Requests,
+    /// A guest wrote the raw bytes of a format.
+    WrittenRaw,
+    /// An overlay was put on the raw bytes of a format.
+    SnapshotOfRaw,
+    /// A link past a commit's filter was changed, which must be refused.
+    ReopenedPastCommit,
+    /// A mirror writes into the chain that it copies, which must be refused.
+    MirroredIntoOwnChain,
+    /// A command of unknown effect has succeeded.
+    Unlisted,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Lost::States => "too many orders of what nobody saw explain the run",
+            Lost::Requests => "the graph was edited under too many requests of guests",
+            Lost::WrittenRaw => "a guest wrote the raw bytes of a format",
+            Lost::SnapshotOfRaw => "an overlay was put on the raw bytes of a format",
+            Lost::ReopenedPastCommit => "a link past a commit's filter was changed",
+            Lost::MirroredIntoOwnChain => "a mirror writes into the chain that it copies",
+            Lost::Unlisted => "a command of unknown effect has succeeded; only what guests read is judged",
+        })
+    }
+}
