@@ -8,7 +8,6 @@
 
 use super::action::Action;
 use super::judge::Broken;
-use super::monitor::name_of;
 use super::patience::Patience;
 use super::sequence::{Live, OPERATOR};
 use super::surface::{Member, Surface, Type};
@@ -71,6 +70,9 @@ const HARMLESS: [&str; 6] =
 /// Beginnings of the names of commands that the model judges whatever their arguments are.
 const JUDGED: [&str; 4] = ["blockdev-del", "block-export-del", "job-", "block-job-"];
 
+/// What an export has whose command is judged.
+const PLAIN_EXPORT: [&str; 6] = ["type", "id", "node-name", "writable", "writethrough", "allow-inactive"];
+
 /// Deeper than this only what must be there is drawn.
 const DEPTH_MAX: u32 = 4;
 
@@ -97,7 +99,7 @@ impl Live<'_> {
     /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
     /// only that guests' data must hold.
     pub(super) fn try_unlisted(&mut self, text: &str) -> Result<(), Broken> {
-        if name_of(text).is_some_and(is_judged) {
+        if is_judged(&read(text)) {
             return self.command(OPERATOR, text).map(drop);
         }
         self.actions.push(Action::Command(text.to_owned()));
@@ -117,7 +119,7 @@ impl Live<'_> {
         if is_refused {
             self.judge.unlisted_refused(text)?;
         }
-        if !is_refused && !name_of(text).is_some_and(is_harmless) {
+        if !is_refused && !is_harmless(&read(text)) {
             self.judge.unlisted()?;
         }
         // Jobs that were created and then refused came and went.
@@ -140,14 +142,33 @@ fn read(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_default()
 }
 
-/// Whether the success of a command of that name changes nothing that the model tells of.
-fn is_harmless(name: &str) -> bool {
-    HARMLESS.iter().any(|harmless| name.starts_with(harmless))
+/// Whether the success of a command changes nothing that the model tells of.
+fn is_harmless(command: &Value) -> bool {
+    let Some(name) = command["execute"].as_str() else { return false };
+    let arguments = &command["arguments"];
+    match name {
+        // Nobody refers to an object that nobody listed.
+        "object-add" => true,
+        // They are where they go.
+        "x-blockdev-set-iothread" => arguments["iothread"].is_null(),
+        "blockdev-set-active" => arguments["active"] == true,
+        _ => HARMLESS.iter().any(|harmless| name.starts_with(harmless)),
+    }
 }
 
-/// Whether the model knows all about a command of that name.
-fn is_judged(name: &str) -> bool {
-    JUDGED.iter().any(|judged| name.starts_with(judged)) && name != "block-job-change"
+/// Whether the model knows all about a command.
+fn is_judged(command: &Value) -> bool {
+    let Some(name) = command["execute"].as_str() else { return false };
+    let arguments = &command["arguments"];
+    match name {
+        "block-job-change" => false,
+        // Others may be refused for what an export has beside its node.
+        "block-export-add" => {
+            let is_plain = |key: &String| PLAIN_EXPORT.contains(&key.as_str());
+            arguments["type"] == "nbd" && arguments.as_object().is_some_and(|all| all.keys().all(is_plain))
+        }
+        _ => JUDGED.iter().any(|judged| name.starts_with(judged)),
+    }
 }
 
 struct Drawing<'a> {
