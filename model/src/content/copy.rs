@@ -157,23 +157,25 @@ impl Views {
         self.recompose(id, self.layer_count());
     }
 
-    /// A change of an image may have reached this overlay of it instead.
+    /// A change of an image may have reached these sectors of its overlay `over` instead.
     pub fn may_be_written(
         &mut self,
         over: ImageId,
-        sector: u32,
-        count: u32,
+        image: ImageId,
+        sectors: std::ops::Range<u32>,
         written: impl Fn(u32) -> Option<u64>,
     ) {
-        for at in sector..sector + count {
-            // Where the overlay decides, its readers do not see what reached the image.
-            if self.layer(over).decides(at) == Decides::Yes
-                && let Some(value) = written(at)
-            {
+        let below = self.layer(image).sectors();
+        for at in sectors.clone() {
+            // Where the overlay decides, and past the image's end, its readers do not see what reached the image.
+            let shows = self.layer(over).decides(at) != Decides::Yes && at < below;
+            if let Some(value) = written(at).filter(|_| !shows) {
                 self.show(over, at, Version { value, replaces: false, ..Version::before_all(over) });
             }
         }
-        self.touch_clusters(over, sector, count);
+        if !sectors.is_empty() {
+            self.touch_clusters(over, sectors.start, sectors.len() as u32);
+        }
     }
 
     /// Changes of a sector of an image may have reached its overlay `over` instead. Whoever reads the image, but not

@@ -456,7 +456,7 @@ impl State {
                 if matches!(request.op, Op::Write(..)) {
                     self.write_may_zero(image, (request.sector, request.count), !failed);
                 }
-                self.change_ended(image, request.sector, request.count, request.op);
+                self.change_ended(image, request.op);
                 Ok(())
             }
             (Kind::Flush, Ok(_)) => {

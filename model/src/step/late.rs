@@ -6,10 +6,11 @@
 //! would be twice as many states for each change.
 
 use crate::chain::{ImageId, NodeId};
-use crate::content::Views;
+use crate::content::{Layer, Views};
 use crate::shared::Shared;
 use crate::state::State;
 use crate::step::guest::{Kind, Op};
+use std::ops::Range;
 
 /// What has changed since the oldest edit was sent that waits and moves guests, or what they stand on.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -24,8 +25,6 @@ pub(crate) struct Lately {
 #[derive(Clone, PartialEq, Debug)]
 struct Change {
     image: ImageId,
-    sector: u32,
-    count: u32,
     op: Op,
 }
 
@@ -45,55 +44,48 @@ impl State {
     }
 
     /// A change has ended.
-    pub(super) fn change_ended(&mut self, image: ImageId, sector: u32, count: u32, op: Op) {
+    pub(super) fn change_ended(&mut self, image: ImageId, op: Op) {
         if self.lately.before.is_some() {
-            self.lately.changes.push(Change { image, sector, count, op });
+            self.lately.changes.push(Change { image, op });
         }
     }
 
     /// The changes that an edit which takes effect now may come before.
     fn late_changes(&self) -> Vec<Change> {
         let is_change = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
-        let under_way = is_change.filter_map(|request| {
-            let (sector, count, op) = (request.sector, request.count, request.op.clone());
-            Some(Change { image: request.image?, sector, count, op })
-        });
-        let all = self.lately.changes.iter().cloned().chain(under_way);
-        // An image may have become shorter meanwhile.
-        let inside = |change: Change| {
-            let sectors = self.views.layer(change.image).sectors();
-            let sector = change.sector.min(sectors);
-            Change { sector, count: change.count.min(sectors - sector), ..change }
-        };
-        all.map(inside).collect()
+        let under_way =
+            is_change.filter_map(|request| Some(Change { image: request.image?, op: request.op.clone() }));
+        self.lately.changes.iter().cloned().chain(under_way).collect()
     }
 
     /// An image may stand on nothing since an edit: zeroes that come after it need no cluster.
     pub(super) fn zeroes_may_come_late(&mut self) {
-        for Change { image, sector, count, op } in self.late_changes() {
-            self.zeroes_may_need_no_cluster(image, (sector, count), &op);
+        for Change { image, op } in self.late_changes() {
+            let Range { start, end } = op.sectors_in(self.views.layer(image));
+            self.zeroes_may_need_no_cluster(image, (start, end - start), &op);
         }
     }
 
     /// An overlay has come over an image: what has changed there may have gone to the overlay instead.
     pub(super) fn changes_may_reach_overlay(&mut self, image: ImageId, overlay: NodeId) {
         let Some(over) = self.layer_of(&self.graph, overlay) else { return };
-        let changes: Vec<Change> =
-            self.late_changes().into_iter().filter(|change| change.image == image).collect();
+        let all = self.late_changes().into_iter();
+        let changes: Vec<Op> = all.filter(|change| change.image == image).map(|change| change.op).collect();
         let before = self.lately.before.clone().unwrap_or_else(|| self.views.clone());
-        for change in &changes {
-            let inside = self.views.layer(over).sectors().saturating_sub(change.sector);
-            let of_overlay = change.count.min(inside);
-            self.change_may_corrupt(over, (change.sector, of_overlay), !matches!(change.op, Op::Write(..)));
-            self.views.may_be_written(over, change.sector, of_overlay, |sector| change.value(sector));
-            for sector in change.sector..change.sector + change.count {
+        for op in &changes {
+            let sectors = op.sectors_in(self.views.layer(over));
+            let range = (sectors.start, sectors.end - sectors.start);
+            self.change_may_corrupt(over, range, !matches!(op, Op::Write(..)));
+            self.views.may_be_written(over, image, sectors, |sector| op.value(sector));
+            for sector in op.sectors_in(self.views.layer(image)) {
                 let written = changes.iter().filter_map(|other| other.value(sector));
                 self.views.may_lack(image, over, sector, &before, written);
             }
         }
-        for Change { sector, count, .. } in changes {
+        for op in &changes {
+            let Range { start, end } = op.sectors_in(self.views.layer(image));
             for id in self.live_jobs().collect::<Vec<_>>() {
-                self.copies_may_see(id, image, sector, count);
+                self.copies_may_see(id, image, start, end - start);
             }
         }
         self.requests_follow(image, over);
@@ -101,28 +93,38 @@ impl State {
 
     /// Who was on the image is on its overlay now. What is under way ends there.
     fn requests_follow(&mut self, image: ImageId, over: ImageId) {
-        let (sectors, certain) = (self.views.layer(over).sectors(), self.shortest_length(over) as u64);
+        let certain = self.shortest_length(over) as u64;
         for index in 0..self.requests.len() {
             let request = &self.requests[index];
             let is_moved = self.image_of_guest(request.guest) == Some(over);
             if request.op.kind() != Kind::Change || request.image != Some(image) || !is_moved {
                 continue;
             }
+            let Range { start, end } = request.op.sectors_in(self.views.layer(over));
+            let (sector, count) = request.op.range();
             let request = &mut self.requests[index];
             request.image = Some(over);
-            let (sector, count) = request.op.range();
             request.may_fail |= sector.checked_add(count).is_none_or(|end| end > certain);
-            request.sector = request.sector.min(sectors);
-            request.count = request.count.min(sectors - request.sector);
+            (request.sector, request.count) = (start, end - start);
         }
     }
 }
 
-impl Change {
-    /// What it left in a sector, if it covers it.
+impl Op {
+    /// The sectors of a layer that it covers.
+    fn sectors_in(&self, layer: &Layer) -> Range<u32> {
+        let sectors = u64::from(layer.sectors());
+        let (sector, count) = self.range();
+        let end = sector.saturating_add(count).min(sectors);
+        // Both lie in the layer, which has no more sectors than a u32 counts.
+        sector.min(sectors) as u32..end as u32
+    }
+
+    /// What a change leaves in a sector, if it covers it.
     fn value(&self, sector: u32) -> Option<u64> {
-        let index = sector.checked_sub(self.sector).filter(|index| *index < self.count)?;
-        match &self.op {
+        let (first, count) = self.range();
+        let index = u64::from(sector).checked_sub(first).filter(|index| *index < count)?;
+        match self {
             Op::Write(_, values) => values.get(index as usize).copied(),
             _ => Some(0),
         }
