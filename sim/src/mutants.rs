@@ -4,6 +4,7 @@
 //! each law that may catch it. The engine itself stays clean; the copy lives below `target/mutants/`.
 
 pub mod kept;
+pub mod masked;
 pub mod rules;
 pub mod tree;
 

@@ -6,6 +6,7 @@
 use super::{Exit, at_least_1, check_law, refuse};
 use crate::campaign::Subject;
 use crate::minimise::entries;
+use crate::mutants::masked::Masked;
 use crate::mutants::{Mutant, tree};
 use crate::panics::quietly;
 use crate::trace::Trace;
@@ -47,6 +48,10 @@ pub(super) struct Mutants {
     /// Of the model: more histories that may need a rule, in this folder.
     #[arg(long, value_name = "DIR")]
     histories: Vec<PathBuf>,
+    /// Say of each mutant how many of its failures known defects of QEMU explain: as many a campaign on a live daemon,
+    /// which allows those, would not count as new.
+    #[arg(long)]
+    masking: bool,
     /// Keep each mutant's command beside its trace, below target/mutants.
     #[arg(long)]
     keep: bool,
@@ -102,6 +107,9 @@ impl Mutants {
             fs::copy(&binary, &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
         }
         let mut caught = self.fuzz(&binary, &home, &mutant.laws)?;
+        if self.masking {
+            caught.masked = Some(self.mask(&binary, &home)?);
+        }
         let trace = Trace::read(&caught.trace).map_err(|e| format!("{}: {e}", caught.trace.display()))?;
         caught.commands = entries(&trace.choices, subject.command);
         if caught.commands > COMMANDS_MAX {
@@ -123,6 +131,20 @@ impl Mutants {
         }
         caught.drifts = truth.drifts;
         Ok(caught)
+    }
+
+    /// What known defects of QEMU make of the failures of a campaign.
+    fn mask(&self, binary: &Path, home: &Path) -> Result<Masked, Missed> {
+        let folder = home.join("histories");
+        let problem = |e: std::io::Error| format!("{}: {e}", folder.display());
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(problem)?;
+        }
+        let seconds = self.seconds.to_string();
+        let mut fuzz = Command::new(binary);
+        fuzz.args(["fuzz", "--seed", "1", "--seconds", &seconds, "--out"]).arg(home.join("masking"));
+        output(fuzz.arg("--history").arg(&folder))?;
+        Ok(Masked::of(&folder).map_err(problem)?)
     }
 
     fn fuzz(&self, binary: &Path, home: &Path, laws: &[String]) -> Result<Caught, Missed> {
@@ -152,6 +174,8 @@ struct Caught {
     trace: PathBuf,
     /// How often the true engine did not fit the trace.
     drifts: u64,
+    /// What known defects of QEMU explain of it.
+    masked: Option<Masked>,
 }
 
 /// How a mutant was not found.
@@ -180,7 +204,7 @@ impl Caught {
         };
         let trace = broken[law.as_str()]["trace"].as_str();
         let trace = PathBuf::from(trace.ok_or("a law broke, but no trace was written".to_owned())?);
-        Ok(Caught { law: law.clone(), runs, cpu_seconds, commands: 0, trace, drifts: 0 })
+        Ok(Caught { law: law.clone(), runs, cpu_seconds, commands: 0, trace, drifts: 0, masked: None })
     }
 }
 
@@ -207,11 +231,21 @@ fn line(name: &str, row: &Result<Caught, Missed>) -> String {
                 drifts => format!("; the true engine passes with {drifts} drifts"),
             };
             let Caught { law, runs, cpu_seconds, commands, .. } = c;
-            format!("{name:<32} {:<10} {runs:>9} {cpu_seconds:>6.1} {commands:>8}  {law}{drifts}", "yes")
+            let masked = c.masked.as_ref().map_or(String::new(), masked_lines);
+            format!(
+                "{name:<32} {:<10} {runs:>9} {cpu_seconds:>6.1} {commands:>8}  {law}{drifts}{masked}",
+                "yes"
+            )
         }
         Err(Missed::OtherLaw(which)) => format!("{name:<32} {:<10} {which}", "other law"),
         Err(Missed::Because(reason)) => format!("{name:<32} {:<10} {reason}", "NO"),
     }
+}
+
+/// What is hidden, and what the real daemon does there as well, so that nobody can tell them apart.
+fn masked_lines(masked: &Masked) -> String {
+    let why = masked.quirks.iter().map(|quirk| format!("\n      {}: {}", quirk.name(), quirk.about().what));
+    format!("\n    {}{}", masked.line(), why.collect::<String>())
 }
 
 /// Builds the mutated command. All mutants share one copy and one target folder, so that little is built twice.
@@ -320,6 +354,7 @@ mod tests {
             seconds: 1,
             seeds: 1,
             histories: Vec::new(),
+            masking: false,
             keep: false,
         };
         assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
