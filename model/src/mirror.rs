@@ -15,6 +15,8 @@ pub struct Span {
     pub source: NodeId,
     /// The node that receives the copy.
     pub target: NodeId,
+    /// How much was asked for.
+    pub asked: Sync,
     /// How much of the source is copied.
     pub sync: Sync,
     /// The node whose place the target takes, if not the source's.
@@ -68,7 +70,14 @@ pub fn plan(
         holds_filter: vec![Role::MirrorFilter],
         written: None,
         frozen_to: None,
-        work: Work::Mirror(Span { source, target, sync, replaces, blocks_writes: copy.blocks_writes }),
+        work: Work::Mirror(Span {
+            source,
+            target,
+            asked: copy.sync,
+            sync,
+            replaces,
+            blocks_writes: copy.blocks_writes,
+        }),
     })
 }
 

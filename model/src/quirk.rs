@@ -253,6 +253,15 @@ quirks! {
         tries: 15,
         found_after_seconds: Some(239.9),
     }
+    MirrorKeepsTarget {
+        name: "mirror-keeps-target",
+        id: "",
+        what: "a mirror of the top layer of a node without backing, which is a mirror of all, does not zero its target first: where the source has no data, whoever is moved to the target reads what was in there before",
+        right: "the target is zeroed where nothing is copied, as with sync full",
+        trace: "",
+        tries: 5,
+        found_after_seconds: None,
+    }
     CommitBehindAStream {
         name: "commit-behind-a-stream",
         id: "",

@@ -254,17 +254,18 @@ impl Oracle {
 
     /// What a file shows to the next process after a crash.
     pub fn recovered(&self, recovered: Recovered) {
-        match recovered.found() {
-            Ok(found) => drop(self.tell(Observed::Recovered(found))),
-            Err(why) => self.break_law(LawId::ChainOnDisk, why),
-        }
+        let file = recovered.file.clone();
+        let seen =
+            recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered);
+        self.tell(seen);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, recovered: Recovered) {
+        let file = recovered.file.clone();
         let found = match recovered.found() {
             Ok(found) => found,
-            Err(why) => return self.break_law(LawId::ChainOnDisk, why),
+            Err(why) => return drop(self.tell(Observed::Unreadable { file, why })),
         };
         let differs = self.differs(image, &found);
         self.tell(Observed::Closed(found));

@@ -41,7 +41,7 @@ impl State {
             Work::Mirror(span) => Some(Route {
                 source: span.source,
                 target: span.target,
-                sync: span.sync,
+                sync: if self.has(Quirk::MirrorKeepsTarget) { span.asked } else { span.sync },
                 layers: vec![span.source],
             }),
             Work::Backup(span) => Some(Route {

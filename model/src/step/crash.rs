@@ -100,8 +100,29 @@ impl State {
 
     /// An image that nobody can read: whatever happened, its header must lead to files that are there.
     pub(super) fn unreadable(&mut self, file: &str, why: &str) -> Result<(), Broken> {
-        let is_torn = self.opening().find(file).is_some_and(|image| self.may_be_torn(image));
-        self.hold(LawId::ChainOnDisk, is_torn, |_| why.to_owned())
+        let image = self.opening().find(file);
+        let is_right = image.is_some_and(|image| self.may_be_torn(image) || self.comes_back(image));
+        self.hold(LawId::ChainOnDisk, is_right, |_| why.to_owned())
+    }
+
+    /// Whether headers may lead from an image to one that leads back to itself: an operator has put an image into a chain
+    /// whose header names what stands above.
+    fn comes_back(&self, image: ImageId) -> bool {
+        let below_all = |image: ImageId| {
+            let mut found = Vec::new();
+            let mut open = vec![image];
+            while let Some(image) = open.pop() {
+                let facts = &self.images[usize::from(image.0)];
+                let named = facts.headers.iter().flatten();
+                let below = named.filter_map(|header| self.opening().find_header(&facts.file, header));
+                let new: Vec<ImageId> = below.filter(|below| !found.contains(below)).collect();
+                found.extend(&new);
+                open.extend(new);
+            }
+            found
+        };
+        let below = below_all(image);
+        below.iter().any(|image| below_all(*image).contains(image))
     }
 
     /// Whether a job that was about to end puts `layer` on `below`.
