@@ -428,6 +428,9 @@ impl State {
             .iter()
             .map(|(step, footprint)| footprint.meets(concern.footprint) && !is_own(*step))
             .collect();
+        if !is_met.contains(&true) {
+            return Vec::new();
+        }
         // Each round meets one more step at least, or is the last.
         for _ in 0..all.len() {
             let meets_a_met_one = |index: usize| {

@@ -69,6 +69,11 @@ impl Views {
     pub(super) fn look_through(&mut self, id: ImageId, below: Option<ImageId>, sector: u32, instead: bool) {
         let below = below.filter(|below| sector < self.layer(*below).sectors());
         if let Some(value) = self.settled_below(below, sector).filter(|_| instead) {
+            let layer = self.layer(id);
+            if layer.heads[sector as usize] == NONE && layer.settled[sector as usize] == value {
+                // A layer that is not changed stays shared.
+                return;
+            }
             self.clear(id, sector);
             self.layer_mut(id).settled[sector as usize] = value;
             return;
