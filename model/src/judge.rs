@@ -248,6 +248,8 @@ impl Judge {
         let states = std::mem::take(&mut self.states);
         let candidate = |state, from| Candidate { sketched: Sketched::of(state), from };
         let mut candidates: Vec<Candidate> = states.into_iter().map(|state| candidate(state, None)).collect();
+        let mut controls: Vec<u64> =
+            candidates.iter().map(|candidate| candidate.sketched.of_control()).collect();
         let mut index = 0;
         while index < candidates.len() && candidates.len() <= CANDIDATES_MAX {
             let state = &mut candidates[index].sketched.state;
@@ -255,8 +257,10 @@ impl Judge {
             for step in state.steps_of(concern) {
                 for state in candidates[index].sketched.state.silently(step) {
                     let new = candidate(state, Some((index, step)));
-                    if !candidates.iter().any(|other| other.sketched.covers(&new.sketched)) {
+                    let control = new.sketched.of_control();
+                    if !alike(&controls, control).any(|at| candidates[at].sketched.covers(&new.sketched)) {
                         candidates.push(new);
+                        controls.push(control);
                     }
                 }
             }
@@ -353,6 +357,12 @@ impl Judge {
     }
 }
 
+/// The places of those that may be equal to one with this sketch. The sketches stand side by side: with many states, what
+/// is slow is to go through them.
+fn alike(controls: &[u64], control: u64) -> impl Iterator<Item = usize> {
+    controls.iter().enumerate().filter(move |(_, other)| **other == control).map(|(at, _)| at)
+}
+
 /// The states that the observation leaves. Where it leaves none, the one that explained most with the fewest silent steps
 /// says why, and stands for what was known then.
 fn sort_out(
@@ -362,6 +372,9 @@ fn sort_out(
 ) -> (Vec<State>, Result<(), Broken>) {
     let mut left: Vec<Vec<State>> = Vec::with_capacity(candidates.len());
     let mut kept: Vec<Sketched> = Vec::new();
+    let mut controls: Vec<u64> = Vec::new();
+    // What the step by which the last candidate came leads to from what is left of its parent.
+    let mut again: (Option<(usize, Silent)>, Vec<State>) = (None, Vec::new());
     let mut failed: Option<(usize, Broken, State)> = None;
     for Candidate { sketched, from } in candidates {
         let mut state = sketched.state;
@@ -378,28 +391,30 @@ fn sort_out(
             }
         }
         // Whoever comes from another one only by a silent step that can still be taken is not kept.
-        let mut again: Vec<State> = Vec::new();
-        if let Some((parent, step)) = from
-            && !after.is_empty()
-            && !left[parent].is_empty()
-        {
+        let may_come_again = from.filter(|(parent, _)| !after.is_empty() && !left[*parent].is_empty());
+        if let Some((parent, step)) = may_come_again {
             if !left[parent][0].footprint_of(step).meets(concern.footprint) {
                 left.push(after);
                 continue;
             }
-            again = left[parent].iter().flat_map(|state| state.silently(step)).collect();
-        }
-        for state in &mut again {
-            state.note_answers(concern.footprint, None);
+            // One step may lead to several states, one after the other.
+            if again.0 != from {
+                again = (from, left[parent].iter().flat_map(|state| state.silently(step)).collect());
+                again.1.iter_mut().for_each(|state| state.note_answers(concern.footprint, None));
+            }
         }
         for state in &after {
-            if again.iter().any(|other| other.covers(state)) {
+            if may_come_again.is_some() && again.1.iter().any(|other| other.covers(state)) {
                 continue;
             }
             let state = Sketched::of(state.clone());
-            match kept.iter_mut().find(|other| other.is(&state)) {
-                Some(same) => same.state.take_answers(&state.state),
-                None => kept.push(state),
+            let same = alike(&controls, state.of_control()).find(|at| kept[*at].is(&state));
+            match same {
+                Some(same) => kept[same].state.take_answers(&state.state),
+                None => {
+                    controls.push(state.of_control());
+                    kept.push(state);
+                }
             }
         }
         left.push(after);

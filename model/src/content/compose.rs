@@ -114,7 +114,9 @@ impl Views {
     pub(super) fn clear(&mut self, id: ImageId, sector: u32) {
         let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
         if slot != NONE {
-            self.layer_mut(id).unsettled.retain(|other| *other != sector);
+            let unsettled = &mut self.layer_mut(id).unsettled;
+            let at = unsettled.iter().position(|other| *other == sector);
+            unsettled.swap_remove(at.expect("a sector with versions is not settled"));
         }
         while slot != NONE {
             let next = self.pool[slot as usize].next;
