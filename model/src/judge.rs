@@ -363,6 +363,28 @@ fn alike(controls: &[u64], control: u64) -> impl Iterator<Item = usize> {
     controls.iter().enumerate().filter(move |(_, other)| **other == control).map(|(at, _)| at)
 }
 
+/// States that are all different.
+#[derive(Default)]
+struct Kept {
+    states: Vec<Sketched>,
+    controls: Vec<u64>,
+}
+
+impl Kept {
+    /// One more, unless it is there already: then what both allow is added up.
+    fn take(&mut self, state: State) {
+        let state = Sketched::of(state);
+        let same = alike(&self.controls, state.of_control()).find(|at| self.states[*at].is(&state));
+        match same {
+            Some(same) => self.states[same].state.take_answers(&state.state),
+            None => {
+                self.controls.push(state.of_control());
+                self.states.push(state);
+            }
+        }
+    }
+}
+
 /// The states that the observation leaves. Where it leaves none, the one that explained most with the fewest silent steps
 /// says why, and stands for what was known then.
 fn sort_out(
@@ -371,8 +393,9 @@ fn sort_out(
     concern: Concern<'_>,
 ) -> (Vec<State>, Result<(), Broken>) {
     let mut left: Vec<Vec<State>> = Vec::with_capacity(candidates.len());
-    let mut kept: Vec<Sketched> = Vec::new();
-    let mut controls: Vec<u64> = Vec::new();
+    let mut kept = Kept::default();
+    let mut is_parent = vec![false; candidates.len()];
+    candidates.iter().filter_map(|candidate| candidate.from).for_each(|(parent, _)| is_parent[parent] = true);
     // What the step by which the last candidate came leads to from what is left of its parent.
     let mut again: (Option<(usize, Silent)>, Vec<State>) = (None, Vec::new());
     let mut failed: Option<(usize, Broken, State)> = None;
@@ -403,24 +426,16 @@ fn sort_out(
                 again.1.iter_mut().for_each(|state| state.note_answers(concern.footprint, None));
             }
         }
-        for state in &after {
-            if may_come_again.is_some() && again.1.iter().any(|other| other.covers(state)) {
-                continue;
-            }
-            let state = Sketched::of(state.clone());
-            let same = alike(&controls, state.of_control()).find(|at| kept[*at].is(&state));
-            match same {
-                Some(same) => kept[same].state.take_answers(&state.state),
-                None => {
-                    controls.push(state.of_control());
-                    kept.push(state);
-                }
+        // Only what others come from is looked at again.
+        left.push(if is_parent[left.len()] { after.clone() } else { Vec::new() });
+        for state in after {
+            if may_come_again.is_none() || !again.1.iter().any(|other| other.covers(&state)) {
+                kept.take(state);
             }
         }
-        left.push(after);
     }
-    if !kept.is_empty() {
-        return (kept.into_iter().map(|kept| kept.state).collect(), Ok(()));
+    if !kept.states.is_empty() {
+        return (kept.states.into_iter().map(|kept| kept.state).collect(), Ok(()));
     }
     let (_, broken, state) = failed.expect("a state that is not left says why");
     (vec![state], Err(broken))
