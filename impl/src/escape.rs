@@ -35,13 +35,23 @@ fn spelt(text: &str, is_spelt: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// By byte: whether it is escaped, or begins what is.
+static IS_SPECIAL: [bool; 256] = {
+    let mut special = [true; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        special[byte as usize] = byte == b'"' || byte == b'\\';
+        byte += 1;
+    }
+    special
+};
+
 /// Writes a text in double quotes; everything but printable ASCII is escaped.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
     // Byte by byte: whatever is no printable ASCII begins with a byte that is none.
-    let is_special = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
-    while let Some(at) = rest.bytes().position(is_special) {
+    while let Some(at) = rest.bytes().position(|byte| IS_SPECIAL[usize::from(byte)]) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let c = special.chars().next().expect("something was found there");

@@ -252,6 +252,8 @@ impl Judge {
         let states = std::mem::take(&mut self.states);
         let candidate = |state, from| Candidate { sketched: Sketched::of(state), from };
         let mut candidates: Vec<Candidate> = states.into_iter().map(|state| candidate(state, None)).collect();
+        let mut controls: Vec<u64> =
+            candidates.iter().map(|candidate| candidate.sketched.of_control()).collect();
         let mut index = 0;
         while index < candidates.len() && candidates.len() <= CANDIDATES_MAX {
             let state = &mut candidates[index].sketched.state;
@@ -259,8 +261,10 @@ impl Judge {
             for step in state.steps_of(concern) {
                 for state in candidates[index].sketched.state.silently(step) {
                     let new = candidate(state, Some((index, step)));
-                    if !candidates.iter().any(|other| other.sketched.covers(&new.sketched)) {
+                    let control = new.sketched.of_control();
+                    if !alike(&controls, control).any(|at| candidates[at].sketched.covers(&new.sketched)) {
                         candidates.push(new);
+                        controls.push(control);
                     }
                 }
             }
@@ -362,6 +366,34 @@ impl Judge {
     }
 }
 
+/// The places of those that may be equal to one with this sketch. The sketches stand side by side: with many states, what
+/// is slow is to go through them.
+fn alike(controls: &[u64], control: u64) -> impl Iterator<Item = usize> {
+    controls.iter().enumerate().filter(move |(_, other)| **other == control).map(|(at, _)| at)
+}
+
+/// States that are all different.
+#[derive(Default)]
+struct Kept {
+    states: Vec<Sketched>,
+    controls: Vec<u64>,
+}
+
+impl Kept {
+    /// One more, unless it is there already: then what both allow is added up.
+    fn take(&mut self, state: State) {
+        let state = Sketched::of(state);
+        let same = alike(&self.controls, state.of_control()).find(|at| self.states[*at].is(&state));
+        match same {
+            Some(same) => self.states[same].state.take_answers(&state.state),
+            None => {
+                self.controls.push(state.of_control());
+                self.states.push(state);
+            }
+        }
+    }
+}
+
 /// The states that the observation leaves. Where it leaves none, the one that explained most with the fewest silent steps
 /// says why, and stands for what was known then.
 fn sort_out(
@@ -370,7 +402,11 @@ fn sort_out(
     concern: Concern<'_>,
 ) -> (Vec<State>, Result<(), Broken>) {
     let mut left: Vec<Vec<State>> = Vec::with_capacity(candidates.len());
-    let mut kept: Vec<Sketched> = Vec::new();
+    let mut kept = Kept::default();
+    let mut is_parent = vec![false; candidates.len()];
+    candidates.iter().filter_map(|candidate| candidate.from).for_each(|(parent, _)| is_parent[parent] = true);
+    // What the step by which the last candidate came leads to from what is left of its parent.
+    let mut again: (Option<(usize, Silent)>, Vec<State>) = (None, Vec::new());
     let mut failed: Option<(usize, Broken, State)> = None;
     for Candidate { sketched, from } in candidates {
         let mut state = sketched.state;
@@ -387,34 +423,28 @@ fn sort_out(
             }
         }
         // Whoever comes from another one only by a silent step that can still be taken is not kept.
-        let mut again: Vec<State> = Vec::new();
-        if let Some((parent, step)) = from
-            && !after.is_empty()
-            && !left[parent].is_empty()
-        {
+        let may_come_again = from.filter(|(parent, _)| !after.is_empty() && !left[*parent].is_empty());
+        if let Some((parent, step)) = may_come_again {
             if !left[parent][0].footprint_of(step).meets(concern.footprint) {
                 left.push(after);
                 continue;
             }
-            again = left[parent].iter().flat_map(|state| state.silently(step)).collect();
-        }
-        for state in &mut again {
-            state.note_answers(concern.footprint, None);
-        }
-        for state in &after {
-            if again.iter().any(|other| other.covers(state)) {
-                continue;
-            }
-            let state = Sketched::of(state.clone());
-            match kept.iter_mut().find(|other| other.is(&state)) {
-                Some(same) => same.state.take_answers(&state.state),
-                None => kept.push(state),
+            // One step may lead to several states, one after the other.
+            if again.0 != from {
+                again = (from, left[parent].iter().flat_map(|state| state.silently(step)).collect());
+                again.1.iter_mut().for_each(|state| state.note_answers(concern.footprint, None));
             }
         }
-        left.push(after);
+        // Only what others come from is looked at again.
+        left.push(if is_parent[left.len()] { after.clone() } else { Vec::new() });
+        for state in after {
+            if may_come_again.is_none() || !again.1.iter().any(|other| other.covers(&state)) {
+                kept.take(state);
+            }
+        }
     }
-    if !kept.is_empty() {
-        return (kept.into_iter().map(|kept| kept.state).collect(), Ok(()));
+    if !kept.states.is_empty() {
+        return (kept.states.into_iter().map(|kept| kept.state).collect(), Ok(()));
     }
     let (_, broken, state) = failed.expect("a state that is not left says why");
     (vec![state], Err(broken))
@@ -437,6 +467,9 @@ impl State {
             .iter()
             .map(|(step, footprint)| footprint.meets(concern.footprint) && !is_own(*step))
             .collect();
+        if !is_met.contains(&true) {
+            return Vec::new();
+        }
         // Each round meets one more step at least, or is the last.
         for _ in 0..all.len() {
             let meets_a_met_one = |index: usize| {

@@ -83,12 +83,48 @@ impl Use {
         self.needs |= edge.needs;
         self.shares &= edge.shares;
     }
+
+    /// Whether all share what anybody needs.
+    fn is_shared(&self) -> bool {
+        self.needs & !self.shares == 0
+    }
+}
+
+/// Those that are none of `before`. Mostly there are none at all.
+fn beyond(mut conflicts: Vec<Conflict>, before: &Graph) -> Vec<Conflict> {
+    if !conflicts.is_empty() {
+        let old = before.conflicts();
+        conflicts.retain(|conflict| !old.contains(conflict));
+    }
+    conflicts
+}
+
+/// Every use of every node, and by node what they come to.
+struct Uses {
+    edges: Vec<Edge>,
+    of: Vec<Use>,
+}
+
+impl Uses {
+    fn add(&mut self, edge: Edge) {
+        self.of[usize::from(edge.child.0)].add(&edge);
+        self.edges.push(edge);
+    }
+
+    fn of(&self, node: NodeId) -> Use {
+        self.of[usize::from(node.0)]
+    }
 }
 
 /// Every two of these that cannot live together.
-fn conflicts_of(edges: &[Edge]) -> Vec<Conflict> {
+fn conflicts_of(uses: &Uses) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
-    for needs in edges.iter().filter(|needs| needs.needs != 0) {
+    // Where all share what anybody needs, as on most nodes, no two need be compared.
+    if uses.of.iter().all(Use::is_shared) {
+        return conflicts;
+    }
+    let edges = &uses.edges;
+    for needs in edges.iter().filter(|needs| !uses.of(needs.child).is_shared()) {
         let in_its_way =
             |keeps: &&Edge| keeps.child == needs.child && needs.needs & !keeps.shares != 0 && *keeps != needs;
         conflicts
@@ -145,35 +181,31 @@ impl User {
 impl Graph {
     /// Every use of every node.
     pub fn edges(&self) -> Vec<Edge> {
-        self.edges_beside(None)
+        self.uses_beside(None).edges
     }
 
-    /// The same, were there one more user.
-    fn edges_beside(&self, more: Option<&User>) -> Vec<Edge> {
+    /// The same, were there one more user, with what they come to.
+    fn uses_beside(&self, more: Option<&User>) -> Uses {
+        let edges = Vec::with_capacity(1 + self.users.len() + self.blockers.len() + 2 * self.count());
+        let mut uses = Uses { edges, of: vec![Use::default(); self.count()] };
         let users = self.users.iter().chain(more).filter(|user| user.behind.is_none());
-        let mut edges: Vec<Edge> = users.map(User::edge).collect();
-        edges.extend(self.blockers.iter().filter_map(|blocker| match blocker.reason {
-            Reason::BackingOf(_) => None,
-            Reason::Job(job, role) => {
-                let (name, needs, shares) = role.edge();
-                let parent = if role.is_device() { Party::Device } else { Party::Job(job) };
-                Some(Edge { parent, name, child: blocker.node, needs, shares })
-            }
-        }));
-        let mut uses = vec![Use::default(); self.count()];
-        edges.iter().for_each(|edge| uses[usize::from(edge.child.0)].add(edge));
-        for id in self.top_first() {
-            let above = edges.len();
-            self.children_of(id, uses[usize::from(id.0)], &mut edges);
-            edges[above..].iter().for_each(|edge| uses[usize::from(edge.child.0)].add(edge));
+        users.for_each(|user| uses.add(user.edge()));
+        for blocker in &self.blockers {
+            let Reason::Job(job, role) = blocker.reason else { continue };
+            let (name, needs, shares) = role.edge();
+            let parent = if role.is_device() { Party::Device } else { Party::Job(job) };
+            uses.add(Edge { parent, name, child: blocker.node, needs, shares });
         }
-        edges
+        for id in self.top_first() {
+            self.add_children(id, &mut uses);
+        }
+        uses
     }
 
     /// Every living node after all that stand on it: first those on which nobody stands, then those on which only they
     /// do, and so on.
     fn top_first(&self) -> Vec<NodeId> {
-        let mut depths = vec![0; self.count()];
+        let mut depths: Vec<usize> = vec![0; self.count()];
         let mut is_settled = false;
         // Most nodes are younger than what they stand on, so there are few rounds. A way down has no more than all nodes.
         for _ in 0..=self.count() {
@@ -181,8 +213,9 @@ impl Graph {
             for (id, node) in self.alive_youngest_first() {
                 let below = depths[usize::from(id.0)] + 1;
                 for child in node.children() {
-                    let depth: &mut usize = &mut depths[usize::from(child.0)];
-                    is_settled &= *depth >= below;
+                    let depth = &mut depths[usize::from(child.0)];
+                    // Whoever is older has its turn in this round.
+                    is_settled &= *depth >= below || child < id;
                     *depth = below.max(*depth);
                 }
             }
@@ -191,13 +224,28 @@ impl Graph {
             }
         }
         assert!(is_settled, "the graph bites its tail");
-        let mut nodes: Vec<NodeId> = self.alive().map(|(id, _)| id).collect();
-        nodes.sort_by_key(|id| depths[usize::from(id.0)]);
+        self.by_depth(&depths)
+    }
+
+    /// Every living node, sorted by counting how many there are of each depth.
+    fn by_depth(&self, depths: &[usize]) -> Vec<NodeId> {
+        let depth = |id: NodeId| depths[usize::from(id.0)];
+        let mut places = vec![0; self.count() + 1];
+        self.alive().for_each(|(id, _)| places[depth(id) + 1] += 1);
+        for above in 0..self.count() {
+            places[above + 1] += places[above];
+        }
+        let mut nodes = vec![NodeId(0); places[self.count()]];
+        for (id, _) in self.alive() {
+            let place = &mut places[depth(id)];
+            nodes[*place] = id;
+            *place += 1;
+        }
         nodes
     }
 
-    fn children_of(&self, id: NodeId, own: Use, edges: &mut Vec<Edge>) {
-        let Use { is_used, needs, shares } = own;
+    fn add_children(&self, id: NodeId, uses: &mut Uses) {
+        let Use { is_used, needs, shares } = uses.of(id);
         let node = self.node(id);
         let parent = Party::Node(id);
         if let Some(child) = node.file {
@@ -206,16 +254,16 @@ impl Graph {
                 Driver::CopyBeforeWrite if !is_used => ("file", needs, shares),
                 _ => self.file_edge(id, needs, shares),
             };
-            edges.push(Edge { parent, name, child, needs, shares });
+            uses.add(Edge { parent, name, child, needs, shares });
         }
         if let Some(child) = node.backing {
             // An overlay can live with a changing backing only if its own users can.
             let changing = if shares & WRITE != 0 { WRITE | RESIZE } else { 0 };
             let shares = CONSISTENT | UNCHANGED | changing;
-            edges.push(Edge { parent, name: "backing", child, needs: needs & CONSISTENT, shares });
+            uses.add(Edge { parent, name: "backing", child, needs: needs & CONSISTENT, shares });
         }
         if let Some(child) = node.target {
-            edges.push(Edge { parent, name: "target", child, needs: WRITE, shares: ALL & !RESIZE });
+            uses.add(Edge { parent, name: "target", child, needs: WRITE, shares: ALL & !RESIZE });
         }
     }
 
@@ -252,7 +300,12 @@ impl Graph {
 
     /// Every two users that cannot live together.
     pub fn conflicts(&self) -> Vec<Conflict> {
-        conflicts_of(&self.edges())
+        conflicts_of(&self.uses_beside(None))
+    }
+
+    /// Every two users that cannot live together, and were not there, or not so, in another state of the graph.
+    pub fn conflicts_beyond(&self, before: &Graph) -> Vec<Conflict> {
+        beyond(self.conflicts(), before)
     }
 
     /// A node that somebody needs to write and that is read-only, if there is one.
@@ -265,7 +318,7 @@ impl Graph {
 
     /// Whether anybody relies on what a node holds: a backup only writes its target.
     pub fn is_read(&self, node: NodeId) -> bool {
-        self.edges().iter().any(|edge| edge.child == node && edge.needs & CONSISTENT != 0)
+        self.uses_beside(None).of(node).needs & CONSISTENT != 0
     }
 
     /// Whether a node is read-only for whoever comes to write.
@@ -277,7 +330,7 @@ impl Graph {
 
     /// Whether somebody needs to write a node, were it only what is there already.
     pub fn has_writer(&self, node: NodeId) -> bool {
-        self.edges().iter().any(|edge| edge.child == node && edge.needs & (WRITE | UNCHANGED) != 0)
+        self.uses_beside(None).of(node).needs & (WRITE | UNCHANGED) != 0
     }
 
     /// Who does not let a new device write `node`; `None` if writing is shared by all.
@@ -291,10 +344,7 @@ impl Graph {
         if !writable && !self.blockers.iter().any(|blocker| matches!(blocker.reason, Reason::Job(..))) {
             return Vec::new();
         }
-        let before = self.conflicts();
         let device = User { guest: u32::MAX, export: None, behind: None, node, writable };
-        let mut fresh = conflicts_of(&self.edges_beside(Some(&device)));
-        fresh.retain(|conflict| !before.contains(conflict));
-        fresh
+        beyond(conflicts_of(&self.uses_beside(Some(&device))), self)
     }
 }

@@ -145,11 +145,9 @@ pub fn late_refusals(graph: &Graph, start: &Start, plan: &Plan, job: JobId) -> V
         Work::Mirror(span) if graph.refuses_writers(span.target) => vec![Refusal::ReadOnly],
         _ => Vec::new(),
     };
-    let before = graph.conflicts();
     let mut after = graph.clone();
     after.start(plan, job, start.filter_node_name.clone());
-    let fresh: Vec<Conflict> =
-        after.conflicts().into_iter().filter(|conflict| !before.contains(conflict)).collect();
+    let fresh = after.conflicts_beyond(graph);
     let me = (start.kind(), start.job_id.as_str());
     let texts: Vec<String> = fresh
         .iter()
@@ -208,9 +206,9 @@ pub fn conflict_text<'a>(
 
 /// Refuses a change of the graph that brings users of a node together who cannot live together.
 pub fn admit_change(before: &Graph, after: &Graph, prefix: &str) -> Result<(), Refusal> {
-    let old = before.conflicts();
-    let fresh = after.conflicts().into_iter().filter(|conflict| !old.contains(conflict));
+    let fresh = after.conflicts_beyond(before);
     let texts: Vec<String> = fresh
+        .into_iter()
         .flat_map(|conflict| conflict_texts(after, &conflict, |_| None))
         .map(|text| format!("{prefix}{text}"))
         .collect();

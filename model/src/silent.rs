@@ -149,8 +149,9 @@ impl State {
                 Silent::JobReleasesFilter(id),
             ]
         });
-        let all = commands.chain(jobs).map(|step| (step, self.footprint_of(step)));
-        all.filter(|(step, footprint)| !footprint.is_empty() && self.may_take(*step)).collect()
+        let all = commands.chain(jobs).filter(|step| self.may_take(*step));
+        let all = all.map(|step| (step, self.footprint_of(step)));
+        all.filter(|(_, footprint)| !footprint.is_empty()).collect()
     }
 
     /// What a silent step looks at or changes.

@@ -27,6 +27,11 @@ impl Sketched {
         self.looks_like(other) && self.state.covers(&other.state)
     }
 
+    /// What equal states have in common beside data.
+    pub fn of_control(&self) -> u64 {
+        self.sketch.of_control
+    }
+
     fn looks_like(&self, other: &Sketched) -> bool {
         self.sketch.of_control == other.sketch.of_control
             && (self.state.views.is(&other.state.views) || self.of_views() == other.of_views())

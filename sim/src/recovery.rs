@@ -53,8 +53,9 @@ pub fn read_all(scenario: &Scenario, images: Vec<Vec<u8>>) -> Result<Vec<Recover
         for (path, format) in &files {
             layers.push(Layer::open(&host, path, *format).await);
         }
+        let mut views = vec![None; layers.len()];
         for index in 0..layers.len() {
-            let recovered = show(&layers, index).await;
+            let recovered = show(&layers, index, &mut views).await;
             put.lock().expect("nobody panics holding it").push(recovered);
         }
     });
@@ -67,6 +68,12 @@ pub fn read_all(scenario: &Scenario, images: Vec<Vec<u8>>) -> Result<Vec<Recover
     Ok(std::mem::take(&mut *found.lock().expect("nobody panics holding it")))
 }
 
+/// What a reader sees.
+type Bytes = Arc<Vec<u8>>;
+
+/// What readers of a layer see, or why they cannot; nothing yet, where nobody has looked.
+type View = Option<Result<Bytes, String>>;
+
 /// One file, opened.
 struct Layer {
     path: String,
@@ -78,7 +85,7 @@ struct Layer {
 }
 
 enum Image {
-    Raw(Vec<u8>),
+    Raw(Bytes),
     Qcow2(Arc<Qcow2>),
     Unreadable(String),
 }
@@ -87,14 +94,14 @@ impl Layer {
     async fn open(host: &SimHost, path: &str, format: Format) -> Layer {
         let mut layer = Layer {
             path: path.to_owned(),
-            image: Image::Raw(Vec::new()),
+            image: Image::Raw(Bytes::default()),
             backing: None,
             corruptions: 0,
             leaks: 0,
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
-            layer.image = Image::Raw(host.core().disks.files[file as usize].bytes.clone());
+            layer.image = Image::Raw(host.core().disks.files[file as usize].bytes.clone().into());
             return layer;
         }
         let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
@@ -110,14 +117,6 @@ impl Layer {
             Err(error) => layer.image = Image::Unreadable(error.to_string()),
         }
         layer
-    }
-
-    fn len_bytes(&self) -> u64 {
-        match &self.image {
-            Image::Raw(bytes) => bytes.len() as u64,
-            Image::Qcow2(image) => image.len_bytes(),
-            Image::Unreadable(_) => 0,
-        }
     }
 }
 
@@ -148,7 +147,7 @@ fn innermost(options: &Value, depth: usize) -> Option<String> {
     }
 }
 
-async fn show(layers: &[Layer], index: usize) -> Recovered {
+async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
     let mut recovered = Recovered {
         file: layers[index].path.clone(),
         values: Ok(Vec::new()),
@@ -156,12 +155,12 @@ async fn show(layers: &[Layer], index: usize) -> Recovered {
         corruptions: layers[index].corruptions,
         leaks: layers[index].leaks,
     };
-    let mut chain: Vec<&Layer> = vec![&layers[index]];
-    while let Some(name) = &chain[chain.len() - 1].backing {
-        let Some(below) = layers.iter().find(|l| l.path == *name) else {
+    let mut chain: Vec<usize> = vec![index];
+    while let Some(name) = &layers[chain[chain.len() - 1]].backing {
+        let Some(below) = layers.iter().position(|l| l.path == *name) else {
             recovered.values = Err(format!(
                 "{} names a backing file {name} that does not exist",
-                chain[chain.len() - 1].path
+                layers[chain[chain.len() - 1]].path
             ));
             break;
         };
@@ -171,33 +170,41 @@ async fn show(layers: &[Layer], index: usize) -> Recovered {
         }
         chain.push(below);
     }
-    recovered.chain = chain.iter().map(|layer| layer.path.clone()).collect();
+    recovered.chain = chain.iter().map(|layer| layers[*layer].path.clone()).collect();
     if recovered.values.is_ok() {
-        recovered.values = view(&chain).await;
+        recovered.values = view(layers, &chain, views).await;
     }
     recovered
 }
 
-/// Reads through a chain, from its lowest layer up.
-async fn view(chain: &[&Layer]) -> Result<Vec<Tag>, String> {
-    let mut below: Option<Vec<u8>> = None;
-    for layer in chain.iter().rev() {
-        let mut bytes = vec![0; layer.len_bytes() as usize];
-        match &layer.image {
-            Image::Unreadable(why) => return Err(why.clone()),
-            Image::Raw(raw) => bytes.copy_from_slice(raw),
-            Image::Qcow2(image) => {
-                let read = image.read(0, &mut bytes, &Seen(below.take())).await;
-                read.map_err(|errno| format!("{} cannot be read: {errno}", layer.path))?;
-            }
+/// Reads through a chain, from its lowest layer up. Each layer is read once: whoever stands on it reads through it.
+async fn view(layers: &[Layer], chain: &[usize], views: &mut [View]) -> Result<Vec<Tag>, String> {
+    let mut below = None;
+    for index in chain.iter().rev() {
+        if views[*index].is_none() {
+            views[*index] = Some(read(&layers[*index], below.take()).await);
         }
-        below = Some(bytes);
+        below = views[*index].clone().transpose()?;
     }
-    Ok(tags(&below.unwrap_or_default()))
+    Ok(tags(below.as_deref().map_or(&[][..], Vec::as_slice)))
+}
+
+/// Reads a layer, with what its readers see below it.
+async fn read(layer: &Layer, below: Option<Bytes>) -> Result<Bytes, String> {
+    match &layer.image {
+        Image::Unreadable(why) => Err(why.clone()),
+        Image::Raw(raw) => Ok(raw.clone()),
+        Image::Qcow2(image) => {
+            let mut bytes = vec![0; image.len_bytes() as usize];
+            let read = image.read(0, &mut bytes, &Seen(below)).await;
+            read.map_err(|errno| format!("{} cannot be read: {errno}", layer.path))?;
+            Ok(bytes.into())
+        }
+    }
 }
 
 /// What a reader of the layer below sees, already read.
-struct Seen(Option<Vec<u8>>);
+struct Seen(Option<Bytes>);
 
 impl Below for Seen {
     fn exists(&self) -> bool {
@@ -205,7 +212,7 @@ impl Below for Seen {
     }
 
     fn read<'a>(&'a self, offset: u64, buffer: &'a mut [u8]) -> Pending<'a, IoResult<()>> {
-        let bytes = self.0.as_deref().unwrap_or_default();
+        let bytes = self.0.as_deref().map_or(&[][..], Vec::as_slice);
         let from = (offset as usize).min(bytes.len());
         let there = (bytes.len() - from).min(buffer.len());
         buffer[..there].copy_from_slice(&bytes[from..from + there]);

@@ -50,7 +50,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
         Err(panic) => (Verdict::Passed, Some(panic)),
     };
     let mut outcome = Outcome::of(verdict);
-    outcome.tape = choices.tape().to_vec();
+    outcome.tape = choices.into_tape();
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
         world.oracle.report(&mut outcome);

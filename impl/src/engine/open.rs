@@ -43,8 +43,7 @@ impl Engine {
         let ((), dropped) = self.try_edit(|graph| {
             draft.put_into(graph)?;
             graph.place_mut(id).monitor_owned = true;
-            graph.admit_permissions()?;
-            graph.admit_writers(&|_| false)
+            graph.admit_permissions_and_writers(&|_| false)
         })?;
         assert!(dropped.is_empty(), "adding a node drops {dropped:?}");
         // Only now: a file that is in the way of others must not be opened for writing meanwhile.

@@ -150,8 +150,7 @@ fn apply(graph: &mut Graph, changes: &[Change<'_>]) -> Result<(), Refused> {
         apply_one(graph, *id, options)?;
     }
     graph.admit_all_depths()?;
-    graph.admit_permissions()?;
-    graph.admit_writers(&|id| changes.iter().any(|(changed, _)| *changed == id))
+    graph.admit_permissions_and_writers(&|id| changes.iter().any(|(changed, _)| *changed == id))
 }
 
 fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result<(), Refused> {

@@ -91,11 +91,11 @@ impl Graph {
         let mut place = Place::new(node, false);
         (place.file, place.side) = (Some(source), Some(target));
         self.insert(filter, place);
-        let created = self.admit_permissions().and_then(|()| self.admit_writers(&|_| false));
+        let created = self.admit_permissions_and_writers(&|_| false);
         created.map_err(not_created)?;
         // A target may stand on source: it goes on doing so.
         self.replace(source, filter);
-        let replaced = self.admit_permissions().and_then(|()| self.admit_writers(&|_| false));
+        let replaced = self.admit_permissions_and_writers(&|_| false);
         replaced.map_err(|refused| Refused::NodeNotReplaced(Box::new(refused)))?;
         Ok(filter)
     }

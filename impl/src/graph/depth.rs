@@ -3,6 +3,7 @@
 //! A request goes down a chain by calls within calls, and the depth of a chain comes from outside. With this bound on it
 //! so has the stack.
 
+use super::numbered::Numbered;
 use super::{Graph, permission};
 use crate::host::Errno;
 use crate::id::NodeId;
@@ -53,8 +54,10 @@ impl Graph {
 
     fn heights(&self) -> BTreeMap<NodeId, u32> {
         let mut heights: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for id in permission::parents_first(self).into_iter().rev() {
-            let below = self.place(id).children().map(|child| heights[&child]).max();
+        let nodes = Numbered::of(self);
+        for number in permission::parents_first(&nodes).into_iter().rev() {
+            let (id, place) = nodes.node(number);
+            let below = place.children().map(|child| heights[&child]).max();
             heights.insert(id, below.unwrap_or(0) + 1);
         }
         heights

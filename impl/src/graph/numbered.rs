@@ -6,6 +6,7 @@ use super::{Graph, Place};
 use crate::id::NodeId;
 
 /// All nodes of a graph.
+#[derive(Debug)]
 pub(super) struct Numbered<'a>(Vec<(NodeId, &'a Place)>);
 
 impl<'a> Numbered<'a> {
@@ -26,9 +27,13 @@ impl<'a> Numbered<'a> {
         self.0[number]
     }
 
-    /// The number of a node.
+    /// The number of a node, if it is in the graph.
+    pub fn find(&self, id: NodeId) -> Option<usize> {
+        self.0.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+
+    /// The number of a node that is in the graph.
     pub fn of_node(&self, id: NodeId) -> usize {
-        let found = self.0.binary_search_by_key(&id, |(id, _)| *id);
-        found.unwrap_or_else(|_| panic!("node {id:?} is used and not in the graph"))
+        self.find(id).unwrap_or_else(|| panic!("node {id:?} is used and not in the graph"))
     }
 }

@@ -14,6 +14,9 @@ use crate::id::{NodeId, UserId};
 #[derive(Copy, Clone, PartialEq, Eq, Default)]
 pub struct Set(u8);
 
+/// Any kind of writing.
+const WRITES: Set = Set::WRITE.and(Set::WRITE_UNCHANGED);
+
 impl Set {
     /// Nothing.
     pub const NONE: Set = Set(0);
@@ -106,83 +109,124 @@ pub enum Parent {
     User(UserId),
 }
 
-/// Every edge of a graph, by the node it points to.
-#[derive(Debug)]
-pub struct Permissions {
-    /// Oldest node first.
-    edges: Vec<(NodeId, Vec<Edge>)>,
-    /// Nodes with every parent before its children.
-    order: Vec<NodeId>,
+/// What all who use a node take of it, and what all of them leave to others.
+#[derive(Copy, Clone, Debug)]
+struct Sum {
+    is_used: bool,
+    taken: Set,
+    shared: Set,
 }
 
-impl Permissions {
+impl Sum {
+    const NOBODY: Sum = Sum { is_used: false, taken: Set::NONE, shared: Set::ALL };
+
+    fn add(&mut self, edge: &Edge) {
+        *self =
+            Sum { is_used: true, taken: self.taken.and(edge.taken), shared: self.shared.common(edge.shared) };
+    }
+}
+
+/// Every edge of a graph.
+#[derive(Debug)]
+pub struct Permissions<'a> {
+    nodes: Numbered<'a>,
+    /// With the number of the node that each points to. A node's own are in the order in which they are told.
+    edges: Vec<(usize, Edge)>,
+    /// By node.
+    sums: Vec<Sum>,
+    /// Nodes with every parent before its children.
+    order: Vec<usize>,
+}
+
+impl<'a> Permissions<'a> {
     /// Works out all edges.
-    pub fn of(graph: &Graph) -> Permissions {
-        let edges = graph.nodes().map(|(id, _)| (id, Vec::new())).collect();
-        let mut permissions = Permissions { edges, order: parents_first(graph) };
+    pub fn of(graph: &'a Graph) -> Permissions<'a> {
+        let nodes = Numbered::of(graph);
+        let order = parents_first(&nodes);
+        let edges = Vec::with_capacity(graph.users.len() + 2 * nodes.len());
+        let sums = vec![Sum::NOBODY; nodes.len()];
+        let mut permissions = Permissions { nodes, edges, sums, order };
         for (id, user) in graph.users() {
             permissions.add(user.node, user_edge(id, user));
         }
-        for id in permissions.order.clone() {
-            permissions.add_children(graph, id);
+        for at in 0..permissions.order.len() {
+            permissions.add_children(graph, permissions.order[at]);
         }
         permissions
     }
 
-    /// The edges that point to `node`.
-    pub fn edges_to(&self, node: NodeId) -> &[Edge] {
-        self.edges.binary_search_by_key(&node, |(id, _)| *id).map_or(&[], |at| &self.edges[at].1)
+    /// The edges that point to the node of that number.
+    fn edges_to(&self, number: usize) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(move |(to, _)| *to == number).map(|(_, edge)| edge)
     }
 
     fn add(&mut self, node: NodeId, edge: Edge) {
-        let at = self.edges.binary_search_by_key(&node, |(id, _)| *id);
-        let at = at.unwrap_or_else(|_| panic!("node {node:?} is used and not in the graph"));
-        self.edges[at].1.push(edge);
+        let number = self.nodes.of_node(node);
+        self.sums[number].add(&edge);
+        self.edges.push((number, edge));
     }
 
-    /// Every node, parents before their children.
-    pub fn nodes(&self) -> &[NodeId] {
-        &self.order
+    /// What all who use a node take of it.
+    pub fn taken_of(&self, node: NodeId) -> Set {
+        self.nodes.find(node).map_or(Set::NONE, |number| self.sums[number].taken)
     }
 
-    /// Every edge, with the node it points to.
+    /// Every edge, with the node it points to, oldest node first.
     pub fn all(&self) -> impl Iterator<Item = (NodeId, &Edge)> {
-        self.edges.iter().flat_map(|(node, edges)| edges.iter().map(|edge| (*node, edge)))
+        let numbered = self.nodes.iter().enumerate();
+        numbered.flat_map(|(number, (id, _))| self.edges_to(number).map(move |edge| (id, edge)))
     }
 
     /// Refuses the first conflict, from the top of the graph down.
     pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
-        for id in &self.order {
-            let edges = self.edges_to(*id);
-            if !has_conflict(edges) {
+        for number in &self.order {
+            // Where all leave what anybody takes, as at most nodes, no two edges need be compared.
+            let Sum { taken, shared, .. } = self.sums[*number];
+            if taken.without(shared) == Set::NONE {
                 continue;
             }
+            let edges: Vec<&Edge> = self.edges_to(*number).collect();
+            if !has_conflict(&edges) {
+                continue;
+            }
+            let (id, place) = self.nodes.node(*number);
             for (i, keeper) in edges.iter().enumerate() {
                 for (j, taker) in edges.iter().enumerate() {
                     let missing = taker.taken.without(keeper.shared);
                     if i != j && missing != Set::NONE {
-                        return Err(conflict(graph, *id, missing, taker, keeper));
+                        return Err(conflict(graph, id, missing, taker, keeper));
                     }
                 }
             }
             // What is read-only is written by nobody, not even with what is there already.
-            let writes = |edge: &Edge| edge.taken.has(Set::WRITE) || edge.taken.has(Set::WRITE_UNCHANGED);
-            if graph.place(*id).read_only && edges.iter().any(writes) {
+            if place.read_only && taken.common(WRITES) != Set::NONE {
                 return Err(Refused::ReadOnly);
             }
         }
         Ok(())
     }
 
-    fn add_children(&mut self, graph: &Graph, id: NodeId) {
-        let above = self.edges_to(id);
-        let mut taken = above.iter().fold(Set::NONE, |all, edge| all.and(edge.taken));
-        if graph.is_left_behind(above) {
+    /// Refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU tells the name.
+    pub fn admit_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
+        for number in &self.order {
+            let (id, place) = self.nodes.node(*number);
+            let is_written = self.sums[*number].taken.common(WRITES) != Set::NONE;
+            if is_written && place.read_only && !place.node.is_filter() {
+                return Err(match lately(id) {
+                    true => Refused::ReadOnlyHasWriters(place.node.name.to_string()),
+                    false => Refused::ReadOnly,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_children(&mut self, graph: &Graph, number: usize) {
+        let Sum { is_used, mut taken, shared } = self.sums[number];
+        if graph.is_left_behind(is_used, || self.edges_to(number)) {
             taken = Set::READ;
         }
-        let shared = above.iter().fold(Set::ALL, |all, edge| all.common(edge.shared));
-        let is_used = !above.is_empty();
-        let place = graph.place(id);
+        let (id, place) = self.nodes.node(number);
         let links = [(place.file, Link::File), (place.backing, Link::Backing), (place.side, Link::Side)];
         for (child, link) in links {
             let Some(child) = child else { continue };
@@ -277,10 +321,10 @@ fn conflict(graph: &Graph, node: NodeId, missing: Set, taker: &Edge, keeper: &Ed
 }
 
 /// Whether one edge takes what another does not share; told without comparing each to each.
-fn has_conflict(edges: &[Edge]) -> bool {
+fn has_conflict(edges: &[&Edge]) -> bool {
     [Set::READ, Set::WRITE, Set::WRITE_UNCHANGED, Set::RESIZE].into_iter().any(|one| {
-        let takes = |edge: &&Edge| edge.taken.has(one);
-        let keeps = |edge: &&Edge| !edge.shared.has(one);
+        let takes = |edge: &&&Edge| edge.taken.has(one);
+        let keeps = |edge: &&&Edge| !edge.shared.has(one);
         let takers = edges.iter().filter(takes).count();
         let keepers = edges.iter().filter(keeps).count();
         let both = edges.iter().filter(takes).filter(keeps).count();
@@ -297,9 +341,8 @@ fn distinct_children(place: &Place) -> impl Iterator<Item = NodeId> + use<> {
     [file, backing, side].into_iter().flatten()
 }
 
-/// Nodes in an order in which every parent comes before its children.
-pub(super) fn parents_first(graph: &Graph) -> Vec<NodeId> {
-    let nodes = Numbered::of(graph);
+/// The numbers of all nodes in an order in which every parent comes before its children.
+pub(super) fn parents_first(nodes: &Numbered<'_>) -> Vec<usize> {
     // By number: parents that are not in the order yet.
     let mut waiting = vec![0; nodes.len()];
     for child in nodes.iter().flat_map(|(_, place)| distinct_children(place)) {
@@ -308,9 +351,8 @@ pub(super) fn parents_first(graph: &Graph) -> Vec<NodeId> {
     let mut ready: Vec<usize> = (0..nodes.len()).filter(|number| waiting[*number] == 0).collect();
     let mut order = Vec::with_capacity(nodes.len());
     while let Some(number) = ready.pop() {
-        let (id, place) = nodes.node(number);
-        order.push(id);
-        for child in distinct_children(place).map(|child| nodes.of_node(child)) {
+        order.push(number);
+        for child in distinct_children(nodes.node(number).1).map(|child| nodes.of_node(child)) {
             waiting[child] -= 1;
             if waiting[child] == 0 {
                 ready.push(child);

@@ -32,14 +32,18 @@ impl Graph {
 
     /// Whether nobody uses a node but a stream that has ended. QEMU looks at what such a layer takes of its children
     /// only when the job lets go; until then it is as it was when somebody read through it.
-    pub fn is_left_behind(&self, users: &[Edge]) -> bool {
+    pub fn is_left_behind<'a, E: Iterator<Item = &'a Edge>>(
+        &self,
+        is_used: bool,
+        users: impl FnOnce() -> E,
+    ) -> bool {
         let ended = |edge: &Edge| {
             let Parent::User(user) = edge.parent else { return false };
             let kind = self.user(user).map(|user| &user.kind);
             matches!(kind, Some(UserKind::Job(child)) if child.role == JobRole::Intermediate
                 && self.remnants.iter().any(|remnant| remnant.held.serial == child.serial))
         };
-        !self.remnants.is_empty() && !users.is_empty() && users.iter().all(ended)
+        !self.remnants.is_empty() && is_used && users().all(ended)
     }
 
     /// The job is dismissed.

@@ -30,14 +30,12 @@ impl Graph {
         self.replace(node, overlay);
         self.set_backing(overlay, Some(node));
         self.admit_all_depths()?;
-        self.admit_permissions()?;
-        self.admit_writers(&|_| false)
+        self.admit_permissions_and_writers(&|_| false)
     }
 
     /// Nobody may take an overlay's content for something yet, and it must be able to have a backing.
     fn admit_overlay(&self, overlay: NodeId) -> Result<(), Refused> {
-        let permissions = Permissions::of(self);
-        if permissions.edges_to(overlay).iter().any(|edge| edge.taken.has(Set::READ)) {
+        if Permissions::of(self).taken_of(overlay).has(Set::READ) {
             return Err(Refused::OverlayInUse);
         }
         let place = self.place(overlay);
@@ -91,26 +89,5 @@ impl Graph {
     pub fn frozen(&self, from: NodeId, to: NodeId) -> Refused {
         let link = self.link_below(from);
         Refused::LinkFrozen { link, from: self.name(from).to_owned(), to: self.name(to).to_owned() }
-    }
-
-    /// Refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU tells the name.
-    pub fn admit_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
-        let permissions = Permissions::of(self);
-        let writes = Set::WRITE.and(Set::WRITE_UNCHANGED);
-        for id in permissions.nodes().iter().copied() {
-            let place = self.place(id);
-            if !place.read_only || place.node.is_filter() {
-                continue;
-            }
-            let is_written =
-                |id| permissions.edges_to(id).iter().any(|e| e.taken.common(writes) != Set::NONE);
-            if is_written(id) {
-                return Err(match lately(id) {
-                    true => Refused::ReadOnlyHasWriters(place.node.name.to_string()),
-                    false => Refused::ReadOnly,
-                });
-            }
-        }
-        Ok(())
     }
 }

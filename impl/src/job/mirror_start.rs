@@ -220,8 +220,7 @@ impl Plan {
         graph.admit_permissions()?;
         let (taken, shared) = self.target_permissions(graph)?;
         graph.add_user(self.target, child(JobRole::Root), taken, shared);
-        graph.admit_permissions()?;
-        graph.admit_writers(&|_| false)?;
+        graph.admit_permissions_and_writers(&|_| false)?;
         graph.add_user(self.source, child(JobRole::Source), Set::NONE, no_resize);
         graph.admit_permissions()?;
         graph.add_user(self.target, child(JobRole::Target), Set::NONE, Set::ALL);

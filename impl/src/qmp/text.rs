@@ -22,8 +22,17 @@ impl<'a> ObjectText<'a> {
         ObjectText { out, first: true }
     }
 
-    /// Writes a member's name; its value is to be appended to what this returns.
-    pub fn member(&mut self, name: &str) -> &mut String {
+    /// Writes a member's name, one of ours: nothing in it is to be escaped. Its value is to be appended to what this
+    /// returns.
+    pub fn member(&mut self, name: &'static str) -> &mut String {
+        self.out.push_str(if std::mem::take(&mut self.first) { "\"" } else { ", \"" });
+        self.out.push_str(name);
+        self.out.push_str("\": ");
+        self.out
+    }
+
+    /// The same with any name.
+    fn foreign_member(&mut self, name: &str) -> &mut String {
         if !std::mem::take(&mut self.first) {
             self.out.push_str(", ");
         }
@@ -33,13 +42,13 @@ impl<'a> ObjectText<'a> {
     }
 
     /// A member that is a text.
-    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+    pub fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
         push_string(self.member(name), value);
         self
     }
 
     /// A member that is a text, if there is one.
-    pub fn optional_text(&mut self, name: &str, value: Option<&str>) -> &mut Self {
+    pub fn optional_text(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
         if let Some(value) = value {
             self.text(name, value);
         }
@@ -47,7 +56,7 @@ impl<'a> ObjectText<'a> {
     }
 
     /// A member whose text needs no quotes: a number or a truth.
-    pub fn plain(&mut self, name: &str, value: impl Display) -> &mut Self {
+    pub fn plain(&mut self, name: &'static str, value: impl Display) -> &mut Self {
         write!(self.member(name), "{value}").expect("a String takes everything");
         self
     }
@@ -89,7 +98,7 @@ pub fn push_value(out: &mut String, value: &Value) {
         Value::Object(members) => {
             let mut object = ObjectText::open(out);
             for (name, value) in members {
-                push_value(object.member(name), value);
+                push_value(object.foreign_member(name), value);
             }
             object.close();
         }

@@ -69,6 +69,11 @@ impl Views {
     pub(super) fn look_through(&mut self, id: ImageId, below: Option<ImageId>, sector: u32, instead: bool) {
         let below = below.filter(|below| sector < self.layer(*below).sectors());
         if let Some(value) = self.settled_below(below, sector).filter(|_| instead) {
+            let layer = self.layer(id);
+            if layer.heads[sector as usize] == NONE && layer.settled[sector as usize] == value {
+                // A layer that is not changed stays shared.
+                return;
+            }
             self.clear(id, sector);
             self.layer_mut(id).settled[sector as usize] = value;
             return;
@@ -109,7 +114,9 @@ impl Views {
     pub(super) fn clear(&mut self, id: ImageId, sector: u32) {
         let mut slot = std::mem::replace(&mut self.layer_mut(id).heads[sector as usize], NONE);
         if slot != NONE {
-            self.layer_mut(id).unsettled.retain(|other| *other != sector);
+            let unsettled = &mut self.layer_mut(id).unsettled;
+            let at = unsettled.iter().position(|other| *other == sector);
+            unsettled.swap_remove(at.expect("a sector with versions is not settled"));
         }
         while slot != NONE {
             let next = self.pool[slot as usize].next;

@@ -13,17 +13,12 @@ impl Views {
         if sector >= self.layer(target).sectors() {
             return;
         }
-        for value in self.values_now(source, sector) {
-            let version = Version {
-                value,
-                request,
-                began: now,
-                ended: NEVER,
-                replaces: false,
-                ..Version::before_all(target)
-            };
-            if !self.versions(target, sector).any(|v| v.request == request && v.value == value) {
-                self.show(target, sector, version);
+        match self.settled_now(source, sector) {
+            Some(value) => self.copy_value(target, sector, value, request, now),
+            None => {
+                for value in self.values_now(source, sector) {
+                    self.copy_value(target, sector, value, request, now);
+                }
             }
         }
         if self.layer(target).decides(sector) == Decides::No {
@@ -31,13 +26,36 @@ impl Views {
         }
     }
 
-    /// Every value a sector may have.
-    pub(super) fn values_now(&self, id: ImageId, sector: u32) -> Vec<u64> {
+    fn copy_value(&mut self, target: ImageId, sector: u32, value: u64, request: u64, now: Moment) {
+        if self.versions(target, sector).any(|v| v.request == request && v.value == value) {
+            return;
+        }
+        let version = Version {
+            value,
+            request,
+            began: now,
+            ended: NEVER,
+            replaces: false,
+            ..Version::before_all(target)
+        };
+        self.show(target, sector, version);
+    }
+
+    /// The only value a sector may have, as it is for most.
+    fn settled_now(&self, id: ImageId, sector: u32) -> Option<u64> {
         let layer = self.layer(id);
         match layer.heads.get(sector as usize) {
-            None => vec![0],
-            Some(&NONE) => vec![layer.settled[sector as usize]],
-            Some(_) => self.versions(id, sector).map(|v| v.value).collect(),
+            None => Some(0),
+            Some(&NONE) => Some(layer.settled[sector as usize]),
+            Some(_) => None,
+        }
+    }
+
+    /// Every value a sector may have.
+    pub(super) fn values_now(&self, id: ImageId, sector: u32) -> Vec<u64> {
+        match self.settled_now(id, sector) {
+            Some(value) => vec![value],
+            None => self.versions(id, sector).map(|v| v.value).collect(),
         }
     }
 

@@ -323,13 +323,18 @@ impl State {
 
     /// A command edits the graph or an image; false if it must be refused.
     fn edit(&mut self, editing: &Editing, sent: Moment, others: &mut Vec<State>) -> bool {
+        // Requests change nothing that it hangs on.
+        let Ok(edit) = editing.judge(&self.graph) else { return self.reopens_past_a_commit(editing) };
         if self.requests.is_empty() {
-            return self.edit_by_command(editing, sent) || self.reopens_past_a_commit(editing);
+            self.edit_by_command(editing, edit, sent);
+            return true;
         }
-        let mut ways =
-            self.edited_beside_requests(None, &|state| state.edit_by_command(editing, sent)).into_iter();
-        let Some(first) = ways.next() else { return self.reopens_past_a_commit(editing) };
-        *self = first;
+        let edited = |state: &mut State| {
+            state.edit_by_command(editing, edit.clone(), sent);
+            true
+        };
+        let mut ways = self.edited_beside_requests(None, &edited).into_iter();
+        *self = ways.next().expect("an edit that was accepted can be made");
         others.extend(ways);
         true
     }

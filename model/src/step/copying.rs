@@ -19,6 +19,11 @@ fn request_of(id: JobId) -> u64 {
     JOB_REQUESTS | u64::from(id.0)
 }
 
+/// Whether one of these changes is of that sector.
+fn is_being_changed(changes: &[(ImageId, u32, u32)], image: ImageId, sector: u32) -> bool {
+    changes.iter().any(|(at, first, count)| *at == image && (*first..first + count).contains(&sector))
+}
+
 /// What a job copies from, and to, and how much of it.
 struct Route {
     source: NodeId,
@@ -305,6 +310,7 @@ impl State {
             let cluster = self.chunk_sectors(source, target);
             let first = sector - sector % cluster;
             let end = (sector + count).div_ceil(cluster).saturating_mul(cluster);
+            let changes = self.changes_under_way();
             for at in first..end.min(self.views.layer(target).sectors()) {
                 // A backup keeps what was there at its start; what it has copied already it does not copy again.
                 if trade != Trade::Backup || route.sync == Sync::Nothing && !self.job(id).copies[at as usize]
@@ -313,10 +319,12 @@ impl State {
                 }
                 // What it does not copy from the top, a backup does not save either.
                 let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
-                let is_written = is_copied && sector <= at && at < sector + count;
+                if !is_copied || !(sector..sector + count).contains(&at) {
+                    continue;
+                }
                 // Of a writer somewhere below its source a mirror does not hear, nor of one that writes its target.
-                let is_heard = image == source && !self.is_being_changed(target, at);
-                if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize).filter(|_| is_written) {
+                let is_heard = image == source && !is_being_changed(&changes, target, at);
+                if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
                     // A discard may do nothing, and then there is nothing to copy.
                     *copied = is_heard && (*copied || !is_discard);
                 }

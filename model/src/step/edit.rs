@@ -17,9 +17,8 @@ const NEW_CLUSTER_SECTORS: u32 = 128;
 const EXPORTS: u32 = 1 << 31;
 
 impl State {
-    /// A command that was sent then edits the graph or an image; false if it must be refused.
-    pub(super) fn edit_by_command(&mut self, editing: &Editing, sent: Moment) -> bool {
-        let Ok(edit) = editing.judge(&self.graph) else { return false };
+    /// A command that was sent then, and accepted, edits the graph or an image.
+    pub(super) fn edit_by_command(&mut self, editing: &Editing, edit: Edit, sent: Moment) {
         let before = self.headers_of_ending_jobs();
         match edit {
             Edit::Header(node, file) => {
@@ -47,7 +46,6 @@ impl State {
             }
         }
         assert_eq!(self.graph.malformed(), None, "after {editing:?}");
-        true
     }
 
     /// What jobs that are about to end write into headers, as the chains are now.

@@ -242,6 +242,9 @@ impl State {
             after.lose(Lost::Requests);
             return vec![after];
         }
+        if met.is_empty() {
+            return vec![self.met_by_requests(after, mirrored)];
+        }
         // Each part of them may be late.
         let ways = (0..1usize << met.len()).map(|part| {
             let is_late = |(at, _): &(usize, &usize)| part & (1 << at) != 0;
@@ -366,12 +369,6 @@ impl State {
     pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
         let changes = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
         changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
-    }
-
-    /// Whether a request that changes a sector of an image has not ended.
-    pub(super) fn is_being_changed(&self, image: ImageId, sector: u32) -> bool {
-        let changes = self.changes_under_way();
-        changes.iter().any(|(at, first, count)| *at == image && (*first..first + count).contains(&sector))
     }
 
     fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: &Op) {

@@ -163,11 +163,10 @@ impl State {
 
     /// Whether the chain that a stream makes breaks what another job needs.
     fn is_unbearable(&self, id: JobId) -> bool {
-        let before = self.graph.conflicts();
         let Work::Stream(span) = &self.job(id).plan.work else { return false };
         let mut after = self.graph.clone();
         after.finish_stream(span);
-        after.conflicts().iter().any(|conflict| !before.contains(conflict))
+        !after.conflicts_beyond(&self.graph).is_empty()
     }
 
     /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
