@@ -141,7 +141,7 @@ fn a_header_that_cannot_be_written_leaves_the_graph_as_it_was() {
     world.arm(Fault {
         file: 2,
         kind: Kind::Write,
-        errno: block::host::Errno::ENOSPC,
+        errno: seam::Errno::ENOSPC,
         after: 0,
         often: Often::Always,
         range: Some((0, 512)),

@@ -2,7 +2,7 @@
 //!
 //! Chains are drawn lowest layer first, one letter a cluster: `.` unallocated, `d` data, `z` zeroes.
 
-use block::host::Errno;
+use seam::Errno;
 use sim::crash::Fate;
 use sim::fault::{Fault, Kind, Often};
 use sim::verdict::Verdict;

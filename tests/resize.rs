@@ -2,7 +2,7 @@
 //!
 //! Chains are drawn as text, the lowest layer first, one character for each cluster of 1 KiB.
 
-use block::host::Errno;
+use seam::Errno;
 use sim::crash::{Ending, Fate};
 use sim::fault::{Fault, Kind, Often};
 use sim::strategy::random::Random;

@@ -35,9 +35,9 @@ use crate::panics::quietly;
 use crate::terminal::shown;
 use crate::trace::Trace;
 use crate::verdict::{INVARIANTS, LIVENESS};
-use block::escape::one_line;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
+use seam::escape::one_line;
 use std::path::Path;
 use std::process::ExitCode;
 

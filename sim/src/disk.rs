@@ -7,7 +7,7 @@
 use crate::choice::Point;
 use crate::crash::survivors;
 use crate::fault::{Faults, Kind};
-use block::host::{Errno, IoResult};
+use seam::{Errno, IoResult};
 use std::task::Waker;
 
 /// The unit a disk writes entirely or not at all.

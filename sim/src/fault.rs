@@ -5,7 +5,7 @@
 //! failed must be able to go on.
 
 use crate::crash::Fate;
-use block::host::Errno;
+use seam::Errno;
 
 /// What a request asks of a disk, as faults and names see it.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

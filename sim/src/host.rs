@@ -7,7 +7,7 @@ use crate::choice::Point;
 use crate::clock::Alarms;
 use crate::disk::{Answer, Ask, Change, Disks};
 use crate::socket::{Doors, End};
-use block::host::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

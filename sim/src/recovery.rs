@@ -13,7 +13,7 @@ use crate::workload::scenario::Scenario;
 use crate::world::STEPS_MAX;
 use block::format::Below;
 use block::format::qcow2::{Qcow2, check};
-use block::host::{Host, IoResult, OpenMode, Pending};
+use seam::{Host, IoResult, OpenMode, Pending};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 

@@ -6,7 +6,7 @@
 
 use crate::choice::{Choices, Point};
 use crate::host::SimHost;
-use block::host::Pending;
+use seam::Pending;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -291,7 +291,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::choice::Strategy;
     use crate::disk::{Disks, File};
-    use block::host::{Host, Nanos, OpenMode};
+    use seam::{Host, Nanos, OpenMode};
     use std::sync::Mutex;
 
     /// A small linear congruence: chance enough for tests.

@@ -1,6 +1,6 @@
 //! Simulated sockets: bytes in order, both ways, that arrive at once. The world holds one end, the engine the other.
 
-use block::host::{Errno, IoResult, Listener, Pending, Stream};
+use seam::{Errno, IoResult, Listener, Pending, Stream};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};

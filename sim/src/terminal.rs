@@ -2,7 +2,7 @@
 //!
 //! A name may even hold a line end, so whoever puts one into a text of several lines shows it with `shown`.
 
-use block::escape::{lines, one_line};
+use seam::escape::{lines, one_line};
 use std::fmt;
 use std::io::Write;
 use std::path::Path;

@@ -5,7 +5,7 @@
 
 use block::format::Nothing;
 use block::format::qcow2::Qcow2;
-use block::host::{Host, OpenMode};
+use seam::{Host, OpenMode};
 use sim::choice::{Choices, Point};
 use sim::crash::{Ending, crash_images};
 use sim::disk::{Disks, File};

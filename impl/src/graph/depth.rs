@@ -4,8 +4,8 @@
 //! so has the stack.
 
 use super::{Graph, permission};
-use crate::host::Errno;
 use crate::id::NodeId;
+use seam::Errno;
 use std::collections::BTreeMap;
 use thiserror::Error;
 

@@ -10,8 +10,8 @@ use crate::report::lanes::lanes;
 use crate::report::text;
 use crate::trace::{Replayed, Trace};
 use crate::verdict::Detail;
-use block::escape::one_line;
 use clap::Args;
+use seam::escape::one_line;
 use std::fmt::Write;
 use std::path::PathBuf;
 

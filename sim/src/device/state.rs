@@ -6,9 +6,9 @@ use super::log::{Log, Step};
 use crate::choice::{Choices, Point};
 use crate::disk::{Ask, Change, Disks, File};
 use crate::fault::Fault;
-use block::host::Errno;
 use block::nbd::reply::{Answer, Extent, Ticket};
 use block::nbd::request::{Command, Request};
+use seam::Errno;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 

@@ -14,7 +14,7 @@ use crate::strategy::of_seed;
 use crate::subject;
 use crate::trace::Trace;
 use crate::verdict::{Detail, Outcome, Verdict};
-use block::escape::lines;
+use seam::escape::lines;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -110,7 +110,7 @@ mod tests {
     use crate::toy;
     use crate::verdict::Detail;
     use crate::world;
-    use block::host::Errno;
+    use seam::Errno;
 
     #[test]
     fn a_chain_is_drawn_in_the_letters_it_is_read_in() {

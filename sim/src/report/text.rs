@@ -4,7 +4,7 @@ use crate::coverage::{Law, Totals};
 use crate::report::Cost;
 use crate::trace::{PASSED, Trace, verdict_text};
 use crate::verdict::{Outcome, Verdict};
-use block::escape::{one_line, steers};
+use seam::escape::{one_line, steers};
 use std::fmt::Write;
 use std::path::Path;
 

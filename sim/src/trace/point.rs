@@ -4,7 +4,7 @@
 //! Templates live as long as the process, so there is a bound on how many different ones traces may bring in.
 
 use crate::choice::Point;
-use block::escape::steers;
+use seam::escape::steers;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 

@@ -9,8 +9,8 @@ use crate::host::SimHost;
 use crate::oracle::Oracle;
 use block::command::BlockJobInfo;
 use block::engine::Engine;
-use block::host::{Host, Nanos};
 use block::qmp::Monitor;
+use seam::{Host, Nanos};
 use std::sync::Arc;
 
 /// How many tables of commands there are.

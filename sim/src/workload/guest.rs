@@ -10,7 +10,7 @@ use crate::host::SimHost;
 use crate::oracle::bounded::Seen;
 use crate::oracle::{Oracle, RequestId};
 use block::engine::{Engine, Guest};
-use block::host::IoResult;
+use seam::IoResult;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 

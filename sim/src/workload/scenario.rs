@@ -9,7 +9,7 @@ use super::image::{Cluster, Format, Image};
 use crate::choice::{Choices, Point};
 use crate::crash::{Ending, Fate};
 use crate::fault::{Fault, Kind, Often};
-use block::host::Errno;
+use seam::Errno;
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;

@@ -1,10 +1,32 @@
-//! The seam: everything the engine needs of the world, and the only way it meets it.
+//! The seam: everything a block layer needs of the world, and the only way it meets it.
 //!
-//! Files, time and tasks come through these traits. `os.rs` is the real world, the simulator is the other one.
-//! A request is under way from the call, not from the first poll, and dropping its future does not cancel it.
+//! Files, time and tasks come through these traits. A real host serves them from an operating system; midstream's
+//! simulated host decides for itself in which order requests end, which of them fail, and what a crash leaves. A layer
+//! that meets the world through [`Host`] alone runs on both, unchanged.
+//!
+//! # What a host promises, and what not
+//!
+//! - A request is under way from the call, not from the first poll. Dropping its future does not cancel it: a write whose
+//!   asker has gone may still land.
+//! - Requests on one disk may end in any order, also if they overlap. Whoever needs an order waits for the first to end.
+//! - A sector of 512 bytes, at a multiple of 512, is written entirely or not at all. A longer write may be torn between
+//!   any two of its sectors when the world ends or the write fails.
+//! - A flush that ends without an error has made every write durable that had *ended* when the flush was asked for.
+//!   Nothing is said of writes that were under way then, and nothing of the order in which writes between two flushes
+//!   become durable.
+//! - When a process is killed, what had ended is there; of what was under way, any part. When the power is cut, what was
+//!   flushed is there; of the rest, any part.
+//! - Any request may fail with an [`Errno`]. A write that failed may have landed entirely, in part, or not at all; a
+//!   flush that failed has promised nothing, and the next one has to make the same writes durable.
+//! - Tasks run one at a time or side by side, but never inside a call of the host. A host never calls back.
+//!
+//! [`Host`] and [`Disk`] have a default for whatever a small world can do without.
 
-use crate::debug_event::DebugEvent;
-use crate::errno;
+pub mod debug_event;
+mod errno;
+pub mod escape;
+
+use debug_event::DebugEvent;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -63,6 +85,13 @@ impl Errno {
     /// The text of strerror(3), which QMP replies and events carry.
     pub fn text(self) -> String {
         errno::text(self.0).map_or_else(|| format!("error number {} of the system", self.0), str::to_owned)
+    }
+}
+
+impl From<std::io::Error> for Errno {
+    /// The system's own number; EIO for an error that has none.
+    fn from(error: std::io::Error) -> Errno {
+        error.raw_os_error().map_or(Errno::EIO, Errno)
     }
 }
 
@@ -217,9 +246,6 @@ pub trait Listener: Send + Sync + fmt::Debug {
     fn accept(&self) -> Pending<'static, IoResult<Arc<dyn Stream>>>;
 }
 
-/// Who warns. Those who watch over storage daemons know their warnings by how they begin, and this one stands in for it.
-pub const WARNS_AS: &str = "qemu-storage-daemon";
-
 /// The world.
 pub trait Host: Send + Sync + fmt::Debug {
     /// Opens an existing file.
@@ -244,10 +270,6 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Tells whoever runs the program something that no client asked for: one line.
     fn tell(&self, line: &str) {
         let _nobody_reads_it = line;
-    }
-    /// As `tell`, something that went wrong.
-    fn warn(&self, text: &str) {
-        self.tell(&format!("{WARNS_AS}: {text}"));
     }
     /// Listens at a unix socket that only its owner may connect to. A world without sockets has none.
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
