@@ -4,8 +4,8 @@ use super::finding::{ABORT, Finding, LATE, MEMORY};
 use super::material::Material;
 use super::victim::Victim;
 use super::{Kind, guests, monitor, opened, readers};
-use crate::campaign::Subject;
 use crate::live::target::Target;
+use midstream::campaign::Subject;
 use std::time::Duration;
 
 /// Nobody else waits longer for an answer.

@@ -5,11 +5,11 @@
 
 use super::scenario::{Draw, Profile, Scenario};
 use super::{edits, jobs};
-use crate::host::SimHost;
 use crate::oracle::Oracle;
 use block::command::BlockJobInfo;
 use block::engine::Engine;
 use block::qmp::Monitor;
+use midstream::host::SimHost;
 use seam::{Host, Nanos};
 use std::sync::Arc;
 

@@ -6,9 +6,10 @@
 use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Format, Image};
-use crate::choice::{Choices, Point};
-use crate::crash::{Ending, Fate};
-use crate::fault::{Fault, Kind, Often};
+use midstream::choice::{Choices, Point};
+use midstream::crash::{Ending, Fate};
+use midstream::fault::{Fault, Kind, Often};
+use midstream::request::PROFILES;
 use seam::Errno;
 
 /// Slots of a run; what is drawn into most of them may be nothing.
@@ -99,7 +100,7 @@ impl Scenario {
         let mut draw = Draw { choices };
         let profile = Profile {
             commands: draw_commands(&mut draw),
-            operations: draw.below("profile operations", [0; 3], guest::PROFILES),
+            operations: draw.below("profile operations", [0; 3], PROFILES),
         };
         let mut images = draw_images(&mut draw);
         let layers = images.len();

@@ -25,7 +25,7 @@ pub fn strategy_of_seed(seed: u64) -> Box<dyn Strategy + Send> {
 }
 
 /// Scatters a number over all 64 bits: the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-pub(crate) const fn mix(value: u64) -> u64 {
+pub const fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -2,7 +2,6 @@
 
 use super::values::Values;
 use super::{IMAGES_MAX, NAME_BYTES_MAX, VALUES_MAX};
-use clap::ValueEnum;
 use model::{Format, ImageSetup};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -15,19 +14,25 @@ const SIZE_BYTES_MAX: u64 = 1 << 60;
 const CLUSTER_BYTES: std::ops::RangeInclusive<u64> = 512..=2 << 20;
 
 /// What a history is judged by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Spec {
     /// Block jobs, guests and crashes as QEMU 10.0 has them.
     #[serde(rename = "qemu-10.0")]
-    #[value(name = "qemu-10.0")]
     Qemu,
     /// Devices that keep data: reads, writes, flushes and crashes alone.
     #[serde(rename = "data-only")]
-    #[value(name = "data-only")]
     DataOnly,
 }
 
 impl Spec {
+    /// Each of them.
+    pub const ALL: [Spec; 2] = [Spec::Qemu, Spec::DataOnly];
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Spec> {
+        Spec::ALL.into_iter().find(|spec| spec.name() == name)
+    }
+
     /// As files name it.
     pub fn name(self) -> &'static str {
         match self {

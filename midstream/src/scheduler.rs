@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
 
+/// Steps a part of a run may take; far more than any healthy run needs.
+pub const STEPS_MAX: u64 = 200_000;
+
 /// No world has more tasks than this, over its whole life.
 const TASKS_MAX: usize = 64 * WORDS;
 const WORDS: usize = 32;

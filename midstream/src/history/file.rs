@@ -1,6 +1,6 @@
 //! A history as a file that any program can write and anybody may judge: a header, then a line for each observation.
 //!
-//! `docs/history.md` specifies the form. Here are its limits, and how a recorded run is written; `crate::judge` reads.
+//! `docs/history.md` specifies the form. Here are its limits, and how a recorded run is written; the command `judge` reads.
 
 pub mod header;
 pub mod line;
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::history::Found;
     use crate::history::observed::{Asked, Failure, Observed};
-    use crate::workload::guest::Operation;
+    use crate::request::Operation;
     use model::{CrashKind, FaultKind};
 
     fn every_observation() -> Vec<Observed> {

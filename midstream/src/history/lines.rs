@@ -2,8 +2,8 @@
 
 use super::observed::{Asked, Found, Observed};
 use super::{Entry, History, Recorder, What};
-use crate::oracle::RequestId;
-use crate::workload::image::Tag;
+use crate::content::Tag;
+use crate::request::RequestId;
 use model::CrashKind;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -133,7 +133,7 @@ impl Found {
 }
 
 /// A command as a reader wants it: its name and its arguments.
-pub(crate) fn brief(text: &str) -> String {
+pub fn brief(text: &str) -> String {
     let text = text.trim().trim_start_matches(r#"{"execute":""#).trim_end_matches('}');
     text.replace(r#"","arguments":{"#, " ").replace('"', "")
 }
@@ -150,7 +150,7 @@ fn without_time(text: &str) -> String {
 }
 
 /// Tags by runs: where they were written and how many sectors.
-pub(crate) fn tags_text(tags: &[Tag]) -> String {
+pub fn tags_text(tags: &[Tag]) -> String {
     let mut text = String::new();
     for run in tags.chunk_by(|a, b| tag_name(*a) == tag_name(*b)) {
         let separator = if text.is_empty() { "" } else { " " };

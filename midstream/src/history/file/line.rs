@@ -3,7 +3,7 @@
 use super::values::Values;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Failure, Found};
-use crate::workload::guest::Operation;
+use crate::request::Operation;
 use model::{CrashKind, FaultKind};
 use serde::{Deserialize, Serialize};
 

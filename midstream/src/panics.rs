@@ -1,6 +1,6 @@
-//! Panics, caught and kept quiet, each with its place: a broken invariant of the engine is a verdict, not noise.
+//! Panics, caught and kept quiet, each with its place: a broken invariant of what is judged is a verdict, not noise.
 //!
-//! A panic that comes from elsewhere (model, oracle, scheduler, workload) says nothing about the engine. Whoever
+//! A panic that comes from elsewhere (specification, scheduler, workload) says nothing about it. Whoever
 //! catches one raises it again, up to where the run's seed or file is known.
 
 use crate::terminal::complain;
@@ -36,9 +36,9 @@ impl fmt::Display for Panic {
 }
 
 impl Panic {
-    /// Whether the engine stopped itself: the place is in a source file below impl/.
-    pub fn is_of_engine(&self) -> bool {
-        self.place.as_ref().is_some_and(|(file, _)| is_engine_source(file))
+    /// Whether it was raised in a source file below these two folders, one in the other, wherever the workspace lies.
+    pub fn is_below(&self, folders: [&str; 2]) -> bool {
+        self.place.as_ref().is_some_and(|(file, _)| leads_through(file, folders))
     }
 
     /// Raises it again, for whoever called.
@@ -77,12 +77,9 @@ fn hear(info: &PanicHookInfo<'_>) {
     HEARD.set(Some(Panic { message: text(info.payload()).to_owned(), place }));
 }
 
-/// Whether a path leads through `impl/src`, as those of the engine do wherever the workspace lies.
-fn is_engine_source(file: &str) -> bool {
+fn leads_through(file: &str, folders: [&str; 2]) -> bool {
     let parts: Vec<Component<'_>> = Path::new(file).components().collect();
-    parts
-        .windows(2)
-        .any(|pair| pair == [Component::Normal("impl".as_ref()), Component::Normal("src".as_ref())])
+    parts.windows(2).any(|pair| pair == folders.map(|folder| Component::Normal(folder.as_ref())))
 }
 
 fn text(payload: &dyn Any) -> &str {
@@ -95,10 +92,6 @@ fn text(payload: &dyn Any) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::of_seed;
-    use crate::verdict::Detail;
-    use crate::workload::scenario::Scenario;
-    use crate::world::play;
 
     #[test]
     fn a_panic_comes_back_as_its_message_and_place() {
@@ -106,7 +99,7 @@ mod tests {
         let said =
             quietly(|| assert!(values[0] == values[1], "node {} is not node {}", values[0], values[1]));
         let said = said.expect_err("1 is not 2");
-        assert!(!said.is_of_engine(), "{said} is our own");
+        assert!(said.is_below(["midstream", "src"]), "{said}");
         let said = said.to_string();
         assert!(said.starts_with("node 1 is not node 2 ("), "{said}");
         assert!(said.contains("panics.rs:"), "{said}");
@@ -130,24 +123,16 @@ mod tests {
         assert_eq!(said, Err(first.expect("it was heard")));
     }
 
-    // A scenario that says of no image whether it is read-only makes the workload itself trip.
     #[test]
-    fn a_panic_of_the_workload_is_no_verdict_about_the_engine() {
-        let broken = Scenario { read_only: Vec::new(), ..Scenario::chain(&["d", "."]) };
-        let said = quietly(|| play(broken, of_seed(1), Detail::Quiet)).expect_err("nothing to judge");
-        assert!(!said.is_of_engine(), "{said}");
-        assert!(said.to_string().contains("sim/src/workload/scenario.rs:"), "{said}");
-    }
-
-    #[test]
-    fn only_sources_below_impl_are_the_engine() {
+    fn a_place_is_told_by_its_folders() {
+        let is_engine = |file| leads_through(file, ["impl", "src"]);
         for file in ["impl/src/job/stream.rs", "/home/u/midstream/impl/src/lib.rs"] {
-            assert!(is_engine_source(file), "{file}");
+            assert!(is_engine(file), "{file}");
         }
         for file in
             ["model/src/chain.rs", "sim/src/implement.rs", "sim/src/impl.rs", "/rustc/1/core/src/a.rs"]
         {
-            assert!(!is_engine_source(file), "{file}");
+            assert!(!is_engine(file), "{file}");
         }
     }
 }

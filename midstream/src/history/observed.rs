@@ -1,7 +1,8 @@
 //! An observation that is kept: what `model::Observation` borrows, owned, with what only readers want to know of it.
 
-use crate::workload::guest::{Operation, tag_in_sector};
-use crate::workload::image::Tag;
+use crate::content::Tag;
+use crate::content::tag_in_sector;
+use crate::request::Operation;
 use model::{CrashKind, FaultKind, GuestOp, Observation};
 
 /// One thing seen from outside; `model::Observation` says what each means.

@@ -5,7 +5,7 @@
 //! the points at which it can be cut (`live::journal`), and the file that anybody may judge (`file`).
 
 pub mod file;
-pub(crate) mod fingerprint;
+pub mod fingerprint;
 pub mod keep;
 mod lines;
 pub mod observed;
@@ -13,7 +13,7 @@ pub mod observed;
 use model::ImageSetup;
 use observed::Observed;
 
-pub(crate) use lines::{brief, tags_text};
+pub use lines::{brief, tags_text};
 pub use observed::{Asked, Failure, Found};
 
 /// Everything that happened, in order.
