@@ -25,10 +25,10 @@ const CHECK_AGAIN_EVERY: u64 = 100;
 const TICK: Duration = Duration::from_millis(200);
 
 /// What campaigns run, and what its parts are called.
-#[derive(Copy, Clone, Debug)]
-pub struct Subject {
+#[derive(Copy, Clone)]
+pub struct Subject<'a> {
     /// One run: a pure function of its choices.
-    pub run: fn(Choices, Detail) -> Outcome,
+    pub run: &'a (dyn Fn(Choices, Detail) -> Outcome + Sync),
     /// Laws and goals, each in the order of an `Outcome`'s counts.
     pub laws: &'static [Law],
     /// Templates of the points that decide a script entry (0: none): commands, guest requests, faults.
@@ -39,7 +39,13 @@ pub struct Subject {
     pub flag: &'static str,
 }
 
-impl Subject {
+impl fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({} laws)", self.laws.len())
+    }
+}
+
+impl Subject<'_> {
     /// A run without its readable history.
     pub fn quiet(&self, choices: Choices) -> Outcome {
         (self.run)(choices, Detail::Quiet)
@@ -127,7 +133,7 @@ pub struct Campaign {
 
 /// Runs a campaign; `stop` ends it early. `hear` is told in this thread what happens.
 pub fn run(
-    subject: &Subject,
+    subject: &Subject<'_>,
     plan: &Plan,
     stop: &AtomicBool,
     hear: &mut dyn FnMut(&Totals, News<'_>),
@@ -202,7 +208,7 @@ struct Block {
 }
 
 struct Shared<'a> {
-    subject: &'a Subject,
+    subject: &'a Subject<'a>,
     plan: &'a Plan,
     stop: &'a AtomicBool,
     /// The campaign has what it needs.
@@ -265,7 +271,7 @@ impl Shared<'_> {
 }
 
 /// Takes a run again by its tape and says where it differs.
-pub fn check_again(subject: &Subject, seed: u64, outcome: &Outcome) -> Option<Nondeterminism> {
+pub fn check_again(subject: &Subject<'_>, seed: u64, outcome: &Outcome) -> Option<Nondeterminism> {
     let (again, divergence) = strict(|choices| subject.quiet(choices), &outcome.tape);
     if divergence.is_none() && again.history_hash == outcome.history_hash {
         return None;
@@ -277,7 +283,7 @@ pub fn check_again(subject: &Subject, seed: u64, outcome: &Outcome) -> Option<No
     Some(Nondeterminism { seed, hashes: [outcome.history_hash, again.history_hash], difference })
 }
 
-fn first_difference(subject: &Subject, outcome: &Outcome) -> String {
+fn first_difference(subject: &Subject<'_>, outcome: &Outcome) -> String {
     let history = || strict(|choices| subject.full(choices), &outcome.tape).0.history.lines();
     let (first, second) = (history(), history());
     let lines = first.len().max(second.len());
@@ -303,7 +309,7 @@ mod tests {
     use crate::history::What;
     use crate::toy;
 
-    fn campaign(subject: &Subject, jobs: usize, runs: u64, until_failure: bool) -> (Campaign, Vec<u64>) {
+    fn campaign(subject: &Subject<'_>, jobs: usize, runs: u64, until_failure: bool) -> (Campaign, Vec<u64>) {
         let plan =
             Plan { seed: 5, runs, time: None, jobs, until_failure, ending_laws: Vec::new(), history: None };
         let mut seeds = Vec::new();
@@ -362,7 +368,7 @@ mod tests {
             outcome.history.push(0, 0, What::Note(format!("call {call}")));
             outcome
         }
-        let (found, _) = campaign(&Subject { run: moody, ..toy::SUBJECT }, 1, 2_000, false);
+        let (found, _) = campaign(&Subject { run: &moody, ..toy::SUBJECT }, 1, 2_000, false);
         let text = found.nondeterminism.expect("two different fingerprints").to_string();
         assert!(text.contains("first differing line"), "{text}");
         assert!(text.contains("  second  step 0     call "), "{text}");
@@ -376,7 +382,7 @@ mod tests {
             choices.choose(crate::choice::Point::new("call #", [call as u32, 0, 0]), 2);
             toy::world(choices, detail)
         }
-        let (found, _) = campaign(&Subject { run: restless, ..toy::SUBJECT }, 1, 2_000, false);
+        let (found, _) = campaign(&Subject { run: &restless, ..toy::SUBJECT }, 1, 2_000, false);
         let text = found.nondeterminism.expect("another point").to_string();
         assert!(text.contains("diverged at decision 1"), "{text}");
     }
@@ -388,7 +394,7 @@ mod tests {
             assert!(outcome.verdict == Verdict::Passed, "the world fell over");
             outcome
         }
-        let (found, _) = campaign(&Subject { run: broken, ..toy::SUBJECT }, 2, 10_000, false);
+        let (found, _) = campaign(&Subject { run: &broken, ..toy::SUBJECT }, 2, 10_000, false);
         let said = found.panicked.expect("it panics");
         assert!(said.contains(": the world fell over ("), "{said}");
         assert!(found.totals.runs < 10_000);

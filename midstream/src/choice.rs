@@ -151,6 +151,29 @@ impl Choices {
     }
 }
 
+/// Draws numbers and entries of tables at named points.
+#[derive(Debug)]
+pub struct Draw<'a> {
+    choices: &'a mut Choices,
+}
+
+impl Draw<'_> {
+    /// Draws from these choices.
+    pub fn new(choices: &mut Choices) -> Draw<'_> {
+        Draw { choices }
+    }
+
+    /// A number below `of`.
+    pub fn below(&mut self, name: &'static str, of: [u32; 3], below: u32) -> u32 {
+        self.choices.choose(Point::new(name, of), below)
+    }
+
+    /// One entry of a table. The first is the plainest; one that stands there twice comes up twice as often.
+    pub fn entry<T: Copy>(&mut self, name: &'static str, of: [u32; 3], table: &[T]) -> T {
+        table[self.below(name, of, table.len() as u32) as usize]
+    }
+}
+
 impl fmt::Debug for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Choices").field("decided", &self.tape.len()).finish_non_exhaustive()

@@ -4,7 +4,7 @@
 //! of the rest. A part is any set of writes, each torn at any of its sectors. A file is as long as its surviving
 //! writes make it.
 
-use crate::choice::{Choices, Point};
+use crate::choice::{Choices, Draw, Point};
 use crate::disk::{Change, Disks, SECTOR_BYTES, apply};
 use crate::strategy::mix;
 
@@ -15,6 +15,33 @@ pub enum Ending {
     Kill,
     /// The machine dies: the disk keeps what was flushed.
     PowerCut,
+}
+
+/// When and how the world ends early.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Crash {
+    /// Before this step of the scripts.
+    pub step: u64,
+    /// How.
+    pub ending: Ending,
+}
+
+/// Draws whether the world ends early; most do not.
+pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
+    let ending = match draw.below("crash", [0; 3], 8) {
+        1 => Ending::Kill,
+        2 => Ending::PowerCut,
+        _ => return None,
+    };
+    Some(draw_step(ending, draw))
+}
+
+/// Draws at which step it ends.
+pub fn draw_step(ending: Ending, draw: &mut Draw<'_>) -> Crash {
+    // The scale first: most runs are over after some 200 steps, a few take 1,000.
+    let scale = draw.entry("crash step scale", [0; 3], &[1, 2, 2, 4, 4, 4, 8, 32]);
+    let step = draw.below("crash step", [0; 3], 32) * scale + draw.below("crash step rest", [0; 3], scale);
+    Crash { step: u64::from(step), ending }
 }
 
 /// One write's fate, when the world ends or when it fails.

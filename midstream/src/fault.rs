@@ -4,6 +4,7 @@
 //! in part; what cannot be opened anew stays open as it was. When the chaos is over the faults stop, and everything that
 //! failed must be able to go on.
 
+use crate::choice::Draw;
 use crate::crash::Fate;
 use seam::Errno;
 
@@ -46,6 +47,49 @@ pub struct Fault {
     pub range: Option<(u64, u64)>,
     /// What a write that it strikes leaves on the disk.
     pub leaves: Fate,
+}
+
+impl Fault {
+    /// Every write on the first file fails, and leaves nothing.
+    pub fn new(errno: Errno) -> Fault {
+        let (kind, often, leaves) = (Kind::Write, Often::Always, Fate::Lost);
+        Fault { file: 0, kind, errno, after: 0, often, range: None, leaves }
+    }
+}
+
+/// Draws faults for so many files, in at most so many slots. `with_opens`: opening and reopening may be struck too.
+pub fn draw(draw: &mut Draw<'_>, files: u32, slots: u32, with_opens: bool) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for slot in 0..slots {
+        let of = [slot, 0, 0];
+        let kinds = [None, Some(Kind::Read), Some(Kind::Write), Some(Kind::Flush)];
+        let Some(kind) = draw.entry("fault #", of, &kinds) else {
+            continue;
+        };
+        let errno = match kind {
+            Kind::Write => draw.entry("fault # errno", of, &[Errno::EIO, Errno::ENOSPC]),
+            _ => Errno::EIO,
+        };
+        let file = draw.below("fault # file", of, files);
+        let after = draw.entry("fault # after", of, &[0, 1, 2, 3, 5, 8, 13, 21]);
+        let often = draw.entry("fault # often", of, &[Often::Once, Often::Once, Often::Always]);
+        // A range of the file beyond its metadata, so that a guest's data is struck and not the tables.
+        let range = draw.below("fault # range", of, 4);
+        // A flush has no range: one number in its place says that opening and reopening are struck.
+        let kind = if with_opens && kind == Kind::Flush && range == 3 { Kind::Open } else { kind };
+        let range = match range {
+            1 => Some((0, 512)),
+            2 => Some((8192, 16384)),
+            _ => None,
+        };
+        let leaves = match draw.below("fault # leaves", of, 8) {
+            1 | 2 => Fate::Whole,
+            3 => Fate::Torn(draw.below("fault # tear", of, 16)),
+            _ => Fate::Lost,
+        };
+        faults.push(Fault { file, kind, errno, after, often, range, leaves });
+    }
+    faults
 }
 
 /// The faults of one run.

@@ -20,8 +20,8 @@ pub const LAW: &str = "cancel never loses a fault";
 /// Every script slot.
 pub const SLOTS: &[&str] = &[COMMAND, FAULT];
 /// The toy for campaigns.
-pub const SUBJECT: Subject = Subject {
-    run: world,
+pub const SUBJECT: Subject<'static> = Subject {
+    run: &world,
     laws: &[
         Law { name: LAW, is_goal: false },
         Law { name: "a fault strikes", is_goal: true },

@@ -17,8 +17,8 @@ static MODEL_LAWS: LazyLock<Vec<Law>> = LazyLock::new(|| {
 });
 
 /// The engine in its world, before the model.
-pub fn subject() -> Subject {
-    Subject { run: world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND, flag: "" }
+pub fn subject() -> Subject<'static> {
+    Subject { run: &world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND, flag: "" }
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use midstream::choice::Choices;
 use midstream::content::tag_of_request;
-use midstream::crash::Ending;
+use midstream::crash::{Crash, Ending};
 use midstream::panics::quietly;
 use midstream::request::Operation;
 use midstream::strategy;
 use midstream::verdict::{Detail, Verdict};
 use sim::workload::client::{ClientPlan, Command};
 use sim::workload::guest::{GuestPlan, Place, Request};
-use sim::workload::scenario::{Crash, Scenario};
+use sim::workload::scenario::Scenario;
 use sim::world::World;
 use sim::world::scripted::Plainest;
 

@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_trace_of_a_mended_bug_may_go_on_after_its_end() {
-        let subject = Subject { run: mended, ..toy::SUBJECT };
+        let subject = Subject { run: &mended, ..toy::SUBJECT };
         let mut trace = Trace { expect: PASSED.to_owned(), ..trace() };
         assert!(trace.replay(&subject, Detail::Quiet).is_expected(&trace));
         trace.choices.pop();
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_trace_that_does_not_fit_is_not_expected_but_can_be_carried_on() {
-        let subject = Subject { run: changed, ..toy::SUBJECT };
+        let subject = Subject { run: &changed, ..toy::SUBJECT };
         let replayed = trace().replay(&subject, Detail::Quiet);
         assert!(!replayed.fits() && !replayed.is_expected(&trace()));
         let carried_on = trace().replay_somehow(&subject, Detail::Quiet);

@@ -17,7 +17,7 @@ pub const BEYOND_BUDGET_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Ring<'a> {
     pub(super) target: &'a Target,
-    pub(super) subject: &'a Subject,
+    pub(super) subject: &'a Subject<'a>,
     pub(super) material: &'a Material,
     pub(super) budget: u64,
 }

@@ -3,11 +3,11 @@
 use super::fuzz::parse_seed;
 use super::{Exit, refuse};
 use crate::device::{Device, Devices};
-use crate::workload::scenario::draw_faults_of;
 use clap::Args;
-use midstream::choice::Choices;
+use midstream::choice::{Choices, Draw};
 use midstream::crash::{Ending, crash_images};
 use midstream::disk::FILE_BYTES_MAX;
+use midstream::fault;
 use midstream::strategy::of_seed;
 use midstream::terminal::shown;
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ impl Disk {
             }
         }
         let mut choices = of_seed(self.seed);
-        let faults = draw_faults_of(&mut choices, devices.len() as u32, self.faults);
+        let faults = fault::draw(&mut Draw::new(&mut choices), devices.len() as u32, self.faults, false);
         let choices = Arc::new(Mutex::new(choices));
         let orders = self.reorder.then(|| Arc::clone(&choices));
         let mut over = until_over().map_err(|error| error.to_string())?;

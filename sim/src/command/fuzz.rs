@@ -320,7 +320,7 @@ fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
 
 struct Failures<'a> {
     fuzz: &'a Fuzz,
-    subject: &'a Subject,
+    subject: &'a Subject<'a>,
     traces: BTreeMap<String, PathBuf>,
 }
 
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn a_harness_that_falls_over_while_a_trace_is_made_shorter_is_its_own_end() {
         let folder = tempfile::tempdir().expect("a scratch folder");
-        let subject = Subject { run: fragile, ..toy::SUBJECT };
+        let subject = Subject { run: &fragile, ..toy::SUBJECT };
         assert_eq!(fuzz(folder.path().join("new")).run(&subject), Exit::Panicked);
     }
 

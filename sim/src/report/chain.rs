@@ -1,9 +1,9 @@
 //! What a run was built from, as text: one line for each image, then the faults and the crash that were planned.
 
 use crate::workload::image::{Cluster, Format, Image};
-use crate::workload::scenario::{Crash, Scenario};
+use crate::workload::scenario::Scenario;
 use midstream::choice::Decision;
-use midstream::crash::{Ending, Fate};
+use midstream::crash::{Crash, Ending, Fate};
 use midstream::fault::{Fault, Kind, Often};
 use midstream::strategy::replay::{Offer, strict};
 use midstream::verdict::{Outcome, Verdict};

@@ -2,7 +2,8 @@
 
 use super::client::{execute, image};
 use super::image::Format;
-use super::scenario::{Draw, Scenario};
+use super::scenario::Scenario;
+use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
 
 /// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else.

@@ -5,11 +5,12 @@
 //! writing as long as a job works, which must not keep the job from its end.
 
 use super::image::Image;
-use super::scenario::{Draw, Profile, Scenario};
+use super::scenario::{Profile, Scenario};
 use crate::oracle::Oracle;
 use crate::oracle::bounded::Seen;
 use block::engine::{Engine, Guest};
-use midstream::content::{SECTOR_BYTES, Tag, fill, tag_in_sector, tag_of_request, tags};
+use midstream::choice::Draw;
+use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
 use midstream::host::SimHost;
 use midstream::request::{Operation, RequestId, TABLES};
 use seam::IoResult;
@@ -305,11 +306,8 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
 async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64) -> IoResult<()> {
     match change {
         Operation::Write => {
-            let mut data = vec![0; len as usize];
-            for (sector, bytes) in (offset / SECTOR_BYTES as u64..).zip(data.chunks_mut(SECTOR_BYTES)) {
-                fill(bytes, tag_in_sector(tag, sector));
-            }
-            guest.write(offset, data).await
+            let (first, count) = (offset / SECTOR_BYTES as u64, len / SECTOR_BYTES as u64);
+            guest.write(offset, sectors_of(tag, first, count)).await
         }
         Operation::WriteZeroes => guest.write_zeroes(offset, len).await,
         Operation::Discard => guest.discard(offset, len).await,
