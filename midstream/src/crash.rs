@@ -33,15 +33,10 @@ pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
         2 => Ending::PowerCut,
         _ => return None,
     };
-    Some(draw_step(ending, draw))
-}
-
-/// Draws at which step it ends.
-pub fn draw_step(ending: Ending, draw: &mut Draw<'_>) -> Crash {
     // The scale first: most runs are over after some 200 steps, a few take 1,000.
     let scale = draw.entry("crash step scale", [0; 3], &[1, 2, 2, 4, 4, 4, 8, 32]);
     let step = draw.below("crash step", [0; 3], 32) * scale + draw.below("crash step rest", [0; 3], scale);
-    Crash { step: u64::from(step), ending }
+    Some(Crash { step: u64::from(step), ending })
 }
 
 /// One write's fate, when the world ends or when it fails.

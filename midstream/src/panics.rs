@@ -41,6 +41,11 @@ impl Panic {
         self.place.as_ref().is_some_and(|(file, _)| leads_through(file, folders))
     }
 
+    /// Whether the world or the specification stopped, and not what runs in that world.
+    pub fn is_of_harness(&self) -> bool {
+        self.place.as_ref().is_some_and(|(file, _)| is_ours(file))
+    }
+
     /// Raises it again, for whoever called.
     pub fn raise(self) -> ! {
         // Nobody up there listens quietly: then this is the last chance to say it.
@@ -75,6 +80,14 @@ fn hear(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|l| (l.file().to_owned(), l.line()));
     // The last panic is the one that is caught: one raised while unwinding aborts.
     HEARD.set(Some(Panic { message: text(info.payload()).to_owned(), place }));
+}
+
+/// Paths begin as the one of this file does, wherever this crate was compiled from.
+fn is_ours(file: &str) -> bool {
+    let root = file!().strip_suffix("midstream/src/panics.rs");
+    let root = root.unwrap_or_else(|| file!().trim_end_matches("src/panics.rs"));
+    let ours = ["midstream/src/", "model/src/", "src/"];
+    file.strip_prefix(root).is_some_and(|rest| ours.iter().any(|ours| rest.starts_with(ours)))
 }
 
 fn leads_through(file: &str, folders: [&str; 2]) -> bool {
