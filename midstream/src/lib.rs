@@ -74,3 +74,8 @@ pub use check::{Failure, check, find};
 pub use layer::{BlockLayer, Checked, Device, Image};
 pub use scenario::{Profile, Scenario};
 pub use seam;
+
+/// The page's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/your-own-block-layer.md")]
+struct Page;
