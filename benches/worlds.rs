@@ -1,8 +1,8 @@
 //! How many complete simulated runs one core does in a second: engine, world, model and all checks.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use midstream::strategy::of_seed;
 use mimalloc::MiMalloc;
-use sim::strategy::of_seed;
 use sim::subject::subject;
 
 /// As the command has it.

@@ -4,10 +4,10 @@
 //! every read and what is on the disks afterwards. What a kill after completion leaves is shown on real files, by
 //! `a_kill_right_after_completion_loses_nothing` in `real_files.rs`.
 
-use sim::crash::Fate;
-use sim::fault::{Fault, Kind, Often};
-use sim::verdict::Verdict;
-use sim::workload::guest::Operation;
+use midstream::crash::Fate;
+use midstream::fault::{Fault, Kind, Often};
+use midstream::request::Operation;
+use midstream::verdict::Verdict;
 use sim::workload::image::{Cluster, Format};
 use sim::workload::scenario::Scenario;
 use sim::world::World;
@@ -141,7 +141,7 @@ fn a_header_that_cannot_be_written_leaves_the_graph_as_it_was() {
     world.arm(Fault {
         file: 2,
         kind: Kind::Write,
-        errno: block::host::Errno::ENOSPC,
+        errno: seam::Errno::ENOSPC,
         after: 0,
         often: Often::Always,
         range: Some((0, 512)),

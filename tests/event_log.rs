@@ -2,10 +2,10 @@
 //!
 //! Chains are drawn lowest layer first, one letter a cluster: `.` unallocated, `d` data, `z` zeroes.
 
-use block::host::Errno;
-use sim::crash::Fate;
-use sim::fault::{Fault, Kind, Often};
-use sim::verdict::Verdict;
+use midstream::crash::Fate;
+use midstream::fault::{Fault, Kind, Often};
+use midstream::verdict::Verdict;
+use seam::Errno;
 use sim::workload::scenario::Scenario;
 use sim::world::World;
 

@@ -1,12 +1,12 @@
 //! Random worlds inside `cargo test`: fixed seeds, and proptest over the same tape.
 
+use midstream::choice::{Choices, Point, Strategy as Decides};
+use midstream::strategy::of_seed;
+use midstream::strategy::replay::strict;
+use midstream::verdict::Verdict;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use sim::choice::{Choices, Point, Strategy as Decides};
-use sim::strategy::of_seed;
-use sim::strategy::replay::strict;
 use sim::subject::subject;
-use sim::verdict::Verdict;
 
 /// Worlds of one smoke run; CI has more time in campaigns.
 const SMOKE: std::ops::RangeInclusive<u64> = 1..=400;

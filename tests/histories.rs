@@ -5,15 +5,15 @@
 
 use hostile::lines::mutated;
 use hostile::random::Random;
+use midstream::history::file::header::Spec;
+use midstream::strategy::of_seed;
+use midstream::verdict::{Detail, Verdict as WorldVerdict};
 use model::Rule;
 use model::law::LawId;
 use serde_json::Value;
-use sim::history::file::header::Spec;
 use sim::judge::{Judged, Verdict, judge};
 use sim::mutants::rules::{Run, Table};
 use sim::oracle::laws;
-use sim::strategy::of_seed;
-use sim::verdict::{Detail, Verdict as WorldVerdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //!
 //! Chains are drawn as text, the lowest layer first, one character for each cluster of 1 KiB.
 
-use sim::verdict::Verdict;
+use midstream::verdict::Verdict;
 use sim::workload::scenario::Scenario;
 use sim::world::World;
 

@@ -3,12 +3,12 @@
 #[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
 
+use midstream::trace::{PASSED, Trace};
+use midstream::verdict::Detail;
 use sim::live::again::again;
 use sim::live::campaign::{Plan, Shorten, fuzz};
 use sim::live::doc::defects;
 use sim::live::target::Target;
-use sim::trace::{PASSED, Trace};
-use sim::verdict::Detail;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use support::daemon::binary;

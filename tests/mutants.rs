@@ -1,8 +1,8 @@
 //! Every known bug under `mutants/` can be put back into the engine as it is today, and names laws that exist.
 
+use midstream::verdict::{INVARIANTS, LIVENESS};
 use sim::mutants::Mutant;
 use sim::subject::subject;
-use sim::verdict::{INVARIANTS, LIVENESS};
 use std::fs;
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Every recorded failure replays: strictly, and to the verdict it must have today.
 
-use sim::strategy::replay::strict;
+use midstream::strategy::replay::strict;
+use midstream::trace::Trace;
 use sim::subject::subject;
-use sim::trace::Trace;
 use std::path::{Path, PathBuf};
 
 fn recorded() -> Vec<PathBuf> {

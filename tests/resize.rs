@@ -2,12 +2,12 @@
 //!
 //! Chains are drawn as text, the lowest layer first, one character for each cluster of 1 KiB.
 
-use block::host::Errno;
-use sim::crash::{Ending, Fate};
-use sim::fault::{Fault, Kind, Often};
-use sim::strategy::random::Random;
-use sim::verdict::Verdict;
-use sim::workload::guest::Operation;
+use midstream::crash::{Ending, Fate};
+use midstream::fault::{Fault, Kind, Often};
+use midstream::request::Operation;
+use midstream::strategy::random::Random;
+use midstream::verdict::Verdict;
+use seam::Errno;
 use sim::workload::scenario::Scenario;
 use sim::world::World;
 

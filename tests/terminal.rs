@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "each test uses its part of it")]
 mod support;
 
-use block::escape::steers;
+use seam::escape::steers;
 use serde_json::json;
 use std::process::{Command, Stdio};
 use support::daemon::{Client, binary};

@@ -53,16 +53,30 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     paths.into_iter().map(read).collect()
 }
 
-const EVERYTHING: [&str; 9] = [
+const EVERYTHING: [&str; 13] = [
+    "seam/src",
     "model/src",
     "model/tests",
+    "midstream/src",
+    "midstream/tests",
     "impl/src",
     "impl/tests",
     "hostile/src",
     "sim/src",
     "sim/tests",
     "benches",
+    "examples",
     "tests",
+];
+
+/// Our crates by folder, and which of ours each may use. `hostile` is for tests and for whoever attacks.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("seam", &[]),
+    ("model", &[]),
+    ("midstream", &["seam", "model"]),
+    ("impl", &["seam"]),
+    ("hostile", &[]),
+    ("sim", &["seam", "midstream", "model", "block", "hostile"]),
 ];
 
 #[test]
@@ -83,7 +97,10 @@ fn no_file_has_taken_in_a_second_idea() {
 #[test]
 fn the_model_knows_neither_engine_nor_world() {
     for source in sources(&["model/src"]) {
-        source.must_not_say(&["block::", "sim::"], "the model shares nothing with what it judges");
+        source.must_not_say(
+            &["block::", "seam::", "midstream::", "sim::"],
+            "the model shares nothing with what it judges",
+        );
         let world =
             ["std::fs", "std::io", "std::net", "std::time", "std::thread", "std::env", "async fn", ".await"];
         source.must_not_say(&world, "the model is pure");
@@ -93,7 +110,7 @@ fn the_model_knows_neither_engine_nor_world() {
 #[test]
 fn the_engine_knows_neither_model_nor_simulator() {
     for source in sources(&["impl/src"]) {
-        source.must_not_say(&["model::", "sim::"], "judge and judged share nothing");
+        source.must_not_say(&["model::", "midstream::", "sim::"], "judge and judged share nothing");
     }
 }
 
@@ -106,7 +123,7 @@ fn the_engine_meets_the_world_through_the_seam_only() {
         let world =
             ["tokio", "rustix", "nix::", "std::fs", "std::net", "std::thread", "std::env", "std::process"];
         source.must_not_say(&world, "only os.rs and the daemon meet the real world");
-        source.must_not_say(&["Instant", "SystemTime", "rand"], "time and chance come through host.rs");
+        source.must_not_say(&["Instant", "SystemTime", "rand"], "time and chance come through the seam");
     }
 }
 
@@ -122,9 +139,39 @@ fn only_the_oracle_holds_both_judges() {
 }
 
 #[test]
+fn crates_use_only_the_crates_that_they_may() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ours = ["seam", "model", "midstream", "block", "hostile", "sim"];
+    for (folder, may) in ARROWS {
+        let manifest = fs::read_to_string(root.join(folder).join("Cargo.toml")).expect("a manifest");
+        let (_, after) = manifest.split_once("\n[dependencies]\n").unwrap_or(("", ""));
+        let dependencies = after.split("\n[").next().unwrap_or_default();
+        let uses = dependencies.lines().filter_map(|line| line.split([' ', '.']).next());
+        for used in uses.filter(|used| ours.contains(used)) {
+            assert!(may.contains(&used), "{folder} uses {used}");
+        }
+    }
+}
+
+#[test]
+fn who_tests_a_layer_of_their_own_compiles_neither_our_engine_nor_its_host() {
+    let mut tree = std::process::Command::new(env!("CARGO"));
+    tree.args(["tree", "--package", "midstream", "--edges", "normal", "--prefix", "none", "--offline"]);
+    let told = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let tree = String::from_utf8(told.stdout).expect("names of packages");
+    let packages: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(packages.contains(&"midstream-seam"), "{tree}");
+    for package in ["tokio", "rustix", "nix", "midstream-block"] {
+        assert!(!packages.contains(&package), "{package} is needed:\n{tree}");
+    }
+}
+
+#[test]
 fn chance_has_one_door() {
     for source in sources(&EVERYTHING) {
-        let is_door = source.path.starts_with("sim/src/strategy") || source.path == "hostile/src/random.rs";
+        let is_door =
+            source.path.starts_with("midstream/src/strategy") || source.path == "hostile/src/random.rs";
         if !is_door && source.path != "tests/tidy.rs" {
             source.must_not_say(&["rand_chacha", "ChaCha"], "a world's chance comes through Choices");
         }
@@ -133,7 +180,7 @@ fn chance_has_one_door() {
 
 #[test]
 fn no_test_is_ignored_and_none_sleeps() {
-    for source in sources(&["model", "impl", "hostile", "sim", "tests"]) {
+    for source in sources(&["seam", "model", "midstream", "impl", "hostile", "sim", "tests"]) {
         if source.path != "tests/tidy.rs" {
             source.must_not_say(&["#[ignore"], "a known gap is a passing test that says so");
             source.must_not_say(&["thread::sleep"], "wait for what is waited for");
@@ -145,7 +192,7 @@ fn no_test_is_ignored_and_none_sleeps() {
 #[test]
 fn every_dependency_stands_once_in_the_workspace_with_its_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in ["model", "impl", "hostile", "sim"] {
+    for (folder, _) in ARROWS {
         let manifest = fs::read_to_string(root.join(folder).join("Cargo.toml")).expect("a manifest");
         let versions: Vec<&str> = manifest.lines().filter(|line| line.contains("version = \"")).collect();
         assert!(versions.is_empty(), "{folder}/Cargo.toml names versions of its own: {versions:?}");
@@ -172,7 +219,7 @@ fn the_architecture_names_files_that_exist() {
     assert!(paths.len() > 10, "the document names hardly any file");
     for path in paths {
         let place = if path.ends_with(".rs") || path.contains("src/") { path } else { continue };
-        let crates = ["", "impl/src/", "sim/src/", "model/src/"];
+        let crates = ["", "impl/src/", "sim/src/", "model/src/", "midstream/src/", "seam/src/"];
         let known = crates.map(|folder| format!("{folder}{place}"));
         assert!(known.iter().any(|known| root.join(known).exists()), "ARCHITECTURE.md names {path}");
     }
@@ -180,8 +227,11 @@ fn the_architecture_names_files_that_exist() {
 
 #[test]
 fn nothing_is_printed_past_the_escape() {
-    let doors = ["sim/src/terminal.rs", "impl/src/os.rs", "impl/src/bin/midstreamd/main.rs"];
-    for source in sources(&["impl/src", "sim/src"]).into_iter().filter(|s| !doors.contains(&&*s.path)) {
+    let doors = ["midstream/src/terminal.rs", "impl/src/os.rs", "impl/src/bin/midstreamd/main.rs"];
+    for source in sources(&["seam/src", "midstream/src", "impl/src", "sim/src"])
+        .into_iter()
+        .filter(|s| !doors.contains(&&*s.path))
+    {
         // What tests say comes after.
         let code = source.text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         let source = Source { text: code, ..source };

@@ -3,10 +3,10 @@
 //! Whoever is about to hold a table, a list or a map that an image sizes takes its share first. What is over the limit
 //! is refused in words that say who wanted how much. Shares go back by themselves.
 
-use crate::host::{Errno, IoResult};
 use crate::sync::YieldNow;
 use crate::sync::ending::Ending;
 use crate::sync::shim::Mutex;
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 use thiserror::Error;
 

@@ -38,15 +38,16 @@ use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
 use crate::graph::depth::{DEPTH_MAX_WITH_JOBS, TooDeep};
 use crate::graph::node::{Driver, Node};
-use crate::host::{Errno, Host, IoResult};
 use crate::id::JobSerial;
 use crate::job::life::Job;
 use crate::object::Objects;
 use crate::sync::ending::Ending;
 use crate::sync::gate::Gate;
 use crate::sync::shim::Mutex;
+use crate::warning::warn;
 use events::Events;
 use jobs::wait_until_over;
+use seam::{Errno, Host, IoResult};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -215,7 +216,10 @@ impl Engine {
             && let Err(errno) = image.store_bitmaps().await
         {
             let name = &node.name;
-            self.host.warn(&format!("Lost persistent bitmaps during inactivation of node '{name}': {errno}"));
+            warn(
+                &*self.host,
+                &format!("Lost persistent bitmaps during inactivation of node '{name}': {errno}"),
+            );
             closed = Err(errno);
         }
         let loses_something = node.has_unflushed();
@@ -223,11 +227,11 @@ impl Engine {
         match node.driver {
             // Both kinds of table go to the disk together, and both stayed behind.
             Driver::Qcow2(_) if loses_something => {
-                self.host.warn(&format!("Failed to flush the L2 table cache: {errno}"));
-                self.host.warn(&format!("Failed to flush the refcount block cache: {errno}"));
+                warn(&*self.host, &format!("Failed to flush the L2 table cache: {errno}"));
+                warn(&*self.host, &format!("Failed to flush the refcount block cache: {errno}"));
             }
             Driver::Qcow2(_) => return closed,
-            _ => self.host.warn(&format!("Failed to flush '{}': {errno}", node.name)),
+            _ => warn(&*self.host, &format!("Failed to flush '{}': {errno}", node.name)),
         }
         Err(errno)
     }

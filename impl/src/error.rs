@@ -4,8 +4,8 @@ pub mod backup;
 
 use crate::budget::OverBudget;
 use crate::graph::depth::TooDeep;
-use crate::host::Errno;
 use backup::{BackupRefused, TransactionRefused};
+use seam::Errno;
 use thiserror::Error;
 
 /// A command not accepted.

@@ -1,6 +1,6 @@
 //! What the engine tells without being asked: job events, in QEMU's order and with its fields.
 
-use crate::host::WallClock;
+use seam::WallClock;
 
 /// One event.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,11 +9,11 @@ pub mod server;
 
 use crate::budget::Budget;
 use crate::engine::Guest;
-use crate::host::Stream;
 use crate::nbd::offer::Offer;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
 use memory::Memory;
+use seam::Stream;
 use server::Server;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ pub mod qcow2;
 pub mod raw;
 pub mod window;
 
-use crate::host::{IoResult, Pending};
+use seam::{IoResult, Pending};
 
 /// What a layer says about the bytes from an offset on.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

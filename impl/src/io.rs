@@ -18,8 +18,8 @@ use crate::error::Refused;
 use crate::format::Below;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Disk, IoResult, Pending};
 use crate::id::NodeId;
+use seam::{Disk, IoResult, Pending};
 use std::sync::Arc;
 
 /// The same as `len_bytes`, for a command: it cannot be done without.

@@ -8,16 +8,16 @@ mod lock;
 pub mod place;
 pub mod socket;
 
-use crate::escape::one_line;
-use crate::host::{
-    Disk, DiskRun, Errno, FileIdentity, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending,
-    WallClock,
-};
 use crate::sync::shim::Mutex;
 use confine::{Confinement, NotConfined};
 use place::{Place, by_number};
 use rustix::fs::{self, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io;
+use seam::escape::one_line;
+use seam::{
+    Disk, DiskRun, Errno, FileIdentity, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending,
+    WallClock,
+};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -82,13 +82,14 @@ impl Host for OsHost {
                 None => {
                     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
                     let flags = flags | OFlags::NOCTTY | OFlags::NONBLOCK;
-                    io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))?
+                    io::retry_on_intr(|| fs::open(&*path, flags, Mode::from_raw_mode(0o644)))
+                        .map_err(errno)?
                 }
             };
             // Emptied only under its lock: it may be somebody's image.
             let same = by_number(&hold);
             let disk = OsDisk::open(runtime, same, OpenMode::ReadWrite, FileUse::default())?;
-            fs::ftruncate(&disk.present().cached, 0)?;
+            fs::ftruncate(&disk.present().cached, 0).map_err(errno)?;
             let disk: Arc<dyn Disk> = Arc::new(disk);
             Ok(disk)
         })
@@ -217,19 +218,19 @@ impl OsDisk {
         work: impl FnOnce(&Descriptors) -> io::Result<T> + Send + 'static,
     ) -> Pending<'static, IoResult<T>> {
         let descriptors = self.present();
-        blocking(&self.runtime, move || Ok(work(&descriptors)?))
+        blocking(&self.runtime, move || work(&descriptors).map_err(errno))
     }
 }
 
 impl Disk for OsDisk {
     fn len_bytes(&self) -> IoResult<u64> {
-        Ok(len_bytes(&self.present().cached)?)
+        len_bytes(&self.present().cached).map_err(errno)
     }
 
     fn allocated_bytes(&self) -> IoResult<u64> {
         /// What `stat` counts in, whatever the file system's own blocks are.
         const STAT_BLOCK_BYTES: u64 = 512;
-        let blocks = fs::fstat(&self.present().cached).map_err(Errno::from)?.st_blocks;
+        let blocks = fs::fstat(&self.present().cached).map_err(errno)?.st_blocks;
         Ok(u64::try_from(blocks).unwrap_or(0) * STAT_BLOCK_BYTES)
     }
 
@@ -296,7 +297,7 @@ impl Disk for OsDisk {
         }
         let (descriptors, failed) = (self.present(), Arc::clone(&self.flush_error));
         blocking(&self.runtime, move || {
-            let flushed = fs::fdatasync(&descriptors.cached).map_err(Errno::from);
+            let flushed = fs::fdatasync(&descriptors.cached).map_err(errno);
             let mut failed = failed.lock();
             if let Err(errno) = flushed {
                 failed.get_or_insert(errno);
@@ -363,8 +364,8 @@ fn open_descriptor(path: &str, writable: bool, way: OFlags) -> IoResult<OwnedFd>
     let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
     // NONBLOCK matters only for what is refused below: a pipe must not hold us up.
     let flags = access | way | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let descriptor = io::retry_on_intr(|| fs::open(path, flags, Mode::empty()))?;
-    match FileType::from_raw_mode(fs::fstat(&descriptor)?.st_mode) {
+    let descriptor = io::retry_on_intr(|| fs::open(path, flags, Mode::empty())).map_err(errno)?;
+    match FileType::from_raw_mode(fs::fstat(&descriptor).map_err(errno)?.st_mode) {
         FileType::RegularFile | FileType::BlockDevice => Ok(descriptor),
         FileType::Directory => Err(Errno::EISDIR),
         _ => Err(Errno::EINVAL),
@@ -372,7 +373,7 @@ fn open_descriptor(path: &str, writable: bool, way: OFlags) -> IoResult<OwnedFd>
 }
 
 fn is_writable(descriptor: &OwnedFd) -> IoResult<bool> {
-    Ok(fs::fcntl_getfl(descriptor)?.contains(OFlags::RDWR))
+    Ok(fs::fcntl_getfl(descriptor).map_err(errno)?.contains(OFlags::RDWR))
 }
 
 fn len_bytes(descriptor: &OwnedFd) -> io::Result<u64> {
@@ -461,10 +462,9 @@ fn is_unsupported(error: io::Errno) -> bool {
     matches!(error, io::Errno::OPNOTSUPP | io::Errno::NOSYS | io::Errno::NODEV)
 }
 
-impl From<io::Errno> for Errno {
-    fn from(error: io::Errno) -> Errno {
-        Errno(error.raw_os_error())
-    }
+/// The error as the seam has it.
+fn errno(error: io::Errno) -> Errno {
+    Errno(error.raw_os_error())
 }
 
 #[cfg(test)]

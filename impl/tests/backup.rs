@@ -6,8 +6,8 @@ mod support;
 
 use block::engine::Guest;
 use block::format::qcow2::{CreateOptions, Qcow2};
-use block::host::Disk;
 use block::sync::YieldNow;
+use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

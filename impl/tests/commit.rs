@@ -5,7 +5,7 @@
 mod support;
 
 use block::format::qcow2::{BackingName, CreateOptions, Qcow2};
-use block::host::Disk;
+use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -6,7 +6,7 @@ mod support;
 
 use block::format::Nothing;
 use block::format::qcow2::{BackingName, CreateOptions, Qcow2};
-use block::host::Disk;
+use seam::Disk;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;

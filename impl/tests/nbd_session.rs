@@ -2,13 +2,13 @@
 
 mod support;
 
-use block::host::Errno;
 use block::nbd::offer::{Exports, Offer};
 use block::nbd::reply::{Answer, Extent, Piece};
 use block::nbd::request::Command;
 use block::nbd::session::{REQUESTS_MAX, Session, Step};
 use hostile::nbd::{FLAGS, good_start, named, option, request, stream};
 use hostile::random::Random;
+use seam::Errno;
 
 const SIZE: u64 = 1 << 20;
 

@@ -6,7 +6,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, Qcow2, StoredBitmap, check};
-use block::host::Disk;
+use seam::Disk;
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::Arc;

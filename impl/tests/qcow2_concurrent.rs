@@ -3,7 +3,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, Qcow2, check};
-use block::host::Disk;
+use seam::Disk;
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;

@@ -5,7 +5,7 @@ mod support;
 use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
 use block::format::raw::Raw;
 use block::format::{Below, Nothing, RunKind};
-use block::host::{Disk, Errno};
+use seam::{Disk, Errno};
 use std::sync::Arc;
 use support::executor::block_on;
 use support::layer::Layer;

@@ -5,7 +5,7 @@
 mod support;
 
 use block::format::qcow2::{BackingName, CreateOptions, DataFile, Qcow2};
-use block::host::Disk;
+use seam::Disk;
 use std::sync::Arc;
 use support::crash::powered_off;
 use support::executor::block_on;

@@ -5,8 +5,8 @@ mod support;
 
 use block::budget::{Allowance, Budget};
 use block::format::qcow2::{CreateOptions, OpenCause, Qcow2, StoredBitmap, check};
-use block::host::{Disk, Errno};
 use block::sync::ending::Ending;
+use seam::{Disk, Errno};
 use std::sync::{Arc, Mutex};
 use support::executor::block_on;
 use support::layer::Layer;

@@ -5,7 +5,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, DataFile, OpenCause, Qcow2, Zeroing, check};
-use block::host::{Disk, Errno};
+use seam::{Disk, Errno};
 use std::sync::Arc;
 use support::executor::block_on;
 use support::layer::Layer;

@@ -5,8 +5,8 @@ mod support;
 use block::format::qcow2::{
     BackingName, CreateOptions, DataFile, OpenCause, OpenError, Qcow2, StoredBitmap, check,
 };
-use block::host::Disk;
 use hostile::image::{mutate, noise_behind_a_start, noise_behind_the_header};
+use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::executor::block_on;

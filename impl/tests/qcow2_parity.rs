@@ -6,7 +6,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, Qcow2, Zeroing};
-use block::host::Disk;
+use seam::Disk;
 use std::sync::Arc;
 use support::executor::block_on;
 use support::layer::Layer;

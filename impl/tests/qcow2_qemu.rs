@@ -6,7 +6,7 @@ mod support;
 
 use block::format::RunKind;
 use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
-use block::host::Disk;
+use seam::Disk;
 use std::sync::Arc;
 use support::crash::killed;
 use support::executor::block_on;

@@ -5,7 +5,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, Qcow2, check};
-use block::host::{Disk, Errno};
+use seam::{Disk, Errno};
 use std::sync::Arc;
 use support::crash::{killed, powered_off};
 use support::executor::block_on;

@@ -6,7 +6,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, Qcow2};
-use block::host::Disk;
+use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,7 @@
 mod support;
 
 use block::format::qcow2::{CreateOptions, Qcow2};
-use block::host::Disk;
+use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use support::executor::block_on;

@@ -2,17 +2,17 @@
 
 /// Writes a line to the standard output.
 macro_rules! say {
-    ($($text:tt)*) => { $crate::terminal::out(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { midstream::terminal::out(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 /// Writes a text to the standard output as it is.
 macro_rules! put {
-    ($($text:tt)*) => { $crate::terminal::out(format_args!($($text)*)) };
+    ($($text:tt)*) => { midstream::terminal::out(format_args!($($text)*)) };
 }
 
 /// Writes a line to the standard error.
 macro_rules! complain {
-    ($($text:tt)*) => { $crate::terminal::complain(format_args!($($text)*)) };
+    ($($text:tt)*) => { midstream::terminal::complain(format_args!($($text)*)) };
 }
 
 mod attack;
@@ -29,15 +29,15 @@ mod rounds;
 mod rules;
 mod show;
 
-use crate::campaign::Subject;
 use crate::live::target::{Recorded, Target};
-use crate::panics::quietly;
-use crate::terminal::shown;
-use crate::trace::Trace;
-use crate::verdict::{INVARIANTS, LIVENESS};
-use block::escape::one_line;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, value_parser};
+use midstream::campaign::Subject;
+use midstream::panics::quietly;
+use midstream::terminal::shown;
+use midstream::trace::Trace;
+use midstream::verdict::{INVARIANTS, LIVENESS};
+use seam::escape::one_line;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_harness_is_its_own_end() {
-        let trace = Trace::of(&crate::toy::first_failure().1, Some(7));
+        let trace = Trace::of(&midstream::toy::first_failure().1, Some(7));
         let exit = guarded(Path::new("7.json"), &trace, || panic!("the world fell over"));
         assert_eq!(exit, Err::<(), Exit>(Exit::Panicked));
         assert_eq!(guarded(Path::new("7.json"), &trace, || 3), Ok(3));

@@ -7,11 +7,11 @@ mod input;
 mod protocol;
 mod spec;
 
-use crate::history::file::header::{Header, Spec, Version};
-use crate::history::file::line::Line;
-use crate::history::file::{LINE_BYTES_MAX, VERSION};
-use crate::history::{History, Recorder, What};
 use input::{Lines, parsed};
+use midstream::history::file::header::{Header, Spec, Version};
+use midstream::history::file::line::Line;
+use midstream::history::file::{LINE_BYTES_MAX, VERSION};
+use midstream::history::{History, Recorder, What};
 use model::Quirk;
 use protocol::Protocol;
 use spec::{Judge, Stop};

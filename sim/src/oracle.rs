@@ -5,30 +5,31 @@
 
 pub mod bounded;
 
-use crate::choice::Point;
-use crate::crash::Ending;
-use crate::fault::{Fault, Kind};
-use crate::history::fingerprint::Fingerprint;
-use crate::history::observed::Observed;
-use crate::history::{Asked, Entry, Failure, Found, History, Recorder, What};
-use crate::host::SimHost;
 use crate::oracle::bounded::{Bounded, Seen};
 use crate::recovery::Recovered;
-use crate::verdict::{Detail, Outcome, Verdict};
-use crate::workload::guest::Operation;
-use crate::workload::image::{Format, Image, Tag};
+use crate::workload::image::{Format, Image};
 use crate::workload::scenario::Scenario;
 use block::error::Refused;
 use block::event::{Event, EventSink};
-use block::host::{IoResult, WallClock};
 use block::qmp::event_text;
+use midstream::choice::Point;
+use midstream::content::Tag;
+use midstream::crash::Ending;
+use midstream::fault::{Fault, Kind};
+use midstream::history::fingerprint::Fingerprint;
+use midstream::history::observed::Observed;
+use midstream::history::{Asked, Entry, Failure, Found, History, Recorder, What};
+use midstream::host::SimHost;
+use midstream::request::{Operation, RequestId};
+use midstream::verdict::{Detail, Outcome, Verdict};
 use model::law::{Kind as LawKind, LAWS, LawId};
 use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
+use seam::{IoResult, WallClock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub(crate) use crate::history::{brief, tags_text};
+use midstream::history::{brief, tags_text};
 
 /// The judge of one world.
 pub struct Oracle {
@@ -364,33 +365,6 @@ impl Oracle {
         let looks = |law| if law == LawId::BoundedProgress { inner.bounded.looks() } else { 0 };
         outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
-    }
-}
-
-/// A guest's request, by where it stands in the script.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct RequestId {
-    /// Who.
-    pub guest: u32,
-    /// In which lane.
-    pub lane: u32,
-    /// Which slot of it.
-    pub slot: u32,
-}
-
-impl RequestId {
-    /// The request of that number.
-    pub(crate) fn of_number(number: u64) -> RequestId {
-        let part = |shift: u32| (number >> shift & 0xff) as u32;
-        RequestId { guest: part(16), lane: part(8), slot: part(0) }
-    }
-
-    pub(crate) fn point(self) -> Point {
-        Point::new("guest # lane # request #", [self.guest, self.lane, self.slot])
-    }
-
-    fn number(self) -> u64 {
-        u64::from(self.guest) << 16 | u64::from(self.lane) << 8 | u64::from(self.slot) | 1 << 24
     }
 }
 

@@ -2,18 +2,19 @@
 //!
 //! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
 
-use crate::choice::Point;
-use crate::disk::{Disks, File};
-use crate::history::Found;
-use crate::host::SimHost;
-use crate::scheduler::{Rest, Scheduler};
-use crate::workload::guest::tags;
-use crate::workload::image::{Format, Tag};
+use crate::workload::image::Format;
 use crate::workload::scenario::Scenario;
-use crate::world::STEPS_MAX;
 use block::format::Below;
 use block::format::qcow2::{Qcow2, check};
-use block::host::{Host, IoResult, OpenMode, Pending};
+use midstream::choice::Point;
+use midstream::content::Tag;
+use midstream::content::tags;
+use midstream::disk::{Disks, File};
+use midstream::history::Found;
+use midstream::host::SimHost;
+use midstream::scheduler::STEPS_MAX;
+use midstream::scheduler::{Rest, Scheduler};
+use seam::{Host, IoResult, OpenMode, Pending};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
@@ -224,8 +225,8 @@ impl Below for Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy;
-    use crate::workload::image;
+    use midstream::content::initial_tag;
+    use midstream::strategy;
 
     /// What a reader of an image sees, composed from what each layer was built from.
     fn composed(scenario: &Scenario, index: usize) -> Vec<Tag> {
@@ -281,7 +282,7 @@ mod tests {
         let name = images[1].windows(9).position(|w| w == b"/n0.qcow2").expect("its backing file's name");
         images[1][name + 1] = b'm';
         let all = read_all(&scenario, images).expect("it ends");
-        assert_eq!(all[0].values, Ok(vec![image::initial_tag(0, 0), 1 << 32 | 2, 1 << 32 | 3, 1 << 32 | 4]));
+        assert_eq!(all[0].values, Ok(vec![initial_tag(0, 0), 1 << 32 | 2, 1 << 32 | 3, 1 << 32 | 4]));
         assert!(all[1].values.is_err(), "{:?}", all[1]);
     }
 }

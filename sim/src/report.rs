@@ -6,7 +6,7 @@ pub mod lanes;
 pub mod progress;
 pub mod text;
 
-use crate::coverage::Totals;
+use midstream::coverage::Totals;
 use std::fs;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What campaigns run in earnest: the world, the model's laws, and the places where a script is written.
 
-use crate::campaign::Subject;
-use crate::coverage::Law;
 use crate::oracle::{goals, laws};
 use crate::world;
+use midstream::campaign::Subject;
+use midstream::coverage::Law;
 use std::sync::LazyLock;
 
 /// The slot of a command.
@@ -17,15 +17,15 @@ static MODEL_LAWS: LazyLock<Vec<Law>> = LazyLock::new(|| {
 });
 
 /// The engine in its world, before the model.
-pub fn subject() -> Subject {
-    Subject { run: world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND, flag: "" }
+pub fn subject() -> Subject<'static> {
+    Subject { run: &world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND, flag: "" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::of_seed;
-    use crate::trace::Trace;
+    use midstream::strategy::of_seed;
+    use midstream::trace::Trace;
     use std::collections::BTreeSet;
 
     // A slot that the workload renamed would silently stop being left out.

@@ -6,24 +6,22 @@
 
 pub mod scripted;
 
-use crate::choice::{Choices, Point};
-use crate::crash::{Ending, crash_images};
-use crate::disk::{Disks, File};
-use crate::host::SimHost;
 use crate::oracle::Oracle;
-use crate::panics::quietly;
 use crate::recovery;
-use crate::scheduler::{Rest, Scheduler, TaskId};
-use crate::verdict::{Detail, Outcome, Verdict};
 use crate::workload::scenario::Scenario;
 use crate::workload::{client, guest};
 use block::engine::{Engine, Tuning};
 use block::qmp::Monitor;
+use midstream::choice::{Choices, Point};
+use midstream::content::tags;
+use midstream::crash::{Ending, crash_images};
+use midstream::disk::{Disks, File};
+use midstream::host::SimHost;
+use midstream::panics::quietly;
+use midstream::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
+use midstream::verdict::{Detail, Outcome, Verdict};
 use std::fmt;
 use std::sync::Arc;
-
-/// Steps a part may take; far more than any healthy run needs.
-pub const STEPS_MAX: u64 = 200_000;
 
 /// The client that sets up and closes, beside the scenario's own.
 const OPERATOR: u32 = 99;
@@ -46,7 +44,9 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     });
     let (verdict, foreign) = match lived {
         Ok(verdict) => (verdict, None),
-        Err(panic) if panic.is_of_engine() => (Verdict::Panicked { message: panic.to_string() }, None),
+        Err(panic) if panic.is_below(["impl", "src"]) => {
+            (Verdict::Panicked { message: panic.to_string() }, None)
+        }
         Err(panic) => (Verdict::Passed, Some(panic)),
     };
     let mut outcome = Outcome::of(verdict);
@@ -208,7 +208,7 @@ impl World {
                     Ok(len) => guest.read(0, len).await,
                     Err(errno) => Err(errno),
                 };
-                oracle.viewed(&name, image, chain, read.map(|bytes| guest::tags(&bytes)));
+                oracle.viewed(&name, image, chain, read.map(|bytes| tags(&bytes)));
             }
         })
     }

@@ -197,7 +197,7 @@ fn nothing_from_outside_steers_the_terminal() {
     let bytes = [b"b\x1b]0;t\x07\n\xff".as_slice(), b".json"].concat();
     let names = [OsStr::new(evil), OsStr::from_bytes(&bytes)];
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces");
-    let steers = |c: char| c != '\n' && block::escape::steers(c);
+    let steers = |c: char| c != '\n' && seam::escape::steers(c);
     for source in [None, Some("live/no-flush.json"), Some("pause-after-cancel.json")] {
         for name in names {
             match source {

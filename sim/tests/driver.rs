@@ -5,16 +5,17 @@
 
 use block::format::Nothing;
 use block::format::qcow2::Qcow2;
-use block::host::{Host, OpenMode};
-use sim::choice::{Choices, Point};
-use sim::crash::{Ending, crash_images};
-use sim::disk::{Disks, File};
-use sim::host::SimHost;
+use midstream::choice::{Choices, Point};
+use midstream::content::tag_of_request;
+use midstream::content::{Tag, fill};
+use midstream::crash::{Ending, crash_images};
+use midstream::disk::{Disks, File};
+use midstream::host::SimHost;
+use midstream::scheduler::{Rest, Scheduler};
+use midstream::strategy;
+use seam::{Host, OpenMode};
 use sim::recovery::read_all;
-use sim::scheduler::{Rest, Scheduler};
-use sim::strategy;
-use sim::workload::guest::tag_of_request;
-use sim::workload::image::{Cluster, Format, Image, Tag, fill};
+use sim::workload::image::{Cluster, Format, Image};
 use sim::workload::scenario::Scenario;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -116,7 +117,7 @@ fn crash_once(seed: u64) -> bool {
                 image.flush().await.expect("no fault was armed");
                 let mut bytes = vec![0; SECTORS as usize * 512];
                 image.read(0, &mut bytes, &Nothing).await.expect("no fault was armed");
-                *flushes.lock().unwrap() = Some(sim::workload::guest::tags(&bytes));
+                *flushes.lock().unwrap() = Some(midstream::content::tags(&bytes));
             }),
         );
         assert_eq!(scheduler.run(&[last], 10_000, Some(&mut choices)), Rest::Done);

@@ -1,12 +1,15 @@
 //! Whole worlds: the same choices give the same history, scripts do what they say, crashes are survived.
 
-use sim::choice::Choices;
-use sim::crash::Ending;
-use sim::strategy;
-use sim::verdict::{Detail, Verdict};
+use midstream::choice::Choices;
+use midstream::content::tag_of_request;
+use midstream::crash::{Crash, Ending};
+use midstream::panics::quietly;
+use midstream::request::Operation;
+use midstream::strategy;
+use midstream::verdict::{Detail, Verdict};
 use sim::workload::client::{ClientPlan, Command};
-use sim::workload::guest::{GuestPlan, Operation, Place, Request, tag_of_request};
-use sim::workload::scenario::{Crash, Scenario};
+use sim::workload::guest::{GuestPlan, Place, Request};
+use sim::workload::scenario::Scenario;
 use sim::world::World;
 use sim::world::scripted::Plainest;
 
@@ -25,6 +28,7 @@ fn the_same_seed_is_the_same_history_down_to_the_last_line() {
         let full = sim::world::run(strategy::of_seed(seed), Detail::Full);
         let quiet = sim::world::run(strategy::of_seed(seed), Detail::Quiet);
         assert_eq!(full.history_hash, quiet.history_hash, "seed {seed}");
+        assert_eq!(full.history_hash, full.history.fingerprint(), "seed {seed}");
         assert_eq!(full.tape, quiet.tape, "seed {seed}");
         assert!(quiet.history.entries.is_empty());
     }
@@ -150,4 +154,14 @@ fn some_drawn_guests_never_rest() {
     let restless =
         draws.flat_map(|scenario| scenario.guests).filter(|guest| guest.restless.is_some()).count();
     assert!((5..100).contains(&restless), "{restless} in 200 worlds");
+}
+
+// A scenario that says of no image whether it is read-only makes the workload itself trip.
+#[test]
+fn a_panic_of_the_workload_is_no_verdict_about_the_engine() {
+    let broken = Scenario { read_only: Vec::new(), ..Scenario::chain(&["d", "."]) };
+    let played = quietly(|| sim::world::play(broken, strategy::of_seed(1), Detail::Quiet));
+    let said = played.expect_err("nothing to judge");
+    assert!(!said.is_below(["impl", "src"]), "{said}");
+    assert!(said.to_string().contains("sim/src/workload/scenario.rs:"), "{said}");
 }

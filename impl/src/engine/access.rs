@@ -4,8 +4,8 @@ use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
-use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
+use seam::{Disk, Errno, IoResult};
 
 impl Engine {
     /// Changes a layer, and the file below it as far as it may be, between read-only and read-write.

@@ -7,8 +7,8 @@ use crate::graph::Graph;
 use crate::graph::backing_image;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
-use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
+use seam::{Errno, IoResult};
 
 impl Engine {
     /// `change-backing-file`.

@@ -1,8 +1,8 @@
 //! Who hears the engine's events.
 
 use crate::event::{Event, EventSink};
-use crate::host::Host;
 use crate::sync::shim::Mutex;
+use seam::Host;
 use std::fmt;
 use std::sync::Arc;
 

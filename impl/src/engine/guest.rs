@@ -4,11 +4,11 @@ use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Errno, IoResult};
 use crate::id::{NodeId, UserId};
 use crate::io::extent::{self, Extent};
 use crate::io::write::Change;
 use crate::io::{len_bytes, read, write};
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 
 /// An attached guest. Dropping it detaches it.

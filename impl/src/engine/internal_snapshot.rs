@@ -7,7 +7,7 @@ use crate::error::Refused;
 use crate::format::qcow2::Qcow2;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
-use crate::host::Errno;
+use seam::Errno;
 use std::sync::Arc;
 
 impl Engine {

@@ -9,8 +9,8 @@ use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, FileAccess};
-use crate::host::Disk;
 use crate::id::NodeId;
+use seam::Disk;
 use std::sync::Arc;
 
 /// What `blockdev-add` describes, open and not in the graph yet.

@@ -18,11 +18,12 @@ use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use crate::graph::{Graph, Place, SetAside};
-use crate::host::{Disk, Errno, FileIdentity, FileUse, Nanos, OpenMode, Pending};
 use crate::id::NodeId;
 use crate::io::node_disk::NodeDisk;
 use crate::object::Object;
 use crate::sync::range_lock::RangeLock;
+use crate::warning::warn;
+use seam::{Disk, Errno, FileIdentity, FileUse, Nanos, OpenMode, Pending};
 use std::sync::Arc;
 
 /// Memory of a node with its names, options and links.
@@ -232,7 +233,7 @@ impl<'e> Draft<'e> {
         let (events, host) = (self.engine.events.clone(), self.engine.host().clone());
         let node_name = place.node.name.to_string();
         image.on_damage(Box::new(move |Damage { text, range }, is_fatal| {
-            host.warn(&match is_fatal {
+            warn(&*host, &match is_fatal {
                 true => format!(
                     "qcow2: Marking image as corrupt: {text}; further corruption events will be suppressed"
                 ),
@@ -358,7 +359,7 @@ impl<'e> Draft<'e> {
         let unread = |unread: BitmapsUnread| Refused::MalformedImage(unread.to_string());
         let bitmaps = load_bitmaps(&image, &self.engine.budget).await.map_err(unread)?;
         if image.has_outdated_bitmaps() {
-            self.engine.host().warn(OUTDATED_BITMAPS);
+            warn(&**self.engine.host(), OUTDATED_BITMAPS);
         }
         // Names are given from the top down.
         let name = options.node_name.is_none().then(|| self.graph.generate_name().into());

@@ -8,9 +8,9 @@ use crate::graph::bitmap::Bitmap;
 use crate::graph::filename::Filenames;
 use crate::graph::node::Driver;
 use crate::graph::{Graph, Place};
-use crate::host::Disk;
 use crate::id::NodeId;
 use crate::io::len_bytes;
+use seam::Disk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

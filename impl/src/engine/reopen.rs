@@ -12,9 +12,9 @@ use crate::format::raw::Raw;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node};
 use crate::graph::options::NodeOptions;
-use crate::host::Disk;
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
+use seam::Disk;
 use std::sync::Arc;
 
 /// A node and what it is to become.

@@ -6,9 +6,9 @@ use crate::graph::UserKind;
 use crate::graph::blocker::Op;
 use crate::graph::node::Driver;
 use crate::graph::permission::Set;
-use crate::host::Disk;
 use crate::id::NodeId;
 use crate::io::{BelowNode, len_bytes};
+use seam::Disk;
 
 /// The largest size QEMU takes.
 const LEN_BYTES_MAX: u64 = 0x7fff_ffff_c000_0000;

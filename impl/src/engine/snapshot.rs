@@ -7,10 +7,10 @@ use crate::format::qcow2::{BackingName, CreateError, CreateOptions, Qcow2};
 use crate::graph::Graph;
 use crate::graph::blocker::Op;
 use crate::graph::filename::Filenames;
-use crate::host::Errno;
 use crate::id::NodeId;
 use crate::io::{known_len, write};
 use crate::job::header::backing_filename;
+use seam::Errno;
 use std::sync::Arc;
 
 /// `blockdev-snapshot-sync`.

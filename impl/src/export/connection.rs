@@ -6,11 +6,12 @@ use super::memory::Claim;
 use super::server::Server;
 use super::{ClientSerial, Export, request};
 use crate::engine::{Engine, Guest};
-use crate::host::{Host, IoResult, Nanos, Pending, Stream};
 use crate::nbd::offer::{self, Offer};
 use crate::nbd::reply::{Answer, Ticket};
 use crate::nbd::request::Request;
 use crate::nbd::session::{Session, Step};
+use crate::warning::warn;
+use seam::{Host, IoResult, Nanos, Pending, Stream};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -247,7 +248,7 @@ impl Talk {
             Ok(bytes) if !bytes.is_empty() => self.session.receive(&bytes),
             _ => {
                 if let Some(why) = self.session.why_it_failed_at_the_end() {
-                    self.host.warn(&format!("option negotiation failed: {why}"));
+                    warn(&*self.host, &format!("option negotiation failed: {why}"));
                 }
                 self.hang_up();
             }

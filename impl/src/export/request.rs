@@ -1,10 +1,10 @@
 //! A client's request, done on the export's node.
 
 use crate::engine::Guest;
-use crate::host::{Errno, IoResult, Pending};
 use crate::io;
 use crate::nbd::reply::{Answer, Extent, Piece};
 use crate::nbd::request::{Command, Request};
+use seam::{Errno, IoResult, Pending};
 use std::sync::Arc;
 
 /// How many extents are told at most.

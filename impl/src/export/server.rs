@@ -2,10 +2,10 @@
 
 use super::connection::{Connection, converse};
 use crate::engine::Engine;
-use crate::host::{IoResult, Listener, Nanos, Stream};
 use crate::sync::either;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
+use seam::{IoResult, Listener, Nanos, Stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

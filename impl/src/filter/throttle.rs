@@ -4,7 +4,6 @@
 //! pours itself in; so one large request may overflow a bucket, and the next ones wait for it. Requests of one
 //! direction pass in the order they came. A drain lets all of them pass at once, as in QEMU, and so does the end.
 
-use crate::host::{Host, Nanos};
 use crate::object::Object;
 use crate::sync::either;
 use crate::sync::ending::Ending;
@@ -12,6 +11,7 @@ use crate::sync::gate::Gate;
 use crate::sync::range_lock::{Mode, RangeLock};
 use crate::sync::shim::Mutex;
 use crate::throttle::{Counted, Limit, Limits};
+use seam::{Host, Nanos};
 use std::sync::Arc;
 
 const NANOS: u128 = 1_000_000_000;

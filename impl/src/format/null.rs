@@ -1,8 +1,8 @@
 //! A disk of nothing: every read gives zeroes, after a while if need be, and no write is kept.
 
-use crate::host::{Host, Nanos};
 use crate::sync::either;
 use crate::sync::ending::Ending;
+use seam::{Host, Nanos};
 use std::sync::Arc;
 
 /// QEMU's size, when the operator does not say: 1 GiB.

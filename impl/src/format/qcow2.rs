@@ -60,13 +60,13 @@ pub use snapshot_table::Snapshot;
 pub use zero::Zeroing;
 
 use crate::budget::Allowance;
-use crate::debug_event::DebugEvent;
 use crate::format::{Run, RunKind};
-use crate::host::{Disk, Errno, IoResult};
 use crate::sync::range_lock::{Acquire, Mode, RangeLock};
 use crate::sync::shim::Mutex;
 use mapping::Place;
 use metadata::Metadata;
+use seam::debug_event::DebugEvent;
+use seam::{Disk, Errno, IoResult};
 use std::sync::Arc;
 use trouble::{Missing, TableKind, Trouble};
 

@@ -1,8 +1,8 @@
 //! Raw: the file is the disk. Its size is the file's, in whole sectors; everything in it is data.
 
 use crate::format::{Run, RunKind};
-use crate::host::{Disk, IoResult};
 use crate::sync::shim::Mutex;
+use seam::{Disk, IoResult};
 use std::sync::Arc;
 
 /// An open raw file.

@@ -1,6 +1,6 @@
 //! A part of a disk as a disk of its own: what `offset` and `size` of a raw node cut out.
 
-use crate::host::{Disk, Errno, IoResult, Pending};
+use seam::{Disk, Errno, IoResult, Pending};
 use std::sync::Arc;
 
 /// Bytes of a disk from an offset on.

@@ -6,8 +6,8 @@
 
 use super::Graph;
 use super::node::Driver;
-use crate::host::Host;
 use crate::id::NodeId;
+use seam::Host;
 
 /// The first layer below `top` that `name` means.
 pub fn find(graph: &Graph, host: &dyn Host, top: NodeId, name: &str) -> Option<NodeId> {

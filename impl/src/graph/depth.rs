@@ -5,8 +5,8 @@
 
 use super::numbered::Numbered;
 use super::{Graph, permission};
-use crate::host::Errno;
 use crate::id::NodeId;
+use seam::Errno;
 use std::collections::BTreeMap;
 use thiserror::Error;
 

@@ -7,8 +7,8 @@
 use super::node::{Driver, Link};
 use super::options::Plain;
 use super::{Graph, Place};
-use crate::escape::push_string;
 use crate::id::NodeId;
+use seam::escape::push_string;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

@@ -4,11 +4,11 @@
 use crate::command::CopyMode;
 use crate::dirty::DirtyMap;
 use crate::error::Refused;
-use crate::host::Errno;
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
+use seam::Errno;
 
 /// The state of one mirror's filter.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use crate::format::raw::Raw;
 use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
-use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::RangeLock;
+use seam::{Disk, IoResult};
 use std::sync::Arc;
 
 /// A vertex of the block graph. It never changes; what changes is its place in the graph.

@@ -3,9 +3,9 @@
 //! Formats write to files without asking the graph, so a file's disk does the looking itself, and knows whether the
 //! file takes discards; of every other node the request that passes it does.
 
-use crate::debug_event::DebugEvent;
-use crate::host::{Disk, DiskRun, FileIdentity, IoResult, Pending};
 use crate::sync::shim::Mutex;
+use seam::debug_event::DebugEvent;
+use seam::{Disk, DiskRun, FileIdentity, IoResult, Pending};
 use std::fmt;
 use std::sync::Arc;
 

@@ -10,9 +10,9 @@ use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::node::Driver;
-use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 
 /// The most that is held in memory at a time.

@@ -9,9 +9,9 @@ use crate::format::qcow2::Qcow2;
 use crate::format::{Below, RunKind};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::IoResult;
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
+use seam::IoResult;
 use std::sync::Arc;
 
 /// The most that is held in memory for one piece of a copy.

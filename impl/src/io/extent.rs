@@ -4,8 +4,8 @@ use super::{len_bytes, status};
 use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
+use seam::{Disk, IoResult};
 
 /// A piece of a range about which one thing can be told.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

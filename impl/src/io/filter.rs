@@ -2,13 +2,13 @@
 
 use super::copy_on_read;
 use super::write::Change;
-use crate::debug_event::DebugEvent;
 use crate::filter::blkdebug::IoType;
 use crate::filter::throttle::Direction;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::IoResult;
 use crate::id::NodeId;
+use seam::IoResult;
+use seam::debug_event::DebugEvent;
 use std::sync::Arc;
 
 /// Before a filter's child is read.

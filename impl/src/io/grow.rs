@@ -3,9 +3,9 @@
 use super::{BelowNode, len_bytes};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
+use seam::{Disk, Errno, IoResult};
 use std::sync::Arc;
 
 /// Grows the layer of `id` to at least `len` bytes, in whole sectors.

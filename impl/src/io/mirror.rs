@@ -5,10 +5,10 @@ use super::write::{self, Change};
 use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::mirror_top::MirrorTop;
-use crate::host::{Errno, IoResult};
 use crate::io::{len_bytes, read};
 use crate::sync::range_lock::Mode;
 use crate::sync::side_by_side;
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 
 /// The most that is read at a time.

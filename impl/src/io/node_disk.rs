@@ -5,13 +5,13 @@
 
 use super::write::{self, Change};
 use super::{grow, len_bytes, read};
-use crate::debug_event::DebugEvent;
 use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
 use crate::graph::node::{Driver, Link};
-use crate::host::{Disk, Errno, IoResult, Pending};
 use crate::id::NodeId;
 use crate::sync::shim::Mutex;
+use seam::debug_event::DebugEvent;
+use seam::{Disk, Errno, IoResult, Pending};
 use std::sync::{Arc, Weak};
 
 /// What a driver lies on.

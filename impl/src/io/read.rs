@@ -3,9 +3,9 @@
 use super::{BelowNode, filter};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Disk, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
+use seam::{Disk, IoResult};
 use std::sync::Arc;
 
 /// Fills `buffer` with what a reader of `id` sees at `offset`. The range is inside the node.

@@ -3,8 +3,8 @@
 use crate::format::{Run, RunKind};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::IoResult;
 use crate::id::NodeId;
+use seam::IoResult;
 
 use super::len_bytes;
 

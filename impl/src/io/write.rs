@@ -1,14 +1,14 @@
 //! Changing a node's content: data, zeroes, discards, flushes. Each filter on the way down does its part.
 
 use super::{BelowNode, backup, filter, mirror};
-use crate::debug_event::DebugEvent;
 use crate::format::qcow2::{Qcow2, Zeroing};
 use crate::graph::node::Driver;
 use crate::graph::options::DetectZeroes;
 use crate::graph::{Graph, Place};
-use crate::host::{Disk, Errno, IoResult};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
+use seam::debug_event::DebugEvent;
+use seam::{Disk, Errno, IoResult};
 use std::sync::Arc;
 
 /// A change of a range.

@@ -20,10 +20,10 @@ use crate::command::OnError;
 use crate::engine::Engine;
 use crate::format::RunKind;
 use crate::graph::Graph;
-use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::io::write::Change;
 use crate::io::{grow, len_bytes, read, status, write};
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 
 /// One commit at work.

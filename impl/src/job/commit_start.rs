@@ -12,9 +12,9 @@ use crate::graph::blocker::Op;
 use crate::graph::node::{Driver, Node};
 use crate::graph::permission::Set;
 use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
-use crate::host::Host;
 use crate::id::{JobSerial, NodeId};
 use crate::sync::range_lock::RangeLock;
+use seam::Host;
 use std::sync::Arc;
 
 /// Which of the two commits a command means.

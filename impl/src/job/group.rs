@@ -98,8 +98,8 @@ mod tests {
     use super::*;
     use crate::command::Family;
     use crate::engine::events::Events;
-    use crate::host::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
     use crate::id::JobSerial;
+    use seam::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};

@@ -3,8 +3,8 @@
 use crate::format::qcow2::{BackingName, Qcow2};
 use crate::graph::Graph;
 use crate::graph::node::Driver;
-use crate::host::{Errno, Host, IoResult};
 use crate::id::NodeId;
+use seam::{Errno, Host, IoResult};
 
 /// What the operator wants a header to say.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]

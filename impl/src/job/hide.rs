@@ -3,10 +3,10 @@
 use super::life::Operation;
 use crate::format::RunKind;
 use crate::graph::Graph;
-use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::io::write::Change;
 use crate::io::{len_bytes, status, write};
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 
 /// What one look at base found.

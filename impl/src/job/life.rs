@@ -10,10 +10,10 @@ use crate::command::OnError;
 use crate::engine::events::Events;
 use crate::event::{Event, JobFacts};
 use crate::graph::mirror_top::MirrorTop;
-use crate::host::Errno;
 use crate::id::JobSerial;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
+use seam::Errno;
 use std::sync::Arc;
 
 pub use super::state::{Cancelled, Failure, Outcome};

@@ -17,12 +17,12 @@ use crate::command::OnError;
 use crate::engine::Engine;
 use crate::graph::mirror_top::MirrorTop;
 use crate::graph::{Graph, JobRole};
-use crate::host::{Errno, Nanos};
 use crate::id::NodeId;
 use crate::io::mirror::{CopyError, NobodyWatches, Watch};
 use crate::io::{grow, len_bytes, mirror, status, write};
 use crate::sync::either;
 use crate::sync::shim::Mutex;
+use seam::{Errno, Nanos};
 use std::sync::Arc;
 
 /// How far one look for data goes, bytes.

@@ -1,6 +1,6 @@
 //! The speed limit: bytes are charged after they were copied, and a slice that is overdrawn delays the next copy.
 
-use crate::host::Nanos;
+use seam::Nanos;
 
 /// QEMU's slice.
 const SLICE: Nanos = Nanos(100_000_000);

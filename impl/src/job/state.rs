@@ -1,7 +1,7 @@
 //! Where a job is in its life: one value that carries what only matters there. Nothing here acts.
 
 use super::status::Status;
-use crate::host::Errno;
+use seam::Errno;
 
 /// A job's state.
 #[derive(Clone, PartialEq, Eq, Debug)]

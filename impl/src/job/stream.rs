@@ -18,9 +18,9 @@ use crate::command::OnError;
 use crate::engine::Engine;
 use crate::format::RunKind;
 use crate::graph::Graph;
-use crate::host::{Errno, IoResult};
 use crate::id::NodeId;
 use crate::io::{copy_on_read, len_bytes, status};
+use seam::{Errno, IoResult};
 use std::sync::Arc;
 
 /// How far one look goes. A look costs time for every cluster it passes, and what lies behind the first change is

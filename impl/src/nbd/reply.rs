@@ -6,7 +6,7 @@
 use super::option::context;
 use super::request::{Cookie, Request, Terms};
 use super::wire::{CHUNK_MAGIC, SIMPLE_REPLY_MAGIC, chunk, error_number};
-use crate::host::Errno;
+use seam::Errno;
 
 const SIMPLE_REPLY_BYTES: usize = 16;
 const CHUNK_HEADER_BYTES: usize = 20;

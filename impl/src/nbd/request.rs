@@ -2,7 +2,7 @@
 
 use super::offer::Offer;
 use super::wire::{Fields, PAYLOAD_BYTES_MAX, REQUEST_HEADER_BYTES, REQUEST_MAGIC, command, flag};
-use crate::host::Errno;
+use seam::Errno;
 
 /// The number a client gave a request; it goes back with the reply.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -12,7 +12,7 @@ use super::wire::{
     self, Fields, GREETING_MAGIC, OPTION_HEADER_BYTES, OPTION_MAGIC, PAYLOAD_BYTES_MAX, REQUEST_HEADER_BYTES,
     handshake, option,
 };
-use crate::host::Errno;
+use seam::Errno;
 use std::collections::VecDeque;
 
 /// How many requests of a client run at a time, as in QEMU.

@@ -1,6 +1,6 @@
 //! The numbers of the protocol, and how they are put into bytes: everything is big-endian.
 
-use crate::host::Errno;
+use seam::Errno;
 
 /// `NBDMAGIC`: the first eight bytes a server sends.
 pub const GREETING_MAGIC: u64 = 0x4e42_444d_4147_4943;

@@ -4,10 +4,11 @@
 //! file to another process. So every name is walked from the descriptor of the folder with `openat2`, which refuses to
 //! go above it or through the magic links of `/proc`, and what was reached is used through its descriptor.
 
+use super::errno;
 use super::place::{Place, by_number, split};
-use crate::host::{Errno, IoResult};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno as OsErrno;
+use seam::{Errno, IoResult};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Confinement {
         match confinement.walk(Path::new("."), OFlags::DIRECTORY) {
             Ok(_) => Ok(confinement),
             Err(OsErrno::NOSYS) => Err(NotConfined::OldKernel),
-            Err(other) => Err(NotConfined::Folder(other.into())),
+            Err(other) => Err(NotConfined::Folder(errno(other))),
         }
     }
 
@@ -77,7 +78,7 @@ impl Confinement {
             match self.admit_new(path)?.open(flags, Mode::from_raw_mode(0o644)) {
                 // Another was quicker, or it is a link that leads nowhere.
                 Err(OsErrno::EXIST) => {}
-                other => return Ok(other?),
+                other => return other.map_err(errno),
             }
         }
         Err(Errno::EEXIST)
@@ -117,7 +118,7 @@ impl Confinement {
                 // It leaves the folder on its way, and may come back by a link.
                 Err(OsErrno::XDEV) => {}
                 Err(OsErrno::LOOP | OsErrno::AGAIN) => return Err(Errno::EACCES),
-                other => return Ok(other?),
+                other => return other.map_err(errno),
             }
         }
         self.hold_from_outside(&path, &real, flags)

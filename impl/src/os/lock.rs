@@ -4,10 +4,10 @@
 //! that. All of them are shared locks: they only tell. Nobody waits: first one tells, then one looks at what others
 //! tell, so of two that come at once at least one is refused.
 
-use crate::host::{Errno, IoResult};
 use nix::errno::Errno as OsErrno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use seam::{Errno, IoResult};
 use std::os::fd::OwnedFd;
 
 /// The byte of the first permission, taken by who has it.

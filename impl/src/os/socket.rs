@@ -1,9 +1,9 @@
 //! Unix sockets: private from their first moment, and their files removed again.
 
 use super::place::{OwnFile, Place, by_number};
-use crate::host::{Errno, IoResult, Listener, Pending, Stream};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use seam::{IoResult, Listener, Pending, Stream};
 use std::io::ErrorKind;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -112,11 +112,5 @@ impl Stream for OsStream {
     fn shut_down(&self) {
         // Fails only if the other side was first.
         let _already = rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Both);
-    }
-}
-
-impl From<std::io::Error> for Errno {
-    fn from(error: std::io::Error) -> Errno {
-        error.raw_os_error().map_or(Errno::EIO, Errno)
     }
 }

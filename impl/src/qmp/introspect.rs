@@ -5,6 +5,7 @@
 use super::schema::{COMMANDS, EVENTS};
 use super::text::{ObjectText, push_list};
 use super::types::{Alternate, Command, Enum, EventType, Member, Object, Type};
+use seam::escape::push_string;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -123,7 +124,7 @@ impl Introspection {
                 member.text("name", word);
                 member.close();
             });
-            push_list(o.member("values"), words.values, |out, word| super::text::push_string(out, word));
+            push_list(o.member("values"), words.values, |out, word| push_string(out, word));
         });
     }
 
@@ -167,7 +168,7 @@ impl Introspection {
 
 fn push_features(object: &mut ObjectText<'_>, features: &[&str]) {
     if !features.is_empty() {
-        push_list(object.member("features"), features, |out, feature| super::text::push_string(out, feature));
+        push_list(object.member("features"), features, |out, feature| push_string(out, feature));
     }
 }
 

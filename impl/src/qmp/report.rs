@@ -1,12 +1,13 @@
 //! The answers to the `query-*` commands as text.
 
 use super::dispatch::REPLY_BYTES_MAX;
-use super::text::{ObjectText, push_list, push_string};
+use super::text::{ObjectText, push_list};
 use crate::budget::Budget;
 use crate::command::{
     BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo,
 };
 use crate::format::qcow2::{BitmapOnDisk, Info};
+use seam::escape::push_string;
 
 /// `query-block-jobs`.
 pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {

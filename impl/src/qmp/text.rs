@@ -1,10 +1,10 @@
 //! JSON text out: values, replies, refusals, events and the greeting, spaced and escaped as QEMU does it.
 
-pub use crate::escape::push_string;
+use seam::escape::push_string;
 
 use super::dispatch::REPLY_BYTES_MAX;
 use crate::event::{Event, JobFacts};
-use crate::host::WallClock;
+use seam::WallClock;
 use serde_json::{Number, Value};
 use std::fmt::{Display, Write as _};
 

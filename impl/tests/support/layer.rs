@@ -1,7 +1,7 @@
 //! A layer below: bytes, and zeroes past their end.
 
 use block::format::Below;
-use block::host::{IoResult, Pending};
+use seam::{IoResult, Pending};
 
 /// What lies below, or nothing.
 #[derive(Clone, Debug, Default)]

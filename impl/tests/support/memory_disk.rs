@@ -1,7 +1,7 @@
 //! A disk in memory that remembers what was asked of it, in order, and fails or delays on demand.
 
 use super::random::Random;
-use block::host::{Disk, Errno, IoResult, Pending};
+use seam::{Disk, Errno, IoResult, Pending};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,7 +10,7 @@ use super::memory_disk::{Event, MemoryDisk};
 use super::random::Random;
 use block::format::Below;
 use block::format::qcow2::{CreateOptions, Qcow2, check};
-use block::host::{Disk, Errno};
+use seam::{Disk, Errno};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 

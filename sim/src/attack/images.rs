@@ -4,8 +4,8 @@
 use crate::conform::engine::memory::{Memory, at_once};
 use block::format::Below;
 use block::format::qcow2::{BackingName, CreateOptions, DataFile, OpenCause, OpenError, Qcow2, StoredBitmap};
-use block::host::{Disk, IoResult, Pending};
 use hostile::random::Random;
+use seam::{Disk, IoResult, Pending};
 use std::sync::Arc;
 
 /// Clusters of an image, and its length at most.

@@ -3,11 +3,11 @@
 use crate::attack::images::valid_images;
 use crate::live::surface::surface_of;
 use crate::live::target::Target;
-use crate::strategy::of_seed;
-use crate::trace::Trace;
-use crate::verdict::Detail;
 use crate::world;
 use hostile::schema::Surface;
+use midstream::strategy::of_seed;
+use midstream::trace::Trace;
+use midstream::verdict::Detail;
 use std::sync::Arc;
 
 /// Runs whose traces and histories are mutated.

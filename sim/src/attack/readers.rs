@@ -1,13 +1,13 @@
 //! Hostile traces and histories, read by this command's own readers, in this process.
 
 use super::finding::{LATE, PANIC};
-use crate::campaign::Subject;
-use crate::history::file::header::Spec;
 use crate::judge::judge;
 use crate::live::planned::planned;
-use crate::panics::{Panic, quietly};
-use crate::trace::Trace;
-use crate::verdict::{Detail, Verdict};
+use midstream::campaign::Subject;
+use midstream::history::file::header::Spec;
+use midstream::panics::{Panic, quietly};
+use midstream::trace::Trace;
+use midstream::verdict::{Detail, Verdict};
 use std::time::{Duration, Instant};
 
 /// A text of a few hundred kilobytes is read, or refused, within this.

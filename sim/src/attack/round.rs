@@ -4,8 +4,8 @@ use super::finding::{ABORT, Finding, LATE, MEMORY};
 use super::material::Material;
 use super::victim::Victim;
 use super::{Kind, guests, monitor, opened, readers};
-use crate::campaign::Subject;
 use crate::live::target::Target;
+use midstream::campaign::Subject;
 use std::time::Duration;
 
 /// Nobody else waits longer for an answer.
@@ -17,7 +17,7 @@ pub const BEYOND_BUDGET_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Ring<'a> {
     pub(super) target: &'a Target,
-    pub(super) subject: &'a Subject,
+    pub(super) subject: &'a Subject<'a>,
     pub(super) material: &'a Material,
     pub(super) budget: u64,
 }

@@ -2,14 +2,14 @@
 
 use super::fuzz::parse_seed;
 use super::{Exit, refuse};
-use crate::choice::Choices;
-use crate::crash::{Ending, crash_images};
 use crate::device::{Device, Devices};
-use crate::disk::FILE_BYTES_MAX;
-use crate::strategy::of_seed;
-use crate::terminal::shown;
-use crate::workload::scenario::draw_faults_of;
 use clap::Args;
+use midstream::choice::{Choices, Draw};
+use midstream::crash::{Ending, crash_images};
+use midstream::disk::FILE_BYTES_MAX;
+use midstream::fault;
+use midstream::strategy::of_seed;
+use midstream::terminal::shown;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// A sector, the unit of a device's length.
-const SECTOR_BYTES: u64 = crate::disk::SECTOR_BYTES;
+const SECTOR_BYTES: u64 = midstream::disk::SECTOR_BYTES;
 
 /// Serve block devices of a fixed size by NBD, on a Unix socket, as a disk that may be slow, fail, and lose what was not
 /// flushed.
@@ -149,7 +149,7 @@ impl Disk {
             }
         }
         let mut choices = of_seed(self.seed);
-        let faults = draw_faults_of(&mut choices, devices.len() as u32, self.faults);
+        let faults = fault::draw(&mut Draw::new(&mut choices), devices.len() as u32, self.faults, false);
         let choices = Arc::new(Mutex::new(choices));
         let orders = self.reorder.then(|| Arc::clone(&choices));
         let mut over = until_over().map_err(|error| error.to_string())?;

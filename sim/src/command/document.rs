@@ -7,10 +7,10 @@ use crate::live::doc::{Defect, Shown, defects, page};
 use crate::live::script::{Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
-use crate::terminal::shown;
-use crate::trace::Trace;
-use crate::verdict::Detail;
 use clap::Args;
+use midstream::terminal::shown;
+use midstream::trace::Trace;
+use midstream::verdict::Detail;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,9 +5,9 @@ use crate::live::again::{Retaken, retake};
 use crate::live::script::{Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
-use crate::trace::PASSED;
-use crate::verdict::Detail;
 use clap::Args;
+use midstream::trace::PASSED;
+use midstream::verdict::Detail;
 use std::path::PathBuf;
 
 /// A sequence that fails in none of so many tries does not fail any more.

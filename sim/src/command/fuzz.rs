@@ -1,21 +1,21 @@
 //! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
 
 use super::{Exit, at_least_1, check_law, refuse};
-use crate::campaign::{self, Campaign, News, Plan, Subject};
-use crate::coverage::Totals;
-use crate::history::keep::Keep;
 use crate::live;
 use crate::live::campaign::Shorten;
 use crate::live::target::Target;
-use crate::minimise::{Limits, entries, minimise};
-use crate::panics::{Panic, quietly};
 use crate::report::progress::Progress;
 use crate::report::{Cost, json, text};
-use crate::strategy::of_seed;
-use crate::terminal::shown;
-use crate::trace::Trace;
-use crate::verdict::Outcome;
 use clap::Args;
+use midstream::campaign::{self, Campaign, News, Plan, Subject};
+use midstream::coverage::Totals;
+use midstream::history::keep::Keep;
+use midstream::minimise::{Limits, entries, minimise};
+use midstream::panics::{Panic, quietly};
+use midstream::strategy::of_seed;
+use midstream::terminal::shown;
+use midstream::trace::Trace;
+use midstream::verdict::Outcome;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -320,7 +320,7 @@ fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
 
 struct Failures<'a> {
     fuzz: &'a Fuzz,
-    subject: &'a Subject,
+    subject: &'a Subject<'a>,
     traces: BTreeMap<String, PathBuf>,
 }
 
@@ -367,11 +367,11 @@ impl Failures<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::Nondeterminism;
-    use crate::choice::Choices;
-    use crate::coverage::Broken;
-    use crate::toy;
-    use crate::verdict::{Detail, INVARIANTS, Verdict};
+    use midstream::campaign::Nondeterminism;
+    use midstream::choice::Choices;
+    use midstream::coverage::Broken;
+    use midstream::toy;
+    use midstream::verdict::{Detail, INVARIANTS, Verdict};
 
     fn fuzz(out: PathBuf) -> Fuzz {
         let (runs, law) = (Some(2_000), Vec::new());
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn a_harness_that_falls_over_while_a_trace_is_made_shorter_is_its_own_end() {
         let folder = tempfile::tempdir().expect("a scratch folder");
-        let subject = Subject { run: fragile, ..toy::SUBJECT };
+        let subject = Subject { run: &fragile, ..toy::SUBJECT };
         assert_eq!(fuzz(folder.path().join("new")).run(&subject), Exit::Panicked);
     }
 
@@ -467,7 +467,7 @@ mod tests {
         let seed = (1..).find(|&seed| toy::run(of_seed(seed)).verdict.law() == toy::LAW).expect("it breaks");
         let trace = Trace::read(&folder.path().join(format!("new/{seed}.json"))).expect("a trace");
         assert_eq!((trace.seed, entries(&trace.choices, toy::COMMAND)), (Some(seed), 2));
-        let replayed = trace.replay(&toy::SUBJECT, crate::verdict::Detail::Quiet);
+        let replayed = trace.replay(&toy::SUBJECT, midstream::verdict::Detail::Quiet);
         assert!(replayed.is_expected(&trace) && replayed.divergence.is_none());
     }
 

@@ -1,13 +1,14 @@
 //! `midstream judge`: the verdict on a run that anybody recorded.
 
 use super::{Exit, refuse};
-use crate::history::file::header::Spec;
 use crate::judge::{Judged, Verdict, judge, judge_with};
 use crate::live::known::smallest_by;
-use crate::panics::quietly;
 use crate::report::text::grouped;
-use crate::terminal::shown;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use midstream::history::file::header::Spec;
+use midstream::panics::quietly;
+use midstream::terminal::shown;
 use model::Quirk;
 use model::quirk::QUIRKS;
 use std::fs::File;
@@ -24,12 +25,18 @@ pub(super) struct Judge {
     /// The history, or `-` for the standard input.
     history: PathBuf,
     /// By this specification rather than the one that the file names.
-    #[arg(long)]
+    #[arg(long, value_parser = spec())]
     spec: Option<Spec>,
     /// If a law breaks, say also by which known defects of QEMU that can have come about: the smallest set of them that
     /// explains the whole file.
     #[arg(long)]
     quirks: bool,
+}
+
+/// One of the specifications, by its name.
+fn spec() -> impl TypedValueParser<Value = Spec> {
+    PossibleValuesParser::new(Spec::ALL.map(Spec::name))
+        .map(|name| Spec::named(&name).expect("only these names are possible"))
 }
 
 impl Judge {

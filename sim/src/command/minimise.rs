@@ -1,16 +1,16 @@
 //! `midstream minimise`: makes a recorded failure shorter.
 
 use super::{Exit, at_least_1, guarded, live_target, read, refuse};
-use crate::campaign::Subject;
 use crate::live::campaign::COMMAND;
 use crate::live::sequence::Record;
 use crate::live::shorten::{Effort, shorten};
 use crate::live::target::Target;
-use crate::minimise::{Limits, entries, minimise};
 use crate::report::text;
-use crate::trace::Trace;
-use crate::verdict::Detail;
 use clap::{Args, value_parser};
+use midstream::campaign::Subject;
+use midstream::minimise::{Limits, entries, minimise};
+use midstream::trace::Trace;
+use midstream::verdict::Detail;
 use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -113,8 +113,8 @@ impl Minimise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toy;
-    use crate::trace::PASSED;
+    use midstream::toy;
+    use midstream::trace::PASSED;
 
     fn of(trace: PathBuf) -> Minimise {
         Minimise { trace, out: None, runs: 10_000, seconds: 60, tries: 1, failures: 1, target: None }

@@ -4,14 +4,14 @@
 //! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace.
 
 use super::{Exit, at_least_1, check_law, refuse};
-use crate::campaign::Subject;
-use crate::minimise::entries;
 use crate::mutants::masked::Masked;
 use crate::mutants::{Mutant, tree};
-use crate::panics::quietly;
-use crate::trace::Trace;
-use crate::verdict::Detail;
 use clap::{Args, ValueEnum};
+use midstream::campaign::Subject;
+use midstream::minimise::entries;
+use midstream::panics::quietly;
+use midstream::trace::Trace;
+use midstream::verdict::Detail;
 use serde_json::Value;
 use std::env;
 use std::fs;

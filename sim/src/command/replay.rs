@@ -1,15 +1,15 @@
 //! `midstream replay`: takes recorded runs again and says whether the same law breaks.
 
 use super::{Exit, at_least_1, guarded, live_target, read, refuse};
-use crate::campaign::Subject;
-use crate::history::keep::Keep;
 use crate::live;
 use crate::live::target::Target;
 use crate::report::text;
-use crate::terminal::shown;
-use crate::trace::{PASSED, Replayed, Trace};
-use crate::verdict::Detail;
 use clap::Args;
+use midstream::campaign::Subject;
+use midstream::history::keep::Keep;
+use midstream::terminal::shown;
+use midstream::trace::{PASSED, Replayed, Trace};
+use midstream::verdict::Detail;
 use std::path::{Path, PathBuf};
 
 /// Take recorded runs again, decision by decision.
@@ -138,7 +138,7 @@ fn summary(trace: &Trace, replayed: &Replayed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::toy;
+    use midstream::toy;
 
     fn replay(trace: &Trace, change: impl FnOnce(&mut Replay)) -> (Exit, Trace) {
         let folder = tempfile::tempdir().expect("a scratch folder");

@@ -1,17 +1,17 @@
 //! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
 use super::{Exit, guarded, read, recorded, refuse};
-use crate::campaign::Subject;
-use crate::choice::Decision;
-use crate::history::History;
 use crate::live::planned::planned;
 use crate::report::chain::{chain, scenario_of};
 use crate::report::lanes::lanes;
 use crate::report::text;
-use crate::trace::{Replayed, Trace};
-use crate::verdict::Detail;
-use block::escape::one_line;
 use clap::Args;
+use midstream::campaign::Subject;
+use midstream::choice::Decision;
+use midstream::history::History;
+use midstream::trace::{Replayed, Trace};
+use midstream::verdict::Detail;
+use seam::escape::one_line;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -122,7 +122,7 @@ fn final_chain(history: &History) -> String {
 mod tests {
     use super::*;
     use crate::subject::subject;
-    use crate::toy;
+    use midstream::toy;
     use std::path::Path;
 
     fn show() -> Show {

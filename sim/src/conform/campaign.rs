@@ -5,7 +5,7 @@ use super::corpus::Recording;
 use super::player::play;
 use super::subject::Subject;
 use super::verdict::{Divergences, Verdict};
-use crate::panics::quietly;
+use midstream::panics::quietly;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -2,11 +2,11 @@
 
 use super::Log;
 use super::state::{Counts, Device, State, Taken};
-use crate::choice::Choices;
-use crate::disk::Disks;
-use crate::fault::Fault;
 use block::nbd::offer::{Exports, Offer};
 use block::nbd::session::{Session, Step};
+use midstream::choice::Choices;
+use midstream::disk::Disks;
+use midstream::fault::Fault;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
 use std::fs::{self, Permissions};

@@ -3,12 +3,12 @@
 //! A request is completed when so many others have come after it as was decided for it, or when nothing comes any more.
 
 use super::log::{Log, Step};
-use crate::choice::{Choices, Point};
-use crate::disk::{Ask, Change, Disks, File};
-use crate::fault::Fault;
-use block::host::Errno;
 use block::nbd::reply::{Answer, Extent, Ticket};
 use block::nbd::request::{Command, Request};
+use midstream::choice::{Choices, Point};
+use midstream::disk::{Ask, Change, Disks, File};
+use midstream::fault::Fault;
+use seam::Errno;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 

@@ -5,11 +5,11 @@
 
 use super::spec::{Judge, Stop};
 use super::{Fault, fault};
-use crate::history::file::header::Spec;
-use crate::history::file::{NAME_BYTES_MAX, SECTOR_MAX, VALUES_MAX};
-use crate::history::observed::Observed;
-use crate::history::{Asked, Found};
-use crate::workload::guest::Operation;
+use midstream::history::file::header::Spec;
+use midstream::history::file::{NAME_BYTES_MAX, SECTOR_MAX, VALUES_MAX};
+use midstream::history::observed::Observed;
+use midstream::history::{Asked, Found};
+use midstream::request::Operation;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More guests, clients and requests, each, are not followed at once.

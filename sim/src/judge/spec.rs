@@ -1,10 +1,10 @@
 //! The two specifications behind one door.
 
 use super::Fault;
-use crate::history::file::header::Spec;
-use crate::history::observed::Observed;
 use crate::oracle::laws;
-use crate::workload::guest::Operation;
+use midstream::history::file::header::Spec;
+use midstream::history::observed::Observed;
+use midstream::request::Operation;
 use model::data_only::DataOnly;
 use model::{ImageSetup, Quirk};
 

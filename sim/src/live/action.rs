@@ -1,8 +1,8 @@
 //! What a sequence did, as data: enough to do it again without midstream.
 
-use crate::crash::Ending;
-use crate::workload::guest::Operation;
-use crate::workload::image::Tag;
+use midstream::content::Tag;
+use midstream::crash::Ending;
+use midstream::request::Operation;
 
 /// One thing done.
 #[derive(Clone, PartialEq, Eq, Debug)]

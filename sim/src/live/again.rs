@@ -2,9 +2,9 @@
 
 use super::sequence::{Record, run};
 use super::target::Target;
-use crate::choice::Decision;
-use crate::strategy::replay::{Recording, tolerant};
-use crate::verdict::Detail;
+use midstream::choice::Decision;
+use midstream::strategy::replay::{Recording, tolerant};
+use midstream::verdict::Detail;
 use std::cell::RefCell;
 use std::sync::Arc;
 

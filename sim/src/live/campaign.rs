@@ -6,15 +6,15 @@ use super::second_reader;
 use super::sequence::{Record, run};
 use super::shorten::{Effort, shorten};
 use super::target::Target;
-use crate::choice::Decision;
-use crate::history::keep::Keep;
-use crate::minimise::entries;
-use crate::panics::{Panic, quietly};
-use crate::strategy::of_seed;
 use crate::subject;
-use crate::trace::Trace;
-use crate::verdict::{Detail, Outcome, Verdict};
-use block::escape::lines;
+use midstream::choice::Decision;
+use midstream::history::keep::Keep;
+use midstream::minimise::entries;
+use midstream::panics::{Panic, quietly};
+use midstream::strategy::of_seed;
+use midstream::trace::Trace;
+use midstream::verdict::{Detail, Outcome, Verdict};
+use seam::escape::lines;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -335,7 +335,7 @@ impl Found {
 }
 
 fn detail(outcome: &Outcome) -> String {
-    crate::trace::verdict_text(&outcome.verdict).to_owned()
+    midstream::trace::verdict_text(&outcome.verdict).to_owned()
 }
 
 /// A name as a file's.
@@ -354,6 +354,6 @@ fn file_name(name: &str, seed: u64) -> String {
 }
 
 /// The laws and goals that live sequences count.
-pub fn laws() -> &'static [crate::coverage::Law] {
+pub fn laws() -> &'static [midstream::coverage::Law] {
     subject::subject().laws
 }

@@ -6,14 +6,14 @@
 //! decided as in the simulator. Nothing of this needs the daemon.
 
 use super::journal::Journal;
-use crate::choice::Decision;
-use crate::crash::{Ending, crash_images};
 use crate::device::{Log, Past};
-use crate::history::observed::Observed;
-use crate::history::{Entry, History, Recorder, What};
 use crate::recovery;
-use crate::strategy::{mix, of_seed};
 use crate::workload::scenario::Scenario;
+use midstream::choice::Decision;
+use midstream::crash::{Ending, crash_images};
+use midstream::history::observed::Observed;
+use midstream::history::{Entry, History, Recorder, What};
+use midstream::strategy::{mix, of_seed};
 use model::{CrashKind, Judge, Quirk};
 use std::ops::AddAssign;
 use xxhash_rust::xxh3::Xxh3;

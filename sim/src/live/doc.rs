@@ -2,8 +2,8 @@
 
 use super::bucket::{Bucket, buckets};
 use super::sequence::Record;
-use crate::minimise::entries;
-use crate::trace::{Trace, verdict_text};
+use midstream::minimise::entries;
+use midstream::trace::{Trace, verdict_text};
 use model::Quirk;
 use model::quirk::{About, QUIRKS};
 use std::fmt::Write;

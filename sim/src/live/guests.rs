@@ -9,7 +9,7 @@ use super::sequence::{Live, OPERATOR};
 use crate::conform::daemon::socket::NbdSocket;
 use crate::conform::nbd;
 use crate::workload::guest::{GuestPlan, Place, Request};
-use crate::workload::image::{SECTOR_BYTES, Tag};
+use midstream::content::{SECTOR_BYTES, Tag};
 use std::time::{Duration, Instant};
 
 /// A guest at its export.

@@ -5,7 +5,7 @@
 //! monitor what it has done before it goes on to ask the devices for more.
 
 use crate::device::Devices;
-use crate::history::observed::Observed;
+use midstream::history::observed::Observed;
 use model::Judge;
 use std::sync::Arc;
 

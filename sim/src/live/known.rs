@@ -3,7 +3,7 @@
 use super::bucket::{Bucket, bucket_of};
 use super::fall::Fall;
 use super::target::Kind;
-use crate::history::{History, Recorder, What};
+use midstream::history::{History, Recorder, What};
 use model::Quirk;
 use model::quirk::QUIRKS;
 use regex_lite::Regex;

@@ -1,7 +1,7 @@
 //! What is drawn for a live sequence beside the scenario: errors that blkdebug nodes inject, and how it ends.
 
-use crate::choice::{Choices, Point};
 use crate::workload::scenario::{Nodes, Scenario};
+use midstream::choice::{Choices, Point};
 use serde_json::{Value, json};
 
 /// Slots of injected errors.

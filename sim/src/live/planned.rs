@@ -4,12 +4,12 @@
 
 use super::plan::{Plan, Rule};
 use super::turns::{Turn, What, scripts};
-use crate::choice::{Choices, Decision};
 use crate::report::chain::chain;
-use crate::strategy::replay::{Offer, strict};
-use crate::verdict::{Outcome, Verdict};
 use crate::workload::guest::{Place, Request};
 use crate::workload::scenario::Scenario;
+use midstream::choice::{Choices, Decision};
+use midstream::strategy::replay::{Offer, strict};
+use midstream::verdict::{Outcome, Verdict};
 use std::collections::VecDeque;
 use std::fmt::Write;
 
@@ -84,7 +84,7 @@ fn request_text(request: &Request) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Trace;
+    use midstream::trace::Trace;
     use std::path::Path;
 
     #[test]

@@ -6,7 +6,7 @@ use super::campaign::{Campaign, Found, Plan};
 use super::cuts::{Tally, Tried};
 use crate::report::Cost;
 use crate::report::text::quoted;
-use crate::terminal::shown;
+use midstream::terminal::shown;
 use model::quirk::QUIRKS;
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -4,12 +4,12 @@
 use super::plan::Ordeal;
 use super::sequence::{Record, run_through};
 use super::target::Target;
-use crate::history::What;
-use crate::history::observed::Observed;
-use crate::panics::quietly;
-use crate::strategy::of_seed;
-use crate::verdict::{Detail, Verdict};
-use crate::workload::guest::Operation;
+use midstream::history::What;
+use midstream::history::observed::Observed;
+use midstream::panics::quietly;
+use midstream::request::Operation;
+use midstream::strategy::of_seed;
+use midstream::verdict::{Detail, Verdict};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -102,7 +102,7 @@ impl Rounds {
             Ok(record) => {
                 let broken = match &record.outcome.verdict {
                     Verdict::Passed => None,
-                    verdict => broken(verdict.law(), crate::trace::verdict_text(verdict).to_owned()),
+                    verdict => broken(verdict.law(), midstream::trace::verdict_text(verdict).to_owned()),
                 };
                 (Totals::of(&record), broken)
             }

@@ -5,10 +5,10 @@
 use super::action::Action;
 use super::judge::{CRASHED, EXPORT_STAYS, HUNG, SPINS, STUCK};
 use super::sequence::Record;
-use crate::trace::verdict_text;
-use crate::workload::guest::Operation;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use midstream::request::Operation;
+use midstream::trace::verdict_text;
 use model::law::LawId;
 use regex_lite::Regex;
 use serde_json::{Value, json};

@@ -5,12 +5,13 @@
 
 use super::process::wait;
 use super::stage::Stage;
-use crate::choice::{Choices, Point};
 use crate::fence;
 use crate::recovery::{Recovered, plain_name};
-use crate::terminal::complain;
-use crate::workload::guest::tags;
-use crate::workload::image::{Image, SECTOR_BYTES, Tag};
+use crate::workload::image::Image;
+use midstream::choice::{Choices, Point};
+use midstream::content::tags;
+use midstream::content::{SECTOR_BYTES, Tag};
+use midstream::terminal::complain;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -4,11 +4,11 @@
 use super::again::{AGAIN, again};
 use super::sequence::{Record, run};
 use super::target::Target;
-use crate::choice::{Choices, Decision};
-use crate::minimise::{Limits, minimise};
-use crate::panics::quietly;
-use crate::strategy::replay::{Recording, tolerant};
-use crate::verdict::{Detail, Outcome, Verdict};
+use midstream::choice::{Choices, Decision};
+use midstream::minimise::{Limits, minimise};
+use midstream::panics::quietly;
+use midstream::strategy::replay::{Recording, tolerant};
+use midstream::verdict::{Detail, Outcome, Verdict};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,10 +2,10 @@
 //! simulated disk behind NBD. The model knows neither: to it an image is `/n0.qcow2` on a protocol node.
 
 use super::process::Scratch;
-use crate::choice::Choices;
 use crate::device::{Device, Devices};
 use crate::workload::image::Image;
 use crate::workload::scenario::Scenario;
+use midstream::choice::Choices;
 use regex_lite::Regex;
 use std::fs;
 use std::io;

@@ -2,10 +2,10 @@
 
 use super::surface::Surface;
 use super::unlisted;
-use crate::choice::{Choices, Point};
 use crate::workload::client::Command;
 use crate::workload::guest::{GuestPlan, Request};
 use crate::workload::scenario::Scenario;
+use midstream::choice::{Choices, Point};
 use std::collections::VecDeque;
 use std::sync::Arc;
 

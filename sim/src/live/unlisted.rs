@@ -11,8 +11,8 @@ use super::judge::Broken;
 use super::patience::Patience;
 use super::sequence::{Live, OPERATOR};
 use super::surface::{Member, Surface, Type};
-use crate::choice::{Choices, Point};
 use crate::workload::scenario::Scenario;
+use midstream::choice::{Choices, Point};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -302,7 +302,7 @@ impl Drawing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::random::Random;
+    use midstream::strategy::random::Random;
 
     fn schema() -> Surface {
         let member = |name: &str, of: &str| json!({ "name": name, "type": of });

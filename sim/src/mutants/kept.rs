@@ -4,14 +4,14 @@
 mod recorded;
 
 use super::rules::Run;
-use crate::history::observed::Observed;
-use crate::history::{History, Recorder, What};
 use crate::judge;
-use crate::strategy::of_seed;
-use crate::strategy::replay::strict;
-use crate::trace::Trace;
-use crate::verdict::{Detail, Outcome, Verdict};
 use crate::world;
+use midstream::history::observed::Observed;
+use midstream::history::{History, Recorder, What};
+use midstream::strategy::of_seed;
+use midstream::strategy::replay::strict;
+use midstream::trace::Trace;
+use midstream::verdict::{Detail, Outcome, Verdict};
 use model::Observation;
 use recorded::{Contents, Recording};
 use std::fmt;

@@ -4,8 +4,8 @@
 //! at once: a run that is right even so needs none of them, and of most runs that is all that is to be asked. Runs are taken
 //! in blocks, and rules leave between two blocks, so that the table is the same on any number of threads.
 
-use crate::history::{History, Recorder, What};
-use crate::panics::quietly;
+use midstream::history::{History, Recorder, What};
+use midstream::panics::quietly;
 use model::{Judge, Rule};
 use std::fmt;
 use std::ops::Range;
@@ -156,10 +156,10 @@ mod tests {
     fn a_run_that_is_wrong_needs_no_rule() {
         let mut run = fresh(1).expect("it is right");
         let text = "{\"return\": {}}".to_owned();
-        let unasked = crate::history::observed::Observed::Reply { client: 1, text };
+        let unasked = midstream::history::observed::Observed::Reply { client: 1, text };
         run.history
             .entries
-            .insert(0, crate::history::Entry { step: 0, at: 0, what: What::Observed(unasked) });
+            .insert(0, midstream::history::Entry { step: 0, at: 0, what: What::Observed(unasked) });
         assert_eq!(law_broken(&run.history, &[]).as_deref(), Some("a reply is one QEMU would give"));
         assert_eq!(needs(&run, &RULES), []);
     }

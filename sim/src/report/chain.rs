@@ -1,12 +1,12 @@
 //! What a run was built from, as text: one line for each image, then the faults and the crash that were planned.
 
-use crate::choice::Decision;
-use crate::crash::{Ending, Fate};
-use crate::fault::{Fault, Kind, Often};
-use crate::strategy::replay::{Offer, strict};
-use crate::verdict::{Outcome, Verdict};
 use crate::workload::image::{Cluster, Format, Image};
-use crate::workload::scenario::{Crash, Scenario};
+use crate::workload::scenario::Scenario;
+use midstream::choice::Decision;
+use midstream::crash::{Crash, Ending, Fate};
+use midstream::fault::{Fault, Kind, Often};
+use midstream::strategy::replay::{Offer, strict};
+use midstream::verdict::{Outcome, Verdict};
 use std::fmt::Write;
 
 /// The scenario that a tape began with, or `None` if it began with something else.
@@ -106,11 +106,11 @@ fn crash_text(crash: &Crash) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::of_seed;
-    use crate::toy;
-    use crate::verdict::Detail;
     use crate::world;
-    use block::host::Errno;
+    use midstream::strategy::of_seed;
+    use midstream::toy;
+    use midstream::verdict::Detail;
+    use seam::Errno;
 
     #[test]
     fn a_chain_is_drawn_in_the_letters_it_is_read_in() {

@@ -1,8 +1,8 @@
 //! One object for programs: the last line of a campaign.
 
-use crate::campaign::Campaign;
-use crate::coverage::Law;
 use crate::report::Cost;
+use midstream::campaign::Campaign;
+use midstream::coverage::Law;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,8 +54,8 @@ fn object<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::{Plan, run};
-    use crate::toy;
+    use midstream::campaign::{Plan, run};
+    use midstream::toy;
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! How far a campaign is: a bar on a terminal, a plain line every few seconds elsewhere. Always on stderr.
 
-use crate::coverage::Totals;
 use crate::report::text::grouped;
-use crate::terminal::complain;
 use indicatif::{ProgressBar, ProgressStyle};
+use midstream::coverage::Totals;
+use midstream::terminal::complain;
 use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};

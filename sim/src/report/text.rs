@@ -1,10 +1,10 @@
 //! Text for people. A failure ends with the two commands that repeat it.
 
-use crate::coverage::{Law, Totals};
 use crate::report::Cost;
-use crate::trace::{PASSED, Trace, verdict_text};
-use crate::verdict::{Outcome, Verdict};
-use block::escape::{one_line, steers};
+use midstream::coverage::{Law, Totals};
+use midstream::trace::{PASSED, Trace, verdict_text};
+use midstream::verdict::{Outcome, Verdict};
+use seam::escape::{one_line, steers};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -119,8 +119,8 @@ pub fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::of_seed;
-    use crate::toy;
+    use midstream::strategy::of_seed;
+    use midstream::toy;
     use std::time::Duration;
 
     #[test]

@@ -3,14 +3,15 @@
 //! A client is sequential: it reads the reply to a command before it sends the next. Commands are biased to what the
 //! engine accepts, for a refused command tests little.
 
-use super::scenario::{Draw, Profile, Scenario};
+use super::scenario::{Profile, Scenario};
 use super::{edits, jobs};
-use crate::host::SimHost;
 use crate::oracle::Oracle;
 use block::command::BlockJobInfo;
 use block::engine::Engine;
-use block::host::{Host, Nanos};
 use block::qmp::Monitor;
+use midstream::choice::Draw;
+use midstream::host::SimHost;
+use seam::{Host, Nanos};
 use std::sync::Arc;
 
 /// How many tables of commands there are.

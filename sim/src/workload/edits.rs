@@ -1,8 +1,10 @@
 //! Draws the commands that change nodes and links while jobs run: reopen, snapshot, resize, headers and bitmaps.
 
 use super::client::{execute, image};
-use super::image::{Format, SECTOR_BYTES};
-use super::scenario::{Draw, Scenario};
+use super::image::Format;
+use super::scenario::Scenario;
+use midstream::choice::Draw;
+use midstream::content::SECTOR_BYTES;
 
 /// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else.
 pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {

@@ -4,18 +4,19 @@
 //! the edges of clusters and to where a job is copying. Some guests never rest: when their script is over they go on
 //! writing as long as a job works, which must not keep the job from its end.
 
-use super::image::{Image, SECTOR_BYTES, Tag, fill, tag_of};
-use super::scenario::{Draw, Profile, Scenario};
-use crate::host::SimHost;
+use super::image::Image;
+use super::scenario::{Profile, Scenario};
+use crate::oracle::Oracle;
 use crate::oracle::bounded::Seen;
-use crate::oracle::{Oracle, RequestId};
 use block::engine::{Engine, Guest};
-use block::host::IoResult;
+use midstream::choice::Draw;
+use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
+use midstream::host::SimHost;
+use midstream::request::{Operation, RequestId, TABLES};
+use seam::IoResult;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-/// How many tables of operations there are.
-pub const PROFILES: u32 = 4;
 /// Lanes of a guest.
 const LANES: u32 = 2;
 /// Request slots of a lane.
@@ -56,21 +57,6 @@ pub struct Request {
     pub tag: Tag,
 }
 
-/// What a guest asks for.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Look.
-    Read,
-    /// Write the tag.
-    Write,
-    /// Write zeroes.
-    WriteZeroes,
-    /// Not needed any more.
-    Discard,
-    /// Make durable.
-    Flush,
-}
-
 /// Where a request begins.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Place {
@@ -79,18 +65,6 @@ pub enum Place {
     /// So many sectors after (or before) where the oldest job has got to.
     NearJob(i64),
 }
-
-/// The operations of each profile; 0 in a slot is no request at all.
-const TABLES: [&[Option<Operation>; 16]; PROFILES as usize] = {
-    use Operation::{Discard, Flush, Read, Write, WriteZeroes};
-    let (r, w, z, d, f) = (Some(Read), Some(Write), Some(WriteZeroes), Some(Discard), Some(Flush));
-    [
-        &[None, r, w, None, w, r, w, r, w, z, d, f, None, None, w, None],
-        &[None, r, r, r, r, r, w, w, None, None, None, None, None, r, w, None],
-        &[None, w, w, w, w, w, f, r, w, w, w, f, w, z, r, w],
-        &[None, d, z, d, z, w, r, d, z, w, r, d, z, f, None, None],
-    ]
-};
 
 /// Draws guest number `guest`; nobody, if all of its slots are empty.
 pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u32) -> Option<GuestPlan> {
@@ -160,26 +134,11 @@ fn draw_request(
     Some(Request { think, operation, place, sectors, tag })
 }
 
-/// The tag that one request writes into a sector: data that lands in another sector is seen.
-pub fn tag_in_sector(tag: Tag, sector: u64) -> Tag {
-    tag | (sector + 1)
-}
-
 impl Request {
     /// The slot of its lane that it was drawn in.
     pub fn slot(&self) -> u32 {
         (self.tag >> 32 & 0xff) as u32
     }
-}
-
-/// The sector that a tag was written to, by a guest or before the run.
-pub fn sector_of(tag: Tag) -> Option<u64> {
-    (tag & u64::from(u32::MAX)).checked_sub(1)
-}
-
-/// The tag of one request, without its sectors.
-pub fn tag_of_request(guest: u32, lane: u32, slot: u32) -> Tag {
-    1 << 63 | u64::from(guest) << 48 | u64::from(lane) << 40 | u64::from(slot) << 32
 }
 
 impl Place {
@@ -347,22 +306,14 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
 async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64) -> IoResult<()> {
     match change {
         Operation::Write => {
-            let mut data = vec![0; len as usize];
-            for (sector, bytes) in (offset / SECTOR_BYTES as u64..).zip(data.chunks_mut(SECTOR_BYTES)) {
-                fill(bytes, tag_in_sector(tag, sector));
-            }
-            guest.write(offset, data).await
+            let (first, count) = (offset / SECTOR_BYTES as u64, len / SECTOR_BYTES as u64);
+            guest.write(offset, sectors_of(tag, first, count)).await
         }
         Operation::WriteZeroes => guest.write_zeroes(offset, len).await,
         Operation::Discard => guest.discard(offset, len).await,
         Operation::Flush => guest.flush().await,
         Operation::Read => unreachable!("a read changes nothing"),
     }
-}
-
-/// The tag of each sector.
-pub fn tags(bytes: &[u8]) -> Vec<Tag> {
-    bytes.chunks_exact(SECTOR_BYTES).map(tag_of).collect()
 }
 
 /// Where the oldest job has got to, if anybody wants to know.

@@ -3,14 +3,7 @@
 //! A qcow2 image is laid out as header, refcount table, refcount blocks, L1 table, L2 tables, data: the plainest
 //! valid file. Every sector of a data cluster repeats an eight-byte tag, so that a reader can say where it came from.
 
-/// The unit of content: one tag fills one.
-pub const SECTOR_BYTES: usize = 512;
-
-/// Content of one sector: its tag, or 0 for zeroes.
-pub type Tag = u64;
-
-/// What is read where no tag was ever written.
-pub const GARBAGE: Tag = u64::MAX;
+use midstream::content::{SECTOR_BYTES, Tag, fill, initial_tag};
 
 /// How guest bytes lie in a file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -60,25 +53,6 @@ pub struct Image {
     pub backing: Option<usize>,
     /// Content, by cluster; of a raw image by 512-byte sector.
     pub clusters: Vec<Cluster>,
-}
-
-/// Tag of a sector that was there before the run.
-pub fn initial_tag(layer: u32, sector: u64) -> Tag {
-    (u64::from(layer) + 1) << 32 | (sector + 1)
-}
-
-/// The tag a sector's bytes repeat.
-pub fn tag_of(sector: &[u8]) -> Tag {
-    let (first, rest) = sector.split_at(8);
-    if !rest.chunks_exact(8).all(|c| c == first) {
-        return GARBAGE;
-    }
-    Tag::from_le_bytes(first.try_into().expect("eight bytes"))
-}
-
-/// Fills whole sectors with a tag.
-pub fn fill(bytes: &mut [u8], tag: Tag) {
-    bytes.as_chunks_mut::<8>().0.fill(tag.to_le_bytes());
 }
 
 impl Format {
@@ -283,6 +257,7 @@ fn put(file: &mut [u8], offset: u64, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use midstream::content::tag_of;
 
     fn image(cluster_bits: u32, refcount_order: u32, clusters: Vec<Cluster>) -> Image {
         Image {
@@ -314,15 +289,5 @@ mod tests {
         assert_eq!(values[6..], [stripe, Some(0)]);
         let file = image.build(Some(("/n0", "raw")));
         assert!(file.chunks(512).any(|sector| Some(tag_of(sector)) == own));
-    }
-
-    #[test]
-    fn a_torn_or_shifted_sector_is_garbage() {
-        let mut sector = [0; 512];
-        assert_eq!(tag_of(&sector), 0);
-        fill(&mut sector, 7);
-        assert_eq!(tag_of(&sector), 7);
-        sector[300] = 1;
-        assert_eq!(tag_of(&sector), GARBAGE);
     }
 }

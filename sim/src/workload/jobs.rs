@@ -1,7 +1,8 @@
 //! Draws the commands that start jobs: mostly such as the engine accepts, on nodes where something is to be done.
 
 use super::client::{execute, image, job};
-use super::scenario::{Draw, Scenario};
+use super::scenario::Scenario;
+use midstream::choice::Draw;
 
 /// `block-stream`.
 pub fn stream(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {

@@ -6,10 +6,10 @@
 use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Format, Image};
-use crate::choice::{Choices, Point};
-use crate::crash::{Ending, Fate};
-use crate::fault::{Fault, Kind, Often};
-use block::host::Errno;
+use midstream::choice::{Choices, Draw};
+use midstream::crash::{self, Crash};
+use midstream::fault::{self, Fault};
+use midstream::request::PROFILES;
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;
@@ -57,15 +57,6 @@ pub enum Nodes {
     InlineFile,
 }
 
-/// When and how the world ends early.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Crash {
-    /// Before this step of the scripts.
-    pub step: u64,
-    /// How.
-    pub ending: Ending,
-}
-
 /// Which kinds of things a run does, and how often.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Profile {
@@ -75,31 +66,13 @@ pub struct Profile {
     pub operations: u32,
 }
 
-/// Draws numbers at named points.
-#[allow(missing_debug_implementations)]
-pub struct Draw<'a> {
-    choices: &'a mut Choices,
-}
-
-impl Draw<'_> {
-    /// A number below `of`.
-    pub fn below(&mut self, name: &'static str, of: [u32; 3], below: u32) -> u32 {
-        self.choices.choose(Point::new(name, of), below)
-    }
-
-    /// One entry of a table. The first is the plainest; one that stands there twice comes up twice as often.
-    pub fn entry<T: Copy>(&mut self, name: &'static str, of: [u32; 3], table: &[T]) -> T {
-        table[self.below(name, of, table.len() as u32) as usize]
-    }
-}
-
 impl Scenario {
     /// Draws a scenario.
     pub fn draw(choices: &mut Choices) -> Scenario {
-        let mut draw = Draw { choices };
+        let mut draw = Draw::new(choices);
         let profile = Profile {
             commands: draw_commands(&mut draw),
-            operations: draw.below("profile operations", [0; 3], guest::PROFILES),
+            operations: draw.below("profile operations", [0; 3], PROFILES),
         };
         let mut images = draw_images(&mut draw);
         let layers = images.len();
@@ -117,7 +90,7 @@ impl Scenario {
             guests: Vec::new(),
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images),
-            crash: draw_crash(&mut draw),
+            crash: crash::draw(&mut draw),
             request_nanos: 0,
             images,
         };
@@ -360,56 +333,5 @@ fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    draw_slots(draw, images.len() as u32, FAULTS, true)
-}
-
-/// Faults for so many devices, in at most so many slots. Nobody opens a device anew.
-pub fn draw_faults_of(choices: &mut Choices, files: u32, slots: u32) -> Vec<Fault> {
-    draw_slots(&mut Draw { choices }, files, slots, false)
-}
-
-fn draw_slots(draw: &mut Draw<'_>, files: u32, slots: u32, with_opens: bool) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for slot in 0..slots {
-        let of = [slot, 0, 0];
-        let kinds = [None, Some(Kind::Read), Some(Kind::Write), Some(Kind::Flush)];
-        let Some(kind) = draw.entry("fault #", of, &kinds) else {
-            continue;
-        };
-        let errno = match kind {
-            Kind::Write => draw.entry("fault # errno", of, &[Errno::EIO, Errno::ENOSPC]),
-            _ => Errno::EIO,
-        };
-        let file = draw.below("fault # file", of, files);
-        let after = draw.entry("fault # after", of, &[0, 1, 2, 3, 5, 8, 13, 21]);
-        let often = draw.entry("fault # often", of, &[Often::Once, Often::Once, Often::Always]);
-        // A range of the file beyond its metadata, so that a guest's data is struck and not the tables.
-        let range = draw.below("fault # range", of, 4);
-        // A flush has no range: one number in its place says that opening and reopening are struck.
-        let kind = if with_opens && kind == Kind::Flush && range == 3 { Kind::Open } else { kind };
-        let range = match range {
-            1 => Some((0, 512)),
-            2 => Some((8192, 16384)),
-            _ => None,
-        };
-        let leaves = match draw.below("fault # leaves", of, 8) {
-            1 | 2 => Fate::Whole,
-            3 => Fate::Torn(draw.below("fault # tear", of, 16)),
-            _ => Fate::Lost,
-        };
-        faults.push(Fault { file, kind, errno, after, often, range, leaves });
-    }
-    faults
-}
-
-fn draw_crash(draw: &mut Draw<'_>) -> Option<Crash> {
-    let ending = match draw.below("crash", [0; 3], 8) {
-        1 => Ending::Kill,
-        2 => Ending::PowerCut,
-        _ => return None,
-    };
-    // The scale first: most runs are over after some 200 steps, a few take 1,000.
-    let scale = draw.entry("crash step scale", [0; 3], &[1, 2, 2, 4, 4, 4, 8, 32]);
-    let step = draw.below("crash step", [0; 3], 32) * scale + draw.below("crash step rest", [0; 3], scale);
-    Some(Crash { step: u64::from(step), ending })
+    fault::draw(draw, images.len() as u32, FAULTS, true)
 }

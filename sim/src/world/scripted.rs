@@ -2,16 +2,16 @@
 //!
 //! Whatever is done here takes the plainest course; the oracle watches as ever. `finish` lives through the rest.
 
-use super::{OPERATOR, STEPS_MAX, Stop, World};
-use crate::choice::{Choices, Point, Strategy};
-use crate::fault::Fault;
-use crate::oracle::RequestId;
-use crate::scheduler::Rest;
-use crate::verdict::{Detail, Outcome, Verdict};
-use crate::workload::guest::{self, Operation, Place, Request};
-use crate::workload::image::Tag;
+use super::{OPERATOR, Stop, World};
+use crate::workload::guest::{self, Place, Request};
 use crate::workload::scenario::Scenario;
 use block::engine::Guest;
+use midstream::choice::{Choices, Point, Strategy};
+use midstream::content::{Tag, tag_of_request};
+use midstream::fault::Fault;
+use midstream::request::{Operation, RequestId};
+use midstream::scheduler::{Rest, STEPS_MAX};
+use midstream::verdict::{Detail, Outcome, Verdict};
 use std::sync::{Arc, Mutex};
 
 /// Takes the plainest course everywhere.
@@ -102,7 +102,7 @@ impl World {
     pub fn request(&mut self, hand: &mut Hand, operation: Operation, sector: u64, sectors: u64) {
         let id = RequestId { guest: hand.number, lane: 0, slot: hand.requests };
         hand.requests += 1;
-        let tag: Tag = guest::tag_of_request(hand.number, 0, id.slot);
+        let tag: Tag = tag_of_request(hand.number, 0, id.slot);
         let request = Request { think: 0, operation, place: Place::Sector(sector), sectors, tag };
         let (guest, engine, oracle) = (hand.guest.clone(), self.engine.clone(), self.oracle.clone());
         self.get("guest", async move { guest::perform(id, &request, &guest, &engine, &oracle).await });
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// Ends the world without warning, reads what is left, and judges.
-    pub fn end(mut self, ending: crate::crash::Ending, strategy: Box<dyn Strategy + Send>) -> Outcome {
+    pub fn end(mut self, ending: midstream::crash::Ending, strategy: Box<dyn Strategy + Send>) -> Outcome {
         let ended = self.crash(ending, &mut Choices::new(strategy));
         self.outcome(ended)
     }

@@ -14,13 +14,13 @@ mod signals;
 mod socket;
 
 use block::engine::{Engine, Tuning};
-use block::escape::{lines, one_line};
 use block::os::confine::Confinement;
 use block::os::{OsHost, program_name};
 use block::qmp::Monitor;
 use command_line::{CommandLine, Wish};
 use pid_file::PidFile;
 use place::Places;
+use seam::escape::{lines, one_line};
 use set_up::SetUp;
 use socket::Endpoint;
 use std::backtrace::BacktraceStatus;

@@ -1,8 +1,8 @@
 //! Where the sockets and the pidfile of the command line go, confined or not.
 
-use block::host::Errno;
 use block::os::confine::Confinement;
 use block::os::place::Place;
+use seam::Errno;
 use std::io::{Error, Result};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

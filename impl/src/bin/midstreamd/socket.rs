@@ -50,7 +50,7 @@ impl Endpoint {
 
 /// What strerror(3) says, without the number that Rust adds.
 pub fn text(error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |number| block::host::Errno(number).text())
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| seam::Errno(number).text())
 }
 
 /// The file of a listening socket.

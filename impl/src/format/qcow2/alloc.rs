@@ -8,7 +8,7 @@ use super::discard::Why;
 use super::geometry::{MAX_HOST_OFFSET, MAX_REFCOUNT_TABLE_BYTES};
 use super::metadata::Metadata;
 use super::trouble::{TableKind, Trouble};
-use crate::host::Errno;
+use seam::Errno;
 use std::ops::Range;
 
 const BLOCK: TableKind = TableKind::RefcountBlock;

@@ -2,8 +2,8 @@
 
 use super::Qcow2;
 use super::header::{BackingName, MAX_BACKING_NAME};
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::{Errno, IoResult};
 
 impl Qcow2 {
     /// Records another file below, or none. One write, of one sector where that is possible at all; nothing is

@@ -6,7 +6,7 @@
 use super::geometry::SECTOR;
 use super::trouble::{Missing, TableKind, Trouble};
 use crate::budget::Share;
-use crate::host::Errno;
+use seam::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 

@@ -11,7 +11,7 @@ use super::geometry::Geometry;
 use super::header::{Header, be64};
 use super::open::{load_header, validate};
 use super::open_error::{OpenCause, OpenError};
-use crate::host::Disk;
+use seam::Disk;
 use std::collections::BTreeMap;
 use std::ops::Range;
 

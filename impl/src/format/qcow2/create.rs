@@ -5,7 +5,7 @@ use super::geometry::{
     CLUSTER_BITS, Geometry, MAX_L1_BYTES, MAX_REFCOUNT_ORDER, MIN_EXTENDED_L2_CLUSTER_BITS,
 };
 use super::header::{BackingName, DataFile, Header, MAX_BACKING_NAME};
-use crate::host::{Disk, Errno};
+use seam::{Disk, Errno};
 use thiserror::Error;
 
 /// Images up to this size are written in one piece.

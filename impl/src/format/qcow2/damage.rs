@@ -9,8 +9,8 @@ use super::geometry::Geometry;
 use super::header::INCOMPATIBLE_CORRUPT;
 use super::metadata::Metadata;
 use super::trouble::Trouble;
-use crate::host::Errno;
 use crate::sync::shim::Mutex;
+use seam::Errno;
 use std::fmt;
 
 /// What cannot be.

@@ -6,7 +6,7 @@
 use super::Qcow2;
 use super::metadata::Metadata;
 use super::trouble::Trouble;
-use crate::host::IoResult;
+use seam::IoResult;
 use std::ops::Range;
 
 /// Which of them go back to the host.

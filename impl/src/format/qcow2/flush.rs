@@ -16,9 +16,9 @@ use super::geometry::SECTOR;
 use super::header::Header;
 use super::metadata::Metadata;
 use super::trouble::TableKind;
-use crate::debug_event::DebugEvent;
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::debug_event::DebugEvent;
+use seam::{Errno, IoResult};
 
 /// Writes of one phase that run at the same time.
 const WRITES_IN_FLIGHT: usize = 64;

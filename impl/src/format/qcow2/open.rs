@@ -9,7 +9,7 @@ use super::metadata::Metadata;
 use super::open_error::OpenCause;
 use super::pointers::PointerTable;
 use crate::budget::{Allowance, Share};
-use crate::host::Disk;
+use seam::Disk;
 
 /// Read first: holds the header, and in an image of small clusters the tables too.
 const FIRST_READ: usize = 4096;

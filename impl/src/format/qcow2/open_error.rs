@@ -2,7 +2,7 @@
 //! has some.
 
 use crate::budget::OverBudget;
-use crate::host::Errno;
+use seam::Errno;
 use thiserror::Error;
 
 /// An image that was not opened. Nothing was written to it.

@@ -12,8 +12,8 @@ use super::geometry::SECTOR;
 use super::metadata::Metadata;
 use super::trouble::Trouble;
 use crate::format::Below;
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::{Errno, IoResult};
 use std::ops::Range;
 
 impl Qcow2 {

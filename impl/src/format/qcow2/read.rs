@@ -3,10 +3,10 @@
 use super::Qcow2;
 use super::compressed::decompress;
 use super::mapping::Place;
-use crate::debug_event::DebugEvent;
 use crate::format::Below;
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::debug_event::DebugEvent;
+use seam::{Errno, IoResult};
 
 /// A part of the caller's buffer that the layer below fills.
 #[derive(Copy, Clone, Debug)]

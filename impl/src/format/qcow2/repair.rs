@@ -13,7 +13,7 @@ use super::header::{Header, INCOMPATIBLE_DIRTY};
 use super::open::{load_header, validate};
 use super::open_error::{OpenCause, OpenError};
 use crate::budget::{Allowance, Breath};
-use crate::host::{Disk, Errno};
+use seam::{Disk, Errno};
 use std::collections::BTreeSet;
 
 /// Files of more clusters are not repaired: 64 MiB of counters.

@@ -8,8 +8,8 @@ use super::mapping::Place;
 use super::metadata::Metadata;
 use super::trouble::Trouble;
 use crate::format::{Below, Nothing};
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::{Errno, IoResult};
 use std::ops::Range;
 
 impl Qcow2 {

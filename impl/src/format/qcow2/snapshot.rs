@@ -17,8 +17,8 @@ use super::snapshot_table::{
 };
 use super::trouble::{TableKind, Trouble};
 use crate::budget::Share;
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::{Errno, IoResult};
 use std::ops::Range;
 
 const L2: TableKind = TableKind::L2;

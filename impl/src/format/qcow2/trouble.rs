@@ -1,7 +1,7 @@
 //! Why a step on the metadata did not finish: a table is not in memory, or the image or disk is bad.
 
 use super::damage::Damage;
-use crate::host::Errno;
+use seam::Errno;
 
 /// What a table in the cache is.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -7,7 +7,7 @@ use super::damage;
 use super::geometry::Geometry;
 use super::metadata::Metadata;
 use crate::budget::Breath;
-use crate::host::IoResult;
+use seam::IoResult;
 
 /// How far somebody has come.
 #[derive(Debug)]

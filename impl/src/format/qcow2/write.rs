@@ -9,10 +9,10 @@ use super::entry::Mapping;
 use super::geometry::Geometry;
 use super::mapping::WritePlan;
 use super::subclusters::mask_of;
-use crate::debug_event::DebugEvent;
 use crate::format::Below;
-use crate::host::{Errno, IoResult};
 use crate::sync::range_lock::Mode;
+use seam::debug_event::DebugEvent;
+use seam::{Errno, IoResult};
 use std::ops::Range;
 
 /// The largest run that is gathered into one write, in bytes.

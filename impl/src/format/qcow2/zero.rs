@@ -6,8 +6,8 @@ use super::entry::Mapping;
 use super::mapping::Place;
 use super::subclusters::mask_of;
 use crate::format::Below;
-use crate::host::IoResult;
 use crate::sync::range_lock::Mode;
+use seam::IoResult;
 use std::ops::Range;
 
 /// Zeroes that are written as data go in pieces of this size.

@@ -3,8 +3,8 @@
 use super::super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Object as Record, Str};
 use super::super::types::{Enum, Object, object, optional, required};
 use super::{PERMISSION, REFERENCE};
-use crate::debug_event;
 use crate::filter::blkdebug::IO_TYPE_WORDS;
+use seam::debug_event;
 
 /// The drivers there are.
 pub static DRIVERS: [&str; 8] =

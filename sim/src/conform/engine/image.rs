@@ -5,7 +5,7 @@ use super::memory::{Memory, at_once};
 use crate::conform::case::{Image, Write, WriteOp};
 use crate::conform::names::Names;
 use block::format::qcow2::{BackingName, CreateOptions, DataFile, Qcow2, Zeroing};
-use block::host::Disk;
+use seam::Disk;
 use std::sync::Arc;
 
 /// The unit of a disk's size.
@@ -118,7 +118,7 @@ fn fill(
     Ok(())
 }
 
-async fn apply(disk: &Qcow2, write: &Write, below: &[Layer]) -> block::host::IoResult<()> {
+async fn apply(disk: &Qcow2, write: &Write, below: &[Layer]) -> seam::IoResult<()> {
     let Write { op, offset, len, pattern, compressed, unmap } = *write;
     let seen = Seen(below);
     match op {

@@ -3,7 +3,7 @@
 use super::memory::{Memory, at_once};
 use block::format::qcow2::{BackingName, OpenCause, OpenError, Qcow2};
 use block::format::{Below, RunKind};
-use block::host::{Disk, IoResult, Pending};
+use seam::{Disk, IoResult, Pending};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A file in memory that answers at once: images are made and looked at without a world around them.
 
-use block::host::{Disk, IoResult, Pending};
+use seam::{Disk, IoResult, Pending};
 use std::fmt;
 use std::future::{Future, ready};
 use std::pin::pin;

@@ -8,7 +8,7 @@ use crate::conform::case::Image;
 use crate::conform::hash::hash;
 use block::format::qcow2::{CheckReport, check};
 use block::format::{Below, RunKind};
-use block::host::IoResult;
+use seam::IoResult;
 use serde_json::{Map, Value, json};
 
 /// A disk larger than this is not read.

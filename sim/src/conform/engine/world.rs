@@ -1,11 +1,11 @@
 //! The engine in a world without chance: what is done from outside runs until it is done, time passes as asked.
 
-use crate::disk::{Disks, File};
-use crate::host::SimHost;
-use crate::scheduler::Scheduler;
-use crate::socket::End;
 use block::engine::{Engine, Tuning};
 use block::qmp::Monitor;
+use midstream::disk::{Disks, File};
+use midstream::host::SimHost;
+use midstream::scheduler::Scheduler;
+use midstream::socket::End;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,266 @@
+//! Tests anybody's block layer: many small runs, each another order of requests, completions, faults and a crash, each
+//! judged by what must be true of any device that keeps data.
+
+mod settings;
+mod world;
+
+use crate::campaign::{self, News, Plan, Subject};
+use crate::choice::Choices;
+use crate::coverage::{Law, Totals};
+use crate::layer::BlockLayer;
+use crate::minimise::{Limits, entries, minimise};
+use crate::scenario::{Abilities, Profile, SLOTS, Scenario};
+use crate::strategy::of_seed;
+use crate::strategy::replay::strict;
+use crate::trace::{Trace, verdict_text};
+use crate::verdict::{Detail, Outcome};
+use crate::witness;
+use seam::escape::lines;
+use settings::Settings;
+use std::fmt::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
+use std::thread;
+
+/// The slot of a request.
+const REQUEST: &str = "guest # lane # request #";
+
+static LAWS: LazyLock<Vec<Law>> =
+    LazyLock::new(|| witness::laws().map(|name| Law { name, is_goal: false }).collect());
+
+/// What runs are made of: drawn from a profile, or one scenario in every order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Workload {
+    /// Every run draws a scenario of its own.
+    Profile(Profile),
+    /// Every run plays this one.
+    Scenario(Scenario),
+}
+
+impl From<Profile> for Workload {
+    fn from(profile: Profile) -> Workload {
+        Workload::Profile(profile)
+    }
+}
+
+impl From<Scenario> for Workload {
+    fn from(scenario: Scenario) -> Workload {
+        Workload::Scenario(scenario)
+    }
+}
+
+/// Tests a layer in so many runs, and panics with what broke: the law, the images, the fewest steps that still break it,
+/// and two lines that repeat it, by its seed and by a trace below `target/midstream/`.
+///
+/// `MIDSTREAM_RUNS`, `MIDSTREAM_SEED` and `MIDSTREAM_SECONDS` change how many runs there are, from which seed on, and for
+/// how long; `MIDSTREAM_TRACE` plays one trace instead. The same seeds give the same runs on every machine.
+///
+/// # Panics
+///
+/// If a law breaks, if the same seed gives two different runs, or if nothing was judged.
+#[track_caller]
+pub fn check<L: BlockLayer>(layer: L, workload: impl Into<Workload>, runs: u64) {
+    if let Err(failure) = find(layer, workload, runs) {
+        panic!("{failure}");
+    }
+}
+
+/// As [`check`], for whoever wants to look at what was found: the totals of runs in which nothing broke, or the failure.
+pub fn find<L: BlockLayer>(
+    layer: L,
+    workload: impl Into<Workload>,
+    runs: u64,
+) -> Result<Totals, Box<Failure>> {
+    let settings = Settings::of_environment(runs).map_err(Failure::unfounded)?;
+    let (layer, workload) = (Arc::new(layer), workload.into());
+    let abilities = world::abilities(&layer);
+    refuse_chains(&workload, abilities)?;
+    let run = |choices: Choices, detail: Detail| {
+        world::run(&layer, |choices| workload.draw(abilities, choices), choices, detail)
+    };
+    let subject = Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST, flag: "" };
+    match &settings.trace {
+        Some(path) => replay(&subject, path),
+        None => campaign(&subject, &settings),
+    }
+}
+
+impl Workload {
+    fn draw(&self, abilities: Abilities, choices: &mut Choices) -> Scenario {
+        match self {
+            Workload::Profile(profile) => profile.draw(abilities, choices),
+            Workload::Scenario(scenario) => scenario.clone(),
+        }
+    }
+}
+
+fn refuse_chains(workload: &Workload, abilities: Abilities) -> Result<(), Box<Failure>> {
+    let Workload::Scenario(scenario) = workload else { return Ok(()) };
+    let has_chain = scenario.images.iter().any(|content| content.image.backing.is_some());
+    if has_chain && !abilities.chains {
+        return Err(Failure::unfounded(
+            "the scenario has a chain, and the layer none: see BlockLayer::CHAINS",
+        ));
+    }
+    Ok(())
+}
+
+/// A layer that was found to be wrong, or a check that could not be made.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The law that broke; none if the check itself came to nothing.
+    pub law: Option<String>,
+    /// Where it broke: what was expected and what was found.
+    pub detail: String,
+    /// The images, and what was to go wrong with the disk.
+    pub images: Vec<String>,
+    /// What happened in the shortest run that was found.
+    pub steps: Vec<String>,
+    /// How short it is.
+    pub shortened: String,
+    /// The seed of the first run that failed.
+    pub seed: Option<u64>,
+    /// The shortest run as a file.
+    pub trace: Option<PathBuf>,
+    /// How to run this test again, and it alone.
+    command: String,
+}
+
+impl Failure {
+    fn unfounded(why: impl Into<String>) -> Box<Failure> {
+        Box::new(Failure {
+            law: None,
+            detail: why.into(),
+            images: Vec::new(),
+            steps: Vec::new(),
+            shortened: String::new(),
+            seed: None,
+            trace: None,
+            command: settings::command(),
+        })
+    }
+
+    /// The failure of a run whose whole history was kept.
+    fn of(outcome: &Outcome, shortened: String, seed: Option<u64>) -> Box<Failure> {
+        let story = outcome.history.lines();
+        let (images, steps): (Vec<String>, Vec<String>) =
+            story.into_iter().partition(|line| line.starts_with("step 0 "));
+        let image = |line: String| line.trim_start_matches("step 0").trim_start().to_owned();
+        Box::new(Failure {
+            law: Some(outcome.verdict.law().to_owned()),
+            detail: verdict_text(&outcome.verdict).to_owned(),
+            images: images.into_iter().map(image).collect(),
+            steps,
+            shortened,
+            seed,
+            trace: None,
+            command: settings::command(),
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        match &self.law {
+            Some(law) => writeln!(text, "the law `{law}` is broken")?,
+            None => writeln!(text, "nothing could be judged")?,
+        }
+        let mut block = |head: &str, lines: &mut dyn Iterator<Item = &str>| {
+            for (number, line) in lines.enumerate() {
+                let head = if number == 0 { head } else { "" };
+                writeln!(text, "{head:<8}{line}")?;
+            }
+            Ok(())
+        };
+        block("", &mut self.detail.lines())?;
+        block("images", &mut self.images.iter().map(String::as_str))?;
+        block("steps", &mut self.steps.iter().map(String::as_str))?;
+        block("", &mut self.shortened.lines())?;
+        if let Some(seed) = self.seed {
+            writeln!(text, "repro   MIDSTREAM_SEED={seed} MIDSTREAM_RUNS=1 {}", self.command)?;
+        }
+        if let Some(trace) = &self.trace {
+            writeln!(text, "trace   MIDSTREAM_TRACE={} {}", trace.display(), self.command)?;
+        }
+        f.write_str(&lines(text.trim_end()))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Plays a trace once.
+fn replay(subject: &Subject<'_>, path: &Path) -> Result<Totals, Box<Failure>> {
+    let trace =
+        Trace::read(path).map_err(|error| Failure::unfounded(format!("{}: {error}", path.display())))?;
+    let replayed = trace.replay(subject, Detail::Full);
+    if replayed.is_broken() {
+        let how = format!("{} decisions, from {}", replayed.outcome.tape.len(), path.display());
+        return Err(Failure::of(&replayed.outcome, how, None));
+    }
+    if let Some(divergence) = replayed.divergence.as_ref().filter(|_| !replayed.fits()) {
+        let why = format!("{} is of another layer or scenario, or older\n{divergence}", path.display());
+        return Err(Failure::unfounded(why));
+    }
+    let mut totals = Totals::default();
+    totals.add(trace.seed.unwrap_or_default(), &replayed.outcome);
+    Ok(totals)
+}
+
+fn campaign(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, Box<Failure>> {
+    let plan = Plan {
+        seed: settings.seed,
+        runs: settings.runs,
+        time: settings.time,
+        jobs: thread::available_parallelism().map_or(1, usize::from),
+        until_failure: true,
+        ending_laws: Vec::new(),
+        history: None,
+    };
+    let never = AtomicBool::new(false);
+    let found = campaign::run(subject, &plan, &never, &mut |_: &Totals, _: News<'_>| {});
+    if let Some(twice) = found.nondeterminism {
+        return Err(Failure::unfounded(format!(
+            "{twice}\nwhat decides may be the order of a hash map, a clock, a thread or a file of the layer's own"
+        )));
+    }
+    if let Some(panic) = found.panicked {
+        return Err(Failure::unfounded(format!("the harness panicked: {panic}")));
+    }
+    match found.totals.broken.values().map(|broken| broken.seed).min() {
+        Some(seed) => Err(shorten(subject, seed)),
+        None if found.totals.laws_checked.iter().all(|checks| *checks == 0) => {
+            Err(Failure::unfounded(format!("no law was checked in {} runs", found.totals.runs)))
+        }
+        None => Ok(found.totals),
+    }
+}
+
+/// The run of a seed that fails, made small and written to a file.
+fn shorten(subject: &Subject<'_>, seed: u64) -> Box<Failure> {
+    let first = subject.quiet(of_seed(seed));
+    let run = |choices: Choices| subject.quiet(choices);
+    let law = first.verdict.law();
+    let least = minimise(&run, &first.tape, law, subject.slots, Limits::default());
+    let (tape, runs) = least.map_or((first.tape.clone(), 0), |least| (least.outcome.tape, least.runs));
+    let (outcome, _) = strict(|choices| subject.full(choices), &tape);
+    let (after, before) = (tape.len(), first.tape.len());
+    let mut shortened = format!("{after} of {before} decisions, made fewer in {runs} runs");
+    // A scenario that the test wrote down has none that were drawn.
+    let requests = entries(&tape, subject.command);
+    if requests > 0 {
+        shortened = format!("{requests} request{}, {shortened}", if requests == 1 { "" } else { "s" });
+    }
+    let mut failure = Failure::of(&outcome, shortened, Some(seed));
+    let name = settings::test_name().map_or_else(String::new, |name| name.replace("::", "-") + "-");
+    let path = settings::trace_folder().join(format!("{name}{seed}.json"));
+    match Trace::of(&outcome, Some(seed)).write(&path) {
+        Ok(()) => failure.trace = Some(path),
+        Err(error) => {
+            writeln!(failure.shortened, "\nno trace was left: {}: {error}", path.display())
+                .expect("a string takes any text");
+        }
+    }
+    failure
+}

@@ -1,0 +1,155 @@
+//! A history as a file that any program can write and anybody may judge: a header, then a line for each observation.
+//!
+//! `docs/history.md` specifies the form. Here are its limits, and how a recorded run is written; the command `judge` reads.
+
+pub mod header;
+pub mod line;
+pub mod values;
+
+use super::{Entry, History, Recorder, What};
+use header::{Header, ImageForm, Spec};
+use line::Line;
+use std::io::{self, Write};
+
+/// The version of the form that is written and read.
+pub const VERSION: u64 = 1;
+/// A line is at most so long, its end left out.
+pub const LINE_BYTES_MAX: usize = 4 << 20;
+/// A list has at most so many values, runs counted in full.
+pub const VALUES_MAX: usize = 1 << 20;
+/// A run has at most so many images.
+pub const IMAGES_MAX: usize = 64;
+/// A name is at most so long.
+pub const NAME_BYTES_MAX: usize = 4096;
+/// No device reaches further, so that no offset in bytes overflows.
+pub const SECTOR_MAX: u64 = u64::MAX / 512;
+
+impl History {
+    /// Writes it down, for `midstream judge`: a run that was cut afterwards up to the cut. `last` is a note at its end.
+    pub fn write(&self, last: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+        let run = self.cut.as_deref().unwrap_or(self);
+        let header = Header {
+            version: VERSION,
+            spec: Spec::Qemu,
+            torn_reads: run.recorder == Recorder::Live,
+            images: run.images.iter().map(ImageForm::of).collect(),
+            note: None,
+        };
+        write_line(out, &header)?;
+        for entry in &run.entries {
+            write_line(out, &Line::of(entry))?;
+        }
+        if let Some(last) = last {
+            write_line(out, &Line { note: Some(last.to_owned()), ..Line::default() })?;
+        }
+        Ok(())
+    }
+}
+
+fn write_line(out: &mut dyn Write, line: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+impl Line {
+    /// The line of an entry.
+    pub fn of(entry: &Entry) -> Line {
+        let line = match &entry.what {
+            What::Observed(observed) => Line::of_observed(observed),
+            What::Armed(fault, file) => {
+                let (kind, errno, after) = (fault.kind, fault.errno, fault.after);
+                Line::of_note(format!("armed: {kind:?} of {file}: {errno} after {after}"))
+            }
+            What::FaultsStopped => Line::of_note("no more faults".to_owned()),
+            What::Note(text) => Line::of_note(text.clone()),
+        };
+        let number = |number: u64| Some(number).filter(|number| *number > 0);
+        Line { step: number(entry.step), at_ns: number(entry.at), ..line }
+    }
+
+    fn of_note(text: String) -> Line {
+        Line { note: Some(text), ..Line::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Found;
+    use crate::history::observed::{Asked, Failure, Observed};
+    use crate::request::Operation;
+    use model::{CrashKind, FaultKind};
+
+    fn every_observation() -> Vec<Observed> {
+        use Operation::{Discard, Flush, Read, WriteZeroes};
+        let name = || "n0".to_owned();
+        let began = |operation, sector, count, values| Observed::Began {
+            request: 7,
+            guest: 1,
+            asked: Asked { operation, sector, count, values },
+        };
+        let found = |leaks| Found {
+            file: name(),
+            values: vec![0, 0, 0, u64::MAX],
+            chain: vec![name(), "base".to_owned()],
+            corruptions: 2,
+            leaks,
+        };
+        vec![
+            Observed::Sent { client: 1, text: r#"{"execute":"quit"}"#.to_owned() },
+            Observed::Reply { client: 1, text: "{\"return\": {}}".to_owned() },
+            Observed::Event { text: "{\"event\": \"STOP\"}".to_owned() },
+            Observed::Unlisted,
+            Observed::UnlistedRefused { text: r#"{"execute":"quit"}"#.to_owned() },
+            Observed::Attached { guest: 1, node: name(), writable: true },
+            Observed::Connected { guest: 1, export: name() },
+            Observed::Refused { guest: 1, node: name(), writable: false, why: "busy".to_owned() },
+            Observed::Detached { guest: 1 },
+            began(Read, 3, 4, Vec::new()),
+            began(Operation::Write, 3, 2, vec![1 << 60, 5]),
+            began(WriteZeroes, 3, 4, Vec::new()),
+            began(Discard, 3, 4, Vec::new()),
+            began(Flush, 0, 0, Vec::new()),
+            Observed::Ended { request: 7, result: Ok(Vec::new()) },
+            Observed::Ended { request: 7, result: Ok(vec![1, 2]) },
+            Observed::Ended { request: 7, result: Err(Failure { errno: 0, text: "no".to_owned() }) },
+            Observed::FaultStruck { file: name(), kind: FaultKind::Flush, error: "no".to_owned() },
+            Observed::FaultArmed { file: name(), kind: FaultKind::Any, error: "no".to_owned() },
+            Observed::View { node: name(), values: vec![9] },
+            Observed::Crash { kind: CrashKind::KillUnheard },
+            Observed::Recovered(found(0)),
+            Observed::Closed(found(3)),
+            Observed::Unreadable { file: name(), why: "torn".to_owned() },
+            Observed::End,
+        ]
+    }
+
+    #[test]
+    fn every_observation_is_read_as_it_was_written() {
+        for observed in every_observation() {
+            let entry = Entry { step: 3, at: 4_000, what: What::Observed(observed.clone()) };
+            let text = serde_json::to_string(&Line::of(&entry)).expect("a line");
+            let line: Line = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((line.step, line.at_ns), (Some(3), Some(4_000)));
+            assert_eq!(line.observed(), Ok(Some(observed)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_cut_is_written_up_to_its_cut() {
+        let mut history = History::new(Recorder::Live, Vec::new());
+        history.push(1, 0, What::Observed(Observed::End));
+        let mut cut = History::new(Recorder::Live, Vec::new());
+        cut.push(0, 0, What::Observed(Observed::Crash { kind: CrashKind::PowerCut }));
+        history.cut = Some(Box::new(cut));
+        let mut text = Vec::new();
+        history.write(Some("lost"), &mut text).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("JSON");
+        let header = r#"{"midstream-history":1,"spec":"qemu-10.0","torn-reads":true,"images":[]}"#;
+        assert_eq!(
+            text,
+            format!("{header}\n{{\"crash\":{{\"kind\":\"power-cut\"}}}}\n{{\"note\":\"lost\"}}\n")
+        );
+        assert_eq!(history.lines().last().map(String::as_str), Some("step 0     crash     PowerCut"));
+    }
+}

@@ -1,0 +1,174 @@
+//! A history as readable lines, one for each thing that happened.
+
+use super::observed::{Asked, Found, Observed};
+use super::{Entry, History, Recorder, What};
+use crate::content::Tag;
+use crate::request::RequestId;
+use model::CrashKind;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// What stands before the part of a history that tells once more how a sequence went until it was cut.
+const ONCE_MORE: &str = "once more, until the cut:";
+
+impl History {
+    /// All of it, a line each, with its step.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> =
+            self.texts().map(|(step, text)| format!("step {step:<5} {text}")).collect();
+        if let Some(cut) = &self.cut {
+            lines.push(format!("step 0     {ONCE_MORE}"));
+            lines.extend(cut.told().map(|text| format!("step 0     {text}")));
+        }
+        lines
+    }
+
+    /// The lines as one text.
+    pub fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    /// What led to the verdict: a sequence that was cut afterwards is told up to there. Lines without their steps.
+    pub fn story(&self) -> Vec<String> {
+        match &self.cut {
+            None => self.texts().map(|(_, text)| text).collect(),
+            Some(cut) => cut.told().collect(),
+        }
+    }
+
+    /// What a reader wants to know of how a sequence came to its end; looks at jobs and nodes say nothing.
+    fn told(&self) -> impl Iterator<Item = String> {
+        let is_look = |entry: &Entry| match &entry.what {
+            What::Observed(Observed::Sent { text, .. }) => text.contains("query-"),
+            What::Observed(Observed::Reply { .. } | Observed::View { .. }) => true,
+            _ => false,
+        };
+        self.entries
+            .iter()
+            .zip(self.all_texts())
+            .filter(move |(entry, _)| !is_look(entry))
+            .filter_map(|(_, text)| text)
+    }
+
+    fn texts(&self) -> impl Iterator<Item = (u64, String)> {
+        let texts = self.entries.iter().zip(self.all_texts());
+        texts.filter_map(|(entry, text)| Some((entry.step, text?)))
+    }
+
+    /// The line of each entry, if it has one.
+    fn all_texts(&self) -> impl Iterator<Item = Option<String>> {
+        let mut guests = BTreeMap::new();
+        self.entries.iter().map(move |entry| {
+            if let What::Observed(Observed::Began { request, guest, .. }) = &entry.what {
+                guests.insert(*request, *guest);
+            }
+            entry.text(self.recorder, &guests)
+        })
+    }
+}
+
+impl Entry {
+    /// Its line; `guests` knows who made which request.
+    fn text(&self, recorder: Recorder, guests: &BTreeMap<u64, u32>) -> Option<String> {
+        let who = |request: u64| match (recorder, guests.get(&request)) {
+            (Recorder::World, _) => RequestId::of_number(request).point().to_string(),
+            (Recorder::Live, Some(guest)) => format!("guest {guest:<3}"),
+            (Recorder::Live, None) => "guest    ".to_owned(),
+        };
+        Some(match &self.what {
+            What::Armed(fault, file) => {
+                let (kind, often, errno, after) = (fault.kind, fault.often, fault.errno, fault.after);
+                format!("fault     {kind:?} of {file} {often:?}: {errno} after {after}")
+            }
+            What::FaultsStopped => "fault     no more".to_owned(),
+            What::Note(text) => text.clone(),
+            // A world tells what is armed; that it has struck shows in what follows.
+            What::Observed(Observed::FaultStruck { .. }) => return None,
+            What::Observed(observed) => observed.text(&who),
+        })
+    }
+}
+
+impl Observed {
+    fn text(&self, who: &dyn Fn(u64) -> String) -> String {
+        match self {
+            Observed::Sent { client, text } => format!("client {client:<2} -> {}", brief(text)),
+            Observed::Reply { client, text } => format!("client {client:<2} <- {}", text.trim_end()),
+            Observed::Event { text } => format!("event     {}", without_time(text)),
+            Observed::UnlistedRefused { text } => format!("unlisted  {} was refused", brief(text)),
+            Observed::Unlisted => "only data is judged from here".to_owned(),
+            Observed::Attached { guest, node, writable } => {
+                format!("guest {guest:<3} attaches to {node}{}", if *writable { ", to write" } else { "" })
+            }
+            Observed::Connected { guest, export } => format!("guest {guest:<3} connects to {export}"),
+            Observed::Refused { guest, node, why, .. } => {
+                format!("guest {guest:<3} is turned away from {node}: {why}")
+            }
+            Observed::Detached { guest } => format!("guest {guest:<3} leaves"),
+            Observed::Began { request, asked: Asked { operation, sector, count, .. }, .. } => {
+                format!("{} {operation:?} of {count} at {sector}", who(*request))
+            }
+            Observed::Ended { request, result } => match result {
+                Ok(values) if values.is_empty() => format!("{} is done", who(*request)),
+                Ok(values) => format!("{} reads {}", who(*request), tags_text(values)),
+                Err(failure) => format!("{} fails: {}", who(*request), failure.text),
+            },
+            Observed::FaultStruck { file, error, .. } => format!("struck    {file}: {error}"),
+            Observed::FaultArmed { file, error, .. } => format!("fault     {file}: {error}"),
+            Observed::View { node, values } => format!("look      {node}: {}", tags_text(values)),
+            Observed::Crash { kind: CrashKind::KillUnheard } => "kill".to_owned(),
+            Observed::Crash { kind } => format!("crash     {kind:?}"),
+            Observed::Unreadable { file, why } => format!("afresh    {file} cannot be read: {why}"),
+            Observed::Recovered(found) | Observed::Closed(found) => format!("afresh    {}", found.text()),
+            Observed::End => "end".to_owned(),
+        }
+    }
+}
+
+impl Found {
+    /// The chain and what it shows.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.chain.join(" -> "), tags_text(&self.values))
+    }
+}
+
+/// A command as a reader wants it: its name and its arguments.
+pub fn brief(text: &str) -> String {
+    let text = text.trim().trim_start_matches(r#"{"execute":""#).trim_end_matches('}');
+    text.replace(r#"","arguments":{"#, " ").replace('"', "")
+}
+
+/// An event without its timestamp, which says less than the step.
+fn without_time(text: &str) -> String {
+    let Ok(serde_json::Value::Object(mut event)) = serde_json::from_str(text) else {
+        return text.to_owned();
+    };
+    event.remove("timestamp");
+    let name = event.remove("event").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
+    let data = event.remove("data").map(|data| data.to_string()).unwrap_or_default();
+    format!("{name} {}", data.replace('"', ""))
+}
+
+/// Tags by runs: where they were written and how many sectors.
+pub fn tags_text(tags: &[Tag]) -> String {
+    let mut text = String::new();
+    for run in tags.chunk_by(|a, b| tag_name(*a) == tag_name(*b)) {
+        let separator = if text.is_empty() { "" } else { " " };
+        write!(text, "{separator}{}", tag_name(run[0])).expect("a string takes all");
+        if run.len() > 1 {
+            write!(text, "x{}", run.len()).expect("a string takes all");
+        }
+    }
+    text
+}
+
+/// `0` zeroes, `n2` initial content of layer 2, `g1.0.3` guest 1, lane 0, request 3, `w7` a plain number, `?` torn.
+fn tag_name(tag: Tag) -> String {
+    match (tag, tag >> 63) {
+        (0, _) => "0".to_owned(),
+        (Tag::MAX, _) => "?".to_owned(),
+        (_, 1) => format!("g{}.{}.{}", tag >> 48 & 0x7fff, tag >> 40 & 0xff, tag >> 32 & 0xff),
+        _ if tag >> 32 == 0 => format!("w{tag}"),
+        _ => format!("n{}", (tag >> 32) - 1),
+    }
+}

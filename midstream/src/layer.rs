@@ -1,0 +1,101 @@
+//! What a block layer offers to be tested: it makes images, opens them, and serves guests' requests.
+//!
+//! A layer meets the world through [`seam::Host`] alone: no clock, threads, chance or files of its own. Then a run is a
+//! pure function of its seed, and a failure can be repeated and made small.
+
+use seam::{Errno, Host, IoResult};
+use std::sync::Arc;
+
+/// One image, kept in one file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Image {
+    /// The path of its file on the host. There is one, empty at first. It is also what failures call the image.
+    pub path: String,
+    /// What guests see: so many bytes, a multiple of 512.
+    pub size_bytes: u64,
+    /// The path of the image that decides what this one does not. Only for layers with [`BlockLayer::CHAINS`].
+    pub backing: Option<String>,
+}
+
+/// A block layer.
+///
+/// `open` is called at the start of a run, again after a crash, and once more after a clean end; each time on a fresh
+/// host with what the files hold by then, so that nothing but the files is carried over.
+pub trait BlockLayer: Send + Sync + 'static {
+    /// An open image.
+    type Device: Device;
+
+    /// Whether images may lie on others.
+    const CHAINS: bool = false;
+
+    /// Whether what a guest wrote survives when the process is killed, without a flush. Of a layer that keeps writes or
+    /// tables back in memory it is not asked; every layer is asked that what was flushed survives.
+    const SURVIVES_KILL: bool = false;
+
+    /// Makes an image in its empty file: all of it reads as zeroes, or as its backing image. What this leaves in the
+    /// files is taken as durable.
+    fn create(&self, host: Arc<dyn Host>, image: &Image) -> impl Future<Output = IoResult<()>> + Send {
+        let _empty_files_will_do = (host, image);
+        async { Ok(()) }
+    }
+
+    /// Opens all of these images, a backing image before those that lie on it, and gives a device for each, in their
+    /// order. It must go well whatever a crash has left.
+    fn open(
+        &self,
+        host: Arc<dyn Host>,
+        images: &[Image],
+    ) -> impl Future<Output = IoResult<Vec<Self::Device>>> + Send;
+
+    /// Checks an image that nobody has open. A layer that has no checker says nothing.
+    fn check(
+        &self,
+        host: Arc<dyn Host>,
+        image: &Image,
+    ) -> impl Future<Output = IoResult<Option<Checked>>> + Send {
+        let _nothing_to_check = (host, image);
+        async { Ok(None) }
+    }
+}
+
+/// What a checker found in an image.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    /// Damage. There must never be any.
+    pub corruptions: u64,
+    /// Units that count as used and are not. After a crash they are forgiven.
+    pub leaks: u64,
+}
+
+/// An open image. Requests come at the same time and may overlap; offsets and lengths are in bytes, multiples of 512
+/// within the image.
+///
+/// Any request may end with an error when the disk below did. One that the layer lacks answers [`Errno::ENOTSUP`], as
+/// the defaults do, and is not drawn.
+pub trait Device: Send + Sync + 'static {
+    /// Reads so many bytes.
+    fn read(&self, offset: u64, len: u64) -> impl Future<Output = IoResult<Vec<u8>>> + Send;
+
+    /// Writes all of `data`.
+    fn write(&self, offset: u64, data: Vec<u8>) -> impl Future<Output = IoResult<()>> + Send;
+
+    /// Makes every write durable that has ended before this call.
+    fn flush(&self) -> impl Future<Output = IoResult<()>> + Send;
+
+    /// Makes a range read as zeroes.
+    fn write_zeroes(&self, offset: u64, len: u64) -> impl Future<Output = IoResult<()>> + Send {
+        let _lacking = (offset, len);
+        async { Err(Errno::ENOTSUP) }
+    }
+
+    /// Gives up what a range holds: each of its sectors reads as before, or as zeroes, until it is written.
+    fn discard(&self, offset: u64, len: u64) -> impl Future<Output = IoResult<()>> + Send {
+        let _lacking = (offset, len);
+        async { Err(Errno::ENOTSUP) }
+    }
+
+    /// The clean end: afterwards the files alone hold everything that was written. No request comes after it.
+    fn close(&self) -> impl Future<Output = IoResult<()>> + Send {
+        self.flush()
+    }
+}

@@ -1,0 +1,81 @@
+//! Tests block layers: many small deterministic worlds, each with another order of requests, completions, faults and a
+//! crash, each judged by what must be true of any device that keeps data.
+//!
+//! Whoever has a block layer writes a [`BlockLayer`] and its [`Device`] over the hosts of [`seam`], and calls [`check()`]
+//! from a test of their own. `docs/your-own-block-layer.md` goes through it step by step. Here is one without a bug,
+//! which keeps every sector where it belongs and nothing in memory:
+//!
+//! ```
+//! use midstream::seam::{Disk, Host, IoResult, OpenMode};
+//! use midstream::{BlockLayer, Device, Image, Profile, check};
+//! use std::sync::Arc;
+//!
+//! struct Plain;
+//! struct Open(Arc<dyn Disk>);
+//!
+//! impl BlockLayer for Plain {
+//!     type Device = Open;
+//!
+//!     async fn open(&self, host: Arc<dyn Host>, images: &[Image]) -> IoResult<Vec<Open>> {
+//!         let mut devices = Vec::new();
+//!         for image in images {
+//!             devices.push(Open(host.open(&image.path, OpenMode::ReadWrite).await?));
+//!         }
+//!         Ok(devices)
+//!     }
+//! }
+//!
+//! impl Device for Open {
+//!     async fn read(&self, offset: u64, len: u64) -> IoResult<Vec<u8>> {
+//!         self.0.read(offset, vec![0; len as usize]).await
+//!     }
+//!     async fn write(&self, offset: u64, data: Vec<u8>) -> IoResult<()> {
+//!         self.0.write(offset, data).await
+//!     }
+//!     async fn flush(&self) -> IoResult<()> {
+//!         self.0.flush().await
+//!     }
+//! }
+//!
+//! check(Plain, Profile::default(), 300);
+//! ```
+//!
+//! A run is a pure function of its choices ([`choice`]): [`strategy`] makes them, [`trace`] writes them to a file,
+//! [`minimise()`](minimise::minimise) makes them fewer. The world is [`scheduler`], [`clock`], [`disk`], [`fault`],
+//! [`crash`] and [`host`]. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`verdict`] and
+//! [`history`] are what is left of one.
+
+pub mod campaign;
+pub mod check;
+pub mod choice;
+pub mod clock;
+pub mod content;
+pub mod coverage;
+pub mod crash;
+pub mod disk;
+pub mod fault;
+pub mod history;
+pub mod host;
+pub mod layer;
+pub mod minimise;
+pub mod panics;
+pub mod request;
+pub mod scenario;
+pub mod scheduler;
+pub mod socket;
+pub mod strategy;
+pub mod terminal;
+pub mod toy;
+pub mod trace;
+pub mod verdict;
+mod witness;
+
+pub use check::{Failure, check, find};
+pub use layer::{BlockLayer, Checked, Device, Image};
+pub use scenario::{Profile, Scenario};
+pub use seam;
+
+/// The page's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/your-own-block-layer.md")]
+struct Page;

@@ -1,0 +1,62 @@
+//! What guests ask for, and how their requests are told apart.
+
+use crate::choice::Point;
+
+/// What a guest asks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Look.
+    Read,
+    /// Write the tag.
+    Write,
+    /// Write zeroes.
+    WriteZeroes,
+    /// Not needed any more.
+    Discard,
+    /// Make durable.
+    Flush,
+}
+
+/// How many tables of operations there are.
+pub const PROFILES: u32 = 4;
+
+/// The operations of each profile; 0 in a slot is no request at all.
+pub const TABLES: [&[Option<Operation>; 16]; PROFILES as usize] = {
+    use Operation::{Discard, Flush, Read, Write, WriteZeroes};
+    let (r, w, z, d, f) = (Some(Read), Some(Write), Some(WriteZeroes), Some(Discard), Some(Flush));
+    [
+        &[None, r, w, None, w, r, w, r, w, z, d, f, None, None, w, None],
+        &[None, r, r, r, r, r, w, w, None, None, None, None, None, r, w, None],
+        &[None, w, w, w, w, w, f, r, w, w, w, f, w, z, r, w],
+        &[None, d, z, d, z, w, r, d, z, w, r, d, z, f, None, None],
+    ]
+};
+
+/// A guest's request, by where it stands in the script.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct RequestId {
+    /// Who.
+    pub guest: u32,
+    /// In which lane.
+    pub lane: u32,
+    /// Which slot of it.
+    pub slot: u32,
+}
+
+impl RequestId {
+    /// The request of that number.
+    pub fn of_number(number: u64) -> RequestId {
+        let part = |shift: u32| (number >> shift & 0xff) as u32;
+        RequestId { guest: part(16), lane: part(8), slot: part(0) }
+    }
+
+    /// Its name.
+    pub fn point(self) -> Point {
+        Point::new("guest # lane # request #", [self.guest, self.lane, self.slot])
+    }
+
+    /// Its number, which no other request of the run has.
+    pub fn number(self) -> u64 {
+        u64::from(self.guest) << 16 | u64::from(self.lane) << 8 | u64::from(self.slot) | 1 << 24
+    }
+}

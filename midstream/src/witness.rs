@@ -1,0 +1,275 @@
+//! Watches a block layer at work: turns what happens into observations, shows them to the data-only specification, and
+//! keeps them as the run's history, if anybody wants it. The first broken law stops the world.
+
+use crate::choice::Point;
+use crate::content::Tag;
+use crate::crash::Ending;
+use crate::history::fingerprint::Fingerprint;
+use crate::history::observed::Observed;
+use crate::history::{Asked, Entry, Failure, Found, History, Recorder, What, tags_text};
+use crate::host::SimHost;
+use crate::request::RequestId;
+use crate::verdict::{Detail, Outcome, Verdict};
+use model::data_only::{DataOnly, LAWS, Law};
+use model::{CrashKind, ImageSetup};
+use seam::IoResult;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The law of a layer whose checker finds damage, or leaks after a clean end.
+pub const SOUND: &str = "images are sound after a crash and after a clean end";
+/// The law of a layer that cannot read what it wrote when nothing is wrong with the disk.
+pub const OPENS: &str = "whatever a crash leaves can be opened and read";
+
+/// The judge of one run.
+pub(crate) struct Witness {
+    host: SimHost,
+    /// Stops the scheduler.
+    halt: Arc<AtomicBool>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    judge: DataOnly,
+    fingerprint: Fingerprint,
+    history: History,
+    detail: Detail,
+    broken: Option<(String, String)>,
+    /// The run is over; what the layer says while it is taken down counts for nothing.
+    deaf: bool,
+    /// Requests without an end.
+    outstanding: Vec<(Point, Asked)>,
+    /// How often a checker looked at an image.
+    images_checked: u64,
+    images_opened: u64,
+    /// The request that the crash waits for, and the step at which it began.
+    awaited: Option<(RequestId, Option<u64>)>,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Witness")
+    }
+}
+
+impl Witness {
+    pub(crate) fn new(
+        images: Vec<ImageSetup>,
+        host: SimHost,
+        halt: Arc<AtomicBool>,
+        detail: Detail,
+    ) -> Witness {
+        let inner = Inner {
+            judge: DataOnly::new(&images, false),
+            fingerprint: Fingerprint::default(),
+            history: History::new(Recorder::World, images),
+            detail,
+            broken: None,
+            deaf: false,
+            outstanding: Vec::new(),
+            images_checked: 0,
+            images_opened: 0,
+            awaited: None,
+        };
+        Witness { host, halt, inner: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn entry(&self, what: What) -> Entry {
+        let core = self.host.core();
+        Entry { step: core.steps, at: core.now, what }
+    }
+
+    /// One more thing that happened.
+    fn tell(&self, observed: Observed) {
+        let entry = self.entry(What::Observed(observed));
+        let mut inner = self.inner();
+        if inner.deaf || inner.broken.is_some() {
+            return;
+        }
+        inner.note(&entry);
+        let What::Observed(observed) = &entry.what else { unreachable!("it is made above") };
+        if let Err(broken) = observed.show(|seen| inner.judge.observe(seen)) {
+            inner.broken = Some((broken.law.name().to_owned(), readable(&broken.detail)));
+            self.halt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// One more thing that happened and that no law speaks about.
+    pub(crate) fn note(&self, what: What) {
+        let entry = self.entry(what);
+        let mut inner = self.inner();
+        if !inner.deaf {
+            inner.note(&entry);
+        }
+    }
+
+    /// A law that needs no specification to be seen broken.
+    fn break_law(&self, law: &str, detail: String) {
+        let mut inner = self.inner();
+        if !inner.deaf && inner.broken.is_none() {
+            inner.broken = Some((law.to_owned(), detail));
+            self.halt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn attached(&self, guest: u32, image: &str, writable: bool) {
+        self.tell(Observed::Attached { guest, node: image.to_owned(), writable });
+    }
+
+    /// From now on it is noted when this request begins.
+    pub(crate) fn await_request(&self, request: RequestId) {
+        self.inner().awaited = Some((request, None));
+    }
+
+    /// The step at which that request began, if it has.
+    pub(crate) fn awaited_began_at(&self) -> Option<u64> {
+        self.inner().awaited?.1
+    }
+
+    pub(crate) fn began(&self, request: RequestId, asked: Asked) {
+        let step = self.host.core().steps;
+        let mut inner = self.inner();
+        inner.outstanding.push((request.point(), asked.clone()));
+        if let Some((awaited, began)) = &mut inner.awaited
+            && *awaited == request
+        {
+            *began = Some(step);
+        }
+        drop(inner);
+        self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+    }
+
+    pub(crate) fn ended(&self, request: RequestId, result: IoResult<Vec<Tag>>) {
+        self.inner().outstanding.retain(|(waiting, _)| *waiting != request.point());
+        let result = result.map_err(|errno| Failure { errno: errno.0, text: errno.text() });
+        self.tell(Observed::Ended { request: request.number(), result });
+    }
+
+    /// The whole of an image, read at rest through the device that guests used.
+    pub(crate) fn viewed(&self, image: &str, values: IoResult<Vec<Tag>>) {
+        match values {
+            Ok(values) => self.tell(Observed::View { node: image.to_owned(), values }),
+            Err(errno) => {
+                self.break_law(OPENS, format!("{image} cannot be read although the disk is well: {errno}"));
+            }
+        }
+    }
+
+    /// The world has ended without warning.
+    pub(crate) fn crashed(&self, ending: Ending) {
+        let kind = match ending {
+            Ending::Kill => CrashKind::Kill,
+            Ending::PowerCut => CrashKind::PowerCut,
+        };
+        self.tell(Observed::Crash { kind });
+        self.inner().outstanding.clear();
+    }
+
+    /// What an image shows when it is opened afresh, after a crash or a clean end.
+    pub(crate) fn found(&self, image: &str, values: IoResult<Vec<Tag>>, is_clean: bool) {
+        self.inner().images_opened += 1;
+        let values = match values {
+            Ok(values) => values,
+            Err(errno) => {
+                return self.break_law(OPENS, format!("{image} cannot be opened and read: {errno}"));
+            }
+        };
+        let file = image.to_owned();
+        let found = Found { chain: vec![file.clone()], file, values, corruptions: 0, leaks: 0 };
+        self.tell(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) });
+    }
+
+    /// What the layer's checker says of an image.
+    pub(crate) fn checked(&self, image: &str, checked: IoResult<Option<crate::Checked>>, is_clean: bool) {
+        match checked {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                self.inner().images_checked += 1;
+                if found.corruptions > 0 || is_clean && found.leaks > 0 {
+                    let (corruptions, leaks) = (found.corruptions, found.leaks);
+                    self.break_law(SOUND, format!("{image} has {corruptions} corruptions and {leaks} leaks"));
+                }
+            }
+            Err(errno) => self.break_law(SOUND, format!("{image} cannot be checked: {errno}")),
+        }
+    }
+
+    pub(crate) fn over(&self) {
+        self.tell(Observed::End);
+    }
+
+    /// Requests that have begun and not ended.
+    pub(crate) fn outstanding(&self) -> Vec<String> {
+        let waits = |(who, asked): &(Point, Asked)| {
+            format!("{who} waits for {:?} of {} at {}", asked.operation, asked.count, asked.sector)
+        };
+        self.inner().outstanding.iter().map(waits).collect()
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match &self.inner().broken {
+            None => Verdict::Passed,
+            Some((law, detail)) => Verdict::Broken { law: law.clone(), detail: detail.clone() },
+        }
+    }
+
+    /// Writes down what was seen, and hears nothing any more.
+    pub(crate) fn report(&self, outcome: &mut Outcome) {
+        let mut inner = self.inner();
+        inner.deaf = true;
+        outcome.history_hash = inner.fingerprint.value();
+        outcome.history = std::mem::take(&mut inner.history);
+        outcome.is_inconclusive = inner.judge.doubt().is_some();
+        outcome.laws_checked = inner.judge.checks().to_vec();
+        outcome.laws_checked.extend([inner.images_checked, inner.images_opened]);
+    }
+}
+
+impl Inner {
+    fn note(&mut self, entry: &Entry) {
+        self.fingerprint.add(entry);
+        if self.detail == Detail::Full {
+            self.history.entries.push(entry.clone());
+        }
+    }
+}
+
+/// The laws that a run is judged by, in the order of an outcome's counts.
+pub(crate) fn laws() -> impl Iterator<Item = &'static str> {
+    LAWS.into_iter().map(Law::name).chain([SOUND, OPENS])
+}
+
+/// Values as readers know them: `g1.0.2` was written by request 2 in lane 0 of guest 1, `n0` was there at the start.
+fn readable(detail: &str) -> String {
+    let mut text = String::with_capacity(detail.len());
+    let mut rest = detail;
+    while let Some(at) = rest.find("0x") {
+        let digits = rest[at + 2..].find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len() - at - 2);
+        let end = at + 2 + digits;
+        text.push_str(&rest[..at]);
+        match Tag::from_str_radix(&rest[at + 2..end], 16) {
+            Ok(tag) => text.push_str(&tags_text(&[tag])),
+            Err(_) => text.push_str(&rest[at..end]),
+        }
+        rest = &rest[end..];
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::{initial_tag, tag_in_sector, tag_of_request};
+
+    #[test]
+    fn values_are_told_by_who_wrote_them() {
+        let (guest, initial) = (tag_in_sector(tag_of_request(1, 0, 2), 3), initial_tag(0, 3));
+        let detail = format!("sector 3 of a: expected {guest:#x} or {initial:#x}, read 0x0, not 0x");
+        assert_eq!(readable(&detail), "sector 3 of a: expected g1.0.2 or n0, read 0, not 0x");
+    }
+}

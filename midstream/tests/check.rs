@@ -1,0 +1,135 @@
+//! What `check` finds in small layers with one bug each, and that it finds nothing where there is none.
+
+mod layers;
+
+use layers::{Bug, Cached, Cow};
+use midstream::scenario::{Scenario, discard, eio, flush, kill, power_cut, read, write, write_zeroes};
+use midstream::{Failure, Profile, find};
+
+const FLUSHED: &str = "what was flushed survives a power cut";
+const READS: &str = "a read returns what was written";
+const KILLED: &str = "what was written survives a kill";
+const CLEAN: &str = "a clean end keeps everything";
+const OPENS: &str = "whatever a crash leaves can be opened and read";
+const SOUND: &str = "images are sound after a crash and after a clean end";
+
+/// A layer that promises nothing of what was not flushed.
+fn cached(bug: Bug) -> Cached<false> {
+    Cached { bug }
+}
+
+fn failure(bug: Bug) -> Box<Failure> {
+    find(cached(bug), Profile::default(), 3_000).expect_err("it has a bug")
+}
+
+fn law_of(bug: Bug) -> String {
+    failure(bug).law.expect("a law")
+}
+
+#[test]
+fn a_layer_without_a_bug_breaks_nothing() {
+    let totals = find(cached(Bug::None), Profile::default(), 1_000).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!(totals.runs, 1_000);
+    // Reads, kills, power cuts, clean ends, checkers, openings. It promises nothing of a kill, so none is judged so.
+    let checks: Vec<bool> = totals.laws_checked.iter().map(|checks| *checks > 0).collect();
+    assert_eq!(checks, [true, false, true, true, true, true]);
+    assert_eq!(totals.inconclusive, 0);
+}
+
+#[test]
+fn every_bug_breaks_the_law_that_it_should() {
+    assert_eq!(law_of(Bug::ForgetsFlush), FLUSHED);
+    assert_eq!(law_of(Bug::ReadsDisk), READS);
+    assert_eq!(law_of(Bug::FailsToOpen), OPENS);
+    assert_eq!(law_of(Bug::Leaks), SOUND);
+    // What it holds before the run is written and closed too, so here it holds nothing.
+    let one_write = Scenario::chain(["disk ...."]).guest("disk", [write(0, 1)]);
+    let found = find(cached(Bug::LosesCacheAtClose), one_write, 10).expect_err("the write is lost");
+    assert_eq!(found.law.as_deref(), Some(CLEAN));
+    let promises = Cached::<true> { bug: Bug::None };
+    let found = find(promises, Profile::default(), 3_000).expect_err("a kill loses its cache");
+    assert_eq!(found.law.as_deref(), Some(KILLED));
+}
+
+#[test]
+fn who_waits_for_ever_and_who_panics_is_told() {
+    assert_eq!(law_of(Bug::Hangs), midstream::verdict::LIVENESS);
+    let panicked = failure(Bug::Panics);
+    assert_eq!(panicked.law.as_deref(), Some(midstream::verdict::INVARIANTS));
+    assert!(panicked.detail.contains("nobody reads sector 5 (midstream/tests/layers/mod.rs:"), "{panicked}");
+}
+
+#[test]
+fn a_failure_is_small_and_says_how_to_repeat_it() {
+    let found = failure(Bug::ForgetsFlush);
+    let text = found.to_string();
+    let requests = found.steps.iter().filter(|step| step.contains(" of ")).count();
+    assert!(requests <= 3, "{text}");
+    assert!(found.steps.iter().any(|step| step.ends_with("crash     PowerCut")), "{text}");
+    let (seed, trace) = (found.seed.expect("a run has a seed"), found.trace.expect("it was written"));
+    let again = "cargo test -p midstream -- --exact a_failure_is_small_and_says_how_to_repeat_it";
+    assert!(text.contains(&format!("\nrepro   MIDSTREAM_SEED={seed} MIDSTREAM_RUNS=1 {again}\n")), "{text}");
+    assert!(text.ends_with(&format!("\ntrace   MIDSTREAM_TRACE={} {again}", trace.display())), "{text}");
+    assert!(trace.parent().is_some_and(|folder| folder.ends_with("midstream")), "{text}");
+    assert!(text.starts_with(&format!("the law `{FLUSHED}` is broken\n")), "{text}");
+    assert!(text.contains("\nimages  disk0  ................\n"), "{text}");
+}
+
+#[test]
+fn the_same_seeds_give_the_same_runs() {
+    let hash = || find(cached(Bug::None), Profile::default(), 200).map(|totals| totals.history_hash);
+    let hashes = [hash(), hash()].map(|hash| hash.unwrap_or_else(|f| panic!("{f}")));
+    assert_eq!(hashes[0], hashes[1]);
+}
+
+#[test]
+fn a_layer_that_leaves_something_to_chance_is_told_so() {
+    let found = failure(Bug::Chance);
+    assert_eq!(found.law, None);
+    assert!(found.detail.contains("the order of a hash map"), "{found}");
+}
+
+#[test]
+fn a_scenario_of_ones_own_is_played_in_every_order() {
+    let overlap = || {
+        Scenario::chain(["disk dddd...."])
+            .guest("disk", [write(0, 4), flush(), read(0, 8)])
+            .guest("disk", [write(2, 4), read(0, 8)])
+    };
+    let law = |bug, scenario: Scenario| find(cached(bug), scenario, 500).err().map(|found| found.to_string());
+    assert_eq!(law(Bug::None, overlap().crash(power_cut())), None);
+    assert_eq!(law(Bug::None, overlap().crash(kill()).fault(eio("disk").on_flush().once())), None);
+    let found = law(Bug::ForgetsFlush, overlap().crash(power_cut())).expect("it has a bug");
+    assert!(found.contains(FLUSHED) && found.contains("\nimages  disk  dddd....\n"), "{found}");
+}
+
+#[test]
+fn what_a_layer_lacks_is_not_asked_of_it() {
+    // It answers ENOTSUP to both, so profiles draw neither; a scenario may ask all the same.
+    let asks =
+        Scenario::chain(["disk d......."]).guest("disk", [write_zeroes(0, 1), discard(0, 1), read(0, 1)]);
+    assert!(find(cached(Bug::None), asks, 50).is_ok());
+    let chain = Scenario::chain(["base d...", "top ...."]);
+    let refused = find(cached(Bug::None), chain, 50).expect_err("it has no chains");
+    assert!(refused.detail.contains("BlockLayer::CHAINS"), "{refused}");
+}
+
+#[test]
+fn readers_of_a_chain_see_what_lies_below() {
+    let chain = || {
+        Scenario::chain(["base dddd....", "mid  ..dd..dd", "top  d......."])
+            .guest("top", [write(0, 4), flush(), read(0, 8)])
+            .guest("mid", [read(0, 8)])
+    };
+    let law = |is_right| find(Cow { is_right }, chain(), 200).err().and_then(|found| found.law);
+    assert_eq!(law(true), None);
+    assert_eq!(law(false).as_deref(), Some(READS));
+    let drawn = find(Cow { is_right: true }, Profile::default(), 1_000).unwrap_or_else(|f| panic!("{f}"));
+    assert!(drawn.laws_checked[1] > 0, "it promises that a kill loses nothing");
+}
+
+#[test]
+#[should_panic(expected = "the law `what was flushed survives a power cut` is broken")]
+fn check_panics_with_what_it_found() {
+    midstream::check(cached(Bug::ForgetsFlush), Profile::default(), 3_000);
+}
