@@ -10,15 +10,17 @@ use midstream::strategy::of_seed;
 use midstream::verdict::{Detail, Verdict as WorldVerdict};
 use model::Rule;
 use model::law::LawId;
+use model::rule::RULES;
 use serde_json::Value;
 use sim::judge::{Judged, Verdict, judge};
+use sim::mutants::kept::Kept;
 use sim::mutants::rules::{Run, Table};
 use sim::oracle::laws;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 31;
+const HISTORIES: usize = 50;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {
@@ -50,7 +52,7 @@ fn said(judged: &Judged) -> String {
 }
 
 /// Histories that were kept because they need rules of the specification that little else needs.
-const NEEDED: [(&str, &[Rule]); 9] = [
+const NEEDED: [(&str, &[Rule]); 28] = [
     (
         "daemon-answers.jsonl",
         &[
@@ -74,6 +76,25 @@ const NEEDED: [(&str, &[Rule]); 9] = [
     ("campaign-copies-blur.jsonl", &[Rule::CopiesBlur]),
     ("campaign-turned-away-from-growing.jsonl", &[Rule::TurnedAwayFromGrowing]),
     ("hand-torn-read-of-a-node.jsonl", &[Rule::TornRead]),
+    ("campaign-backup-into-a-read-only-image.jsonl", &[Rule::BackupTargetReadOnly]),
+    ("campaign-backup-of-unknown-length.jsonl", &[Rule::BackupOfUnknownLength]),
+    ("campaign-leak-after-a-fault.jsonl", &[Rule::LeakAfterFault]),
+    ("campaign-read-only-before-the-end-is-told.jsonl", &[Rule::JobRestoresNode]),
+    ("campaign-remnant-in-a-query.jsonl", &[Rule::RemnantShown]),
+    ("campaign-reopen-beside-a-writer.jsonl", &[Rule::ReopenConflict]),
+    ("campaign-snapshot-under-a-backup-of-the-top.jsonl", &[Rule::BackupOfTopLosesTrack]),
+    ("campaign-stopped-in-pending.jsonl", &[Rule::CrashInPending]),
+    ("campaign-stream-makes-an-unbearable-chain.jsonl", &[Rule::UnbearableChain]),
+    ("campaign-two-ask-for-one-job.jsonl", &[Rule::EitherAskerCreates]),
+    ("campaign-write-under-way-as-a-copy-starts.jsonl", &[Rule::CopySeesWrite]),
+    ("daemon-bitmap-of-a-read-only-image.jsonl", &[Rule::ReopenBitmaps]),
+    ("daemon-commit-into-what-failed-to-shrink.jsonl", &[Rule::UnknownLengthNeeds]),
+    ("daemon-filter-gone-when-its-name-is-told.jsonl", &[Rule::RefusalNamesEither]),
+    ("daemon-header-changed-and-not-flushed.jsonl", &[Rule::HeaderChangeFails]),
+    ("daemon-query-told-late.jsonl", &[Rule::ProgressOfBefore]),
+    ("hand-killed-while-an-image-is-made-shorter.jsonl", &[Rule::GivenUpEarly]),
+    ("hand-mirror-into-a-read-only-image-after-a-fault.jsonl", &[Rule::MirrorTargetReadOnly]),
+    ("hand-read-ends-after-a-reopen.jsonl", &[Rule::ReadOvertaken]),
 ];
 
 #[test]
@@ -85,6 +106,15 @@ fn without_a_rule_a_history_that_needs_it_is_refused() {
         assert_eq!(table.look_at(1, run), 1);
         assert_eq!(table.left(), [], "{name} is accepted without them");
     }
+}
+
+/// Nobody needs a rule that allows what no trace, recording or history shows.
+#[test]
+fn something_that_was_kept_needs_every_rule() {
+    let kept = Kept::read(env!("CARGO_MANIFEST_DIR").as_ref(), &[]).expect("what was kept");
+    let mut table = Table::new(&RULES, 2);
+    table.look_at(kept.count(), |index| kept.run(index));
+    assert_eq!(table.left(), []);
 }
 
 #[test]

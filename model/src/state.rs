@@ -66,8 +66,6 @@ pub(crate) struct State {
     pub touched: Shared<Vec<bool>>,
     /// By image: the shortest it may still be, in sectors, where a job or a command makes it longer.
     pub shortest: Shared<Vec<Option<u32>>>,
-    /// Images whose header a command and a job changed, in an order that nobody saw.
-    pub contested: Vec<ImageId>,
     /// Throttle groups.
     pub groups: Shared<Vec<String>>,
     pub faults: Shared<Vec<Fault>>,
@@ -113,7 +111,6 @@ impl State {
             streamed: vec![false; facts.len()].into(),
             touched: vec![false; facts.len()].into(),
             shortest: vec![None; facts.len()].into(),
-            contested: Vec::new(),
             lost: None,
             tears: false,
             without: Without::default(),

@@ -11,9 +11,6 @@ use crate::rule::Rule;
 use crate::starting::{Asked, Start};
 use crate::state::{EVER, State};
 
-/// What is told where the needs of two users meet.
-const CONFLICT: Answer = Answer::ErrorAbout("Permission conflict on node");
-
 impl State {
     /// The answers the oldest command of a client may get if it takes effect now.
     pub(super) fn answers(&self, client: usize) -> Vec<Answer> {
@@ -74,15 +71,6 @@ impl State {
                     answers.push(deletion(&with_left_behind(graph), name));
                 }
                 answers.push(deletion(graph, name));
-                // Which of two reasons is the younger, a job that ended while another began has left open.
-                let reasons = graph.find(name).into_iter().flat_map(|id| {
-                    let here = graph.blockers.iter().filter(move |blocker| blocker.node == id);
-                    here.map(move |blocker| Answer::Refused(Refusal::Busy(id, blocker.reason)))
-                });
-                let is_busy = matches!(answers.last(), Some(Answer::Refused(Refusal::Busy(..))));
-                if is_busy && self.allows(Rule::YoungerReason) {
-                    answers.extend(reasons);
-                }
             }
             Command::Start(start) => {
                 self.start_answers(graph, start, answers);
@@ -157,9 +145,6 @@ impl State {
                 if graph.node(plan.under).vague || start.is_vague() {
                     self.perhaps(Rule::VagueStart, Answer::AnyError, answers);
                 }
-                if has_writer_below(graph) {
-                    self.perhaps(Rule::WriterBelow, CONFLICT, answers);
-                }
                 answers.push(Answer::Done);
             }
         }
@@ -173,17 +158,14 @@ impl State {
                 self.perhaps(Rule::HeaderChangeRefused, Answer::AnyError, answers);
             }
             Editing::Resize { .. } => {
-                self.perhaps(Rule::ResizeConflict, CONFLICT, answers);
+                let error = Answer::ErrorAbout("Permission conflict on node");
+                self.perhaps(Rule::ResizeConflict, error, answers);
                 self.perhaps(Rule::ResizeReadOnly, Answer::ErrorAbout("read-only"), answers);
                 // An image of the old version has no clusters that read as zeroes over what lies below.
                 let error = Answer::ErrorAbout("Failed to zero out new clusters");
                 self.perhaps(Rule::ResizeZeroes, error, answers);
             }
             Editing::Reopen(list) => {
-                if editing.judge(graph).is_err() {
-                    // A link past a commit's filter is frozen, and in conflict with the commit as well.
-                    self.perhaps(Rule::ReopenFrozen, CONFLICT, answers);
-                }
                 if list.iter().any(|options| options.read_only) {
                     // Its bitmaps have to be written first, and there may be no way to do that.
                     self.perhaps(Rule::ReopenBitmaps, Answer::ErrorAbout("No write access"), answers);
@@ -196,12 +178,7 @@ impl State {
                     }
                 }
             }
-            Editing::Snapshot { .. } => {
-                // A copy's target is in use, and others write it: which of both is told depends on how far the copy is.
-                if editing.judge(graph).is_err() {
-                    self.perhaps(Rule::SnapshotConflict, CONFLICT, answers);
-                }
-            }
+            Editing::Snapshot { .. } => {}
             Editing::SnapshotSync { .. } => {
                 self.perhaps(Rule::SnapshotSyncRefused, Answer::AnyError, answers);
             }
@@ -231,9 +208,4 @@ fn reopen_conflicts(graph: &Graph, id: NodeId, options: &Reopen) -> Vec<Answer> 
         answers.push(Answer::Refused(Refusal::ReadOnly));
     }
     answers
-}
-
-/// Whether a guest may write a node that others stand on: what they need of it is worked out only when they are used.
-fn has_writer_below(graph: &Graph) -> bool {
-    graph.users.iter().any(|user| user.writable && graph.parents(user.node).next().is_some())
 }

@@ -314,11 +314,7 @@ impl State {
     fn ended_with(&mut self, id: JobId, error: &str) -> Result<(), Broken> {
         let job = self.job(id);
         let name = job.id.clone();
-        // It was cancelled, and met an error that it told nobody of.
-        let silent = job.plan.trade() != Trade::Stream
-            && self.is_fault(error, job.since)
-            && self.allows(Rule::ErrorAfterCancel);
-        if (job.cannot_fit || job.may_not_grow || silent) && job.failure.is_none() {
+        if (job.cannot_fit || job.may_not_grow) && job.failure.is_none() {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
         let job = self.job(id);

@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn rules_are_called_by_their_names() {
-        assert_eq!(selected(&["LateCancel".to_owned()]).expect("a rule"), [Rule::LateCancel]);
+        assert_eq!(selected(&["TornRead".to_owned()]).expect("a rule"), [Rule::TornRead]);
         assert_eq!(selected(&[]).expect("all").len(), RULES.len());
         assert!(selected(&["latecancel".to_owned()]).expect_err("none").contains("`latecancel`"));
     }

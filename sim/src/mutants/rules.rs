@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// So many runs are looked at before rules leave.
-const BLOCK: usize = 256;
+const BLOCK: usize = 32;
 
 /// A run that may need rules.
 #[derive(Debug)]
