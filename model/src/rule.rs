@@ -60,6 +60,7 @@ rules! {
     StrangerVerb = "a verb on a job of an unknown type is accepted or refused",
     ChangeRefused = "a change of a mirror is refused",
     // What commands do.
+    LateCancel = "a cancel comes too late",
     EitherAskerCreates = "a job is created by any of several commands that ask for it",
     MirrorTargetReadOnly = "a mirror's target is still read-only, or a fault has kept it writable",
     CommitOfUnknownLength = "a commit is refused for lengths that nobody knows",

@@ -298,7 +298,7 @@ impl State {
             Command::Delete(name) => self.delete_node(name),
             Command::Edit(editing) => self.edit(editing, sent, &mut others),
             Command::Export(exporting) => self.export(exporting),
-            Command::Verb(verb) => self.verb_takes_effect(verb),
+            Command::Verb(verb) => self.verb_takes_effect(verb, &mut others),
             Command::ThrottleGroup(id) => {
                 self.groups.push(id.clone());
                 true

@@ -56,14 +56,24 @@ impl State {
         }
     }
 
-    /// A verb is carried out, if it may be.
-    pub(super) fn verb_takes_effect(&mut self, verb: &VerbArguments) -> bool {
+    /// A verb is carried out, if it may be. A cancel that comes late may still be in time or not: then there is another way.
+    pub(super) fn verb_takes_effect(&mut self, verb: &VerbArguments, more: &mut Vec<State>) -> bool {
         let mut answers = Vec::new();
         self.verb_answers(verb, &mut answers);
         if !answers.contains(&Answer::Done) {
             return false;
         }
         let Some(id) = self.find_job(&verb.job) else { return true };
+        let job = self.job(id);
+        let is_soft = job.is_ready() && !verb.force;
+        // A job that is finalizing itself may be past the point where it can be stopped.
+        let is_in_time = job.is_at_work() || job.status == Status::Pending && !job.may_finalize();
+        let is_late = !is_in_time && self.allows(Rule::LateCancel);
+        if verb.verb == Verb::Cancel && !is_soft && is_late && !job.cancelled {
+            let mut too_late = self.clone();
+            too_late.job_mut(id).paused = false;
+            more.push(too_late);
+        }
         self.apply_verb(id, verb);
         true
     }
