@@ -66,6 +66,8 @@ pub struct Job {
     pub blurred: bool,
     /// Nothing was below its target when it began: zeroes may have no cluster there.
     pub copies_onto_nothing: bool,
+    /// Sectors that guests have changed below its source, of which it did not hear.
+    pub changed_beside: Vec<u32>,
     /// It cannot succeed: its target is too short for what it copies.
     pub cannot_fit: bool,
     /// Its base is to grow over a longer layer, which an image of the old version cannot.
@@ -139,6 +141,7 @@ impl Job {
             headers: Vec::new(),
             blurred: false,
             copies_onto_nothing: false,
+            changed_beside: Vec::new(),
             cannot_fit: false,
             may_not_grow: false,
             unbearable: false,

@@ -48,6 +48,21 @@ impl Views {
         }
     }
 
+    /// Readers above see in these sectors what `id` shows now.
+    pub fn show_through(&mut self, id: ImageId, sectors: &[u32]) {
+        let above = self.at_or_above(id).into_iter().skip(1);
+        for above in above.collect::<Vec<_>>() {
+            let (below, end) = (self.layer(above).below, self.layer(above).sectors());
+            for sector in sectors.iter().copied().filter(|sector| *sector < end) {
+                match self.layer(above).decides(sector) {
+                    Decides::Yes => {}
+                    Decides::No => self.look_through(above, below, sector, true),
+                    Decides::Maybe => self.look_through(above, below, sector, false),
+                }
+            }
+        }
+    }
+
     /// Without anything below, what a layer does not decide reads as zeroes.
     fn show_nothing_below(&mut self, id: ImageId) {
         for sector in 0..self.layer(id).sectors() {

@@ -324,6 +324,9 @@ impl State {
                 }
                 // Of a writer somewhere below its source a mirror does not hear, nor of one that writes its target.
                 let is_heard = image == source && !is_being_changed(&changes, target, at);
+                if !is_heard && !self.job(id).changed_beside.contains(&at) {
+                    self.job_mut(id).changed_beside.push(at);
+                }
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
                     // A discard may do nothing, and then there is nothing to copy.
                     *copied = is_heard && (*copied || !is_discard);
@@ -455,9 +458,15 @@ impl State {
                 }
             }
         }
-        if route.sync != Sync::Full || self.was_bypassed(id) {
-            // What was not to be copied its readers do not see any more, nor what a guest has changed in the target since.
+        let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
+        if route.sync != Sync::Full && !is_commit || self.was_bypassed(id) {
+            // What was not to be copied its readers do not see any more.
             self.views.recompose_above(target);
+        }
+        if is_commit {
+            // Nor what a guest has changed in the target since.
+            let changed = self.job(id).changed_beside.clone();
+            self.views.show_through(target, &changed);
         }
     }
 
