@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 51;
+const HISTORIES: usize = 52;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {
@@ -52,7 +52,7 @@ fn said(judged: &Judged) -> String {
 }
 
 /// Histories that were kept because they need rules of the specification that little else needs.
-const NEEDED: [(&str, &[Rule]); 29] = [
+const NEEDED: [(&str, &[Rule]); 30] = [
     (
         "daemon-answers.jsonl",
         &[
@@ -93,6 +93,7 @@ const NEEDED: [(&str, &[Rule]); 29] = [
     ("daemon-header-changed-and-not-flushed.jsonl", &[Rule::HeaderChangeFails]),
     ("daemon-query-told-late.jsonl", &[Rule::ProgressOfBefore]),
     ("hand-cancel-comes-too-late.jsonl", &[Rule::LateCancel]),
+    ("daemon-reopen-past-a-commits-filter.jsonl", &[Rule::ReopenFrozen]),
     ("hand-killed-while-an-image-is-made-shorter.jsonl", &[Rule::GivenUpEarly]),
     ("hand-mirror-into-a-read-only-image-after-a-fault.jsonl", &[Rule::MirrorTargetReadOnly]),
     ("hand-read-ends-after-a-reopen.jsonl", &[Rule::ReadOvertaken]),

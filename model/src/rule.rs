@@ -55,6 +55,7 @@ rules! {
     ResizeConflict = "a resize is refused for the needs of others",
     ResizeReadOnly = "a resize is refused for a node that is read-only",
     ResizeZeroes = "a resize is refused where new clusters cannot read as zeroes",
+    ReopenFrozen = "a reopen past a commit's filter is refused as a conflict",
     ReopenBitmaps = "a reopen is refused because bitmaps cannot be written",
     ReopenConflict = "a reopen is refused for the needs of others",
     StrangerVerb = "a verb on a job of an unknown type is accepted or refused",

@@ -11,6 +11,9 @@ use crate::rule::Rule;
 use crate::starting::{Asked, Start};
 use crate::state::{EVER, State};
 
+/// What is told where the needs of two users meet.
+const CONFLICT: Answer = Answer::ErrorAbout("Permission conflict on node");
+
 impl State {
     /// The answers the oldest command of a client may get if it takes effect now.
     pub(super) fn answers(&self, client: usize) -> Vec<Answer> {
@@ -158,14 +161,18 @@ impl State {
                 self.perhaps(Rule::HeaderChangeRefused, Answer::AnyError, answers);
             }
             Editing::Resize { .. } => {
-                let error = Answer::ErrorAbout("Permission conflict on node");
-                self.perhaps(Rule::ResizeConflict, error, answers);
+                self.perhaps(Rule::ResizeConflict, CONFLICT, answers);
                 self.perhaps(Rule::ResizeReadOnly, Answer::ErrorAbout("read-only"), answers);
                 // An image of the old version has no clusters that read as zeroes over what lies below.
                 let error = Answer::ErrorAbout("Failed to zero out new clusters");
                 self.perhaps(Rule::ResizeZeroes, error, answers);
             }
             Editing::Reopen(list) => {
+                if editing.judge(graph).is_err() {
+                    // A link past a commit's named filter: where somebody reads through it, QEMU tells the conflict with
+                    // the commit. Where nobody does, it dies.
+                    self.perhaps(Rule::ReopenFrozen, CONFLICT, answers);
+                }
                 if list.iter().any(|options| options.read_only) {
                     // Its bitmaps have to be written first, and there may be no way to do that.
                     self.perhaps(Rule::ReopenBitmaps, Answer::ErrorAbout("No write access"), answers);
