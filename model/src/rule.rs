@@ -60,6 +60,7 @@ rules! {
     ReopenConflict = "a reopen is refused for the needs of others",
     StrangerVerb = "a verb on a job of an unknown type is accepted or refused",
     ChangeRefused = "a change of a mirror is refused",
+    CompleteAfterCancel = "a mirror that was cancelled can be completed",
     // What commands do.
     LateCancel = "a cancel comes too late",
     EitherAskerCreates = "a job is created by any of several commands that ask for it",
@@ -68,6 +69,7 @@ rules! {
     DeviceLeftBehind = "a stream that is refused late leaves a device behind",
     HeaderChangeFails = "a header names the old or the new after its change has failed",
     ResizeFails = "an image has the old or the new length after a resize has failed",
+    ContestedHeader = "a header that a command and a job change names what either says",
     ResizedZeroes = "the zeroes of a longer image need no cluster",
     // How jobs end.
     FailsUntold = "a job that is no stream fails by a fault that it tells nobody of",

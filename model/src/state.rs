@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub touched: Shared<Vec<bool>>,
     /// By image: the shortest it may still be, in sectors, where a job or a command makes it longer.
     pub shortest: Shared<Vec<Option<u32>>>,
+    /// Images whose header a command and a job changed, in an order that nobody saw.
+    pub contested: Vec<ImageId>,
     /// Throttle groups.
     pub groups: Shared<Vec<String>>,
     pub faults: Shared<Vec<Fault>>,
@@ -111,6 +113,7 @@ impl State {
             streamed: vec![false; facts.len()].into(),
             touched: vec![false; facts.len()].into(),
             shortest: vec![None; facts.len()].into(),
+            contested: Vec::new(),
             lost: None,
             tears: false,
             without: Without::default(),

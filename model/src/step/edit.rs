@@ -19,8 +19,12 @@ const EXPORTS: u32 = 1 << 31;
 impl State {
     /// A command that was sent then, and accepted, edits the graph or an image.
     pub(super) fn edit_by_command(&mut self, editing: &Editing, edit: Edit, sent: Moment) {
+        let before = self.headers_of_ending_jobs();
         match edit {
-            Edit::Header(node, file) => self.header_changed(node, file),
+            Edit::Header(node, file) => {
+                let is_contested = self.ending_jobs().next().is_some() && self.allows(Rule::ContestedHeader);
+                self.header_changed(node, file, is_contested);
+            }
             Edit::Overlay(overlay, node) => self.overlay_added(overlay, node, sent),
             Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name, sent),
             Edit::Length(node, bytes) => self.resized(node, bytes),
@@ -33,15 +37,35 @@ impl State {
             Edit::Bitmap => self.bitmap_added(editing),
         }
         self.zeroes_may_come_late();
+        let after = self.headers_of_ending_jobs();
+        if before != after && self.allows(Rule::ContestedHeader) {
+            // Which of the two a job that is ending wrote, nobody saw.
+            for (image, header) in before.into_iter().chain(after) {
+                self.images[usize::from(image.0)].headers.insert(0, header);
+                self.contested.push(image);
+            }
+        }
         assert_eq!(self.graph.malformed(), None, "after {editing:?}");
     }
 
-    fn header_changed(&mut self, node: NodeId, file: String) {
+    /// What jobs that are about to end write into headers, as the chains are now.
+    fn headers_of_ending_jobs(&self) -> Vec<(ImageId, Option<String>)> {
+        self.ending_jobs().flat_map(|job| self.next_headers(job)).collect()
+    }
+
+    fn header_changed(&mut self, node: NodeId, file: String, is_contested: bool) {
         let header = Some(file).filter(|file| !file.is_empty());
         self.graph.node_mut(node).header = header.as_deref().map(Into::into);
         if let Some(image) = self.layer_of(&self.graph, node) {
             self.header_was_not_flushed(image);
-            self.images[usize::from(image.0)].headers = vec![header];
+            self.contested.retain(|other| *other != image);
+            let headers = &mut self.images[usize::from(image.0)].headers;
+            if is_contested {
+                self.contested.push(image);
+            } else {
+                headers.clear();
+            }
+            headers.push(header);
         }
         self.count(LawId::HeaderChanged);
     }
@@ -148,6 +172,7 @@ impl State {
         let Some(image) = self.layer_of(&self.graph, node) else { return };
         let header = Some(file.clone()).filter(|file| !file.is_empty());
         self.images[usize::from(image.0)].headers.insert(0, header);
+        self.contested.push(image);
     }
 
     /// A resize met a fault: the image may have either length.

@@ -21,6 +21,11 @@ impl State {
             }
     }
 
+    /// The jobs that may change the chain at any moment.
+    pub(super) fn ending_jobs(&self) -> impl Iterator<Item = JobId> {
+        self.live_jobs().filter(|id| self.is_ending(*id))
+    }
+
     /// Whether a job may have changed the chain when everything stopped: one in pending may have been finalizing itself on
     /// behalf of a command that was not answered; one whose last words were not heard may have got there as well.
     pub(super) fn may_have_ended(&self, id: JobId) -> bool {
@@ -203,6 +208,7 @@ impl State {
             }
             self.overlay_forgotten(is_certain);
             self.header_was_not_flushed(image);
+            let is_certain = is_certain && !self.contested.contains(&image);
             let headers = &mut self.images[usize::from(image.0)].headers;
             if is_certain {
                 headers.clear();

@@ -51,6 +51,7 @@ impl State {
                     asked.job.clone(),
                     "' cannot be completed",
                 )));
+                self.perhaps(Rule::CompleteAfterCancel, Answer::Done, answers);
             }
             _ => answers.push(admitted),
         }
