@@ -42,8 +42,8 @@
 //!
 //! A run is a pure function of its choices ([`choice`]): [`strategy`] makes them, [`trace`] writes them to a file,
 //! [`minimise()`](minimise::minimise) makes them fewer. The world is [`scheduler`], [`clock`], [`disk`], [`fault`],
-//! [`crash`] and [`host`]. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`verdict`] and
-//! [`history`] are what is left of one.
+//! [`crash`] and [`host`]. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`recording`]
+//! keeps what happens in one, [`verdict`] and [`history`] are what is left of it.
 
 pub mod campaign;
 pub mod check;
@@ -59,6 +59,7 @@ pub mod host;
 pub mod layer;
 pub mod minimise;
 pub mod panics;
+pub mod recording;
 pub mod request;
 pub mod scenario;
 pub mod scheduler;

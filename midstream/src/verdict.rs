@@ -6,8 +6,8 @@ use model::Census;
 
 /// The law that a world where nothing moves any more breaks.
 pub const LIVENESS: &str = "every job and request ends";
-/// The law that an engine that panics breaks.
-pub const INVARIANTS: &str = "the engine never breaks its own invariants";
+/// The law that an engine or a layer that panics breaks.
+pub const INVARIANTS: &str = "the code under test never breaks its own invariants";
 
 /// The judgement of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +26,7 @@ pub enum Verdict {
         /// Who waits for whom.
         who: String,
     },
-    /// The engine stopped itself: a broken invariant, with its values.
+    /// The code under test stopped itself: a broken invariant, with its values.
     Panicked {
         /// The panic's message and place.
         message: String,

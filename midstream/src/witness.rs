@@ -1,20 +1,19 @@
 //! Watches a block layer at work: turns what happens into observations, shows them to the data-only specification, and
 //! keeps them as the run's history, if anybody wants it. The first broken law stops the world.
 
-use crate::choice::Point;
 use crate::content::Tag;
 use crate::crash::Ending;
-use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
-use crate::history::{Asked, Entry, Failure, Found, History, Recorder, What, tags_text};
+use crate::history::{Asked, Entry, Failure, Found, What, tags_text};
 use crate::host::SimHost;
+use crate::recording::Recording;
 use crate::request::RequestId;
 use crate::verdict::{Detail, Outcome, Verdict};
 use model::data_only::{DataOnly, LAWS, Law};
 use model::{CrashKind, ImageSetup};
 use seam::IoResult;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The law of a layer whose checker finds damage, or leaks after a clean end.
@@ -25,21 +24,12 @@ pub const OPENS: &str = "whatever a crash leaves can be opened and read";
 /// The judge of one run.
 pub(crate) struct Witness {
     host: SimHost,
-    /// Stops the scheduler.
-    halt: Arc<AtomicBool>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     judge: DataOnly,
-    fingerprint: Fingerprint,
-    history: History,
-    detail: Detail,
-    broken: Option<(String, String)>,
-    /// The run is over; what the layer says while it is taken down counts for nothing.
-    deaf: bool,
-    /// Requests without an end.
-    outstanding: Vec<(Point, Asked)>,
+    recording: Recording,
     /// How often a checker looked at an image.
     images_checked: u64,
     images_opened: u64,
@@ -62,59 +52,46 @@ impl Witness {
     ) -> Witness {
         let inner = Inner {
             judge: DataOnly::new(&images, false),
-            fingerprint: Fingerprint::default(),
-            history: History::new(Recorder::World, images),
-            detail,
-            broken: None,
-            deaf: false,
-            outstanding: Vec::new(),
+            recording: Recording::new(images, halt, detail),
             images_checked: 0,
             images_opened: 0,
             awaited: None,
         };
-        Witness { host, halt, inner: Mutex::new(inner) }
+        Witness { host, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn entry(&self, what: What) -> Entry {
-        let core = self.host.core();
-        Entry { step: core.steps, at: core.now, what }
-    }
-
-    /// One more thing that happened.
-    fn tell(&self, observed: Observed) {
-        let entry = self.entry(What::Observed(observed));
+    /// One more thing that happened, before the specification. Gives it back, if it still matters.
+    fn tell(&self, observed: Observed) -> Option<Observed> {
+        let (step, at) = self.moment();
         let mut inner = self.inner();
-        if inner.deaf || inner.broken.is_some() {
-            return;
+        if !inner.recording.is_judged() {
+            return None;
         }
-        inner.note(&entry);
-        let What::Observed(observed) = &entry.what else { unreachable!("it is made above") };
+        let observed = inner.recording.observed(step, at, observed);
         if let Err(broken) = observed.show(|seen| inner.judge.observe(seen)) {
-            inner.broken = Some((broken.law.name().to_owned(), readable(&broken.detail)));
-            self.halt.store(true, Ordering::Relaxed);
+            inner.recording.break_law(broken.law.name(), readable(&broken.detail));
         }
+        Some(observed)
     }
 
     /// One more thing that happened and that no law speaks about.
     pub(crate) fn note(&self, what: What) {
-        let entry = self.entry(what);
-        let mut inner = self.inner();
-        if !inner.deaf {
-            inner.note(&entry);
-        }
+        let (step, at) = self.moment();
+        self.inner().recording.note(&Entry { step, at, what });
+    }
+
+    fn moment(&self) -> (u64, u64) {
+        let core = self.host.core();
+        (core.steps, core.now)
     }
 
     /// A law that needs no specification to be seen broken.
     fn break_law(&self, law: &str, detail: String) {
-        let mut inner = self.inner();
-        if !inner.deaf && inner.broken.is_none() {
-            inner.broken = Some((law.to_owned(), detail));
-            self.halt.store(true, Ordering::Relaxed);
-        }
+        self.inner().recording.break_law(law, detail);
     }
 
     pub(crate) fn attached(&self, guest: u32, image: &str, writable: bool) {
@@ -133,19 +110,19 @@ impl Witness {
 
     pub(crate) fn began(&self, request: RequestId, asked: Asked) {
         let step = self.host.core().steps;
-        let mut inner = self.inner();
-        inner.outstanding.push((request.point(), asked.clone()));
-        if let Some((awaited, began)) = &mut inner.awaited
+        if let Some((awaited, began)) = &mut self.inner().awaited
             && *awaited == request
         {
             *began = Some(step);
         }
-        drop(inner);
-        self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+        let told = self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+        if let Some(begun) = told {
+            self.inner().recording.awaits(request.point(), begun);
+        }
     }
 
     pub(crate) fn ended(&self, request: RequestId, result: IoResult<Vec<Tag>>) {
-        self.inner().outstanding.retain(|(waiting, _)| *waiting != request.point());
+        self.inner().recording.settle(request.point());
         let result = result.map_err(|errno| Failure { errno: errno.0, text: errno.text() });
         self.tell(Observed::Ended { request: request.number(), result });
     }
@@ -153,7 +130,7 @@ impl Witness {
     /// The whole of an image, read at rest through the device that guests used.
     pub(crate) fn viewed(&self, image: &str, values: IoResult<Vec<Tag>>) {
         match values {
-            Ok(values) => self.tell(Observed::View { node: image.to_owned(), values }),
+            Ok(values) => drop(self.tell(Observed::View { node: image.to_owned(), values })),
             Err(errno) => {
                 self.break_law(OPENS, format!("{image} cannot be read although the disk is well: {errno}"));
             }
@@ -167,7 +144,7 @@ impl Witness {
             Ending::PowerCut => CrashKind::PowerCut,
         };
         self.tell(Observed::Crash { kind });
-        self.inner().outstanding.clear();
+        self.inner().recording.forget_all();
     }
 
     /// What an image shows when it is opened afresh, after a crash or a clean end.
@@ -205,37 +182,20 @@ impl Witness {
 
     /// Requests that have begun and not ended.
     pub(crate) fn outstanding(&self) -> Vec<String> {
-        let waits = |(who, asked): &(Point, Asked)| {
-            format!("{who} waits for {:?} of {} at {}", asked.operation, asked.count, asked.sector)
-        };
-        self.inner().outstanding.iter().map(waits).collect()
+        self.inner().recording.outstanding()
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        match &self.inner().broken {
-            None => Verdict::Passed,
-            Some((law, detail)) => Verdict::Broken { law: law.clone(), detail: detail.clone() },
-        }
+        self.inner().recording.verdict()
     }
 
     /// Writes down what was seen, and hears nothing any more.
     pub(crate) fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
-        inner.deaf = true;
-        outcome.history_hash = inner.fingerprint.value();
-        outcome.history = std::mem::take(&mut inner.history);
+        inner.recording.report(outcome);
         outcome.is_inconclusive = inner.judge.doubt().is_some();
         outcome.laws_checked = inner.judge.checks().to_vec();
         outcome.laws_checked.extend([inner.images_checked, inner.images_opened]);
-    }
-}
-
-impl Inner {
-    fn note(&mut self, entry: &Entry) {
-        self.fingerprint.add(entry);
-        if self.detail == Detail::Full {
-            self.history.entries.push(entry.clone());
-        }
     }
 }
 

@@ -397,7 +397,12 @@ impl Views {
     }
 
     fn show(&mut self, layer: ImageId, sector: u32, version: Version) {
-        for above in self.ids() {
+        self.show_but(None, layer, sector, version);
+    }
+
+    /// The same, to all but one of those who read through it.
+    fn show_but(&mut self, but: Option<ImageId>, layer: ImageId, sector: u32, version: Version) {
+        for above in self.ids().filter(|above| Some(*above) != but) {
             if self.layer(above).below != Some(layer) || sector >= self.layer(above).sectors() {
                 continue;
             }

@@ -44,8 +44,8 @@
 //!
 //! Read [`job`] for the two tables of a job's life, [`chain`], [`blocker`] and [`permission`] for the graph, [`plan`] for
 //! what jobs do to it, [`stream`], [`commit`], [`mirror`] and [`backup`] for when each is refused, [`content`] for what a
-//! reader may see, [`law`] for every law by name, [`judge`] for how a run is followed, and
-//! [`holding`] for what is left to be judged when it cannot be followed any more. [`data_only`] is a second, small
+//! reader may see, [`law`] for every law by name, [`judge`] for how a run is followed,
+//! [`lost`] for why it cannot be followed any more, and [`holding`] for what is left to be judged then. [`data_only`] is a second, small
 //! specification, of any device that keeps data. The crate does no I/O and
 //! knows no clock, no chance and no threads; it shares no code with the engine.
 //!

@@ -16,40 +16,28 @@ use midstream::choice::Point;
 use midstream::content::Tag;
 use midstream::crash::Ending;
 use midstream::fault::{Fault, Kind};
-use midstream::history::fingerprint::Fingerprint;
 use midstream::history::observed::Observed;
-use midstream::history::{Asked, Entry, Failure, Found, History, Recorder, What};
+use midstream::history::{Asked, Entry, Failure, Found, What, tags_text};
 use midstream::host::SimHost;
+use midstream::recording::Recording;
 use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
 use model::law::{Kind as LawKind, LAWS, LawId};
 use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
 use seam::{IoResult, WallClock};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
-
-use midstream::history::{brief, tags_text};
 
 /// The judge of one world.
 pub struct Oracle {
     host: SimHost,
-    /// Stops the scheduler.
-    halt: Arc<AtomicBool>,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     judge: Judge,
-    fingerprint: Fingerprint,
-    history: History,
-    /// Whether the history is kept, or its fingerprint alone.
-    detail: Detail,
-    broken: Option<Broken>,
-    /// The world has ended; what the engine's parts say while they are taken down counts for nothing.
-    deaf: bool,
-    /// Commands without a reply and requests without an end.
-    outstanding: Vec<(Point, Observed)>,
+    recording: Recording,
     /// What nodes showed at rest.
     looked: Vec<Look>,
     /// How far jobs have got whose guests never rest.
@@ -69,19 +57,9 @@ struct Look {
 }
 
 impl Inner {
-    /// One more thing that happened.
-    fn note(&mut self, entry: &Entry) {
-        self.fingerprint.add(entry);
-        if self.detail == Detail::Full {
-            self.history.entries.push(entry.clone());
-        }
-    }
-
-    /// The same, and the model sees it.
+    /// One more thing that happened, and the model sees it.
     fn show(&mut self, step: u64, at: u64, observed: Observed) -> (Observed, Result<(), Broken>) {
-        let entry = Entry { step, at, what: What::Observed(observed) };
-        self.note(&entry);
-        let What::Observed(observed) = entry.what else { unreachable!("it is made above") };
+        let observed = self.recording.observed(step, at, observed);
         let verdict = observed.show(|seen| self.judge.observe(seen));
         (observed, verdict)
     }
@@ -89,7 +67,7 @@ impl Inner {
 
 impl fmt::Debug for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Oracle({} entries of history)", self.inner().history.entries.len())
+        write!(f, "Oracle({} entries of history)", self.inner().recording.history().entries.len())
     }
 }
 
@@ -105,17 +83,12 @@ impl Oracle {
         let images: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         let inner = Inner {
             judge: Judge::new(&images),
-            fingerprint: Fingerprint::default(),
-            history: History::new(Recorder::World, images),
-            detail,
-            broken: None,
-            deaf: false,
-            outstanding: Vec::new(),
+            recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
             bounded: Bounded::default(),
             links_move: scenario.spares() > 0,
         };
-        Oracle { host, halt, inner: Mutex::new(inner) }
+        Oracle { host, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -125,26 +98,22 @@ impl Oracle {
     /// One more thing that happened: into the history, and before the model. Gives it back, if anybody listens.
     fn tell(&self, observed: Observed) -> Option<Observed> {
         let mut inner = self.inner();
-        if inner.deaf || inner.broken.is_some() {
+        if !inner.recording.is_judged() {
             return None;
         }
         let (now, step) = self.moment();
         self.tell_strikes(&mut inner, now, step);
         let (observed, verdict) = inner.show(step, now, observed);
         if let Err(broken) = verdict {
-            inner.broken = Some(broken);
-            self.halt.store(true, Ordering::Relaxed);
+            inner.recording.break_law(broken.law.name(), broken.detail);
         }
         Some(observed)
     }
 
     /// One more thing that happened and that no law speaks about.
     fn only_note(&self, what: What) {
-        let mut inner = self.inner();
         let (now, step) = self.moment();
-        if !inner.deaf {
-            inner.note(&Entry { step, at: now, what });
-        }
+        self.inner().recording.note(&Entry { step, at: now, what });
     }
 
     /// Faults that have struck: whatever is under way may fail by them. One that is only armed excuses nothing.
@@ -250,7 +219,7 @@ impl Oracle {
             Ending::PowerCut => CrashKind::PowerCut,
         };
         self.tell(Observed::Crash { kind });
-        self.inner().outstanding.clear();
+        self.inner().recording.forget_all();
     }
 
     /// What a file shows to the next process after a crash.
@@ -300,11 +269,7 @@ impl Oracle {
 
     /// A law that needs no model to be seen broken.
     fn break_law(&self, law: LawId, detail: String) {
-        let mut inner = self.inner();
-        if !inner.deaf && inner.broken.is_none() {
-            inner.broken = Some(Broken { law, detail });
-            self.halt.store(true, Ordering::Relaxed);
-        }
+        self.inner().recording.break_law(law.name(), detail);
     }
 
     /// The run is over.
@@ -315,50 +280,33 @@ impl Oracle {
     /// What was begun waits for its end.
     fn awaits(&self, point: Point, told: Option<Observed>) {
         if let Some(observed) = told {
-            self.inner().outstanding.push((point, observed));
+            self.inner().recording.awaits(point, observed);
         }
     }
 
     fn settle(&self, point: Point) {
-        self.inner().outstanding.retain(|(waiting, _)| *waiting != point);
+        self.inner().recording.settle(point);
     }
 
     /// What has begun and not ended.
     pub fn outstanding(&self) -> Vec<String> {
-        let inner = self.inner();
-        let waits = |(who, observed): &(Point, Observed)| match observed {
-            Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
-            Observed::Began { asked: Asked { operation, sector, count, .. }, .. } => {
-                format!("{who} waits for {operation:?} of {count} at {sector}")
-            }
-            other => panic!("nobody waits for {other:?}"),
-        };
-        inner.outstanding.iter().map(waits).collect()
+        self.inner().recording.outstanding()
     }
 
     /// The readable history so far.
     pub fn lines(&self) -> Vec<String> {
-        self.inner().history.lines()
+        self.inner().recording.history().lines()
     }
 
     /// The judgement so far.
     pub fn verdict(&self) -> Verdict {
-        match &self.inner().broken {
-            None => Verdict::Passed,
-            Some(broken) => {
-                Verdict::Broken { law: broken.law.name().to_owned(), detail: broken.detail.clone() }
-            }
-        }
+        self.inner().recording.verdict()
     }
 
     /// Writes down what was seen, and hears nothing any more.
     pub fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
-        inner.deaf = true;
-        outcome.history_hash = inner.fingerprint.value();
-        if inner.detail == Detail::Full {
-            outcome.history = std::mem::take(&mut inner.history);
-        }
+        inner.recording.report(outcome);
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
         let tally = inner.judge.tally();

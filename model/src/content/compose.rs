@@ -33,11 +33,7 @@ impl Views {
     pub(super) fn recompose(&mut self, id: ImageId, depth_max: usize) {
         let below = self.layer(id).below;
         for sector in 0..self.layer(id).sectors() {
-            match self.layer(id).decides(sector) {
-                Decides::Yes => {}
-                Decides::No => self.look_through(id, below, sector, true),
-                Decides::Maybe => self.look_through(id, below, sector, false),
-            }
+            self.recompose_sector(id, below, sector);
         }
         // The header of an image could name the image itself: the depth bounds what the links do not.
         if depth_max > 0 {
@@ -48,17 +44,21 @@ impl Views {
         }
     }
 
+    fn recompose_sector(&mut self, id: ImageId, below: Option<ImageId>, sector: u32) {
+        match self.layer(id).decides(sector) {
+            Decides::Yes => {}
+            Decides::No => self.look_through(id, below, sector, true),
+            Decides::Maybe => self.look_through(id, below, sector, false),
+        }
+    }
+
     /// Readers above see in these sectors what `id` shows now.
     pub fn show_through(&mut self, id: ImageId, sectors: &[u32]) {
         let above = self.at_or_above(id).into_iter().skip(1);
         for above in above.collect::<Vec<_>>() {
             let (below, end) = (self.layer(above).below, self.layer(above).sectors());
             for sector in sectors.iter().copied().filter(|sector| *sector < end) {
-                match self.layer(above).decides(sector) {
-                    Decides::Yes => {}
-                    Decides::No => self.look_through(above, below, sector, true),
-                    Decides::Maybe => self.look_through(above, below, sector, false),
-                }
+                self.recompose_sector(above, below, sector);
             }
         }
     }

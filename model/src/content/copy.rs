@@ -219,16 +219,7 @@ impl Views {
                 continue;
             }
             let version = Version { value, replaces: false, ..Version::before_all(id) };
-            for other in self.ids() {
-                let is_above = other != over && self.layer(other).below == Some(id);
-                if is_above
-                    && sector < self.layer(other).sectors()
-                    && self.layer(other).decides(sector) != Decides::Yes
-                {
-                    self.show(other, sector, version.clone());
-                }
-            }
-            self.push(id, sector, version);
+            self.show_but(Some(over), id, sector, version);
         }
         let was_decided = is_older && before.layer(id).decides(sector) == Decides::Yes;
         if !was_decided && self.layer(id).decides(sector) == Decides::Yes {

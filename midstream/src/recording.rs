@@ -1,0 +1,129 @@
+//! What the judges of a running world have in common: they record what happens, and the first law that breaks ends the run.
+
+use crate::choice::Point;
+use crate::history::fingerprint::Fingerprint;
+use crate::history::observed::Observed;
+use crate::history::{Asked, Entry, History, Recorder, What, brief};
+use crate::verdict::{Detail, Outcome, Verdict};
+use model::ImageSetup;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The record of one run, until it is over.
+pub struct Recording {
+    fingerprint: Fingerprint,
+    history: History,
+    /// Whether the history is kept, or its fingerprint alone.
+    detail: Detail,
+    /// The law that broke, and how.
+    broken: Option<(String, String)>,
+    /// Stops the scheduler.
+    halt: Arc<AtomicBool>,
+    /// The world has ended; what its parts say while they are taken down counts for nothing.
+    is_over: bool,
+    /// Commands without a reply and requests without an end.
+    outstanding: Vec<(Point, Observed)>,
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recording({} entries of history)", self.history.entries.len())
+    }
+}
+
+impl Recording {
+    /// Of a run that starts with these images, and is stopped by `halt`.
+    pub fn new(images: Vec<ImageSetup>, halt: Arc<AtomicBool>, detail: Detail) -> Recording {
+        Recording {
+            fingerprint: Fingerprint::default(),
+            history: History::new(Recorder::World, images),
+            detail,
+            broken: None,
+            halt,
+            is_over: false,
+            outstanding: Vec::new(),
+        }
+    }
+
+    /// Whether anything that happens still matters to a judge.
+    pub fn is_judged(&self) -> bool {
+        !self.is_over && self.broken.is_none()
+    }
+
+    /// One more thing that happened.
+    pub fn note(&mut self, entry: &Entry) {
+        if self.is_over {
+            return;
+        }
+        self.fingerprint.add(entry);
+        if self.detail == Detail::Full {
+            self.history.entries.push(entry.clone());
+        }
+    }
+
+    /// One more thing that a judge is shown; gives it back.
+    pub fn observed(&mut self, step: u64, at: u64, observed: Observed) -> Observed {
+        let entry = Entry { step, at, what: What::Observed(observed) };
+        self.note(&entry);
+        let What::Observed(observed) = entry.what else { unreachable!("it is made above") };
+        observed
+    }
+
+    /// A law is broken: the first one counts, and ends the run.
+    pub fn break_law(&mut self, law: &str, detail: String) {
+        if self.is_judged() {
+            self.broken = Some((law.to_owned(), detail));
+            self.halt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What was begun waits for its end.
+    pub fn awaits(&mut self, point: Point, begun: Observed) {
+        self.outstanding.push((point, begun));
+    }
+
+    /// It has ended.
+    pub fn settle(&mut self, point: Point) {
+        self.outstanding.retain(|(waiting, _)| *waiting != point);
+    }
+
+    /// Nobody waits any more.
+    pub fn forget_all(&mut self) {
+        self.outstanding.clear();
+    }
+
+    /// What has begun and not ended.
+    pub fn outstanding(&self) -> Vec<String> {
+        let waits = |(who, begun): &(Point, Observed)| match begun {
+            Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
+            Observed::Began { asked: Asked { operation, sector, count, .. }, .. } => {
+                format!("{who} waits for {operation:?} of {count} at {sector}")
+            }
+            other => panic!("nobody waits for {other:?}"),
+        };
+        self.outstanding.iter().map(waits).collect()
+    }
+
+    /// The history so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The judgement so far.
+    pub fn verdict(&self) -> Verdict {
+        match self.broken.clone() {
+            None => Verdict::Passed,
+            Some((law, detail)) => Verdict::Broken { law, detail },
+        }
+    }
+
+    /// Writes down what was recorded, and hears nothing any more.
+    pub fn report(&mut self, outcome: &mut Outcome) {
+        self.is_over = true;
+        outcome.history_hash = self.fingerprint.value();
+        if self.detail == Detail::Full {
+            outcome.history = std::mem::take(&mut self.history);
+        }
+    }
+}
