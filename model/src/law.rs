@@ -60,6 +60,7 @@ laws! {
     Always Cause = "a job moves only for a cause",
     Always Progress = "progress never goes back and never passes the end",
     Always BoundedProgress = "a mirror gets in step, and ends once told to, however much guests write",
+    Always SpaceReturned = "what a guest discards takes no space any more",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
     Always OverlapRefused = "an overlapping stream is refused",
     Always NoFaultNoFailure = "no request fails without a fault",

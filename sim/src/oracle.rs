@@ -4,16 +4,18 @@
 //! the run's history, if anybody wants it. The first broken law stops the world.
 
 pub mod bounded;
+pub mod space;
 
 use crate::oracle::bounded::{Bounded, Seen};
+use crate::oracle::space::{Change, Space};
 use crate::recovery::Recovered;
 use crate::workload::image::{Format, Image};
-use crate::workload::scenario::Scenario;
+use crate::workload::scenario::{Nodes, Scenario};
 use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::qmp::event_text;
 use midstream::choice::Point;
-use midstream::content::Tag;
+use midstream::content::{SECTOR_BYTES, Tag};
 use midstream::crash::Ending;
 use midstream::fault::{Fault, Kind};
 use midstream::history::observed::Observed;
@@ -25,6 +27,7 @@ use midstream::verdict::{Detail, Outcome, Verdict};
 use model::law::{Kind as LawKind, LAWS, LawId};
 use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
 use seam::{IoResult, WallClock};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -32,6 +35,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// The judge of one world.
 pub struct Oracle {
     host: SimHost,
+    /// How many sectors a cluster has, by file, of images in which a discarded cluster can be told from one that was never
+    /// written.
+    cluster_sectors: BTreeMap<String, u64>,
     inner: Mutex<Inner>,
 }
 
@@ -42,6 +48,10 @@ struct Inner {
     looked: Vec<Look>,
     /// How far jobs have got whose guests never rest.
     bounded: Bounded,
+    /// What guests have given back.
+    space: Space,
+    /// Whether files hear of what is discarded.
+    is_passed_on: bool,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
     links_move: bool,
 }
@@ -86,9 +96,24 @@ impl Oracle {
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
             bounded: Bounded::default(),
+            space: Space::default(),
+            // A node without options of its own on the file discards as the node over it does.
+            is_passed_on: scenario.nodes == Nodes::InlineFile,
             links_move: scenario.spares() > 0,
         };
-        Oracle { host, inner: Mutex::new(inner) }
+        let sectors = |image: &Image| match image.format {
+            Format::Qcow2 { version: 3.., cluster_bits, .. } => {
+                Some((image.path.clone(), (1 << cluster_bits) / SECTOR_BYTES as u64))
+            }
+            _ => None,
+        };
+        let cluster_sectors = scenario.images.iter().filter_map(sectors).collect();
+        Oracle { host, cluster_sectors, inner: Mutex::new(inner) }
+    }
+
+    /// How many sectors a cluster of an image has, if what is discarded there has to go.
+    pub fn cluster_sectors(&self, file: &str) -> Option<u64> {
+        self.cluster_sectors.get(file).copied()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -141,7 +166,11 @@ impl Oracle {
 
     /// A command is about to be handed in.
     pub fn sent(&self, client: u32, text: &str) {
-        self.inner().bounded.sent(client, text);
+        {
+            let mut inner = self.inner();
+            inner.bounded.sent(client, text);
+            inner.space.sent(client, text);
+        }
         let told = self.tell(Observed::Sent { client, text: text.to_owned() });
         self.awaits(Point::new("client #", [client, 0, 0]), told);
     }
@@ -149,7 +178,11 @@ impl Oracle {
     /// Its reply.
     pub fn reply(&self, client: u32, text: String) {
         self.settle(Point::new("client #", [client, 0, 0]));
-        self.inner().bounded.reply(client, &text);
+        {
+            let mut inner = self.inner();
+            inner.bounded.reply(client, &text);
+            inner.space.reply(client);
+        }
         self.tell(Observed::Reply { client, text });
     }
 
@@ -175,8 +208,14 @@ impl Oracle {
         self.awaits(request.point(), told);
     }
 
+    /// What it changes, if it does: told before it begins.
+    pub fn changes(&self, request: RequestId, change: Change) {
+        self.inner().space.began(request.number(), change);
+    }
+
     /// It has ended. A read that went well brings its tags.
     pub fn ended(&self, request: RequestId, result: IoResult<Option<Vec<Tag>>>) {
+        self.inner().space.ended(request.number(), result.is_ok());
         self.settle(request.point());
         let result = match result {
             Ok(tags) => Ok(tags.unwrap_or_default()),
@@ -232,15 +271,22 @@ impl Oracle {
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, recovered: Recovered) {
-        let file = recovered.file.clone();
+        let (file, room) = (recovered.file.clone(), recovered.room);
         let found = match recovered.found() {
             Ok(found) => found,
             Err(why) => return drop(self.tell(Observed::Unreadable { file, why })),
         };
         let differs = self.differs(image, &found);
-        self.tell(Observed::Closed(found));
+        self.tell(Observed::Closed(found.clone()));
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
+        }
+        if let Some(room) = room.filter(|_| self.host.core().disks.faults.struck() == 0) {
+            let mut inner = self.inner();
+            let Inner { space, is_passed_on, recording, .. } = &mut *inner;
+            if let Some(kept) = space.closed(&found.file, room, *is_passed_on) {
+                recording.break_law(LawId::SpaceReturned.name(), kept);
+            }
         }
     }
 
@@ -310,7 +356,11 @@ impl Oracle {
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
         let tally = inner.judge.tally();
-        let looks = |law| if law == LawId::BoundedProgress { inner.bounded.looks() } else { 0 };
+        let looks = |law| match law {
+            LawId::BoundedProgress => inner.bounded.looks(),
+            LawId::SpaceReturned => inner.space.looks(),
+            _ => 0,
+        };
         outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
     }

@@ -2,6 +2,9 @@
 //!
 //! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
 
+pub mod room;
+
+use self::room::{Room, stale_clusters};
 use crate::workload::image::Format;
 use crate::workload::scenario::Scenario;
 use block::format::Below;
@@ -31,12 +34,14 @@ pub struct Recovered {
     pub corruptions: u64,
     /// Clusters that count as used and are not.
     pub leaks: u64,
+    /// What it takes of its file, if it keeps account of that.
+    pub room: Option<Room>,
 }
 
 impl Recovered {
     /// As histories keep it, or why nobody can read it.
     pub fn found(self) -> Result<Found, String> {
-        let Recovered { file, values, chain, corruptions, leaks } = self;
+        let Recovered { file, values, chain, corruptions, leaks, room: _ } = self;
         Ok(Found { file, values: values?, chain, corruptions, leaks })
     }
 }
@@ -83,6 +88,7 @@ struct Layer {
     backing: Option<String>,
     corruptions: u64,
     leaks: u64,
+    room: Option<Room>,
 }
 
 enum Image {
@@ -99,6 +105,7 @@ impl Layer {
             backing: None,
             corruptions: 0,
             leaks: 0,
+            room: None,
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
@@ -106,10 +113,16 @@ impl Layer {
             return layer;
         }
         let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
-        (layer.corruptions, layer.leaks) = match check(&*disk).await {
-            Ok(report) => (report.corruptions, report.leaks),
-            Err(_) => (1, 0),
-        };
+        match check(&*disk).await {
+            Ok(report) => {
+                (layer.corruptions, layer.leaks) = (report.corruptions, report.leaks);
+                let file = host.core().disks.find(path).expect("it was opened");
+                let stale_clusters = stale_clusters(&host.core().disks.files[file as usize].bytes);
+                let (taken, all) = (report.allocated_clusters, report.total_clusters);
+                layer.room = Some(Room { taken_clusters: taken, all_clusters: all, stale_clusters });
+            }
+            Err(_) => layer.corruptions = 1,
+        }
         match Qcow2::open(disk, path, false).await {
             Ok(image) => {
                 layer.backing = image.backing().map(|backing| plain_name(&backing.file));
@@ -155,6 +168,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         chain: Vec::new(),
         corruptions: layers[index].corruptions,
         leaks: layers[index].leaks,
+        room: layers[index].room,
     };
     let mut chain: Vec<usize> = vec![index];
     while let Some(name) = &layers[chain[chain.len() - 1]].backing {

@@ -21,6 +21,9 @@ use std::process::{Command, Output, Stdio};
 /// A trace of one bug needs no more commands.
 const COMMANDS_MAX: usize = 12;
 
+/// The profile of the workspace that mutants are built in.
+const PROFILE: &str = "mutant";
+
 /// Of what there are mutants.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
 enum Of {
@@ -261,7 +264,8 @@ fn build(mutant: &Mutant, root: &Path, scratch: &Path) -> Result<PathBuf, String
         let mut build = Command::new(&cargo);
         build.current_dir(&copy).args([
             "build",
-            "--release",
+            "--profile",
+            PROFILE,
             "--quiet",
             "--bin",
             "midstream",
@@ -269,7 +273,7 @@ fn build(mutant: &Mutant, root: &Path, scratch: &Path) -> Result<PathBuf, String
         ]);
         let built = output(build.arg(&target).args(offline))?;
         if built.status.success() {
-            return Ok(target.join("release").join(format!("midstream{}", env::consts::EXE_SUFFIX)));
+            return Ok(target.join(PROFILE).join(format!("midstream{}", env::consts::EXE_SUFFIX)));
         }
         complaint = first_error(&built.stderr);
     }

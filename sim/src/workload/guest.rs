@@ -8,12 +8,14 @@ use super::image::Image;
 use super::scenario::{Profile, Scenario};
 use crate::oracle::Oracle;
 use crate::oracle::bounded::Seen;
+use crate::oracle::space::Change;
 use block::engine::{Engine, Guest};
 use midstream::choice::Draw;
 use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
 use midstream::host::SimHost;
 use midstream::request::{Operation, RequestId, TABLES};
 use seam::IoResult;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
@@ -293,6 +295,9 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
     let sector = request.place.sector(size, job_sector(engine, request.place));
     let sectors = request.sectors.min(size - sector);
     let (offset, len) = (sector * SECTOR_BYTES as u64, sectors * SECTOR_BYTES as u64);
+    if let Some(change) = change_of(request.operation, sector..sector + sectors, guest, engine, oracle) {
+        oracle.changes(id, change);
+    }
     oracle.began(id, request.operation, sector, sectors, request.tag);
     match request.operation {
         Operation::Read => {
@@ -301,6 +306,26 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
         }
         change => oracle.ended(id, make(change, request.tag, guest, offset, len).await.map(|()| None)),
     }
+}
+
+/// What a request changes, in clusters of the image that its guest writes.
+fn change_of(
+    operation: Operation,
+    sectors: Range<u64>,
+    guest: &Guest,
+    engine: &Engine,
+    oracle: &Oracle,
+) -> Option<Change> {
+    if matches!(operation, Operation::Read | Operation::Flush) {
+        return None;
+    }
+    let graph = engine.graph();
+    let file = &graph.node(graph.unfiltered(graph.find(&guest.node_name())?)).filename;
+    let per_cluster = oracle.cluster_sectors(file)?;
+    let touched = sectors.start / per_cluster..sectors.end.div_ceil(per_cluster);
+    let covered = sectors.start.div_ceil(per_cluster)..sectors.end / per_cluster;
+    let is_quiet = operation == Operation::Discard && engine.query_block_jobs().is_empty();
+    Some(Change { file: file.clone(), operation, touched, covered, is_quiet })
 }
 
 async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64) -> IoResult<()> {

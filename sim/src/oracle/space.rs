@@ -1,0 +1,173 @@
+//! The law of space: a cluster that a guest discarded has no place in its file any more, and what was there is gone.
+//!
+//! Only a discard that nothing else could touch is followed: no job and no command was under way when it began, no other
+//! change overlapped it, it ended well, and afterwards nobody wrote there and no command came that could. What is left is
+//! looked at after a clean end.
+
+use crate::recovery::room::Room;
+use midstream::request::Operation;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// A change of an image that a guest asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The file of the image.
+    pub file: String,
+    /// What it is.
+    pub operation: Operation,
+    /// The clusters that it touches.
+    pub touched: Range<u64>,
+    /// Those of them that it covers.
+    pub covered: Range<u64>,
+    /// Whether no job works when it begins.
+    pub is_quiet: bool,
+}
+
+/// What guests have given back.
+#[derive(Clone, Debug, Default)]
+pub struct Space {
+    /// The clusters, by file.
+    given_back: BTreeMap<String, BTreeSet<u64>>,
+    /// Changes that have not ended, and whether each is the only one where it is.
+    under_way: BTreeMap<u64, (Change, bool)>,
+    /// Clients whose commands have no answer yet.
+    clients: BTreeSet<u32>,
+    looks: u64,
+}
+
+impl Space {
+    /// A client sends a command.
+    pub fn sent(&mut self, client: u32, text: &str) {
+        self.clients.insert(client);
+        if !["query-", "job-", "block-job-"].iter().any(|harmless| executes(text, harmless)) {
+            self.given_back.clear();
+            self.under_way.values_mut().for_each(|(_, is_alone)| *is_alone = false);
+        }
+    }
+
+    /// It is answered.
+    pub fn reply(&mut self, client: u32) {
+        self.clients.remove(&client);
+    }
+
+    /// A change begins.
+    pub fn began(&mut self, request: u64, change: Change) {
+        let mut is_alone = change.is_quiet && self.clients.is_empty();
+        for (other, other_is_alone) in self.under_way.values_mut() {
+            if other.file == change.file && meet(&other.touched, &change.touched) {
+                (is_alone, *other_is_alone) = (false, false);
+            }
+        }
+        if let Some(given) = self.given_back.get_mut(&change.file) {
+            given.retain(|cluster| !change.touched.contains(cluster));
+        }
+        self.under_way.insert(request, (change, is_alone));
+    }
+
+    /// It has ended.
+    pub fn ended(&mut self, request: u64, is_well: bool) {
+        let Some((change, is_alone)) = self.under_way.remove(&request) else { return };
+        if is_well && is_alone && change.operation == Operation::Discard {
+            self.given_back.entry(change.file).or_default().extend(change.covered);
+        }
+    }
+
+    /// What a file takes after a clean end. Says how it breaks the law, if it does; `is_passed_on` says whether the file
+    /// itself hears of what is discarded.
+    pub fn closed(&mut self, file: &str, room: Room, is_passed_on: bool) -> Option<String> {
+        let given = self.given_back.get(file).map_or(0, |given| given.len() as u64);
+        self.looks += u64::from(given > 0);
+        let Room { taken_clusters: taken, all_clusters: all, stale_clusters: stale } = room;
+        if taken + given > all {
+            return Some(format!(
+                "{file}: {given} of {all} clusters are discarded, and {taken} have a place in it"
+            ));
+        }
+        (is_passed_on && stale > 0)
+            .then(|| format!("{file}: {stale} clusters that nobody uses still hold data"))
+    }
+
+    /// How often there was something to find.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+}
+
+/// Whether two ranges have anything in common.
+fn meet(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// Whether a command's name starts like that.
+fn executes(text: &str, start: &str) -> bool {
+    let name = text.split_once(r#""execute":"#).map(|(_, after)| after.trim_start());
+    name.is_some_and(|name| name.strip_prefix('"').is_some_and(|name| name.starts_with(start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(operation: Operation, clusters: Range<u64>) -> Change {
+        Change {
+            file: "/n0".to_owned(),
+            operation,
+            touched: clusters.clone(),
+            covered: clusters,
+            is_quiet: true,
+        }
+    }
+
+    /// What a file of four clusters may still have a place for, after these.
+    fn room(space: &mut Space) -> u64 {
+        let with = |taken| Room { taken_clusters: taken, all_clusters: 4, stale_clusters: 0 };
+        (0..=4)
+            .filter(|taken| space.clone().closed("/n0", with(*taken), false).is_none())
+            .max()
+            .expect("none")
+    }
+
+    fn discarded() -> Space {
+        let mut space = Space::default();
+        space.began(1, change(Operation::Discard, 1..3));
+        assert_eq!(room(&mut space), 4, "it has not ended");
+        space.ended(1, true);
+        assert_eq!(room(&mut space), 2);
+        space
+    }
+
+    #[test]
+    fn what_is_discarded_has_no_place_until_it_is_written_again() {
+        let mut space = discarded();
+        space.began(2, change(Operation::Write, 0..2));
+        assert_eq!(room(&mut space), 3);
+        space.sent(1, r#"{"execute":"query-jobs"}"#);
+        assert_eq!(room(&mut space), 3);
+        space.sent(1, r#"{"execute":"block-stream"}"#);
+        assert_eq!(room(&mut space), 4);
+    }
+
+    #[test]
+    fn a_discard_that_something_else_may_touch_is_not_followed() {
+        let mut spoilt: Vec<Space> = vec![Space::default(); 5];
+        spoilt[0].began(2, change(Operation::Write, 2..4));
+        spoilt[1].sent(1, r#"{"execute":"block-stream"}"#);
+        for space in &mut spoilt {
+            space.began(1, change(Operation::Discard, 1..3));
+        }
+        spoilt[2].began(2, change(Operation::Write, 2..4));
+        spoilt[3].sent(1, r#"{"execute":"block-stream"}"#);
+        for (case, space) in spoilt.iter_mut().enumerate() {
+            space.ended(1, case != 4);
+            assert_eq!(room(space), 4, "case {case}");
+        }
+    }
+
+    #[test]
+    fn data_that_stays_in_the_file_is_seen_where_the_file_hears_of_discards() {
+        let stale = Room { taken_clusters: 0, all_clusters: 4, stale_clusters: 1 };
+        assert_eq!(discarded().closed("/n0", stale, false), None);
+        assert!(discarded().closed("/n0", stale, true).is_some());
+    }
+}
