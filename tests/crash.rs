@@ -3,10 +3,10 @@
 //! What was flushed before must be there afterwards, through the chain the headers on disk then name, and no image
 //! may be corrupt. The oracle judges; here we only make sure that every point was struck.
 
-use midstream::crash::Ending;
 use midstream::request::Operation;
 use midstream::strategy::random::Random;
 use midstream::verdict::Verdict;
+use midstream::world::crash::Ending;
 use sim::workload::scenario::Scenario;
 use sim::world::World;
 use sim::world::scripted::{Hand, Plainest};

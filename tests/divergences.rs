@@ -4,10 +4,10 @@
 //! every read and what is on the disks afterwards. What a kill after completion leaves is shown on real files, by
 //! `a_kill_right_after_completion_loses_nothing` in `real_files.rs`.
 
-use midstream::crash::Fate;
-use midstream::fault::{Fault, Kind, Often};
 use midstream::request::Operation;
 use midstream::verdict::Verdict;
+use midstream::world::crash::Fate;
+use midstream::world::fault::{Fault, Kind, Often};
 use sim::workload::image::{Cluster, Format};
 use sim::workload::scenario::Scenario;
 use sim::world::World;

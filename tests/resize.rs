@@ -2,11 +2,11 @@
 //!
 //! Chains are drawn as text, the lowest layer first, one character for each cluster of 1 KiB.
 
-use midstream::crash::{Ending, Fate};
-use midstream::fault::{Fault, Kind, Often};
 use midstream::request::Operation;
 use midstream::strategy::random::Random;
 use midstream::verdict::Verdict;
+use midstream::world::crash::{Ending, Fate};
+use midstream::world::fault::{Fault, Kind, Often};
 use seam::Errno;
 use sim::workload::scenario::Scenario;
 use sim::world::World;

@@ -4,8 +4,9 @@
 
 use crate::filter::blkdebug::{InjectError, SetState};
 use crate::format::qcow2::Discards;
+use crate::graph::mirror_top::CopyMode;
 use crate::graph::options::{DetectZeroes, Plain};
-use crate::graph::permission::Set;
+use crate::permission::Set;
 use std::sync::Arc;
 
 /// `blockdev-add`: one node and, inline, its children.
@@ -401,26 +402,6 @@ pub enum OnError {
     Auto,
 }
 
-/// How a mirror copies what guests write.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub enum CopyMode {
-    /// Later, by itself.
-    #[default]
-    Background,
-    /// At once: a guest's write ends when both source and target have it.
-    WriteBlocking,
-}
-
-impl CopyMode {
-    /// The word QMP uses.
-    pub fn word(self) -> &'static str {
-        match self {
-            CopyMode::Background => "background",
-            CopyMode::WriteBlocking => "write-blocking",
-        }
-    }
-}
-
 /// Which of the two command families names a job: `block-job-*` or `job-*`. Their refusals differ.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Family {
@@ -608,9 +589,9 @@ pub struct EdgeInfo {
     /// The child's name at its parent.
     pub name: &'static str,
     /// What is taken.
-    pub taken: crate::graph::permission::Set,
+    pub taken: crate::permission::Set,
     /// What others may do.
-    pub shared: crate::graph::permission::Set,
+    pub shared: crate::permission::Set,
 }
 
 /// One entry of a node's `dirty-bitmaps`.

@@ -3,10 +3,20 @@
 pub mod backup;
 
 use crate::budget::OverBudget;
-use crate::graph::depth::TooDeep;
 use backup::{BackupRefused, TransactionRefused};
 use seam::Errno;
 use thiserror::Error;
+
+/// Nodes would stand on each other deeper than this.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Error)]
+#[error("Nodes cannot stand more than {0} deep on each other")]
+pub struct TooDeep(pub u32);
+
+impl From<TooDeep> for Errno {
+    fn from(_: TooDeep) -> Errno {
+        Errno::ELOOP
+    }
+}
 
 /// A command not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]

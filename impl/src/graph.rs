@@ -11,24 +11,25 @@ pub mod chain;
 pub mod copy_before_write;
 pub mod depth;
 pub mod filename;
+pub mod length;
 pub mod mirror_top;
 pub mod node;
 mod numbered;
 pub mod options;
+pub mod orphan;
 pub mod permission;
-pub mod remnant;
 pub mod snapshot;
 pub mod write_threshold;
 
 use crate::budget::{Budget, Share};
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
-use crate::io::node_disk::NodeDisk;
+use crate::permission::Set;
 use node::{Driver, Node};
 use numbered::Numbered;
 use options::NodeOptions;
-use permission::{Permissions, Set};
-use remnant::Remnant;
+use orphan::Orphan;
+use permission::Permissions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ pub const NODE_NAME_BYTES_MAX: usize = 31;
 pub struct Graph {
     nodes: BTreeMap<NodeId, Place>,
     users: BTreeMap<UserId, User>,
-    remnants: Vec<Remnant>,
+    orphans: Vec<Orphan>,
     next_id: u64,
     next_generated_name: u64,
     /// What images may hold in memory.
@@ -77,7 +78,7 @@ pub struct Place {
     /// A job's filter that the operator did not name: clients look through it.
     pub implicit: bool,
     /// How its driver reaches the node it lies on, where that is not simply a file.
-    pub lower: Option<Arc<NodeDisk>>,
+    pub lower: Option<Arc<dyn Lower>>,
     /// What the operator said of it beside its driver's own options.
     pub options: Arc<NodeOptions>,
     /// The job that relies on the link to the next node down (backing, or a filter's file), if any.
@@ -86,6 +87,12 @@ pub struct Place {
     pub bitmaps: Vec<bitmap::Bitmap>,
     /// The memory of the node itself, and of all that goes with it.
     pub share: Option<Arc<Share>>,
+}
+
+/// How a driver reaches the node it lies on. The graph leads there as long as the driver's own node is in it.
+pub trait Lower: std::fmt::Debug + Send + Sync {
+    /// The driver's node leaves the graph, which was like this: the way down stays what it was.
+    fn keep(&self, graph: &Graph);
 }
 
 impl Place {

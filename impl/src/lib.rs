@@ -5,11 +5,11 @@
 
 pub mod budget;
 pub mod command;
+pub mod core;
 pub mod dirty;
 pub mod engine;
 pub mod error;
 pub mod event;
-pub mod export;
 pub mod filter;
 pub mod format;
 pub mod graph;
@@ -20,6 +20,8 @@ pub mod nbd;
 pub mod object;
 #[cfg(feature = "os")]
 pub mod os;
+pub mod permission;
+pub mod qapi;
 pub mod qmp;
 pub mod sync;
 pub mod throttle;

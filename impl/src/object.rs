@@ -1,9 +1,9 @@
 //! Objects beside the graph, made by the operator and used by nodes and exports: throttle groups, I/O threads.
 
 use crate::error::{Refused, is_well_formed_id};
-use crate::filter::throttle::Group;
 use crate::sync::shim::Mutex;
 use crate::throttle::Limits;
+use crate::throttle::group::Group;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

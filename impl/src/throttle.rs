@@ -1,5 +1,7 @@
 //! How fast a throttle group lets requests pass: six limits, each a rate and a burst.
 
+pub mod group;
+
 use crate::error::Refused;
 
 /// No rate is larger, in bytes or requests a second.

@@ -3,12 +3,14 @@
 //! Threads take short blocks of seeds; blocks are added up in the order of their seeds, whoever finishes first. So
 //! the result is that of one thread, and what ends early ends after a whole number of blocks and can be resumed.
 
-use crate::choice::Choices;
+pub mod keep;
+
+use crate::campaign::keep::Keep;
+use crate::choice::{Choices, mix};
 use crate::coverage::{Law, Totals};
-use crate::history::keep::Keep;
 use crate::panics::quietly;
+use crate::strategy::of_seed;
 use crate::strategy::replay::strict;
-use crate::strategy::{mix, of_seed};
 use crate::verdict::{Detail, Outcome, Verdict};
 use std::collections::BTreeMap;
 use std::fmt;

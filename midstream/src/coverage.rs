@@ -2,7 +2,7 @@
 //!
 //! Adding up in any order gives the same totals, so the number of threads never shows.
 
-use crate::strategy::mix;
+use crate::choice::mix;
 use crate::verdict::{Outcome, Verdict};
 use model::Census;
 use std::collections::{BTreeMap, BTreeSet};

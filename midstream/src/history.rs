@@ -6,7 +6,6 @@
 
 pub mod file;
 pub mod fingerprint;
-pub mod keep;
 mod lines;
 pub mod observed;
 
@@ -55,7 +54,7 @@ pub enum What {
     /// Something that the model was shown.
     Observed(Observed),
     /// From now on this may go wrong, on this file. What does go wrong is observed.
-    Armed(crate::fault::Fault, String),
+    Armed(crate::world::fault::Fault, String),
     /// From now on nothing goes wrong any more.
     FaultsStopped,
     /// A line for readers.

@@ -41,35 +41,28 @@
 //! ```
 //!
 //! A run is a pure function of its choices ([`choice`]): [`strategy`] makes them, [`trace`] writes them to a file,
-//! [`minimise()`](minimise::minimise) makes them fewer. The world is [`scheduler`], [`clock`], [`disk`], [`fault`],
-//! [`crash`] and [`host`]. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`recording`]
+//! [`minimise()`](minimise::minimise) makes them fewer. The [`world`] is simulated. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`recording`]
 //! keeps what happens in one, [`verdict`] and [`history`] are what is left of it.
 
 pub mod campaign;
 pub mod check;
 pub mod choice;
-pub mod clock;
 pub mod content;
 pub mod coverage;
-pub mod crash;
-pub mod disk;
-pub mod fault;
 pub mod history;
-pub mod host;
 pub mod layer;
 pub mod minimise;
 pub mod panics;
 pub mod recording;
 pub mod request;
 pub mod scenario;
-pub mod scheduler;
-pub mod socket;
 pub mod strategy;
 pub mod terminal;
 pub mod toy;
 pub mod trace;
 pub mod verdict;
 mod witness;
+pub mod world;
 
 pub use check::{Failure, check, find};
 pub use layer::{BlockLayer, Checked, Device, Image};

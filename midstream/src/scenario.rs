@@ -3,10 +3,10 @@
 
 use crate::choice::{Choices, Draw};
 use crate::content::SECTOR_BYTES;
-use crate::crash::Ending;
-use crate::fault::{self, Fault, Kind, Often};
 use crate::layer::Image;
 use crate::request::{Operation, PROFILES, RequestId, TABLES};
+use crate::world::crash::Ending;
+use crate::world::fault::{self, Fault, Kind, Often};
 use seam::Errno;
 
 /// Request slots of a lane, and lanes of a guest.

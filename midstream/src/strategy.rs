@@ -6,7 +6,7 @@ pub mod pct;
 pub mod random;
 pub mod replay;
 
-use crate::choice::{Choices, Strategy};
+use crate::choice::{Choices, Strategy, mix};
 use pct::Pct;
 use random::Random;
 
@@ -22,14 +22,6 @@ pub fn of_seed(seed: u64) -> Choices {
 pub fn strategy_of_seed(seed: u64) -> Box<dyn Strategy + Send> {
     // Mixed, or neighbouring seeds would march in step with whatever else follows the seed.
     if mix(seed).is_multiple_of(PCT_EVERY) { Box::new(Pct::new(seed)) } else { Box::new(Random::new(seed)) }
-}
-
-/// Scatters a number over all 64 bits: the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-pub const fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]

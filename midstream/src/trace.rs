@@ -10,8 +10,8 @@ mod replay;
 pub use replay::Replayed;
 
 use crate::choice::Decision;
-use crate::scheduler::STEPS_MAX;
 use crate::verdict::{Outcome, Verdict};
+use crate::world::scheduler::STEPS_MAX;
 use lines::{Line, Lines};
 use seam::escape::{self, one_line, steers};
 use serde::{Deserialize, Serialize};

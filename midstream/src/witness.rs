@@ -2,13 +2,13 @@
 //! keeps them as the run's history, if anybody wants it. The first broken law stops the world.
 
 use crate::content::Tag;
-use crate::crash::Ending;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Entry, Failure, Found, What, tags_text};
-use crate::host::SimHost;
 use crate::recording::Recording;
 use crate::request::RequestId;
 use crate::verdict::{Detail, Outcome, Verdict};
+use crate::world::crash::Ending;
+use crate::world::host::SimHost;
 use model::data_only::{DataOnly, LAWS, Law};
 use model::{CrashKind, ImageSetup};
 use seam::IoResult;

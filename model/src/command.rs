@@ -1,13 +1,27 @@
 //! Commands, as the model understands them: QMP text in, a typed command or its refusal out.
 
-use crate::arguments::{Member, Type, check, optional, required};
-use crate::blockdev::NodeSpec;
-use crate::editing::{self, Editing};
-use crate::exporting::{self, Exporting};
+pub mod arguments;
+pub mod backup;
+pub mod blockdev;
+pub mod commit;
+pub mod editing;
+pub mod exporting;
+pub mod mirror;
+pub mod opening;
+pub mod plan;
+pub mod record;
+pub mod reply;
+pub mod starting;
+pub mod stream;
+
+use crate::command::arguments::{Member, Type, check, optional, required};
+use crate::command::blockdev::NodeSpec;
+use crate::command::editing::Editing;
+use crate::command::exporting::Exporting;
+use crate::command::reply::Refusal;
+use crate::command::starting::Start;
 use crate::job::{Kind, Verb};
 use crate::json::Json;
-use crate::reply::Refusal;
-use crate::starting::Start;
 
 /// What a client asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -270,10 +284,10 @@ impl Command {
 /// The parts of a request: the command's name and its arguments.
 fn envelope<'a>(request: &'a Json<'a>) -> Result<(&'a str, Option<&'a Json<'a>>), Refusal> {
     let Json::Object(members) = request else { return Err(Refusal::NotAnObject) };
-    let strangers = members.iter().filter(|(name, _)| !["execute", "arguments", "id"].contains(&&**name));
-    let strangers: Vec<String> = strangers.map(|(name, _)| name.to_string()).collect();
-    if !strangers.is_empty() {
-        return Err(Refusal::StrangeMember(strangers));
+    let unexpected = members.iter().filter(|(name, _)| !["execute", "arguments", "id"].contains(&&**name));
+    let unexpected: Vec<String> = unexpected.map(|(name, _)| name.to_string()).collect();
+    if !unexpected.is_empty() {
+        return Err(Refusal::UnexpectedMember(unexpected));
     }
     let name = match request.get("execute") {
         None => return Err(Refusal::NoExecute),
@@ -339,7 +353,7 @@ mod tests {
         assert_eq!(refused("{}"), Refusal::NoExecute);
         assert_eq!(refused(r#"{"execute":3}"#), Refusal::BadExecute);
         assert_eq!(refused(r#"{"execute":"quit","arguments":null}"#), Refusal::BadArguments);
-        assert_eq!(refused(r#"{"execute":"quit","x":1}"#), Refusal::StrangeMember(vec!["x".into()]));
+        assert_eq!(refused(r#"{"execute":"quit","x":1}"#), Refusal::UnexpectedMember(vec!["x".into()]));
         assert_eq!(refused(r#"{"execute":"foo"}"#), Refusal::UnknownCommand("foo".into()));
     }
 

@@ -21,7 +21,7 @@ mod copy;
 mod marred;
 mod possible;
 
-use crate::chain::ImageId;
+use crate::graph::ImageId;
 use crate::shared::Shared;
 
 /// A sector nobody wrote a known value to: torn, foreign, or nonsense. Never allowed.

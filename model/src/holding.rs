@@ -46,7 +46,7 @@ enum Effect {
 }
 
 /// Commands that leave alone what guests see, by the beginnings of their names.
-const TAME: [&str; 11] = [
+const DATA_SAFE: [&str; 11] = [
     "query-",
     "x-debug-",
     "qom-list",
@@ -66,7 +66,7 @@ impl Effect {
         let name = json.as_ref().and_then(|json| json.text_of("execute")).unwrap_or_default();
         match name {
             "blockdev-mirror" | "drive-mirror" | "transaction" => Effect::Mirrors,
-            _ if TAME.iter().any(|tame| name.starts_with(tame)) => Effect::Nothing,
+            _ if DATA_SAFE.iter().any(|safe| name.starts_with(safe)) => Effect::Nothing,
             _ => Effect::Unknown,
         }
     }

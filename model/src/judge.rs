@@ -4,24 +4,21 @@
 //! out. A state that another one still leads to by a silent step is not kept: it will come again when it matters. So there
 //! is one state most of the time.
 
-use crate::command::Command;
+use crate::command::plan::JobType;
+use crate::command::record::JobStanding;
 use crate::content::Moment;
-use crate::event::Event;
 use crate::holding::Holding;
 use crate::json::Json;
 use crate::law::{Broken, LawId, Tally};
 use crate::lost::Lost;
 use crate::observation::{ImageSetup, Observation};
-use crate::plan::Trade;
 use crate::quirk::Quirk;
-use crate::record::JobStanding;
-use crate::reply::Reply;
 use crate::rule::Rule;
-use crate::shared::Shared;
-use crate::silent::{Footprint, Silent};
-use crate::sketch::Sketched;
-use crate::state::State;
-use crate::step::client::{Asked, DONE, done};
+use crate::step::client::{DONE, done};
+use crate::step::seen::Seen;
+use crate::step::silent::{Footprint, Silent};
+use crate::step::sketch::Sketched;
+use crate::step::state::State;
 
 /// So many states are kept. Beyond, and only then, a run is inconclusive.
 pub const STATES_MAX: usize = 512;
@@ -66,34 +63,6 @@ impl Census {
         self.states += other.states;
         self.states_max = self.states_max.max(other.states_max);
     }
-}
-
-/// An observation as a state takes it: texts are read once, for all states.
-#[derive(Debug)]
-pub(crate) enum Seen<'a> {
-    /// A command was sent.
-    Sent {
-        client: u32,
-        asked: Asked,
-    },
-    /// A client got a reply, with this `id`.
-    Reply {
-        client: u32,
-        reply: Reply<'a>,
-        echo: Option<String>,
-    },
-    /// A client got what is no reply.
-    NoReply {
-        client: u32,
-        text: &'a str,
-    },
-    /// An event about a job.
-    Event(Event<'a>),
-    /// An event that is none, and why.
-    NoEvent(String),
-    /// An event about something else.
-    Nothing,
-    Other(&'a Observation<'a>),
 }
 
 /// What an observation is about.
@@ -157,7 +126,7 @@ impl Judge {
             return self.hold_on(observation);
         }
         if *observation == Observation::Unlisted {
-            let is_mirror = |state: &State, id| state.job(id).plan.trade() == Trade::Mirror;
+            let is_mirror = |state: &State, id| state.job(id).plan.job_type() == JobType::Mirror;
             let mirrors = self.states.iter().any(|state| state.live_jobs().any(|id| is_mirror(state, id)));
             self.holding = Some(Holding::new(mirrors));
         }
@@ -487,32 +456,7 @@ impl State {
     }
 }
 
-impl<'a> Seen<'a> {
-    fn read(observation: &'a Observation<'a>, json: Option<&'a Json<'a>>) -> Seen<'a> {
-        match *observation {
-            Observation::Sent { client, text } => {
-                let (command, echo) = Command::read(text);
-                Seen::Sent { client, asked: Asked { command: Shared::from(command), echo } }
-            }
-            Observation::Reply { client, text } => {
-                match json.and_then(|json| Some((json, Reply::read(json)?))) {
-                    Some((json, reply)) => {
-                        let echo = json.get("id").map(|id| format!("{id:?}"));
-                        Seen::Reply { client, reply, echo }
-                    }
-                    None => Seen::NoReply { client, text },
-                }
-            }
-            Observation::Event { text } => match json.map(Event::read) {
-                None => Seen::NoEvent(format!("an event that is no JSON: {text}")),
-                Some(Err(what)) => Seen::NoEvent(what),
-                Some(Ok(None)) => Seen::Nothing,
-                Some(Ok(Some(event))) => Seen::Event(event),
-            },
-            _ => Seen::Other(observation),
-        }
-    }
-
+impl Seen<'_> {
     fn concern(&self, states: &[State]) -> Concern<'_> {
         let of_all = |of: &dyn Fn(&State) -> Footprint| {
             states.iter().map(of).fold(Footprint::NOTHING, Footprint::with)

@@ -222,8 +222,8 @@ laws! {
     Sometimes BackupBesideBackupIdentical = "a backup is tried on the nodes of a backup",
 }
 
-/// The goals that two jobs meet: for each trade that starts, each that runs, and each way their regions lie, in the order
-/// of [`crate::plan::TRADES`] and of relations: above, below, next to, overlapping, the same. Where two cannot lie so, none.
+/// The goals that two jobs meet: for each type of job that starts, each that runs, and each way their regions lie, in the order
+/// of [`crate::command::plan::JOB_TYPES`] and of relations: above, below, next to, overlapping, the same. Where two cannot lie so, none.
 #[rustfmt::skip]
 pub const PAIRS: [[[Option<LawId>; 5]; 5]; 5] = [
     [

@@ -42,51 +42,33 @@
 //! assert!(broken.detail.starts_with("sector 1 of top.img: a reader of `top` expected w8, read zeroes"));
 //! ```
 //!
-//! Read [`job`] for the two tables of a job's life, [`chain`], [`blocker`] and [`permission`] for the graph, [`plan`] for
-//! what jobs do to it, [`stream`], [`commit`], [`mirror`] and [`backup`] for when each is refused, [`content`] for what a
-//! reader may see, [`law`] for every law by name, [`judge`] for how a run is followed,
-//! [`lost`] for why it cannot be followed any more, and [`holding`] for what is left to be judged then. [`data_only`] is a second, small
-//! specification, of any device that keeps data. The crate does no I/O and
-//! knows no clock, no chance and no threads; it shares no code with the engine.
+//! Read [`job`] for the two tables of a job's life, [`graph`] for nodes, who blocks them and who may do what there,
+//! [`command`] for what commands ask and when they are refused, [`content`] for what a reader may see, [`law`] for every
+//! law by name, `step` for the state and its steps, observable and silent, [`judge`] for how a run is followed, [`lost`] for
+//! why it cannot be followed any more, and [`holding`] for what is left to be judged then. [`data_only`] is a second, small
+//! specification, of any device that keeps data. The crate does no I/O and knows no clock, no chance and no threads; it
+//! shares no code with the engine.
 //!
 //! What it does not do: a fault that strikes excuses whatever is under way, on any file, and headers and
 //! lengths that it may have left are kept as data of one state. A command it does not look into may succeed; its effect is
 //! unknown then, and what readers see must hold all the same.
 
-pub mod arguments;
-pub mod backup;
-pub mod blockdev;
-pub mod blocker;
-pub mod chain;
 pub mod command;
-pub mod commit;
 pub mod content;
 pub mod data_only;
-pub mod editing;
 pub mod event;
-pub mod exporting;
+pub mod graph;
 pub mod holding;
 pub mod job;
 pub mod json;
 pub mod judge;
 pub mod law;
 pub mod lost;
-pub mod mirror;
 pub mod observation;
-pub mod opening;
-pub mod permission;
-pub mod plan;
 pub mod quirk;
-pub mod record;
-pub mod reply;
 pub mod rule;
 mod shared;
-mod silent;
-mod sketch;
-pub mod starting;
-mod state;
 mod step;
-pub mod stream;
 
 pub use judge::{Census, Judge};
 pub use law::{Broken, Kind, LAW_COUNT, LAWS, LawId, Tally};

@@ -13,14 +13,18 @@ mod jobs;
 pub(crate) mod late;
 pub(crate) mod marred;
 mod query;
+pub(crate) mod seen;
+pub(crate) mod silent;
+pub(crate) mod sketch;
 mod start;
+pub(crate) mod state;
 mod verb;
 
 use crate::command::Command;
-use crate::judge::Seen;
 use crate::law::{Broken, LawId};
 use crate::observation::Observation;
-use crate::state::{EVER, State};
+use crate::step::seen::Seen;
+use crate::step::state::{EVER, State};
 
 impl State {
     /// Takes what was seen. Where it can have come about in several ways, the others are added to `more`; there may be

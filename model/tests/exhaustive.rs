@@ -3,12 +3,12 @@
 //! Here the model is checked, not the engine: the machine streams as QEMU does, using the admission rules, the tables and
 //! the graph edits of this crate, and its laws must hold in every state within the bounds below.
 
-use model::blocker::Role;
-use model::chain::{Driver, Graph, JobId, Node, NodeId};
+use model::command::plan::{Plan, Work, plan};
+use model::command::starting::{Asked, Ends, Start};
+use model::command::stream::Span;
+use model::graph::blocker::Role;
+use model::graph::{Driver, Graph, JobId, Node, NodeId};
 use model::job::{OnError, Status, Verb};
-use model::plan::{Plan, Work, plan};
-use model::starting::{Asked, Ends, Start};
-use model::stream::Span;
 use stateright::{Checker, Model, Property};
 
 /// Nodes of the chain: n0 <- n1 <- n2 <- n3.
@@ -214,7 +214,7 @@ impl State {
             }
             (_, Status::Null) => {
                 self.graph.release(JobId(index as u16));
-                self.graph.bury();
+                self.graph.collect();
             }
             _ => {}
         }
@@ -388,7 +388,7 @@ fn holders(state: &State, node: NodeId) -> usize {
     let mut jobs: Vec<JobId> = Vec::new();
     let held = state.graph.blockers.iter().filter(|blocker| blocker.node == node);
     for blocker in held {
-        if let model::blocker::Reason::Job(job, Role::Filter | Role::Target | Role::Intermediate) =
+        if let model::graph::blocker::Reason::Job(job, Role::Filter | Role::Target | Role::Intermediate) =
             blocker.reason
             && !jobs.contains(&job)
         {

@@ -1,25 +1,26 @@
 //! Builds a scenario, runs it to a verdict.
 //!
-//! A run has up to five parts: set up the nodes; let guests, operators and faults loose; stop the faults and bring
+//! A run has up to five parts: set up the nodes; run the workload of guests, operators and faults; stop the faults and bring
 //! every job to its end; look at every node at rest; close, and read the files afresh. A crash may end the second or
 //! third part at any step, and is followed by the last. Parts without anything to decide take the plainest course.
 
+pub mod client;
+pub mod guest;
 pub mod scripted;
 
 use crate::oracle::Oracle;
 use crate::recovery;
 use crate::workload::scenario::Scenario;
-use crate::workload::{client, guest};
 use block::engine::{Engine, Tuning};
 use block::qmp::Monitor;
 use midstream::choice::{Choices, Point};
 use midstream::content::tags;
-use midstream::crash::{Ending, crash_images};
-use midstream::disk::{Disks, File};
-use midstream::host::SimHost;
 use midstream::panics::quietly;
-use midstream::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use midstream::verdict::{Detail, Outcome, Verdict};
+use midstream::world::crash::{Ending, crash_images};
+use midstream::world::disk::{Disks, File};
+use midstream::world::host::SimHost;
+use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -119,7 +120,7 @@ impl World {
     pub fn live(&mut self, choices: &mut Choices) -> Verdict {
         let mut lived = self.set_up();
         if lived.is_ok() {
-            lived = self.loose(choices).and_then(|()| self.close(choices)).and_then(|()| self.look());
+            lived = self.run_workload(choices).and_then(|()| self.close(choices)).and_then(|()| self.look());
         }
         let ended = match lived {
             Ok(()) => self.quit(),
@@ -148,8 +149,8 @@ impl World {
         })
     }
 
-    /// Lets guests, operators and faults loose, until the scripts are over.
-    fn loose(&mut self, choices: &mut Choices) -> Result<(), Stop> {
+    /// Runs guests, operators and faults, until the scripts are over.
+    fn run_workload(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         self.crash = self.scenario.crash.map(|crash| (self.scheduler.steps() + crash.step, crash.ending));
         for fault in &self.scenario.faults {
             self.oracle.armed(fault, &self.scenario);

@@ -2,11 +2,11 @@
 
 use midstream::choice::Choices;
 use midstream::content::tag_of_request;
-use midstream::crash::{Crash, Ending};
 use midstream::panics::quietly;
 use midstream::request::Operation;
 use midstream::strategy;
 use midstream::verdict::{Detail, Verdict};
+use midstream::world::crash::{Crash, Ending};
 use sim::workload::client::{ClientPlan, Command};
 use sim::workload::guest::{GuestPlan, Place, Request};
 use sim::workload::scenario::Scenario;

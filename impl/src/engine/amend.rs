@@ -49,11 +49,11 @@ impl Task for Amend {
         Ok(())
     }
 
-    async fn take_effect(&mut self) -> Result<(), Failure> {
+    async fn prepare(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 
-    async fn give_up(&mut self) {}
+    async fn abort(&mut self) {}
 
-    async fn clean_up(&mut self) {}
+    async fn clean(&mut self) {}
 }

@@ -61,7 +61,7 @@ impl Engine {
     pub(super) fn run_backup(self: &Arc<Self>, backup: NewBackup) {
         let NewBackup { job, plan, filter } = backup;
         let filter = filter.expect("a backup runs after it was put into the graph");
-        let task = Backup { engine: self.clone(), job: job.clone(), plan, filter };
+        let task = Backup { core: self.core.clone(), job: job.clone(), plan, filter };
         self.spawn_job(job, task);
     }
 }

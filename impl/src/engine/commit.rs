@@ -4,8 +4,8 @@ use super::Engine;
 use super::jobs::JobOptions;
 use crate::command::CommitArguments;
 use crate::error::Refused;
+use crate::graph::length::known_len;
 use crate::id::NodeId;
-use crate::io::known_len;
 use crate::job::commit::Commit;
 use crate::job::commit_start::{self, Plan, Region};
 use crate::job::life::Job;
@@ -52,7 +52,7 @@ impl Engine {
             }
         };
         let commit = Commit {
-            engine: self.clone(),
+            core: self.core.clone(),
             job: job.clone(),
             region,
             filter,

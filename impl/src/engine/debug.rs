@@ -2,10 +2,11 @@
 
 use super::Engine;
 use crate::command::{EdgeInfo, GraphInfo, VertexInfo};
-use crate::graph::permission::{Edge, Parent, Permissions, Set};
-use crate::graph::remnant::Remnant;
+use crate::graph::orphan::Orphan;
+use crate::graph::permission::{Edge, Parent, Permissions};
 use crate::graph::{Graph, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
+use crate::permission::Set;
 use std::collections::BTreeMap;
 
 impl Engine {
@@ -16,7 +17,7 @@ impl Engine {
         let permissions = Permissions::of(&graph);
         let edges = permissions.all().map(|(child, edge)| numbers.edge(&graph, child, edge));
         let mut edges: Vec<EdgeInfo> = edges.collect();
-        edges.extend(graph.remnants().iter().map(|remnant| numbers.remnant(remnant)));
+        edges.extend(graph.orphans().iter().map(|orphan| numbers.orphan(orphan)));
         for (id, _) in graph.nodes() {
             numbers.node(&graph, id);
         }
@@ -64,8 +65,8 @@ impl Numbers {
     }
 
     /// A job takes nothing of the node it is made on, and leaves all to others.
-    fn remnant(&mut self, remnant: &Remnant) -> EdgeInfo {
-        let Remnant { name, held } = remnant;
+    fn orphan(&mut self, orphan: &Orphan) -> EdgeInfo {
+        let Orphan { name, held } = orphan;
         let (parent, child) = (self.job(held.serial, &held.id), self.vertex("block-driver", name));
         EdgeInfo { parent, child, name: held.role.word(), taken: Set::NONE, shared: Set::ALL }
     }

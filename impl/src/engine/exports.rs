@@ -2,10 +2,10 @@
 
 use super::Engine;
 use crate::command::{ExportInfo, ExportOptions};
+use crate::engine::export::server::{Server, ServerOptions};
+use crate::engine::export::{ClientSerial, Export, Exports};
 use crate::error::{Refused, is_well_formed_id};
 use crate::event::Event;
-use crate::export::server::{Server, ServerOptions};
-use crate::export::{ClientSerial, Export, Exports};
 use crate::nbd::offer::Offer;
 use crate::nbd::wire::STRING_BYTES_MAX;
 use crate::object::Object;

@@ -3,11 +3,12 @@
 use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::graph::node::Driver;
 use crate::id::{NodeId, UserId};
 use crate::io::extent::{self, Extent};
 use crate::io::write::Change;
-use crate::io::{len_bytes, read, write};
+use crate::io::{read, write};
 use seam::{Errno, IoResult};
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use crate::id::JobSerial;
 use crate::job::group::Group;
 use crate::job::life::{Job, NewJob, Outcome};
 use crate::job::status::Status;
+use crate::job::task::{self, Task};
 use crate::job::verbs::CancelStep;
 use std::sync::Arc;
 
@@ -52,6 +53,25 @@ impl Engine {
                 Err(refused)
             }
         }
+    }
+
+    /// Starts a job that was created (`running`) and lets its task live.
+    pub(crate) fn start_job(self: &Arc<Self>, job: Arc<Job>, task: impl Task) {
+        job.start();
+        self.spawn_job(job, task);
+    }
+
+    /// Lets the task of a started job live. The jobs of a group are all started before the first task lives.
+    pub(crate) fn spawn_job(self: &Arc<Self>, job: Arc<Job>, task: impl Task) {
+        // Whoever looks before the task has begun must not take the job for one that waits.
+        job.set_busy(true);
+        let name = format!("job {}", job.serial.0);
+        let engine = self.clone();
+        let life = async move {
+            let outcome = task::run(&engine.core, &job, task).await;
+            engine.conclude(&job, outcome).await;
+        };
+        self.host().spawn(&name, Box::pin(life));
     }
 
     /// Makes a job: `created`. Its id is taken from now on. Whoever made it puts it into the graph and starts it, or
@@ -163,7 +183,7 @@ impl Engine {
     }
 
     /// The job tells how it ended, and is forgotten unless the operator wants to do that.
-    pub(crate) async fn conclude(&self, job: &Arc<Job>, outcome: Outcome) {
+    async fn conclude(&self, job: &Arc<Job>, outcome: Outcome) {
         job.conclude(outcome);
         if !job.manual_dismiss {
             self.forget(job).await;
@@ -174,7 +194,7 @@ impl Engine {
     pub(super) async fn forget(&self, job: &Arc<Job>) {
         let dropped = self.edit(|graph| {
             graph.remove_job_users(job.serial, None);
-            graph.drop_remnants(job.serial);
+            graph.drop_orphans(job.serial);
         });
         {
             // Under the lock, so that nobody is told of a new job with this id before the old one is gone.

@@ -2,9 +2,10 @@
 
 use super::Engine;
 use super::jobs::JobOptions;
-use crate::command::{CommitArguments, CopyMode, MirrorArguments};
+use crate::command::{CommitArguments, MirrorArguments};
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::mirror_top::CopyMode;
 use crate::id::NodeId;
 use crate::job::mirror::Mirror;
 use crate::job::mirror_start::{self, Plan, Scope};
@@ -103,7 +104,7 @@ impl Engine {
         let (job, filter) =
             self.create_job(job_options, |graph, serial, id| plan.attach(graph, serial, id, top.clone()))?;
         let mirror = Mirror {
-            engine: self.clone(),
+            core: self.core.clone(),
             job: job.clone(),
             top,
             filter,

@@ -3,7 +3,7 @@
 use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
 use crate::error::Refused;
 use crate::format::qcow2::BackingName;
-use crate::qmp::file_name::described;
+use crate::qapi::file_name::described;
 
 /// The node that the header of `image` names, in the format that the header says and no other.
 pub(super) fn options(image: &str, named: &BackingName) -> Result<BlockdevOptions, Refused> {

@@ -5,6 +5,7 @@ use crate::command::{
     BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, NodeSettings,
 };
 use crate::error::Refused;
+use crate::error::TooDeep;
 use crate::event::Event;
 use crate::filter::blkdebug::Blkdebug;
 use crate::filter::throttle::Member;
@@ -13,11 +14,11 @@ use crate::format::qcow2::{BackingName, BitmapsUnread, Damage, OpenCause, OpenEr
 use crate::format::raw::Raw;
 use crate::format::window::Window;
 use crate::graph::bitmap::{Bitmap, load_bitmaps};
-use crate::graph::depth::{DEPTH_MAX, TooDeep};
+use crate::graph::depth::DEPTH_MAX;
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
-use crate::graph::{Graph, Place, SetAside};
+use crate::graph::{Graph, Lower, Place, SetAside};
 use crate::id::NodeId;
 use crate::io::node_disk::NodeDisk;
 use crate::object::Object;
@@ -97,7 +98,7 @@ struct Opened {
     file: Option<NodeId>,
     backing: Option<NodeId>,
     data: Option<NodeId>,
-    lower: Option<Arc<NodeDisk>>,
+    lower: Option<Arc<dyn Lower>>,
     opened_backing: Option<(Box<str>, Box<str>)>,
     write_threshold: Arc<WriteThreshold>,
     bitmaps: Vec<Bitmap>,
@@ -107,7 +108,7 @@ struct Opened {
 struct Storage {
     disk: Arc<dyn Disk>,
     filename: String,
-    lower: Option<Arc<NodeDisk>>,
+    lower: Option<Arc<dyn Lower>>,
 }
 
 impl<'e> Draft<'e> {
@@ -137,7 +138,7 @@ impl<'e> Draft<'e> {
         Box::pin(async move {
             // Children open inside their parents' calls.
             if by.depth() >= DEPTH_MAX {
-                return Err(TooDeep.into());
+                return Err(TooDeep(DEPTH_MAX).into());
             }
             if let Some(name) = &options.node_name {
                 self.graph.admit_name(name)?;

@@ -4,10 +4,11 @@ use super::Engine;
 use crate::error::Refused;
 use crate::graph::UserKind;
 use crate::graph::blocker::Op;
+use crate::graph::length::len_bytes;
 use crate::graph::node::Driver;
-use crate::graph::permission::Set;
 use crate::id::NodeId;
-use crate::io::{BelowNode, len_bytes};
+use crate::io::BelowNode;
+use crate::permission::Set;
 use seam::Disk;
 
 /// The largest size QEMU takes.

@@ -4,7 +4,7 @@ use super::Engine;
 use super::jobs::JobOptions;
 use crate::command::StreamArguments;
 use crate::error::Refused;
-use crate::io::len_bytes;
+use crate::graph::length::len_bytes;
 use crate::job::stream::Stream;
 use crate::job::stream_start;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Engine {
             stream_start::attach(graph, &region, serial, id, filter_name)
         })?;
         let stream = Stream {
-            engine: self.clone(),
+            core: self.core.clone(),
             job: job.clone(),
             region,
             filter,

@@ -4,7 +4,7 @@
 //! kind that touches a rule's sector then fails with the rule's error, and goes on failing unless the rule strikes
 //! `once`. State begins at 1; `set-state` rules change it, after all rules of the event have been looked at.
 
-use crate::graph::permission::Set;
+use crate::permission::Set;
 use crate::sync::shim::Mutex;
 use seam::debug_event::DebugEvent;
 use seam::{Errno, IoResult};

@@ -93,7 +93,7 @@ pub struct Qcow2 {
 
 impl Qcow2 {
     /// Opens the image on `disk`. `name` is for messages. Nothing is written, unless the image is to be written and was
-    /// not closed cleanly: then its refcounts are set right first.
+    /// not closed cleanly: then its refcounts are repaired first.
     pub async fn open(disk: Arc<dyn Disk>, name: &str, writable: bool) -> Result<Arc<Qcow2>, OpenError> {
         Self::open_with(disk, None, name, writable).await
     }
@@ -138,7 +138,7 @@ impl Qcow2 {
         }))
     }
 
-    /// The image's metadata; if it is to be written and is dirty, set right before.
+    /// The image's metadata; if it is to be written and is dirty, repaired before.
     async fn load_repaired(
         disk: &dyn Disk,
         name: &str,

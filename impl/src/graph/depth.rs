@@ -5,26 +5,14 @@
 
 use super::numbered::Numbered;
 use super::{Graph, permission};
+use crate::error::TooDeep;
 use crate::id::NodeId;
-use seam::Errno;
 use std::collections::BTreeMap;
-use thiserror::Error;
 
 /// Nodes from the top of a chain to its last file, as operators and headers may put them together.
 pub const DEPTH_MAX: u32 = 200;
 /// The same, with what jobs put in between: their filters come to chains that are there.
 pub const DEPTH_MAX_WITH_JOBS: u32 = DEPTH_MAX + 56;
-
-/// Nodes would stand on each other too deep.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Error)]
-#[error("Nodes cannot stand more than {DEPTH_MAX} deep on each other")]
-pub struct TooDeep;
-
-impl From<TooDeep> for Errno {
-    fn from(_: TooDeep) -> Errno {
-        Errno::ELOOP
-    }
-}
 
 impl Graph {
     /// How many nodes there are on the longest way down from a node, itself included.
@@ -44,12 +32,12 @@ impl Graph {
     /// Refuses a node that stands deeper than operators may put it.
     pub fn admit_depth(&self, id: NodeId) -> Result<(), TooDeep> {
         let may_be_too_deep = self.nodes.len() > DEPTH_MAX as usize;
-        if may_be_too_deep && self.height(id) > DEPTH_MAX { Err(TooDeep) } else { Ok(()) }
+        if may_be_too_deep && self.height(id) > DEPTH_MAX { Err(TooDeep(DEPTH_MAX)) } else { Ok(()) }
     }
 
     /// As `admit_depth`, of every node.
     pub fn admit_all_depths(&self) -> Result<(), TooDeep> {
-        if self.depth_beyond(DEPTH_MAX).is_some() { Err(TooDeep) } else { Ok(()) }
+        if self.depth_beyond(DEPTH_MAX).is_some() { Err(TooDeep(DEPTH_MAX)) } else { Ok(()) }
     }
 
     fn heights(&self) -> BTreeMap<NodeId, u32> {

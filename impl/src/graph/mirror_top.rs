@@ -1,7 +1,6 @@
 //! What a mirror's filter knows: what is left to copy, where to, and how. The filter, the job's task and its operators
 //! share it.
 
-use crate::command::CopyMode;
 use crate::dirty::DirtyMap;
 use crate::error::Refused;
 use crate::id::NodeId;
@@ -9,6 +8,26 @@ use crate::sync::range_lock::RangeLock;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
 use seam::Errno;
+
+/// How a mirror copies what guests write.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum CopyMode {
+    /// Later, by itself.
+    #[default]
+    Background,
+    /// At once: a guest's write ends when both source and target have it.
+    WriteBlocking,
+}
+
+impl CopyMode {
+    /// The word QMP uses.
+    pub fn word(self) -> &'static str {
+        match self {
+            CopyMode::Background => "background",
+            CopyMode::WriteBlocking => "write-blocking",
+        }
+    }
+}
 
 /// The state of one mirror's filter.
 #[derive(Debug)]

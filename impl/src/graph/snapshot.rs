@@ -8,9 +8,10 @@
 use super::Graph;
 use super::blocker::Op;
 use super::node::Driver;
-use super::permission::{Permissions, Set};
+use super::permission::Permissions;
 use crate::error::Refused;
 use crate::id::NodeId;
+use crate::permission::Set;
 
 impl Graph {
     /// `blockdev-snapshot`: checks everything, and puts `overlay` above `node`.

@@ -3,11 +3,12 @@
 //! `base <- bottom <- mid <- target`: data of mid and bottom is copied, data of base is not. The copy is alone on
 //! whole clusters of target while it reads and writes, so no guest write to any of them can run in between.
 
+use super::BelowNode;
 use super::status::{Decided, decided_between, layer};
-use super::{BelowNode, len_bytes};
 use crate::format::qcow2::Qcow2;
 use crate::format::{Below, RunKind};
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::graph::node::Driver;
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// Copies into `target` whatever of `start..end` it does not decide and the layers below, down to `bottom`, do.
-pub async fn bring_up(
+pub async fn populate(
     graph: &Arc<Graph>,
     target: NodeId,
     bottom: NodeId,

@@ -1,8 +1,9 @@
 //! What a reader of a chain can be told about a range without reading it: data, hole or zeroes, and whose.
 
-use super::{len_bytes, status};
+use super::status;
 use crate::format::RunKind;
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::graph::node::Driver;
 use crate::id::NodeId;
 use seam::{Disk, IoResult};

@@ -3,10 +3,10 @@
 use super::copy_on_read;
 use super::write::Change;
 use crate::filter::blkdebug::IoType;
-use crate::filter::throttle::Direction;
 use crate::graph::Graph;
 use crate::graph::node::Driver;
 use crate::id::NodeId;
+use crate::throttle::group::Direction;
 use seam::IoResult;
 use seam::debug_event::DebugEvent;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub async fn before_read(
 ) -> IoResult<()> {
     match &graph.node(filter).driver {
         Driver::CopyOnRead { bottom: Some(bottom) } => {
-            copy_on_read::bring_up(graph, graph.unfiltered(child), *bottom, offset, end).await
+            copy_on_read::populate(graph, graph.unfiltered(child), *bottom, offset, end).await
         }
         Driver::CopyOnRead { bottom: None } => {
             copy_on_read::bring_all_up(graph, graph.unfiltered(child), offset, end).await

@@ -1,7 +1,8 @@
 //! Making a node longer. What is new reads as zeroes, also where the layers below are longer.
 
-use super::{BelowNode, len_bytes};
+use super::BelowNode;
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::graph::node::Driver;
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;

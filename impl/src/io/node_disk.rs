@@ -4,10 +4,11 @@
 //! parent is in the graph, and once it has left it, the disk keeps the part of the graph below itself.
 
 use super::write::{self, Change};
-use super::{grow, len_bytes, read};
-use crate::graph::Graph;
+use super::{grow, read};
 use crate::graph::cell::GraphCell;
+use crate::graph::length::len_bytes;
 use crate::graph::node::{Driver, Link};
+use crate::graph::{Graph, Lower};
 use crate::id::NodeId;
 use crate::sync::shim::Mutex;
 use seam::debug_event::DebugEvent;
@@ -44,13 +45,6 @@ impl NodeDisk {
         Arc::new(NodeDisk { live: Arc::downgrade(live), parent, link, kept: Mutex::new(Some(kept)) })
     }
 
-    /// The parent leaves the graph, which was like this.
-    pub fn keep(&self, graph: &Graph) {
-        let child = graph.place(self.parent).child(self.link);
-        let kept = child.map(|child| Kept { below: Arc::new(graph.below_and_with(child)), child });
-        *self.kept.lock() = kept;
-    }
-
     fn resolve(&self) -> IoResult<(Arc<Graph>, NodeId)> {
         if let Some(graph) =
             self.live.upgrade().map(|live| live.get()).filter(|live| live.contains(self.parent))
@@ -81,6 +75,14 @@ impl NodeDisk {
                 write::change(&graph, child, offset, change).await
             })
         })
+    }
+}
+
+impl Lower for NodeDisk {
+    fn keep(&self, graph: &Graph) {
+        let child = graph.place(self.parent).child(self.link);
+        let kept = child.map(|child| Kept { below: Arc::new(graph.below_and_with(child)), child });
+        *self.kept.lock() = kept;
     }
 }
 

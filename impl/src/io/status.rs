@@ -6,7 +6,7 @@ use crate::graph::node::Driver;
 use crate::id::NodeId;
 use seam::IoResult;
 
-use super::len_bytes;
+use crate::graph::length::len_bytes;
 
 /// What the layer `id` alone says about the bytes from `offset`, for `len` bytes at most. The range is inside it.
 pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Run> {

@@ -13,7 +13,7 @@ use super::pace::{pace, pace_unhurried};
 use super::rate::RateLimit;
 use super::task::Task;
 use crate::command::BackupSync;
-use crate::engine::Engine;
+use crate::core::Core;
 use crate::id::NodeId;
 use crate::io::backup::{Saving, Step};
 use crate::io::mirror::CopyError;
@@ -27,7 +27,7 @@ const LOOK_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Backup {
     /// Where it works.
-    pub engine: Arc<Engine>,
+    pub core: Arc<Core>,
     /// Its life.
     pub job: Arc<Job>,
     /// What it saves.
@@ -49,21 +49,21 @@ impl Task for Backup {
     }
 
     /// Target has been durable since the last chunk was saved.
-    async fn take_effect(&mut self) -> Result<(), Failure> {
+    async fn prepare(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 
     /// What was saved is of no use, and stays where it is.
-    async fn give_up(&mut self) {}
+    async fn abort(&mut self) {}
 
     /// Takes the filter out, and lets go of target.
-    async fn clean_up(&mut self) {
-        let _alone = self.engine.gate().drain().await;
-        let dropped = self.engine.edit(|graph| {
+    async fn clean(&mut self) {
+        let _alone = self.core.gate().drain().await;
+        let dropped = self.core.edit(|graph| {
             graph.drop_copy_before_write(self.filter);
             graph.remove_job_users(self.job.serial, None);
         });
-        self.engine.close(dropped).await;
+        self.core.close(dropped).await;
     }
 }
 
@@ -82,9 +82,9 @@ impl Backup {
     async fn cross_out(&self) -> Result<(), Outcome> {
         let mut offset = 0;
         while offset < self.plan.len_bytes {
-            pace(&self.engine, &self.job, &mut RateLimit::default()).await?;
-            let _inside = self.engine.gate().enter().await;
-            let graph = self.engine.graph();
+            pace(&self.core, &self.job, &mut RateLimit::default()).await?;
+            let _inside = self.core.gate().enter().await;
+            let graph = self.core.graph();
             let end = self.plan.len_bytes.min(offset + LOOK_BYTES_MAX);
             let saving = Saving::of(&graph, self.filter).expect("the filter stands until the job ends");
             offset = saving.cross_out(offset, end).await?;
@@ -103,11 +103,11 @@ impl Backup {
         let total = saved + unsaved;
         let mut rate = RateLimit::default();
         while self.plan.state.unsaved_bytes() > 0 {
-            pace_unhurried(&self.engine, &self.job, &mut rate).await?;
+            pace_unhurried(&self.core, &self.job, &mut rate).await?;
             self.job.set_busy(true);
             let saved = {
-                let _inside = self.engine.gate().enter().await;
-                let graph = self.engine.graph();
+                let _inside = self.core.gate().enter().await;
+                let graph = self.core.graph();
                 let saving = Saving::of(&graph, self.filter).expect("the filter stands until the job ends");
                 saving.save_next(self.plan.piece_bytes).await
             };
@@ -129,15 +129,15 @@ impl Backup {
         loop {
             self.job.set_busy(true);
             let flushed = {
-                let _inside = self.engine.gate().enter().await;
-                write::flush(&self.engine.graph(), self.plan.target).await
+                let _inside = self.core.gate().enter().await;
+                write::flush(&self.core.graph(), self.plan.target).await
             };
             self.job.set_busy(false);
             match flushed {
                 Ok(()) => return Ok(()),
                 Err(errno) => self.react(CopyError::Write(errno), rate)?,
             }
-            pace(&self.engine, &self.job, rate).await?;
+            pace(&self.core, &self.job, rate).await?;
         }
     }
 
@@ -150,7 +150,7 @@ impl Backup {
         match self.job.io_error(policy, operation, error.errno()) {
             Reaction::Report => return Err(error.errno().into()),
             Reaction::Stop => {}
-            Reaction::Ignore => rate.delay(self.engine.host().now()),
+            Reaction::Ignore => rate.delay(self.core.host().now()),
         }
         Ok(())
     }

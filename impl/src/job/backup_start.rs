@@ -1,18 +1,18 @@
 //! What `blockdev-backup` checks before it starts, in QEMU 10.0's order, and what the job holds.
 
 use crate::command::{BackupArguments, BackupSync, BitmapMode, OnError};
+use crate::core::Tuning;
 use crate::dirty::DirtyMap;
-use crate::engine::Tuning;
 use crate::error::Refused;
 use crate::error::backup::BackupRefused;
 use crate::graph::bitmap::BitmapName;
 use crate::graph::blocker::Op;
 use crate::graph::copy_before_write::CopyBeforeWrite;
+use crate::graph::length::known_len;
 use crate::graph::node::Driver;
-use crate::graph::permission::Set;
 use crate::graph::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
-use crate::io::known_len;
+use crate::permission::Set;
 use std::sync::Arc;
 
 /// A chunk that an operator wants is never larger; QEMU ends itself over some that are.

@@ -17,12 +17,13 @@ use super::pace::pace_busily;
 use super::rate::RateLimit;
 use super::task::Task;
 use crate::command::OnError;
-use crate::engine::Engine;
+use crate::core::Core;
 use crate::format::RunKind;
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::id::NodeId;
 use crate::io::write::Change;
-use crate::io::{grow, len_bytes, read, status, write};
+use crate::io::{grow, read, status, write};
 use seam::{Errno, IoResult};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Commit {
     /// Where it works.
-    pub engine: Arc<Engine>,
+    pub core: Arc<Core>,
     /// Its life.
     pub job: Arc<Job>,
     /// What it commits.
@@ -75,26 +76,26 @@ impl Task for Commit {
         Ok(())
     }
 
-    async fn take_effect(&mut self) -> Result<(), Failure> {
+    async fn prepare(&mut self) -> Result<(), Failure> {
         Ok(self.rewire().await?)
     }
 
     /// Takes the filter out; the chain stays as it was.
-    async fn give_up(&mut self) {
-        let _alone = self.engine.gate().drain().await;
-        let dropped = self.engine.edit(|graph| {
+    async fn abort(&mut self) {
+        let _alone = self.core.gate().drain().await;
+        let dropped = self.core.edit(|graph| {
             commit_start::detach(graph, &self.region, self.job.serial, self.filter, self.region.top);
             graph.remove_job_users(self.job.serial, None);
         });
-        self.engine.close(dropped).await;
+        self.core.close(dropped).await;
     }
 
     /// What was read-only before the job is so again; an error here changes nothing about the job.
-    async fn clean_up(&mut self) {
+    async fn clean(&mut self) {
         if self.was_read_only {
-            let _alone = self.engine.gate().drain().await;
-            let base = self.engine.graph().unfiltered(self.region.base);
-            let _kept_writable = self.engine.reopen(base, false).await;
+            let _alone = self.core.gate().drain().await;
+            let base = self.core.graph().unfiltered(self.region.base);
+            let _kept_writable = self.core.reopen(base, false).await;
         }
     }
 }
@@ -110,7 +111,7 @@ impl Commit {
             return Ok(Err(errno));
         }
         // Past top's end everybody above reads zeroes. Soon base itself will be read there: it must say the same.
-        let end = match hide::visible_end(&self.engine.graph(), self.filter, self.region.base) {
+        let end = match hide::visible_end(&self.core.graph(), self.filter, self.region.base) {
             Ok(end) => end.max(len),
             Err(errno) => return Ok(Err(errno)),
         };
@@ -119,8 +120,8 @@ impl Commit {
 
     /// Grows base to the size of top, which it answers.
     async fn make_room(&self) -> IoResult<u64> {
-        let _inside = self.engine.gate().enter().await;
-        let graph = self.engine.graph();
+        let _inside = self.core.gate().enter().await;
+        let graph = self.core.graph();
         let len = len_bytes(&graph, self.region.top)?;
         if len_bytes(&graph, self.region.base)? < len {
             grow::grow(&graph, self.region.base, len).await?;
@@ -133,10 +134,10 @@ impl Commit {
         let mut rate = RateLimit::default();
         let mut offset = offset;
         while offset < end {
-            pace_busily(&self.engine, &self.job, &mut rate).await?;
+            pace_busily(&self.core, &self.job, &mut rate).await?;
             let step = {
-                let _inside = self.engine.gate().enter().await;
-                let graph = self.engine.graph();
+                let _inside = self.core.gate().enter().await;
+                let graph = self.core.graph();
                 match part {
                     Part::Copy => self.copy_piece(&graph, offset, end).await,
                     Part::Hide => self.hide_piece(&graph, offset, end).await,
@@ -153,7 +154,7 @@ impl Commit {
                     Reaction::Stop => 0,
                     // What was not copied is tried again, a while later.
                     Reaction::Ignore => {
-                        rate.delay(self.engine.host().now());
+                        rate.delay(self.core.host().now());
                         0
                     }
                 },
@@ -169,7 +170,7 @@ impl Commit {
     /// Looks at the bytes from `offset` and writes them into base if a layer above it decides them.
     async fn copy_piece(&self, graph: &Arc<Graph>, offset: u64, end: u64) -> Result<Step, Trouble> {
         let bottom = self.region.bottom(graph);
-        let most = (end - offset).min(self.engine.tuning().stream_chunk_bytes);
+        let most = (end - offset).min(self.core.tuning().stream_chunk_bytes);
         let run = status::between(graph, self.region.top, bottom, offset, most).await.map_err(reading)?;
         let change = match run.kind {
             RunKind::Unallocated => return Ok(Step::Skipped(run.len)),
@@ -186,7 +187,7 @@ impl Commit {
 
     /// Makes base say zeroes from `offset`, unless it does so already.
     async fn hide_piece(&self, graph: &Arc<Graph>, offset: u64, end: u64) -> Result<Step, Trouble> {
-        let piece_bytes = self.engine.tuning().stream_chunk_bytes;
+        let piece_bytes = self.core.tuning().stream_chunk_bytes;
         Ok(match hide::piece(graph, self.region.base, offset, end, piece_bytes).await? {
             Hidden::Before(len) => Step::Skipped(len),
             Hidden::Now(len) => Step::Copied(len),
@@ -197,10 +198,10 @@ impl Commit {
     /// as before.
     async fn rewire(&self) -> IoResult<()> {
         // Everything that was copied must be durable before a header may name the shorter chain.
-        let base = self.engine.graph().unfiltered(self.region.base);
-        self.engine.graph().node(base).flush().await?;
-        let _alone = self.engine.gate().drain().await;
-        let graph = self.engine.graph();
+        let base = self.core.graph().unfiltered(self.region.base);
+        self.core.graph().node(base).flush().await?;
+        let _alone = self.core.gate().drain().await;
+        let graph = self.core.graph();
         self.hide_from_new_overlays(&graph).await?;
         let overlays = graph.overlays(self.filter);
         for (done, overlay) in overlays.iter().enumerate() {
@@ -211,17 +212,17 @@ impl Commit {
                 return Err(errno);
             }
         }
-        let dropped = self.engine.edit(|graph| {
+        let dropped = self.core.edit(|graph| {
             commit_start::detach(graph, &self.region, self.job.serial, self.filter, self.region.base);
         });
-        self.engine.close(dropped).await;
+        self.core.close(dropped).await;
         Ok(())
     }
 
     /// An overlay may have come, or grown, since base was made fit to be read.
     async fn hide_from_new_overlays(&self, graph: &Arc<Graph>) -> IoResult<()> {
         let end = hide::visible_end(graph, self.filter, self.region.base)?;
-        hide::all(graph, self.region.base, self.fit, end, self.engine.tuning().stream_chunk_bytes).await
+        hide::all(graph, self.region.base, self.fit, end, self.core.tuning().stream_chunk_bytes).await
     }
 
     /// Makes the header of `overlay` name `below`, whether the image may be written otherwise or not.
@@ -244,12 +245,12 @@ impl Commit {
         // Only the image is opened for writing, not the node: nobody else may come and write in the meantime.
         let was_read_only = graph.place(overlay).read_only;
         if was_read_only {
-            let opened = self.engine.reopen_images(graph, overlay, true).await;
+            let opened = self.core.reopen_images(graph, overlay, true).await;
             opened.map_err(|refused| refused.errno().unwrap_or(Errno::EACCES))?;
         }
-        let written = header::name_backing(&**self.engine.host(), graph, overlay, Some(below), wanted).await;
+        let written = header::name_backing(&**self.core.host(), graph, overlay, Some(below), wanted).await;
         if was_read_only {
-            let _kept_writable = self.engine.reopen_images(graph, overlay, false).await;
+            let _kept_writable = self.core.reopen_images(graph, overlay, false).await;
         }
         written
     }

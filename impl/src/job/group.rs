@@ -97,7 +97,7 @@ mod tests {
     use super::super::life::{NewJob, Outcome};
     use super::*;
     use crate::command::Family;
-    use crate::engine::events::Events;
+    use crate::core::events::Events;
     use crate::id::JobSerial;
     use seam::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
     use std::future::Future;

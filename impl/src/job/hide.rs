@@ -3,9 +3,10 @@
 use super::life::Operation;
 use crate::format::RunKind;
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::id::NodeId;
 use crate::io::write::Change;
-use crate::io::{len_bytes, status, write};
+use crate::io::{status, write};
 use seam::{Errno, IoResult};
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use super::group::Group;
 use super::state::{Asked, End, Ending, Finalize, IoStatus, Phase, State};
 use super::status::Status;
 use crate::command::OnError;
-use crate::engine::events::Events;
+use crate::core::events::Events;
 use crate::event::{Event, JobFacts};
 use crate::graph::mirror_top::MirrorTop;
 use crate::id::JobSerial;

@@ -14,12 +14,13 @@ use super::rate::RateLimit;
 use super::state::Ending;
 use super::task::Task;
 use crate::command::OnError;
-use crate::engine::Engine;
+use crate::core::Core;
+use crate::graph::length::len_bytes;
 use crate::graph::mirror_top::MirrorTop;
 use crate::graph::{Graph, JobRole};
 use crate::id::NodeId;
 use crate::io::mirror::{CopyError, NobodyWatches, Watch};
-use crate::io::{grow, len_bytes, mirror, status, write};
+use crate::io::{grow, mirror, status, write};
 use crate::sync::either;
 use crate::sync::shim::Mutex;
 use seam::{Errno, Nanos};
@@ -35,7 +36,7 @@ const COLLECT: Nanos = Nanos(100_000_000);
 #[derive(Debug)]
 pub struct Mirror {
     /// Where it works.
-    pub engine: Arc<Engine>,
+    pub core: Arc<Core>,
     /// Its life.
     pub job: Arc<Job>,
     /// What it shares with its filter.
@@ -64,10 +65,10 @@ impl Task for Mirror {
         Ok(())
     }
 
-    async fn take_effect(&mut self) -> Result<(), Failure> {
+    async fn prepare(&mut self) -> Result<(), Failure> {
         self.catch_up().await?;
-        let _alone = self.engine.gate().drain().await;
-        let graph = self.engine.graph();
+        let _alone = self.core.gate().drain().await;
+        let graph = self.core.graph();
         while let Some((start, end)) = self.top.take(self.buffer_bytes) {
             mirror::copy(&graph, &self.top, start, end, &NobodyWatches).await.map_err(CopyError::errno)?;
         }
@@ -83,23 +84,23 @@ impl Task for Mirror {
         }
     }
 
-    async fn give_up(&mut self) {
-        let _alone = self.engine.gate().drain().await;
+    async fn abort(&mut self) {
+        let _alone = self.core.gate().drain().await;
         self.detach().await;
         if self.was_read_only {
-            let base = self.engine.graph().unfiltered(self.top.target);
-            let _kept_writable = self.engine.reopen(base, false).await;
+            let base = self.core.graph().unfiltered(self.top.target);
+            let _kept_writable = self.core.reopen(base, false).await;
         }
     }
 
-    async fn clean_up(&mut self) {}
+    async fn clean(&mut self) {}
 }
 
 impl Mirror {
     /// Makes target as long as source if it may; answers source's length.
     async fn fit_target(&self) -> Result<u64, Outcome> {
-        let _inside = self.engine.gate().enter().await;
-        let graph = self.engine.graph();
+        let _inside = self.core.gate().enter().await;
+        let graph = self.core.graph();
         let source = len_bytes(&graph, self.top.source)?;
         let target = len_bytes(&graph, self.top.target)?;
         if self.top.is_commit && target < source {
@@ -123,9 +124,9 @@ impl Mirror {
         };
         let mut offset = 0;
         while offset < len {
-            pace(&self.engine, &self.job, &mut RateLimit::default()).await?;
-            let _inside = self.engine.gate().enter().await;
-            let graph = self.engine.graph();
+            pace(&self.core, &self.job, &mut RateLimit::default()).await?;
+            let _inside = self.core.gate().enter().await;
+            let graph = self.core.graph();
             let first = graph.unfiltered(self.top.source);
             let look = (len - offset).min(LOOK_BYTES_MAX);
             let decided = status::decided_between(&graph, first, bottom, offset, look).await?;
@@ -179,7 +180,7 @@ impl Mirror {
             };
             self.top.hold(wanted && turn != Turn::Paused);
         };
-        Ok(pace_watched(&self.engine, &self.job, rate, &hold).await?)
+        Ok(pace_watched(&self.core, &self.job, rate, &hold).await?)
     }
 
     /// How much is left is what guests left; how much is done only grows.
@@ -192,10 +193,10 @@ impl Mirror {
         let seen = self.job.changes();
         let told = Told { mirror: self, worst: Mutex::default() };
         {
-            let _inside = self.engine.gate().enter().await;
+            let _inside = self.core.gate().enter().await;
             rate.charge(end - start);
             // Every error is told of when it happens; what comes of them all is decided below.
-            let _first = mirror::copy(&self.engine.graph(), &self.top, start, end, &told).await;
+            let _first = mirror::copy(&self.core.graph(), &self.top, start, end, &told).await;
         }
         self.job.set_busy(false);
         let worst = *told.worst.lock();
@@ -211,8 +212,8 @@ impl Mirror {
         if ending != Some(Ending::Open) {
             self.job.set_busy(true);
             let flushed = {
-                let _inside = self.engine.gate().enter().await;
-                write::flush(&self.engine.graph(), self.top.target).await
+                let _inside = self.core.gate().enter().await;
+                write::flush(&self.core.graph(), self.top.target).await
             };
             self.job.set_busy(false);
             if let Err(errno) = flushed {
@@ -241,7 +242,7 @@ impl Mirror {
     }
 
     async fn rest(&self, seen: u64) {
-        let host = self.engine.host();
+        let host = self.core.host();
         either(self.job.changed_since(seen), host.sleep_until(host.now().plus(COLLECT))).await;
     }
 
@@ -281,8 +282,8 @@ impl Mirror {
         let mut budget = self.top.dirty_bytes();
         while budget > self.buffer_bytes {
             let Some((start, end)) = self.top.take(self.buffer_bytes) else { break };
-            let _inside = self.engine.gate().enter().await;
-            let graph = self.engine.graph();
+            let _inside = self.core.gate().enter().await;
+            let graph = self.core.graph();
             mirror::copy(&graph, &self.top, start, end, &NobodyWatches).await.map_err(CopyError::errno)?;
             budget = budget.saturating_sub(end - start);
         }
@@ -302,7 +303,7 @@ impl Mirror {
             hide::all(graph, self.top.target, start, end, LOOK_BYTES_MAX).await?;
         }
         self.match_access(graph, replaced).await;
-        let pivoted = self.engine.try_edit(|graph| {
+        let pivoted = self.core.try_edit(|graph| {
             mirror_start::detach(graph, &self.top, self.job.serial, self.filter);
             if !mirror_start::can_replace(graph, self.top.source, replaced) {
                 return Err(Errno::EPERM);
@@ -311,7 +312,7 @@ impl Mirror {
             graph.admit_permissions().map_err(|_| Errno::EPERM)
         });
         let ((), dropped) = pivoted?;
-        self.engine.close(dropped).await;
+        self.core.close(dropped).await;
         Ok(())
     }
 
@@ -321,17 +322,17 @@ impl Mirror {
         if read_only != graph.place(graph.unfiltered(self.top.target)).read_only {
             // The job wrote its last, and does not keep target writable.
             let only = Some(JobRole::Root);
-            let dropped = self.engine.edit(|graph| graph.remove_job_users(self.job.serial, only));
+            let dropped = self.core.edit(|graph| graph.remove_job_users(self.job.serial, only));
             assert!(dropped.is_empty(), "the job still holds its target");
-            let _stays_as_it_is = self.engine.reopen(graph.unfiltered(self.top.target), !read_only).await;
+            let _stays_as_it_is = self.core.reopen(graph.unfiltered(self.top.target), !read_only).await;
         }
     }
 
     /// Takes the filter out; the chain stays as it was.
     async fn detach(&self) {
         let dropped =
-            self.engine.edit(|graph| mirror_start::detach(graph, &self.top, self.job.serial, self.filter));
-        self.engine.close(dropped).await;
+            self.core.edit(|graph| mirror_start::detach(graph, &self.top, self.job.serial, self.filter));
+        self.core.close(dropped).await;
     }
 }
 

@@ -7,16 +7,17 @@
 //! end     base <- source                    target (where source's users are now)
 //! ```
 
-use crate::command::{CopyMode, MirrorArguments, MirrorSync, OnError};
+use crate::command::{MirrorArguments, MirrorSync, OnError};
 use crate::dirty::DirtyMap;
 use crate::error::Refused;
 use crate::graph::blocker::Op;
+use crate::graph::length::known_len;
+use crate::graph::mirror_top::CopyMode;
 use crate::graph::mirror_top::{MirrorParts, MirrorTop};
 use crate::graph::node::{Driver, Node};
-use crate::graph::permission::Set;
 use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
 use crate::id::{JobSerial, NodeId};
-use crate::io::known_len;
+use crate::permission::Set;
 use crate::sync::range_lock::RangeLock;
 use std::ops::RangeInclusive;
 use std::sync::Arc;

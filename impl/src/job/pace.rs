@@ -2,11 +2,11 @@
 
 use super::life::{Cancelled, Job, PausePoint};
 use super::rate::RateLimit;
-use crate::engine::Engine;
+use crate::core::Core;
 use crate::sync::{YieldNow, either};
 
 /// As `pace`, but a speed limit that changes during a sleep is felt only after it, as in QEMU's backup.
-pub async fn pace_unhurried(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+pub async fn pace_unhurried(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
     let mut start = None;
     loop {
         let seen = job.changes();
@@ -16,10 +16,10 @@ pub async fn pace_unhurried(engine: &Engine, job: &Job, rate: &mut RateLimit) ->
             job.changed_since(seen).await;
             continue;
         }
-        let host = engine.host();
+        let host = core.host();
         let start = *start.get_or_insert_with(|| rate.next_start(job.speed(), host.now()));
         if start <= host.now() {
-            return pace(engine, job, &mut RateLimit::default()).await;
+            return pace(core, job, &mut RateLimit::default()).await;
         }
         either(host.sleep_until(start), job.changed_since(seen)).await;
     }
@@ -37,18 +37,18 @@ pub enum Turn {
 }
 
 /// Comes back when the job may do its next piece.
-pub async fn pace(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
-    pace_watched(engine, job, rate, &|_| ()).await
+pub async fn pace(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+    pace_watched(core, job, rate, &|_| ()).await
 }
 
 /// As `pace`, for a job that is busy at all times but those in which it waits here.
-pub async fn pace_busily(engine: &Engine, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
-    pace_watched(engine, job, rate, &|turn| job.set_busy(turn == Turn::Goes)).await
+pub async fn pace_busily(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+    pace_watched(core, job, rate, &|turn| job.set_busy(turn == Turn::Goes)).await
 }
 
 /// As `pace`; `watch` hears of each turn as it begins.
 pub async fn pace_watched(
-    engine: &Engine,
+    core: &Core,
     job: &Job,
     rate: &mut RateLimit,
     watch: &(dyn Fn(Turn) + Sync),
@@ -60,7 +60,7 @@ pub async fn pace_watched(
             job.changed_since(seen).await;
             continue;
         }
-        let host = engine.host();
+        let host = core.host();
         let start = rate.next_start(job.speed(), host.now());
         if start <= host.now() {
             watch(Turn::Goes);

@@ -15,11 +15,12 @@ use super::rate::RateLimit;
 use super::stream_start::{self, Region};
 use super::task::Task;
 use crate::command::OnError;
-use crate::engine::Engine;
+use crate::core::Core;
 use crate::format::RunKind;
 use crate::graph::Graph;
+use crate::graph::length::len_bytes;
 use crate::id::NodeId;
-use crate::io::{copy_on_read, len_bytes, status};
+use crate::io::{copy_on_read, status};
 use seam::{Errno, IoResult};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ const LOOK_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Stream {
     /// Where it works.
-    pub engine: Arc<Engine>,
+    pub core: Arc<Core>,
     /// Its life.
     pub job: Arc<Job>,
     /// What it streams.
@@ -61,23 +62,23 @@ impl Task for Stream {
         Ok(self.copy_all().await??)
     }
 
-    async fn take_effect(&mut self) -> Result<(), Failure> {
+    async fn prepare(&mut self) -> Result<(), Failure> {
         Ok(self.rewire().await?)
     }
 
     /// Takes the filter out; the chain stays as it was.
-    async fn give_up(&mut self) {
-        let _alone = self.engine.gate().drain().await;
+    async fn abort(&mut self) {
+        let _alone = self.core.gate().drain().await;
         let dropped =
-            self.engine.edit(|graph| stream_start::detach(graph, &self.region, self.job.serial, self.filter));
-        self.engine.close(dropped).await;
+            self.core.edit(|graph| stream_start::detach(graph, &self.region, self.job.serial, self.filter));
+        self.core.close(dropped).await;
     }
 
     /// What was read-only before the job is so again; an error here changes nothing about the job.
-    async fn clean_up(&mut self) {
+    async fn clean(&mut self) {
         if self.was_read_only {
-            let _alone = self.engine.gate().drain().await;
-            let _kept_writable = self.engine.reopen(self.region.target, false).await;
+            let _alone = self.core.gate().drain().await;
+            let _kept_writable = self.core.reopen(self.region.target, false).await;
         }
     }
 }
@@ -85,7 +86,7 @@ impl Task for Stream {
 impl Stream {
     /// Goes once through target. The first error is the job's error, even if the job goes on (`ignore`).
     async fn copy_all(&self) -> Result<IoResult<()>, Cancelled> {
-        let graph = self.engine.graph();
+        let graph = self.core.graph();
         if self.region.is_empty(&graph) {
             return Ok(Ok(()));
         }
@@ -97,10 +98,10 @@ impl Stream {
         let mut first_error = Ok(());
         let mut offset = 0;
         while offset < len {
-            pace_busily(&self.engine, &self.job, &mut rate).await?;
+            pace_busily(&self.core, &self.job, &mut rate).await?;
             let step = {
-                let _inside = self.engine.gate().enter().await;
-                self.step(&self.engine.graph(), offset, len).await
+                let _inside = self.core.gate().enter().await;
+                self.step(&self.core.graph(), offset, len).await
             };
             let done = match step {
                 Ok(Step::Skipped(done)) => done,
@@ -113,7 +114,7 @@ impl Stream {
                     Reaction::Stop => 0,
                     Reaction::Ignore => {
                         first_error = first_error.and(Err(errno));
-                        self.engine.tuning().stream_chunk_bytes.min(len - offset)
+                        self.core.tuning().stream_chunk_bytes.min(len - offset)
                     }
                     Reaction::Report => return Ok(first_error.and(Err(errno))),
                 },
@@ -141,18 +142,18 @@ impl Stream {
         if !decided.here {
             return Ok(Step::Skipped(decided.len));
         }
-        let chunk = decided.len.min(self.engine.tuning().stream_chunk_bytes);
-        copy_on_read::bring_up(graph, target, self.region.bottom, offset, offset + chunk).await?;
+        let chunk = decided.len.min(self.core.tuning().stream_chunk_bytes);
+        copy_on_read::populate(graph, target, self.region.bottom, offset, offset + chunk).await?;
         Ok(Step::Copied(chunk))
     }
 
     /// Makes target stand on base: on disk first, then in the graph. On an error the graph is as before.
     async fn rewire(&self) -> IoResult<()> {
-        let target = self.engine.graph().unfiltered(self.region.target);
+        let target = self.core.graph().unfiltered(self.region.target);
         // Everything that target took over must be durable before its header may name a shorter chain.
-        self.engine.graph().node(target).flush().await?;
-        let _alone = self.engine.gate().drain().await;
-        let graph = self.engine.graph();
+        self.core.graph().node(target).flush().await?;
+        let _alone = self.core.gate().drain().await;
+        let graph = self.core.graph();
         // Another job may have changed what hangs below while we waited: only now is base what it will be.
         let base = graph.below(self.region.above_base);
         if self.region.base.is_none() && base.is_some() {
@@ -165,11 +166,11 @@ impl Stream {
         if graph.place(target).backing.is_some() {
             self.write_header(&graph, target, base).await?;
         }
-        let dropped = self.engine.edit(|graph| {
+        let dropped = self.core.edit(|graph| {
             stream_start::detach(graph, &self.region, self.job.serial, self.filter);
             graph.set_backing(target, base);
         });
-        self.engine.close(dropped).await;
+        self.core.close(dropped).await;
         Ok(())
     }
 
@@ -179,7 +180,7 @@ impl Stream {
         let (first, len) = (graph.layer_below(target), len_bytes(graph, target)?);
         let start = first.map_or(Ok(len), |first| len_bytes(graph, first))?;
         if start < len {
-            copy_on_read::bring_up(graph, target, self.region.bottom, start, len).await?;
+            copy_on_read::populate(graph, target, self.region.bottom, start, len).await?;
             graph.node(target).flush().await?;
         }
         Ok(())
@@ -187,6 +188,6 @@ impl Stream {
 
     async fn write_header(&self, graph: &Graph, target: NodeId, base: Option<NodeId>) -> IoResult<()> {
         let wanted = Wanted { file: self.backing_file.as_deref(), mask_protocol: self.mask_protocol };
-        header::name_backing(&**self.engine.host(), graph, target, base, wanted).await
+        header::name_backing(&**self.core.host(), graph, target, base, wanted).await
     }
 }

@@ -3,8 +3,9 @@
 use super::life::{Job, Life};
 use super::state::{Asked, Ending, Finalize, IoStatus, Outcome, Phase, State};
 use super::status::{Status, VerbName};
-use crate::command::{BlockJobInfo, CopyMode, Family};
+use crate::command::{BlockJobInfo, Family};
 use crate::error::Refused;
+use crate::graph::mirror_top::CopyMode;
 use crate::graph::mirror_top::MirrorTop;
 
 /// What comes of a cancel.

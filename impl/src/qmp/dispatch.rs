@@ -1,49 +1,18 @@
 //! From a message to what it does: the envelope, the command, its arguments, the engine.
 
-use super::node_options;
-use super::options::{self, Arguments};
-use super::types::{Action, Command, JobVerb};
-use super::{check, edits, export_options, introspect, report, schema, text, transaction};
+use super::{edits, export_options, introspect, report, text, transaction};
 use crate::command::{Family, Verb};
 use crate::engine::Engine;
 use crate::engine::open::OpenedNode;
 use crate::error::Refused;
+use crate::qapi::node_options;
+use crate::qapi::options::{self, Arguments};
+use crate::qapi::refusal::Refusal;
+use crate::qapi::types::{Action, Command, JobVerb};
+use crate::qapi::{check, schema};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
-
-/// Why a message was not done, as the client is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// The error class.
-    pub class: &'static str,
-    /// The text.
-    pub description: String,
-}
-
-impl Refusal {
-    /// Of the class of nearly all of them.
-    pub fn generic(description: impl Into<String>) -> Refusal {
-        Refusal { class: "GenericError", description: description.into() }
-    }
-
-    /// The command is not there, or not now.
-    pub fn not_found(description: impl Into<String>) -> Refusal {
-        Refusal { class: "CommandNotFound", description: description.into() }
-    }
-}
-
-impl From<check::Fault> for Refusal {
-    fn from(fault: check::Fault) -> Refusal {
-        Refusal::generic(fault.to_string())
-    }
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Refusal {
-        Refusal { class: refused.class(), description: refused.to_string() }
-    }
-}
 
 /// A command taken out of its message.
 #[derive(Debug)]

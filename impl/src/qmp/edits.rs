@@ -1,14 +1,14 @@
 //! From checked arguments to the commands that change the graph or one of its nodes.
 
-use super::dispatch::Refusal;
-use super::node_options;
-use super::options::{Arguments, integer, owned_text, text, truth};
 use super::report;
-use super::types::Edit;
 use crate::engine::Engine;
 use crate::engine::snapshot::SyncOptions;
 use crate::error::Refused;
 use crate::graph::bitmap::{BitmapName, NewBitmap};
+use crate::qapi::node_options;
+use crate::qapi::options::{Arguments, integer, owned_text, text, truth};
+use crate::qapi::refusal::Refusal;
+use crate::qapi::types::Edit;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;

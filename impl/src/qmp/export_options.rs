@@ -1,10 +1,10 @@
 //! Checked arguments about exports, their server and objects, to what the engine takes.
 
-use super::dispatch::Refusal;
-use super::options::{self, Arguments};
 use crate::command::ExportOptions;
-use crate::export::server::ServerOptions;
+use crate::engine::export::server::ServerOptions;
 use crate::object::{ObjectKind, ObjectOptions};
+use crate::qapi::options::{self, Arguments};
+use crate::qapi::refusal::Refusal;
 use crate::throttle::{LIMIT_NAMES, Limits};
 
 /// QEMU's, when the operator does not say.

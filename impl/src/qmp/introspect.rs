@@ -2,9 +2,9 @@
 //!
 //! As with QEMU, clients see numbers for the names of our types, so that nobody comes to rely on the names.
 
-use super::schema::{COMMANDS, EVENTS};
 use super::text::{ObjectText, push_list};
-use super::types::{Alternate, Command, Enum, EventType, Member, Object, Type};
+use crate::qapi::schema::{COMMANDS, EVENTS};
+use crate::qapi::types::{Alternate, Command, Enum, EventType, Member, Object, Type};
 use seam::escape::push_string;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -147,7 +147,7 @@ impl Introspection {
 
     /// Every value of the tag with the type of its further members, which may be the empty one.
     fn cases(&mut self, object: &Object, tag: &str) -> Vec<(&'static str, String)> {
-        static NO_MEMBERS: Object = super::types::object("Empty", &[]);
+        static NO_MEMBERS: Object = crate::qapi::types::object("Empty", &[]);
         let member = object.members.iter().find(|m| m.name == tag).expect("the tag is a member");
         let Type::Enum(words) = member.kind else { panic!("tag {tag} of {} is no enum", object.name) };
         let members_of = |value| object.variant(value).unwrap_or(&NO_MEMBERS);
@@ -242,8 +242,8 @@ mod tests {
 
     #[test]
     fn the_schema_is_what_the_schema_says_of_it() {
-        let command = super::super::schema::command("query-qmp-schema").unwrap();
+        let command = crate::qapi::schema::command("query-qmp-schema").unwrap();
         let value: Value = serde_json::from_str(schema_text()).unwrap();
-        assert_eq!(super::super::check::check_value(&value, &command.returns), Ok(()));
+        assert_eq!(crate::qapi::check::check_value(&value, &command.returns), Ok(()));
     }
 }

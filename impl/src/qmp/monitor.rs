@@ -3,14 +3,15 @@
 //! It knows nothing of sockets: bytes or texts go in, lines come out. Commands of all monitors of an engine take
 //! turns, so a command's checks hold until it has taken effect.
 
-use super::dispatch::{self, Refusal};
-use super::json::{self, JsonError, Reader};
+use super::dispatch;
 use super::outbox::Outbox;
 use super::text::{error_text, event_text, greeting_text, reply_text};
-use super::types::{Action, Command};
 use crate::engine::Engine;
 use crate::error::Refused;
 use crate::event::{Event, EventSink};
+use crate::qapi::json::{self, JsonError, Reader};
+use crate::qapi::refusal::Refusal;
+use crate::qapi::types::{Action, Command};
 use crate::sync::either;
 use crate::sync::range_lock::RangeGuard;
 use crate::sync::shim::Mutex;
@@ -45,9 +46,9 @@ enum Phase {
 
 /// Hears the engine's events for a monitor without keeping it alive.
 #[derive(Debug)]
-struct Ear(Weak<Monitor>);
+struct Subscriber(Weak<Monitor>);
 
-impl EventSink for Ear {
+impl EventSink for Subscriber {
     fn emit(&self, event: &Event, at: WallClock) {
         if let Some(monitor) = self.0.upgrade()
             && *monitor.phase.lock() != Phase::Negotiating
@@ -66,7 +67,7 @@ impl Monitor {
             reader: Mutex::new(Reader::new()),
             phase: Mutex::new(Phase::Negotiating),
         });
-        engine.subscribe(Arc::new(Ear(Arc::downgrade(&monitor))));
+        engine.subscribe(Arc::new(Subscriber(Arc::downgrade(&monitor))));
         monitor.outbox.push(greeting_text());
         monitor
     }
@@ -153,7 +154,7 @@ impl Monitor {
         };
         let (request, id) = dispatch::open(message);
         let answered = match request {
-            Ok(request) => self.obey(&request).await,
+            Ok(request) => self.dispatch(&request).await,
             Err(refusal) => Err(refusal),
         };
         Some(match answered {
@@ -162,7 +163,7 @@ impl Monitor {
         })
     }
 
-    async fn obey(&self, request: &dispatch::Request) -> Result<std::borrow::Cow<'static, str>, Refusal> {
+    async fn dispatch(&self, request: &dispatch::Request) -> Result<std::borrow::Cow<'static, str>, Refusal> {
         self.refuse_out_of_phase(&request.name)?;
         let command = dispatch::admit(request)?;
         match command.action {
@@ -239,9 +240,9 @@ impl Monitor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::{MESSAGE_BYTES_MAX, MESSAGE_TOKENS_MAX, NESTING_MAX};
     use super::super::recorded::{output, with_monitor};
     use super::*;
+    use crate::qapi::json::{MESSAGE_BYTES_MAX, MESSAGE_TOKENS_MAX, NESTING_MAX};
 
     #[test]
     fn before_negotiation_only_capabilities_are_spoken_of() {
@@ -266,9 +267,9 @@ mod tests {
         let event = Event::JobStatusChange { id: "j".to_owned(), status: "running" };
         let at = WallClock { seconds: 1, microseconds: 2 };
         with_monitor(async |monitor| {
-            let ear = Ear(Arc::downgrade(&monitor));
+            let subscriber = Subscriber(Arc::downgrade(&monitor));
             monitor.receive(br#"{"execute":"query-commands","id":1}"#).await;
-            ear.emit(&event, at);
+            subscriber.emit(&event, at);
             monitor.receive(br#"{"execute":"query-commands","id":2}"#).await;
             assert!(monitor.next_output().await.unwrap().ends_with(r#", "id": 1}"#));
             let told = monitor.next_output().await.unwrap();
@@ -278,7 +279,7 @@ mod tests {
             );
             assert!(monitor.next_output().await.unwrap().ends_with(r#", "id": 2}"#));
             monitor.reconnect();
-            ear.emit(&event, at);
+            subscriber.emit(&event, at);
             assert!(monitor.try_output().unwrap().starts_with(r#"{"QMP": "#));
             assert_eq!(monitor.try_output(), None);
         });
@@ -348,9 +349,9 @@ mod tests {
             for name in ["query-version", "query-commands", "query-jobs", "query-block-jobs"] {
                 let reply = monitor.execute(&format!("{{'execute':'{name}'}}")).await.unwrap();
                 let reply: Value = serde_json::from_str(&reply).unwrap();
-                let command = super::super::schema::command(name).unwrap();
+                let command = crate::qapi::schema::command(name).unwrap();
                 assert_eq!(
-                    super::super::check::check_value(&reply["return"], &command.returns),
+                    crate::qapi::check::check_value(&reply["return"], &command.returns),
                     Ok(()),
                     "{name}"
                 );

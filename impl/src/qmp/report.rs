@@ -213,7 +213,7 @@ fn list<T>(elements: &[T], write: impl FnMut(&mut String, &T)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::qmp::{check, schema};
+    use crate::qapi::{check, schema};
     use serde_json::Value;
 
     fn node(name: &str, driver: &'static str, file: &str, backing: Option<&str>, depth: u64) -> NodeInfo {

@@ -3,10 +3,10 @@
 //! A command that shall be an action too gets a line in `action`, and one in the table of `schema/transaction.rs`.
 
 use super::edits;
-use super::options::{Arguments, integer, on_error, optional_text, owned_text, text, truth};
 use crate::command::{BackupArguments, BackupSync, BitmapMode};
 use crate::engine::transaction::{Action, GraphEdit, Transaction};
 use crate::graph::bitmap::BitmapName;
+use crate::qapi::options::{Arguments, integer, on_error, optional_text, owned_text, text, truth};
 use serde_json::Value;
 
 const CHECKED: &str = "arguments were checked against the table";

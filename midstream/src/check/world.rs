@@ -1,20 +1,20 @@
-//! One run of a block layer: make the images and what they hold; let guests and faults loose; stop the faults and look
+//! One run of a block layer: make the images and what they hold; run the workload of guests and faults; stop the faults and look
 //! at every image at rest; close; open the files afresh. A crash may end the second part at any step, and is followed
 //! by the last. Parts without anything to decide take the plainest course.
 
 use crate::choice::{Choices, Draw, Point};
 use crate::content::{Tag, initial_tag, sectors_of, tag_of_request, tags};
-use crate::crash::{Ending, crash_images};
-use crate::disk::{Disks, File};
 use crate::history::{Asked, What};
-use crate::host::SimHost;
 use crate::layer::{BlockLayer, Device, Image};
 use crate::panics::quietly;
 use crate::request::{Operation, RequestId};
 use crate::scenario::{Abilities, Content, Guest, Request, Scenario};
-use crate::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::witness::Witness;
+use crate::world::crash::{Ending, crash_images};
+use crate::world::disk::{Disks, File};
+use crate::world::host::SimHost;
+use crate::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use model::{Format, ImageSetup};
 use seam::{Errno, IoResult, Pending};
 use std::sync::{Arc, Mutex};
@@ -194,7 +194,7 @@ impl<L: BlockLayer> World<L> {
     }
 
     fn live(&mut self, choices: &mut Choices) -> Verdict {
-        let lived = self.begin().and_then(|()| self.loose(choices)).and_then(|()| self.look());
+        let lived = self.begin().and_then(|()| self.run_workload(choices)).and_then(|()| self.look());
         let ended = match lived {
             Ok(()) => self.quit(),
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
@@ -218,8 +218,8 @@ impl<L: BlockLayer> World<L> {
         Ok(())
     }
 
-    /// Lets guests and faults loose, until the scripts are over.
-    fn loose(&mut self, choices: &mut Choices) -> Result<(), Stop> {
+    /// Runs guests and faults, until the scripts are over.
+    fn run_workload(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         let crash = self.draw_crash(choices);
         for fault in &self.scenario.faults {
             self.host.core().disks.faults.arm(fault.clone());

@@ -4,8 +4,8 @@
 //! beforehand, what is about to run falls below everything else. A bug that needs d such orderings among k steps
 //! of n tasks is found with a chance of at least 1 / (n * k^(d-1)) a run, however rare it is in a random walk.
 
+use crate::choice::mix;
 use crate::choice::{Point, Strategy};
-use crate::strategy::mix;
 use crate::strategy::random::Stream;
 
 /// At most so many orderings besides the first.

@@ -3,8 +3,8 @@
 //! Numbers are uniform. So are picks, but in half of the runs the schedule is sticky: it mostly goes on with what
 //! ran last, because many bugs need one long undisturbed stretch and then a single preemption.
 
+use crate::choice::mix;
 use crate::choice::{Point, Strategy};
-use crate::strategy::mix;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

@@ -1,7 +1,7 @@
 //! How views come about: layers over layers, when nodes are opened and when a stream moves data up.
 
 use super::{Decides, NONE, Version, Views};
-use crate::chain::ImageId;
+use crate::graph::ImageId;
 
 impl Views {
     /// Says what `id` is composed with, before [`Views::compose_all`].

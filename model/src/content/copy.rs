@@ -4,8 +4,8 @@
 //! copied values are versions of a request that has not ended. Once it has ended well, they are all there is.
 
 use super::{Decides, NEVER, NONE, Version, Views};
-use crate::chain::ImageId;
 use crate::content::{Layer, Moment};
+use crate::graph::ImageId;
 
 impl Views {
     /// From now on `target` may show in this sector what `source` shows.

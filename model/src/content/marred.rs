@@ -1,7 +1,7 @@
 //! What quirks do to data: to single sectors, until they are written or flushed.
 
 use super::{ANYTHING, Decides, NEVER, NONE, Version, Views};
-use crate::chain::ImageId;
+use crate::graph::ImageId;
 
 /// Flushed by nobody: what is superseded by it comes back for ever.
 const NOBODY: ImageId = ImageId(u16::MAX);

@@ -1,7 +1,7 @@
 //! Which values are possible: for a reader now, and after a crash.
 
 use super::{ANYTHING, Moment, NONE, Version, Views};
-use crate::chain::ImageId;
+use crate::graph::ImageId;
 
 impl Views {
     /// Whether a version is this value.

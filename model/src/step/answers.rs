@@ -1,15 +1,15 @@
 //! What a command may be answered, were it carried out in this state.
 
 use super::edges::{has_left_behind, with_left_behind};
-use crate::blockdev::deletion;
-use crate::chain::{Driver, Graph, NodeId};
 use crate::command::Command;
-use crate::editing::{Editing, Reopen};
-use crate::plan::plan;
-use crate::reply::{Answer, Refusal};
+use crate::command::blockdev::deletion;
+use crate::command::editing::{Editing, Reopen};
+use crate::command::plan::plan;
+use crate::command::reply::{Answer, Refusal};
+use crate::command::starting::{Asked, Start};
+use crate::graph::{Driver, Graph, NodeId};
 use crate::rule::Rule;
-use crate::starting::{Asked, Start};
-use crate::state::{EVER, State};
+use crate::step::state::{EVER, State};
 
 /// What is told where the needs of two users meet.
 const CONFLICT: Answer = Answer::ErrorAbout("Permission conflict on node");
@@ -131,14 +131,14 @@ impl State {
         if let Asked::Backup(copy) = &start.work
             && [&start.device, &copy.target].into_iter().any(|name| is_of_unknown_length(graph, name))
         {
-            let refused = Answer::Refused(crate::backup::DIFFERENT_SIZES);
+            let refused = Answer::Refused(crate::command::backup::DIFFERENT_SIZES);
             self.perhaps(Rule::BackupOfUnknownLength, refused, answers);
         }
         if let Asked::Backup(copy) = &start.work
             && graph.find(&copy.target).is_some_and(|id| graph.node(id).read_only)
         {
             // A fault may have kept it writable.
-            let refused = Answer::Refused(crate::backup::read_only_target());
+            let refused = Answer::Refused(crate::command::backup::read_only_target());
             self.perhaps(Rule::BackupTargetReadOnly, refused, answers);
         }
         match plan(graph, start, in_use) {

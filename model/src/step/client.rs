@@ -2,22 +2,22 @@
 
 use std::collections::VecDeque;
 
-use crate::blockdev::is_about_a_name;
-use crate::chain::{Graph, JobId, NodeId};
 use crate::command::Command;
+use crate::command::blockdev::is_about_a_name;
+use crate::command::editing::Editing;
+use crate::command::plan::plan;
+use crate::command::record::Job;
+use crate::command::reply::{Answer, Refusal, Reply};
+use crate::command::starting::{Asked as Work, Start};
 use crate::content::Moment;
-use crate::editing::Editing;
+use crate::graph::{Graph, JobId, NodeId};
 use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
-use crate::plan::plan;
-use crate::record::Job;
-use crate::reply::{Answer, Refusal, Reply};
 use crate::rule::Rule;
 use crate::shared::Shared;
-use crate::silent::Footprint;
-use crate::starting::{Asked as Work, Start};
-use crate::state::{Phase, State};
+use crate::step::silent::Footprint;
+use crate::step::state::{Phase, State};
 
 /// The reply that says no more than that it is done.
 pub(crate) const DONE: &str = "{\"return\":{}}";
@@ -483,7 +483,7 @@ impl State {
             Refusal::BadType(..) | Refusal::BadWord(..) | Refusal::UnknownCommand(_) => LawId::InputRefused,
             _ => return,
         };
-        if matches!(refusal, Refusal::Busy(_, crate::blocker::Reason::BackingOf(_))) {
+        if matches!(refusal, Refusal::Busy(_, crate::graph::blocker::Reason::BackingOf(_))) {
             return;
         }
         self.count(goal);
@@ -493,7 +493,7 @@ impl State {
     fn count_refusal(&mut self, command: &Result<Command, Refusal>, refusal: &Refusal) {
         let by_job = matches!(
             refusal,
-            Refusal::Busy(_, crate::blocker::Reason::Job(..))
+            Refusal::Busy(_, crate::graph::blocker::Reason::Job(..))
                 | Refusal::CannotFreeze(_)
                 | Refusal::FrozenLink(..)
         );
@@ -521,9 +521,9 @@ impl State {
     }
 
     /// A refusal that names a busy filter tells its generated name.
-    fn learn_name(&mut self, node: crate::chain::NodeId, text: &str) {
+    fn learn_name(&mut self, node: crate::graph::NodeId, text: &str) {
         if self.graph.node(node).name.is_none() {
-            let name = text.find("#block").and_then(|at| crate::reply::generated_name(&text[at..]));
+            let name = text.find("#block").and_then(|at| crate::command::reply::generated_name(&text[at..]));
             self.graph.node_mut(node).name = name.map(Into::into);
         }
     }

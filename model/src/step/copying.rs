@@ -1,13 +1,13 @@
 //! What a job's copying does to what readers see: from its start, with every write of a guest, and at its end.
 
-use crate::chain::{ImageId, JobId, NodeId};
+use crate::command::plan::{JobType, Work};
+use crate::command::starting::Sync;
 use crate::content::{Decides, SECTOR_BYTES};
+use crate::graph::{ImageId, JobId, NodeId};
 use crate::law::LawId;
-use crate::plan::{Trade, Work};
 use crate::quirk::Quirk;
 use crate::rule::Rule;
-use crate::starting::Sync;
-use crate::state::State;
+use crate::step::state::State;
 
 /// Jobs write under numbers that no guest's request has.
 const JOB_REQUESTS: u64 = 1 << 63;
@@ -99,15 +99,15 @@ impl State {
         }
         let sectors = self.views.layer(target).sectors();
         let zeroes_first = route.sync == Sync::Full && self.allows(Rule::MirrorZeroesTarget);
-        if self.job(id).plan.trade() == Trade::Mirror && zeroes_first {
+        if self.job(id).plan.job_type() == JobType::Mirror && zeroes_first {
             // A target that may hold anything is zeroed first, as QEMU does.
             self.views.may_be_zeroed(target, request_of(id), self.now);
         }
         let layers = self.layers(&route.layers);
         let mut copies = vec![false; sectors as usize];
-        let chunk = match self.job(id).plan.trade() {
+        let chunk = match self.job(id).plan.job_type() {
             // An intermediate commit copies what it finds, no more.
-            Trade::Commit => 1,
+            JobType::Commit => 1,
             _ => self.chunk_sectors(source, target),
         };
         let length = self.views.layer(source).sectors();
@@ -250,7 +250,7 @@ impl State {
             return;
         }
         for id in self.live_jobs().collect::<Vec<_>>() {
-            if self.job(id).plan.trade() != Trade::Backup {
+            if self.job(id).plan.job_type() != JobType::Backup {
                 continue;
             }
             let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
@@ -273,7 +273,7 @@ impl State {
         }
         for id in self.live_jobs().collect::<Vec<_>>() {
             let Some(route) = self.route(id).filter(|route| route.sync == Sync::Top) else { continue };
-            let is_backup = self.job(id).plan.trade() == Trade::Backup;
+            let is_backup = self.job(id).plan.job_type() == JobType::Backup;
             if is_backup && self.layer_of(&self.graph, route.source) == Some(image) {
                 self.copy_loses_track(id);
             }
@@ -295,8 +295,8 @@ impl State {
         };
         let jobs: Vec<JobId> = self.live_jobs().filter(follows).collect();
         for id in jobs {
-            let trade = self.job(id).plan.trade();
-            if before != (trade == Trade::Backup) || trade == Trade::Stream {
+            let job_type = self.job(id).plan.job_type();
+            if before != (job_type == JobType::Backup) || job_type == JobType::Stream {
                 continue;
             }
             let Some(route) = self.route(id) else { continue };
@@ -304,7 +304,7 @@ impl State {
             if !self.views.at_or_above(image).contains(&source) || source == target {
                 continue;
             }
-            if image == source && matches!(trade, Trade::Mirror | Trade::Backup) {
+            if image == source && matches!(job_type, JobType::Mirror | JobType::Backup) {
                 self.count(LawId::WriteWhileCopying);
             }
             let cluster = self.chunk_sectors(source, target);
@@ -313,12 +313,13 @@ impl State {
             let changes = self.changes_under_way();
             for at in first..end.min(self.views.layer(target).sectors()) {
                 // A backup keeps what was there at its start; what it has copied already it does not copy again.
-                if trade != Trade::Backup || route.sync == Sync::Nothing && !self.job(id).copies[at as usize]
+                if job_type != JobType::Backup
+                    || route.sync == Sync::Nothing && !self.job(id).copies[at as usize]
                 {
                     self.views.copy_sector(source, target, at, request_of(id), self.now);
                 }
                 // What it does not copy from the top, a backup does not save either.
-                let is_copied = trade != Trade::Backup || route.sync != Sync::Top;
+                let is_copied = job_type != JobType::Backup || route.sync != Sync::Top;
                 if !is_copied || !(sector..sector + count).contains(&at) {
                     continue;
                 }
@@ -470,7 +471,7 @@ impl State {
         }
     }
 
-    pub(super) fn stream_succeeded(&mut self, span: &crate::stream::Span) {
+    pub(super) fn stream_succeeded(&mut self, span: &crate::command::stream::Span) {
         let intermediate = self.graph.parents(span.target).next().is_some();
         self.count(match (span.no_op, intermediate) {
             (true, _) => LawId::NoOpStream,

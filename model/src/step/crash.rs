@@ -1,28 +1,28 @@
 //! What must be true after everything stopped, and at the end of a run.
 
 use super::guest::{Request, shown};
-use crate::chain::{ImageId, JobId};
 use crate::command::Command;
+use crate::command::editing::Editing;
+use crate::command::plan::{JobType, Work};
 use crate::content::{GARBAGE, SECTOR_BYTES};
-use crate::editing::Editing;
+use crate::graph::{ImageId, JobId};
 use crate::law::{Broken, LawId};
 use crate::observation::CrashKind;
-use crate::plan::{Trade, Work};
 use crate::rule::Rule;
-use crate::state::{Phase, State};
+use crate::step::state::{Phase, State};
 
 impl State {
     pub(super) fn crashed(&mut self, kind: CrashKind) {
         if self.jobs.iter().any(|job| job.is_at_work()) {
             self.count(LawId::CrashWhileRunning);
         }
-        let busy: Vec<Trade> =
-            self.jobs.iter().filter(|job| job.is_at_work()).map(|job| job.plan.trade()).collect();
-        for trade in busy {
-            match trade {
-                Trade::Stream => {}
-                Trade::Commit | Trade::ActiveCommit => self.count(LawId::CrashWhileCommitting),
-                Trade::Mirror | Trade::Backup => self.count(LawId::CrashWhileCopying),
+        let busy: Vec<JobType> =
+            self.jobs.iter().filter(|job| job.is_at_work()).map(|job| job.plan.job_type()).collect();
+        for job_type in busy {
+            match job_type {
+                JobType::Stream => {}
+                JobType::Commit | JobType::ActiveCommit => self.count(LawId::CrashWhileCommitting),
+                JobType::Mirror | JobType::Backup => self.count(LawId::CrashWhileCopying),
             }
         }
         if self.jobs.iter().any(|job| job.ended && job.failure.is_none()) {

@@ -1,13 +1,13 @@
 //! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
 
-use crate::chain::{Graph, JobId, Node, User};
+use crate::command::reply::generated_name;
+use crate::graph::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
+use crate::graph::{Graph, JobId, Node, User};
 use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
-use crate::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
-use crate::reply::generated_name;
 use crate::rule::Rule;
-use crate::state::{EVER, State};
+use crate::step::state::{EVER, State};
 
 /// One use as texts show it: `n2 -backing-> n1 [1/15]`.
 type Line = String;

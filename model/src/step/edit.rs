@@ -1,14 +1,14 @@
 //! Edits of the graph and of images that are no jobs: what a success does, and exports.
 
-use crate::blockdev::ImageFacts;
-use crate::chain::{Driver, ImageId, Node, NodeId, User};
+use crate::command::blockdev::ImageFacts;
+use crate::command::editing::{Edit, Editing, Reopen, is_unchanged};
+use crate::command::exporting::Exporting;
 use crate::content::{Layer, Moment, SECTOR_BYTES};
-use crate::editing::{Edit, Editing, Reopen, is_unchanged};
-use crate::exporting::Exporting;
+use crate::graph::{Driver, ImageId, Node, NodeId, User};
 use crate::law::{Broken, LawId};
 use crate::lost::Lost;
 use crate::rule::Rule;
-use crate::state::{SECTORS_MAX, State};
+use crate::step::state::{SECTORS_MAX, State};
 
 /// Sectors of a cluster, where an image is made without saying so.
 const NEW_CLUSTER_SECTORS: u32 = 128;
@@ -138,7 +138,7 @@ impl State {
         let overlay = self.graph.add(overlay);
         self.overlay_added(overlay, node, sent);
         // Nobody holds it but those who stood on the node.
-        self.graph.bury();
+        self.graph.collect();
     }
 
     fn resized(&mut self, node: NodeId, bytes: u64) {
@@ -226,7 +226,7 @@ impl State {
             if let Some(image) = self.layer_of(&self.graph, id) {
                 self.copies_lose_track(image);
             }
-            self.graph.bury();
+            self.graph.collect();
         }
     }
 
@@ -252,7 +252,7 @@ impl State {
     /// `BLOCK_EXPORT_DELETED`, or the reply that says so.
     pub(super) fn export_gone(&mut self, id: &str) {
         self.graph.users.retain(|user| !user.is_of_export(id));
-        self.graph.bury();
+        self.graph.collect();
     }
 
     /// A guest connects to an export: it is where the export is, and writes if the export may.

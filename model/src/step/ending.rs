@@ -1,13 +1,13 @@
 //! How a job ends: what headers name then, what becomes of the chain, and what is read-only again.
 
-use crate::chain::{ImageId, JobId, Node, NodeId, User};
+use crate::command::plan::{JobType, Work};
+use crate::command::record::Header;
+use crate::graph::{ImageId, JobId, Node, NodeId, User};
 use crate::job::Status;
 use crate::law::LawId;
 use crate::observation::CrashKind;
-use crate::plan::{Trade, Work};
-use crate::record::Header;
 use crate::rule::Rule;
-use crate::state::{Phase, State};
+use crate::step::state::{Phase, State};
 
 impl State {
     /// Whether a job may change the chain at any moment: it has succeeded or failed, and nothing keeps it.
@@ -118,7 +118,7 @@ impl State {
             self.graph.finish(&plan, id, filter, pivots);
         } else {
             self.graph.abandon(&plan, id, filter);
-            if plan.trade() == Trade::Commit {
+            if plan.job_type() == JobType::Commit {
                 // A commit that fails lets go of its nodes at once, one that succeeds when it is forgotten.
                 self.graph.release(id);
             }
@@ -172,7 +172,7 @@ impl State {
     pub(crate) fn job_releases_filter(&mut self, id: JobId) {
         let filter = self.job(id).filter;
         self.graph.blockers.retain(|blocker| blocker.node != filter);
-        self.graph.bury();
+        self.graph.collect();
     }
 
     /// The end of the job is told: by now it has done all that it does to the graph.
@@ -232,7 +232,7 @@ impl State {
         if before == Status::Created {
             self.give_up(id);
             let plan = &self.job(id).plan;
-            if plan.trade() == Trade::Stream && self.allows(Rule::DeviceLeftBehind) {
+            if plan.job_type() == JobType::Stream && self.allows(Rule::DeviceLeftBehind) {
                 // QEMU 10.0 then forgets the stream's device where its filter stood.
                 let left = User::left_behind(plan.under);
                 self.graph.users.push(left);
@@ -240,7 +240,7 @@ impl State {
         }
         let filter = self.job(id).filter;
         self.graph.release(id);
-        self.graph.bury();
+        self.graph.collect();
         let node = self.graph.node(filter);
         let is_held = self.graph.held_by_job(filter).is_some();
         let kept = !node.alive || node.file.is_some() || is_held;

@@ -1,9 +1,9 @@
 //! Which jobs met which: every two trades in one chain, by how their regions lie to each other.
 
-use crate::chain::{JobId, NodeId};
+use crate::command::plan::{JOB_TYPES, JobType, Plan, Work};
+use crate::graph::{JobId, NodeId};
 use crate::law::LawId;
-use crate::plan::{Plan, TRADES, Trade, Work};
-use crate::state::State;
+use crate::step::state::State;
 
 /// How the region of a job that wants to start lies to that of one that is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -82,13 +82,13 @@ impl State {
     }
 
     /// Every job that works, with what a new one is to it.
-    fn neighbours(&self, plan: &Plan, but: Option<JobId>) -> Vec<(Trade, Relation)> {
+    fn neighbours(&self, plan: &Plan, but: Option<JobId>) -> Vec<(JobType, Relation)> {
         let new = self.region(plan);
         let others = self.live_jobs().filter(|id| Some(*id) != but && self.job(*id).is_at_work());
         others
             .filter_map(|id| {
                 let old = self.region(&self.job(id).plan);
-                Some((self.job(id).plan.trade(), self.relation(&new, &old)?))
+                Some((self.job(id).plan.job_type(), self.relation(&new, &old)?))
             })
             .collect()
     }
@@ -96,7 +96,7 @@ impl State {
     /// A job is about to start: it is tried beside those that run.
     pub(super) fn meet_others(&mut self, plan: &Plan) {
         for (old, relation) in self.neighbours(plan, None) {
-            if let Some(goal) = pair_goal(plan.trade(), old, relation) {
+            if let Some(goal) = pair_goal(plan.job_type(), old, relation) {
                 self.count(goal);
             }
         }
@@ -115,18 +115,18 @@ impl State {
     /// have been on an idle graph.
     pub(super) fn tried_beside_others(&mut self, plan: &Plan) {
         self.meet_others(plan);
-        self.count(match plan.trade() {
-            Trade::Stream => LawId::StreamRefusedBusy,
-            Trade::Commit | Trade::ActiveCommit => LawId::CommitRefusedBusy,
-            Trade::Mirror => LawId::MirrorRefusedBusy,
-            Trade::Backup => LawId::BackupRefusedBusy,
+        self.count(match plan.job_type() {
+            JobType::Stream => LawId::StreamRefusedBusy,
+            JobType::Commit | JobType::ActiveCommit => LawId::CommitRefusedBusy,
+            JobType::Mirror => LawId::MirrorRefusedBusy,
+            JobType::Backup => LawId::BackupRefusedBusy,
         });
     }
 }
 
-/// The goal that a job of the trade `new` was tried beside one of the trade `old`, if it is one.
-pub(super) fn pair_goal(new: Trade, old: Trade, relation: Relation) -> Option<LawId> {
-    let place = |trade| TRADES.iter().position(|other| *other == trade);
+/// The goal that a job of the type `new` was tried beside one of the type `old`, if it is one.
+pub(super) fn pair_goal(new: JobType, old: JobType, relation: Relation) -> Option<LawId> {
+    let place = |job_type| JOB_TYPES.iter().position(|other| *other == job_type);
     let relation = RELATIONS.iter().position(|other| *other == relation)?;
     crate::law::PAIRS[place(new)?][place(old)?][relation]
 }

@@ -1,18 +1,18 @@
 //! Guests: where they may be, what they read, what they leave behind.
 
-use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
+use crate::command::editing::{Editing, Reopen, is_unchanged};
+use crate::command::plan::{JobType, Work};
 use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views};
-use crate::editing::{Editing, Reopen, is_unchanged};
+use crate::graph::{Graph, ImageId, JobId, NodeId, User};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::lost::Lost;
 use crate::observation::{FaultKind, GuestOp};
-use crate::plan::{Trade, Work};
 use crate::rule::Rule;
 use crate::shared::Shared;
-use crate::state::{Fault, Phase, State};
 use crate::step::client::Progress;
+use crate::step::state::{Fault, Phase, State};
 
 /// Where one edit meets more changes than this, there are more ways than are followed: the run is inconclusive.
 const LATE_MAX: usize = 5;
@@ -157,7 +157,7 @@ impl State {
 
     pub(super) fn detached(&mut self, guest: u32) {
         self.graph.users.retain(|user| user.guest != guest);
-        self.graph.bury();
+        self.graph.collect();
     }
 
     pub(super) fn began(&mut self, number: u64, guest: u32, op: GuestOp<'_>) {
@@ -339,7 +339,7 @@ impl State {
     /// whatever fails.
     pub(crate) fn moves_guests(&self, id: JobId) -> bool {
         let job = self.job(id);
-        job.status == Status::Pending && !matches!(job.plan.trade(), Trade::Stream | Trade::Backup)
+        job.status == Status::Pending && !matches!(job.plan.job_type(), JobType::Stream | JobType::Backup)
     }
 
     /// Whether a command puts guests on another image, or their image on another one.
@@ -413,7 +413,7 @@ impl State {
     fn may_stand_on_nothing(&self, image: ImageId) -> bool {
         let into = |job| {
             let job = self.job(job);
-            let is_stream = job.plan.trade() == Trade::Stream;
+            let is_stream = job.plan.job_type() == JobType::Stream;
             is_stream && self.layer_of(&self.graph, job.plan.under) == Some(image)
         };
         let is_qcow2 = self.images[usize::from(image.0)].qcow2;
@@ -424,7 +424,7 @@ impl State {
     fn meets_a_copy(&self, image: ImageId, sector: u32, count: u32) -> bool {
         let into = |job| {
             let job = self.job(job);
-            let is_stream = job.plan.trade() == Trade::Stream;
+            let is_stream = job.plan.job_type() == JobType::Stream;
             is_stream && job.is_at_work() && self.layer_of(&self.graph, job.plan.under) == Some(image)
         };
         let layer = self.views.layer(image);

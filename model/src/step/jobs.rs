@@ -1,14 +1,14 @@
 //! Events: each must be the next in its job's life, and have a cause.
 
-use crate::chain::JobId;
 use crate::command::Command;
+use crate::command::plan::{JobType, Work};
+use crate::command::record::{Failure, Job};
 use crate::event::{Event, News, Progress};
+use crate::graph::JobId;
 use crate::job::{ErrorAction, Status};
 use crate::law::{Broken, LawId};
-use crate::plan::{Trade, Work};
-use crate::record::{Failure, Job};
 use crate::rule::Rule;
-use crate::state::{Phase, State};
+use crate::step::state::{Phase, State};
 
 impl State {
     pub(super) fn event(&mut self, event: &Event<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
@@ -17,7 +17,7 @@ impl State {
             return self.created(event.job, more);
         }
         let Some(id) = self.find_job(event.job) else {
-            if let Some(at) = self.strangers.iter().position(|(name, _)| name == event.job) {
+            if let Some(at) = self.unmodelled.iter().position(|(name, _)| name == event.job) {
                 return self.stranger_told(at, event);
             }
             let what = format!("{} for `{}`, which is no living job", event.words(), event.job);
@@ -41,12 +41,12 @@ impl State {
     /// Of a job of an unknown type only the table is known.
     fn stranger_told(&mut self, at: usize, event: &Event<'_>) -> Result<(), Broken> {
         let News::Status(next) = event.news else { return Ok(()) };
-        let (name, status) = self.strangers[at].clone();
+        let (name, status) = self.unmodelled[at].clone();
         self.hold(LawId::StatusTable, status.may_become(next), |_| {
             format!("job {name} went from {} to {}", status.word(), next.word())
         })?;
-        self.strangers[at].1 = next;
-        self.strangers.retain(|(_, status)| *status != Status::Null);
+        self.unmodelled[at].1 = next;
+        self.unmodelled.retain(|(_, status)| *status != Status::Null);
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl State {
     /// Others than a stream first look what there is to copy, or make room for it: an error ends them then, untold.
     fn failed_silently(&mut self, id: JobId) -> bool {
         let job = self.job(id);
-        let is_silent = job.plan.trade() != Trade::Stream
+        let is_silent = job.plan.job_type() != JobType::Stream
             && (self.is_struck_since(job.since) || self.may_fail_anyway(id));
         let silent = is_silent && self.allows(Rule::FailsUntold);
         if silent {
@@ -224,7 +224,7 @@ impl State {
             format!("job {name} met an I/O error and no fault was armed since it began; {faults}")
         })?;
         // Others than a stream have several requests on the way, and each may fail.
-        let is_stream = self.job(id).plan.trade() == Trade::Stream;
+        let is_stream = self.job(id).plan.job_type() == JobType::Stream;
         let is_last = is_stream || !self.allows(Rule::SeveralErrors);
         if !matches!(status, Status::Running | Status::Ready)
             || is_last && self.job(id).failure == Some(Failure::Reported)
@@ -369,7 +369,7 @@ impl State {
         let before = job.offset;
         // A backup counts whole clusters of at least 64 KiB, the last one too.
         let is_rounded = |bytes: u64| {
-            job.plan.trade() == Trade::Backup
+            job.plan.job_type() == JobType::Backup
                 && i64::try_from(bytes.next_multiple_of(65_536)) == Ok(len)
                 && self.allows(Rule::BackupRounded)
         };

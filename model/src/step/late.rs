@@ -5,11 +5,11 @@
 //! the overlay see it either way; the image alone may lack it. That is data of one state: each order a state of its own
 //! would be twice as many states for each change.
 
-use crate::chain::{ImageId, NodeId};
 use crate::content::{Layer, Views};
+use crate::graph::{ImageId, NodeId};
 use crate::shared::Shared;
-use crate::state::State;
 use crate::step::guest::{Kind, Op};
+use crate::step::state::State;
 use std::ops::Range;
 
 /// What has changed since the oldest edit was sent that waits and moves guests, or what they stand on.

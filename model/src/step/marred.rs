@@ -2,20 +2,20 @@
 //!
 //! Where a function is called for every run, it does nothing as long as its quirk is not had.
 
-use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::Command;
+use crate::command::editing::Editing;
+use crate::command::plan::{JobType, Work};
+use crate::command::record::Failure;
+use crate::command::reply::{Answer, Refusal};
+use crate::command::starting::{Asked, Start};
+use crate::command::stream::Span;
 use crate::content::{ANYTHING, Decides, Moment, Views};
-use crate::editing::Editing;
+use crate::graph::{Driver, ImageId, JobId, NodeId};
 use crate::job::Status;
 use crate::lost::Lost;
 use crate::observation::CrashKind;
-use crate::plan::{Trade, Work};
 use crate::quirk::Quirk;
-use crate::record::Failure;
-use crate::reply::{Answer, Refusal};
-use crate::starting::{Asked, Start};
-use crate::state::{Phase, State};
-use crate::stream::Span;
+use crate::step::state::{Phase, State};
 
 /// What quirks have left, beside data.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -376,7 +376,7 @@ impl State {
                 let filter = self.job(id).filter;
                 let reaches =
                     |other: JobId| self.graph.downwards(self.job(other).filter).any(|node| node == filter);
-                let is_stream = |other: &JobId| self.job(*other).plan.trade() == Trade::Stream;
+                let is_stream = |other: &JobId| self.job(*other).plan.job_type() == JobType::Stream;
                 self.live_jobs().filter(is_stream).any(reaches)
             }
             Work::Stream(span) if self.has(Quirk::JsonNameTooLong) => {
@@ -397,7 +397,7 @@ impl State {
         let is_half = (before, next) == (Status::Pending, Status::Aborting)
             && self.has(Quirk::FailedHeaderChangesGraph)
             && job.failure == Some(Failure::Finalizing)
-            && job.plan.trade() == Trade::Stream;
+            && job.plan.job_type() == JobType::Stream;
         is_half.then(|| {
             let mut state = self.clone();
             state.marred.half.push(id);

@@ -1,13 +1,13 @@
 //! Queries: what they tell must have been true at some moment between the question and the answer.
 
-use crate::chain::{Driver, Graph, JobId, NodeId};
+use crate::command::record::Job;
+use crate::command::reply::generated_name;
+use crate::graph::{Driver, Graph, JobId, NodeId};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
-use crate::record::Job;
-use crate::reply::generated_name;
 use crate::rule::Rule;
 use crate::shared::Shared;
-use crate::state::State;
+use crate::step::state::State;
 
 impl State {
     /// `query-jobs` and `query-block-jobs`.
@@ -24,7 +24,7 @@ impl State {
         let mut told: Vec<JobId> = Vec::new();
         let is_strange = |entry: &&Json<'_>| {
             let name = entry.text_of(if block { "device" } else { "id" });
-            self.strangers.iter().any(|(stranger, _)| Some(stranger.as_str()) == name)
+            self.unmodelled.iter().any(|(id, _)| Some(id.as_str()) == name)
         };
         let list: Vec<&Json<'_>> = list.iter().filter(|entry| !is_strange(entry)).collect();
         for entry in list {
@@ -170,10 +170,10 @@ fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) ->
         return Some((false, format!("filters on {told_to:?}, expected on {stand_on:?}")));
     }
     let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
-    let remnants = graph.alive().filter(|(id, node)| node.name.is_none() && may_be_left_out(*id)).count();
+    let orphans = graph.alive().filter(|(id, node)| node.name.is_none() && may_be_left_out(*id)).count();
     let strange = list.iter().filter(|entry| graph.find(entry.text_of("node-name").unwrap_or("")).is_none());
     let told = strange.count();
-    (!(unnamed - remnants..=unnamed).contains(&told))
+    (!(unnamed - orphans..=unnamed).contains(&told))
         .then(|| (told > unnamed, format!("{told} nodes with generated names, expected {unnamed}")))
 }
 

@@ -2,19 +2,19 @@
 
 use super::client::{Pending, Progress};
 use super::edges::{has_left_behind, with_left_behind};
-use crate::blockdev::{NodeSpec, deletion};
-use crate::chain::{Driver, ImageId, JobId, NodeId};
 use crate::command::Command;
+use crate::command::blockdev::{NodeSpec, deletion};
+use crate::command::plan::{JobType, Plan, Work, late_refusals, plan};
+use crate::command::record::Job;
+use crate::command::reply::{Answer, Refusal};
+use crate::command::starting::{Asked, Start, Sync};
 use crate::content::{Moment, SECTOR_BYTES};
+use crate::graph::{Driver, ImageId, JobId, NodeId};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
-use crate::plan::{Plan, Trade, Work, late_refusals, plan};
-use crate::record::Job;
-use crate::reply::{Answer, Refusal};
 use crate::rule::Rule;
 use crate::shared::Shared;
-use crate::starting::{Asked, Start, Sync};
-use crate::state::{Phase, State};
+use crate::step::state::{Phase, State};
 
 /// One way in which a job may have been created.
 struct Creation {
@@ -37,7 +37,7 @@ impl State {
             return Err(self.broken(LawId::StatusTable, format!("job {name} was created again in {status}")));
         }
         if self.is_foreign(name) {
-            self.strangers.push((name.to_owned(), Status::Created));
+            self.unmodelled.push((name.to_owned(), Status::Created));
             return Ok(());
         }
         let asked = |index: &usize| {
@@ -105,7 +105,7 @@ impl State {
         let mut before = self.graph.clone();
         before.abandon(&job.plan, id, job.filter);
         before.release(id);
-        before.bury();
+        before.collect();
         if let Some(written) = job.plan.written {
             before.node_mut(written).read_only = job.read_only_before;
         }
@@ -136,7 +136,7 @@ impl State {
             let mut short = self.graph.clone();
             short.node_mut(span.base).bytes = Some(0);
             short.node_mut(span.top).bytes = Some(SECTOR_BYTES);
-            if let Ok(plan) = crate::plan::plan(&short, start, |_| false) {
+            if let Ok(plan) = crate::command::plan::plan(&short, start, |_| false) {
                 refusals.extend(late_refusals(&short, start, &plan, self.next_job()));
             }
         }
@@ -219,7 +219,7 @@ impl State {
             self.count(LawId::ReadOnlyTarget);
         }
         self.copy_starts(id);
-        if self.job(id).plan.trade() == Trade::Stream && self.shares_a_chain(id) {
+        if self.job(id).plan.job_type() == JobType::Stream && self.shares_a_chain(id) {
             self.count(LawId::TwoStreamsOneChain);
         }
     }
@@ -229,7 +229,7 @@ impl State {
         let under = self.job(id).plan.under;
         let others = self.live_jobs().filter(|other| {
             let job = self.job(*other);
-            *other != id && job.is_at_work() && job.plan.trade() == Trade::Stream
+            *other != id && job.is_at_work() && job.plan.job_type() == JobType::Stream
         });
         others
             .into_iter()
@@ -324,7 +324,7 @@ impl State {
             return false;
         };
         self.graph.node_mut(id).by_monitor = false;
-        self.graph.bury();
+        self.graph.collect();
         self.count(LawId::DroppedGone);
         if self.live_jobs().next().is_some() {
             self.count(LawId::NodeDeleted);

@@ -1,18 +1,18 @@
 //! Verbs: what a job answers to each, and what each does to it.
 
-use crate::chain::JobId;
 use crate::command::VerbArguments;
+use crate::command::plan::JobType;
+use crate::command::reply::{Answer, Refusal};
+use crate::graph::JobId;
 use crate::job::{Status, Verb};
 use crate::law::LawId;
-use crate::plan::Trade;
-use crate::reply::{Answer, Refusal};
 use crate::rule::Rule;
-use crate::state::State;
+use crate::step::state::State;
 
 impl State {
     /// What a verb may be answered, by the table and by what is known of the job.
     pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
-        if self.strangers.iter().any(|(name, _)| *name == asked.job) {
+        if self.unmodelled.iter().any(|(name, _)| *name == asked.job) {
             answers.push(Answer::Done);
             return self.perhaps(Rule::StrangerVerb, Answer::AnyError, answers);
         }
@@ -102,11 +102,11 @@ impl State {
             Verb::Cancel => {
                 job.cancelled = true;
                 job.paused = false;
-                match job.plan.trade() {
-                    Trade::Stream => {}
-                    Trade::Commit | Trade::ActiveCommit => kind = Some(LawId::CommitCancelled),
-                    Trade::Mirror => kind = Some(LawId::MirrorCancelled),
-                    Trade::Backup => kind = Some(LawId::BackupCancelled),
+                match job.plan.job_type() {
+                    JobType::Stream => {}
+                    JobType::Commit | JobType::ActiveCommit => kind = Some(LawId::CommitCancelled),
+                    JobType::Mirror => kind = Some(LawId::MirrorCancelled),
+                    JobType::Backup => kind = Some(LawId::BackupCancelled),
                 }
                 match status {
                     Status::Ready | Status::Standby => LawId::CancelledReady,

@@ -5,11 +5,11 @@ use super::{Exit, refuse};
 use crate::device::{Device, Devices};
 use clap::Args;
 use midstream::choice::{Choices, Draw};
-use midstream::crash::{Ending, crash_images};
-use midstream::disk::FILE_BYTES_MAX;
-use midstream::fault;
 use midstream::strategy::of_seed;
 use midstream::terminal::shown;
+use midstream::world::crash::{Ending, crash_images};
+use midstream::world::disk::FILE_BYTES_MAX;
+use midstream::world::fault;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// A sector, the unit of a device's length.
-const SECTOR_BYTES: u64 = midstream::disk::SECTOR_BYTES;
+const SECTOR_BYTES: u64 = midstream::world::disk::SECTOR_BYTES;
 
 /// Serve block devices of a fixed size by NBD, on a Unix socket, as a disk that may be slow, fail, and lose what was not
 /// flushed.

@@ -6,7 +6,7 @@ use crate::live::target::Target;
 use crate::report::text;
 use clap::Args;
 use midstream::campaign::Subject;
-use midstream::history::keep::Keep;
+use midstream::campaign::keep::Keep;
 use midstream::terminal::shown;
 use midstream::trace::{PASSED, Replayed, Trace};
 use midstream::verdict::Detail;

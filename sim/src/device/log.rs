@@ -1,7 +1,7 @@
 //! Every change and every flush that devices were given, in order: enough to stand at any point of a run again.
 
-use midstream::disk::{Ask, Change, Disks, File};
-use midstream::fault::Fault;
+use midstream::world::disk::{Ask, Change, Disks, File};
+use midstream::world::fault::Fault;
 use std::task::Waker;
 
 /// One step of the devices' life.

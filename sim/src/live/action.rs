@@ -1,8 +1,8 @@
 //! What a sequence did, as data: enough to do it again without midstream.
 
 use midstream::content::Tag;
-use midstream::crash::Ending;
 use midstream::request::Operation;
+use midstream::world::crash::Ending;
 
 /// One thing done.
 #[derive(Clone, PartialEq, Eq, Debug)]

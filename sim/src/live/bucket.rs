@@ -60,7 +60,7 @@ struct Alike {
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 struct Job {
-    trade: Vec<String>,
+    job_type: Vec<String>,
     #[serde(default)]
     status: Vec<String>,
     #[serde(default)]
@@ -114,7 +114,7 @@ impl Alike {
 impl Job {
     fn fits(&self, standing: &Standing) -> bool {
         let is_one_of = |all: &[String], word: &str| all.is_empty() || all.iter().any(|one| one == word);
-        is_one_of(&self.trade, standing.trade.word())
+        is_one_of(&self.job_type, standing.job_type.word())
             && is_one_of(&self.status, standing.status.word())
             && (!self.ignores || standing.ignores)
             && (!self.idle || standing.idle)
@@ -124,8 +124,8 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::command::plan::JOB_TYPES;
     use model::job::STATUSES;
-    use model::plan::TRADES;
 
     #[test]
     fn the_file_of_buckets_can_be_read_and_names_each_once() {
@@ -134,9 +134,9 @@ mod tests {
             assert!(!bucket.alike.is_empty(), "{}", bucket.name);
             assert_eq!(all.iter().filter(|other| other.name == bucket.name).count(), 1);
             for job in bucket.alike.iter().filter_map(|alike| alike.job.as_ref()) {
-                let is_trade = |word: &String| TRADES.iter().any(|trade| trade.word() == word);
+                let is_trade = |word: &String| JOB_TYPES.iter().any(|job_type| job_type.word() == word);
                 let is_status = |word: &String| STATUSES.iter().any(|status| status.word() == word);
-                assert!(job.trade.iter().all(is_trade), "{}: {job:?}", bucket.name);
+                assert!(job.job_type.iter().all(is_trade), "{}: {job:?}", bucket.name);
                 assert!(job.status.iter().all(is_status), "{}: {job:?}", bucket.name);
             }
         }

@@ -1,7 +1,7 @@
 //! How a daemon, a job or an image failed where no model is needed to see it, as data: what buckets are compared with.
 
+use model::command::plan::JobType;
 use model::job::Status;
-use model::plan::Trade;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ pub enum Fell {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// What it does.
-    pub trade: Trade,
+    pub job_type: JobType,
     /// Its status.
     pub status: Status,
     /// It is to ignore errors.

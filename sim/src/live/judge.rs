@@ -160,7 +160,7 @@ impl Judge {
     pub(super) fn fall(&self, kind: Fell, said: &str, during: &str) -> Fall {
         let command = if during.starts_with('{') { during } else { &self.last_command };
         let standing = self.judge.jobs().map(|job| Standing {
-            trade: job.trade,
+            job_type: job.job_type,
             status: job.status,
             ignores: job.ignores_errors,
             idle: job.is_idle,

@@ -3,10 +3,10 @@
 use crate::workload::image::{Cluster, Format, Image};
 use crate::workload::scenario::Scenario;
 use midstream::choice::Decision;
-use midstream::crash::{Crash, Ending, Fate};
-use midstream::fault::{Fault, Kind, Often};
 use midstream::strategy::replay::{Offer, strict};
 use midstream::verdict::{Outcome, Verdict};
+use midstream::world::crash::{Crash, Ending, Fate};
+use midstream::world::fault::{Fault, Kind, Often};
 use std::fmt::Write;
 
 /// The scenario that a tape began with, or `None` if it began with something else.

@@ -5,14 +5,7 @@
 
 use super::scenario::{Profile, Scenario};
 use super::{edits, jobs};
-use crate::oracle::Oracle;
-use block::command::BlockJobInfo;
-use block::engine::Engine;
-use block::qmp::Monitor;
 use midstream::choice::Draw;
-use midstream::host::SimHost;
-use seam::{Host, Nanos};
-use std::sync::Arc;
 
 /// How many tables of commands there are.
 pub const PROFILES: u32 = 8;
@@ -237,7 +230,7 @@ const NONSENSE: [&str; 10] = [
 ];
 
 /// A command as it is sent.
-pub(super) fn execute(command: &str, arguments: &str) -> String {
+pub(crate) fn execute(command: &str, arguments: &str) -> String {
     format!(r#"{{"execute":"{command}","arguments":{{{arguments}}}}}"#)
 }
 
@@ -296,76 +289,4 @@ fn add(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let name = draw.entry("client # command # name", of, &["spare", "spare", "n", "filter"]);
     let file = format!(r#""driver":"file","filename":"{path}","read-only":true,"node-name":"{name}{image}""#);
     execute("blockdev-add", &file)
-}
-
-/// Sends one command and waits for its reply, the oracle seeing both.
-pub async fn send(client: u32, text: &str, monitor: &Monitor, oracle: &Oracle) {
-    oracle.sent(client, text);
-    if let Some(reply) = monitor.execute(text).await {
-        oracle.reply(client, reply);
-    }
-}
-
-/// Runs a client's script.
-pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, host: SimHost) {
-    for command in &plan.commands {
-        host.think(command.think).await;
-        send(plan.client, &command.text, &monitor, &oracle).await;
-    }
-}
-
-/// How often the closing client looks after the jobs; each look is a second of virtual time.
-const ROUNDS_MAX: u32 = 60;
-/// After so many looks a backup that still runs is cancelled.
-const PATIENCE: u32 = 20;
-
-/// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
-pub async fn close(
-    client: u32,
-    engine: Arc<Engine>,
-    monitor: Arc<Monitor>,
-    oracle: Arc<Oracle>,
-    host: SimHost,
-) {
-    for round in 0..ROUNDS_MAX {
-        let jobs = engine.query_block_jobs();
-        if jobs.is_empty() {
-            return;
-        }
-        for job in &jobs {
-            for text in urge(job) {
-                send(client, &text, &monitor, &oracle).await;
-            }
-            // A backup of nothing but what is overwritten has no end of its own.
-            if round >= PATIENCE && job.kind == "backup" && job.status == "running" {
-                let text = execute("job-cancel", &format!(r#""id":"{}""#, job.device));
-                send(client, &text, &monitor, &oracle).await;
-            }
-        }
-        // Time passes only when nothing else can happen, so after this the jobs have done all they could.
-        host.sleep_until(host.now().plus(Nanos::SECOND)).await;
-    }
-}
-
-/// What moves a job on from where it is.
-fn urge(job: &BlockJobInfo) -> Vec<String> {
-    let id = &job.device;
-    let say =
-        |verb: &str, member: &str| execute(&format!("block-job-{verb}"), &format!(r#""{member}":"{id}""#));
-    match job.status {
-        "concluded" => vec![say("dismiss", "id")],
-        "pending" => vec![say("finalize", "id")],
-        "ready" => vec![say("complete", "device")],
-        "created" | "running" | "paused" | "standby" => {
-            let mut urges = Vec::new();
-            if job.speed != 0 {
-                urges.push(execute("block-job-set-speed", &format!(r#""device":"{id}","speed":0"#)));
-            }
-            if job.paused {
-                urges.push(say("resume", "device"));
-            }
-            urges
-        }
-        _ => Vec::new(),
-    }
 }

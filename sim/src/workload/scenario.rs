@@ -7,9 +7,9 @@ use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Format, Image};
 use midstream::choice::{Choices, Draw};
-use midstream::crash::{self, Crash};
-use midstream::fault::{self, Fault};
 use midstream::request::PROFILES;
+use midstream::world::crash::{self, Crash};
+use midstream::world::fault::{self, Fault};
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;

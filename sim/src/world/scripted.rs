@@ -3,15 +3,16 @@
 //! Whatever is done here takes the plainest course; the oracle watches as ever. `finish` lives through the rest.
 
 use super::{OPERATOR, Stop, World};
-use crate::workload::guest::{self, Place, Request};
+use crate::workload::guest::{Place, Request};
 use crate::workload::scenario::Scenario;
+use crate::world::guest;
 use block::engine::Guest;
 use midstream::choice::{Choices, Point, Strategy};
 use midstream::content::{Tag, tag_of_request};
-use midstream::fault::Fault;
 use midstream::request::{Operation, RequestId};
-use midstream::scheduler::{Rest, STEPS_MAX};
 use midstream::verdict::{Detail, Outcome, Verdict};
+use midstream::world::fault::Fault;
+use midstream::world::scheduler::{Rest, STEPS_MAX};
 use std::sync::{Arc, Mutex};
 
 /// Takes the plainest course everywhere.
@@ -121,7 +122,11 @@ impl World {
     }
 
     /// Ends the world without warning, reads what is left, and judges.
-    pub fn end(mut self, ending: midstream::crash::Ending, strategy: Box<dyn Strategy + Send>) -> Outcome {
+    pub fn end(
+        mut self,
+        ending: midstream::world::crash::Ending,
+        strategy: Box<dyn Strategy + Send>,
+    ) -> Outcome {
         let ended = self.crash(ending, &mut Choices::new(strategy));
         self.outcome(ended)
     }

@@ -1,7 +1,7 @@
 //! What the `key=value` texts of the command line mean.
 
 use crate::socket::SocketOptions;
-use block::qmp::{json, keyval, options::Arguments, types::Object};
+use block::qapi::{json, keyval, options::Arguments, types::Object};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(monitor_chardev("m"), Ok("m".to_owned()));
         assert_eq!(monitor_chardev("chardev=m,mode=control"), Ok("m".to_owned()));
         assert!(monitor_chardev("chardev=m,mode=readline").is_err());
-        let blockdev = |text| arguments(text, "driver", &block::qmp::schema::BLOCKDEV_OPTIONS);
+        let blockdev = |text| arguments(text, "driver", &block::qapi::schema::BLOCKDEV_OPTIONS);
         assert_eq!(blockdev("{'driver':").unwrap_err(), "JSON parse error, premature EOI");
     }
 }

@@ -6,9 +6,10 @@ use crate::pid_file::PidFile;
 use crate::place::Places;
 use crate::socket::Endpoint;
 use block::engine::Engine;
-use block::qmp::schema::{BLOCKDEV_OPTIONS, exports};
-use block::qmp::types::Object;
-use block::qmp::{check, dispatch, export_options};
+use block::qapi::check;
+use block::qapi::schema::{BLOCKDEV_OPTIONS, exports};
+use block::qapi::types::Object;
+use block::qmp::{dispatch, export_options};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,9 +38,9 @@ impl SetUp {
     /// Does what one option asks for.
     pub async fn act(&mut self, engine: &Arc<Engine>, act: Act, text: &str) -> Result<(), String> {
         let done = match act {
-            Act::Blockdev => obey(engine, text, "blockdev-add", "driver", &BLOCKDEV_OPTIONS).await,
-            Act::Export => obey(engine, text, "block-export-add", "type", &exports::EXPORT_OPTIONS).await,
-            Act::Object => obey(engine, text, "object-add", "qom-type", &exports::OBJECT_OPTIONS).await,
+            Act::Blockdev => execute(engine, text, "blockdev-add", "driver", &BLOCKDEV_OPTIONS).await,
+            Act::Export => execute(engine, text, "block-export-add", "type", &exports::EXPORT_OPTIONS).await,
+            Act::Object => execute(engine, text, "object-add", "qom-type", &exports::OBJECT_OPTIONS).await,
             Act::NbdServer => start_server(engine, text),
             Act::Chardev => self.open_chardev(text),
             Act::Monitor => self.add_monitor(text),
@@ -66,7 +67,7 @@ impl SetUp {
 }
 
 /// Does the QMP command an option stands for.
-async fn obey(
+async fn execute(
     engine: &Arc<Engine>,
     text: &str,
     command: &str,

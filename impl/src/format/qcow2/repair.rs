@@ -1,7 +1,7 @@
 //! Repairing an image that was not closed cleanly: its refcounts may be stale, its tables are not.
 //!
 //! Every reference is counted, new refcount blocks and a new refcount table are written behind the end of the file, the
-//! COPIED flags are set right, and then one write of the header's sector turns to the new table and clears the dirty
+//! COPIED flags are corrected, and then one write of the header's sector turns to the new table and clears the dirty
 //! bit. Cut off anywhere before that, the image is as dirty as it was.
 
 use super::check::{CheckReport, Image};

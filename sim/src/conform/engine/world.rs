@@ -2,10 +2,10 @@
 
 use block::engine::{Engine, Tuning};
 use block::qmp::Monitor;
-use midstream::disk::{Disks, File};
-use midstream::host::SimHost;
-use midstream::scheduler::Scheduler;
-use midstream::socket::End;
+use midstream::world::disk::{Disks, File};
+use midstream::world::host::SimHost;
+use midstream::world::scheduler::Scheduler;
+use midstream::world::socket::End;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

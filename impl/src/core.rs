@@ -1,0 +1,176 @@
+//! What guests, jobs and commands all stand on: the world, the graph and its gate, and what becomes of nodes that leave it.
+//!
+//! What changes the graph under running requests does so in a drained section (`gate`), in one step between two awaits
+//! (`edit`).
+
+mod access;
+pub mod events;
+
+use crate::budget::{Allowance, BUDGET_DEFAULT, Budget};
+use crate::error::TooDeep;
+use crate::event::EventSink;
+use crate::graph::Graph;
+use crate::graph::cell::GraphCell;
+use crate::graph::depth::{DEPTH_MAX, DEPTH_MAX_WITH_JOBS};
+use crate::graph::node::{Driver, Node};
+use crate::sync::ending::Ending;
+use crate::sync::gate::Gate;
+use crate::warning::warn;
+use events::Events;
+use seam::{Host, IoResult};
+use std::sync::Arc;
+
+/// Sizes that a real daemon leaves alone and a small world makes small.
+#[derive(Copy, Clone, Debug)]
+pub struct Tuning {
+    /// How much a stream copies at a time, in bytes.
+    pub stream_chunk_bytes: u64,
+    /// A backup saves no smaller part of its source alone: bytes, a power of two.
+    pub backup_chunk_bytes_min: u64,
+    /// What images may make the engine hold in memory, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for Tuning {
+    /// QEMU's sizes, and memory enough for all but the largest images.
+    fn default() -> Self {
+        Tuning {
+            stream_chunk_bytes: 512 << 10,
+            backup_chunk_bytes_min: 64 << 10,
+            memory_bytes: BUDGET_DEFAULT,
+        }
+    }
+}
+
+/// The core of an engine.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) tuning: Tuning,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) graph: Arc<GraphCell>,
+    /// The end has begun: nobody lingers, and long work is given up.
+    pub(crate) ending: Ending,
+    pub(crate) budget: Budget,
+    pub(crate) events: Arc<Events>,
+}
+
+impl Core {
+    /// An empty graph.
+    pub(crate) fn new(host: Arc<dyn Host>, tuning: Tuning) -> Arc<Core> {
+        assert!(tuning.stream_chunk_bytes > 0, "a stream that copies nothing at a time never ends");
+        let budget = Budget::new(tuning.memory_bytes);
+        Arc::new(Core {
+            events: Arc::new(Events::new(host.clone())),
+            graph: Arc::new(GraphCell::new(budget.clone())),
+            gate: Arc::new(Gate::new()),
+            ending: Ending::default(),
+            host,
+            tuning,
+            budget,
+        })
+    }
+
+    /// The world.
+    pub fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The sizes.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    /// What images may make the engine hold in memory, and what they do.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// What work on images may use.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance { budget: self.budget.clone(), ending: Some(self.ending.clone()) }
+    }
+
+    /// Entered by every request; drained by whoever changes the graph under them.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The graph as it is now.
+    pub fn graph(&self) -> Arc<Graph> {
+        self.graph.get()
+    }
+
+    /// Adds somebody who hears every event from now on.
+    pub fn subscribe(&self, sink: Arc<dyn EventSink>) {
+        self.events.subscribe(sink);
+    }
+
+    /// Changes the graph, entirely or not at all. Answers the nodes that nobody holds any more, to be closed.
+    pub(crate) fn try_edit<T, E: From<TooDeep>>(
+        &self,
+        change: impl FnOnce(&mut Graph) -> Result<T, E>,
+    ) -> Result<(T, Vec<Arc<Node>>), E> {
+        self.graph.try_edit(|graph| {
+            let before = graph.depth_beyond(DEPTH_MAX_WITH_JOBS);
+            let answer = change(graph)?;
+            // Who makes nothing deeper is not to blame for what is there.
+            if graph.depth_beyond(DEPTH_MAX_WITH_JOBS) > before {
+                Err(TooDeep(DEPTH_MAX).into())
+            } else {
+                Ok(answer)
+            }
+        })
+    }
+
+    /// As `try_edit`, for a change that cannot be refused.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Graph)) -> Vec<Arc<Node>> {
+        let changed: Result<_, std::convert::Infallible> = self.graph.try_edit(|graph| {
+            change(graph);
+            Ok(())
+        });
+        match changed {
+            Ok(((), dropped)) => dropped,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's.
+    pub(crate) async fn close(&self, dropped: Vec<Arc<Node>>) {
+        for node in dropped {
+            let _was_told = self.close_node(&node).await;
+        }
+    }
+
+    /// What could not be made durable is told to whoever runs the program: no client asked.
+    pub(crate) async fn close_node(&self, node: &Node) -> IoResult<()> {
+        let mut closed = Ok(());
+        if let Driver::Qcow2(image) = &node.driver
+            && let Err(errno) = image.store_bitmaps().await
+        {
+            let name = &node.name;
+            warn(
+                &*self.host,
+                &format!("Lost persistent bitmaps during inactivation of node '{name}': {errno}"),
+            );
+            closed = Err(errno);
+        }
+        let loses_something = node.has_unflushed();
+        let Err(errno) = node.close().await else { return closed };
+        match node.driver {
+            // Both kinds of table go to the disk together, and both stayed behind.
+            Driver::Qcow2(_) if loses_something => {
+                warn(&*self.host, &format!("Failed to flush the L2 table cache: {errno}"));
+                warn(&*self.host, &format!("Failed to flush the refcount block cache: {errno}"));
+            }
+            Driver::Qcow2(_) => return closed,
+            _ => warn(&*self.host, &format!("Failed to flush '{}': {errno}", node.name)),
+        }
+        Err(errno)
+    }
+
+    /// The end is near: what waits for time to pass waits no longer, and long work is given up. `quit` comes next.
+    pub fn hurry(&self) {
+        self.ending.begin();
+    }
+}

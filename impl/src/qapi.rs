@@ -1,0 +1,16 @@
+//! QAPI: what may be said, as a table, and how what was said becomes options of the engine.
+//!
+//! `json` cuts a stream of bytes into messages, `schema` is the one table, `check` holds a message against it, `options` and
+//! `node_options` make plain data of what passed; `keyval` and `file_name` take the same options as dotted keys and as names
+//! of backing files.
+
+pub mod check;
+pub mod file_name;
+pub mod json;
+pub mod keyval;
+mod lexer;
+pub mod node_options;
+pub mod options;
+pub mod refusal;
+pub mod schema;
+pub mod types;

@@ -1,0 +1,12 @@
+//! The simulated world: who runs next, what time it is, what disks do and what goes wrong with them, and how it all ends.
+//!
+//! [`host`] is the [`seam::Host`] that the code under test meets; everything in it that could go one way or another is a
+//! choice.
+
+pub mod clock;
+pub mod crash;
+pub mod disk;
+pub mod fault;
+pub mod host;
+pub mod scheduler;
+pub mod socket;

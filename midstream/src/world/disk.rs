@@ -1,0 +1,406 @@
+//! The simulated disk: the true bytes of every file, the requests in flight, and what is not durable yet.
+//!
+//! It promises what a disk promises: 512-byte sectors are atomic, a flush makes the writes that completed before it
+//! was submitted durable, and nothing is said about the order of anything else. A request takes effect when the
+//! scheduler completes it: a write's bytes land then, a read sees the bytes of then.
+
+use crate::choice::Point;
+use crate::world::crash::survivors;
+use crate::world::fault::{Faults, Kind};
+use seam::{Errno, IoResult};
+use std::task::Waker;
+
+/// The unit a disk writes entirely or not at all.
+pub const SECTOR_BYTES: u64 = 512;
+
+/// No file of a small world grows beyond this; an engine that tries has lost its way.
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a change puts into a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// So many zeroes.
+    Zeroes(u64),
+    /// An end at this length; `offset` is not used.
+    Length(u64),
+}
+
+impl Change {
+    /// How many bytes of the file it overwrites, a change of length aside.
+    pub fn len_bytes(&self) -> u64 {
+        match self {
+            Change::Bytes(bytes) => bytes.len() as u64,
+            Change::Zeroes(len) => *len,
+            Change::Length(_) => 0,
+        }
+    }
+}
+
+/// A change that readers see and a power cut may take back.
+#[derive(Debug)]
+pub struct Landed {
+    /// The request's number, for names.
+    pub number: u32,
+    /// How many changes of this file landed before it.
+    pub serial: u64,
+    /// Where.
+    pub offset: u64,
+    /// What.
+    pub change: Change,
+    /// What was there before: as much of it as the file had.
+    before: Vec<u8>,
+    /// The file's length before.
+    len_before: u64,
+}
+
+/// One file.
+#[derive(Debug, Default)]
+pub struct File {
+    /// Its name in the world.
+    pub path: String,
+    /// What readers see.
+    pub bytes: Vec<u8>,
+    /// Changes since the last flush, in the order they landed.
+    pub unflushed: Vec<Landed>,
+    landed: u64,
+    requests: u32,
+}
+
+impl File {
+    /// A file with durable content.
+    pub fn new(path: &str, bytes: Vec<u8>) -> Self {
+        File { path: path.to_owned(), bytes, ..File::default() }
+    }
+
+    fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Vec<u8> {
+        let start = (offset as usize).min(self.bytes.len());
+        let there = (self.bytes.len() - start).min(buffer.len());
+        buffer[..there].copy_from_slice(&self.bytes[start..start + there]);
+        buffer[there..].fill(0);
+        buffer
+    }
+
+    fn land(&mut self, number: u32, offset: u64, change: Change) {
+        let len_before = self.bytes.len() as u64;
+        let from = match &change {
+            Change::Length(len) => *len,
+            _ => offset,
+        };
+        let to = match &change {
+            Change::Length(_) => len_before,
+            other => offset + other.len_bytes(),
+        };
+        let before = self.bytes
+            [from.min(len_before) as usize..to.clamp(from.min(len_before), len_before) as usize]
+            .to_vec();
+        apply(&mut self.bytes, offset, &change);
+        let serial = self.landed;
+        self.landed += 1;
+        self.unflushed.push(Landed { number, serial, offset, change, before, len_before });
+    }
+
+    /// The durable content: every unflushed change taken back, the youngest first.
+    pub fn durable(&self) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        for landed in self.unflushed.iter().rev() {
+            bytes.resize(landed.len_before as usize, 0);
+            let from = match landed.change {
+                Change::Length(len) => len,
+                _ => landed.offset,
+            };
+            let from = from.min(landed.len_before) as usize;
+            bytes[from..from + landed.before.len()].copy_from_slice(&landed.before);
+        }
+        bytes
+    }
+}
+
+/// Puts a change into `bytes`, growing them as needed.
+pub fn apply(bytes: &mut Vec<u8>, offset: u64, change: &Change) {
+    if let Change::Length(len) = change {
+        bytes.resize(*len as usize, 0);
+        return;
+    }
+    let (from, to) = (offset as usize, (offset + change.len_bytes()) as usize);
+    if bytes.len() < to {
+        bytes.resize(to, 0);
+    }
+    match change {
+        Change::Bytes(data) => bytes[from..to].copy_from_slice(data),
+        _ => bytes[from..to].fill(0),
+    }
+}
+
+/// What is asked of a disk.
+#[derive(Debug)]
+pub enum Ask {
+    /// Fill the buffer from the offset.
+    Read(u64, Vec<u8>),
+    /// Change the file at the offset.
+    Write(u64, Change),
+    /// Make durable what landed before.
+    Flush,
+    /// Open or reopen: nothing to do but to take its time.
+    Open,
+}
+
+impl Ask {
+    fn kind(&self) -> Kind {
+        match self {
+            Ask::Read(..) => Kind::Read,
+            Ask::Write(..) => Kind::Write,
+            Ask::Flush => Kind::Flush,
+            Ask::Open => Kind::Open,
+        }
+    }
+
+    fn range(&self) -> (u64, u64) {
+        match self {
+            Ask::Read(offset, buffer) => (*offset, offset.saturating_add(buffer.len() as u64)),
+            Ask::Write(offset, change) => (*offset, offset.saturating_add(change.len_bytes().max(1))),
+            Ask::Flush | Ask::Open => (0, u64::MAX),
+        }
+    }
+}
+
+/// What a disk answers: the buffer of a read, an empty one otherwise.
+pub type Answer = IoResult<Vec<u8>>;
+
+/// A request from its submission until its answer is taken.
+#[derive(Debug)]
+struct Request {
+    id: u64,
+    file: u32,
+    number: u32,
+    ask: Ask,
+    /// How many changes of the file had landed at the submission: what a flush covers.
+    landed: u64,
+}
+
+/// A request's place to wait: for the answer, or for the asker.
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    waker: Option<Waker>,
+    answer: Option<Answer>,
+    /// The asker is gone; the request runs on, its answer is thrown away.
+    abandoned: bool,
+}
+
+/// All files and all requests of a world.
+#[derive(Debug, Default)]
+pub struct Disks {
+    /// The files, by index.
+    pub files: Vec<File>,
+    /// What they do badly.
+    pub faults: Faults,
+    in_flight: Vec<Request>,
+    names: Vec<Point>,
+    waiting: Vec<Waiting>,
+    submitted: u64,
+}
+
+impl Disks {
+    /// Disks with these files on them.
+    pub fn new(files: Vec<File>) -> Self {
+        Disks { files, ..Disks::default() }
+    }
+
+    /// Index of a file.
+    pub fn find(&self, path: &str) -> Option<u32> {
+        self.files.iter().position(|f| f.path == path).map(|i| i as u32)
+    }
+
+    /// Index of a file, which is made if there is none.
+    pub fn add(&mut self, path: &str) -> u32 {
+        self.find(path).unwrap_or_else(|| {
+            self.files.push(File::new(path, Vec::new()));
+            self.files.len() as u32 - 1
+        })
+    }
+
+    /// Puts a request under way and says its id.
+    pub fn submit(&mut self, file: u32, ask: Ask) -> u64 {
+        self.submitted += 1;
+        let id = self.submitted;
+        let number = self.files[file as usize].requests;
+        self.files[file as usize].requests += 1;
+        let name = match ask {
+            Ask::Read(..) => "disk # read #",
+            Ask::Write(..) => "disk # write #",
+            Ask::Flush => "disk # flush #",
+            Ask::Open => "disk # open #",
+        };
+        self.names.push(Point::new(name, [file, number, 0]));
+        let landed = self.files[file as usize].landed;
+        self.in_flight.push(Request { id, file, number, ask, landed });
+        self.waiting.push(Waiting { id, waker: None, answer: None, abandoned: false });
+        id
+    }
+
+    /// An answer that needs no disk: a refusal.
+    pub fn refuse(&mut self, errno: Errno) -> u64 {
+        self.submitted += 1;
+        let id = self.submitted;
+        self.waiting.push(Waiting { id, waker: None, answer: Some(Err(errno)), abandoned: false });
+        id
+    }
+
+    /// The answer of a request, once; until it is there, `waker` is who hears of it.
+    pub fn answer(&mut self, id: u64, waker: &Waker) -> Option<Answer> {
+        let index =
+            self.waiting.iter().position(|w| w.id == id).expect("a request is asked for its answer once");
+        if self.waiting[index].answer.is_some() {
+            return self.waiting.swap_remove(index).answer;
+        }
+        match &mut self.waiting[index].waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        None
+    }
+
+    /// The asker is gone. The request runs on.
+    pub fn abandon(&mut self, id: u64) {
+        let Some(index) = self.waiting.iter().position(|w| w.id == id) else {
+            return;
+        };
+        if self.waiting[index].answer.is_some() {
+            self.waiting.swap_remove(index);
+        } else {
+            self.waiting[index].abandoned = true;
+            self.waiting[index].waker = None;
+        }
+    }
+
+    /// Names of the requests in flight, in the order of submission.
+    pub fn names(&self) -> &[Point] {
+        &self.names
+    }
+
+    /// Completes one request in flight, by its index in `names`. The caller wakes after it has let go of its locks.
+    pub fn complete(&mut self, index: usize) -> Option<Waker> {
+        self.names.remove(index);
+        let Request { id, file, number, ask, landed } = self.in_flight.remove(index);
+        let (start, end) = ask.range();
+        let answer = match self.faults.strike(file, ask.kind(), start, end) {
+            Some((errno, fate)) => {
+                if let Ask::Write(offset, change) = &ask {
+                    let file = &mut self.files[file as usize];
+                    for (at, part) in survivors(*offset, change, fate) {
+                        file.land(number, at, part);
+                    }
+                }
+                Err(errno)
+            }
+            None => carry_out(&mut self.files[file as usize], number, ask, landed),
+        };
+        let index =
+            self.waiting.iter().position(|w| w.id == id).expect("a request in flight has its place to wait");
+        if self.waiting[index].abandoned {
+            self.waiting.swap_remove(index);
+            return None;
+        }
+        self.waiting[index].answer = Some(answer);
+        self.waiting[index].waker.take()
+    }
+
+    /// Changes that were in flight when the world ended: file, number, offset, what.
+    pub fn changes_in_flight(&self) -> impl Iterator<Item = (u32, u32, u64, &Change)> {
+        self.in_flight.iter().filter_map(|r| match &r.ask {
+            Ask::Write(offset, change) => Some((r.file, r.number, *offset, change)),
+            _ => None,
+        })
+    }
+}
+
+fn carry_out(file: &mut File, number: u32, ask: Ask, landed: u64) -> Answer {
+    match ask {
+        Ask::Read(offset, buffer) => Ok(file.read(offset, buffer)),
+        Ask::Write(offset, change) => {
+            let end = match &change {
+                Change::Length(len) => Some(*len),
+                other => offset.checked_add(other.len_bytes()),
+            };
+            if end.is_none_or(|end| end > FILE_BYTES_MAX) {
+                return Err(Errno::EFBIG);
+            }
+            file.land(number, offset, change);
+            Ok(Vec::new())
+        }
+        Ask::Flush => {
+            let durable = file.unflushed.iter().take_while(|l| l.serial < landed).count();
+            file.unflushed.drain(..durable);
+            Ok(Vec::new())
+        }
+        Ask::Open => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(disks: &mut Disks, offset: u64, byte: u8, len: usize) {
+        disks.submit(0, Ask::Write(offset, Change::Bytes(vec![byte; len])));
+    }
+
+    fn one_file(len: usize) -> Disks {
+        Disks::new(vec![File::new("a", vec![0; len])])
+    }
+
+    #[test]
+    fn a_flush_covers_what_landed_before_its_submission_and_nothing_else() {
+        let mut disks = one_file(1024);
+        write(&mut disks, 0, 1, 512);
+        write(&mut disks, 512, 2, 512);
+        disks.complete(0);
+        disks.submit(0, Ask::Flush);
+        disks.complete(0); // the second write lands after the flush was submitted
+        disks.complete(0);
+        let durable = disks.files[0].durable();
+        assert_eq!(durable[0], 1, "landed before the flush");
+        assert_eq!(durable[512], 0, "landed after the flush was submitted");
+        assert_eq!(disks.files[0].bytes[512], 2, "readers see it all the same");
+    }
+
+    #[test]
+    fn the_durable_content_takes_back_growth_and_cuts() {
+        let mut disks = one_file(1024);
+        write(&mut disks, 0, 7, 1024);
+        disks.complete(0);
+        disks.submit(0, Ask::Flush);
+        disks.complete(0);
+        disks.submit(0, Ask::Write(0, Change::Length(100)));
+        disks.complete(0);
+        write(&mut disks, 4096, 9, 10);
+        disks.complete(0);
+        disks.submit(0, Ask::Write(50, Change::Zeroes(100)));
+        disks.complete(0);
+        assert_eq!(disks.files[0].bytes.len(), 4106);
+        assert_eq!(disks.files[0].durable(), vec![7; 1024]);
+    }
+
+    #[test]
+    fn a_read_sees_the_bytes_of_its_completion() {
+        let mut disks = one_file(512);
+        let read = disks.submit(0, Ask::Read(0, vec![1; 600]));
+        write(&mut disks, 0, 5, 512);
+        disks.complete(1);
+        disks.complete(0);
+        let bytes = disks.answer(read, Waker::noop()).expect("complete").expect("no fault");
+        assert_eq!((bytes[0], bytes[511], bytes[512]), (5, 5, 0));
+    }
+
+    #[test]
+    fn an_abandoned_write_still_lands() {
+        let mut disks = one_file(512);
+        let id = disks.submit(0, Ask::Write(0, Change::Bytes(vec![3; 512])));
+        disks.abandon(id);
+        disks.complete(0);
+        assert_eq!(disks.files[0].bytes[0], 3);
+        assert!(disks.waiting.is_empty());
+    }
+}

@@ -1,0 +1,418 @@
+//! The simulated host: the engine's seam, served by the world's disks and its virtual time.
+//!
+//! Every request only notes itself; the scheduler decides when it completes. One lock guards it all; a world runs on
+//! one thread, so nobody ever waits for it.
+
+use crate::choice::Point;
+use crate::world::clock::Alarms;
+use crate::world::disk::{Answer, Ask, Change, Disks};
+use crate::world::socket::{Doors, End};
+use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+/// A task that waits to be taken over by the scheduler.
+pub type Spawned = (Point, Pending<'static, ()>);
+
+/// What the engine, the workload and the scheduler share.
+#[derive(Default)]
+#[allow(missing_debug_implementations)]
+pub struct Core {
+    /// Files and requests.
+    pub disks: Disks,
+    /// Virtual time since the start of the world, nanoseconds.
+    pub now: u64,
+    /// Steps of the scheduler so far.
+    pub steps: u64,
+    /// Who waits for a moment.
+    pub moments: Alarms,
+    /// Who waits for a step.
+    pub thoughts: Alarms,
+    /// Where somebody listens.
+    doors: Doors,
+    /// Where relative names lead to; empty for a world that has none.
+    folder: String,
+    /// Lines for whoever runs the program.
+    pub told: String,
+    /// Who has which file open, in a world with a folder: there, as in the real one, a writer is alone.
+    holders: Vec<Holder>,
+    holders_so_far: u64,
+    /// How long a request takes on its way to a disk, in virtual time.
+    pub request_nanos: u64,
+    /// New tasks.
+    pub spawned: Vec<Spawned>,
+    named: Vec<Point>,
+}
+
+/// An open file of a world with locks.
+#[derive(Copy, Clone)]
+struct Holder {
+    id: u64,
+    file: u32,
+    writable: bool,
+}
+
+impl Core {
+    /// Lets somebody have a file open, unless that is a second writer, or a writer beside a reader.
+    fn hold(&mut self, id: u64, file: u32, writable: bool) -> IoResult<()> {
+        if self.folder.is_empty() {
+            return Ok(());
+        }
+        let others = self.holders.iter().filter(|other| other.id != id && other.file == file);
+        if others.into_iter().any(|other| writable || other.writable) {
+            return Err(Errno::EAGAIN);
+        }
+        self.let_go(id);
+        self.holders.push(Holder { id, file, writable });
+        Ok(())
+    }
+
+    fn let_go(&mut self, id: u64) {
+        self.holders.retain(|holder| holder.id != id);
+    }
+
+    /// The file that a name means, `.` and `..` resolved.
+    fn find(&self, path: &str) -> Option<u32> {
+        let plain = self.folder.is_empty() || (path.starts_with('/') && !path.contains("/."));
+        if plain {
+            return self.disks.find(path);
+        }
+        let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.folder) };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in whole.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        self.disks.find(&format!("/{}", parts.join("/")))
+    }
+}
+
+/// The simulated host.
+#[derive(Clone, Default)]
+pub struct SimHost {
+    core: Arc<Mutex<Core>>,
+}
+
+impl fmt::Debug for SimHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimHost")
+    }
+}
+
+impl SimHost {
+    /// A host with these files.
+    pub fn new(disks: Disks) -> Self {
+        SimHost { core: Arc::new(Mutex::new(Core { disks, ..Core::default() })) }
+    }
+
+    /// A host whose process stands in a folder.
+    pub fn in_folder(disks: Disks, folder: &str) -> Self {
+        let core = Core { disks, folder: folder.to_owned(), ..Core::default() };
+        SimHost { core: Arc::new(Mutex::new(core)) }
+    }
+
+    /// Connects to whoever listens there.
+    pub fn connect(&self, path: &str) -> Option<End> {
+        let (end, listener) = self.core().doors.connect(path)?;
+        listener.into_iter().for_each(std::task::Waker::wake);
+        Some(end)
+    }
+
+    /// The inside. Never call back into the engine, nor wake anybody, while holding it.
+    pub fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits for so many steps of the run, or until nothing else can run: how the workload takes its time.
+    pub fn think(&self, steps: u32) -> Pending<'static, ()> {
+        if steps == 0 {
+            return Box::pin(std::future::ready(()));
+        }
+        let mut core = self.core();
+        let at = core.steps + u64::from(steps);
+        let id = core.thoughts.set(at);
+        drop(core);
+        Box::pin(Wait { host: self.clone(), id, steps: true })
+    }
+
+    /// Asks a disk, at once, or when the request has got there if the disks have a speed.
+    fn ask(&self, file: u32, ask: Ask) -> Pending<'static, Answer> {
+        let nanos = self.core().request_nanos;
+        if nanos == 0 {
+            return Box::pin(self.submit(file, ask));
+        }
+        let (host, due) = (self.clone(), Nanos(self.core().now.saturating_add(nanos)));
+        Box::pin(async move {
+            host.sleep_until(due).await;
+            host.submit(file, ask).await
+        })
+    }
+
+    fn submit(&self, file: u32, ask: Ask) -> Asked {
+        let id = self.core().disks.submit(file, ask);
+        Asked { host: self.clone(), id: Some(id) }
+    }
+}
+
+impl Host for SimHost {
+    fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let core = self.core();
+        let Some(file) = core.find(path) else {
+            return Box::pin(std::future::ready(Err(Errno::ENOENT)));
+        };
+        drop(core);
+        let (asked, host) = (self.ask(file, Ask::Open), self.clone());
+        Box::pin(async move {
+            asked.await?;
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, mode == OpenMode::ReadWrite)?);
+            Ok(disk)
+        })
+    }
+
+    fn create(&self, path: &str) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        let file = self.core().disks.add(path);
+        let host = self.clone();
+        Box::pin(async move {
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, true)?);
+            disk.resize(0).await?;
+            Ok(disk)
+        })
+    }
+
+    fn canonical(&self, path: &str) -> Option<String> {
+        let core = self.core();
+        core.find(path).map(|file| core.disks.files[file as usize].path.clone())
+    }
+
+    fn absolute(&self, path: &str) -> String {
+        let core = self.core();
+        if path.starts_with('/') || core.folder.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", core.folder)
+        }
+    }
+
+    fn tell(&self, line: &str) {
+        let mut core = self.core();
+        core.told.push_str(line);
+        core.told.push('\n');
+    }
+
+    fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
+        self.core().doors.open(path)
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos(self.core().now)
+    }
+
+    fn wall_clock(&self) -> WallClock {
+        let now = self.core().now;
+        WallClock { seconds: now / 1_000_000_000, microseconds: (now / 1_000 % 1_000_000) as u32 }
+    }
+
+    fn sleep_until(&self, deadline: Nanos) -> Pending<'static, ()> {
+        let mut core = self.core();
+        if deadline.0 <= core.now {
+            return Box::pin(std::future::ready(()));
+        }
+        let id = core.moments.set(deadline.0);
+        drop(core);
+        Box::pin(Wait { host: self.clone(), id, steps: false })
+    }
+
+    fn spawn(&self, name: &str, task: Pending<'static, ()>) {
+        let mut core = self.core();
+        let mut point = point_of(name);
+        while core.named.contains(&point) {
+            point.of[1] += 1;
+            point.name = if point.name.starts_with("job") { "job # run #" } else { "task # run #" };
+        }
+        core.named.push(point);
+        core.spawned.push((point, task));
+    }
+}
+
+/// A stable short name for an engine's task: its kind and the number its name ends with.
+fn point_of(name: &str) -> Point {
+    let digits = name.bytes().rev().take_while(u8::is_ascii_digit).count().min(9);
+    let number = name[name.len() - digits..].parse().unwrap_or(0);
+    let kind = if name.starts_with("job") { "job #" } else { "task #" };
+    Point::new(kind, [number, 0, 0])
+}
+
+/// An open file.
+struct SimDisk {
+    host: SimHost,
+    id: u64,
+    file: u32,
+    writable: Arc<AtomicBool>,
+}
+
+impl Drop for SimDisk {
+    fn drop(&mut self) {
+        self.host.core().let_go(self.id);
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimDisk({})", self.file)
+    }
+}
+
+impl SimDisk {
+    fn open(host: SimHost, file: u32, writable: bool) -> IoResult<SimDisk> {
+        let id = {
+            let mut core = host.core();
+            core.holders_so_far += 1;
+            let id = core.holders_so_far;
+            core.hold(id, file, writable)?;
+            id
+        };
+        Ok(SimDisk { host, id, file, writable: Arc::new(AtomicBool::new(writable)) })
+    }
+
+    fn submit(&self, ask: Ask) -> Pending<'static, Answer> {
+        self.host.ask(self.file, ask)
+    }
+
+    fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
+        if !self.writable.load(Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err(Errno::EROFS)));
+        }
+        done(self.submit(Ask::Write(offset, change)))
+    }
+}
+
+fn done(asked: Pending<'static, Answer>) -> Pending<'static, IoResult<()>> {
+    Box::pin(async move { asked.await.map(|_| ()) })
+}
+
+impl Disk for SimDisk {
+    fn len_bytes(&self) -> IoResult<u64> {
+        Ok(self.host.core().disks.files[self.file as usize].bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
+        self.submit(Ask::Read(offset, buffer))
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Bytes(data))
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        self.change(offset, Change::Zeroes(len))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
+        // Punching a hole never grows a file.
+        let end = self.len_bytes().unwrap_or(0).max(offset);
+        self.change(offset, Change::Zeroes(len.min(end - offset)))
+    }
+
+    fn flush(&self) -> Pending<'static, IoResult<()>> {
+        done(self.submit(Ask::Flush))
+    }
+
+    fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
+        self.change(0, Change::Length(len_bytes))
+    }
+
+    fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
+        if let Err(errno) = self.host.core().hold(self.id, self.file, writable) {
+            return Box::pin(std::future::ready(Err(errno)));
+        }
+        let (asked, now) = (self.submit(Ask::Open), Arc::clone(&self.writable));
+        let (host, id, file) = (self.host.clone(), self.id, self.file);
+        Box::pin(async move {
+            let before = now.load(Ordering::Relaxed);
+            let answer = asked.await.map(drop);
+            match answer {
+                Ok(()) => now.store(writable, Ordering::Relaxed),
+                // What cannot be opened anew stays open as it was.
+                Err(_) => host.core().hold(id, file, before).unwrap_or(()),
+            }
+            answer
+        })
+    }
+}
+
+/// A request under way.
+struct Asked {
+    host: SimHost,
+    id: Option<u64>,
+}
+
+impl Future for Asked {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        let id = self.id.expect("a request is not polled after its answer");
+        let answer = self.host.core().disks.answer(id, context.waker());
+        match answer {
+            Some(answer) => {
+                self.id = None;
+                Poll::Ready(answer)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.host.core().disks.abandon(id);
+        }
+    }
+}
+
+/// A wait for a moment or a step.
+struct Wait {
+    host: SimHost,
+    id: u64,
+    steps: bool,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.host.core();
+        let alarms = if self.steps { &mut core.thoughts } else { &mut core.moments };
+        if alarms.has_rung(self.id, context.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut core = self.host.core();
+        let alarms = if self.steps { &mut core.thoughts } else { &mut core.moments };
+        alarms.drop_alarm(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spawned_tasks_get_stable_names_that_never_repeat() {
+        let host = SimHost::default();
+        for name in ["job j3", "job j3", "writeback", "job stream12"] {
+            host.spawn(name, Box::pin(std::future::ready(())));
+        }
+        let names: Vec<String> = host.core().spawned.iter().map(|s| s.0.to_string()).collect();
+        assert_eq!(names, ["job 3", "job 3 run 1", "task 0", "job 12"]);
+    }
+}

@@ -1,0 +1,216 @@
+//! A guest at work: its lanes run beside each other, and the oracle sees each request begin and end.
+
+use crate::oracle::Oracle;
+use crate::oracle::bounded::Seen;
+use crate::oracle::space::Change;
+use crate::workload::guest::{GuestPlan, Place, REQUESTS, Request};
+use block::engine::{Engine, Guest};
+use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
+use midstream::request::{Operation, RequestId};
+use midstream::world::host::SimHost;
+use seam::IoResult;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+/// Writes of a guest that never rests, at most; and how often it looks in vain for a job before it leaves.
+const RESTLESS_WRITES_MAX: u32 = 100;
+const RESTLESS_LOOKS_MAX: u32 = 8;
+
+/// A guest at work: its plan, and its place at the node once it has one.
+#[derive(Debug)]
+pub struct Seat {
+    /// What it does.
+    pub plan: GuestPlan,
+    /// Name of its node.
+    pub node: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: Taken,
+    waiting: Vec<Waker>,
+    lanes_ended: usize,
+}
+
+#[derive(Debug, Default)]
+enum Taken {
+    #[default]
+    NotYet,
+    Refused,
+    By(Arc<Guest>),
+}
+
+impl Seat {
+    /// A guest that has not come yet.
+    pub fn new(plan: GuestPlan, node: String) -> Self {
+        Seat { plan, node, state: Mutex::default() }
+    }
+
+    /// Runs one lane: the first one attaches the guest, the last one detaches it.
+    pub async fn run_lane(
+        self: Arc<Self>,
+        lane: usize,
+        engine: Arc<Engine>,
+        oracle: Arc<Oracle>,
+        host: SimHost,
+    ) {
+        if lane == 0 {
+            host.think(self.plan.think).await;
+            // Guests come by command, and commands take turns.
+            let _alone = engine.commands().drain().await;
+            self.attach(&engine, &oracle);
+        }
+        let Some(guest) = self.guest().await else {
+            return;
+        };
+        for (slot, request) in self.plan.lanes[lane].iter().enumerate() {
+            host.think(request.think).await;
+            let id = RequestId { guest: self.plan.guest, lane: lane as u32, slot: slot as u32 };
+            perform(id, request, &guest, &engine, &oracle).await;
+        }
+        if lane == 0
+            && let Some(sectors) = self.plan.restless
+        {
+            self.go_on(sectors, &guest, &engine, &oracle, &host).await;
+        }
+        drop(guest);
+        self.leave(&oracle);
+    }
+
+    /// Writes on and on while a job works, and sees whether that keeps the job from getting in step.
+    async fn go_on(&self, sectors: u64, guest: &Guest, engine: &Engine, oracle: &Oracle, host: &SimHost) {
+        let mut looks = 0;
+        for slot in REQUESTS..REQUESTS + RESTLESS_WRITES_MAX {
+            let jobs = engine.query_block_jobs();
+            if !jobs.iter().any(|job| ["running", "ready"].contains(&job.status)) {
+                looks += 1;
+                if looks == RESTLESS_LOOKS_MAX {
+                    return;
+                }
+                host.think(4).await;
+                continue;
+            }
+            for job in &jobs {
+                let seen = Seen { id: &job.device, status: job.status, offset: job.offset };
+                oracle.job_at(&seen, sectors * SECTOR_BYTES as u64);
+            }
+            let id = RequestId { guest: self.plan.guest, lane: 0, slot };
+            let place = Place::Sector(u64::from(slot) * 13 % sectors);
+            let tag = tag_of_request(self.plan.guest, 0, slot);
+            let request = Request { think: 0, operation: Operation::Write, place, sectors: 1, tag };
+            perform(id, &request, guest, engine, oracle).await;
+        }
+    }
+
+    fn attach(&self, engine: &Arc<Engine>, oracle: &Oracle) {
+        let taken = match engine.open_guest(&self.node, self.plan.writable) {
+            Ok(guest) => {
+                oracle.attached(self.plan.guest, &self.node, self.plan.writable);
+                Taken::By(Arc::new(guest))
+            }
+            Err(refused) => {
+                oracle.turned_away(self.plan.guest, &self.node, self.plan.writable, &refused);
+                Taken::Refused
+            }
+        };
+        let mut state = self.state.lock().expect("nobody panics holding it");
+        state.taken = taken;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    async fn guest(&self) -> Option<Arc<Guest>> {
+        std::future::poll_fn(|context| {
+            let mut state = self.state.lock().expect("nobody panics holding it");
+            match &state.taken {
+                Taken::By(guest) => Poll::Ready(Some(guest.clone())),
+                Taken::Refused => Poll::Ready(None),
+                Taken::NotYet => {
+                    state.waiting.push(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    fn leave(&self, oracle: &Oracle) {
+        let mut state = self.state.lock().expect("nobody panics holding it");
+        state.lanes_ended += 1;
+        if state.lanes_ended < self.plan.lanes.len() {
+            return;
+        }
+        let guest = std::mem::replace(&mut state.taken, Taken::Refused);
+        drop(state);
+        drop(guest);
+        oracle.detached(self.plan.guest);
+    }
+}
+
+/// Does one request, from the oracle's seeing it begin to its seeing it end.
+pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
+    let size = guest.len_bytes().map_or(0, |len| len / SECTOR_BYTES as u64);
+    if size == 0 {
+        return;
+    }
+    let sector = request.place.sector(size, job_sector(engine, request.place));
+    let sectors = request.sectors.min(size - sector);
+    let (offset, len) = (sector * SECTOR_BYTES as u64, sectors * SECTOR_BYTES as u64);
+    if let Some(change) = change_of(request.operation, sector..sector + sectors, guest, engine, oracle) {
+        oracle.changes(id, change);
+    }
+    oracle.began(id, request.operation, sector, sectors, request.tag);
+    match request.operation {
+        Operation::Read => {
+            let read = guest.read(offset, len).await;
+            oracle.ended(id, read.map(|bytes| Some(tags(&bytes))));
+        }
+        change => oracle.ended(id, make(change, request.tag, guest, offset, len).await.map(|()| None)),
+    }
+}
+
+/// What a request changes, in clusters of the image that its guest writes.
+fn change_of(
+    operation: Operation,
+    sectors: Range<u64>,
+    guest: &Guest,
+    engine: &Engine,
+    oracle: &Oracle,
+) -> Option<Change> {
+    if matches!(operation, Operation::Read | Operation::Flush) {
+        return None;
+    }
+    let graph = engine.graph();
+    let file = &graph.node(graph.unfiltered(graph.find(&guest.node_name())?)).filename;
+    let per_cluster = oracle.cluster_sectors(file)?;
+    let touched = sectors.start / per_cluster..sectors.end.div_ceil(per_cluster);
+    let covered = sectors.start.div_ceil(per_cluster)..sectors.end / per_cluster;
+    let is_quiet = operation == Operation::Discard && engine.query_block_jobs().is_empty();
+    Some(Change { file: file.clone(), operation, touched, covered, is_quiet })
+}
+
+async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64) -> IoResult<()> {
+    match change {
+        Operation::Write => {
+            let (first, count) = (offset / SECTOR_BYTES as u64, len / SECTOR_BYTES as u64);
+            guest.write(offset, sectors_of(tag, first, count)).await
+        }
+        Operation::WriteZeroes => guest.write_zeroes(offset, len).await,
+        Operation::Discard => guest.discard(offset, len).await,
+        Operation::Flush => guest.flush().await,
+        Operation::Read => unreachable!("a read changes nothing"),
+    }
+}
+
+/// Where the oldest job has got to, if anybody wants to know.
+fn job_sector(engine: &Engine, place: Place) -> u64 {
+    match place {
+        Place::Sector(_) => 0,
+        Place::NearJob(_) => {
+            engine.query_block_jobs().last().map_or(0, |job| job.offset / SECTOR_BYTES as u64)
+        }
+    }
+}
