@@ -268,6 +268,12 @@ impl Graph {
         Some(id)
     }
 
+    /// Whether what comes in at `id` goes through `filter` before it comes to a layer.
+    pub fn passes(&self, id: NodeId, filter: NodeId) -> bool {
+        let below = |id: &NodeId| if self.is_filter(*id) { self.node(*id).file } else { None };
+        std::iter::successors(Some(id), below).any(|id| id == filter)
+    }
+
     /// The next node of the chain that is no filter.
     pub fn backing_layer(&self, id: NodeId) -> Option<NodeId> {
         self.below(self.unfiltered(id)?).and_then(|below| self.unfiltered(below))

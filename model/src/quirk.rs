@@ -172,6 +172,15 @@ quirks! {
         tries: 5,
         found_after_seconds: Some(0.2),
     }
+    BackupIsBypassed {
+        name: "backup-bypassed",
+        id: "",
+        what: "an active commit of a backup's source admits a second writer below the backup's filter: what it overwrites is not saved, so the backup has data from after its start; if the writer is still there when the commit's filter leaves, the process aborts",
+        right: "what was there at the backup's start is saved before any writer changes it, or the second writer is refused",
+        trace: "",
+        tries: 5,
+        found_after_seconds: None,
+    }
     MirrorPassesItsEnd {
         name: "mirror-progress",
         id: "",

@@ -143,7 +143,7 @@ impl Guest {
         }
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, change.len_bytes())?;
-        write::change(&graph, below_no_mirror(&graph, node), offset, change).await
+        write::change(&graph, below_no_copy(&graph, node), offset, change).await
     }
 
     /// The graph and the node a request runs on; refuses what is not inside the node.
@@ -158,14 +158,17 @@ impl Guest {
     }
 }
 
-/// The node to write through. Who came while a mirror ran stands below its filter, and the mirror must learn of the
-/// write all the same: QEMU 10.0 does not tell it, and the copy lacks the data.
-fn below_no_mirror(graph: &Graph, node: NodeId) -> NodeId {
-    let mut mirrors = graph.nodes().filter(|(_, place)| matches!(place.node.driver, Driver::MirrorTop(_)));
-    let is_above = |filter: NodeId| {
-        graph.unfiltered(filter) == graph.unfiltered(node) && !graph.chain(node).any(|below| below == filter)
+/// The node to write through. Who came while a copy ran stands below its filter, and the copy must learn of the write all
+/// the same: QEMU 10.0 does not tell it, so a mirror lacks the data, and a backup has what came after its start.
+fn below_no_copy(graph: &Graph, node: NodeId) -> NodeId {
+    let layer = graph.unfiltered(node);
+    let is_copy = |id: &NodeId| {
+        matches!(graph.node(*id).driver, Driver::MirrorTop(_) | Driver::CopyBeforeWrite(_))
+            && graph.unfiltered(*id) == layer
+            && !graph.chain(node).any(|below| below == *id)
     };
-    mirrors.find(|(id, _)| is_above(*id)).map_or(node, |(id, _)| id)
+    let height = |id: &NodeId| graph.chain(*id).take_while(|below| *below != layer).count();
+    graph.nodes().map(|(id, _)| id).filter(is_copy).max_by_key(height).unwrap_or(node)
 }
 
 impl Drop for Guest {

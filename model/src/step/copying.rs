@@ -33,6 +33,19 @@ struct Route {
     layers: Vec<NodeId>,
 }
 
+/// What a guest changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changed {
+    /// Where the guest sits.
+    pub node: NodeId,
+    /// The image under it.
+    pub image: ImageId,
+    /// The first sector, and how many.
+    pub sectors: (u32, u32),
+    /// Whether it may do nothing.
+    pub is_discard: bool,
+}
+
 impl State {
     fn route(&self, id: JobId) -> Option<Route> {
         match &self.job(id).plan.work {
@@ -281,13 +294,8 @@ impl State {
     }
 
     /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
-    pub(super) fn copies_see_a_write(
-        &mut self,
-        image: ImageId,
-        (sector, count): (u32, u32),
-        is_discard: bool,
-        before: bool,
-    ) {
+    pub(super) fn copies_see_a_write(&mut self, changed: Changed, before: bool) {
+        let Changed { node, image, sectors: (sector, count), is_discard } = changed;
         // A mirror's filter tells its target of every write until the target takes its place.
         let follows = |id: &JobId| {
             let job = self.job(*id);
@@ -324,7 +332,8 @@ impl State {
                     continue;
                 }
                 // Of a writer somewhere below its source a mirror does not hear, nor of one that writes its target.
-                let is_heard = image == source && !is_being_changed(&changes, target, at);
+                let is_past = self.backup_is_bypassed(id, node);
+                let is_heard = image == source && !is_past && !is_being_changed(&changes, target, at);
                 if !is_heard && !self.job(id).changed_beside.contains(&at) {
                     self.job_mut(id).changed_beside.push(at);
                 }

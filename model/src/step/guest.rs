@@ -12,6 +12,7 @@ use crate::observation::{FaultKind, GuestOp};
 use crate::rule::Rule;
 use crate::shared::Shared;
 use crate::step::client::Progress;
+use crate::step::copying::Changed;
 use crate::step::state::{Fault, Phase, State};
 
 /// Where one edit meets more changes than this, there are more ways than are followed: the run is inconclusive.
@@ -207,7 +208,9 @@ impl State {
         }
         // Who may not write changes nothing, and no copy hears of it.
         if let (Some(image), true) = (image, is_change && !is_unwritable) {
-            self.change_begins(image, sector, count, number, &op);
+            let node = node.expect("an image is found by its node");
+            let is_discard = matches!(op, Op::Discard(..));
+            self.change_begins(Changed { node, image, sectors: (sector, count), is_discard }, number, &op);
         }
         if let (Some(node), true) = (node, is_change) {
             self.mirror_may_be_bypassed(node, (sector, count));
@@ -371,7 +374,8 @@ impl State {
         changes.filter_map(|request| Some((request.image?, request.sector, request.count))).collect()
     }
 
-    fn change_begins(&mut self, image: ImageId, sector: u32, count: u32, number: u64, op: &Op) {
+    fn change_begins(&mut self, changed: Changed, number: u64, op: &Op) {
+        let Changed { image, sectors: (sector, count), .. } = changed;
         let change = match op {
             Op::Write(_, values) => Change::Values(&values[..count as usize]),
             Op::WriteZeroes(..) => Change::Zeroes(count),
@@ -385,15 +389,14 @@ impl State {
             }
         }
         self.zeroes_may_need_no_cluster(image, (sector, count), op);
-        let is_discard = matches!(op, Op::Discard(..));
         self.change_may_corrupt(image, (sector, count), !matches!(op, Op::Write(..)));
         let beside = self.views.beside(image, sector, count);
         self.memory_is_written(image, &beside);
-        self.copies_see_a_write(image, (sector, count), is_discard, true);
+        self.copies_see_a_write(changed, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
         }
-        self.copies_see_a_write(image, (sector, count), is_discard, false);
+        self.copies_see_a_write(changed, false);
     }
 
     /// Where nothing is below, zeroes are a cluster given up as well.

@@ -517,6 +517,14 @@ impl State {
         }
     }
 
+    /// Whether a guest writes below a backup's filter, which does not see it then.
+    pub(super) fn backup_is_bypassed(&self, id: JobId, node: NodeId) -> bool {
+        let job = self.job(id);
+        self.has(Quirk::BackupIsBypassed)
+            && job.plan.job_type() == JobType::Backup
+            && !self.graph.passes(node, job.filter)
+    }
+
     /// Whether what readers of a mirror's target see is to be composed anew.
     pub(super) fn was_bypassed(&self, id: JobId) -> bool {
         self.marred.bypassed.contains(&id)
