@@ -4,6 +4,7 @@ use crate::imago_layer::Imago;
 use crate::in_turn::InTurn;
 use crate::level::{Images, Level, Requests};
 use crate::ours::Ours;
+use crate::part::Part;
 use crate::qcow2_rs_layer::Qcow2Rs;
 use midstream::campaign::Plan;
 use midstream::coverage::Totals;
@@ -30,6 +31,12 @@ trait Task {
 impl Engine {
     /// Engines of others.
     pub const OTHERS: [Engine; 2] = [Engine::Imago, Engine::Qcow2Rs];
+
+    /// Every level that asks something of its own of this engine.
+    pub fn levels(self) -> impl Iterator<Item = Level> {
+        // qcow2-rs makes nothing zeroes.
+        Level::all().filter(move |level| self != Engine::Qcow2Rs || level.requests != Requests::Beside)
+    }
 
     /// What it is called, with its version.
     pub fn name(self) -> &'static str {
@@ -68,9 +75,10 @@ impl Engine {
 }
 
 fn at<L: BlockLayer, T: Task>(layer: L, level: Level, task: T) -> T::Done {
+    let part = Part { layer, zeroes: level.requests != Requests::PlainBeside, checked: level.is_checked() };
     match level.requests {
-        Requests::InTurn => task.on(InTurn(layer), level.profile()),
-        Requests::Beside => task.on(layer, level.profile()),
+        Requests::InTurn => task.on(InTurn(part), level.profile()),
+        Requests::PlainBeside | Requests::Beside => task.on(part, level.profile()),
     }
 }
 

@@ -9,7 +9,9 @@ use std::fmt;
 pub enum Requests {
     /// One at a time.
     InTurn,
-    /// As guests send them: beside each other.
+    /// As guests send them, beside each other; but nothing is made zeroes.
+    PlainBeside,
+    /// As guests send them, beside each other.
     Beside,
 }
 
@@ -31,9 +33,13 @@ pub enum World {
     Well,
     /// The disk answers some requests with errors.
     Errors,
-    /// The process is killed, without errors before.
+    /// The process is killed, without errors before; of what is left only data is judged, not whether images are sound.
+    UncheckedKill,
+    /// The same, and images are checked.
     Kill,
-    /// The power is cut, without errors before.
+    /// The power is cut, without errors before; of what is left only data is judged.
+    UncheckedPowerCut,
+    /// The same, and images are checked.
     PowerCut,
 }
 
@@ -51,10 +57,11 @@ pub struct Level {
 impl Level {
     /// Every level, none before an easier one.
     pub fn all() -> impl Iterator<Item = Level> {
-        let of_world = [World::Well, World::Errors, World::Kill, World::PowerCut].into_iter();
-        of_world.flat_map(|world| {
-            [Images::Alone, Images::Overlays, Images::UnevenOverlays].into_iter().flat_map(move |images| {
-                [Requests::InTurn, Requests::Beside].into_iter().map(move |requests| Level {
+        use {Images::*, Requests::*, World::*};
+        let worlds = [Well, Errors, UncheckedKill, Kill, UncheckedPowerCut, PowerCut];
+        worlds.into_iter().flat_map(|world| {
+            [Alone, Overlays, UnevenOverlays].into_iter().flat_map(move |images| {
+                [InTurn, PlainBeside, Beside].into_iter().map(move |requests| Level {
                     requests,
                     images,
                     world,
@@ -65,8 +72,23 @@ impl Level {
 
     /// Whether whatever can happen at the other level can happen at this one.
     pub fn includes(self, other: Level) -> bool {
-        let world = self.world == other.world || other.world == World::Well;
-        world && self.images >= other.images && self.requests >= other.requests
+        let world = match other.world {
+            World::Well => true,
+            World::UncheckedKill => matches!(self.world, World::UncheckedKill | World::Kill),
+            World::UncheckedPowerCut => matches!(self.world, World::UncheckedPowerCut | World::PowerCut),
+            other => self.world == other,
+        };
+        // In turn, too, some things are made zeroes.
+        let requests = match other.requests {
+            Requests::InTurn => self.requests != Requests::PlainBeside,
+            requests => self.requests >= requests,
+        };
+        world && self.images >= other.images && requests
+    }
+
+    /// Whether images are checked after a crash.
+    pub fn is_checked(self) -> bool {
+        !matches!(self.world, World::UncheckedKill | World::UncheckedPowerCut)
     }
 
     /// What is drawn. How requests come and what images lie on is for the layer to say.
@@ -74,8 +96,8 @@ impl Level {
         let sectors = if self.images == Images::UnevenOverlays { vec![16, 32, 64, 128] } else { vec![32] };
         let crashes = match self.world {
             World::Well | World::Errors => Vec::new(),
-            World::Kill => vec![Ending::Kill],
-            World::PowerCut => vec![Ending::PowerCut],
+            World::UncheckedKill | World::Kill => vec![Ending::Kill],
+            World::UncheckedPowerCut | World::PowerCut => vec![Ending::PowerCut],
         };
         let faults = if self.world == World::Errors { 2 } else { 0 };
         Profile { images: 2, sectors, guests: 2, faults, crashes }
@@ -91,12 +113,15 @@ impl fmt::Display for Level {
         };
         let requests = match self.requests {
             Requests::InTurn => "requests in turn",
-            Requests::Beside => "requests beside each other",
+            Requests::PlainBeside => "reads, writes and flushes beside each other",
+            Requests::Beside => "all requests beside each other",
         };
         let world = match self.world {
             World::Well => "nothing goes wrong",
             World::Errors => "errors of the disk",
+            World::UncheckedKill => "kills, images unchecked",
             World::Kill => "kills",
+            World::UncheckedPowerCut => "power cuts, images unchecked",
             World::PowerCut => "power cuts",
         };
         write!(f, "{images}, {requests}, {world}")

@@ -10,5 +10,6 @@ pub mod level;
 pub mod memory;
 pub mod ours;
 pub mod page;
+pub mod part;
 pub mod promises;
 pub mod qcow2_rs_layer;

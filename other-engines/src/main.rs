@@ -74,7 +74,7 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
     let plan = Plan {
         seed: options.seed,
         runs: u64::MAX,
-        time: Some(Duration::from_secs(options.seconds) / Level::all().count() as u32),
+        time: Some(Duration::from_secs(options.seconds) / engine.levels().count() as u32),
         jobs,
         until_failure: false,
         ending_laws: Vec::new(),
@@ -83,7 +83,7 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
     let mut told = Told::default();
     told.say(engine.name());
     let mut known = findings::of(engine).collect::<Vec<Finding>>();
-    for level in Level::all() {
+    for level in engine.levels() {
         let totals = match engine.survey(level, &plan) {
             Ok(totals) => totals,
             Err(why) => {

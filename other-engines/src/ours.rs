@@ -82,6 +82,9 @@ impl Below for Open {
             buffer.fill(0);
             let Some(below) = &self.below else { return Ok(()) };
             let inside = below.image.len_bytes().saturating_sub(offset).min(buffer.len() as u64);
+            if inside == 0 {
+                return Ok(());
+            }
             below.image.read(offset, &mut buffer[..inside as usize], &**below).await
         })
     }

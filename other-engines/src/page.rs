@@ -92,7 +92,7 @@ fn section(finding: &Finding) -> Result<String, String> {
 fn held(engine: Engine) -> String {
     let is_reached = |level: &Level| findings::of(engine).any(|finding| level.includes(finding.level));
     let held: Vec<String> =
-        Level::all().filter(|level| !is_reached(level)).map(|level| format!("- {level}\n")).collect();
+        engine.levels().filter(|level| !is_reached(level)).map(|level| format!("- {level}\n")).collect();
     match held.len() {
         0 => "No level is without a finding.\n".to_owned(),
         _ => format!("Nothing was seen to break at these levels:\n\n{}", held.concat()),
