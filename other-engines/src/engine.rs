@@ -1,7 +1,6 @@
 //! The engines, each at any level.
 
 use crate::imago_layer::Imago;
-use crate::in_turn::InTurn;
 use crate::level::{Images, Level, Requests};
 use crate::ours::Ours;
 use crate::part::Part;
@@ -75,11 +74,13 @@ impl Engine {
 }
 
 fn at<L: BlockLayer, T: Task>(layer: L, level: Level, task: T) -> T::Done {
-    let part = Part { layer, zeroes: level.requests != Requests::PlainBeside, checked: level.is_checked() };
-    match level.requests {
-        Requests::InTurn => task.on(InTurn(part), level.profile()),
-        Requests::PlainBeside | Requests::Beside => task.on(part, level.profile()),
-    }
+    let part = Part {
+        layer,
+        in_turn: level.requests == Requests::InTurn,
+        zeroes: level.requests != Requests::PlainBeside,
+        checked: level.is_checked(),
+    };
+    task.on(part, level.profile())
 }
 
 struct Survey<'a>(&'a Plan);

@@ -31,7 +31,9 @@ pub enum Images {
 pub enum World {
     /// Nothing.
     Well,
-    /// The disk answers some requests with errors.
+    /// The disk answers some requests with errors; at the end only data is judged, not whether images are sound.
+    UncheckedErrors,
+    /// The same, and images are checked.
     Errors,
     /// The process is killed, without errors before; of what is left only data is judged, not whether images are sound.
     UncheckedKill,
@@ -58,7 +60,7 @@ impl Level {
     /// Every level, none before an easier one.
     pub fn all() -> impl Iterator<Item = Level> {
         use {Images::*, Requests::*, World::*};
-        let worlds = [Well, Errors, UncheckedKill, Kill, UncheckedPowerCut, PowerCut];
+        let worlds = [Well, UncheckedErrors, Errors, UncheckedKill, Kill, UncheckedPowerCut, PowerCut];
         worlds.into_iter().flat_map(|world| {
             [Alone, Overlays, UnevenOverlays].into_iter().flat_map(move |images| {
                 [InTurn, PlainBeside, Beside].into_iter().map(move |requests| Level {
@@ -70,36 +72,33 @@ impl Level {
         })
     }
 
-    /// Whether whatever can happen at the other level can happen at this one.
+    /// Whether what can happen at the other level can happen at this one. Zeroing in turn counts as easier than none.
     pub fn includes(self, other: Level) -> bool {
         let world = match other.world {
             World::Well => true,
+            World::UncheckedErrors => matches!(self.world, World::UncheckedErrors | World::Errors),
             World::UncheckedKill => matches!(self.world, World::UncheckedKill | World::Kill),
             World::UncheckedPowerCut => matches!(self.world, World::UncheckedPowerCut | World::PowerCut),
             other => self.world == other,
         };
-        // In turn, too, some things are made zeroes.
-        let requests = match other.requests {
-            Requests::InTurn => self.requests != Requests::PlainBeside,
-            requests => self.requests >= requests,
-        };
-        world && self.images >= other.images && requests
+        world && self.images >= other.images && self.requests >= other.requests
     }
 
-    /// Whether images are checked after a crash.
+    /// Whether images are checked at the end.
     pub fn is_checked(self) -> bool {
-        !matches!(self.world, World::UncheckedKill | World::UncheckedPowerCut)
+        !matches!(self.world, World::UncheckedErrors | World::UncheckedKill | World::UncheckedPowerCut)
     }
 
     /// What is drawn. How requests come and what images lie on is for the layer to say.
     pub fn profile(self) -> Profile {
         let sectors = if self.images == Images::UnevenOverlays { vec![16, 32, 64, 128] } else { vec![32] };
         let crashes = match self.world {
-            World::Well | World::Errors => Vec::new(),
+            World::Well | World::UncheckedErrors | World::Errors => Vec::new(),
             World::UncheckedKill | World::Kill => vec![Ending::Kill],
             World::UncheckedPowerCut | World::PowerCut => vec![Ending::PowerCut],
         };
-        let faults = if self.world == World::Errors { 2 } else { 0 };
+        let has_errors = matches!(self.world, World::UncheckedErrors | World::Errors);
+        let faults = if has_errors { 2 } else { 0 };
         Profile { images: 2, sectors, guests: 2, faults, crashes }
     }
 }
@@ -118,6 +117,7 @@ impl fmt::Display for Level {
         };
         let world = match self.world {
             World::Well => "nothing goes wrong",
+            World::UncheckedErrors => "errors of the disk, images unchecked",
             World::Errors => "errors of the disk",
             World::UncheckedKill => "kills, images unchecked",
             World::Kill => "kills",

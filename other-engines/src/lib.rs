@@ -5,7 +5,6 @@ pub mod engine;
 pub mod findings;
 mod image;
 pub mod imago_layer;
-pub mod in_turn;
 pub mod level;
 pub mod memory;
 pub mod ours;

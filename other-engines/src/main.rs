@@ -5,7 +5,7 @@ use clap::Parser;
 use midstream::campaign::Plan;
 use midstream::seam::escape::lines;
 use midstream_other_engines::engine::Engine;
-use midstream_other_engines::findings::{self, Finding};
+use midstream_other_engines::findings;
 use midstream_other_engines::level::Level;
 use midstream_other_engines::page;
 use std::fmt::{self, Write};
@@ -26,6 +26,9 @@ struct Options {
     /// Only this engine; without, those of others.
     #[arg(long)]
     engine: Option<Engine>,
+    /// Only levels whose name has this in it.
+    #[arg(long, default_value = "")]
+    level: String,
     /// Write what is found to traces/new, and the page anew from the traces that are kept.
     #[arg(long)]
     write_page: bool,
@@ -71,10 +74,12 @@ impl Told {
 
 /// All levels of one engine.
 fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
+    let levels: Vec<Level> =
+        engine.levels().filter(|level| level.to_string().contains(&options.level)).collect();
     let plan = Plan {
         seed: options.seed,
         runs: u64::MAX,
-        time: Some(Duration::from_secs(options.seconds) / engine.levels().count() as u32),
+        time: Some(Duration::from_secs(options.seconds) / levels.len().max(1) as u32),
         jobs,
         until_failure: false,
         ending_laws: Vec::new(),
@@ -82,8 +87,8 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
     };
     let mut told = Told::default();
     told.say(engine.name());
-    let mut known = findings::of(engine).collect::<Vec<Finding>>();
-    for level in engine.levels() {
+    let mut news: Vec<(Level, String)> = Vec::new();
+    for level in levels {
         let totals = match engine.survey(level, &plan) {
             Ok(totals) => totals,
             Err(why) => {
@@ -93,14 +98,19 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
             }
         };
         told.say(format_args!("  {level}: {} runs", totals.runs));
-        for (law, broken) in &totals.broken {
-            let is_known = known.iter().find(|finding| finding.explains(level, law));
-            let name = is_known.map_or("NEW", |finding| finding.name);
-            told.say(format_args!("    {name}: {law}, in {} runs, seed {}", broken.runs, broken.seed));
-            if is_known.is_none() {
+        for (law, broken) in totals.broken {
+            let known = findings::of(engine).filter(|finding| finding.explains(level, &law));
+            let mut names: Vec<&str> = known.map(|finding| finding.name).collect();
+            let is_told = news.iter().any(|(easier, told)| *told == law && level.includes(*easier));
+            if names.is_empty() {
+                names.push(if is_told { "NEW, as above" } else { "NEW" });
                 told.code = told.code.max(1);
-                told.say(explained(engine, level, broken.seed, options.write_page));
-                known.push(Finding::unknown(engine, level, law));
+            }
+            let (names, runs, seed) = (names.join(" or "), broken.runs, broken.seed);
+            told.say(format_args!("    {law}: in {runs} runs, from seed {seed} on: {names}"));
+            if names == "NEW" {
+                told.say(explained(engine, level, seed, options.write_page));
+                news.push((level, law));
             }
         }
     }

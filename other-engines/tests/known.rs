@@ -39,7 +39,7 @@ fn our_own_driver_breaks_nothing_at_the_levels_of_the_findings() {
             ending_laws: Vec::new(),
             history: None,
         };
-        let totals = Engine::Ours.survey(finding.level, &plan).expect("it can be judged");
-        assert!(totals.broken.is_empty(), "{}: {:?}", finding.level, totals.broken);
+        let totals = Engine::Ours.survey(finding.breaks.0, &plan).expect("it can be judged");
+        assert!(totals.broken.is_empty(), "{}: {:?}", finding.breaks.0, totals.broken);
     }
 }
