@@ -2,23 +2,23 @@
 //!
 //!     cargo run --example custom_scenario
 //!
-//! A guest writes, flushes, and writes the same sectors again; another one flushes meanwhile; then the power is cut, at any
-//! step. Four requests are all there is, so every run is about the one question: does the second flush, cut short, take
-//! with it what the first had made durable? In the log of `own_block_layer` it does; in the mended one it does not.
+//! A guest writes and flushes, twice over the same sector, while another one reads it; the power is cut at any step. So every
+//! run is about one question: does the second flush, cut short, take with it what the first had made durable? In the log
+//! of `own_block_layer` it does; in the mended one it does not.
 
 #[path = "own_block_layer.rs"]
 #[allow(dead_code)]
 mod own_block_layer;
 
-use midstream::scenario::{Scenario, flush, power_cut, write};
+use midstream::scenario::{Scenario, flush, power_cut, read, write};
 use midstream::{Failure, find};
 use own_block_layer::Log;
 
 /// What happens; in which order is left to chance.
 pub fn overwritten() -> Scenario {
     Scenario::chain(["disk ........"])
-        .guest("disk", [write(0, 2), flush(), write(0, 2)])
-        .guest("disk", [flush()])
+        .guest("disk", [write(0, 1), flush(), write(0, 1), flush()])
+        .guest("disk", [read(0, 1)])
         .crash(power_cut())
 }
 
@@ -28,6 +28,12 @@ pub fn played(flushes_data_first: bool, runs: u64) -> Option<Box<Failure>> {
 }
 
 fn main() {
-    println!("mended: {}", played(true, 1_000).map_or("nothing breaks".to_owned(), |found| found.to_string()));
-    println!("as it was: {}", played(false, 1_000).map_or("nothing breaks".to_owned(), |found| found.to_string()));
+    println!(
+        "mended: {}",
+        played(true, 1_000).map_or("nothing breaks".to_owned(), |found| found.to_string())
+    );
+    println!(
+        "as it was: {}",
+        played(false, 1_000).map_or("nothing breaks".to_owned(), |found| found.to_string())
+    );
 }
