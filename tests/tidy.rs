@@ -53,7 +53,7 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     paths.into_iter().map(read).collect()
 }
 
-const EVERYTHING: [&str; 13] = [
+const EVERYTHING: [&str; 14] = [
     "seam/src",
     "model/src",
     "model/tests",
@@ -66,6 +66,7 @@ const EVERYTHING: [&str; 13] = [
     "sim/tests",
     "benches",
     "examples",
+    "other-engines/src",
     "tests",
 ];
 

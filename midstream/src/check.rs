@@ -13,7 +13,7 @@ use crate::scenario::{Abilities, Profile, SLOTS, Scenario};
 use crate::strategy::of_seed;
 use crate::strategy::replay::strict;
 use crate::trace::{Trace, verdict_text};
-use crate::verdict::{Detail, Outcome};
+use crate::verdict::{Detail, Outcome, Verdict};
 use crate::witness;
 use seam::escape::lines;
 use settings::Settings;
@@ -73,17 +73,66 @@ pub fn find<L: BlockLayer>(
     runs: u64,
 ) -> Result<Totals, Box<Failure>> {
     let settings = Settings::of_environment(runs).map_err(Failure::unfounded)?;
-    let (layer, workload) = (Arc::new(layer), workload.into());
+    on_subject(layer, workload.into(), |subject| match &settings.trace {
+        Some(path) => replay_file(subject, path),
+        None => first_failure(subject, &settings),
+    })
+}
+
+/// The runs of a plan, past what breaks: how often each law was checked and broken, and at which seed first. The
+/// environment changes nothing.
+pub fn survey<L: BlockLayer>(
+    layer: L,
+    workload: impl Into<Workload>,
+    plan: &Plan,
+) -> Result<Totals, Box<Failure>> {
+    on_subject(layer, workload.into(), |subject| campaign(subject, plan))
+}
+
+/// The run of a seed at which a law broke, made small, and its trace.
+pub fn explain<L: BlockLayer>(
+    layer: L,
+    workload: impl Into<Workload>,
+    seed: u64,
+) -> Result<(Failure, Trace), Box<Failure>> {
+    on_subject(layer, workload.into(), |subject| match subject.quiet(of_seed(seed)).verdict {
+        Verdict::Passed => Err(Failure::unfounded(format!("nothing breaks at seed {seed}"))),
+        _ => Ok(shorten(subject, seed)),
+    })
+}
+
+/// Plays a trace once: what breaks in it, or totals of one run. What the trace expects is for the caller to compare.
+pub fn replay<L: BlockLayer>(
+    layer: L,
+    workload: impl Into<Workload>,
+    trace: &Trace,
+) -> Result<Totals, Box<Failure>> {
+    on_subject(layer, workload.into(), |subject| play(subject, trace, "the trace"))
+}
+
+/// Everything that happens in the run of one seed, a line each: what images hold, what guests ask and get, how the world
+/// ends and what is found then. The same seed gives the same lines on every machine.
+pub fn event_log<L: BlockLayer>(
+    layer: L,
+    workload: impl Into<Workload>,
+    seed: u64,
+) -> Result<Vec<String>, Box<Failure>> {
+    on_subject(layer, workload.into(), |subject| Ok(subject.full(of_seed(seed)).history.lines()))
+}
+
+/// Does something with the runs of a layer.
+fn on_subject<L: BlockLayer, T>(
+    layer: L,
+    workload: Workload,
+    work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
+) -> Result<T, Box<Failure>> {
+    let layer = Arc::new(layer);
     let abilities = world::abilities(&layer);
     refuse_chains(&workload, abilities)?;
     let run = |choices: Choices, detail: Detail| {
         world::run(&layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
-    let subject = Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST, flag: "" };
-    match &settings.trace {
-        Some(path) => replay(&subject, path),
-        None => campaign(&subject, &settings),
-    }
+    work(&Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST, flag: "" })
 }
 
 impl Workload {
@@ -158,6 +207,19 @@ impl Failure {
             command: settings::command(),
         })
     }
+
+    /// Writes the trace to a file of its own, and says where it is.
+    fn leave(&mut self, trace: &Trace, seed: u64) {
+        let name = settings::test_name().map_or_else(String::new, |name| name.replace("::", "-") + "-");
+        let path = settings::trace_folder().join(format!("{name}{seed}.json"));
+        match trace.write(&path) {
+            Ok(()) => self.trace = Some(path),
+            Err(error) => {
+                write!(self.shortened, "\nno trace was left: {}: {error}", path.display())
+                    .expect("a string takes any text");
+            }
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -190,17 +252,21 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Plays a trace once.
-fn replay(subject: &Subject<'_>, path: &Path) -> Result<Totals, Box<Failure>> {
+/// Plays the trace in a file.
+fn replay_file(subject: &Subject<'_>, path: &Path) -> Result<Totals, Box<Failure>> {
     let trace =
         Trace::read(path).map_err(|error| Failure::unfounded(format!("{}: {error}", path.display())))?;
+    play(subject, &trace, &path.display().to_string())
+}
+
+fn play(subject: &Subject<'_>, trace: &Trace, name: &str) -> Result<Totals, Box<Failure>> {
     let replayed = trace.replay(subject, Detail::Full);
     if replayed.is_broken() {
-        let how = format!("{} decisions, from {}", replayed.outcome.tape.len(), path.display());
+        let how = format!("{} decisions, from {name}", replayed.outcome.tape.len());
         return Err(Failure::of(&replayed.outcome, how, None));
     }
     if let Some(divergence) = replayed.divergence.as_ref().filter(|_| !replayed.fits()) {
-        let why = format!("{} is of another layer or scenario, or older\n{divergence}", path.display());
+        let why = format!("{name} is of another layer or scenario, or older\n{divergence}");
         return Err(Failure::unfounded(why));
     }
     let mut totals = Totals::default();
@@ -208,7 +274,8 @@ fn replay(subject: &Subject<'_>, path: &Path) -> Result<Totals, Box<Failure>> {
     Ok(totals)
 }
 
-fn campaign(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, Box<Failure>> {
+/// Runs until something breaks, and leaves a trace of that.
+fn first_failure(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, Box<Failure>> {
     let plan = Plan {
         seed: settings.seed,
         runs: settings.runs,
@@ -218,8 +285,21 @@ fn campaign(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, Box<Fa
         ending_laws: Vec::new(),
         history: None,
     };
+    let totals = campaign(subject, &plan)?;
+    match totals.broken.values().map(|broken| broken.seed).min() {
+        Some(seed) => {
+            let (mut failure, trace) = shorten(subject, seed);
+            failure.leave(&trace, seed);
+            Err(Box::new(failure))
+        }
+        None => Ok(totals),
+    }
+}
+
+/// Runs a plan to its end. That a law broke is no error here; that nothing was judged is.
+fn campaign(subject: &Subject<'_>, plan: &Plan) -> Result<Totals, Box<Failure>> {
     let never = AtomicBool::new(false);
-    let found = campaign::run(subject, &plan, &never, &mut |_: &Totals, _: News<'_>| {});
+    let found = campaign::run(subject, plan, &never, &mut |_: &Totals, _: News<'_>| {});
     if let Some(twice) = found.nondeterminism {
         return Err(Failure::unfounded(format!(
             "{twice}\nwhat decides may be the order of a hash map, a clock, a thread or a file of the layer's own"
@@ -228,17 +308,15 @@ fn campaign(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, Box<Fa
     if let Some(panic) = found.panicked {
         return Err(Failure::unfounded(format!("the harness panicked: {panic}")));
     }
-    match found.totals.broken.values().map(|broken| broken.seed).min() {
-        Some(seed) => Err(shorten(subject, seed)),
-        None if found.totals.laws_checked.iter().all(|checks| *checks == 0) => {
-            Err(Failure::unfounded(format!("no law was checked in {} runs", found.totals.runs)))
-        }
-        None => Ok(found.totals),
+    let totals = found.totals;
+    if totals.broken.is_empty() && totals.laws_checked.iter().all(|checks| *checks == 0) {
+        return Err(Failure::unfounded(format!("no law was checked in {} runs", totals.runs)));
     }
+    Ok(totals)
 }
 
-/// The run of a seed that fails, made small and written to a file.
-fn shorten(subject: &Subject<'_>, seed: u64) -> Box<Failure> {
+/// The run of a seed that fails, made small.
+fn shorten(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     let first = subject.quiet(of_seed(seed));
     let run = |choices: Choices| subject.quiet(choices);
     let law = first.verdict.law();
@@ -252,15 +330,5 @@ fn shorten(subject: &Subject<'_>, seed: u64) -> Box<Failure> {
     if requests > 0 {
         shortened = format!("{requests} request{}, {shortened}", if requests == 1 { "" } else { "s" });
     }
-    let mut failure = Failure::of(&outcome, shortened, Some(seed));
-    let name = settings::test_name().map_or_else(String::new, |name| name.replace("::", "-") + "-");
-    let path = settings::trace_folder().join(format!("{name}{seed}.json"));
-    match Trace::of(&outcome, Some(seed)).write(&path) {
-        Ok(()) => failure.trace = Some(path),
-        Err(error) => {
-            writeln!(failure.shortened, "\nno trace was left: {}: {error}", path.display())
-                .expect("a string takes any text");
-        }
-    }
-    failure
+    (*Failure::of(&outcome, shortened, Some(seed)), Trace::of(&outcome, Some(seed)))
 }

@@ -64,7 +64,7 @@ pub mod verdict;
 mod witness;
 pub mod world;
 
-pub use check::{Failure, check, find};
+pub use check::{Failure, check, event_log, explain, find, replay, survey};
 pub use layer::{BlockLayer, Checked, Device, Image};
 pub use scenario::{Profile, Scenario};
 pub use seam;

@@ -3,8 +3,9 @@
 mod layers;
 
 use layers::{Bug, Cached, Cow};
+use midstream::campaign::Plan;
 use midstream::scenario::{Scenario, discard, eio, flush, kill, power_cut, read, write, write_zeroes};
-use midstream::{Failure, Profile, find};
+use midstream::{Failure, Profile, event_log, explain, find, replay, survey};
 
 const FLUSHED: &str = "what was flushed survives a power cut";
 const READS: &str = "a read returns what was written";
@@ -57,6 +58,37 @@ fn who_waits_for_ever_and_who_panics_is_told() {
     let panicked = failure(Bug::Panics);
     assert_eq!(panicked.law.as_deref(), Some(midstream::verdict::INVARIANTS));
     assert!(panicked.detail.contains("nobody reads sector 5 (midstream/tests/layers/mod.rs:"), "{panicked}");
+}
+
+#[test]
+fn a_law_that_only_the_last_look_breaks_is_told_as_itself() {
+    let one_write = Scenario::chain(["disk ...."]).guest("disk", [write(0, 1)]);
+    let found = find(cached(Bug::ReadsDisk), one_write, 10).expect_err("the look shows it");
+    assert_eq!(found.law.as_deref(), Some(READS), "{found}");
+}
+
+#[test]
+fn a_survey_goes_on_past_what_breaks_and_each_seed_can_be_explained_and_replayed() {
+    let plan = Plan {
+        seed: 1,
+        runs: 1_000,
+        time: None,
+        jobs: 2,
+        until_failure: false,
+        ending_laws: Vec::new(),
+        history: None,
+    };
+    let layer = || cached(Bug::ForgetsFlush);
+    let totals = survey(layer(), Profile::default(), &plan).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!(totals.runs, 1_000);
+    let broken = totals.broken.get(FLUSHED).expect("it forgets to flush");
+    assert!(broken.runs > 1);
+    let (found, trace) = explain(layer(), Profile::default(), broken.seed).unwrap_or_else(|f| panic!("{f}"));
+    let again = replay(layer(), Profile::default(), &trace).expect_err("the trace shows it");
+    assert_eq!((again.law.as_deref(), &again.steps), (Some(FLUSHED), &found.steps));
+    let log = |seed| event_log(layer(), Profile::default(), seed).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!(log(broken.seed), log(broken.seed));
+    assert!(log(broken.seed).len() > found.steps.len());
 }
 
 #[test]

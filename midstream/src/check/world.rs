@@ -200,9 +200,10 @@ impl<L: BlockLayer> World<L> {
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
             Err(stop) => Err(stop),
         };
-        match ended {
-            Err(Stop::Stuck(why)) => Verdict::Stuck { who: self.stuck(why) },
-            _ => self.witness.verdict(),
+        match (ended, self.witness.verdict()) {
+            // A law that broke stops the world, and then nothing ends any more.
+            (Err(Stop::Stuck(why)), Verdict::Passed) => Verdict::Stuck { who: self.stuck(why) },
+            (_, verdict) => verdict,
         }
     }
 
