@@ -79,7 +79,7 @@ pub fn find<L: BlockLayer>(
     let run = |choices: Choices, detail: Detail| {
         world::run(&layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
-    let subject = Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST, flag: "" };
+    let subject = Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST };
     match &settings.trace {
         Some(path) => replay(&subject, path),
         None => campaign(&subject, &settings),
@@ -246,7 +246,9 @@ fn shorten(subject: &Subject<'_>, seed: u64) -> Box<Failure> {
     let (tape, runs) = least.map_or((first.tape.clone(), 0), |least| (least.outcome.tape, least.runs));
     let (outcome, _) = strict(|choices| subject.full(choices), &tape);
     let (after, before) = (tape.len(), first.tape.len());
-    let mut shortened = format!("{after} of {before} decisions, made fewer in {runs} runs");
+    // Fewer requests may take more decisions.
+    let instead = if after < before { format!(" instead of {before}") } else { String::new() };
+    let mut shortened = format!("{after} decisions{instead}, made fewer in {runs} runs");
     // A scenario that the test wrote down has none that were drawn.
     let requests = entries(&tape, subject.command);
     if requests > 0 {

@@ -29,7 +29,6 @@ pub const SUBJECT: Subject<'static> = Subject {
     ],
     slots: SLOTS,
     command: COMMAND,
-    flag: "",
 };
 /// Commands.
 pub const NONE: u32 = 0;

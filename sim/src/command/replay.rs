@@ -1,6 +1,7 @@
 //! `midstream replay`: takes recorded runs again and says whether the same law breaks.
 
-use super::{Exit, at_least_1, guarded, live_target, read, refuse};
+use super::limits::tries;
+use super::{Exit, guarded, live_target, read, refuse};
 use crate::live;
 use crate::live::target::Target;
 use crate::report::text;
@@ -31,7 +32,7 @@ pub(super) struct Replay {
     #[arg(long)]
     update: bool,
     /// A trace of a live daemon is taken again so often.
-    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_1())]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = tries())]
     times: u64,
     /// The live daemon, for a trace of one: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
     #[arg(long, value_name = "KIND[:PATH]")]

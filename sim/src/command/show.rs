@@ -76,7 +76,7 @@ impl Show {
         if self.decisions {
             part(decisions(&trace.choices));
         }
-        part(format!("{}{}", text::recorded(trace), text::repro(None, Some(&self.trace), "")));
+        part(format!("{}{}", text::recorded(trace), text::repro(None, Some(&self.trace))));
         Ok(text.trim_end().to_owned() + "\n")
     }
 

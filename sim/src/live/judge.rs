@@ -4,6 +4,7 @@ use super::cuts::Loss;
 use super::fall::{Fall, Fell, Standing};
 use super::journal::Journal;
 use super::known::{Known, explained, known, smallest};
+use super::second_reader::READERS_DIFFER;
 use super::target::Kind;
 use crate::device::Devices;
 use crate::oracle::{goals, laws, setup};
@@ -31,6 +32,10 @@ pub const STUCK: &str = "job stuck";
 pub const EXPORT_STAYS: &str = "an export that was taken back never goes";
 /// The law a daemon breaks that does not even start.
 pub const NOT_STARTED: &str = "daemon did not start";
+
+/// All of these: what only a live daemon can break.
+pub const OF_DAEMONS: [&str; 8] =
+    [CRASHED, HUNG, SPINS, FLOODED, STUCK, EXPORT_STAYS, NOT_STARTED, READERS_DIFFER];
 
 /// A law was broken: the sequence is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
