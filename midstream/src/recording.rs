@@ -3,7 +3,8 @@
 use crate::choice::Point;
 use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
-use crate::history::{Asked, Entry, History, Recorder, What, brief};
+use crate::content::named;
+use crate::history::{Entry, History, Recorder, What, brief};
 use crate::verdict::{Detail, Outcome, Verdict};
 use model::ImageSetup;
 use std::fmt;
@@ -73,7 +74,7 @@ impl Recording {
     /// A law is broken: the first one counts, and ends the run.
     pub fn break_law(&mut self, law: &str, detail: String) {
         if self.is_judged() {
-            self.broken = Some((law.to_owned(), detail));
+            self.broken = Some((law.to_owned(), named(&detail)));
             self.halt.store(true, Ordering::Relaxed);
         }
     }
@@ -97,8 +98,9 @@ impl Recording {
     pub fn outstanding(&self) -> Vec<String> {
         let waits = |(who, begun): &(Point, Observed)| match begun {
             Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
-            Observed::Began { asked: Asked { operation, sector, count, .. }, .. } => {
-                format!("{who} waits for {operation:?} of {count} at {sector}")
+            Observed::Began { name, guest, asked, .. } => {
+                let who = name.map_or_else(|| format!("guest {guest}"), |name| name.to_string());
+                format!("{who} waits for {}", asked.text())
             }
             other => panic!("nobody waits for {other:?}"),
         };

@@ -168,10 +168,13 @@ impl Oracle {
         self.tell(Observed::Detached { guest });
     }
 
-    /// A guest's request is about to be handed in.
+    /// A guest's request is about to be handed in. Its number counts lanes and requests without those that are empty; it is
+    /// called by what it writes, or would write.
     pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
         let asked = Asked::new(operation, sector, sectors, tag);
-        let told = self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+        let name = RequestId::of_tag(tag);
+        let told =
+            self.tell(Observed::Began { request: request.number(), guest: request.guest, name, asked });
         self.awaits(request.point(), told);
     }
 

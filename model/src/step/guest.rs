@@ -2,7 +2,7 @@
 
 use crate::chain::{Graph, ImageId, JobId, NodeId, User};
 use crate::command::Command;
-use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views};
+use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views, word};
 use crate::editing::{Editing, Reopen, is_unchanged};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
@@ -561,11 +561,5 @@ fn may_write(graph: &Graph, id: NodeId, is_kept: bool) -> bool {
 
 /// Values as texts show them: `zeroes`, `w7`, `garbage`.
 pub(super) fn shown(values: &[u64]) -> String {
-    let word = |value: &u64| match *value {
-        0 => "zeroes".to_owned(),
-        GARBAGE => "garbage".to_owned(),
-        ANYTHING => "anything".to_owned(),
-        tag => format!("w{tag}"),
-    };
-    values.iter().map(word).collect::<Vec<_>>().join(" or ")
+    values.iter().map(|value| word(*value)).collect::<Vec<_>>().join(" or ")
 }

@@ -10,10 +10,10 @@ use crate::device::Devices;
 use crate::oracle::{goals, laws, setup};
 use crate::recovery::Recovered;
 use crate::workload::scenario::Scenario;
-use midstream::content::Tag;
+use midstream::content::{Tag, named};
 use midstream::history::observed::Observed;
 use midstream::history::{Asked, Failure, History, Recorder, What};
-use midstream::request::Operation;
+use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
 use model::{CrashKind, FaultKind, ImageSetup, Quirk};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl Judge {
     /// A law was broken that needs no model to be seen.
     pub fn break_law(&mut self, law: &str, detail: String) -> Broken {
         if self.verdict == Verdict::Passed {
-            self.verdict = Verdict::Broken { law: law.to_owned(), detail };
+            self.verdict = Verdict::Broken { law: law.to_owned(), detail: named(&detail) };
         }
         Broken
     }
@@ -237,7 +237,8 @@ impl Judge {
         (sector, sectors): (u64, u64),
         tag: Tag,
     ) -> Result<(), Broken> {
-        self.tell(Observed::Began { request, guest, asked: Asked::new(operation, sector, sectors, tag) })
+        let (name, asked) = (RequestId::of_tag(tag), Asked::new(operation, sector, sectors, tag));
+        self.tell(Observed::Began { request, guest, name, asked })
     }
 
     /// It has ended. A read brings its tags.
