@@ -177,6 +177,8 @@ struct Request {
     ask: Ask,
     /// How many changes of the file had landed at the submission: what a flush covers.
     landed: u64,
+    /// The step at which it was submitted.
+    since: u64,
 }
 
 /// A request's place to wait: for the answer, or for the asker.
@@ -196,6 +198,8 @@ pub struct Disks {
     pub files: Vec<File>,
     /// What they do badly.
     pub faults: Faults,
+    /// The step of the world, for whoever reads what was under way since when.
+    pub step: u64,
     in_flight: Vec<Request>,
     names: Vec<Point>,
     waiting: Vec<Waiting>,
@@ -235,7 +239,7 @@ impl Disks {
         };
         self.names.push(Point::new(name, [file, number, 0]));
         let landed = self.files[file as usize].landed;
-        self.in_flight.push(Request { id, file, number, ask, landed });
+        self.in_flight.push(Request { id, file, number, ask, landed, since: self.step });
         self.waiting.push(Waiting { id, waker: None, answer: None, abandoned: false });
         id
     }
@@ -280,10 +284,26 @@ impl Disks {
         &self.names
     }
 
+    /// What a request in flight is, by its index in `names`, and since which step.
+    pub fn text(&self, index: usize) -> String {
+        let Request { file, ask, since, .. } = &self.in_flight[index];
+        let path = &self.files[*file as usize].path;
+        let at = |offset: u64, len: u64| format!("{len} bytes at {offset} of {path}");
+        let what = match ask {
+            Ask::Read(offset, buffer) => format!("read {}", at(*offset, buffer.len() as u64)),
+            Ask::Write(offset, Change::Bytes(bytes)) => format!("write {}", at(*offset, bytes.len() as u64)),
+            Ask::Write(offset, Change::Zeroes(len)) => format!("zero {}", at(*offset, *len)),
+            Ask::Write(_, Change::Length(len)) => format!("resize {path} to {len} bytes"),
+            Ask::Flush => format!("flush {path}"),
+            Ask::Open => format!("open {path}"),
+        };
+        format!("{what}, since step {since}")
+    }
+
     /// Completes one request in flight, by its index in `names`. The caller wakes after it has let go of its locks.
     pub fn complete(&mut self, index: usize) -> Option<Waker> {
         self.names.remove(index);
-        let Request { id, file, number, ask, landed } = self.in_flight.remove(index);
+        let Request { id, file, number, ask, landed, .. } = self.in_flight.remove(index);
         let (start, end) = ask.range();
         let answer = match self.faults.strike(file, ask.kind(), start, end) {
             Some((errno, fate)) => {

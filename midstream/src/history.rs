@@ -27,6 +27,17 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// The same run once more, up to the crash that it was cut with afterwards.
     pub cut: Option<Box<History>>,
+    /// What simulated disks did, for readers: no judge is shown it, no fingerprint has it, and no file.
+    pub disk: Vec<OnDisk>,
+}
+
+/// A request that a simulated disk has completed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OnDisk {
+    /// The step at which it was completed.
+    pub step: u64,
+    /// What it was, and since when it was under way.
+    pub text: String,
 }
 
 /// Who recorded a history. The two tell of the same things in slightly different words.
@@ -65,7 +76,7 @@ pub enum What {
 impl History {
     /// A run of which nothing has happened yet.
     pub fn new(recorder: Recorder, images: Vec<ImageSetup>) -> History {
-        History { recorder, images, entries: Vec::new(), cut: None }
+        History { recorder, images, entries: Vec::new(), cut: None, disk: Vec::new() }
     }
 
     /// One more thing. Gives back where it stands.

@@ -54,6 +54,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
         world.oracle.report(&mut outcome);
+        outcome.history.disk = world.host.core().disk_log.take().unwrap_or_default();
         // After a panic the engine may not bear even to be dropped.
         let _already_judged = quietly(|| drop(world));
     }
@@ -100,6 +101,7 @@ impl World {
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
         host.core().request_nanos = scenario.request_nanos;
+        host.core().disk_log = (detail == Detail::Full).then(Vec::new);
         let scheduler = Scheduler::new(host.clone());
         // Small worlds need small chunks: a copy of one chunk has no order in itself.
         let tuning = Tuning {
