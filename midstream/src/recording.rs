@@ -1,11 +1,14 @@
 //! What the judges of a running world have in common: they record what happens, and the first law that breaks ends the run.
 
+mod commands;
+
 use crate::choice::Point;
 use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
 use crate::content::named;
 use crate::history::{Entry, History, Recorder, What, brief};
 use crate::verdict::{Detail, Outcome, Verdict};
+use commands::Commands;
 use model::ImageSetup;
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +28,8 @@ pub struct Recording {
     is_over: bool,
     /// Commands without a reply and requests without an end.
     outstanding: Vec<(Point, Observed)>,
+    /// Every command so far.
+    commands: Commands,
 }
 
 impl fmt::Debug for Recording {
@@ -44,6 +49,7 @@ impl Recording {
             halt,
             is_over: false,
             outstanding: Vec::new(),
+            commands: Commands::default(),
         }
     }
 
@@ -68,6 +74,7 @@ impl Recording {
         let entry = Entry { step, at, what: What::Observed(observed) };
         self.note(&entry);
         let What::Observed(observed) = entry.what else { unreachable!("it is made above") };
+        self.commands.see(&observed);
         observed
     }
 
@@ -76,6 +83,20 @@ impl Recording {
         if self.is_judged() {
             self.broken = Some((law.to_owned(), named(&detail)));
             self.halt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A law is broken by this observation: the command behind it is told, too.
+    pub fn break_law_by(&mut self, observed: &Observed, law: &str, detail: &str) {
+        let cause = self.commands.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
+        self.break_law(law, format!("{}{cause}", detail.trim_end()));
+    }
+
+    /// What else there is to say of the law that has just broken.
+    pub fn explain(&mut self, law: &str, lines: &[String]) {
+        let Some((broken, detail)) = &mut self.broken else { return };
+        if broken == law {
+            lines.iter().for_each(|line| *detail += &format!("\n  {line}"));
         }
     }
 

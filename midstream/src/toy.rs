@@ -86,6 +86,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         goals_reached: vec![faults > 0],
         history: log.history,
         tape: choices.into_tape(),
+        files: Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Refusals are kept as values and become text only to be compared with a reply, or to be shown.
 
+use std::fmt;
 use crate::blocker::Reason;
 use crate::chain::{GENERATED, Graph, JobId, NodeId};
 use crate::job::{Status, Verb};
@@ -339,6 +340,15 @@ pub enum Reply<'a> {
     Return(&'a Json<'a>),
     /// Class and description of the error.
     Error(&'a str, &'a str),
+}
+
+impl fmt::Display for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Return(value) => write!(f, "{value}"),
+            Reply::Error(class, description) => write!(f, "{class}: {description}"),
+        }
+    }
 }
 
 impl<'a> Reply<'a> {

@@ -105,7 +105,7 @@ impl Oracle {
         self.tell_strikes(&mut inner, now, step);
         let (observed, verdict) = inner.show(step, now, observed);
         if let Err(broken) = verdict {
-            inner.recording.break_law(broken.law.name(), broken.detail);
+            inner.recording.break_law_by(&observed, broken.law.name(), &broken.detail);
         }
         Some(observed)
     }
@@ -226,24 +226,34 @@ impl Oracle {
     }
 
     /// What a file shows to the next process after a crash.
-    pub fn recovered(&self, recovered: Recovered) {
-        let file = recovered.file.clone();
+    pub fn recovered(&self, mut recovered: Recovered) {
+        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
         let seen =
             recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered);
-        self.tell(seen);
+        self.tell_damage(seen, &damage);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
-    pub fn closed(&self, image: usize, recovered: Recovered) {
-        let file = recovered.file.clone();
+    pub fn closed(&self, image: usize, mut recovered: Recovered) {
+        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
         let found = match recovered.found() {
             Ok(found) => found,
             Err(why) => return drop(self.tell(Observed::Unreadable { file, why })),
         };
         let differs = self.differs(image, &found);
-        self.tell(Observed::Closed(found));
+        self.tell_damage(Observed::Closed(found), &damage);
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
+        }
+    }
+
+    /// What a file shows; if its check breaks a law, with each finding.
+    fn tell_damage(&self, seen: Observed, damage: &[String]) {
+        if self.tell(seen).is_some() {
+            let mut inner = self.inner();
+            [LawId::NoCorruption, LawId::NoLeak]
+                .iter()
+                .for_each(|law| inner.recording.explain(law.name(), damage));
         }
     }
 

@@ -31,12 +31,14 @@ pub struct Recovered {
     pub corruptions: u64,
     /// Clusters that count as used and are not.
     pub leaks: u64,
+    /// What the check found, a line each: in which table, where, what is there and what should be.
+    pub damage: Vec<String>,
 }
 
 impl Recovered {
     /// As histories keep it, or why nobody can read it.
     pub fn found(self) -> Result<Found, String> {
-        let Recovered { file, values, chain, corruptions, leaks } = self;
+        let Recovered { file, values, chain, corruptions, leaks, .. } = self;
         Ok(Found { file, values: values?, chain, corruptions, leaks })
     }
 }
@@ -83,6 +85,7 @@ struct Layer {
     backing: Option<String>,
     corruptions: u64,
     leaks: u64,
+    damage: Vec<String>,
 }
 
 enum Image {
@@ -99,6 +102,7 @@ impl Layer {
             backing: None,
             corruptions: 0,
             leaks: 0,
+            damage: Vec::new(),
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
@@ -106,9 +110,9 @@ impl Layer {
             return layer;
         }
         let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
-        (layer.corruptions, layer.leaks) = match check(&*disk).await {
-            Ok(report) => (report.corruptions, report.leaks),
-            Err(_) => (1, 0),
+        (layer.corruptions, layer.leaks, layer.damage) = match check(&*disk).await {
+            Ok(report) => (report.corruptions, report.leaks, report.lines),
+            Err(error) => (1, 0, vec![format!("it cannot be checked: {error}")]),
         };
         match Qcow2::open(disk, path, false).await {
             Ok(image) => {
@@ -155,6 +159,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         chain: Vec::new(),
         corruptions: layers[index].corruptions,
         leaks: layers[index].leaks,
+        damage: layers[index].damage.clone(),
     };
     let mut chain: Vec<usize> = vec![index];
     while let Some(name) = &layers[chain[chain.len() - 1]].backing {
