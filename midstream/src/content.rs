@@ -121,10 +121,14 @@ mod tests {
     #[test]
     fn values_are_told_by_who_wrote_them() {
         let (guest, initial) = (tag_in_sector(tag_of_request(1, 0, 2), 3), initial_tag(0, 3));
-        let detail = format!("sector 3 of a: expected {guest:#x} or w{initial}, read 0x0, not 0x\nsector 4: {guest:#x}");
+        let detail = format!(
+            "sector 3 of a: expected {guest:#x} or w{initial}, read 0x0, not 0x\nsector 4: {guest:#x}"
+        );
         let expected = "sector 3 of a: expected g1.0.2 or n0, read 0, not 0x\nsector 4: g1.0.2 of sector 3";
         assert_eq!(named(&detail), expected);
-        for plain in ["", "\n", "w", "job w1 of /w2.qcow2, w3-x", "0xffffffffffffffffff 0x", "w7, w4294967295"] {
+        for plain in
+            ["", "\n", "w", "job w1 of /w2.qcow2, w3-x", "0xffffffffffffffffff 0x", "w7, w4294967295"]
+        {
             assert_eq!(named(plain), plain);
         }
     }

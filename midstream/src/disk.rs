@@ -284,16 +284,17 @@ impl Disks {
         &self.names
     }
 
-    /// What a request in flight is, by its index in `names`, and since which step.
+    /// What a request in flight is, by its index in `names`, with the bytes from `offset` on (`offset+len`), and since which
+    /// step it is under way.
     pub fn text(&self, index: usize) -> String {
         let Request { file, ask, since, .. } = &self.in_flight[index];
         let path = &self.files[*file as usize].path;
-        let at = |offset: u64, len: u64| format!("{len} bytes at {offset} of {path}");
+        let at = |offset: u64, len: u64| format!("{path} {offset}+{len}");
         let what = match ask {
             Ask::Read(offset, buffer) => format!("read {}", at(*offset, buffer.len() as u64)),
             Ask::Write(offset, Change::Bytes(bytes)) => format!("write {}", at(*offset, bytes.len() as u64)),
             Ask::Write(offset, Change::Zeroes(len)) => format!("zero {}", at(*offset, *len)),
-            Ask::Write(_, Change::Length(len)) => format!("resize {path} to {len} bytes"),
+            Ask::Write(_, Change::Length(len)) => format!("resize {path} to {len}"),
             Ask::Flush => format!("flush {path}"),
             Ask::Open => format!("open {path}"),
         };

@@ -75,9 +75,9 @@ impl Core {
     }
 
     /// Completes one request of the disks, by its index in their names.
-    pub(crate) fn complete(&mut self, request: usize, step: u64) -> Option<Waker> {
+    pub(crate) fn complete(&mut self, request: usize) -> Option<Waker> {
         if let Some(log) = &mut self.disk_log {
-            log.push(OnDisk { step, text: self.disks.text(request) });
+            log.push(OnDisk { step: self.steps, text: self.disks.text(request) });
         }
         self.disks.complete(request)
     }

@@ -3,9 +3,9 @@
 mod commands;
 
 use crate::choice::Point;
+use crate::content::named;
 use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
-use crate::content::named;
 use crate::history::{Entry, History, Recorder, What, brief};
 use crate::verdict::{Detail, Outcome, Verdict};
 use commands::Commands;

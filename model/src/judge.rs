@@ -492,7 +492,14 @@ impl<'a> Seen<'a> {
         match *observation {
             Observation::Sent { client, text } => {
                 let (command, echo) = Command::read(text);
-                Seen::Sent { client, asked: Asked { command: Shared::from(command), text: Shared::from(text.trim().to_owned()), echo } }
+                Seen::Sent {
+                    client,
+                    asked: Asked {
+                        command: Shared::from(command),
+                        text: Shared::from(text.trim().to_owned()),
+                        echo,
+                    },
+                }
             }
             Observation::Reply { client, text } => {
                 match json.and_then(|json| Some((json, Reply::read(json)?))) {

@@ -2,13 +2,13 @@
 //!
 //! Refusals are kept as values and become text only to be compared with a reply, or to be shown.
 
-use std::fmt;
 use crate::blocker::Reason;
 use crate::chain::{GENERATED, Graph, JobId, NodeId};
 use crate::job::{Status, Verb};
 use crate::json::Json;
 use crate::record::Job;
 use crate::shared::Shared;
+use std::fmt;
 
 /// One answer that is allowed.
 #[derive(Clone, PartialEq, Eq, Debug)]

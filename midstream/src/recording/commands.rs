@@ -35,7 +35,9 @@ impl Commands {
                 let job = job_of(text)?;
                 let named = Value::from(job.as_str()).to_string();
                 let is_start = |text: &str| {
-                    text.split(JOB).skip(1).any(|rest| rest.trim_start_matches([':', ' ']).starts_with(&named))
+                    text.split(JOB)
+                        .skip(1)
+                        .any(|rest| rest.trim_start_matches([':', ' ']).starts_with(&named))
                 };
                 let (client, text) = self.starts.iter().rfind(|(_, text)| is_start(text))?;
                 Some(format!("job {job} was started by client {client}: {}", brief(text)))

@@ -557,9 +557,7 @@ impl State {
         let Ok(command) = &*command else { return Err(self.not_allowed(client)) };
         let tells = command.asks() || matches!(command, Command::QuerySchema | Command::Other { .. });
         if !tells && *value != Json::Object(Vec::new()) {
-            return Err(
-                self.broken(LawId::Reply, format!("{} returned {value} instead of nothing", *text))
-            );
+            return Err(self.broken(LawId::Reply, format!("{} returned {value} instead of nothing", *text)));
         }
         match command {
             Command::Start(_) => self.start_accepted(client)?,

@@ -50,11 +50,8 @@ impl State {
             one.iter().filter(|line| !other.contains(line)).cloned().collect()
         };
         let (strange, missing) = (only(&told, &expected), only(&expected, &told));
-        let what = format!(
-            "edges told and not true:{}\nedges true and not told:{}",
-            list(&strange),
-            list(&missing)
-        );
+        let what =
+            format!("edges told and not true:{}\nedges true and not told:{}", list(&strange), list(&missing));
         Err(self.broken(LawId::QueryTruth, what))
     }
 
@@ -250,7 +247,8 @@ mod tests {
 
     #[test]
     fn edges_are_told_by_the_names_of_their_permissions() {
-        let lines = [line("n2", "backing", "n1", CONSISTENT, ALL), line("job:j0", "main", "n2", 0, WRITE | RESIZE)];
+        let lines =
+            [line("n2", "backing", "n1", CONSISTENT, ALL), line("job:j0", "main", "n2", 0, WRITE | RESIZE)];
         assert_eq!(
             list(&lines),
             "\n  n2 -backing-> n1: needs consistent-read; shares all\

@@ -222,5 +222,6 @@ fn lie(
     let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
     let told = entry.text_of("backing_file");
     let fits = told == expected || told.zip(expected).is_some_and(|(told, file)| names_file(told, file));
-    (!fits).then(|| format!("backing file {}, expected {}", told.unwrap_or("none"), expected.unwrap_or("none")))
+    (!fits)
+        .then(|| format!("backing file {}, expected {}", told.unwrap_or("none"), expected.unwrap_or("none")))
 }

@@ -67,9 +67,10 @@ impl AttackArgs {
 
     fn attack(&self, subject: &Subject) -> Result<Exit, String> {
         check_folder("--out", &self.out)?;
-        let replayed = self.replay.as_ref().map(|path| {
-            Finding::read(path).map_err(|why| format!("{}: {why}", path.display()))
-        });
+        let replayed = self
+            .replay
+            .as_ref()
+            .map(|path| Finding::read(path).map_err(|why| format!("{}: {why}", path.display())));
         let replayed = replayed.transpose()?;
         self.target.check().map_err(|problem| format!("--target: {problem}"))?;
         let attack = Attack {

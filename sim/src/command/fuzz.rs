@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
@@ -171,9 +171,7 @@ impl Fuzz {
             out: self.out.clone(),
             // A known divergence has its trace already; only who wants to see them all wants theirs made anew.
             shorten: if self.strict { Shorten::All } else { Shorten::New },
-            until: self
-                .until_failure
-                .then(|| Until { laws: self.law.clone(), known_too: self.strict }),
+            until: self.until_failure.then(|| Until { laws: self.law.clone(), known_too: self.strict }),
         };
         let started = Instant::now();
         let mut progress = Progress::new(self.runs, plan.time);
@@ -225,7 +223,8 @@ impl Fuzz {
     /// Which runs leave their history; the folder is there then.
     fn keep(&self) -> Result<Option<Keep>, Exit> {
         let keep = self.history.as_ref().map(|folder| Keep::new(folder, self.history_all));
-        keep.transpose().map_err(|error| refuse(&format!("--history: {error}")))
+        let folder = self.history.as_deref().unwrap_or(Path::new("")).display();
+        keep.transpose().map_err(|error| refuse(&format!("--history {folder}: {error}")))
     }
 
     fn announce(&self, plan: &Plan) {
@@ -430,7 +429,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_with_every_option_that_was_given() {
-        let given = Fuzz { jobs: Some(3), law: vec!["every job ends".to_owned()], ..fuzz(PathBuf::from("a b")) };
+        let given =
+            Fuzz { jobs: Some(3), law: vec!["every job ends".to_owned()], ..fuzz(PathBuf::from("a b")) };
         assert_eq!(
             given.resume(1_500),
             format!(

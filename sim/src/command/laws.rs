@@ -1,8 +1,8 @@
 //! `midstream laws`: what can break, by name; and what a name that nobody has may have meant.
 
 use super::Exit;
-use clap::Args;
 use crate::live::judge::OF_DAEMONS;
+use clap::Args;
 use midstream::campaign::Subject;
 use midstream::verdict::{INVARIANTS, LIVENESS};
 

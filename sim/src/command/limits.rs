@@ -3,6 +3,7 @@
 use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -50,7 +51,7 @@ pub(super) fn check_folder(option: &str, folder: &Path) -> Result<(), String> {
 pub(super) fn check_file(option: &str, file: &Path) -> Result<(), String> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let checked = match fs::metadata(file) {
-        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(there) if there.is_dir() => Err(Errno::ISDIR.into()),
         Ok(_) => access(file, Access::WRITE_OK).map_err(io::Error::from),
         Err(_) => fs::metadata(folder).and_then(|_| may_write(folder)),
     };
@@ -60,7 +61,7 @@ pub(super) fn check_file(option: &str, file: &Path) -> Result<(), String> {
 /// Whether files can be made in a folder that is there.
 fn may_write(folder: &Path) -> io::Result<()> {
     if !fs::metadata(folder)?.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
+        return Err(Errno::NOTDIR.into());
     }
     Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }

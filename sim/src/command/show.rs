@@ -4,7 +4,7 @@ use super::{Exit, guarded, read, recorded, refuse};
 use crate::live::planned::planned;
 use crate::report::chain::{chain, scenario_of};
 use crate::report::lanes::{lanes, rows};
-use crate::report::page::{self, Line, Paint, painted, plain, wrapped};
+use crate::report::page::{self, Line, Paint, plain, wrapped};
 use crate::report::text;
 use clap::Args;
 use midstream::campaign::Subject;
@@ -69,7 +69,7 @@ impl Show {
             return Err(refuse(&format!("{}: {problem}", self.trace.display())));
         }
         let width = page::width();
-        let mut lines = self.head(trace);
+        let mut lines = self.head(trace, width);
         lines.extend(plain(&format!("on a live daemon: {}", trace.target.as_deref().unwrap_or_default())));
         lines.extend(plain("\n"));
         match guarded(&self.trace, trace, || planned(&trace.choices))? {
@@ -88,15 +88,15 @@ impl Show {
         Ok(lines)
     }
 
-    fn head(&self, trace: &Trace) -> Vec<Line> {
+    fn head(&self, trace: &Trace, width: usize) -> Vec<Line> {
         let seed = trace.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
         let version = one_line(&trace.midstream);
-        plain(&format!("recorded by midstream {version}{seed}: law `{}`", one_line(&trace.law)))
+        block(&format!("recorded by midstream {version}{seed}: law `{}`", one_line(&trace.law)), width)
     }
 
     fn lines(&self, trace: &Trace, replayed: &Replayed, width: usize) -> Vec<Line> {
         let outcome = &replayed.outcome;
-        let mut lines = self.head(trace);
+        let mut lines = self.head(trace, width);
         if replayed.drifts > 0 {
             lines.extend(plain(&format!("the trace does not fit any more: {} drifts", replayed.drifts)));
         }
@@ -125,7 +125,8 @@ fn block(text: &str, width: usize) -> Vec<Line> {
 /// What came of it, the law in colour.
 fn verdict(text: &str, is_good: bool, width: usize) -> Vec<Line> {
     let (head, values) = text.split_once('\n').unwrap_or((text, ""));
-    let mut lines = painted(if is_good { Paint::Good } else { Paint::Bad }, head);
+    let paint = if is_good { Paint::Good } else { Paint::Bad };
+    let mut lines: Vec<Line> = block(head, width).into_iter().map(|line| Line { paint, ..line }).collect();
     lines.extend(block(values, width));
     lines
 }
@@ -198,7 +199,7 @@ mod tests {
             "\ncrash  the process is killed ",
             "\nstep ",
             "set-up: ",
-            "write 512 bytes at ",
+            "write /n2.qcow2 2560+512, since step ",
             "\nPASS",
             "\nfinal chain",
             "/n1.qcow2",

@@ -142,7 +142,7 @@ impl Judge {
         match (again, &self.excused) {
             (Some(judge), _) => {
                 self.judge = judge;
-                self.excused = Some((law.to_owned(), detail));
+                self.excused = Some((law.to_owned(), named(&detail)));
                 Ok(())
             }
             (None, Some((first, _))) => {

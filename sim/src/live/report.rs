@@ -24,9 +24,10 @@ pub fn failure(found: &Found) -> String {
     if let Some(least) = &found.shortest {
         writeln!(
             text,
-            "      found after {:.1} s; {} commands, reproduced {} of {AGAIN}, minimised in {} runs",
+            "      found after {:.1} s; {} command{}, reproduced {} of {AGAIN}, minimised in {} runs",
             found.after.as_secs_f64(),
             least.commands,
+            if least.commands == 1 { "" } else { "s" },
             least.reproduced,
             least.took
         )

@@ -80,8 +80,7 @@ fn folded(all: &[Row], set_up: usize) -> Vec<Row> {
 fn with_disks(rows: Vec<Row>, history: &History, after: u64) -> Vec<Row> {
     let mut done = history.disk.iter().filter(|done| done.step > after).peekable();
     let mut merged = Vec::with_capacity(rows.len() + history.disk.len());
-    let row =
-        |done: &OnDisk| Row { step: done.step.to_string(), lane: Lane::Disk, text: done.text.clone() };
+    let row = |done: &OnDisk| Row { step: done.step.to_string(), lane: Lane::Disk, text: done.text.clone() };
     for next in rows {
         let step = next.step.parse().unwrap_or(0);
         while let Some(done) = done.next_if(|done| done.step < step) {

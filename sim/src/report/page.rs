@@ -58,14 +58,9 @@ pub struct Line {
     pub text: String,
 }
 
-/// Every line of a text, plain.
+/// Every line of a text, as wide as it is.
 pub fn plain(text: &str) -> Vec<Line> {
-    painted(Paint::Plain, text)
-}
-
-/// Every line of a text, about one thing.
-pub fn painted(paint: Paint, text: &str) -> Vec<Line> {
-    text.lines().map(|line| Line { paint, text: line.to_owned() }).collect()
+    text.lines().map(|line| Line { paint: Paint::Plain, text: line.to_owned() }).collect()
 }
 
 /// Shows lines on the standard output.
@@ -127,7 +122,10 @@ mod tests {
     #[test]
     fn a_long_text_goes_on_further_in() {
         assert_eq!(wrapped("a short one", 3, 20), ["   a short one"]);
-        assert_eq!(wrapped("device:n0,job-id:j0 and more", 3, 20), ["   device:n0,", "     job-id:j0 and", "     more"]);
+        assert_eq!(
+            wrapped("device:n0,job-id:j0 and more", 3, 20),
+            ["   device:n0,", "     job-id:j0 and", "     more"]
+        );
         assert_eq!(wrapped("0123456789abcdefghij", 2, 12), ["  0123456789", "    abcdefgh", "    ij"]);
         assert_eq!(wrapped("", 2, 12), ["  "]);
         for width in 1..40 {

@@ -1,6 +1,7 @@
 //! Text for people. A failure ends with the two commands that repeat it.
 
 use crate::report::Cost;
+use midstream::content::named;
 use midstream::coverage::{Law, Totals};
 use midstream::trace::{PASSED, Trace, verdict_text};
 use midstream::verdict::{Outcome, Verdict};
@@ -28,7 +29,7 @@ pub fn recorded(trace: &Trace) -> String {
         return "PASS\n".to_owned();
     }
     let mut text = format!("FAIL  law `{}`\n", one_line(&trace.law));
-    for line in trace.verdict.lines() {
+    for line in named(&trace.verdict).lines() {
         writeln!(text, "      {line}").expect("a string takes any text");
     }
     text
