@@ -150,3 +150,21 @@ impl Recording {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_law_names_the_command_behind_it_and_each_finding() {
+        let mut recording = Recording::new(Vec::new(), Arc::default(), Detail::Quiet);
+        recording.observed(1, 0, Observed::Sent { client: 1, text: r#"{"execute":"quit"}"#.to_owned() });
+        let reply = recording.observed(2, 0, Observed::Reply { client: 1, text: "{}".to_owned() });
+        recording.break_law_by(&reply, "a law", "sector 3: found w8589934596\n");
+        recording.explain("another law", &["this says nothing of it".to_owned()]);
+        recording.explain("a law", &["L2 entry 0x200 has reserved bits set".to_owned()]);
+        let detail = "sector 3: found n1\nin reply to client 1: quit\n  L2 entry 0x200 has reserved bits set";
+        let verdict = Verdict::Broken { law: "a law".to_owned(), detail: detail.to_owned() };
+        assert_eq!(recording.verdict(), verdict);
+    }
+}
