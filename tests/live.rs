@@ -37,8 +37,9 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         out: folder.path().to_owned(),
         shorten: Shorten::Nothing,
         history: None,
+        until: None,
     };
-    let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
+    let campaign = fuzz(&plan, &AtomicBool::new(false), &mut |_| ());
     assert_eq!(campaign.runs, 100);
     let failed: u64 = campaign.found.values().map(|found| found.runs).sum();
     assert!(failed < 75, "most sequences are lived through: {failed} failed: {:#?}", campaign.found);
@@ -67,8 +68,9 @@ fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_th
         out: folder.path().to_owned(),
         shorten: Shorten::Nothing,
         history: None,
+        until: None,
     };
-    let campaign = fuzz(&plan, &AtomicBool::new(false), &|_| ());
+    let campaign = fuzz(&plan, &AtomicBool::new(false), &mut |_| ());
     let crashes = campaign.crashes;
     assert!(crashes.kills.tried > 300 && crashes.power_cuts.tried > 600, "{crashes:?}");
     assert!(crashes.kills.held > crashes.kills.tried / 2, "{crashes:?}");

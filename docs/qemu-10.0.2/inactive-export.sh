@@ -138,8 +138,13 @@ class Guest:
         return {sector + i: value for i, value in enumerate(tags(data))} if command == 0 else None
 
 
-def show(value):
-    return "zeroes" if value == 0 else "garbage" if value == -1 else "w%d" % value
+def show(value, sector):
+    """Who wrote it: request g1.0.3 (guest, lane, request), or n2 if it was in layer 2 at first."""
+    if value in (0, -1):
+        return "garbage" if value else "zeroes"
+    high, there = value >> 32, (value & 0xFFFFFFFF) - 1
+    name = "g%d.%d.%d" % (high >> 16 & 0x7FFF, high >> 8 & 0xFF, high & 0xFF) if value >> 63 else "n%d" % (high - 1)
+    return name if there == sector else "%s of sector %d" % (name, there)
 
 
 def plain(reply):
@@ -244,8 +249,9 @@ def play():
         return values.get("corruptions", 0) > 0
     if DEFECT == "sector":
         value = values[SECTOR]
-        print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), show(value)))
-        return show(value) not in EXPECTED
+        found = show(value, SECTOR)
+        print("sector %d: expected %s, found %s" % (SECTOR, " or ".join(EXPECTED), found))
+        return found not in EXPECTED
     if DEFECT == "length":
         print("%d sectors, expected %d" % (len(values), SECTORS))
         return len(values) < SECTORS
@@ -256,8 +262,15 @@ def play():
         print("\n".join(json.dumps(message) for message in monitor.errors[:3]))
         return bool(monitor.errors)
     if DEFECT == "reply":
-        print("told:   %s\nuntrue: %s" % (plain(reply), plain(json.loads(UNTRUE))))
-        return plain(reply) == plain(json.loads(UNTRUE))
+        told, untrue = plain(reply), plain(json.loads(UNTRUE))
+        if told == untrue:
+            print("told and untrue: %s" % told)
+        elif isinstance(told, list) and isinstance(untrue, list):
+            print("told:       %s" % [entry for entry in told if entry not in untrue])
+            print("not told:   %s" % [entry for entry in untrue if entry not in told])
+        else:
+            print("told:       %s\nnot told:   %s" % (told, untrue))
+        return told == untrue
     return False
 
 

@@ -37,8 +37,6 @@ pub struct Subject<'a> {
     pub slots: &'static [&'static str],
     /// The slot of a command.
     pub command: &'static str,
-    /// What the command line says to get this subject.
-    pub flag: &'static str,
 }
 
 impl fmt::Debug for Subject<'_> {

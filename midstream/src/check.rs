@@ -132,7 +132,7 @@ fn on_subject<L: BlockLayer, T>(
     let run = |choices: Choices, detail: Detail| {
         world::run(&layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
-    work(&Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST, flag: "" })
+    work(&Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST })
 }
 
 impl Workload {
@@ -324,7 +324,9 @@ fn shorten(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     let (tape, runs) = least.map_or((first.tape.clone(), 0), |least| (least.outcome.tape, least.runs));
     let (outcome, _) = strict(|choices| subject.full(choices), &tape);
     let (after, before) = (tape.len(), first.tape.len());
-    let mut shortened = format!("{after} of {before} decisions, made fewer in {runs} runs");
+    // Fewer requests may take more decisions.
+    let instead = if after < before { format!(" instead of {before}") } else { String::new() };
+    let mut shortened = format!("{after} decisions{instead}, made fewer in {runs} runs");
     // A scenario that the test wrote down has none that were drawn.
     let requests = entries(&tape, subject.command);
     if requests > 0 {

@@ -1,5 +1,7 @@
 //! What sectors hold: each repeats an eight-byte tag, so that a reader can say where its data came from.
 
+use crate::request::RequestId;
+
 /// The unit of content: one tag fills one.
 pub const SECTOR_BYTES: usize = 512;
 
@@ -57,9 +59,79 @@ pub fn sectors_of(tag: Tag, first: u64, count: u64) -> Vec<u8> {
     data
 }
 
+/// A tag as readers know it: `g1.0.3` was written by that request, `n2` was in layer 2 at the start, `0` is zeroes, `w7` a
+/// plain number, `?` torn.
+pub fn name(tag: Tag) -> String {
+    match (tag, RequestId::of_tag(tag)) {
+        (0, _) => "0".to_owned(),
+        (GARBAGE, _) => "?".to_owned(),
+        (_, Some(request)) => request.to_string(),
+        _ if tag >> 32 == 0 => format!("w{tag}"),
+        _ => format!("n{}", (tag >> 32) - 1),
+    }
+}
+
+/// The same for a sector, which what was written elsewhere does not belong to.
+fn name_in(tag: Tag, sector: Option<u64>) -> String {
+    match (sector, sector_of(tag)) {
+        (Some(here), Some(there)) if tag >> 32 != 0 && tag != GARBAGE && here != there => {
+            format!("{} of sector {there}", name(tag))
+        }
+        _ => name(tag),
+    }
+}
+
+/// A judge's text with the names of our tags instead of their numbers, which it writes as `w7` or `0x7`.
+pub fn named(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(named_line).collect();
+    lines.join("\n")
+}
+
+fn named_line(line: &str) -> String {
+    let sector = line.strip_prefix("sector ").and_then(|rest| rest.split([' ', ':']).next()?.parse().ok());
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    while !rest.is_empty() {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        match number(word) {
+            Some(tag) => text += &name_in(tag, sector),
+            None => text += word,
+        }
+        let gap = after.find(is_part).unwrap_or(after.len());
+        text += &after[..gap];
+        rest = &after[gap..];
+    }
+    text
+}
+
+/// The tag that a word of a judge stands for.
+fn number(word: &str) -> Option<Tag> {
+    match word.strip_prefix("0x") {
+        Some(digits) => Tag::from_str_radix(digits, 16).ok(),
+        None => word.strip_prefix('w')?.parse().ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_told_by_who_wrote_them() {
+        let (guest, initial) = (tag_in_sector(tag_of_request(1, 0, 2), 3), initial_tag(0, 3));
+        let detail = format!(
+            "sector 3 of a: expected {guest:#x} or w{initial}, read 0x0, not 0x\nsector 4: {guest:#x}"
+        );
+        let expected = "sector 3 of a: expected g1.0.2 or n0, read 0, not 0x\nsector 4: g1.0.2 of sector 3";
+        assert_eq!(named(&detail), expected);
+        for plain in
+            ["", "\n", "w", "job w1 of /w2.qcow2, w3-x", "0xffffffffffffffffff 0x", "w7, w4294967295"]
+        {
+            assert_eq!(named(plain), plain);
+        }
+    }
 
     #[test]
     fn a_torn_or_shifted_sector_is_garbage() {

@@ -9,6 +9,7 @@ pub mod fingerprint;
 mod lines;
 pub mod observed;
 
+use crate::world::disk::OnDisk;
 use model::ImageSetup;
 use observed::Observed;
 
@@ -26,6 +27,8 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// The same run once more, up to the crash that it was cut with afterwards.
     pub cut: Option<Box<History>>,
+    /// What simulated disks did, for readers: no judge is shown it, no fingerprint has it, and no file.
+    pub disk: Vec<OnDisk>,
 }
 
 /// Who recorded a history. The two tell of the same things in slightly different words.
@@ -64,7 +67,7 @@ pub enum What {
 impl History {
     /// A run of which nothing has happened yet.
     pub fn new(recorder: Recorder, images: Vec<ImageSetup>) -> History {
-        History { recorder, images, entries: Vec::new(), cut: None }
+        History { recorder, images, entries: Vec::new(), cut: None, disk: Vec::new() }
     }
 
     /// One more thing. Gives back where it stands.

@@ -1,10 +1,14 @@
 //! What the judges of a running world have in common: they record what happens, and the first law that breaks ends the run.
 
+mod commands;
+
 use crate::choice::Point;
+use crate::content::named;
 use crate::history::fingerprint::Fingerprint;
 use crate::history::observed::Observed;
-use crate::history::{Asked, Entry, History, Recorder, What, brief};
+use crate::history::{Entry, History, Recorder, What, brief};
 use crate::verdict::{Detail, Outcome, Verdict};
+use commands::Commands;
 use model::ImageSetup;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +28,8 @@ pub struct Recording {
     is_over: bool,
     /// Commands without a reply and requests without an end.
     outstanding: Vec<(Point, Observed)>,
+    /// Every command so far.
+    commands: Commands,
 }
 
 impl fmt::Debug for Recording {
@@ -43,6 +49,7 @@ impl Recording {
             halt,
             is_over: false,
             outstanding: Vec::new(),
+            commands: Commands::default(),
         }
     }
 
@@ -67,14 +74,29 @@ impl Recording {
         let entry = Entry { step, at, what: What::Observed(observed) };
         self.note(&entry);
         let What::Observed(observed) = entry.what else { unreachable!("it is made above") };
+        self.commands.see(&observed);
         observed
     }
 
     /// A law is broken: the first one counts, and ends the run.
     pub fn break_law(&mut self, law: &str, detail: String) {
         if self.is_judged() {
-            self.broken = Some((law.to_owned(), detail));
+            self.broken = Some((law.to_owned(), named(&detail)));
             self.halt.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A law is broken by this observation: the command behind it is told, too.
+    pub fn break_law_by(&mut self, observed: &Observed, law: &str, detail: &str) {
+        let cause = self.commands.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
+        self.break_law(law, format!("{}{cause}", detail.trim_end()));
+    }
+
+    /// What else there is to say of the law that has just broken.
+    pub fn explain(&mut self, law: &str, lines: &[String]) {
+        let Some((broken, detail)) = &mut self.broken else { return };
+        if broken == law {
+            lines.iter().for_each(|line| *detail += &format!("\n  {line}"));
         }
     }
 
@@ -97,8 +119,9 @@ impl Recording {
     pub fn outstanding(&self) -> Vec<String> {
         let waits = |(who, begun): &(Point, Observed)| match begun {
             Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
-            Observed::Began { asked: Asked { operation, sector, count, .. }, .. } => {
-                format!("{who} waits for {operation:?} of {count} at {sector}")
+            Observed::Began { name, guest, asked, .. } => {
+                let who = name.map_or_else(|| format!("guest {guest}"), |name| name.to_string());
+                format!("{who} waits for {}", asked.text())
             }
             other => panic!("nobody waits for {other:?}"),
         };
@@ -125,5 +148,23 @@ impl Recording {
         if self.detail == Detail::Full {
             outcome.history = std::mem::take(&mut self.history);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_law_names_the_command_behind_it_and_each_finding() {
+        let mut recording = Recording::new(Vec::new(), Arc::default(), Detail::Quiet);
+        recording.observed(1, 0, Observed::Sent { client: 1, text: r#"{"execute":"quit"}"#.to_owned() });
+        let reply = recording.observed(2, 0, Observed::Reply { client: 1, text: "{}".to_owned() });
+        recording.break_law_by(&reply, "a law", "sector 3: found w8589934596\n");
+        recording.explain("another law", &["this says nothing of it".to_owned()]);
+        recording.explain("a law", &["L2 entry 0x200 has reserved bits set".to_owned()]);
+        let detail = "sector 3: found n1\nin reply to client 1: quit\n  L2 entry 0x200 has reserved bits set";
+        let verdict = Verdict::Broken { law: "a law".to_owned(), detail: detail.to_owned() };
+        assert_eq!(recording.verdict(), verdict);
     }
 }

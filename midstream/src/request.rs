@@ -1,6 +1,8 @@
 //! What guests ask for, and how their requests are told apart.
 
 use crate::choice::Point;
+use crate::content::{GARBAGE, Tag};
+use std::fmt;
 
 /// What a guest asks for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -32,8 +34,9 @@ pub const TABLES: [&[Option<Operation>; 16]; PROFILES as usize] = {
     ]
 };
 
-/// A guest's request, by where it stands in the script.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+/// A guest's request, by where it was drawn in the script: `g1.0.3` is guest 1, lane 0, request 3. What it writes bears
+/// this name, too.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId {
     /// Who.
     pub guest: u32,
@@ -44,13 +47,14 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// The request of that number.
-    pub fn of_number(number: u64) -> RequestId {
-        let part = |shift: u32| (number >> shift & 0xff) as u32;
-        RequestId { guest: part(16), lane: part(8), slot: part(0) }
+    /// The request that writes this tag, if a request does.
+    pub fn of_tag(tag: Tag) -> Option<RequestId> {
+        let part = |shift: u32, bits: u64| (tag >> shift & bits) as u32;
+        let is_written = tag >> 63 == 1 && tag != GARBAGE;
+        is_written.then(|| RequestId { guest: part(48, 0x7fff), lane: part(40, 0xff), slot: part(32, 0xff) })
     }
 
-    /// Its name.
+    /// Where traces decide about it.
     pub fn point(self) -> Point {
         Point::new("guest # lane # request #", [self.guest, self.lane, self.slot])
     }
@@ -58,5 +62,11 @@ impl RequestId {
     /// Its number, which no other request of the run has.
     pub fn number(self) -> u64 {
         u64::from(self.guest) << 16 | u64::from(self.lane) << 8 | u64::from(self.slot) | 1 << 24
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}.{}.{}", self.guest, self.lane, self.slot)
     }
 }

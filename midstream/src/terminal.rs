@@ -13,6 +13,15 @@ pub fn out(text: fmt::Arguments<'_>) {
     let _closed = std::io::stdout().lock().write_all(lines(&text.to_string()).as_bytes());
 }
 
+/// Writes a line to the standard output, in the colour of that number (SGR), if any.
+pub fn line(colour: Option<u8>, text: &str) {
+    let text = one_line(text);
+    let _closed = match colour {
+        Some(colour) => writeln!(std::io::stdout().lock(), "\x1b[{colour}m{text}\x1b[0m"),
+        None => writeln!(std::io::stdout().lock(), "{text}"),
+    };
+}
+
 /// Writes a text and a line end to the standard error.
 pub fn complain(text: fmt::Arguments<'_>) {
     let _closed = writeln!(std::io::stderr().lock(), "{}", lines(&text.to_string()));

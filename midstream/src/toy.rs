@@ -29,7 +29,6 @@ pub const SUBJECT: Subject<'static> = Subject {
     ],
     slots: SLOTS,
     command: COMMAND,
-    flag: "",
 };
 /// Commands.
 pub const NONE: u32 = 0;
@@ -87,6 +86,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         goals_reached: vec![faults > 0],
         history: log.history,
         tape: choices.into_tape(),
+        files: Vec::new(),
     }
 }
 

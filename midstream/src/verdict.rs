@@ -64,6 +64,8 @@ pub struct Outcome {
     pub goals_reached: Vec<bool>,
     /// The history; empty unless `Detail::Full` was asked.
     pub history: History,
+    /// The files as the run left them, by name; none unless `Detail::Full` was asked.
+    pub files: Vec<(String, Vec<u8>)>,
     /// Every decision taken.
     pub tape: Vec<Decision>,
 }
@@ -80,6 +82,7 @@ impl Outcome {
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
             history: History::default(),
+            files: Vec::new(),
             tape: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::content::Tag;
 use crate::history::observed::Observed;
-use crate::history::{Asked, Entry, Failure, Found, What, tags_text};
+use crate::history::{Asked, Entry, Failure, Found, What};
 use crate::recording::Recording;
 use crate::request::RequestId;
 use crate::verdict::{Detail, Outcome, Verdict};
@@ -73,7 +73,7 @@ impl Witness {
         }
         let observed = inner.recording.observed(step, at, observed);
         if let Err(broken) = observed.show(|seen| inner.judge.observe(seen)) {
-            inner.recording.break_law(broken.law.name(), readable(&broken.detail));
+            inner.recording.break_law(broken.law.name(), broken.detail);
         }
         Some(observed)
     }
@@ -115,7 +115,8 @@ impl Witness {
         {
             *began = Some(step);
         }
-        let told = self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+        let (number, guest) = (request.number(), request.guest);
+        let told = self.tell(Observed::Began { request: number, guest, name: Some(request), asked });
         if let Some(begun) = told {
             self.inner().recording.awaits(request.point(), begun);
         }
@@ -202,34 +203,4 @@ impl Witness {
 /// The laws that a run is judged by, in the order of an outcome's counts.
 pub(crate) fn laws() -> impl Iterator<Item = &'static str> {
     LAWS.into_iter().map(Law::name).chain([SOUND, OPENS])
-}
-
-/// Values as readers know them: `g1.0.2` was written by request 2 in lane 0 of guest 1, `n0` was there at the start.
-fn readable(detail: &str) -> String {
-    let mut text = String::with_capacity(detail.len());
-    let mut rest = detail;
-    while let Some(at) = rest.find("0x") {
-        let digits = rest[at + 2..].find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len() - at - 2);
-        let end = at + 2 + digits;
-        text.push_str(&rest[..at]);
-        match Tag::from_str_radix(&rest[at + 2..end], 16) {
-            Ok(tag) => text.push_str(&tags_text(&[tag])),
-            Err(_) => text.push_str(&rest[at..end]),
-        }
-        rest = &rest[end..];
-    }
-    text + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::content::{initial_tag, tag_in_sector, tag_of_request};
-
-    #[test]
-    fn values_are_told_by_who_wrote_them() {
-        let (guest, initial) = (tag_in_sector(tag_of_request(1, 0, 2), 3), initial_tag(0, 3));
-        let detail = format!("sector 3 of a: expected {guest:#x} or {initial:#x}, read 0x0, not 0x");
-        assert_eq!(readable(&detail), "sector 3 of a: expected g1.0.2 or n0, read 0, not 0x");
-    }
 }

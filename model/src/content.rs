@@ -30,6 +30,17 @@ pub const GARBAGE: u64 = u64::MAX;
 /// A version that stands for any value at all, where a quirk has marred a sector.
 pub const ANYTHING: u64 = u64::MAX - 1;
 
+/// A value as texts show it: `zeroes`, `w7`, `garbage`; a larger one by its digits, as a history's file writes it.
+pub(crate) fn word(value: u64) -> String {
+    match value {
+        0 => "zeroes".to_owned(),
+        GARBAGE => "garbage".to_owned(),
+        ANYTHING => "anything".to_owned(),
+        small if small < 1 << 53 => format!("w{small}"),
+        large => format!("{large:#x}"),
+    }
+}
+
 /// The unit of content.
 pub const SECTOR_BYTES: u64 = 512;
 

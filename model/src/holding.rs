@@ -5,6 +5,7 @@
 //! writer. What another guest changes may lie below, so every change forgets what others wrote; what a command may have
 //! put in the place of a node forgets everything.
 
+use crate::content::word;
 use crate::json::Json;
 use crate::observation::{GuestOp, Observation};
 use std::collections::{BTreeMap, VecDeque};
@@ -152,8 +153,10 @@ impl Holding {
             self.compared += 1;
             if wrote != value {
                 return Err(format!(
-                    "sector {sector}: guest {} wrote w{wrote} there and read w{value}",
-                    request.guest
+                    "sector {sector}: guest {} wrote {} there and read {}",
+                    request.guest,
+                    word(*wrote),
+                    word(*value)
                 ));
             }
         }

@@ -26,6 +26,34 @@ pub enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
+impl fmt::Display for Json<'_> {
+    /// The text again, as QMP writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match self {
+            Json::Null => f.write_str("null"),
+            Json::Bool(value) => write!(f, "{value}"),
+            Json::Integer(number) => write!(f, "{number}"),
+            Json::Float(number) => write!(f, "{number}"),
+            Json::Text(text) => f.write_str(&quoted(text)),
+            Json::List(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+            Json::Object(members) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in members.iter().enumerate() {
+                    write!(f, "{}{}: {value}", if index == 0 { "" } else { ", " }, quoted(name))?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
 impl<'a> Json<'a> {
     /// Reads one value; `None` if the text is not JSON.
     pub fn parse(text: &'a str) -> Option<Json<'a>> {

@@ -1,7 +1,7 @@
 //! How hard the worlds are, in levels: what breaks at a level that has not broken at any easier one is a finding of its own.
 
 use midstream::Profile;
-use midstream::crash::Ending;
+use midstream::world::crash::Ending;
 use std::fmt;
 
 /// How requests come.

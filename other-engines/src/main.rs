@@ -20,6 +20,9 @@ struct Options {
     /// For how long each engine runs.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// How many runs each level has at most: with a bound, a faster machine finds no more.
+    #[arg(long, default_value_t = u64::MAX)]
+    runs: u64,
     /// The seed of the first run of each level.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -78,7 +81,7 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
         engine.levels().filter(|level| level.to_string().contains(&options.level)).collect();
     let plan = Plan {
         seed: options.seed,
-        runs: u64::MAX,
+        runs: options.runs,
         time: Some(Duration::from_secs(options.seconds) / levels.len().max(1) as u32),
         jobs,
         until_failure: false,

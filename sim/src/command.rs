@@ -22,6 +22,8 @@ mod document;
 mod export;
 mod fuzz;
 mod judge;
+mod laws;
+mod limits;
 mod minimise;
 mod mutants;
 mod replay;
@@ -30,13 +32,11 @@ mod rules;
 mod show;
 
 use crate::live::target::{Recorded, Target};
-use clap::builder::RangedU64ValueParser;
-use clap::{Parser, Subcommand, value_parser};
+use clap::{Parser, Subcommand};
 use midstream::campaign::Subject;
 use midstream::panics::quietly;
 use midstream::terminal::shown;
 use midstream::trace::Trace;
-use midstream::verdict::{INVARIANTS, LIVENESS};
 use seam::escape::one_line;
 use std::path::Path;
 use std::process::ExitCode;
@@ -100,6 +100,7 @@ enum Command {
     Judge(judge::Judge),
     Attack(attack::AttackArgs),
     Rounds(rounds::RoundsArgs),
+    Laws(laws::Laws),
 }
 
 /// Runs the command of this process.
@@ -121,6 +122,7 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Judge(judge) => judge.run(),
         Command::Attack(attack) => attack.run(subject),
         Command::Rounds(rounds) => rounds.run(),
+        Command::Laws(laws) => laws.run(subject),
     };
     ExitCode::from(exit.code())
 }
@@ -161,24 +163,12 @@ fn recorded(path: &Path, trace: &Trace) -> Result<Recorded, Exit> {
 /// The daemon a live trace is taken again on: the one asked for, or any of the kind it was recorded on.
 fn live_target(asked: Option<&Target>, path: &Path, trace: &Trace) -> Result<Target, Exit> {
     let recorded = recorded(path, trace)?;
-    match asked {
-        Some(target) => Ok(target.placed_as(&recorded)),
-        None => recorded.find().map_err(|problem| refuse(&format!("{}: {problem}", path.display()))),
-    }
-}
-
-/// A limit: nothing at all would prove nothing.
-fn at_least_1() -> RangedU64ValueParser {
-    value_parser!(u64).range(1..)
-}
-
-/// Refuses what no run can break: a law by another name would be waited for in vain.
-fn check_law(subject: &Subject, law: &str) -> Result<(), String> {
-    let of_model = subject.laws.iter().filter(|law| !law.is_goal).map(|law| law.name);
-    if of_model.chain([LIVENESS, INVARIANTS]).any(|known| known == law) {
-        return Ok(());
-    }
-    Err(format!("no law is called `{law}`"))
+    let target = match asked {
+        Some(target) => target.placed_as(&recorded),
+        None => recorded.find().map_err(|problem| refuse(&format!("{}: {problem}", path.display())))?,
+    };
+    target.check().map_err(|problem| refuse(&format!("--target: {problem}")))?;
+    Ok(target)
 }
 
 /// Says what is wrong with the command line or a file.

@@ -37,3 +37,4 @@ pub mod surface;
 pub mod target;
 mod turns;
 mod unlisted;
+pub mod version;

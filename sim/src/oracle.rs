@@ -130,7 +130,7 @@ impl Oracle {
         self.tell_strikes(&mut inner, now, step);
         let (observed, verdict) = inner.show(step, now, observed);
         if let Err(broken) = verdict {
-            inner.recording.break_law(broken.law.name(), broken.detail);
+            inner.recording.break_law_by(&observed, broken.law.name(), &broken.detail);
         }
         Some(observed)
     }
@@ -201,10 +201,13 @@ impl Oracle {
         self.tell(Observed::Detached { guest });
     }
 
-    /// A guest's request is about to be handed in.
+    /// A guest's request is about to be handed in. Its number counts lanes and requests without those that are empty; it is
+    /// called by what it writes, or would write.
     pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
         let asked = Asked::new(operation, sector, sectors, tag);
-        let told = self.tell(Observed::Began { request: request.number(), guest: request.guest, asked });
+        let name = RequestId::of_tag(tag);
+        let told =
+            self.tell(Observed::Began { request: request.number(), guest: request.guest, name, asked });
         self.awaits(request.point(), told);
     }
 
@@ -262,22 +265,23 @@ impl Oracle {
     }
 
     /// What a file shows to the next process after a crash.
-    pub fn recovered(&self, recovered: Recovered) {
-        let file = recovered.file.clone();
+    pub fn recovered(&self, mut recovered: Recovered) {
+        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
         let seen =
             recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered);
-        self.tell(seen);
+        self.tell_damage(seen, &damage);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
-    pub fn closed(&self, image: usize, recovered: Recovered) {
+    pub fn closed(&self, image: usize, mut recovered: Recovered) {
         let (file, room) = (recovered.file.clone(), recovered.room);
+        let damage = std::mem::take(&mut recovered.damage);
         let found = match recovered.found() {
             Ok(found) => found,
             Err(why) => return drop(self.tell(Observed::Unreadable { file, why })),
         };
         let differs = self.differs(image, &found);
-        self.tell(Observed::Closed(found.clone()));
+        self.tell_damage(Observed::Closed(found.clone()), &damage);
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
         }
@@ -287,6 +291,16 @@ impl Oracle {
             if let Some(kept) = space.closed(&found.file, room, *is_passed_on) {
                 recording.break_law(LawId::SpaceReturned.name(), kept);
             }
+        }
+    }
+
+    /// What a file shows; if its check breaks a law, with each finding.
+    fn tell_damage(&self, seen: Observed, damage: &[String]) {
+        if self.tell(seen).is_some() {
+            let mut inner = self.inner();
+            [LawId::NoCorruption, LawId::NoLeak]
+                .iter()
+                .for_each(|law| inner.recording.explain(law.name(), damage));
         }
     }
 

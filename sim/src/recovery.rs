@@ -36,12 +36,14 @@ pub struct Recovered {
     pub leaks: u64,
     /// What it takes of its file, if it keeps account of that.
     pub room: Option<Room>,
+    /// What the check found, a line each: in which table, where, what is there and what should be.
+    pub damage: Vec<String>,
 }
 
 impl Recovered {
     /// As histories keep it, or why nobody can read it.
     pub fn found(self) -> Result<Found, String> {
-        let Recovered { file, values, chain, corruptions, leaks, room: _ } = self;
+        let Recovered { file, values, chain, corruptions, leaks, .. } = self;
         Ok(Found { file, values: values?, chain, corruptions, leaks })
     }
 }
@@ -89,6 +91,7 @@ struct Layer {
     corruptions: u64,
     leaks: u64,
     room: Option<Room>,
+    damage: Vec<String>,
 }
 
 enum Image {
@@ -106,6 +109,7 @@ impl Layer {
             corruptions: 0,
             leaks: 0,
             room: None,
+            damage: Vec::new(),
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
@@ -116,12 +120,16 @@ impl Layer {
         match check(&*disk).await {
             Ok(report) => {
                 (layer.corruptions, layer.leaks) = (report.corruptions, report.leaks);
+                layer.damage = report.lines;
                 let file = host.core().disks.find(path).expect("it was opened");
                 let stale_clusters = stale_clusters(&host.core().disks.files[file as usize].bytes);
                 let (taken, all) = (report.allocated_clusters, report.total_clusters);
                 layer.room = Some(Room { taken_clusters: taken, all_clusters: all, stale_clusters });
             }
-            Err(_) => layer.corruptions = 1,
+            Err(error) => {
+                layer.corruptions = 1;
+                layer.damage = vec![format!("it cannot be checked: {error}")];
+            }
         }
         match Qcow2::open(disk, path, false).await {
             Ok(image) => {
@@ -169,6 +177,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         corruptions: layers[index].corruptions,
         leaks: layers[index].leaks,
         room: layers[index].room,
+        damage: layers[index].damage.clone(),
     };
     let mut chain: Vec<usize> = vec![index];
     while let Some(name) = &layers[chain[chain.len() - 1]].backing {

@@ -18,7 +18,7 @@ static MODEL_LAWS: LazyLock<Vec<Law>> = LazyLock::new(|| {
 
 /// The engine in its world, before the model.
 pub fn subject() -> Subject<'static> {
-    Subject { run: &world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND, flag: "" }
+    Subject { run: &world::run, laws: &MODEL_LAWS, slots: SLOTS, command: COMMAND }
 }
 
 #[cfg(test)]

@@ -55,6 +55,10 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
         world.oracle.report(&mut outcome);
+        if detail == Detail::Full {
+            outcome.files = world.files();
+        }
+        outcome.history.disk = world.host.core().disk_log.take().unwrap_or_default();
         // After a panic the engine may not bear even to be dropped.
         let _already_judged = quietly(|| drop(world));
     }
@@ -85,6 +89,8 @@ pub struct World {
     oracle: Arc<Oracle>,
     /// The step of the scheduler before which the world ends, and how.
     crash: Option<(u64, Ending)>,
+    /// What the run has left in its files, once it has ended.
+    left: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for World {
@@ -101,6 +107,7 @@ impl World {
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
         host.core().request_nanos = scenario.request_nanos;
+        host.core().disk_log = (detail == Detail::Full).then(Vec::new);
         let scheduler = Scheduler::new(host.clone());
         // Small worlds need small chunks: a copy of one chunk has no order in itself.
         let tuning = Tuning {
@@ -113,7 +120,7 @@ impl World {
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());
-        World { scenario, host, scheduler, engine, monitor, oracle, crash: None }
+        World { scenario, host, scheduler, engine, monitor, oracle, crash: None, left: Vec::new() }
     }
 
     /// Lives through all parts.
@@ -228,8 +235,8 @@ impl World {
         self.plain("quit", async move { engine.quit().await })?;
         self.oracle.over();
         let files = std::mem::take(&mut self.host.core().disks.files);
-        let images = files.into_iter().map(|file| file.bytes).collect();
-        let all = recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)?;
+        self.left = files.into_iter().map(|file| file.bytes).collect();
+        let all = recovery::read_all(&self.scenario, self.left.clone()).map_err(Stop::Stuck)?;
         for (image, recovered) in all.into_iter().enumerate() {
             self.oracle.closed(image, recovered);
         }
@@ -238,9 +245,9 @@ impl World {
 
     /// Ends the world without warning, and reads what is left.
     fn crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
-        let images = crash_images(&self.host.core().disks, ending, choices);
+        self.left = crash_images(&self.host.core().disks, ending, choices);
         self.oracle.crashed(ending);
-        for recovered in recovery::read_all(&self.scenario, images).map_err(Stop::Stuck)? {
+        for recovered in recovery::read_all(&self.scenario, self.left.clone()).map_err(Stop::Stuck)? {
             self.oracle.recovered(recovered);
         }
         self.oracle.over();
@@ -275,9 +282,21 @@ impl World {
         }
     }
 
+    /// The files by name, as they were left, or are now.
+    fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let names = self.scenario.images.iter().map(|image| image.path.clone());
+        if !self.left.is_empty() {
+            return names.zip(self.left.iter().cloned()).collect();
+        }
+        self.host.core().disks.files.iter().map(|file| (file.path.clone(), file.bytes.clone())).collect()
+    }
+
     /// Who waits for whom.
     fn stuck(&self, why: &str) -> String {
-        let mut who = why.to_owned();
+        let mut who = format!("{why}; what ran last was {}", self.scheduler.last());
+        for request in self.host.core().disks.names() {
+            who += &format!("\n  {request} is under way");
+        }
         for name in self.scheduler.unfinished() {
             who += &format!("\n  {name} has not ended");
         }

@@ -142,7 +142,7 @@ fn a_commit_gets_in_step_with_a_guest_that_never_rests() {
         assert_eq!(outcome.verdict, Verdict::Passed, "seed {seed}: {}", outcome.history.text());
         let lines = outcome.history.lines();
         let ready = lines.iter().position(|line| line.contains("BLOCK_JOB_READY"));
-        let last = lines.iter().rposition(|line| line.contains("guest 0 lane 0 request"));
+        let last = lines.iter().rposition(|line| line.contains(" g0.0."));
         in_step_first += usize::from(ready.expect("the commit ends well") < last.expect("the guest wrote"));
     }
     assert!(in_step_first >= 30, "in step before the guest was done: {in_step_first} of 40");

@@ -360,7 +360,10 @@ impl<L: BlockLayer> World<L> {
     fn stuck(&self, why: String) -> String {
         let tasks = self.scheduler.unfinished().map(|name| format!("\n  {name} has not ended"));
         let requests = self.witness.outstanding().into_iter().map(|waiting| format!("\n  {waiting}"));
-        tasks.chain(requests).fold(why, |all, line| all + &line)
+        let why = format!("{why}; what ran last was {}", self.scheduler.last());
+        let core = self.host.core();
+        let disks = core.disks.names().iter().map(|request| format!("\n  {request} is under way"));
+        disks.chain(tasks).chain(requests).fold(why, |all, line| all + &line)
     }
 }
 

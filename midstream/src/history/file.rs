@@ -86,6 +86,7 @@ mod tests {
         let began = |operation, sector, count, values| Observed::Began {
             request: 7,
             guest: 1,
+            name: None,
             asked: Asked { operation, sector, count, values },
         };
         let found = |leaks| Found {

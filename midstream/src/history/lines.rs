@@ -1,9 +1,9 @@
 //! A history as readable lines, one for each thing that happened.
 
 use super::observed::{Asked, Found, Observed};
-use super::{Entry, History, Recorder, What};
-use crate::content::Tag;
-use crate::request::RequestId;
+use super::{Entry, History, What};
+use crate::content::{Tag, name};
+use crate::request::Operation;
 use model::CrashKind;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -58,23 +58,25 @@ impl History {
     /// The line of each entry, if it has one.
     fn all_texts(&self) -> impl Iterator<Item = Option<String>> {
         let mut guests = BTreeMap::new();
+        let may_fail = self.entries.iter().any(|entry| matches!(entry.what, What::Armed(..)));
         self.entries.iter().map(move |entry| {
-            if let What::Observed(Observed::Began { request, guest, .. }) = &entry.what {
-                guests.insert(*request, *guest);
+            // Where nothing was to go wrong, nothing stops going wrong.
+            if entry.what == What::FaultsStopped && !may_fail {
+                return None;
             }
-            entry.text(self.recorder, &guests)
+            if let What::Observed(Observed::Began { request, guest, name, .. }) = &entry.what {
+                let who = name.map_or_else(|| format!("guest {guest}"), |name| name.to_string());
+                guests.insert(*request, who);
+            }
+            entry.text(&guests)
         })
     }
 }
 
 impl Entry {
     /// Its line; `guests` knows who made which request.
-    fn text(&self, recorder: Recorder, guests: &BTreeMap<u64, u32>) -> Option<String> {
-        let who = |request: u64| match (recorder, guests.get(&request)) {
-            (Recorder::World, _) => RequestId::of_number(request).point().to_string(),
-            (Recorder::Live, Some(guest)) => format!("guest {guest:<3}"),
-            (Recorder::Live, None) => "guest    ".to_owned(),
-        };
+    fn text(&self, guests: &BTreeMap<u64, String>) -> Option<String> {
+        let who = |request: u64| format!("{:<9}", guests.get(&request).map_or("guest", String::as_str));
         Some(match &self.what {
             What::Armed(fault, file) => {
                 let (kind, often, errno, after) = (fault.kind, fault.often, fault.errno, fault.after);
@@ -105,9 +107,7 @@ impl Observed {
                 format!("guest {guest:<3} is turned away from {node}: {why}")
             }
             Observed::Detached { guest } => format!("guest {guest:<3} leaves"),
-            Observed::Began { request, asked: Asked { operation, sector, count, .. }, .. } => {
-                format!("{} {operation:?} of {count} at {sector}", who(*request))
-            }
+            Observed::Began { request, asked, .. } => format!("{} {}", who(*request), asked.text()),
             Observed::Ended { request, result } => match result {
                 Ok(values) if values.is_empty() => format!("{} is done", who(*request)),
                 Ok(values) => format!("{} reads {}", who(*request), tags_text(values)),
@@ -121,6 +121,17 @@ impl Observed {
             Observed::Unreadable { file, why } => format!("afresh    {file} cannot be read: {why}"),
             Observed::Recovered(found) | Observed::Closed(found) => format!("afresh    {}", found.text()),
             Observed::End => "end".to_owned(),
+        }
+    }
+}
+
+impl Asked {
+    /// What it does, and where.
+    pub fn text(&self) -> String {
+        let Asked { operation, sector, count, .. } = self;
+        match operation {
+            Operation::Flush => "Flush".to_owned(),
+            other => format!("{other:?} of {count} at {sector}"),
         }
     }
 }
@@ -152,23 +163,12 @@ fn without_time(text: &str) -> String {
 /// Tags by runs: where they were written and how many sectors.
 pub fn tags_text(tags: &[Tag]) -> String {
     let mut text = String::new();
-    for run in tags.chunk_by(|a, b| tag_name(*a) == tag_name(*b)) {
+    for run in tags.chunk_by(|a, b| name(*a) == name(*b)) {
         let separator = if text.is_empty() { "" } else { " " };
-        write!(text, "{separator}{}", tag_name(run[0])).expect("a string takes all");
+        write!(text, "{separator}{}", name(run[0])).expect("a string takes all");
         if run.len() > 1 {
             write!(text, "x{}", run.len()).expect("a string takes all");
         }
     }
     text
-}
-
-/// `0` zeroes, `n2` initial content of layer 2, `g1.0.3` guest 1, lane 0, request 3, `w7` a plain number, `?` torn.
-fn tag_name(tag: Tag) -> String {
-    match (tag, tag >> 63) {
-        (0, _) => "0".to_owned(),
-        (Tag::MAX, _) => "?".to_owned(),
-        (_, 1) => format!("g{}.{}.{}", tag >> 48 & 0x7fff, tag >> 40 & 0xff, tag >> 32 & 0xff),
-        _ if tag >> 32 == 0 => format!("w{tag}"),
-        _ => format!("n{}", (tag >> 32) - 1),
-    }
 }

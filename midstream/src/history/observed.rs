@@ -2,7 +2,7 @@
 
 use crate::content::Tag;
 use crate::content::tag_in_sector;
-use crate::request::Operation;
+use crate::request::{Operation, RequestId};
 use model::{CrashKind, FaultKind, GuestOp, Observation};
 
 /// One thing seen from outside; `model::Observation` says what each means.
@@ -67,6 +67,8 @@ pub enum Observed {
         request: u64,
         /// Which guest.
         guest: u32,
+        /// What readers call it, if it comes from a script of ours.
+        name: Option<RequestId>,
         /// What it asks for.
         asked: Asked,
     },
@@ -187,7 +189,7 @@ impl Observed {
             }
             Observation::GuestDetached { guest } => Observed::Detached { guest },
             Observation::GuestBegan { request, guest, op } => {
-                Observed::Began { request, guest, asked: Asked::of(op) }
+                Observed::Began { request, guest, name: None, asked: Asked::of(op) }
             }
             Observation::GuestEnded { request, result } => {
                 let failure = |text: &str| Failure { errno: 0, text: text.to_owned() };
@@ -241,7 +243,7 @@ impl Observed {
                 Observation::GuestRefused { guest: *guest, node, writable: *writable }
             }
             Observed::Detached { guest } => Observation::GuestDetached { guest: *guest },
-            Observed::Began { request, guest, asked } => {
+            Observed::Began { request, guest, asked, .. } => {
                 Observation::GuestBegan { request: *request, guest: *guest, op: asked.op() }
             }
             Observed::Ended { request, result } => {

@@ -10,6 +10,15 @@ use crate::world::fault::{Faults, Kind};
 use seam::{Errno, IoResult};
 use std::task::Waker;
 
+/// A request that a simulated disk has completed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OnDisk {
+    /// The step at which it was completed.
+    pub step: u64,
+    /// What it was, and since when it was under way.
+    pub text: String,
+}
+
 /// The unit a disk writes entirely or not at all.
 pub const SECTOR_BYTES: u64 = 512;
 
@@ -177,6 +186,8 @@ struct Request {
     ask: Ask,
     /// How many changes of the file had landed at the submission: what a flush covers.
     landed: u64,
+    /// The step at which it was submitted.
+    since: u64,
 }
 
 /// A request's place to wait: for the answer, or for the asker.
@@ -196,6 +207,8 @@ pub struct Disks {
     pub files: Vec<File>,
     /// What they do badly.
     pub faults: Faults,
+    /// The step of the world, for whoever reads what was under way since when.
+    pub step: u64,
     in_flight: Vec<Request>,
     names: Vec<Point>,
     waiting: Vec<Waiting>,
@@ -235,7 +248,7 @@ impl Disks {
         };
         self.names.push(Point::new(name, [file, number, 0]));
         let landed = self.files[file as usize].landed;
-        self.in_flight.push(Request { id, file, number, ask, landed });
+        self.in_flight.push(Request { id, file, number, ask, landed, since: self.step });
         self.waiting.push(Waiting { id, waker: None, answer: None, abandoned: false });
         id
     }
@@ -280,10 +293,27 @@ impl Disks {
         &self.names
     }
 
+    /// What a request in flight is, by its index in `names`, with the bytes from `offset` on (`offset+len`), and since which
+    /// step it is under way.
+    pub fn text(&self, index: usize) -> String {
+        let Request { file, ask, since, .. } = &self.in_flight[index];
+        let path = &self.files[*file as usize].path;
+        let at = |offset: u64, len: u64| format!("{path} {offset}+{len}");
+        let what = match ask {
+            Ask::Read(offset, buffer) => format!("read {}", at(*offset, buffer.len() as u64)),
+            Ask::Write(offset, Change::Bytes(bytes)) => format!("write {}", at(*offset, bytes.len() as u64)),
+            Ask::Write(offset, Change::Zeroes(len)) => format!("zero {}", at(*offset, *len)),
+            Ask::Write(_, Change::Length(len)) => format!("resize {path} to {len}"),
+            Ask::Flush => format!("flush {path}"),
+            Ask::Open => format!("open {path}"),
+        };
+        format!("{what}, since step {since}")
+    }
+
     /// Completes one request in flight, by its index in `names`. The caller wakes after it has let go of its locks.
     pub fn complete(&mut self, index: usize) -> Option<Waker> {
         self.names.remove(index);
-        let Request { id, file, number, ask, landed } = self.in_flight.remove(index);
+        let Request { id, file, number, ask, landed, .. } = self.in_flight.remove(index);
         let (start, end) = ask.range();
         let answer = match self.faults.strike(file, ask.kind(), start, end) {
             Some((errno, fate)) => {

@@ -5,7 +5,7 @@
 
 use crate::choice::Point;
 use crate::world::clock::Alarms;
-use crate::world::disk::{Answer, Ask, Change, Disks};
+use crate::world::disk::{Answer, Ask, Change, Disks, OnDisk};
 use crate::world::socket::{Doors, End};
 use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
@@ -13,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// A task that waits to be taken over by the scheduler.
 pub type Spawned = (Point, Pending<'static, ()>);
@@ -43,6 +43,8 @@ pub struct Core {
     holders_so_far: u64,
     /// How long a request takes on its way to a disk, in virtual time.
     pub request_nanos: u64,
+    /// What the disks did, if anybody wants to read it.
+    pub disk_log: Option<Vec<OnDisk>>,
     /// New tasks.
     pub spawned: Vec<Spawned>,
     named: Vec<Point>,
@@ -69,6 +71,14 @@ impl Core {
         self.let_go(id);
         self.holders.push(Holder { id, file, writable });
         Ok(())
+    }
+
+    /// Completes one request of the disks, by its index in their names.
+    pub(crate) fn complete(&mut self, request: usize) -> Option<Waker> {
+        if let Some(log) = &mut self.disk_log {
+            log.push(OnDisk { step: self.steps, text: self.disks.text(request) });
+        }
+        self.disks.complete(request)
     }
 
     fn let_go(&mut self, id: u64) {
@@ -156,7 +166,10 @@ impl SimHost {
     }
 
     fn submit(&self, file: u32, ask: Ask) -> Asked {
-        let id = self.core().disks.submit(file, ask);
+        let mut core = self.core();
+        core.disks.step = core.steps;
+        let id = core.disks.submit(file, ask);
+        drop(core);
         Asked { host: self.clone(), id: Some(id) }
     }
 }

@@ -197,7 +197,7 @@ impl Scheduler {
             Offer::Poll(task) => self.poll(task),
             Offer::Complete(request) => {
                 self.last_polled = usize::MAX;
-                let waker = self.host.core().disks.complete(request);
+                let waker = self.host.core().complete(request);
                 wake(waker);
             }
         }

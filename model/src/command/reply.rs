@@ -8,6 +8,7 @@ use crate::graph::{GENERATED, Graph, JobId, NodeId};
 use crate::job::{Status, Verb};
 use crate::json::Json;
 use crate::shared::Shared;
+use std::fmt;
 
 /// One answer that is allowed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -341,6 +342,15 @@ pub enum Reply<'a> {
     Return(&'a Json<'a>),
     /// Class and description of the error.
     Error(&'a str, &'a str),
+}
+
+impl fmt::Display for Reply<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Return(value) => write!(f, "{value}"),
+            Reply::Error(class, description) => write!(f, "{class}: {description}"),
+        }
+    }
 }
 
 impl<'a> Reply<'a> {

@@ -39,6 +39,8 @@ pub(crate) struct Client {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Asked {
     pub command: Shared<Result<Command, Refusal>>,
+    /// Its text, for texts.
+    pub text: Shared<String>,
     /// The `id` its reply must carry.
     pub echo: Option<String>,
 }
@@ -115,7 +117,7 @@ impl Client {
     /// The command without an answer, for texts.
     pub fn stuck(&self) -> Option<String> {
         let front = self.pending.front()?;
-        Some(format!("client {} waits for the reply to {:?}", self.id, front.command()))
+        Some(format!("client {} waits for the reply to {}", self.id, *front.asked.text))
     }
 }
 
@@ -350,12 +352,13 @@ impl State {
         let client = self.index_of(id);
         let Some(front) = self.clients.get(client).and_then(|client| client.pending.front()) else {
             return Err(
-                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {reply:?}"))
+                self.broken(LawId::Reply, format!("client {id} got a reply and asked nothing: {reply}"))
             );
         };
         let expected = front.asked.echo.clone();
         self.hold(LawId::Reply, echo == expected.as_deref(), |_| {
-            format!("client {id} got a reply with id {echo:?}, expected {expected:?}")
+            let word = |id: Option<&str>| id.map_or("none", |id| id).to_owned();
+            format!("client {id} got a reply with id {}, expected {}", word(echo), word(expected.as_deref()))
         })?;
         let verdict = match reply {
             Reply::Return(value) => self.accepted(client, value, more),
@@ -544,19 +547,17 @@ impl State {
                 expected.push(text);
             }
         }
-        let command = self.clients[client].pending[0].command();
-        format!("{command:?}\nfound    {found}\nexpected {}", expected.join("\n      or "))
+        let command = &*self.clients[client].pending[0].asked.text;
+        format!("{command}\nfound    {found}\nexpected {}", expected.join("\n      or "))
     }
 
     fn accepted(&mut self, client: usize, value: &Json<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
         let front = &self.clients[client].pending[0];
-        let command = front.asked.command.clone();
+        let (command, text) = (front.asked.command.clone(), front.asked.text.clone());
         let Ok(command) = &*command else { return Err(self.not_allowed(client)) };
         let tells = command.asks() || matches!(command, Command::QuerySchema | Command::Other { .. });
         if !tells && *value != Json::Object(Vec::new()) {
-            return Err(
-                self.broken(LawId::Reply, format!("{command:?} returned {value:?} instead of nothing"))
-            );
+            return Err(self.broken(LawId::Reply, format!("{} returned {value} instead of nothing", *text)));
         }
         match command {
             Command::Start(_) => self.start_accepted(client)?,

@@ -1,7 +1,7 @@
 //! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
 
 use crate::command::reply::generated_name;
-use crate::graph::permission::{CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
+use crate::graph::permission::{ALL, CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
 use crate::graph::{Graph, JobId, Node, User};
 use crate::job::Status;
 use crate::json::Json;
@@ -50,7 +50,8 @@ impl State {
             one.iter().filter(|line| !other.contains(line)).cloned().collect()
         };
         let (strange, missing) = (only(&told, &expected), only(&expected, &told));
-        let what = format!("edges told and not true: {strange:#?}\nedges true and not told: {missing:#?}");
+        let what =
+            format!("edges told and not true:{}\nedges true and not told:{}", list(&strange), list(&missing));
         Err(self.broken(LawId::QueryTruth, what))
     }
 
@@ -172,6 +173,34 @@ fn same(expected: &[Line], told: &[Line], stale: &[String], unsure: &[String]) -
     expected == told || sorted(expected) == sorted(told)
 }
 
+/// Lines for readers, permissions by their names.
+fn list(lines: &[Line]) -> String {
+    let lines: String = lines.iter().map(|line| format!("\n  {}", in_words(line))).collect();
+    if lines.is_empty() { " none".to_owned() } else { lines }
+}
+
+fn in_words(line: &str) -> String {
+    let parts = line.split_once(" [").and_then(|(edge, sets)| {
+        let (needs, shares) = sets.trim_end_matches(']').split_once('/')?;
+        Some((edge, words(needs.parse().ok()?), words(shares.parse().ok()?)))
+    });
+    parts.map_or(line.to_owned(), |(edge, needs, shares)| format!("{edge}: needs {needs}; shares {shares}"))
+}
+
+fn words(set: Permissions) -> String {
+    if set == ALL {
+        return "all".to_owned();
+    }
+    let names = [
+        (CONSISTENT, "consistent-read"),
+        (WRITE, "write"),
+        (UNCHANGED, "write-unchanged"),
+        (RESIZE, "resize"),
+    ];
+    let has: Vec<&str> = names.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| *name).collect();
+    if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
+}
+
 fn canonical(name: &str) -> &str {
     if generated_name(name) == Some(name) || name.starts_with("#auto") { GENERATED } else { name }
 }
@@ -210,4 +239,21 @@ fn set(list: &Json<'_>) -> Option<Permissions> {
         _ => None,
     });
     bits.sum::<Option<Permissions>>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_are_told_by_the_names_of_their_permissions() {
+        let lines =
+            [line("n2", "backing", "n1", CONSISTENT, ALL), line("job:j0", "main", "n2", 0, WRITE | RESIZE)];
+        assert_eq!(
+            list(&lines),
+            "\n  n2 -backing-> n1: needs consistent-read; shares all\
+             \n  job:j0 -main-> n2: needs nothing; shares write, resize"
+        );
+        assert_eq!(list(&[]), " none");
+    }
 }

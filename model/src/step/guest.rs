@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::command::editing::{Editing, Reopen, is_unchanged};
 use crate::command::plan::{JobType, Work};
-use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views};
+use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views, word};
 use crate::graph::{Graph, ImageId, JobId, NodeId, User};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
@@ -564,11 +564,5 @@ fn may_write(graph: &Graph, id: NodeId, is_kept: bool) -> bool {
 
 /// Values as texts show them: `zeroes`, `w7`, `garbage`.
 pub(super) fn shown(values: &[u64]) -> String {
-    let word = |value: &u64| match *value {
-        0 => "zeroes".to_owned(),
-        GARBAGE => "garbage".to_owned(),
-        ANYTHING => "anything".to_owned(),
-        tag => format!("w{tag}"),
-    };
-    values.iter().map(word).collect::<Vec<_>>().join(" or ")
+    values.iter().map(|value| word(*value)).collect::<Vec<_>>().join(" or ")
 }

@@ -358,7 +358,11 @@ impl State {
         self.hold(LawId::EventFields, fits, |state| {
             let job = state.job(id);
             let kind = job.plan.kind().word();
-            format!("job {}: {progress:?}, expected a {kind} with a speed of {}", job.id, job.speed)
+            let Progress { kind: told, speed, .. } = progress;
+            format!(
+                "job {}: told as a {told} with a speed of {speed}, expected a {kind} with a speed of {}",
+                job.id, job.speed
+            )
         })?;
         self.advanced(id, progress.offset, progress.len)
     }
@@ -379,7 +383,8 @@ impl State {
         let forward = before <= offset && 0 <= offset && within;
         self.hold(LawId::Progress, whole && forward, |state| {
             let job = state.job(id);
-            format!("job {} at {offset} of {len} bytes; was at {before} of {:?}", job.id, job.len_bytes)
+            let known = job.len_bytes.map_or("unknown length".to_owned(), |len| format!("{len} bytes"));
+            format!("job {} at {offset} of {len} bytes; was at {before} of {known}", job.id)
         })?;
         if before != offset {
             self.job_mut(id).offset = offset;

@@ -60,12 +60,12 @@ impl State {
                 && auto("auto-dismiss", job.auto_dismiss)
                 && entry.integer_of("speed") == Some(job.speed));
         if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
-            let what = format!("told {entry:?}\nit is a {} with a speed of {}", job.line(), job.speed);
+            let what = format!("told {entry}\nit is a {} with a speed of {}", job.line(), job.speed);
             return Err(self.broken(LawId::QueryTruth, what));
         }
         let (offset, len) = (entry.integer_of(names[1]), entry.integer_of(names[2]));
         let (Some(offset), Some(len)) = (offset, len) else {
-            return Err(self.broken(LawId::QueryTruth, format!("told {entry:?} without progress")));
+            return Err(self.broken(LawId::QueryTruth, format!("told {entry} without progress")));
         };
         // Events since may have told more.
         let before = job.offset;
@@ -213,7 +213,7 @@ fn lie(
     let node = graph.node(id);
     let driver = entry.text_of("drv");
     if driver != Some(node.driver.word()) {
-        return Some(format!("driver {driver:?}, expected {}", node.driver.word()));
+        return Some(format!("driver {}, expected {}", driver.unwrap_or("none"), node.driver.word()));
     }
     if node.driver != Driver::Qcow2 || node.vague {
         return None;
@@ -222,5 +222,6 @@ fn lie(
     let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
     let told = entry.text_of("backing_file");
     let fits = told == expected || told.zip(expected).is_some_and(|(told, file)| names_file(told, file));
-    (!fits).then(|| format!("backing file {told:?}, expected {expected:?}"))
+    (!fits)
+        .then(|| format!("backing file {}, expected {}", told.unwrap_or("none"), expected.unwrap_or("none")))
 }

@@ -42,7 +42,8 @@ impl<'a> Seen<'a> {
         match *observation {
             Observation::Sent { client, text } => {
                 let (command, echo) = Command::read(text);
-                Seen::Sent { client, asked: Asked { command: Shared::from(command), echo } }
+                let text = Shared::from(text.trim().to_owned());
+                Seen::Sent { client, asked: Asked { command: Shared::from(command), text, echo } }
             }
             Observation::Reply { client, text } => {
                 match json.and_then(|json| Some((json, Reply::read(json)?))) {

@@ -1,12 +1,14 @@
 //! `midstream attack`: hostile input of every kind against a real daemon, for minutes.
 
 use super::fuzz::parse_seed;
-use super::{Exit, at_least_1, refuse};
+use super::limits::{at_least_1, check_folder, seconds};
+use super::{Exit, refuse};
 use crate::attack::campaign::{Attack, Attacked};
 use crate::attack::finding::Finding;
 use crate::attack::{KINDS, Kind};
 use crate::live::target::Target;
-use clap::Args;
+use crate::report::text::{program, quoted};
+use clap::{Args, value_parser};
 use midstream::campaign::Subject;
 use seam::escape::one_line;
 use serde_json::json;
@@ -14,6 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+/// More memory than this, in MiB, is a slip of the hand: a TiB.
+const BUDGET_MAX: u64 = 1 << 20;
 
 /// Attack a real daemon with hostile input of every kind: bytes and commands on its monitor, NBD clients, images; and this
 /// command's own readers with traces and histories.
@@ -27,7 +32,7 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 pub(super) struct AttackArgs {
     /// How long; no new round after that.
-    #[arg(long, value_name = "T", default_value_t = 60, value_parser = at_least_1())]
+    #[arg(long, value_name = "T", default_value_t = 60, value_parser = seconds())]
     seconds: u64,
     /// At most so many rounds.
     #[arg(long, value_name = "N", value_parser = at_least_1())]
@@ -42,7 +47,7 @@ pub(super) struct AttackArgs {
     #[arg(long, value_name = "KIND")]
     kind: Vec<Kind>,
     /// What images may make the daemon hold, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = at_least_1())]
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = value_parser!(u64).range(1..=BUDGET_MAX))]
     budget: u64,
     /// Where findings go.
     #[arg(long, value_name = "DIR", default_value = "tests/hostile/new")]
@@ -61,6 +66,13 @@ impl AttackArgs {
     }
 
     fn attack(&self, subject: &Subject) -> Result<Exit, String> {
+        check_folder("--out", &self.out)?;
+        let replayed = self
+            .replay
+            .as_ref()
+            .map(|path| Finding::read(path).map_err(|why| format!("{}: {why}", path.display())));
+        let replayed = replayed.transpose()?;
+        self.target.check().map_err(|problem| format!("--target: {problem}"))?;
         let attack = Attack {
             target: self.target.clone(),
             seed: self.seed,
@@ -69,8 +81,7 @@ impl AttackArgs {
             budget: self.budget << 20,
             kinds: self.kind.clone(),
         };
-        if let Some(path) = &self.replay {
-            let finding = Finding::read(path).map_err(|why| format!("{}: {why}", path.display()))?;
+        if let Some(finding) = replayed {
             return Ok(match attack.replay(&finding, subject)? {
                 Some(found) => {
                     say!("FAIL  {}: {}: {}", found.kind, found.verdict, one_line(&found.detail));
@@ -91,7 +102,7 @@ impl AttackArgs {
 
     fn tell(&self, finding: &Finding) {
         let kept = match finding.write(&self.out) {
-            Ok(path) => format!("cargo midstream attack --replay {}", path.display()),
+            Ok(path) => format!("{} attack --replay {}", program(), quoted(&path.display().to_string())),
             Err(why) => format!("it could not be kept in {}: {why}", self.out.display()),
         };
         complain!(

@@ -1,6 +1,7 @@
 //! `midstream conform`: recorded cases of the real daemon, played on our engine or on any daemon.
 
-use super::{Exit, at_least_1, refuse};
+use super::limits::jobs;
+use super::{Exit, refuse};
 use crate::conform::admit::admit;
 use crate::conform::campaign::{Totals, play_all};
 use crate::conform::case::Case;
@@ -40,7 +41,7 @@ pub(super) struct Conform {
     #[arg(long)]
     values: bool,
     /// How many cases are played at a time.
-    #[arg(long, value_name = "N", value_parser = at_least_1(), default_value_t = 2)]
+    #[arg(long, value_name = "N", value_parser = jobs(), default_value_t = 2)]
     jobs: u64,
     /// The totals and every difference as one JSON object.
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `midstream disk`: the simulated disk for any NBD client.
 
 use super::fuzz::parse_seed;
+use super::limits::check_folder;
 use super::{Exit, refuse};
 use crate::device::{Device, Devices};
 use clap::Args;
@@ -142,6 +143,9 @@ impl Disk {
     }
 
     fn serve(&self) -> Result<(), String> {
+        for (option, folder) in [("--keep", &self.keep), ("--power-cut", &self.power_cut)] {
+            folder.as_ref().map_or(Ok(()), |folder| check_folder(option, folder))?;
+        }
         let devices: Vec<Device> = self.devices.iter().map(Wanted::device).collect::<Result<_, _>>()?;
         for (index, device) in devices.iter().enumerate() {
             if devices[..index].iter().any(|other| other.name == device.name) {

@@ -1,5 +1,7 @@
 //! `midstream document`: the page about a live daemon's defects, made anew from their traces.
 
+use super::export::write_program;
+use super::limits::check_folder;
 use super::{Exit, refuse};
 use crate::live::again::{Retaken, retake};
 use crate::live::campaign::COMMAND;
@@ -43,17 +45,21 @@ impl Document {
     }
 
     fn write(&self) -> Result<PathBuf, String> {
+        check_folder("--out", &self.out)?;
+        self.target.check().map_err(|problem| format!("--target: {problem}"))?;
         let name = format!("qemu-{}", self.version);
         let scripts = self.out.join(&name);
-        fs::create_dir_all(&scripts).map_err(|error| error.to_string())?;
+        fs::create_dir_all(&scripts).map_err(|error| format!("{}: {error}", scripts.display()))?;
         let mut all = Vec::new();
         for defect in defects().filter(|defect| !defect.trace.is_empty()) {
             let file = defect.trace;
-            let trace = Trace::read(&self.traces.join(file)).map_err(|error| format!("{file}: {error}"))?;
+            let path = self.traces.join(file);
+            let trace = Trace::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             all.push(self.shown(defect, trace, &scripts, &name)?);
         }
         let path = self.out.join(format!("{name}.md"));
-        fs::write(&path, page(&self.version, &all, COMMAND)).map_err(|error| error.to_string())?;
+        fs::write(&path, page(&self.version, &all, COMMAND))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path)
     }
 
@@ -68,7 +74,7 @@ impl Document {
         let text = record.as_ref().and_then(|record| script(defect.what, record, fails).ok());
         let file = format!("{}.sh", defect.name);
         if let Some(text) = &text {
-            fs::write(scripts.join(&file), text).map_err(|error| format!("{file}: {error}"))?;
+            write_program(&scripts.join(&file), text).map_err(|error| format!("{file}: {error}"))?;
         }
         let script = text.map(|_| format!("{folder}/{file}"));
         Ok(Shown { defect, trace, record, reproduced, times, script })

@@ -1,5 +1,6 @@
 //! `midstream export`: a failing live sequence as a shell script that needs no midstream.
 
+use super::limits::check_file;
 use super::{Exit, live_target, read, refuse};
 use crate::live::again::{Retaken, retake};
 use crate::live::script::{Fails, script};
@@ -8,7 +9,10 @@ use crate::live::target::Target;
 use clap::Args;
 use midstream::trace::PASSED;
 use midstream::verdict::Detail;
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 /// A sequence that fails in none of so many tries does not fail any more.
 const TRIES_MAX: u32 = 60;
@@ -33,6 +37,9 @@ impl Export {
     }
 
     fn write(&self) -> Result<Exit, Exit> {
+        if let Some(out) = &self.out {
+            check_file("--out", out).map_err(|problem| refuse(&problem))?;
+        }
         let trace = read(&self.trace)?;
         let target = live_target(self.target.as_ref(), &self.trace, &trace)?;
         let is_same = |record: &Record| trace.law != PASSED && record.outcome.verdict.law() == trace.law;
@@ -46,9 +53,32 @@ impl Export {
         match &self.out {
             None => put!("{text}"),
             Some(path) => {
-                std::fs::write(path, text).map_err(|error| refuse(&format!("{}: {error}", path.display())))?
+                write_program(path, &text).map_err(|error| refuse(&format!("{}: {error}", path.display())))?
             }
         }
         Ok(Exit::Clean)
+    }
+}
+
+/// Writes a script that whoever may read it may run.
+pub(super) fn write_program(path: &Path, text: &str) -> io::Result<()> {
+    fs::write(path, text)?;
+    let mut permissions = fs::metadata(path)?.permissions();
+    let readers = permissions.mode() & 0o444;
+    permissions.set_mode(permissions.mode() | readers >> 2);
+    fs::set_permissions(path, permissions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_can_be_run_by_whoever_can_read_it() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("defect.sh");
+        write_program(&path, "#!/bin/sh\n").expect("room");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!((mode & 0o100, mode & 0o111), (0o100, (mode & 0o444) >> 2));
     }
 }

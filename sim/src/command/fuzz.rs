@@ -1,10 +1,13 @@
 //! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
 
-use super::{Exit, at_least_1, check_law, refuse};
+use super::laws::{check_law, check_live_law};
+use super::limits::{at_least_1, check_folder, jobs, seconds};
+use super::{Exit, refuse};
 use crate::live;
-use crate::live::campaign::Shorten;
+use crate::live::campaign::{Shorten, Until};
 use crate::live::target::Target;
 use crate::report::progress::Progress;
+use crate::report::text::program;
 use crate::report::{Cost, json, text};
 use clap::Args;
 use midstream::campaign::keep::Keep;
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
@@ -46,11 +49,11 @@ pub(super) struct Fuzz {
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = at_least_1())]
     runs: Option<u64>,
     /// End after so many seconds; 30 when no other end is given.
-    #[arg(long, value_name = "T", value_parser = at_least_1())]
+    #[arg(long, value_name = "T", value_parser = seconds())]
     seconds: Option<u64>,
     /// Threads; all cores when not given. The result does not depend on it.
-    #[arg(long, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = jobs())]
+    jobs: Option<u64>,
     /// Where to put traces of failures.
     #[arg(long, value_name = "DIR", default_value = "traces/new")]
     out: PathBuf,
@@ -63,21 +66,23 @@ pub(super) struct Fuzz {
     /// End with one line of JSON on stdout; everything else goes to stderr.
     #[arg(long)]
     json: bool,
-    /// End with the first failure.
+    /// End with the first failure; of a live daemon, with the first that is not known.
     #[arg(long)]
     until_failure: bool,
-    /// Only a failure of this law is the first failure; others are told and counted. Can be given more than once.
+    /// Only a failure of this law is the first failure; others are told and counted. Can be given more than once;
+    /// `midstream laws` lists them.
     #[arg(long, value_name = "LAW", requires = "until_failure")]
     law: Vec<String>,
     /// Drive a live daemon instead: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path. Then every kind
     /// of job is among the commands, and the seeds of two campaigns need not give the same.
-    #[arg(long, value_name = "KIND[:PATH]", conflicts_with_all = ["law", "until_failure"])]
+    #[arg(long, value_name = "KIND[:PATH]")]
     target: Option<Target>,
     /// The images of the live daemon lie on a simulated disk behind NBD, which the tape orders; every sequence is judged as
-    /// if it had been killed, or the power cut, at many of its points. The same as `--target KIND+disk`.
+    /// if it had been killed, or the power cut, at many of its points. The same as `--target KIND+disk`. Not midstreamd,
+    /// which is no NBD client.
     #[arg(long, requires = "target")]
     disk: bool,
-    /// Known divergences of the live daemon fail the campaign too.
+    /// Known divergences of the live daemon fail the campaign too, and end it with --until-failure.
     #[arg(long, requires = "target")]
     strict: bool,
 }
@@ -94,10 +99,12 @@ pub(super) fn parse_seed(text: &str) -> Result<u64, String> {
 impl Fuzz {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
         if let Some(target) = &self.target {
-            return self.live(target);
+            return self.live(subject, target);
         }
-        if let Err(problem) = self.law.iter().try_for_each(|law| check_law(subject, law)) {
-            return refuse(&format!("--law: {problem}"));
+        let known = self.law.iter().try_for_each(|law| check_law(subject, law));
+        let known = known.map_err(|problem| format!("--law: {problem}"));
+        if let Err(problem) = known.and_then(|()| check_folder("--out", &self.out)) {
+            return refuse(&problem);
         }
         let stop = match stop_on_interrupt() {
             Ok(stop) => stop,
@@ -114,7 +121,7 @@ impl Fuzz {
         let mut progress = Progress::new(self.runs, plan.time);
         let mut trouble = None;
         let mut campaign = campaign::run(subject, &plan, &stop, &mut |totals, news| match news {
-            News::Tick => progress.tell(totals),
+            News::Tick => progress.tell(totals.runs, totals.failures()),
             News::Broken { law, seed } => match quietly(|| failures.block(law, seed)) {
                 Ok(block) => progress.print(|| self.say(&block)),
                 Err(panic) => {
@@ -129,12 +136,18 @@ impl Fuzz {
         self.conclude(subject, &campaign, cost, &failures.traces)
     }
 
-    fn live(&self, target: &Target) -> Exit {
-        let target = match self.disk {
-            true => target.on_disk(),
-            false => Ok(target.clone()),
-        };
-        let target = match target {
+    /// The daemon to drive, if all that was asked of it can be done.
+    fn checked(&self, subject: &Subject, target: &Target) -> Result<Target, String> {
+        let known = self.law.iter().try_for_each(|law| check_live_law(subject, law));
+        known.map_err(|problem| format!("--law: {problem}"))?;
+        check_folder("--out", &self.out)?;
+        let target = if self.disk { target.on_disk()? } else { target.clone() };
+        target.check().map_err(|problem| format!("--target: {problem}"))?;
+        Ok(target)
+    }
+
+    fn live(&self, subject: &Subject, target: &Target) -> Exit {
+        let target = match self.checked(subject, target) {
             Ok(target) => target,
             Err(why) => return refuse(&why),
         };
@@ -158,10 +171,21 @@ impl Fuzz {
             out: self.out.clone(),
             // A known divergence has its trace already; only who wants to see them all wants theirs made anew.
             shorten: if self.strict { Shorten::All } else { Shorten::New },
+            until: self.until_failure.then(|| Until { laws: self.law.clone(), known_too: self.strict }),
         };
         let started = Instant::now();
-        let campaign = live::campaign::fuzz(&plan, &stop, &|found| self.say(&live::report::failure(found)));
+        let mut progress = Progress::new(self.runs, plan.time);
+        let campaign = live::campaign::fuzz(&plan, &stop, &mut |news| match news {
+            live::campaign::News::Tick(runs, failures) => progress.tell(runs, failures),
+            live::campaign::News::Found(found) => {
+                progress.print(|| self.say(&live::report::failure(&found)));
+            }
+        });
+        progress.end();
         let cost = Cost::now(started.elapsed(), plan.jobs);
+        if campaign.is_early {
+            self.say(&self.resume(campaign.runs));
+        }
         self.say(&live::report::table(&campaign, &plan, cost));
         if self.json {
             say!("{}", live::report::json(&campaign, &plan, cost));
@@ -183,7 +207,8 @@ impl Fuzz {
 
     fn plan(&self) -> Plan {
         let default = (self.runs.is_none() && !self.until_failure).then_some(SECONDS);
-        let jobs = self.jobs.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
+        let jobs = self.jobs.map_or_else(cores, |jobs| jobs as usize);
         Plan {
             seed: self.seed,
             runs: self.runs.unwrap_or(u64::MAX),
@@ -198,7 +223,8 @@ impl Fuzz {
     /// Which runs leave their history; the folder is there then.
     fn keep(&self) -> Result<Option<Keep>, Exit> {
         let keep = self.history.as_ref().map(|folder| Keep::new(folder, self.history_all));
-        keep.transpose().map_err(|error| refuse(&format!("--history: {error}")))
+        let folder = self.history.as_deref().unwrap_or(Path::new("")).display();
+        keep.transpose().map_err(|error| refuse(&format!("--history {folder}: {error}")))
     }
 
     fn announce(&self, plan: &Plan) {
@@ -221,7 +247,7 @@ impl Fuzz {
 
     /// The command that does what is left after so many runs.
     fn resume(&self, done: u64) -> String {
-        let mut line = format!("resume  cargo midstream fuzz --seed {}", self.seed.wrapping_add(done));
+        let mut line = format!("resume  {} fuzz --seed {}", program(), self.seed.wrapping_add(done));
         let mut option = |name: &str, value: &dyn fmt::Display| {
             write!(line, " --{name} {value}").expect("a string takes any text");
         };
@@ -241,7 +267,12 @@ impl Fuzz {
         for law in &self.law {
             option("law", &text::quoted(law));
         }
-        line + if self.history_all { " --history-all" } else { "" }
+        if let Some(target) = &self.target {
+            option("target", &text::quoted(&target.to_string()));
+        }
+        line + if self.disk { " --disk" } else { "" }
+            + if self.strict { " --strict" } else { "" }
+            + if self.history_all { " --history-all" } else { "" }
             + if self.until_failure { " --until-failure" } else { "" }
             + if self.json { " --json" } else { "" }
     }
@@ -260,7 +291,7 @@ impl Fuzz {
     ) -> Exit {
         let totals = &campaign.totals;
         if let Some(nondeterminism) = &campaign.nondeterminism {
-            let repro = text::repro(Some(nondeterminism.seed), None, subject.flag);
+            let repro = text::repro(Some(nondeterminism.seed), None);
             self.say(&format!("FAIL  not deterministic\n{nondeterminism}\n{repro}"));
         }
         if let Some(panicked) = &campaign.panicked {
@@ -269,17 +300,21 @@ impl Fuzz {
         if let Some(unwritten) = &campaign.unwritten {
             self.say(&format!("history not written {unwritten}"));
         }
-        for vacuous in totals.vacuous(subject.laws) {
-            self.say(&format!("VACUOUS  {vacuous}"));
+        let exit = exit(campaign, totals.vacuous(subject.laws).is_empty());
+        // Beside anything worse, and in a campaign that was cut short, what was not seen means nothing.
+        if exit == Exit::Vacuous {
+            for vacuous in totals.vacuous(subject.laws) {
+                self.say(&format!("VACUOUS  {vacuous}"));
+            }
         }
         if campaign.is_early {
-            self.say(&(self.resume(totals.runs) + subject.flag));
+            self.say(&self.resume(totals.runs));
         }
         self.say(&text::totals(totals, subject.laws, self.seed, cost));
         if self.json {
             say!("{}", json::campaign(campaign, subject.laws, self.seed, cost, traces));
         }
-        exit(campaign, totals.vacuous(subject.laws).is_empty())
+        exit
     }
 }
 
@@ -331,18 +366,18 @@ impl Failures<'_> {
         // Those that somebody waits for always leave one; others only while nobody waits for anything else.
         let has_trace = self.fuzz.law.is_empty() && self.traces.len() < TRACES_MAX;
         if !has_trace && !self.fuzz.is_wanted(law) {
-            return text::failure(&found) + &text::repro(Some(seed), None, self.subject.flag);
+            return text::failure(&found) + &text::repro(Some(seed), None);
         }
         let (least, runs) = self.least(&found, law);
         let path = self.fuzz.out.join(format!("{seed}.json"));
         let mut block = text::failure(&least);
         match Trace::of(&least, Some(seed)).write(&path) {
             Ok(()) => {
-                block += &text::repro(Some(seed), Some(&path), self.subject.flag);
+                block += &text::repro(Some(seed), Some(&path));
                 self.traces.insert(law.to_owned(), path);
             }
             Err(error) => {
-                block += &text::repro(Some(seed), None, self.subject.flag);
+                block += &text::repro(Some(seed), None);
                 writeln!(block, "trace   {}: not written: {error}", shown(&path))
                     .expect("a string takes any text");
             }
@@ -394,19 +429,22 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_with_every_option_that_was_given() {
-        let jobs = NonZeroUsize::new(3);
-        let given = Fuzz { jobs, law: vec!["every job ends".to_owned()], ..fuzz(PathBuf::from("a b")) };
+        let given =
+            Fuzz { jobs: Some(3), law: vec!["every job ends".to_owned()], ..fuzz(PathBuf::from("a b")) };
         assert_eq!(
             given.resume(1_500),
-            "resume  cargo midstream fuzz --seed 1501 --runs 500 --jobs 3 --out 'a b' --law 'every job ends' \
-             --until-failure --json"
+            format!(
+                "resume  {} fuzz --seed 1501 --runs 500 --jobs 3 --out 'a b' --law 'every job ends' \
+                 --until-failure --json",
+                program()
+            )
         );
         let kept =
             Fuzz { history: Some(PathBuf::from("h")), history_all: true, ..fuzz(PathBuf::from("new")) };
         assert!(kept.resume(1).contains(" --history h --history-all --until-failure"), "{}", kept.resume(1));
         let (runs, seconds) = (None, Some(9));
         let plain = Fuzz { runs, seconds, until_failure: false, json: false, ..fuzz(PathBuf::from("new")) };
-        assert_eq!(plain.resume(5), "resume  cargo midstream fuzz --seed 6 --seconds 9 --out new");
+        assert_eq!(plain.resume(5), format!("resume  {} fuzz --seed 6 --seconds 9 --out new", program()));
     }
 
     /// The toy, but a failure of two commands is more than its harness bears: only the minimiser gets there.

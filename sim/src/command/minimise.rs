@@ -1,6 +1,7 @@
 //! `midstream minimise`: makes a recorded failure shorter.
 
-use super::{Exit, at_least_1, guarded, live_target, read, refuse};
+use super::limits::{at_least_1, check_file, seconds};
+use super::{Exit, guarded, live_target, read, refuse};
 use crate::live::campaign::COMMAND;
 use crate::live::sequence::Record;
 use crate::live::shorten::{Effort, shorten};
@@ -27,13 +28,13 @@ pub(super) struct Minimise {
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = at_least_1())]
     runs: u64,
     /// Stop after so many seconds.
-    #[arg(long, value_name = "T", default_value_t = 300, value_parser = at_least_1())]
+    #[arg(long, value_name = "T", default_value_t = 300, value_parser = seconds())]
     seconds: u64,
     /// What a live daemon does may depend on timing: a shorter sequence is taken at most so often.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=100_000))]
     tries: u32,
     /// Of its tries a shorter sequence must fail so often; more than once, so that not only rare failures are left over.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..=100_000))]
     failures: u32,
     /// The live daemon, for a trace of one: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
     #[arg(long, value_name = "KIND[:PATH]")]
@@ -72,7 +73,7 @@ impl Minimise {
         let (outcome, path) = (&least.outcome, self.out.as_ref().unwrap_or(&self.trace));
         let shorter = Trace { target: Some(target.name()), ..Trace::of(outcome, trace.seed) };
         shorter.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
-        put!("{}{}", text::failure(outcome), text::repro(None, Some(path), ""));
+        put!("{}{}", text::failure(outcome), text::repro(None, Some(path)));
         let commands = entries(&outcome.tape, COMMAND);
         let shortened = text::shortened(commands, [outcome.tape.len(), trace.choices.len()], least.took);
         say!("        {shortened}; reproduced {} of {}", least.reproduced, least.times);
@@ -80,6 +81,9 @@ impl Minimise {
     }
 
     fn shorten(&self, subject: &Subject) -> Result<Exit, Exit> {
+        if let Some(out) = &self.out {
+            check_file("--out", out).map_err(|problem| refuse(&problem))?;
+        }
         let name = self.trace.display();
         let trace = read(&self.trace)?;
         if trace.target.is_some() {
@@ -102,7 +106,7 @@ impl Minimise {
         let path = self.out.as_ref().unwrap_or(&self.trace);
         let written = Trace::of(&least.outcome, trace.seed).write(path);
         written.map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
-        put!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path), subject.flag));
+        put!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path)));
         let commands = entries(&least.outcome.tape, subject.command);
         let shortened = text::shortened(commands, [least.outcome.tape.len(), tape.len()], least.runs);
         say!("        {shortened}{}", if least.is_least { "" } else { "; a limit ended the search" });

@@ -3,7 +3,9 @@
 //! Each mutant is built into a scratch copy and fuzzed. It is caught if one of its own laws breaks in time, if the
 //! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace.
 
-use super::{Exit, at_least_1, check_law, refuse};
+use super::laws::{check_law, meant};
+use super::limits::{at_least_1, seconds};
+use super::{Exit, refuse};
 use crate::mutants::masked::Masked;
 use crate::mutants::{Mutant, tree};
 use clap::{Args, ValueEnum};
@@ -43,7 +45,7 @@ pub(super) struct Mutants {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Seconds of fuzzing for each.
-    #[arg(long, value_name = "T", default_value_t = 60, value_parser = at_least_1())]
+    #[arg(long, value_name = "T", default_value_t = 60, value_parser = seconds())]
     seconds: u64,
     /// Of the model: runs that may need a rule, where nothing that was kept does.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = at_least_1())]
@@ -93,9 +95,9 @@ impl Mutants {
         if all.is_empty() {
             return Err(format!("no mutant in {}", root.join("tests/mutants").display()));
         }
-        if let Some(unknown) = self.names.iter().find(|name| !all.iter().any(|mutant| mutant.name == **name))
-        {
-            return Err(format!("no mutant is called `{unknown}`"));
+        let known: Vec<&str> = all.iter().map(|mutant| mutant.name.as_str()).collect();
+        if let Some(unknown) = self.names.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(format!("no mutant is called `{unknown}`{}", meant(unknown, &known)));
         }
         Ok(all.into_iter().filter(|m| self.names.is_empty() || self.names.contains(&m.name)).collect())
     }

@@ -1,6 +1,7 @@
 //! `midstream replay`: takes recorded runs again and says whether the same law breaks.
 
-use super::{Exit, at_least_1, guarded, live_target, read, refuse};
+use super::limits::{check_folder, tries};
+use super::{Exit, guarded, live_target, read, refuse};
 use crate::live;
 use crate::live::target::Target;
 use crate::report::text;
@@ -9,7 +10,8 @@ use midstream::campaign::Subject;
 use midstream::campaign::keep::Keep;
 use midstream::terminal::shown;
 use midstream::trace::{PASSED, Replayed, Trace};
-use midstream::verdict::Detail;
+use midstream::verdict::{Detail, Outcome};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Take recorded runs again, decision by decision.
@@ -31,11 +33,14 @@ pub(super) struct Replay {
     #[arg(long)]
     update: bool,
     /// A trace of a live daemon is taken again so often.
-    #[arg(long, value_name = "N", default_value = "5", value_parser = at_least_1())]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = tries())]
     times: u64,
     /// The live daemon, for a trace of one: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
     #[arg(long, value_name = "KIND[:PATH]")]
     target: Option<Target>,
+    /// Write the images into DIR as the run left them, to be looked at with qemu-img.
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
     /// Of a live daemon, write the history of every run that fails to DIR, for `midstream judge`.
     #[arg(long, value_name = "DIR")]
     history: Option<PathBuf>,
@@ -43,6 +48,9 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if let Err(problem) = self.may_dump() {
+            return refuse(&problem);
+        }
         let mut worst = Exit::Clean;
         for path in &self.traces {
             let exit = self.one(path, subject).unwrap_or_else(|exit| exit);
@@ -51,16 +59,32 @@ impl Replay {
         worst
     }
 
+    /// One run leaves one set of images.
+    fn may_dump(&self) -> Result<(), String> {
+        match &self.dump {
+            Some(_) if self.traces.len() > 1 => Err("--dump takes one trace".to_owned()),
+            Some(folder) => check_folder("--dump", folder),
+            None => Ok(()),
+        }
+    }
+
     fn one(&self, path: &Path, subject: &Subject) -> Result<Exit, Exit> {
         let trace = read(path)?;
+        if trace.target.is_some() && self.dump.is_some() {
+            return Err(refuse(&format!("{}: --dump is for simulated runs", path.display())));
+        }
         if trace.target.is_some() {
             return guarded(path, &trace, || self.live(path, &trace))?;
         }
+        let detail = if self.dump.is_some() { Detail::Full } else { Detail::Quiet };
         let replayed = guarded(path, &trace, || match (self.tolerant, self.update) {
-            (true, _) => trace.replay_tolerantly(subject, Detail::Quiet),
-            (false, true) => trace.replay_somehow(subject, Detail::Quiet),
-            (false, false) => trace.replay(subject, Detail::Quiet),
+            (true, _) => trace.replay_tolerantly(subject, detail),
+            (false, true) => trace.replay_somehow(subject, detail),
+            (false, false) => trace.replay(subject, detail),
         })?;
+        if let Some(folder) = &self.dump {
+            write_files(folder, &replayed.outcome).map_err(|problem| refuse(&problem))?;
+        }
         put!("{}: {}", shown(path), summary(&trace, &replayed));
         if self.update {
             let (law, verdict) = (trace.law.clone(), trace.verdict.clone());
@@ -116,6 +140,17 @@ impl Replay {
     }
 }
 
+/// Writes what a run left, each file under its own name.
+fn write_files(folder: &Path, outcome: &Outcome) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("--dump {}: {error}", folder.display()))?;
+    for (name, bytes) in &outcome.files {
+        let path = folder.join(name.trim_start_matches('/').replace('/', "-"));
+        fs::write(&path, bytes).map_err(|error| format!("--dump {}: {error}", path.display()))?;
+        say!("dumped  {}", shown(&path));
+    }
+    Ok(())
+}
+
 /// What became of the trace: one line, and the divergence or the failure.
 fn summary(trace: &Trace, replayed: &Replayed) -> String {
     if let (false, Some(divergence)) = (replayed.fits(), &replayed.divergence) {
@@ -151,6 +186,7 @@ mod tests {
             update: false,
             times: 5,
             target: None,
+            dump: None,
             history: None,
         };
         change(&mut replay);
@@ -199,6 +235,7 @@ mod tests {
             update: false,
             times: 5,
             target: None,
+            dump: None,
             history: None,
         };
         assert_eq!(replay.run(&toy::SUBJECT), Exit::Usage);

@@ -1,7 +1,8 @@
 //! `midstream rounds`: kill -9, SIGTERM and a full disk, many times each.
 
 use super::fuzz::parse_seed;
-use super::{Exit, at_least_1, refuse};
+use super::limits::{at_least_1, jobs};
+use super::{Exit, refuse};
 use crate::live::plan::Ordeal;
 use crate::live::rounds::{Broken, ORDEALS, Rounds, Totals};
 use crate::live::target::Target;
@@ -30,7 +31,7 @@ pub(super) struct RoundsArgs {
     #[arg(long, value_name = "KIND[:PATH]", default_value = "midstreamd")]
     target: Target,
     /// Daemons side by side.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_1())]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = jobs())]
     jobs: u64,
     /// End with one line of JSON on stdout.
     #[arg(long)]
@@ -43,6 +44,7 @@ impl RoundsArgs {
     }
 
     fn play(&self) -> Result<Exit, String> {
+        self.target.check().map_err(|problem| format!("--target: {problem}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let registered = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
         registered.map_err(|error| error.to_string())?;

@@ -3,6 +3,7 @@
 //! Each rule is taken away in turn. It is caught if something that is right is refused then: a trace, a recording of the real
 //! daemon, a history that was kept, or a run of one of the first seeds.
 
+use super::laws::meant;
 use super::{Exit, refuse};
 use crate::mutants::kept::{Kept, fresh};
 use crate::mutants::rules::Table;
@@ -48,7 +49,9 @@ fn selected(names: &[String]) -> Result<Vec<Rule>, String> {
     let is_named = |rule: &Rule, name: &String| format!("{rule:?}") == *name;
     let unknown = names.iter().find(|name| !RULES.iter().any(|rule| is_named(rule, name)));
     if let Some(unknown) = unknown {
-        return Err(format!("no rule is called `{unknown}`"));
+        let known = RULES.map(|rule| format!("{rule:?}"));
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        return Err(format!("no rule is called `{unknown}`{}", meant(unknown, &known)));
     }
     let wanted = |rule: &Rule| names.is_empty() || names.iter().any(|name| is_named(rule, name));
     Ok(RULES.into_iter().filter(wanted).collect())

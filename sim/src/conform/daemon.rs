@@ -10,6 +10,7 @@ use super::case::Image;
 use super::nbd::{self, Wire};
 use super::subject::{Answer, Connection, Disconnected, End, Lost, Request, Subject};
 use crate::fence;
+use crate::live::version;
 use serde_json::{Map, Value, json};
 use socket::{NbdSocket, QmpSocket, accept};
 use std::collections::VecDeque;
@@ -49,7 +50,7 @@ pub fn missing(binary: &Path) -> Option<String> {
     if !binary.is_file() {
         return Some(format!("{} is not a file", binary.display()));
     }
-    tools::missing()
+    version::check(binary, &["qemu-storage-daemon", "midstreamd"]).err().or_else(tools::missing)
 }
 
 impl Daemon {

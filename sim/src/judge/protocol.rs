@@ -69,7 +69,9 @@ impl Protocol {
                 self.attached(*guest, "connected", "export", export, judge)?;
             }
             Observed::Detached { guest } => self.detached(*guest)?,
-            Observed::Began { request, guest, asked } => *request = self.began(*request, *guest, asked)?,
+            Observed::Began { request, guest, asked, .. } => {
+                *request = self.began(*request, *guest, asked)?
+            }
             Observed::Ended { request, result } => *request = self.ended(*request, result.as_deref().ok())?,
             Observed::View { node, .. } => named("view.node", node, judge)?,
             Observed::Crash { .. } => self.crashed(),

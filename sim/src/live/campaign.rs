@@ -18,6 +18,7 @@ use seam::escape::lines;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 const NEW_MAX: usize = 24;
 /// When the time is over, what was found and not made short yet gets at least so much more, or a quarter of all.
 const GRACE_MIN: Duration = Duration::from_secs(30);
+/// How often a campaign tells of its progress.
+const TICK: Duration = Duration::from_millis(200);
 /// The law that the harness breaks when it falls over.
 pub const PANICKED: &str = "the harness panicked";
 
@@ -65,6 +68,33 @@ pub struct Plan {
     pub shorten: Shorten,
     /// Which sequences leave their history.
     pub history: Option<Keep>,
+    /// What ends the campaign, if anything that it finds does.
+    pub until: Option<Until>,
+}
+
+/// The failure that a campaign waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Until {
+    /// Only of these laws; without any, of every law.
+    pub laws: Vec<String>,
+    /// Known ones count, too.
+    pub known_too: bool,
+}
+
+impl Until {
+    fn is_met(&self, found: &Found) -> bool {
+        let is_wanted = self.laws.is_empty() || self.laws.contains(&found.law);
+        is_wanted && (self.known_too || !found.is_known)
+    }
+}
+
+/// Something a campaign tells while it runs.
+#[derive(Debug)]
+pub enum News {
+    /// Time passed: so many sequences, and so many of them that failed.
+    Tick(u64, u64),
+    /// A kind of failure, once it has been made short.
+    Found(Box<Found>),
 }
 
 /// Which kinds of failures are made short.
@@ -142,25 +172,36 @@ pub struct Campaign {
 struct Shared<'a> {
     plan: &'a Plan,
     stop: &'a AtomicBool,
+    /// What was waited for was found.
+    done: AtomicBool,
     next: AtomicU64,
     started: Instant,
     campaign: Mutex<Campaign>,
-    hear: &'a (dyn Fn(&Found) + Sync),
 }
 
-/// Runs a campaign; `hear` is told of every kind of failure once it has been made short.
-pub fn fuzz(plan: &Plan, stop: &AtomicBool, hear: &(dyn Fn(&Found) + Sync)) -> Campaign {
+/// Runs a campaign; `hear` is told in this thread what happens.
+pub fn fuzz(plan: &Plan, stop: &AtomicBool, hear: &mut dyn FnMut(News)) -> Campaign {
     let shared = Shared {
         plan,
         stop,
+        done: AtomicBool::new(false),
         next: AtomicU64::new(0),
         started: Instant::now(),
         campaign: Mutex::default(),
-        hear,
     };
+    let (sender, found) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..plan.jobs.max(1) {
-            scope.spawn(|| shared.work());
+            let (sender, shared) = (sender.clone(), &shared);
+            scope.spawn(move || shared.work(&sender));
+        }
+        drop(sender);
+        loop {
+            match found.recv_timeout(TICK) {
+                Ok(found) => hear(News::Found(Box::new(found))),
+                Err(RecvTimeoutError::Timeout) => hear(shared.campaign().tick()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
     });
     let mut campaign = shared.campaign.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -175,20 +216,21 @@ impl Shared<'_> {
 
     fn is_over(&self) -> bool {
         let is_late = self.plan.time.is_some_and(|time| self.started.elapsed() >= time);
-        is_late || self.stop.load(Ordering::Relaxed) || self.campaign().unwritten.is_some()
+        let is_told = self.stop.load(Ordering::Relaxed) || self.done.load(Ordering::Relaxed);
+        is_late || is_told || self.campaign().unwritten.is_some()
     }
 
-    fn work(&self) {
-        self.search();
+    fn work(&self, tell: &Sender<Found>) {
+        self.search(tell);
         // What is left over is made short when the search has ended.
         let grace = self.plan.time.map_or(GRACE_MIN, |time| (time / 4).max(GRACE_MIN));
         let end = Instant::now() + grace;
-        while Instant::now() < end && !self.stop.load(Ordering::Relaxed) && self.shorten_next(false) {}
+        while Instant::now() < end && !self.stop.load(Ordering::Relaxed) && self.shorten_next(false, tell) {}
     }
 
-    fn search(&self) {
+    fn search(&self, tell: &Sender<Found>) {
         while !self.is_over() {
-            if self.shorten_next(true) {
+            if self.shorten_next(true, tell) {
                 continue;
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -258,6 +300,9 @@ impl Shared<'_> {
                 return;
             }
             let mut found = Found::of(&name, is_known, seed, after, &record.outcome);
+            if self.plan.until.as_ref().is_some_and(|until| until.is_met(&found)) {
+                self.done.store(true, Ordering::Relaxed);
+            }
             let is_wanted = match self.plan.shorten {
                 Shorten::Nothing => false,
                 Shorten::New => !is_known,
@@ -277,7 +322,7 @@ impl Shared<'_> {
     }
 
     /// Makes one failure short, if any waits. `fairly`: only if no more runs went into that than into the search.
-    fn shorten_next(&self, fairly: bool) -> bool {
+    fn shorten_next(&self, fairly: bool, tell: &Sender<Found>) -> bool {
         let (name, seed, tape) = {
             let mut campaign = self.campaign();
             if fairly && campaign.minimiser_runs > campaign.runs {
@@ -288,11 +333,11 @@ impl Shared<'_> {
             campaign.minimiser_runs += 1;
             next
         };
-        self.shorten_one(&name, seed, &tape);
+        self.shorten_one(&name, seed, &tape, tell);
         true
     }
 
-    fn shorten_one(&self, name: &str, seed: u64, tape: &[Decision]) {
+    fn shorten_one(&self, name: &str, seed: u64, tape: &[Decision], tell: &Sender<Found>) {
         let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && record.name() == name;
         let least = shorten(&self.plan.target, tape, &is_same, &Effort::default());
         let mut campaign = self.campaign();
@@ -308,13 +353,23 @@ impl Shared<'_> {
             took: least.took,
             trace: trace.write(&path).is_ok().then_some(path),
         });
-        let found = found.clone();
-        drop(campaign);
-        (self.hear)(&found);
+        // Who hears it lives as long as this thread.
+        let _heard = tell.send(found.clone());
     }
 
     fn trace_of(&self, outcome: &Outcome, seed: u64) -> Trace {
         Trace { target: Some(self.plan.target.name()), ..Trace::of(outcome, Some(seed)) }
+    }
+}
+
+impl Campaign {
+    /// How many sequences failed.
+    pub fn failures(&self) -> u64 {
+        self.found.values().map(|found| found.runs).sum()
+    }
+
+    fn tick(&self) -> News {
+        News::Tick(self.runs, self.failures())
     }
 }
 

@@ -4,15 +4,16 @@ use super::cuts::Loss;
 use super::fall::{Fall, Fell, Standing};
 use super::journal::Journal;
 use super::known::{Known, explained, known, smallest};
+use super::second_reader::READERS_DIFFER;
 use super::target::Kind;
 use crate::device::Devices;
 use crate::oracle::{goals, laws, setup};
 use crate::recovery::Recovered;
 use crate::workload::scenario::Scenario;
-use midstream::content::Tag;
+use midstream::content::{Tag, named};
 use midstream::history::observed::Observed;
 use midstream::history::{Asked, Failure, History, Recorder, What};
-use midstream::request::Operation;
+use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
 use model::{CrashKind, FaultKind, ImageSetup, Quirk};
 use std::sync::Arc;
@@ -31,6 +32,10 @@ pub const STUCK: &str = "job stuck";
 pub const EXPORT_STAYS: &str = "an export that was taken back never goes";
 /// The law a daemon breaks that does not even start.
 pub const NOT_STARTED: &str = "daemon did not start";
+
+/// All of these: what only a live daemon can break.
+pub const OF_DAEMONS: [&str; 8] =
+    [CRASHED, HUNG, SPINS, FLOODED, STUCK, EXPORT_STAYS, NOT_STARTED, READERS_DIFFER];
 
 /// A law was broken: the sequence is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -137,7 +142,7 @@ impl Judge {
         match (again, &self.excused) {
             (Some(judge), _) => {
                 self.judge = judge;
-                self.excused = Some((law.to_owned(), detail));
+                self.excused = Some((law.to_owned(), named(&detail)));
                 Ok(())
             }
             (None, Some((first, _))) => {
@@ -171,7 +176,7 @@ impl Judge {
     /// A law was broken that needs no model to be seen.
     pub fn break_law(&mut self, law: &str, detail: String) -> Broken {
         if self.verdict == Verdict::Passed {
-            self.verdict = Verdict::Broken { law: law.to_owned(), detail };
+            self.verdict = Verdict::Broken { law: law.to_owned(), detail: named(&detail) };
         }
         Broken
     }
@@ -232,7 +237,8 @@ impl Judge {
         (sector, sectors): (u64, u64),
         tag: Tag,
     ) -> Result<(), Broken> {
-        self.tell(Observed::Began { request, guest, asked: Asked::new(operation, sector, sectors, tag) })
+        let (name, asked) = (RequestId::of_tag(tag), Asked::new(operation, sector, sectors, tag));
+        self.tell(Observed::Began { request, guest, name, asked })
     }
 
     /// It has ended. A read brings its tags.

@@ -105,10 +105,13 @@ pub fn key(law: &str, detail: &str) -> String {
 /// A text without what differs from run to run.
 fn shape(text: &str) -> String {
     static NUMBERS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d+").expect("a pattern of ours"));
-    static VALUES: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"w#( or (w#|zeroes))*").expect("a pattern of ours"));
+    static VALUES: LazyLock<Regex> = LazyLock::new(|| {
+        let value = r"[gnw]#[.#]*( of sector #)?";
+        let values = format!(r"\b(expected|read|found|wrote|or) {value}( or ({value}|zeroes))*");
+        Regex::new(&values).expect("a pattern of ours")
+    });
     let text = NUMBERS.replace_all(text, "#");
-    let mut text = VALUES.replace_all(&text, "w#").into_owned();
+    let mut text = VALUES.replace_all(&text, "$1 w#").into_owned();
     if let Some((end, _)) = text.char_indices().nth(160) {
         text.truncate(end);
     }
@@ -122,10 +125,11 @@ mod tests {
     #[test]
     fn failures_that_differ_in_numbers_only_are_one() {
         let (one, two) = (
-            "sector 5 of /n1.qcow2: expected w17 or zeroes, read w3",
-            "sector 6 of /n0.qcow2: expected w1, read w44",
+            "sector 5 of /n1.qcow2: expected g1.0.2 or zeroes, read n3",
+            "sector 6 of /n0.qcow2: expected n1, read g1.0.4 of sector 7",
         );
         assert_eq!(shape(one), shape(two));
+        assert_eq!(shape("device n1 of t0: expected n2"), "device n# of t#: expected w#");
         assert_ne!(shape("expected w1, read zeroes"), shape("expected zeroes, read w1"));
     }
 

@@ -5,30 +5,44 @@
 use super::plan::{Plan, Rule};
 use super::turns::{Turn, What, scripts};
 use crate::report::chain::chain;
+use crate::report::lanes::{Lane, Row};
 use crate::workload::guest::{Place, Request};
 use crate::workload::scenario::Scenario;
 use midstream::choice::{Choices, Decision};
+use midstream::history::brief;
+use midstream::request::RequestId;
 use midstream::strategy::replay::{Offer, strict};
 use midstream::verdict::{Outcome, Verdict};
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-/// The plan of a sequence by its decisions, as text. `None`: they do not fit what would be drawn today.
-pub fn planned(tape: &[Decision]) -> Option<String> {
-    let mut text = None;
+/// What was to be done.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The chain, and the errors that are injected.
+    pub chain: String,
+    /// The turns in order, each by its number.
+    pub rows: Vec<Row>,
+    /// How the sequence ends.
+    pub end: String,
+}
+
+/// The plan of a sequence by its decisions. `None`: they do not fit what would be drawn today.
+pub fn planned(tape: &[Decision]) -> Option<Planned> {
+    let mut all = None;
     let draw = |mut choices: Choices| {
         let mut scenario = Scenario::draw(&mut choices);
         let plan = Plan::draw(&mut choices, &scenario);
         plan.fit(&mut scenario);
         let turns = in_order(scripts(&mut choices, &scenario));
-        text = Some(told(&scenario, &plan, &turns));
+        all = Some(told(&scenario, &plan, &turns));
         let mut outcome = Outcome::of(Verdict::Passed);
         outcome.tape = choices.into_tape();
         outcome
     };
     // What the tape says beyond the plan was decided while it ran.
     let (_, divergence) = strict(draw, tape);
-    text.filter(|_| divergence.is_none_or(|divergence| divergence.offered == Offer::End))
+    all.filter(|_| divergence.is_none_or(|divergence| divergence.offered == Offer::End))
 }
 
 /// The turns as they are taken: of the first of every script the one with the lowest number.
@@ -41,25 +55,28 @@ fn in_order<'a>(mut scripts: Vec<VecDeque<Turn<'a>>>) -> Vec<What<'a>> {
     }
 }
 
-fn told(scenario: &Scenario, plan: &Plan, turns: &[What<'_>]) -> String {
-    let mut text = chain(scenario);
-    let mut line = |line: String| writeln!(text, "{line}").expect("a string takes any text");
-    plan.rules.iter().for_each(|rule| line(format!("error  {}", rule_text(rule, scenario))));
-    line(String::new());
-    for turn in turns {
-        match turn {
-            What::Command { client, text, .. } => line(format!("client {client}  {text}")),
+fn told(scenario: &Scenario, plan: &Plan, turns: &[What<'_>]) -> Planned {
+    let mut chain = chain(scenario);
+    for rule in &plan.rules {
+        writeln!(chain, "error  {}", rule_text(rule, scenario)).expect("a string takes any text");
+    }
+    let rows = (1..).zip(turns).map(|(turn, what): (usize, _)| {
+        let (lane, text) = match what {
+            What::Command { client, text, .. } => (Lane::Clients, format!("{client} -> {}", brief(text))),
             What::Request { plan, request, .. } => {
-                line(format!("guest {}   {}", plan.guest, request_text(request)));
+                let name = RequestId::of_tag(request.tag);
+                let name = name.map_or_else(|| plan.guest.to_string(), |name| name.to_string());
+                (Lane::Guests, format!("{name} {}", request_text(request)))
             }
-        }
-    }
-    match plan.kill {
-        None => line("then quit".to_owned()),
-        Some(u32::MAX) => line("then the daemon is killed".to_owned()),
-        Some(turns) => line(format!("the daemon is killed after {turns} turns")),
-    }
-    text
+        };
+        Row { step: turn.to_string(), lane, text }
+    });
+    let end = match plan.kill {
+        None => "then quit".to_owned(),
+        Some(u32::MAX) => "then the daemon is killed".to_owned(),
+        Some(turns) => format!("the daemon is killed after {turns} turns"),
+    };
+    Planned { chain: chain + "\n", rows: rows.collect(), end }
 }
 
 fn rule_text(rule: &Rule, scenario: &Scenario) -> String {
@@ -88,13 +105,23 @@ mod tests {
     use std::path::Path;
 
     #[test]
+    fn requests_of_a_sequence_go_by_their_names() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/live");
+        let trace = Trace::read(&folder.join("mirror-bypassed.json")).expect("a recorded trace");
+        let rows = planned(&trace.choices).expect("it fits").rows;
+        let mut requests = rows.iter().filter(|row| row.lane == Lane::Guests);
+        assert!(requests.any(|row| row.text.starts_with("g0.0.")), "{rows:?}");
+    }
+
+    #[test]
     fn a_recorded_sequence_is_told_by_its_trace_alone() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/live");
         let trace = Trace::read(&folder.join("no-flush.json")).expect("a recorded trace");
-        let text = planned(&trace.choices).expect("it fits");
-        for part in ["\nn1 ", "clusters of", "client ", "block-stream"] {
-            assert!(text.contains(part), "no {part:?} in\n{text}");
-        }
-        assert_eq!(planned(&trace.choices[1..]), None);
+        let Planned { chain, rows, end } = planned(&trace.choices).expect("it fits");
+        assert!(chain.contains("\nn1 ") && chain.contains("clusters of"), "{chain}");
+        let is_stream = |row: &Row| row.lane == Lane::Clients && row.text.contains("-> block-stream ");
+        assert!(rows.iter().any(is_stream), "{rows:?}");
+        assert!(end.starts_with("the daemon is killed") || end.starts_with("then"), "{end}");
+        assert!(planned(&trace.choices[1..]).is_none());
     }
 }

@@ -5,7 +5,7 @@ use super::bucket::buckets;
 use super::campaign::{Campaign, Found, Plan};
 use super::cuts::{Tally, Tried};
 use crate::report::Cost;
-use crate::report::text::quoted;
+use crate::report::text::repro;
 use midstream::terminal::shown;
 use model::quirk::QUIRKS;
 use serde_json::{Value, json};
@@ -24,16 +24,16 @@ pub fn failure(found: &Found) -> String {
     if let Some(least) = &found.shortest {
         writeln!(
             text,
-            "      found after {:.1} s; {} commands, reproduced {} of {AGAIN}, minimised in {} runs",
+            "      found after {:.1} s; {} command{}, reproduced {} of {AGAIN}, minimised in {} runs",
             found.after.as_secs_f64(),
             least.commands,
+            if least.commands == 1 { "" } else { "s" },
             least.reproduced,
             least.took
         )
         .expect("a string takes any text");
         if let Some(trace) = &least.trace {
-            writeln!(text, "trace   cargo midstream replay {}", quoted(&trace.display().to_string()))
-                .expect("a string takes any text");
+            text += &repro(None, Some(trace));
         }
     }
     text
@@ -64,7 +64,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     if plan.target.on_disk {
         writeln!(text, "{}", crashes(&campaign.crashes)).expect("a string takes any text");
     }
-    let failures: u64 = campaign.found.values().map(|found| found.runs).sum();
+    let failures = campaign.failures();
     write!(
         text,
         "{} sequences on {} in {:.1} s ({:.1}/s, {:.1}/s of cpu), {} runs to make failures short; {failures} failed in {} ways; \

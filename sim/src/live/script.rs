@@ -122,7 +122,7 @@ impl Defect {
 
     fn of(record: &Record) -> Result<Defect, NoScript> {
         static SECTOR: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new(r"^sector (\d+) of .*expected (.*), (read|found) (\S+)$").expect("a pattern of ours")
+            Regex::new(r"^sector (\d+) of .*expected (.*), (read|found) (.+)$").expect("a pattern of ours")
         });
         static LENGTH: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"^/\S+ has (\d+) sectors and showed \d+$").expect("a pattern of ours")

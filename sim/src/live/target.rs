@@ -1,5 +1,6 @@
 //! Which daemon is driven: the real one, or ours behind its sockets.
 
+use super::version;
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ impl Kind {
         }
     }
 
-    /// The file's name when no path is given.
+    /// The file's name when no path is given, and how its version begins.
     fn binary(self) -> &'static str {
         match self {
             Kind::Qemu => "qemu-storage-daemon",
@@ -57,9 +58,16 @@ impl Target {
         match self.kind {
             Kind::Qemu => Ok(Target { on_disk: true, ..self.clone() }),
             Kind::Midstreamd => {
-                Err("midstreamd opens no image over NBD: --disk needs --target qemu".to_owned())
+                Err("midstreamd has no node that is an NBD client, so its images cannot lie on the simulated disk: \
+                     --disk needs --target qemu; `fuzz` without --target has the same engine on that disk"
+                    .to_owned())
             }
         }
+    }
+
+    /// Refuses a program that does not say that it is this daemon.
+    pub fn check(&self) -> Result<(), String> {
+        version::check(&self.binary, &[self.kind.binary()])
     }
 
     /// The same daemon, with its images where they lay when a trace of this target was recorded.

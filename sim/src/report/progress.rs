@@ -2,7 +2,6 @@
 
 use crate::report::text::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
-use midstream::coverage::Totals;
 use midstream::terminal::complain;
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -35,11 +34,11 @@ impl Progress {
     }
 
     /// Tells how far it is.
-    pub fn tell(&mut self, totals: &Totals) {
+    pub fn tell(&mut self, runs: u64, failures: u64) {
         let elapsed = self.started.elapsed();
-        let message = format!("{} runs, {} failed", grouped(totals.runs), grouped(totals.failures()));
+        let message = format!("{} runs, {} failed", grouped(runs), grouped(failures));
         if let Some(bar) = &self.bar {
-            bar.set_position((self.share(totals, elapsed) * 1000.0) as u64);
+            bar.set_position((self.share(runs, elapsed) * 1000.0) as u64);
             bar.set_message(message);
         } else if self.told.elapsed() >= PAUSE {
             self.told = Instant::now();
@@ -62,8 +61,8 @@ impl Progress {
         }
     }
 
-    fn share(&self, totals: &Totals, elapsed: Duration) -> f64 {
-        let by_runs = self.runs_max.map_or(0.0, |max| totals.runs as f64 / max.max(1) as f64);
+    fn share(&self, runs: u64, elapsed: Duration) -> f64 {
+        let by_runs = self.runs_max.map_or(0.0, |max| runs as f64 / max.max(1) as f64);
         let by_time = self.time_max.map_or(0.0, |max| elapsed.as_secs_f64() / max.as_secs_f64().max(1e-9));
         by_runs.max(by_time).min(1.0)
     }
@@ -84,10 +83,9 @@ mod tests {
     #[test]
     fn whichever_limit_is_nearer_counts() {
         let progress = Progress::new(Some(100), Some(Duration::from_secs(10)));
-        let totals = |runs| Totals { runs, ..Totals::default() };
-        assert_eq!(progress.share(&totals(50), Duration::from_secs(1)), 0.5);
-        assert_eq!(progress.share(&totals(10), Duration::from_secs(9)), 0.9);
-        assert_eq!(progress.share(&totals(10), Duration::from_secs(90)), 1.0);
-        assert_eq!(Progress::new(None, None).share(&totals(10), Duration::from_secs(90)), 0.0);
+        assert_eq!(progress.share(50, Duration::from_secs(1)), 0.5);
+        assert_eq!(progress.share(10, Duration::from_secs(9)), 0.9);
+        assert_eq!(progress.share(10, Duration::from_secs(90)), 1.0);
+        assert_eq!(Progress::new(None, None).share(10, Duration::from_secs(90)), 0.0);
     }
 }

@@ -1,10 +1,12 @@
 //! Text for people. A failure ends with the two commands that repeat it.
 
 use crate::report::Cost;
+use midstream::content::named;
 use midstream::coverage::{Law, Totals};
 use midstream::trace::{PASSED, Trace, verdict_text};
 use midstream::verdict::{Outcome, Verdict};
 use seam::escape::{one_line, steers};
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -27,21 +29,32 @@ pub fn recorded(trace: &Trace) -> String {
         return "PASS\n".to_owned();
     }
     let mut text = format!("FAIL  law `{}`\n", one_line(&trace.law));
-    for line in trace.verdict.lines() {
+    for line in named(&trace.verdict).lines() {
         writeln!(text, "      {line}").expect("a string takes any text");
     }
     text
 }
 
-/// The two commands to paste, with the subject's flag. Without a trace there is only the seed.
-pub fn repro(seed: Option<u64>, trace: Option<&Path>, flag: &str) -> String {
+/// How a shell calls this program: ours by its alias, one of somebody else's by the name it was called by.
+pub fn program() -> String {
+    called(std::env::args_os().next().as_deref())
+}
+
+fn called(first_word: Option<&OsStr>) -> String {
+    match first_word.map(Path::new) {
+        Some(path) if path.file_name() != Some(OsStr::new("midstream")) => quoted(&path.to_string_lossy()),
+        _ => "cargo midstream".to_owned(),
+    }
+}
+
+/// The two commands to paste. Without a trace there is only the seed.
+pub fn repro(seed: Option<u64>, trace: Option<&Path>) -> String {
     let mut text = String::new();
     if let Some(seed) = seed {
-        writeln!(text, "repro   cargo midstream fuzz --seed {seed} --runs 1{flag}")
-            .expect("a string takes any text");
+        writeln!(text, "repro   {} fuzz --seed {seed} --runs 1", program()).expect("a string takes any text");
     }
     if let Some(trace) = trace {
-        writeln!(text, "trace   cargo midstream replay {}{flag}", quoted(&trace.display().to_string()))
+        writeln!(text, "trace   {} replay {}", program(), quoted(&trace.display().to_string()))
             .expect("a string takes any text");
     }
     text
@@ -84,11 +97,13 @@ fn runs(count: u64) -> String {
     format!("{} run{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// How short a trace has become: `1 command, 115 of 302 decisions, minimised in 599 runs`.
+/// How short a trace has become: `1 command, 115 decisions instead of 302, minimised in 599 runs`. Fewer commands may
+/// take more decisions.
 pub fn shortened(commands: usize, decisions: [usize; 2], took: u64) -> String {
     let [after, before] = decisions;
     let s = if commands == 1 { "" } else { "s" };
-    format!("{commands} command{s}, {after} of {before} decisions, minimised in {}", runs(took))
+    let instead = if after < before { format!(" instead of {before}") } else { String::new() };
+    format!("{commands} command{s}, {after} decisions{instead}, minimised in {}", runs(took))
 }
 
 /// A word as a shell reads it back.
@@ -126,13 +141,22 @@ mod tests {
     #[test]
     fn a_failure_is_the_law_its_values_and_two_commands() {
         let (seed, outcome) = toy::first_failure();
-        let text = failure(&outcome) + &repro(Some(seed), Some(Path::new("traces/new/1.json")), "");
+        let text = failure(&outcome) + &repro(Some(seed), Some(Path::new("traces/new/1.json")));
         let lines: Vec<&str> = text.lines().collect();
         let steps = outcome.steps;
         assert_eq!(lines[0], format!("FAIL  law `cancel never loses a fault`  at step {steps}"));
         assert!(lines[1].starts_with("      client "), "{text}");
-        assert_eq!(lines[2], format!("repro   cargo midstream fuzz --seed {seed} --runs 1"));
-        assert_eq!(lines[3], "trace   cargo midstream replay traces/new/1.json");
+        assert_eq!(lines[2], format!("repro   {} fuzz --seed {seed} --runs 1", program()));
+        assert_eq!(lines[3], format!("trace   {} replay traces/new/1.json", program()));
+    }
+
+    #[test]
+    fn other_programs_are_called_by_their_own_names() {
+        let called = |name: &str| called(Some(OsStr::new(name)));
+        assert_eq!(called("target/release/midstream"), "cargo midstream");
+        assert_eq!(called("target/debug/my-engine"), "target/debug/my-engine");
+        assert_eq!(called("/home/a b/my-engine"), "'/home/a b/my-engine'");
+        assert_eq!(super::called(None), "cargo midstream");
     }
 
     #[test]
@@ -145,6 +169,15 @@ mod tests {
             let Ok(told) = told else { continue };
             assert_eq!(String::from_utf8_lossy(&told.stdout), word, "{command}");
         }
+    }
+
+    #[test]
+    fn a_trace_is_never_told_to_have_more_decisions_than_there_were() {
+        assert_eq!(
+            shortened(1, [115, 302], 599),
+            "1 command, 115 decisions instead of 302, minimised in 599 runs"
+        );
+        assert_eq!(shortened(2, [13, 9], 1), "2 commands, 13 decisions, minimised in 1 run");
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Line {
                 line.refused = Some(Refused { guest, node, writable, why: Some(why) });
             }
             Observed::Detached { guest } => line.detached = Some(Detached { guest }),
-            Observed::Began { request, guest, asked } => line.began(request, guest, asked),
+            Observed::Began { request, guest, asked, .. } => line.began(request, guest, asked),
             Observed::Ended { request, result } => {
                 let (values, error) = match result {
                     Ok(values) if values.is_empty() => (None, None),
@@ -177,6 +177,7 @@ macro_rules! span {
         form!($name { request: u64, guest: u32, sector: u64, count: u64, } => Observed::Began {
             request,
             guest,
+            name: None,
             asked: Asked { operation: Operation::$name, sector, count, values: Vec::new() },
         });
     };
@@ -192,11 +193,13 @@ span!(Discard);
 form!(Write { request: u64, guest: u32, sector: u64, values: Values, } => Observed::Began {
     request,
     guest,
+    name: None,
     asked: Asked { operation: Operation::Write, sector, count: values.0.len() as u64, values: values.0 },
 });
 form!(Flush { request: u64, guest: u32, } => Observed::Began {
     request,
     guest,
+    name: None,
     asked: Asked { operation: Operation::Flush, sector: 0, count: 0, values: Vec::new() },
 });
 form!(Ended {

@@ -1,0 +1,108 @@
+//! `midstream laws`: what can break, by name; and what a name that nobody has may have meant.
+
+use super::Exit;
+use crate::live::judge::OF_DAEMONS;
+use clap::Args;
+use midstream::campaign::Subject;
+use midstream::verdict::{INVARIANTS, LIVENESS};
+
+/// Names that are less alike than this mean something else.
+const ALIKE_MIN: f64 = 0.7;
+
+/// List the laws, one a line, as `fuzz --law` takes them.
+#[derive(Args, Debug)]
+pub(super) struct Laws {
+    /// The goals instead: what some run of a campaign must reach, or the campaign has proved little.
+    #[arg(long)]
+    goals: bool,
+    /// Those that only a live daemon can break, too.
+    #[arg(long, conflicts_with = "goals")]
+    live: bool,
+}
+
+impl Laws {
+    pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if self.goals {
+            subject.laws.iter().filter(|law| law.is_goal).for_each(|goal| say!("{}", goal.name));
+        } else if self.live {
+            live_names(subject).for_each(|name| say!("{name}"));
+        } else {
+            names(subject).for_each(|name| say!("{name}"));
+        }
+        Exit::Clean
+    }
+}
+
+/// Everything that can break a run.
+fn names(subject: &Subject) -> impl Iterator<Item = &'static str> {
+    let of_model = subject.laws.iter().filter(|law| !law.is_goal).map(|law| law.name);
+    of_model.chain([LIVENESS, INVARIANTS])
+}
+
+/// Everything that can break a sequence on a live daemon.
+fn live_names(subject: &Subject) -> impl Iterator<Item = &'static str> {
+    names(subject).chain(OF_DAEMONS)
+}
+
+/// Refuses what no run can break: a law by another name would be waited for in vain.
+pub(super) fn check_law(subject: &Subject, law: &str) -> Result<(), String> {
+    check(law, names(subject), "midstream laws")
+}
+
+/// The same for what is found on a live daemon.
+pub(super) fn check_live_law(subject: &Subject, law: &str) -> Result<(), String> {
+    check(law, live_names(subject), "midstream laws --live")
+}
+
+fn check(law: &str, names: impl Iterator<Item = &'static str>, list: &str) -> Result<(), String> {
+    let names: Vec<&str> = names.collect();
+    if names.contains(&law) {
+        return Ok(());
+    }
+    Err(format!("no law is called `{law}`{}; `{list}` lists all", meant(law, &names)))
+}
+
+/// What a wrong name may have meant, as the end of a sentence.
+pub(super) fn meant(wrong: &str, names: &[&str]) -> String {
+    nearest(wrong, names).map(|name| format!(", but one is `{name}`")).unwrap_or_default()
+}
+
+/// The name that a wrong one is most like, or that holds it.
+fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    let alike = |name: &str| match !wrong.is_empty() && name.to_lowercase().contains(&wrong) {
+        true => 1.0,
+        false => strsim::jaro_winkler(&wrong, &name.to_lowercase()),
+    };
+    let (alike, name) = names.iter().map(|name| (alike(name), *name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (alike >= ALIKE_MIN).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::subject;
+
+    #[test]
+    fn a_name_that_is_nearly_right_leads_to_the_law() {
+        for (wrong, law) in [
+            ("every job end", "every job ends"),
+            ("Every Job Ends", "every job ends"),
+            ("survives a crash", "what was flushed survives a crash"),
+            ("no image is corupt after crash", "no image is corrupt after a crash"),
+            ("every job and request end", LIVENESS),
+        ] {
+            let told = check_law(&subject(), wrong).expect_err("it is not its name");
+            assert!(told.contains(&format!("but one is `{law}`")), "{told}");
+            assert_eq!(check_law(&subject(), law), Ok(()));
+        }
+        let told = check_live_law(&subject(), "daemon crash").expect_err("it is not its name");
+        assert!(told.contains("but one is `daemon crashed`"), "{told}");
+    }
+
+    #[test]
+    fn a_name_that_is_like_nothing_leads_to_the_list() {
+        let told = check_law(&subject(), "xyzzy").expect_err("no law");
+        assert_eq!(told, "no law is called `xyzzy`; `midstream laws` lists all");
+    }
+}
