@@ -59,10 +59,17 @@ pub fn sectors_of(tag: Tag, first: u64, count: u64) -> Vec<u8> {
     data
 }
 
+/// The request that writes this tag, if a request does.
+pub fn request_of(tag: Tag) -> Option<RequestId> {
+    let part = |shift: u32, bits: u64| (tag >> shift & bits) as u32;
+    let is_written = tag >> 63 == 1 && tag != GARBAGE;
+    is_written.then(|| RequestId { guest: part(48, 0x7fff), lane: part(40, 0xff), slot: part(32, 0xff) })
+}
+
 /// A tag as readers know it: `g1.0.3` was written by that request, `n2` was in layer 2 at the start, `0` is zeroes, `w7` a
 /// plain number, `?` torn.
 pub fn name(tag: Tag) -> String {
-    match (tag, RequestId::of_tag(tag)) {
+    match (tag, request_of(tag)) {
         (0, _) => "0".to_owned(),
         (GARBAGE, _) => "?".to_owned(),
         (_, Some(request)) => request.to_string(),

@@ -1,7 +1,6 @@
 //! What guests ask for, and how their requests are told apart.
 
 use crate::choice::Point;
-use crate::content::{GARBAGE, Tag};
 use std::fmt;
 
 /// What a guest asks for.
@@ -47,13 +46,6 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// The request that writes this tag, if a request does.
-    pub fn of_tag(tag: Tag) -> Option<RequestId> {
-        let part = |shift: u32, bits: u64| (tag >> shift & bits) as u32;
-        let is_written = tag >> 63 == 1 && tag != GARBAGE;
-        is_written.then(|| RequestId { guest: part(48, 0x7fff), lane: part(40, 0xff), slot: part(32, 0xff) })
-    }
-
     /// Where traces decide about it.
     pub fn point(self) -> Point {
         Point::new("guest # lane # request #", [self.guest, self.lane, self.slot])

@@ -13,5 +13,6 @@ pub mod oracle;
 pub mod recovery;
 pub mod report;
 pub mod subject;
+pub mod version;
 pub mod workload;
 pub mod world;

@@ -37,4 +37,3 @@ pub mod surface;
 pub mod target;
 mod turns;
 mod unlisted;
-pub mod version;

@@ -205,7 +205,7 @@ impl Oracle {
     /// called by what it writes, or would write.
     pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
         let asked = Asked::new(operation, sector, sectors, tag);
-        let name = RequestId::of_tag(tag);
+        let name = midstream::content::request_of(tag);
         let told =
             self.tell(Observed::Began { request: request.number(), guest: request.guest, name, asked });
         self.awaits(request.point(), told);

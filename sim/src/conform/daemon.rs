@@ -10,7 +10,7 @@ use super::case::Image;
 use super::nbd::{self, Wire};
 use super::subject::{Answer, Connection, Disconnected, End, Lost, Request, Subject};
 use crate::fence;
-use crate::live::version;
+use crate::version;
 use serde_json::{Map, Value, json};
 use socket::{NbdSocket, QmpSocket, accept};
 use std::collections::VecDeque;

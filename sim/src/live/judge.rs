@@ -13,7 +13,7 @@ use crate::workload::scenario::Scenario;
 use midstream::content::{Tag, named};
 use midstream::history::observed::Observed;
 use midstream::history::{Asked, Failure, History, Recorder, What};
-use midstream::request::{Operation, RequestId};
+use midstream::request::Operation;
 use midstream::verdict::{Detail, Outcome, Verdict};
 use model::{CrashKind, FaultKind, ImageSetup, Quirk};
 use std::sync::Arc;
@@ -237,7 +237,8 @@ impl Judge {
         (sector, sectors): (u64, u64),
         tag: Tag,
     ) -> Result<(), Broken> {
-        let (name, asked) = (RequestId::of_tag(tag), Asked::new(operation, sector, sectors, tag));
+        let (name, asked) =
+            (midstream::content::request_of(tag), Asked::new(operation, sector, sectors, tag));
         self.tell(Observed::Began { request, guest, name, asked })
     }
 

@@ -10,7 +10,6 @@ use crate::workload::guest::{Place, Request};
 use crate::workload::scenario::Scenario;
 use midstream::choice::{Choices, Decision};
 use midstream::history::brief;
-use midstream::request::RequestId;
 use midstream::strategy::replay::{Offer, strict};
 use midstream::verdict::{Outcome, Verdict};
 use std::collections::VecDeque;
@@ -64,7 +63,7 @@ fn told(scenario: &Scenario, plan: &Plan, turns: &[What<'_>]) -> Planned {
         let (lane, text) = match what {
             What::Command { client, text, .. } => (Lane::Clients, format!("{client} -> {}", brief(text))),
             What::Request { plan, request, .. } => {
-                let name = RequestId::of_tag(request.tag);
+                let name = midstream::content::request_of(request.tag);
                 let name = name.map_or_else(|| plan.guest.to_string(), |name| name.to_string());
                 (Lane::Guests, format!("{name} {}", request_text(request)))
             }

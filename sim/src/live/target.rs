@@ -1,6 +1,6 @@
 //! Which daemon is driven: the real one, or ours behind its sockets.
 
-use super::version;
+use crate::version;
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
