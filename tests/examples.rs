@@ -1,5 +1,7 @@
 //! The examples do what their headers say.
 
+#![allow(clippy::duplicate_mod, reason = "each example brings the layer that it is about")]
+
 #[path = "../examples/own_block_layer.rs"]
 #[allow(dead_code)]
 mod own_block_layer;

@@ -75,11 +75,13 @@ impl State {
             Observation::FaultStruck { file, kind, error } => {
                 self.struck(file, kind, error, self.now);
                 self.commands_may_fail();
+                self.restoring_may_fail();
                 Ok(())
             }
             Observation::FaultArmed { file, kind, error } => {
                 self.struck(file, kind, error, EVER);
                 self.commands_may_fail();
+                self.restoring_may_fail();
                 Ok(())
             }
             Observation::View { node, values } => self.viewed(node, values),

@@ -168,6 +168,18 @@ impl State {
         node.may_have_stayed_writable = node.read_only && (is_unsure || node.may_have_stayed_writable);
     }
 
+    /// A fault strikes: it may keep a job that is about to end from making read-only what it wrote, where nobody is let in to
+    /// write any more already.
+    pub(crate) fn restoring_may_fail(&mut self) {
+        let is_ending = |id: &JobId| self.job(*id).restored && !self.job(*id).ended;
+        let written = |id: JobId| self.job(id).plan.written;
+        let nodes: Vec<NodeId> = self.live_jobs().filter(is_ending).filter_map(written).collect();
+        for node in nodes {
+            let node = self.graph.node_mut(node);
+            node.may_have_stayed_writable |= node.read_only;
+        }
+    }
+
     /// The filter that the job has given up goes, although the job still holds it.
     pub(crate) fn job_releases_filter(&mut self, id: JobId) {
         let filter = self.job(id).filter;
