@@ -23,7 +23,9 @@ pub fn binary() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("a test lies in deps").to_owned();
         let target = profile.parent().expect("a profile lies in the target folder");
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "midstream-block", "--bin", "midstreamd"]);
+        // Together with the simulator, as the tests are: alone it would be built anew, with fewer features.
+        build.args(["build", "--quiet", "--package", "midstream-block", "--package", "midstream-sim"]);
+        build.args(["--bin", "midstreamd"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", target);
         if profile.ends_with("release") {
             build.arg("--release");
