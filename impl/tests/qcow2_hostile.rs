@@ -238,6 +238,22 @@ fn a_short_or_empty_file_is_no_image() {
     }
 }
 
+// What reserved bits of the refcount table's entries leave is an offset in the last cluster that a number can tell.
+#[test]
+fn a_refcount_block_at_the_end_of_all_numbers_is_an_error() {
+    let mut bytes = valid_image(CreateOptions { cluster_bits: 9, ..CreateOptions::default() }, 1);
+    let table = u64::from_be_bytes(bytes[48..56].try_into().unwrap()) as usize;
+    bytes[table..table + 8].copy_from_slice(&u64::MAX.to_be_bytes());
+    let image = open(&MemoryDisk::new(bytes.clone()), true).expect("nobody looks there before it is needed");
+    assert!(block_on(image.create_snapshot("new", 1, 2)).is_err());
+    let mut random = Random::new(1);
+    let opened = (0..40).filter(|_| exercise(bytes.clone(), &mut random)).count();
+    assert_eq!(opened, 40);
+    // Not closed cleanly: opening it to write repairs it first.
+    bytes[79] |= 1;
+    assert_eq!((0..40).filter(|_| exercise(bytes.clone(), &mut random)).count(), 40);
+}
+
 // Every L1 entry leads to one L2 table whose every entry leads to one cluster: quadratic, if tables are read again for
 // each entry that leads to them.
 #[test]

@@ -113,10 +113,12 @@ impl Metadata {
 
     /// Which metadata the host bytes `at..at + len` hold, in QEMU's words.
     pub fn metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
-        let meets = |offset: u64, bytes: u64| offset < at + len && at < offset + bytes;
+        // An entry of a table may lead anywhere, to the last bytes that a number can tell too.
+        let end = at.saturating_add(len);
+        let meets = |offset: u64, bytes: u64| offset < end && at < offset.saturating_add(bytes);
         let cluster = self.geometry.cluster_bytes();
         // Tables begin at clusters, so it is enough to look for one that begins in the clusters touched.
-        let whole = at - self.geometry.within(at)..at + len;
+        let whole = at - self.geometry.within(at)..end;
         let fixed = self.fixed_metadata_in(at, len);
         let l2 = || self.l2_at.range(whole.clone()).any(|t| meets(*t, cluster)).then_some("active L2 table");
         let block =
@@ -132,7 +134,8 @@ impl Metadata {
 
     /// Like `metadata_in`, of what lies where the header says.
     fn fixed_metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
-        let meets = |offset: u64, bytes: u64| bytes > 0 && offset < at + len && at < offset + bytes;
+        let end = at.saturating_add(len);
+        let meets = |offset: u64, bytes: u64| bytes > 0 && offset < end && at < offset.saturating_add(bytes);
         match () {
             () if meets(0, self.geometry.cluster_bytes()) => Some("qcow2_header"),
             () if meets(self.l1.offset(), self.l1.len_bytes()) => Some("active L1 table"),
