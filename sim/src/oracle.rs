@@ -274,7 +274,7 @@ impl Oracle {
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, mut recovered: Recovered) {
-        let (file, room) = (recovered.file.clone(), recovered.room);
+        let (file, allocation) = (recovered.file.clone(), recovered.allocation.take());
         let damage = std::mem::take(&mut recovered.damage);
         let found = match recovered.found() {
             Ok(found) => found,
@@ -285,10 +285,10 @@ impl Oracle {
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
         }
-        if let Some(room) = room.filter(|_| self.host.core().disks.faults.struck() == 0) {
+        if let Some(allocation) = allocation.filter(|_| self.host.core().disks.faults.struck() == 0) {
             let mut inner = self.inner();
             let Inner { space, is_passed_on, recording, .. } = &mut *inner;
-            if let Some(kept) = space.closed(&found.file, room, *is_passed_on) {
+            if let Some(kept) = space.closed(&found.file, &allocation, *is_passed_on) {
                 recording.break_law(LawId::SpaceReturned.name(), kept);
             }
         }

@@ -2,9 +2,9 @@
 //!
 //! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
 
-pub mod room;
+pub mod allocation;
 
-use self::room::{Room, stale_clusters};
+use self::allocation::{Allocation, stale_clusters};
 use crate::workload::image::Format;
 use crate::workload::scenario::Scenario;
 use block::format::Below;
@@ -35,7 +35,7 @@ pub struct Recovered {
     /// Clusters that count as used and are not.
     pub leaks: u64,
     /// What it takes of its file, if it keeps account of that.
-    pub room: Option<Room>,
+    pub allocation: Option<Allocation>,
     /// What the check found, a line each: in which table, where, what is there and what should be.
     pub damage: Vec<String>,
 }
@@ -90,7 +90,7 @@ struct Layer {
     backing: Option<String>,
     corruptions: u64,
     leaks: u64,
-    room: Option<Room>,
+    allocation: Option<Allocation>,
     damage: Vec<String>,
 }
 
@@ -108,7 +108,7 @@ impl Layer {
             backing: None,
             corruptions: 0,
             leaks: 0,
-            room: None,
+            allocation: None,
             damage: Vec::new(),
         };
         if format == Format::Raw {
@@ -124,7 +124,8 @@ impl Layer {
                 let file = host.core().disks.find(path).expect("it was opened");
                 let stale_clusters = stale_clusters(&host.core().disks.files[file as usize].bytes);
                 let (taken, all) = (report.allocated_clusters, report.total_clusters);
-                layer.room = Some(Room { taken_clusters: taken, all_clusters: all, stale_clusters });
+                layer.allocation =
+                    Some(Allocation { taken_clusters: taken, all_clusters: all, stale_clusters });
             }
             Err(error) => {
                 layer.corruptions = 1;
@@ -176,7 +177,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         chain: Vec::new(),
         corruptions: layers[index].corruptions,
         leaks: layers[index].leaks,
-        room: layers[index].room,
+        allocation: layers[index].allocation.clone(),
         damage: layers[index].damage.clone(),
     };
     let mut chain: Vec<usize> = vec![index];

@@ -4,7 +4,7 @@
 //! change overlapped it, it ended well, and afterwards nobody wrote there and no command came that could. What is left is
 //! looked at after a clean end.
 
-use crate::recovery::room::Room;
+use crate::recovery::allocation::Allocation;
 use midstream::request::Operation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -75,17 +75,19 @@ impl Space {
 
     /// What a file takes after a clean end. Says how it breaks the law, if it does; `is_passed_on` says whether the file
     /// itself hears of what is discarded.
-    pub fn closed(&mut self, file: &str, room: Room, is_passed_on: bool) -> Option<String> {
-        let given = self.given_back.get(file).map_or(0, |given| given.len() as u64);
-        self.looks += u64::from(given > 0);
-        let Room { taken_clusters: taken, all_clusters: all, stale_clusters: stale } = room;
-        if taken + given > all {
+    pub fn closed(&mut self, file: &str, allocation: &Allocation, is_passed_on: bool) -> Option<String> {
+        let nothing = BTreeSet::new();
+        let given = self.given_back.get(file).unwrap_or(&nothing);
+        self.looks += u64::from(!given.is_empty());
+        let Allocation { taken_clusters: taken, all_clusters: all, stale_clusters: stale } = allocation;
+        if taken + given.len() as u64 > *all {
             return Some(format!(
-                "{file}: {given} of {all} clusters are discarded, and {taken} have a place in it"
+                "{file}: {taken} of its {all} clusters have a place in the file, though these are discarded: {given:?}"
             ));
         }
-        (is_passed_on && stale > 0)
-            .then(|| format!("{file}: {stale} clusters that nobody uses still hold data"))
+        (is_passed_on && !stale.is_empty()).then(|| {
+            format!("{file}: clusters of the file that nobody uses still hold data of guests: {stale:?}")
+        })
     }
 
     /// How often there was something to find.
@@ -120,10 +122,10 @@ mod tests {
     }
 
     /// What a file of four clusters may still have a place for, after these.
-    fn room(space: &mut Space) -> u64 {
-        let with = |taken| Room { taken_clusters: taken, all_clusters: 4, stale_clusters: 0 };
+    fn may_take(space: &mut Space) -> u64 {
+        let with = |taken| Allocation { taken_clusters: taken, all_clusters: 4, stale_clusters: Vec::new() };
         (0..=4)
-            .filter(|taken| space.clone().closed("/n0", with(*taken), false).is_none())
+            .filter(|taken| space.clone().closed("/n0", &with(*taken), false).is_none())
             .max()
             .expect("none")
     }
@@ -131,9 +133,9 @@ mod tests {
     fn discarded() -> Space {
         let mut space = Space::default();
         space.began(1, change(Operation::Discard, 1..3));
-        assert_eq!(room(&mut space), 4, "it has not ended");
+        assert_eq!(may_take(&mut space), 4, "it has not ended");
         space.ended(1, true);
-        assert_eq!(room(&mut space), 2);
+        assert_eq!(may_take(&mut space), 2);
         space
     }
 
@@ -141,11 +143,11 @@ mod tests {
     fn what_is_discarded_has_no_place_until_it_is_written_again() {
         let mut space = discarded();
         space.began(2, change(Operation::Write, 0..2));
-        assert_eq!(room(&mut space), 3);
+        assert_eq!(may_take(&mut space), 3);
         space.sent(1, r#"{"execute":"query-jobs"}"#);
-        assert_eq!(room(&mut space), 3);
+        assert_eq!(may_take(&mut space), 3);
         space.sent(1, r#"{"execute":"block-stream"}"#);
-        assert_eq!(room(&mut space), 4);
+        assert_eq!(may_take(&mut space), 4);
     }
 
     #[test]
@@ -160,14 +162,15 @@ mod tests {
         spoilt[3].sent(1, r#"{"execute":"block-stream"}"#);
         for (case, space) in spoilt.iter_mut().enumerate() {
             space.ended(1, case != 4);
-            assert_eq!(room(space), 4, "case {case}");
+            assert_eq!(may_take(space), 4, "case {case}");
         }
     }
 
     #[test]
     fn data_that_stays_in_the_file_is_seen_where_the_file_hears_of_discards() {
-        let stale = Room { taken_clusters: 0, all_clusters: 4, stale_clusters: 1 };
-        assert_eq!(discarded().closed("/n0", stale, false), None);
-        assert!(discarded().closed("/n0", stale, true).is_some());
+        let stale = Allocation { taken_clusters: 0, all_clusters: 4, stale_clusters: vec![9] };
+        assert_eq!(discarded().closed("/n0", &stale, false), None);
+        let broken = discarded().closed("/n0", &stale, true).expect("cluster 9 is left");
+        assert!(broken.ends_with("hold data of guests: [9]"), "{broken}");
     }
 }

@@ -3,19 +3,19 @@
 use midstream::content::{GARBAGE, SECTOR_BYTES, Tag, sector_of, tag_of};
 
 /// In clusters.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Room {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Allocation {
     /// Guest clusters that have a place in the file.
     pub taken_clusters: u64,
     /// Guest clusters of the whole disk.
     pub all_clusters: u64,
     /// Clusters of the file that nobody counts and that still hold data of guests: tables and bitmaps that moved are not
     /// among them. A hole reads as zeroes, and what only ever held zeroes is not told from one.
-    pub stale_clusters: u64,
+    pub stale_clusters: Vec<u64>,
 }
 
-/// Counts them in a whole file, by its refcounts; the image is sound.
-pub fn stale_clusters(file: &[u8]) -> u64 {
+/// Finds them in a whole file, by its refcounts; the image is sound.
+pub fn stale_clusters(file: &[u8]) -> Vec<u64> {
     let cluster_bytes = 1usize << number(file, 20, 4);
     let order = if number(file, 4, 4) == 2 { 4 } else { number(file, 96, 4) };
     let (table, refcount_bits) = (number(file, 48, 8), 1usize << order);
@@ -26,7 +26,7 @@ pub fn stale_clusters(file: &[u8]) -> u64 {
         is_free && bytes.chunks_exact(SECTOR_BYTES).any(|sector| is_data(tag_of(sector)))
     };
     let clusters = file.chunks(cluster_bytes).enumerate();
-    clusters.filter(|(cluster, bytes)| is_stale(*cluster, bytes)).count() as u64
+    clusters.filter(|(cluster, bytes)| is_stale(*cluster, bytes)).map(|(cluster, _)| cluster as u64).collect()
 }
 
 /// Whether a sector was written by a guest, or before the run: no disk of a world has more sectors than this.
@@ -55,6 +55,8 @@ mod tests {
     use crate::workload::image::{Cluster, Format, Image};
     use midstream::content::{fill, initial_tag};
 
+    const NONE: [u64; 0] = [];
+
     /// Two clusters of data behind the metadata, at each width of refcounts.
     #[test]
     fn data_that_nobody_counts_is_stale() {
@@ -64,12 +66,16 @@ mod tests {
             let image =
                 Image { layer: 1, path: "/n1".to_owned(), format, size_bytes: 1024, backing: None, clusters };
             let mut file = image.build(None);
-            assert_eq!(stale_clusters(&file), 0, "order {refcount_order}");
+            assert_eq!(stale_clusters(&file), NONE, "order {refcount_order}");
             let end = file.len();
             file.resize(end + 512, 7);
-            assert_eq!(stale_clusters(&file), 0, "order {refcount_order}: no data of a guest");
+            assert_eq!(stale_clusters(&file), NONE, "order {refcount_order}: no data of a guest");
             fill(&mut file[end..], initial_tag(1, 3));
-            assert_eq!(stale_clusters(&file), 1, "order {refcount_order}: past what is counted");
+            assert_eq!(
+                stale_clusters(&file),
+                [end as u64 / 512],
+                "order {refcount_order}: past what is counted"
+            );
         }
     }
 }
