@@ -61,7 +61,8 @@ fn a_daemon_behind_its_sockets_gives_what_was_recorded() {
         return support::tools::skip("a_daemon_behind_its_sockets_gives_what_was_recorded", &why);
     }
     let mut recordings = corpus::read(&folder()).expect("the corpus can be read");
-    let chosen = ["topo-chain3", "size-short", "crash-query-named-block-nodes-concluded-stream"];
+    let chosen =
+        ["topo-chain3", "size-short", "crash-query-named-block-nodes-concluded-stream", "error-write-e"];
     recordings.retain(|recording| chosen.iter().any(|start| recording.name().starts_with(start)));
     assert!(recordings.len() >= 10, "only {} cases", recordings.len());
     let divergences = Divergences::read(&folder()).expect("what diverges is known");

@@ -44,6 +44,9 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+/// What an operator is told whose last flush failed; the reason follows.
+pub const NOT_DURABLE: &str = "not everything that was written is durable";
+
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -112,7 +115,8 @@ impl Engine {
         self.ended.lock().is_some()
     }
 
-    /// Why something that was written is not durable, now that the end has come.
+    /// Why something that was written is not durable, now that the end has come. A daemon says [`NOT_DURABLE`] then, and
+    /// does not end with 0.
     pub fn lost(&self) -> Option<Errno> {
         match *self.ended.lock() {
             Some(End::Lost(errno)) => Some(errno),

@@ -69,6 +69,8 @@ struct Version {
     request: u64,
     /// The image that was written, which may lie below the layer that shows it.
     origin: ImageId,
+    /// The image whose flush makes it durable: the same, or the overlay that it may have reached instead.
+    flushed_with: ImageId,
     began: Moment,
     ended: Moment,
     /// Whether it replaces what was there before, once it ends without error.
@@ -114,6 +116,8 @@ pub struct Views {
     pool: Vec<Version>,
     /// First unused slot of the pool, or [`NONE`].
     free: u32,
+    /// An image was to stand on itself, as two nodes may have one file. No view is that: the link is not there.
+    pub stands_on_itself: bool,
     /// Whether [`ANYTHING`] is more than a value like others: only where a quirk may have put it.
     pub holds_anything: bool,
 }
@@ -146,7 +150,13 @@ impl PartialEq for Views {
 
 impl Default for Views {
     fn default() -> Self {
-        Views { layers: Vec::new(), pool: Vec::new(), free: NONE, holds_anything: false }
+        Views {
+            layers: Vec::new(),
+            pool: Vec::new(),
+            free: NONE,
+            stands_on_itself: false,
+            holds_anything: false,
+        }
     }
 }
 
@@ -440,7 +450,7 @@ impl Views {
 
     fn end_in(&mut self, id: ImageId, sector: u32, request: u64, failed: bool, now: Moment) {
         let Some(own) = self.versions(id, sector).find(|v| v.request == request) else { return };
-        let (began, origin, replaces) = (own.began, own.origin, own.replaces && !failed);
+        let (began, flushed_with, replaces) = (own.began, own.flushed_with, own.replaces && !failed);
         let mut slot = self.layer(id).heads[sector as usize];
         while slot != NONE {
             let version = &mut self.pool[slot as usize];
@@ -449,7 +459,7 @@ impl Views {
                 version.replaces = replaces;
             } else if replaces && version.ended < began && version.superseded == NEVER {
                 version.superseded = now;
-                version.superseded_by = origin;
+                version.superseded_by = flushed_with;
             }
             slot = version.next;
         }
@@ -533,6 +543,7 @@ impl Version {
             value: 0,
             request: 0,
             origin,
+            flushed_with: origin,
             began: 0,
             ended: 0,
             replaces: true,

@@ -248,7 +248,8 @@ impl Judge {
             return Some(Lost::States);
         }
         let unlisted = self.holding.is_some().then_some(Lost::Unlisted);
-        let of_states = || self.states.iter().all(|state| state.lost.is_some()).then(|| self.plain().lost);
+        let of_states =
+            || self.states.iter().all(|state| state.lost().is_some()).then(|| self.plain().lost());
         unlisted.or_else(|| of_states().flatten())
     }
 

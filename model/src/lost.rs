@@ -11,6 +11,8 @@ pub enum Lost {
     WrittenRaw,
     /// An overlay was put on the raw bytes of a format.
     SnapshotOfRaw,
+    /// An image was to stand on itself: two nodes have one file.
+    StandsOnItself,
     /// A link past a commit's filter was changed, which must be refused.
     ReopenedPastCommit,
     /// A mirror writes into the chain that it copies, which must be refused.
@@ -26,6 +28,7 @@ impl std::fmt::Display for Lost {
             Lost::Requests => "the graph was edited under too many requests of guests",
             Lost::WrittenRaw => "a guest wrote the raw bytes of a format",
             Lost::SnapshotOfRaw => "an overlay was put on the raw bytes of a format",
+            Lost::StandsOnItself => "an image stands on itself: two nodes have one file",
             Lost::ReopenedPastCommit => "a link past a commit's filter was changed",
             Lost::MirroredIntoOwnChain => "a mirror writes into the chain that it copies",
             Lost::Unlisted => "a command of unknown effect has succeeded; only what guests read is judged",

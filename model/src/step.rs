@@ -30,7 +30,7 @@ impl State {
     /// Takes what was seen. Where it can have come about in several ways, the others are added to `more`; there may be
     /// some even if this one is broken.
     pub(crate) fn step(&mut self, seen: &Seen<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
-        if self.lost.is_some() {
+        if self.lost().is_some() {
             return Ok(());
         }
         match seen {

@@ -4,6 +4,7 @@
 //! asks the daemon questions all the time (`watch`). What must not happen is in `finding`; what did happen is made small
 //! there and can be kept as a file, which tests play again.
 
+mod apart;
 pub mod campaign;
 mod draw;
 pub mod finding;
@@ -13,7 +14,7 @@ mod material;
 mod monitor;
 mod opened;
 mod readers;
-mod round;
+pub mod round;
 mod victim;
 mod watch;
 
@@ -68,7 +69,7 @@ impl Kind {
         }
     }
 
-    /// Whether a daemon gets it, not a reader in this process.
+    /// Whether a daemon gets it, not a reader of ours.
     fn is_for_daemon(self) -> bool {
         !matches!(self, Kind::Traces | Kind::Histories)
     }

@@ -25,7 +25,7 @@ pub fn binary() -> &'static Path {
         let mut build = Command::new(env!("CARGO"));
         // Together with the simulator, as the tests are: alone it would be built anew, with fewer features.
         build.args(["build", "--quiet", "--package", "midstream-block", "--package", "midstream-sim"]);
-        build.args(["--bin", "midstreamd"]);
+        build.args(["--bin", "midstreamd", "--bin", "midstream"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR")).env("CARGO_TARGET_DIR", target);
         if profile.ends_with("release") {
             build.arg("--release");
@@ -34,6 +34,11 @@ pub fn binary() -> &'static Path {
         assert!(built.success(), "midstreamd does not build");
         profile.join("midstreamd")
     })
+}
+
+/// The command, built beside it.
+pub fn command() -> PathBuf {
+    binary().with_file_name("midstream")
 }
 
 /// A daemon; killed when dropped.

@@ -14,6 +14,10 @@ impl Core {
         if graph.place(id).options.force_share {
             return Err(Refused::OptionFixed("force-share".to_owned()));
         }
+        if graph.place(id).read_only != writable {
+            // An operator was first. What fails now would be taken back to a mode that it was not in.
+            return Ok(());
+        }
         if !writable {
             // From here on nobody comes to write; if somebody has come already, it stays writable.
             self.try_edit(|graph| {

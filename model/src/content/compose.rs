@@ -4,17 +4,24 @@ use super::{Decides, NONE, Version, Views};
 use crate::graph::ImageId;
 
 impl Views {
-    /// Says what `id` is composed with, before [`Views::compose_all`].
-    pub fn link(&mut self, id: ImageId, below: Option<ImageId>) {
+    /// Says what `id` is composed with, before [`Views::compose_all`]. Headers may name each other in a ring.
+    pub fn link_by_header(&mut self, id: ImageId, below: Option<ImageId>) {
         self.layer_mut(id).below = below;
+    }
+
+    /// Says what `id` stands on, which it shows already.
+    pub fn link(&mut self, id: ImageId, below: Option<ImageId>) {
+        let is_ring = below.is_some_and(|below| self.at_or_above(id).contains(&below));
+        self.stands_on_itself |= is_ring;
+        self.layer_mut(id).below = below.filter(|_| !is_ring);
     }
 
     /// Opens `id` over `below`. If that is not what its view was composed with, composes it anew,
     /// and every view above with it.
     pub fn compose(&mut self, id: ImageId, below: Option<ImageId>) {
         if self.layer(id).below != below {
-            self.layer_mut(id).below = below;
-            if below.is_none() {
+            self.link(id, below);
+            if self.layer(id).below.is_none() {
                 self.show_nothing_below(id);
             }
             self.recompose(id, self.layers.len());
@@ -175,6 +182,6 @@ impl Views {
                 self.layer_mut(target).may_decide(sector);
             }
         }
-        self.layer_mut(target).below = below;
+        self.link(target, below);
     }
 }

@@ -71,7 +71,7 @@ impl Views {
                 None => vec![Version::before_all(target)],
             };
             for version in &mut versions {
-                (version.origin, version.superseded_by) = (target, target);
+                (version.origin, version.flushed_with, version.superseded_by) = (target, target, target);
             }
             self.set_sector(target, sector, versions, on_nothing);
         }
@@ -193,6 +193,27 @@ impl Views {
         }
         if !sectors.is_empty() {
             self.touch_clusters(over, sectors.start, sectors.len() as u32);
+        }
+    }
+
+    /// Changes of a sector of an image that ended after `since`, or have not ended, may have reached its overlay `over`
+    /// instead: only its flush makes sure of them. Those that reached the image were flushed before the overlay came.
+    pub fn is_flushed_with(&mut self, over: ImageId, image: ImageId, sector: u32, since: Moment) {
+        for id in self.at_or_above(over) {
+            if sector >= self.layer(id).sectors() {
+                continue;
+            }
+            let mut slot = self.layer(id).heads[sector as usize];
+            while slot != NONE {
+                let version = &mut self.pool[slot as usize];
+                if version.origin == image && version.ended > since {
+                    version.flushed_with = over;
+                }
+                if version.superseded_by == image && version.superseded > since {
+                    version.superseded_by = over;
+                }
+                slot = version.next;
+            }
         }
     }
 

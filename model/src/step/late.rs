@@ -5,7 +5,7 @@
 //! the overlay see it either way; the image alone may lack it. That is data of one state: each order a state of its own
 //! would be twice as many states for each change.
 
-use crate::content::{Layer, Views};
+use crate::content::{Layer, Moment, Views};
 use crate::graph::{ImageId, NodeId};
 use crate::shared::Shared;
 use crate::step::guest::{Kind, Op};
@@ -15,8 +15,8 @@ use std::ops::Range;
 /// What has changed since the oldest edit was sent that waits and moves guests, or what they stand on.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Lately {
-    /// What readers saw when it was sent; none, if no such edit waits.
-    before: Option<Shared<Views>>,
+    /// What readers saw when it was sent, and when that was; none, if no such edit waits.
+    before: Option<(Shared<Views>, Moment)>,
     /// Changes that have ended since.
     changes: Vec<Change>,
 }
@@ -32,7 +32,7 @@ impl State {
     /// An edit was sent: from now on what ends may have met it.
     pub(super) fn watch_changes(&mut self) {
         if self.lately.before.is_none() && self.is_edit_waiting() {
-            self.lately.before = Some(self.views.clone());
+            self.lately.before = Some((self.views.clone(), self.now));
         }
     }
 
@@ -71,13 +71,14 @@ impl State {
         let Some(over) = self.layer_of(&self.graph, overlay) else { return };
         let all = self.late_changes().into_iter();
         let changes: Vec<Op> = all.filter(|change| change.image == image).map(|change| change.op).collect();
-        let before = self.lately.before.clone().unwrap_or_else(|| self.views.clone());
+        let (before, since) = self.lately.before.clone().unwrap_or_else(|| (self.views.clone(), self.now));
         for op in &changes {
             let sectors = op.sectors_in(self.views.layer(over));
             let range = (sectors.start, sectors.end - sectors.start);
             self.change_may_corrupt(over, range, !matches!(op, Op::Write(..)));
             self.views.may_be_written(over, image, sectors, |sector| op.value(sector));
             for sector in op.sectors_in(self.views.layer(image)) {
+                self.views.is_flushed_with(over, image, sector, since);
                 let written = changes.iter().filter_map(|other| other.value(sector));
                 self.views.may_lack(image, over, sector, &before, written);
             }

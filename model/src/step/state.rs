@@ -106,7 +106,7 @@ impl State {
         let opening = Opening { images: &facts, groups: &[] };
         for (index, image) in images.iter().enumerate() {
             let below = image.backing.as_ref().and_then(|header| opening.find_header(&image.file, header));
-            views.link(ImageId(index as u16), below);
+            views.link_by_header(ImageId(index as u16), below);
         }
         views.compose_all();
         State {
@@ -263,6 +263,11 @@ impl State {
 
     pub fn live_jobs(&self) -> impl Iterator<Item = JobId> {
         (0u16..).zip(&self.jobs).filter(|(_, job)| job.is_live()).map(|(index, _)| JobId(index))
+    }
+
+    /// Why it cannot be followed any more.
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost.or(self.views.stands_on_itself.then_some(Lost::StandsOnItself))
     }
 
     /// From now on it cannot be followed.

@@ -4,11 +4,11 @@ use super::draw::inputs;
 use super::finding::{Finding, LATE};
 use super::material::Material;
 use super::round::{Played, Ring};
-use super::{KINDS, Kind};
+use super::{KINDS, Kind, readers};
 use crate::live::target::Target;
 use midstream::campaign::Subject;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ const FINDINGS_MAX: usize = 20;
 pub struct Attack {
     /// The daemon.
     pub target: Target,
+    /// This command, which reads hostile traces and histories in processes of their own.
+    pub command: PathBuf,
     /// The seed of the first round; the next has the next.
     pub seed: u64,
     /// At most so many rounds.
@@ -64,14 +66,9 @@ pub struct Attacked {
 
 impl Attack {
     /// Attacks; `hear` is told of every finding.
-    pub fn run(
-        &self,
-        subject: &Subject,
-        stop: &AtomicBool,
-        hear: &mut dyn FnMut(&Finding),
-    ) -> Result<Attacked, String> {
+    pub fn run(&self, stop: &AtomicBool, hear: &mut dyn FnMut(&Finding)) -> Result<Attacked, String> {
         let material = Material::gather(&self.target)?;
-        let ring = Ring { target: &self.target, subject, material: &material, budget: self.budget };
+        let ring = self.ring(&material);
         let kinds = if self.kinds.is_empty() { KINDS.to_vec() } else { self.kinds.clone() };
         let (began, mut attacked) = (Instant::now(), Attacked::default());
         for number in 0..self.rounds {
@@ -99,12 +96,16 @@ impl Attack {
         Ok(attacked)
     }
 
-    /// Plays a finding again.
-    pub fn replay(&self, finding: &Finding, subject: &Subject) -> Result<Option<Finding>, String> {
-        let material = Material::gather(&self.target)?;
-        let ring = Ring { target: &self.target, subject, material: &material, budget: self.budget };
-        let played = ring.play(finding.kind, &finding.inputs)?;
-        Ok(played.wrong.map(|(verdict, detail)| Finding { verdict, detail, ..finding.clone() }))
+    /// Plays a finding again; what is for our readers, in this process.
+    pub fn replay(&self, finding: &Finding, subject: &Subject) -> Result<Played, String> {
+        if !finding.kind.is_for_daemon() {
+            return Ok(readers::all(finding.kind, &finding.inputs, subject));
+        }
+        self.ring(&Material::gather(&self.target)?).play(finding.kind, &finding.inputs)
+    }
+
+    fn ring<'a>(&'a self, material: &'a Material) -> Ring<'a> {
+        Ring { target: &self.target, command: &self.command, material, budget: self.budget }
     }
 }
 

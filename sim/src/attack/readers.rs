@@ -1,6 +1,9 @@
-//! Hostile traces and histories, read by this command's own readers, in this process.
+//! Hostile traces and histories, read by this command's own readers, in this process, which may be the end of it.
 
+use super::Kind;
 use super::finding::{LATE, PANIC};
+use super::round::Played;
+use super::victim::peak_bytes;
 use crate::judge::judge;
 use crate::live::planned::planned;
 use midstream::campaign::Subject;
@@ -14,10 +17,28 @@ use std::time::{Duration, Instant};
 const READ_MAX: Duration = Duration::from_secs(5);
 
 /// Why a reader is wrong, if it is: the verdict, and what happened.
-pub(super) type Wrong = Option<(&'static str, String)>;
+type Wrong = Option<(&'static str, String)>;
+
+/// Reads one after the other, until something is wrong.
+pub(super) fn all(kind: Kind, inputs: &[Vec<u8>], subject: &Subject) -> Played {
+    let mut played = Played::default();
+    for input in inputs {
+        played.inputs += 1;
+        let wrong = match kind {
+            Kind::Traces => trace(input, subject),
+            _ => history(input),
+        };
+        if let Some((verdict, detail)) = wrong {
+            played.wrong = Some((verdict.to_owned(), detail));
+            break;
+        }
+    }
+    played.peak_bytes = peak_bytes(std::process::id());
+    played
+}
 
 /// A trace: read, and taken again as `show` does.
-pub(super) fn trace(bytes: &[u8], subject: &Subject) -> Wrong {
+fn trace(bytes: &[u8], subject: &Subject) -> Wrong {
     read(|| {
         let Ok(trace) =
             std::str::from_utf8(bytes).map_err(drop).and_then(|text| Trace::parse(text).map_err(drop))
@@ -35,7 +56,7 @@ pub(super) fn trace(bytes: &[u8], subject: &Subject) -> Wrong {
 }
 
 /// A history: judged by its own specification, and by the other.
-pub(super) fn history(bytes: &[u8]) -> Wrong {
+fn history(bytes: &[u8]) -> Wrong {
     read(|| {
         for spec in [None, Some(Spec::DataOnly)] {
             let _verdict = judge(bytes, spec);

@@ -1,11 +1,12 @@
-//! One round: inputs of one kind against one fresh daemon, or against a reader; and what came of it.
+//! One round: inputs of one kind against one fresh daemon, or for a reader; and what came of it.
 
 use super::finding::{ABORT, Finding, LATE, MEMORY};
 use super::material::Material;
 use super::victim::Victim;
-use super::{Kind, guests, monitor, opened, readers};
+use super::{Kind, apart, guests, monitor, opened};
 use crate::live::target::Target;
-use midstream::campaign::Subject;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::time::Duration;
 
 /// Nobody else waits longer for an answer.
@@ -17,28 +18,34 @@ pub const BEYOND_BUDGET_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Ring<'a> {
     pub(super) target: &'a Target,
-    pub(super) subject: &'a Subject<'a>,
+    pub(super) command: &'a Path,
     pub(super) material: &'a Material,
     pub(super) budget: u64,
 }
 
 /// A round, looked back on.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Played {
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Played {
     /// Inputs that were sent or read.
-    pub(super) inputs: u64,
-    /// Answers on the other monitor, and the longest of them.
-    pub(super) answers: u64,
-    pub(super) longest: Duration,
-    pub(super) peak_bytes: u64,
+    pub inputs: u64,
+    /// Answers on the other monitor.
+    pub answers: u64,
+    /// The longest of them.
+    pub longest: Duration,
+    /// The most that the daemon or the reader held.
+    pub peak_bytes: u64,
     /// The verdict and what was seen.
-    pub(super) wrong: Option<(String, String)>,
+    pub wrong: Option<(String, String)>,
 }
 
 impl Ring<'_> {
     /// Plays one. Fails if no daemon can be started at all.
     pub(super) fn play(&self, kind: Kind, inputs: &[Vec<u8>]) -> Result<Played, String> {
-        if kind.is_for_daemon() { self.attack(kind, inputs) } else { Ok(self.read(kind, inputs)) }
+        let played = match kind.is_for_daemon() {
+            true => self.attack(kind, inputs)?,
+            false => apart::read(self.command, self.target, kind, inputs)?,
+        };
+        Ok(played.held_to(self.budget + BEYOND_BUDGET_BYTES))
     }
 
     fn attack(&self, kind: Kind, inputs: &[Vec<u8>]) -> Result<Played, String> {
@@ -52,16 +59,12 @@ impl Ring<'_> {
         let by_signal = inputs.first().is_some_and(|first| first.len() % 2 == 1);
         let ended = victim.end(by_signal);
         let (watched, longest) = (ended.watched, ended.watched.longest);
-        let max = self.budget + BEYOND_BUDGET_BYTES;
         let wrong = match (ended.wrong, watched.lost, &sent) {
             (Some(wrong), _, _) => Some((ABORT, wrong)),
             (None, Some(lost), _) => Some((LATE, format!("the other monitor: {lost:?}"))),
             (None, None, Err(why)) => Some((ABORT, why.clone())),
             _ if longest > LATE_AFTER => {
                 Some((LATE, format!("the other monitor waited {:.1} s", longest.as_secs_f64())))
-            }
-            _ if ended.peak_bytes > max => {
-                Some((MEMORY, format!("it held {} of at most {} MiB", ended.peak_bytes >> 20, max >> 20)))
             }
             _ => None,
         };
@@ -72,22 +75,6 @@ impl Ring<'_> {
             peak_bytes: ended.peak_bytes,
             wrong: wrong.map(|(verdict, detail)| (verdict.to_owned(), detail)),
         })
-    }
-
-    fn read(&self, kind: Kind, inputs: &[Vec<u8>]) -> Played {
-        let mut played = Played::default();
-        for input in inputs {
-            played.inputs += 1;
-            let wrong = match kind {
-                Kind::Traces => readers::trace(input, self.subject),
-                _ => readers::history(input),
-            };
-            if let Some((verdict, detail)) = wrong {
-                played.wrong = Some((verdict.to_owned(), detail));
-                break;
-            }
-        }
-        played
     }
 
     /// A finding with as few inputs as still show it: one alone, or a half again and again.
@@ -113,6 +100,17 @@ impl Ring<'_> {
             }
         }
         Finding { kind, verdict: wrong.0, detail: wrong.1, inputs }
+    }
+}
+
+impl Played {
+    /// Nothing else was wrong, but it held more than it may.
+    fn held_to(mut self, bytes_max: u64) -> Played {
+        if self.wrong.is_none() && self.peak_bytes > bytes_max {
+            let detail = format!("it held {} of at most {} MiB", self.peak_bytes >> 20, bytes_max >> 20);
+            self.wrong = Some((MEMORY.to_owned(), detail));
+        }
+        self
     }
 }
 

@@ -4,12 +4,12 @@
 use super::watch::{Watch, Watched};
 use crate::conform::daemon::socket::accept;
 use crate::fence;
-use crate::live::process::Scratch;
+use crate::live::process::{Scratch, in_words};
 use crate::live::qmp::Qmp;
+use block::engine::NOT_DURABLE;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -22,8 +22,6 @@ const END_MAX: Duration = Duration::from_secs(5);
 /// A machine under load may need so much more.
 const END_SLACK: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
-/// What a daemon that could not make everything durable says, and ends with status 1.
-const LOST: &str = "not everything that was written is durable";
 /// The length of the exports.
 pub(super) const EXPORT_BYTES: u64 = 1 << 20;
 /// Nodes that are there from the start, and the exports `rw` and `ro`.
@@ -69,7 +67,7 @@ impl Victim {
         }
         let watched = scratch.path().join("watch");
         let listener = UnixListener::bind(&watched).map_err(failed)?;
-        let told = File::create(scratch.path().join("stderr.txt")).map_err(failed)?;
+        let stderr_file = open_stderr(&scratch).map_err(failed)?;
         let mut command = Command::new(binary);
         command.current_dir(scratch.path()).args(["--confine", ".", "--memory-budget", &budget.to_string()]);
         command.args(NODES.iter().flat_map(|node| ["--blockdev", node]));
@@ -78,7 +76,7 @@ impl Victim {
         command.args(["--export", "nbd,id=ro,node-name=n0,name=ro"]);
         command.args(["--chardev", "socket,id=a,path=attack,server=on,wait=off", "--monitor", "a"]);
         command.args(["--chardev", "socket,id=w,path=watch", "--monitor", "w"]);
-        command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stdout(Stdio::null()).stderr(told);
+        command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr_file);
         let mut child = fence::spawn(&mut command, scratch.path()).map_err(failed)?;
         let Some(stream) = accept(listener, &watched, ANSWER_MAX) else {
             let _ended = child.kill();
@@ -114,12 +112,12 @@ impl Victim {
     pub(super) fn end(mut self, by_signal: bool) -> Ended {
         let watch = self.watch.take().expect("it is watched until its end");
         let (mut qmp, watched) = watch.end();
-        let peak_bytes = self.peak_bytes();
+        let peak_bytes = peak_bytes(self.child.id());
         let is_asked = !by_signal && watched.lost.is_none() && qmp.send(r#"{"execute":"quit"}"#).is_ok();
         if !is_asked {
             self.terminate();
         }
-        let wrong = match self.wait() {
+        let wrong = match ended(&mut self.child, END_MAX + END_SLACK) {
             Some(status) => self.wrong(status),
             None => Some(format!(
                 "it does not end within {} s of {}",
@@ -137,36 +135,12 @@ impl Victim {
         }
     }
 
-    /// The most it held, as Linux counts it; 0 once it has ended.
-    fn peak_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.unwrap_or(0) << 10
-    }
-
-    fn wait(&mut self) -> Option<ExitStatus> {
-        let deadline = Instant::now() + END_MAX + END_SLACK;
-        let (_nobody_speaks, silence) = mpsc::channel::<()>();
-        while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            let _time_passes = silence.recv_timeout(LOOK_AGAIN);
-        }
-        None
-    }
-
     fn wrong(&self, status: ExitStatus) -> Option<String> {
         let said = stderr(&self.scratch);
-        if status.success() || status.code() == Some(1) && said.contains(LOST) {
+        if status.success() || status.code() == Some(1) && said.contains(NOT_DURABLE) {
             return None;
         }
-        let how = match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("signal {signal}"),
-            (None, code) => format!("status {}", code.unwrap_or(-1)),
-        };
-        Some(format!("it ended with {how}; it said: {said}"))
+        Some(how(status, &said))
     }
 }
 
@@ -191,8 +165,39 @@ fn greet(qmp: &mut Qmp) -> Result<(), String> {
     greeted.map(drop).map_err(|lost| format!("a monitor did not greet: {lost:?}"))
 }
 
-/// The end of what it said.
-fn stderr(scratch: &Scratch) -> String {
+/// The most that a process held, in bytes, as Linux counts it; 0 once it has ended.
+pub(super) fn peak_bytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Waits for the end of a process; nothing if it does not come in time.
+pub(super) fn ended(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + within;
+    let (_nobody_speaks, silence) = mpsc::channel::<()>();
+    while Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        let _time_passes = silence.recv_timeout(LOOK_AGAIN);
+    }
+    None
+}
+
+/// How it ended, and what it said.
+pub(super) fn how(status: ExitStatus, said: &str) -> String {
+    format!("it ended with {}; it said: {said}", in_words(status))
+}
+
+/// Where a process that is started in a scratch folder says what goes wrong.
+pub(super) fn open_stderr(scratch: &Scratch) -> std::io::Result<File> {
+    File::create(scratch.path().join("stderr.txt"))
+}
+
+/// The end of what it said there.
+pub(super) fn stderr(scratch: &Scratch) -> String {
     const BYTES_MAX: usize = 2 << 10;
     let told = fs::read(scratch.path().join("stderr.txt")).unwrap_or_default();
     let from = told.len().saturating_sub(BYTES_MAX);

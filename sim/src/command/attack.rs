@@ -5,6 +5,7 @@ use super::limits::{at_least_1, check_folder, seconds};
 use super::{Exit, refuse};
 use crate::attack::campaign::{Attack, Attacked};
 use crate::attack::finding::Finding;
+use crate::attack::round::Played;
 use crate::attack::{KINDS, Kind};
 use crate::live::target::Target;
 use crate::report::text::{program, quoted};
@@ -25,7 +26,7 @@ const BUDGET_MAX: u64 = 1 << 20;
 ///
 /// Every round has a fresh daemon, confined to a scratch folder and held to little memory, while a second monitor asks it
 /// questions all the time. A finding is: it ends by itself or does not end when told to, an answer on the other monitor after
-/// more than 5 seconds, more memory than the budget and 64 MiB, a panic of our readers. Each is made small and kept as a file
+/// more than 5 seconds, more memory than the budget and 64 MiB, a reader that panics or dies. Each is made small and kept as a file
 /// that `--replay` and `cargo test` play again.
 ///
 /// Exit codes: 0 nothing was found, 1 something was, 2 usage, 4 of some kind there was no input, 5 ended early.
@@ -75,6 +76,7 @@ impl AttackArgs {
         self.target.check().map_err(|problem| format!("--target: {problem}"))?;
         let attack = Attack {
             target: self.target.clone(),
+            command: std::env::current_exe().map_err(|error| format!("this command's own file: {error}"))?,
             seed: self.seed,
             rounds: self.rounds.unwrap_or(u64::MAX),
             time: Some(Duration::from_secs(self.seconds)),
@@ -82,21 +84,14 @@ impl AttackArgs {
             kinds: self.kind.clone(),
         };
         if let Some(finding) = replayed {
-            return Ok(match attack.replay(&finding, subject)? {
-                Some(found) => {
-                    say!("FAIL  {}: {}: {}", found.kind, found.verdict, one_line(&found.detail));
-                    Exit::Broken
-                }
-                None => {
-                    say!("nothing wrong");
-                    Exit::Clean
-                }
-            });
+            let played = attack.replay(&finding, subject)?;
+            self.report_replay(&finding, &played);
+            return Ok(if played.wrong.is_some() { Exit::Broken } else { Exit::Clean });
         }
         let stop = Arc::new(AtomicBool::new(false));
         let registered = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
         registered.map_err(|error| error.to_string())?;
-        let attacked = attack.run(subject, &stop, &mut |finding| self.tell(finding))?;
+        let attacked = attack.run(&stop, &mut |finding| self.tell(finding))?;
         Ok(self.report(&attacked))
     }
 
@@ -112,6 +107,16 @@ impl AttackArgs {
             one_line(&finding.detail),
             one_line(&kept)
         );
+    }
+
+    fn report_replay(&self, finding: &Finding, played: &Played) {
+        match &played.wrong {
+            _ if self.json => {
+                say!("{}", serde_json::to_string(played).expect("text and numbers are always JSON"))
+            }
+            Some((verdict, detail)) => say!("FAIL  {}: {verdict}: {}", finding.kind, one_line(detail)),
+            None => say!("nothing wrong"),
+        }
     }
 
     fn report(&self, attacked: &Attacked) -> Exit {

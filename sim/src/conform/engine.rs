@@ -11,6 +11,7 @@ use super::case::Image;
 use super::names::Names;
 use super::nbd::{self, Wire};
 use super::subject::{Answer, Connection, Disconnected, End, Lost, Request, Subject};
+use block::engine::NOT_DURABLE;
 use layers::Files;
 use midstream::world::disk::File;
 use midstream::world::socket;
@@ -202,8 +203,15 @@ impl Subject for Inside {
             engine.quit().await;
         });
         while self.next_reply().is_some() {}
-        let stderr = std::mem::take(&mut self.world().host.core().told);
-        End { hung: ended.is_none(), stderr, ..End::default() }
+        let world = self.world();
+        let mut stderr = std::mem::take(&mut world.host.core().told);
+        let mut exit = 0;
+        if let Some(errno) = world.engine.lost() {
+            // As the daemon ends.
+            stderr += &format!("midstreamd: {NOT_DURABLE}: {errno}\n");
+            exit = 1;
+        }
+        End { hung: ended.is_none(), exit, stderr }
     }
 
     fn offline(&mut self, images: &[Image]) -> Map<String, Value> {

@@ -7,6 +7,7 @@ use super::patience::{Over, Patience};
 use super::qmp::{Lost, Qmp};
 use crate::conform::daemon::socket::{NbdSocket, accept};
 use crate::fence;
+use block::engine::NOT_DURABLE;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use std::fs::{self, File};
 use std::io;
@@ -79,9 +80,6 @@ pub struct Process {
     /// Its monitor, greeted.
     pub qmp: Qmp,
 }
-
-/// What a daemon of ours says, and ends with status 1, when a last flush failed: with injected errors that is no wonder.
-const LOST: &str = "not everything that was written is durable";
 
 /// How a process ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -207,15 +205,19 @@ impl Process {
     }
 
     fn ended(&self, status: ExitStatus) -> Ended {
-        let how = match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("signal {signal}"),
-            (None, code) => format!("status {}", code.unwrap_or(-1)),
-        };
         Ended {
-            how,
-            is_clean: status.success() || (status.code() == Some(1) && self.stderr().contains(LOST)),
+            how: in_words(status),
+            is_clean: status.success() || (status.code() == Some(1) && self.stderr().contains(NOT_DURABLE)),
             stderr: self.stderr(),
         }
+    }
+}
+
+/// `signal 11`, `status 0`.
+pub(crate) fn in_words(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal}"),
+        (None, code) => format!("status {}", code.unwrap_or(-1)),
     }
 }
 

@@ -13,7 +13,7 @@ mod set_up;
 mod signals;
 mod socket;
 
-use block::engine::{Engine, Tuning};
+use block::engine::{Engine, NOT_DURABLE, Tuning};
 use block::os::confine::Confinement;
 use block::os::{OsHost, program_name};
 use block::qmp::Monitor;
@@ -121,7 +121,7 @@ async fn live(line: Arc<CommandLine>, runtime: Handle) -> Result<ExitCode, Strin
     Ok(match engine.lost() {
         None => ExitCode::SUCCESS,
         Some(errno) => {
-            complain(&format!("not everything that was written is durable: {errno}"));
+            complain(&format!("{NOT_DURABLE}: {errno}"));
             ExitCode::FAILURE
         }
     })
