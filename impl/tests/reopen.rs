@@ -74,3 +74,27 @@ fn the_locks_of_a_file_stay_as_they_were() {
     let refused = reopen(&mut world, file("off"));
     assert_eq!(refused, Err("Cannot change the option 'locking'".to_owned()));
 }
+
+// A writable image may grow, which whoever is on its file does not let it. The text is QEMU 10.0's.
+#[test]
+fn an_image_whose_file_somebody_uses_is_not_made_writable_for_a_job() {
+    let disk = MemoryDisk::new(Vec::new());
+    let options = CreateOptions { len_bytes: LEN, ..CreateOptions::default() };
+    block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &options)).unwrap();
+    let mut world = World::new(1);
+    world.file("image", disk);
+    let file = json!({"driver": "file", "node-name": "f", "filename": "image", "auto-read-only": true});
+    world.ok("blockdev-add", file);
+    world.ok("blockdev-add", json!({"driver": "qcow2", "node-name": "n", "file": "f", "read-only": true}));
+    let guest = world.guest("f", false);
+    let stream = json!({"device": "n", "job-id": "j", "auto-dismiss": false});
+    let refused = world.command("block-stream", stream.clone()).unwrap_err();
+    let expected = "Permission conflict on node 'f': permissions 'resize' are both required by node 'n' (uses node \
+                    'f' as 'file' child) and unshared by an unnamed block device (uses node 'f' as 'root' child).";
+    assert!(refused.contains(expected), "{refused}");
+    let nodes = world.ok("query-named-block-nodes", json!({}));
+    let image = nodes.as_array().unwrap().iter().find(|node| node["node-name"] == "n").unwrap();
+    assert_eq!(image["ro"], true, "{nodes}");
+    world.run(guest.detach());
+    world.ok("block-stream", stream);
+}

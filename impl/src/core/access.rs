@@ -18,7 +18,11 @@ impl Core {
             // An operator was first. What fails now would be taken back to a mode that it was not in.
             return Ok(());
         }
-        if !writable {
+        if writable {
+            let mut after = Graph::clone(&graph);
+            set_read_only(&mut after, id, false);
+            after.admit_permissions()?;
+        } else {
             // From here on nobody comes to write; if somebody has come already, it stays writable.
             self.try_edit(|graph| {
                 if graph.is_written(id) {

@@ -175,7 +175,7 @@ fn conflict_texts<'a>(
     let text = conflict_text(graph, conflict, jobs);
     let is_open = graph.alive().any(|(_, node)| node.bytes.is_none() && !node.driver.is_filter());
     let longer = text.replacen("permissions 'write' are", "permissions 'write, resize' are", 1);
-    if is_open { vec![text, longer] } else { vec![text] }
+    if is_open && longer != text { vec![text, longer] } else { vec![text] }
 }
 
 /// The text of a permission conflict. `jobs` knows the type and the id of jobs; others are left open.

@@ -5,7 +5,7 @@
 //! id. What comes to light after that is the business of [`crate::command::plan`].
 
 use crate::command::opening::resolve;
-use crate::command::plan::{Plan, Work, admit_filter, admit_job_id};
+use crate::command::plan::{Plan, Work, admit_change, admit_filter, admit_job_id};
 use crate::command::reply::Refusal;
 use crate::command::starting::{Ends, Start};
 use crate::graph::blocker::{Operation, Role};
@@ -59,6 +59,7 @@ pub fn plan(
     if !graph.may_reopen(target) {
         return Err(Refusal::ReadOnly);
     }
+    admit_writable(graph, target)?;
     admit_filter(graph, start, "Could not create node: ")?;
     if graph.unwritable_below(target) {
         return Err(Refusal::Named("Could not create node: ", "Block node is read-only".into(), ""));
@@ -80,6 +81,18 @@ pub fn plan(
         frozen_to: Some(bottom),
         work: Work::Stream(Span { target, bottom, above_base, between, no_op, backing_file }),
     })
+}
+
+/// Refuses to make a target writable whose file somebody uses who does not let it grow.
+fn admit_writable(graph: &Graph, target: NodeId) -> Result<(), Refusal> {
+    let file = graph.node(target).file.filter(|_| graph.node(target).read_only);
+    let is_used = |file| graph.users.iter().any(|user| user.node == file);
+    if !file.is_some_and(is_used) {
+        return Ok(());
+    }
+    let mut after = graph.clone();
+    after.node_mut(target).read_only = false;
+    admit_change(graph, &after, "")
 }
 
 /// Refuses an operation if any node from `top` down to `end`, which is left out, is busy.

@@ -4,7 +4,7 @@
 //! need. A node's edges to its children follow from the edges it has from its parents, so they are computed from the
 //! roots (devices, jobs) downwards.
 
-use crate::graph::blocker::{Reason, Role};
+use crate::graph::blocker::{Blocker, Reason, Role};
 use crate::graph::{Driver, Graph, JobId, NodeId, User};
 
 /// A set of permissions, one bit each.
@@ -340,8 +340,10 @@ impl Graph {
 
     /// What stands against a new device on `node`.
     pub fn new_device(&self, node: NodeId, writable: bool) -> Vec<Conflict> {
-        // Nobody but a job keeps others from reading: a commit what it commits, and who grows an image that image.
-        if !writable && !self.blockers.iter().any(|blocker| matches!(blocker.reason, Reason::Job(..))) {
+        // Nobody but a job keeps others from reading: a commit what it commits, and who grows an image that image. And
+        // nobody but a writable image needs its file to grow.
+        let is_job = |blocker: &Blocker| matches!(blocker.reason, Reason::Job(..));
+        if !writable && self.node(node).driver != Driver::File && !self.blockers.iter().any(is_job) {
             return Vec::new();
         }
         let device = User { guest: u32::MAX, export: None, behind: None, node, writable };

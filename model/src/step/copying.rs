@@ -207,7 +207,7 @@ impl State {
         debug_assert!(self.job(id).is_live(), "a job that starts is alive");
         self.views.stream_starts(target, &between);
         self.backups_of_top_may_copy_more(target);
-        self.stream_opens_window(id, target, between.first());
+        self.stream_opens_window(id, target);
         for image in self.views.at_or_above(target) {
             self.streamed[usize::from(image.0)] = true;
         }

@@ -318,6 +318,11 @@ impl State {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
         let job = self.job(id);
+        if job.failure.is_none() && job.status == Status::Aborting && self.group_fails(id) {
+            // It was no other's failure that made it abort, but its own.
+            self.failed_silently(id);
+        }
+        let job = self.job(id);
         if job.status != Status::Aborting || job.ended || job.failure.is_none() {
             let what = format!("job {name} failed with `{error}` in {}", job.status.word());
             return Err(self.broken(LawId::EventOrder, what));

@@ -64,9 +64,11 @@ pub(super) struct Unflushed {
 
 impl State {
     /// A stream starts.
-    pub(super) fn stream_opens_window(&mut self, job: JobId, target: ImageId, below: Option<&ImageId>) {
+    pub(super) fn stream_opens_window(&mut self, job: JobId, target: ImageId) {
         if self.has(Quirk::ShortLayerReadsMemory) || self.has(Quirk::StreamReadErrorReadsMemory) {
-            let short_from = below.map_or(u32::MAX, |below| self.views.layer(*below).sectors());
+            // Also below a target that is all there is to stream.
+            let below = self.views.layer(target).below;
+            let short_from = below.map_or(u32::MAX, |below| self.views.layer(below).sectors());
             self.marred.streams.push(Window { job, target, short_from, until: Moment::MAX });
         }
     }

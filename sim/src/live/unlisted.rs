@@ -104,37 +104,106 @@ impl Live<'_> {
         }
         self.actions.push(Action::Command(text.to_owned()));
         self.hear(None, text)?;
-        self.judge.note(format!("unlisted  -> {text}"));
-        self.send(text)?;
-        let (mut patience, mut events) = (Patience::begin(), Vec::new());
-        let is_refused = loop {
-            let (line, message) = self.message(&mut patience, text)?;
-            if message.get("event").is_some() {
-                events.push(line);
-                continue;
-            }
-            self.judge.note(format!("unlisted  <- {line}"));
-            break message.get("error").is_some();
+        let mut events = Vec::new();
+        let reply = self.ask_unlisted(text, &mut events)?;
+        let is_refused = reply.get("error").is_some();
+        let command = read(text);
+        let has_no_job = match (is_refused, command["execute"] == "blockdev-create") {
+            // Jobs that were created and then refused came and went.
+            (true, _) => true,
+            (false, true) => self.ends_in_nothing(&command["arguments"]["job-id"], &mut events)?,
+            (false, false) => false,
         };
-        if is_refused {
+        if is_refused && is_of_disk(&reply) {
+            // What it had done when its disk failed, nobody tells.
+            self.judge.unlisted()?;
+        } else if is_refused {
             self.judge.unlisted_refused(text)?;
-        }
-        if !is_refused && !is_harmless(&read(text)) {
+        } else if let Some(listed) = listed(&command) {
+            self.judge.sent(OPERATOR, &listed.to_string())?;
+            self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
+        } else if !has_no_job && !is_harmless(&command) {
             self.judge.unlisted()?;
         }
-        // Jobs that were created and then refused came and went.
-        let is_gone = |event: &Value| is_refused && created(&events, &event["data"]["id"]);
+        let is_gone = |event: &Value| has_no_job && created(&events, &event["data"]["id"]);
         let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
         kept.into_iter().try_for_each(|line| self.heard(line))
     }
+
+    /// Asks something that the model is not shown. Events that come first are put to the others.
+    fn ask_unlisted(&mut self, text: &str, events: &mut Vec<String>) -> Result<Value, Broken> {
+        self.judge.note(format!("unlisted  -> {text}"));
+        self.send(text)?;
+        let mut patience = Patience::begin();
+        loop {
+            let (line, message) = self.message(&mut patience, text)?;
+            if message.get("event").is_none() {
+                self.judge.note(format!("unlisted  <- {line}"));
+                return Ok(message);
+            }
+            events.push(line);
+        }
+    }
+
+    /// Waits for the end of a job that makes an image, and dismisses it, so that nobody meets it. Answers whether it has
+    /// failed and so done nothing.
+    fn ends_in_nothing(&mut self, id: &Value, events: &mut Vec<String>) -> Result<bool, Broken> {
+        let mut patience = Patience::begin();
+        while !has_status(events, id, "concluded") {
+            events.push(self.message(&mut patience, "blockdev-create")?.0);
+        }
+        let jobs = self.ask_unlisted(r#"{"execute":"query-jobs"}"#, events)?;
+        let jobs = jobs["return"].as_array().into_iter().flatten();
+        let has_failed = jobs.into_iter().any(|job| job["id"] == *id && job["error"].is_string());
+        let dismiss = json!({"execute": "job-dismiss", "arguments": {"id": id}});
+        self.ask_unlisted(&dismiss.to_string(), events)?;
+        let mut patience = Patience::begin();
+        while !has_status(events, id, "null") {
+            events.push(self.message(&mut patience, "job-dismiss")?.0);
+        }
+        Ok(has_failed)
+    }
+}
+
+/// Whether a refusal is an error of a disk.
+fn is_of_disk(reply: &Value) -> bool {
+    let text = reply["error"]["desc"].as_str().unwrap_or_default();
+    ["Input/output error", "No space left on device"].iter().any(|error| text.ends_with(error))
 }
 
 /// Whether a job of that id is created in these events.
 fn created(events: &[String], id: &Value) -> bool {
+    has_status(events, id, "created")
+}
+
+/// Whether a job of that id comes to this status in these events.
+fn has_status(events: &[String], id: &Value, status: &str) -> bool {
     events
         .iter()
         .map(|line| read(line))
-        .any(|event| event["data"]["status"] == "created" && event["data"]["id"] == *id)
+        .any(|event| event["data"]["status"] == status && event["data"]["id"] == *id)
+}
+
+/// The command that the model knows and that does the same, where the given one succeeds: an export's name, description
+/// and thread change nothing that the model tells of.
+fn listed(command: &Value) -> Option<Value> {
+    let arguments = command["arguments"].as_object()?;
+    match command["execute"].as_str()? {
+        "block-export-add" if arguments.get("type")? == "nbd" && !arguments.contains_key("bitmaps") => {
+            let is_plain = |(key, _): &(&String, &Value)| PLAIN_EXPORT.contains(&key.as_str());
+            let plain: Map<String, Value> =
+                arguments.iter().filter(is_plain).map(|(key, value)| (key.clone(), value.clone())).collect();
+            Some(json!({"execute": "block-export-add", "arguments": plain}))
+        }
+        // Of a read-only node it makes a read-only export, whatever it was asked for.
+        "nbd-server-add" if arguments.get("writable").is_none_or(|writable| writable == false) => {
+            let device = arguments.get("device")?;
+            let id = arguments.get("name").unwrap_or(device);
+            let plain = json!({"type": "nbd", "id": id, "node-name": device});
+            Some(json!({"execute": "block-export-add", "arguments": plain}))
+        }
+        _ => None,
+    }
 }
 
 /// A line as JSON; nothing, if it is none.
@@ -151,6 +220,9 @@ fn is_harmless(command: &Value) -> bool {
         "object-add" => true,
         // They are where they go.
         "x-blockdev-set-iothread" => arguments["iothread"].is_null(),
+        "transaction" => arguments["actions"].as_array().is_some_and(Vec::is_empty),
+        // Nothing but a mirror can be changed, and what says that it is something else changes nothing.
+        "block-job-change" => arguments["type"] != "mirror",
         "blockdev-set-active" => arguments["active"] == true,
         _ => HARMLESS.iter().any(|harmless| name.starts_with(harmless)),
     }
