@@ -48,14 +48,21 @@ impl Recovered {
     }
 }
 
-/// What each file of a scenario shows, with `images` in the files. Fails if the reading does not end.
-pub fn read_all(scenario: &Scenario, images: Vec<Vec<u8>>) -> Result<Vec<Recovered>, &'static str> {
-    let named = images.into_iter().zip(&scenario.images);
+/// What each file of a scenario shows, with `images` in the files, which stay as they are. Fails if the reading does not end.
+pub fn read_all(scenario: &Scenario, images: &mut [Vec<u8>]) -> Result<Vec<Recovered>, &'static str> {
+    let named = images.iter_mut().map(std::mem::take).zip(&scenario.images);
     let host = SimHost::new(Disks::new(named.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
+    let all = read_files(scenario, &host);
+    let files = std::mem::take(&mut host.core().disks.files);
+    images.iter_mut().zip(files).for_each(|(image, file)| *image = file.bytes);
+    all
+}
+
+fn read_files(scenario: &Scenario, host: &SimHost) -> Result<Vec<Recovered>, &'static str> {
     let files: Vec<(String, Format)> = scenario.images.iter().map(|i| (i.path.clone(), i.format)).collect();
     let found = Arc::new(Mutex::new(Vec::with_capacity(files.len())));
     let mut scheduler = Scheduler::new(host.clone());
-    let put = found.clone();
+    let (put, host) = (found.clone(), host.clone());
     let reading: Pending<'static, ()> = Box::pin(async move {
         let mut layers: Vec<Layer> = Vec::with_capacity(files.len());
         for (path, format) in &files {
@@ -279,7 +286,7 @@ mod tests {
     fn files_as_built_are_sound_and_show_what_they_were_built_from() {
         for seed in 0..300 {
             let scenario = Scenario::draw(&mut strategy::of_seed(seed));
-            let all = read_all(&scenario, scenario.files()).expect("it ends");
+            let all = read_all(&scenario, &mut scenario.files()).expect("it ends");
             assert_eq!(all.len(), scenario.images.len());
             for (index, recovered) in all.iter().enumerate() {
                 assert_eq!(
@@ -299,13 +306,13 @@ mod tests {
         let scenario = Scenario::chain(&["dd", ".d", "d."]);
         let mut files = scenario.files();
         files[0][0] = 0;
-        let all = read_all(&scenario, files).expect("it ends");
+        let all = read_all(&scenario, &mut files).expect("it ends");
         assert!(all.iter().all(|recovered| recovered.values.is_err()), "{all:?}");
         assert_eq!(all[0].corruptions, 1);
         let mut images = scenario.files();
         let name = images[1].windows(9).position(|w| w == b"/n0.qcow2").expect("its backing file's name");
         images[1][name + 1] = b'm';
-        let all = read_all(&scenario, images).expect("it ends");
+        let all = read_all(&scenario, &mut images).expect("it ends");
         assert_eq!(all[0].values, Ok(vec![initial_tag(0, 0), 1 << 32 | 2, 1 << 32 | 3, 1 << 32 | 4]));
         assert!(all[1].values.is_err(), "{:?}", all[1]);
     }

@@ -236,7 +236,7 @@ impl World {
         self.oracle.over();
         let files = std::mem::take(&mut self.host.core().disks.files);
         self.left = files.into_iter().map(|file| file.bytes).collect();
-        let all = recovery::read_all(&self.scenario, self.left.clone()).map_err(Stop::Stuck)?;
+        let all = recovery::read_all(&self.scenario, &mut self.left).map_err(Stop::Stuck)?;
         for (image, recovered) in all.into_iter().enumerate() {
             self.oracle.closed(image, recovered);
         }
@@ -247,7 +247,7 @@ impl World {
     fn crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
         self.left = crash_images(&self.host.core().disks, ending, choices);
         self.oracle.crashed(ending);
-        for recovered in recovery::read_all(&self.scenario, self.left.clone()).map_err(Stop::Stuck)? {
+        for recovered in recovery::read_all(&self.scenario, &mut self.left).map_err(Stop::Stuck)? {
             self.oracle.recovered(recovered);
         }
         self.oracle.over();

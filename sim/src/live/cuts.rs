@@ -222,7 +222,7 @@ struct Lost {
 fn crash(
     mut judge: Judge,
     scenario: &Scenario,
-    images: Vec<Vec<u8>>,
+    mut images: Vec<Vec<u8>>,
     ending: Ending,
 ) -> Result<Vec<Observed>, Lost> {
     let kind = match ending {
@@ -240,7 +240,7 @@ fn crash(
         })
     };
     observe(&mut seen, Observed::Crash { kind })?;
-    let all = match recovery::read_all(scenario, images) {
+    let all = match recovery::read_all(scenario, &mut images) {
         Ok(all) => all,
         Err(why) => {
             return Err(Lost { law: "an image cannot be read".to_owned(), found: why.to_owned(), seen });

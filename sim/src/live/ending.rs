@@ -206,11 +206,11 @@ impl Live<'_> {
 
     /// Reads the files as the next process would.
     pub(super) fn afresh(&mut self, end: End) -> Result<(), Broken> {
-        let images = match self.stage.images() {
+        let mut images = match self.stage.images() {
             Ok(images) => images,
             Err(found) => return Err(self.judge.break_law("an image file is gone", found)),
         };
-        let all = match recovery::read_all(&self.stage.scenario(), images.clone()) {
+        let all = match recovery::read_all(&self.stage.scenario(), &mut images) {
             Ok(all) => all,
             Err(why) => return Err(self.judge.break_law("an image cannot be read", why.to_owned())),
         };

@@ -25,7 +25,7 @@ pub(super) fn repaired(
         at_once(repair(&*disk)).map_err(|error| format!("{}: {error}", found.file))?;
         after.push(disk.take());
     }
-    let after = recovery::read_all(scenario, after)?;
+    let after = recovery::read_all(scenario, &mut after)?;
     for (found, before) in after.iter().zip(before) {
         let Recovered { file, leaks, corruptions, .. } = found;
         if *leaks > 0 || *corruptions > 0 {

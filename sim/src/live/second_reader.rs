@@ -161,8 +161,8 @@ mod tests {
         let stage = Stage::set(&scenario, &scratch, false, None).expect("files can be written");
         let reader = SecondReader { stage: &stage, scratch: scratch.path() };
         let placed = stage.scenario();
-        let images = stage.images().expect("they were just written");
-        let mut all = read_all(&placed, images).expect("it ends");
+        let mut images = stage.images().expect("they were just written");
+        let mut all = read_all(&placed, &mut images).expect("it ends");
         for (image, ours) in placed.images.iter().zip(&mut all) {
             ours.chain = ours.chain.iter().map(|file| stage.told(file)).collect();
             assert_eq!(reader.difference(image, ours), None);
