@@ -1,6 +1,7 @@
 //! Tests anybody's block layer: many small runs, each another order of requests, completions, faults and a crash, each
 //! judged by what must be true of any device that keeps data.
 
+mod guest;
 mod settings;
 mod world;
 
@@ -97,7 +98,7 @@ pub fn explain<L: BlockLayer>(
 ) -> Result<(Failure, Trace), Box<Failure>> {
     on_subject(layer, workload.into(), |subject| match subject.quiet(of_seed(seed)).verdict {
         Verdict::Passed => Err(Failure::unfounded(format!("nothing breaks at seed {seed}"))),
-        _ => Ok(shorten(subject, seed)),
+        _ => Ok(minimised(subject, seed)),
     })
 }
 
@@ -167,7 +168,7 @@ pub struct Failure {
     /// What happened in the shortest run that was found.
     pub steps: Vec<String>,
     /// How short it is.
-    pub shortened: String,
+    pub minimised: String,
     /// The seed of the first run that failed.
     pub seed: Option<u64>,
     /// The shortest run as a file.
@@ -183,7 +184,7 @@ impl Failure {
             detail: why.into(),
             images: Vec::new(),
             steps: Vec::new(),
-            shortened: String::new(),
+            minimised: String::new(),
             seed: None,
             trace: None,
             command: settings::command(),
@@ -191,7 +192,7 @@ impl Failure {
     }
 
     /// The failure of a run whose whole history was kept.
-    fn of(outcome: &Outcome, shortened: String, seed: Option<u64>) -> Box<Failure> {
+    fn of(outcome: &Outcome, minimised: String, seed: Option<u64>) -> Box<Failure> {
         let story = outcome.history.lines();
         let (images, steps): (Vec<String>, Vec<String>) =
             story.into_iter().partition(|line| line.starts_with("step 0 "));
@@ -201,7 +202,7 @@ impl Failure {
             detail: verdict_text(&outcome.verdict).to_owned(),
             images: images.into_iter().map(image).collect(),
             steps,
-            shortened,
+            minimised,
             seed,
             trace: None,
             command: settings::command(),
@@ -215,7 +216,7 @@ impl Failure {
         match trace.write(&path) {
             Ok(()) => self.trace = Some(path),
             Err(error) => {
-                write!(self.shortened, "\nno trace was left: {}: {error}", path.display())
+                write!(self.minimised, "\nno trace was left: {}: {error}", path.display())
                     .expect("a string takes any text");
             }
         }
@@ -239,7 +240,7 @@ impl fmt::Display for Failure {
         block("", &mut self.detail.lines())?;
         block("images", &mut self.images.iter().map(String::as_str))?;
         block("steps", &mut self.steps.iter().map(String::as_str))?;
-        block("", &mut self.shortened.lines())?;
+        block("", &mut self.minimised.lines())?;
         if let Some(seed) = self.seed {
             writeln!(text, "repro   MIDSTREAM_SEED={seed} MIDSTREAM_RUNS=1 {}", self.command)?;
         }
@@ -288,7 +289,7 @@ fn first_failure(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, B
     let totals = campaign(subject, &plan)?;
     match totals.broken.values().map(|broken| broken.seed).min() {
         Some(seed) => {
-            let (mut failure, trace) = shorten(subject, seed);
+            let (mut failure, trace) = minimised(subject, seed);
             failure.leave(&trace, seed);
             Err(Box::new(failure))
         }
@@ -316,7 +317,7 @@ fn campaign(subject: &Subject<'_>, plan: &Plan) -> Result<Totals, Box<Failure>> 
 }
 
 /// The run of a seed that fails, made small.
-fn shorten(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
+fn minimised(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     let first = subject.quiet(of_seed(seed));
     let run = |choices: Choices| subject.quiet(choices);
     let law = first.verdict.law();
@@ -326,11 +327,11 @@ fn shorten(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     let (after, before) = (tape.len(), first.tape.len());
     // Fewer requests may take more decisions.
     let instead = if after < before { format!(" instead of {before}") } else { String::new() };
-    let mut shortened = format!("{after} decisions{instead}, made fewer in {runs} runs");
+    let mut minimised = format!("{after} decisions{instead}, made fewer in {runs} runs");
     // A scenario that the test wrote down has none that were drawn.
     let requests = entries(&tape, subject.command);
     if requests > 0 {
-        shortened = format!("{requests} request{}, {shortened}", if requests == 1 { "" } else { "s" });
+        minimised = format!("{requests} request{}, {minimised}", if requests == 1 { "" } else { "s" });
     }
-    (*Failure::of(&outcome, shortened, Some(seed)), Trace::of(&outcome, Some(seed)))
+    (*Failure::of(&outcome, minimised, Some(seed)), Trace::of(&outcome, Some(seed)))
 }

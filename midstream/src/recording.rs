@@ -86,7 +86,7 @@ impl Recording {
         }
     }
 
-    /// A law is broken by this observation: the command behind it is told, too.
+    /// A law is broken by this observation: the command behind it is named, too.
     pub fn break_law_by(&mut self, observed: &Observed, law: &str, detail: &str) {
         let cause = self.commands.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
         self.break_law(law, format!("{}{cause}", detail.trim_end()));

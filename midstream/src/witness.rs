@@ -65,7 +65,7 @@ impl Witness {
     }
 
     /// One more thing that happened, before the specification. Gives it back, if it still matters.
-    fn tell(&self, observed: Observed) -> Option<Observed> {
+    fn observe(&self, observed: Observed) -> Option<Observed> {
         let (step, at) = self.moment();
         let mut inner = self.inner();
         if !inner.recording.is_judged() {
@@ -95,7 +95,7 @@ impl Witness {
     }
 
     pub(crate) fn attached(&self, guest: u32, image: &str, writable: bool) {
-        self.tell(Observed::Attached { guest, node: image.to_owned(), writable });
+        self.observe(Observed::Attached { guest, node: image.to_owned(), writable });
     }
 
     /// From now on it is noted when this request begins.
@@ -116,8 +116,8 @@ impl Witness {
             *began = Some(step);
         }
         let (number, guest) = (request.number(), request.guest);
-        let told = self.tell(Observed::Began { request: number, guest, name: Some(request), asked });
-        if let Some(begun) = told {
+        let seen = self.observe(Observed::Began { request: number, guest, name: Some(request), asked });
+        if let Some(begun) = seen {
             self.inner().recording.awaits(request.point(), begun);
         }
     }
@@ -125,13 +125,13 @@ impl Witness {
     pub(crate) fn ended(&self, request: RequestId, result: IoResult<Vec<Tag>>) {
         self.inner().recording.settle(request.point());
         let result = result.map_err(|errno| Failure { errno: errno.0, text: errno.text() });
-        self.tell(Observed::Ended { request: request.number(), result });
+        self.observe(Observed::Ended { request: request.number(), result });
     }
 
     /// The whole of an image, read at rest through the device that guests used.
     pub(crate) fn viewed(&self, image: &str, values: IoResult<Vec<Tag>>) {
         match values {
-            Ok(values) => drop(self.tell(Observed::View { node: image.to_owned(), values })),
+            Ok(values) => drop(self.observe(Observed::View { node: image.to_owned(), values })),
             Err(errno) => {
                 self.break_law(OPENS, format!("{image} cannot be read although the disk is well: {errno}"));
             }
@@ -144,11 +144,11 @@ impl Witness {
             Ending::Kill => CrashKind::Kill,
             Ending::PowerCut => CrashKind::PowerCut,
         };
-        self.tell(Observed::Crash { kind });
+        self.observe(Observed::Crash { kind });
         self.inner().recording.forget_all();
     }
 
-    /// What an image shows when it is opened afresh, after a crash or a clean end.
+    /// What an image shows when it is reopened, after a crash or a clean end.
     pub(crate) fn found(&self, image: &str, values: IoResult<Vec<Tag>>, is_clean: bool) {
         self.inner().images_opened += 1;
         let values = match values {
@@ -159,7 +159,7 @@ impl Witness {
         };
         let file = image.to_owned();
         let found = Found { chain: vec![file.clone()], file, values, corruptions: 0, leaks: 0 };
-        self.tell(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) });
+        self.observe(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) });
     }
 
     /// What the layer's checker says of an image.
@@ -178,7 +178,7 @@ impl Witness {
     }
 
     pub(crate) fn over(&self) {
-        self.tell(Observed::End);
+        self.observe(Observed::End);
     }
 
     /// Requests that have begun and not ended.
@@ -190,7 +190,7 @@ impl Witness {
         self.inner().recording.verdict()
     }
 
-    /// Writes down what was seen, and hears nothing any more.
+    /// Writes down what was seen, and sees nothing any more.
     pub(crate) fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);

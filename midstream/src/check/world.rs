@@ -1,14 +1,14 @@
 //! One run of a block layer: make the images and what they hold; run the workload of guests and faults; stop the faults and look
-//! at every image at rest; close; open the files afresh. A crash may end the second part at any step, and is followed
-//! by the last. Parts without anything to decide take the plainest course.
+//! at every image at rest; close; reopen the files. A crash may end the second part at any step, and is followed
+//! by the last. Parts without anything to decide take option 0 everywhere.
 
+use super::guest::{Lane, read_all, run_lane};
 use crate::choice::{Choices, Draw, Point};
-use crate::content::{Tag, initial_tag, sectors_of, tag_of_request, tags};
-use crate::history::{Asked, What};
+use crate::content::{Tag, initial_tag, sectors_of};
+use crate::history::What;
 use crate::layer::{BlockLayer, Device, Image};
 use crate::panics::quietly;
-use crate::request::{Operation, RequestId};
-use crate::scenario::{Abilities, Content, Guest, Request, Scenario};
+use crate::scenario::{Abilities, Content, Guest, Scenario};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::witness::Witness;
 use crate::world::crash::{Ending, crash_images};
@@ -127,7 +127,7 @@ async fn open<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> IoR
     Ok(devices)
 }
 
-/// Runs one task to its end, taking the plainest course.
+/// Runs one task to its end, by option 0 everywhere.
 fn plain<T: Send + 'static>(
     scheduler: &mut Scheduler,
     name: &'static str,
@@ -302,7 +302,7 @@ impl<L: BlockLayer> World<L> {
         Ok(())
     }
 
-    /// Closes every image, those on top first, and opens the files afresh.
+    /// Closes every image, those on top first, and reopens the files.
     fn quit(&mut self) -> Result<(), Stop> {
         let devices = std::mem::take(&mut self.devices);
         let closed = self.plain("close", async move {
@@ -313,7 +313,7 @@ impl<L: BlockLayer> World<L> {
         })?;
         closed.map_err(|errno: Errno| Stop::Stuck(format!("the images cannot be closed: {errno}")))?;
         let files = take_files(&self.host);
-        self.open_afresh(files, true)
+        self.reopen(files, true)
     }
 
     /// Ends the world without warning, and opens what is left.
@@ -322,11 +322,11 @@ impl<L: BlockLayer> World<L> {
         self.witness.crashed(ending);
         let files = take_files(&self.host);
         let files = files.into_iter().zip(left).map(|(file, bytes)| File::new(&file.path, bytes)).collect();
-        self.open_afresh(files, false)
+        self.reopen(files, false)
     }
 
     /// A new host, as the next process would find it: checks the images, opens them, reads all of each.
-    fn open_afresh(&mut self, files: Vec<File>, is_clean: bool) -> Result<(), Stop> {
+    fn reopen(&mut self, files: Vec<File>, is_clean: bool) -> Result<(), Stop> {
         let host = SimHost::new(Disks::new(files));
         let mut scheduler = Scheduler::new(host.clone());
         let (layer, images) = (self.layer.clone(), self.scenario.plain_images());
@@ -378,54 +378,6 @@ async fn show<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> Vec
         values.push(read_all(device, image.size_bytes).await);
     }
     values
-}
-
-async fn read_all(device: &impl Device, size_bytes: u64) -> IoResult<Vec<Tag>> {
-    device.read(0, size_bytes).await.map(|bytes| tags(&bytes))
-}
-
-/// Where requests come from: a lane of a guest, on an image of so many sectors.
-#[derive(Copy, Clone)]
-struct Lane {
-    guest: u32,
-    lane: u32,
-    size: u64,
-}
-
-/// One lane of a guest: its requests, one after the other.
-async fn run_lane<D: Device>(
-    at: Lane,
-    requests: Vec<Request>,
-    device: Arc<D>,
-    witness: Arc<Witness>,
-    host: SimHost,
-) {
-    for request in requests {
-        host.think(request.think).await;
-        let id = RequestId { guest: at.guest, lane: at.lane, slot: request.slot };
-        perform(id, &request, &*device, at.size, &witness).await;
-    }
-}
-
-/// Does one request, from the witness's seeing it begin to its seeing it end. Nothing is asked of what lies past the end.
-async fn perform(id: RequestId, request: &Request, device: &impl Device, size: u64, witness: &Witness) {
-    let sector = request.sector.min(size);
-    let count = request.sectors.min(size - sector);
-    if count == 0 {
-        return;
-    }
-    let (offset, len) = (sector * SECTOR, count * SECTOR);
-    let tag = tag_of_request(id.guest, id.lane, id.slot);
-    witness.began(id, Asked::new(request.operation, sector, count, tag));
-    let done = |()| Vec::new();
-    let result = match request.operation {
-        Operation::Read => device.read(offset, len).await.map(|bytes| tags(&bytes)),
-        Operation::Write => device.write(offset, sectors_of(tag, sector, count)).await.map(done),
-        Operation::WriteZeroes => device.write_zeroes(offset, len).await.map(done),
-        Operation::Discard => device.discard(offset, len).await.map(done),
-        Operation::Flush => device.flush().await.map(done),
-    };
-    witness.ended(id, result);
 }
 
 /// The images as the specification knows them: each a device of its own, with what its readers see.

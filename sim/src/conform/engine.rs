@@ -202,7 +202,7 @@ impl Subject for Inside {
             engine.quit().await;
         });
         while self.next_reply().is_some() {}
-        let stderr = std::mem::take(&mut self.world().host.core().told);
+        let stderr = std::mem::take(&mut self.world().host.core().reported);
         End { hung: ended.is_none(), stderr, ..End::default() }
     }
 
