@@ -81,13 +81,21 @@ pub fn find<L: BlockLayer>(
 }
 
 /// The runs of a plan, past what breaks: how often each law was checked and broken, and at which seed first. The
-/// environment changes nothing.
+/// environment changes nothing. Runs that leave their history draw no resizes, which the form of histories does not have.
 pub fn survey<L: BlockLayer>(
     layer: L,
     workload: impl Into<Workload>,
     plan: &Plan,
 ) -> Result<Totals, Box<Failure>> {
-    on_subject(layer, workload.into(), |subject| campaign(subject, plan))
+    let workload = workload.into();
+    let is_recorded = plan.history.is_some();
+    if is_recorded && workload.is_resizing() {
+        return Err(Failure::unfounded("the scenario resizes, and histories have no resizes"));
+    }
+    let layer = Arc::new(layer);
+    let abilities = world::abilities(&layer);
+    let abilities = Abilities { resize: abilities.resize && !is_recorded, ..abilities };
+    with_abilities(&layer, &workload, abilities, |subject| campaign(subject, plan))
 }
 
 /// The run of a seed at which a law broke, made small, and its trace.
@@ -128,10 +136,18 @@ fn on_subject<L: BlockLayer, T>(
     work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
 ) -> Result<T, Box<Failure>> {
     let layer = Arc::new(layer);
-    let abilities = world::abilities(&layer);
-    refuse_chains(&workload, abilities)?;
+    with_abilities(&layer, &workload, world::abilities(&layer), work)
+}
+
+fn with_abilities<L: BlockLayer, T>(
+    layer: &Arc<L>,
+    workload: &Workload,
+    abilities: Abilities,
+    work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
+) -> Result<T, Box<Failure>> {
+    refuse_chains(workload, abilities)?;
     let run = |choices: Choices, detail: Detail| {
-        world::run(&layer, |choices| workload.draw(abilities, choices), choices, detail)
+        world::run(layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
     work(&Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST })
 }
@@ -142,6 +158,13 @@ impl Workload {
             Workload::Profile(profile) => profile.draw(abilities, choices),
             Workload::Scenario(scenario) => scenario.clone(),
         }
+    }
+
+    /// Whether it is a scenario in which somebody resizes an image.
+    fn is_resizing(&self) -> bool {
+        let Workload::Scenario(scenario) = self else { return false };
+        let mut images = 0..scenario.images.len();
+        images.any(|image| scenario.is_resized(image))
     }
 }
 

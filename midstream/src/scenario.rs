@@ -65,36 +65,74 @@ pub struct Request {
     /// Steps to think before it.
     pub think: u32,
     /// What.
-    pub operation: Operation,
-    /// First sector.
-    pub sector: u64,
-    /// How many; what lies past the end of the image is left out.
-    pub sectors: u64,
+    pub action: Action,
+}
+
+/// What a guest asks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Something with data.
+    Io {
+        /// What.
+        operation: Operation,
+        /// First sector.
+        sector: u64,
+        /// How many; what lies past the end of the image is left out.
+        sectors: u64,
+    },
+    /// The image becomes so many sectors long. Left out while another resize of it is under way.
+    Resize {
+        /// How many.
+        sectors: u64,
+    },
+    /// One of the layer's own operations, by its index.
+    Own(usize),
+}
+
+impl Request {
+    fn new(action: Action) -> Request {
+        Request { slot: 0, think: 0, action }
+    }
+
+    fn io(operation: Operation, sector: u64, sectors: u64) -> Request {
+        Request::new(Action::Io { operation, sector, sectors })
+    }
 }
 
 /// Reads so many sectors.
 pub fn read(sector: u64, sectors: u64) -> Request {
-    Request { slot: 0, think: 0, operation: Operation::Read, sector, sectors }
+    Request::io(Operation::Read, sector, sectors)
 }
 
 /// Writes so many sectors.
 pub fn write(sector: u64, sectors: u64) -> Request {
-    Request { operation: Operation::Write, ..read(sector, sectors) }
+    Request::io(Operation::Write, sector, sectors)
 }
 
 /// Makes so many sectors zeroes.
 pub fn write_zeroes(sector: u64, sectors: u64) -> Request {
-    Request { operation: Operation::WriteZeroes, ..read(sector, sectors) }
+    Request::io(Operation::WriteZeroes, sector, sectors)
 }
 
 /// Discards so many sectors.
 pub fn discard(sector: u64, sectors: u64) -> Request {
-    Request { operation: Operation::Discard, ..read(sector, sectors) }
+    Request::io(Operation::Discard, sector, sectors)
 }
 
 /// Makes durable what was written.
 pub fn flush() -> Request {
-    Request { operation: Operation::Flush, ..read(0, 1) }
+    Request::io(Operation::Flush, 0, 1)
+}
+
+/// Makes the image so many sectors long.
+pub fn resize(sectors: u64) -> Request {
+    Request::new(Action::Resize { sectors })
+}
+
+/// Does one of the layer's own operations, by its index in
+/// [`BlockLayer::OPERATIONS`](crate::BlockLayer::OPERATIONS).
+pub fn own(operation: usize) -> Request {
+    Request::new(Action::Own(operation))
 }
 
 /// The machine dies: the disk keeps what was flushed, and any part of the rest.
@@ -216,6 +254,26 @@ impl Scenario {
     pub fn is_backing(&self, image: usize) -> bool {
         let path = &self.images[image].image.path;
         self.images.iter().any(|other| other.image.backing.as_ref() == Some(path))
+    }
+
+    /// The lengths that guests give an image, in sectors.
+    fn lengths(&self, image: usize) -> impl Iterator<Item = u64> {
+        let guests = self.guests.iter().filter(move |guest| guest.image == image);
+        let requests = guests.flat_map(|guest| guest.lanes.iter().flatten());
+        requests.filter_map(|request| match request.action {
+            Action::Resize { sectors } => Some(sectors),
+            Action::Io { .. } | Action::Own(_) => None,
+        })
+    }
+
+    /// Whether anybody resizes an image.
+    pub(crate) fn is_resized(&self, image: usize) -> bool {
+        self.lengths(image).next().is_some()
+    }
+
+    /// The longest that an image becomes, in sectors.
+    pub(crate) fn sectors_max(&self, image: usize) -> u64 {
+        self.lengths(image).fold(self.images[image].sectors(), u64::max)
     }
 
     /// The images as the layer knows them.

@@ -10,7 +10,8 @@ use crate::layer::{BlockLayer, Device, Image};
 use crate::panics::quietly;
 use crate::scenario::{Abilities, Content, Guest, Scenario};
 use crate::verdict::{Detail, Outcome, Verdict};
-use crate::witness::Witness;
+use crate::witness::length::Length;
+use crate::witness::{Resized, Witness};
 use crate::world::crash::{Ending, crash_images};
 use crate::world::disk::{Disks, File};
 use crate::world::host::SimHost;
@@ -59,7 +60,8 @@ pub(super) fn run<L: BlockLayer>(
 /// What a layer can do beside reading, writing and flushing. Whatever goes wrong here goes wrong in runs too, and is
 /// judged there.
 pub(super) fn abilities<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
-    let mut abilities = Abilities { chains: L::CHAINS, write_zeroes: true, discard: true };
+    let own = u32::try_from(L::OPERATIONS.len()).expect("a layer names its operations one by one");
+    let mut abilities = Abilities { chains: L::CHAINS, write_zeroes: true, discard: true, resize: true, own };
     let asked = quietly(|| {
         let scenario = Scenario::chain(["disk0 ........"]);
         let files = make(layer, &scenario)?;
@@ -68,13 +70,15 @@ pub(super) fn abilities<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
         let (layer, images) = (layer.clone(), scenario.plain_images());
         plain(&mut scheduler, "ask", async move {
             let device = open(&*layer, &host, &images).await?.remove(0);
-            Ok([device.write_zeroes(0, SECTOR).await, device.discard(0, SECTOR).await])
+            let resized = device.resize(2 * SECTOR).await;
+            Ok([device.write_zeroes(0, SECTOR).await, device.discard(0, SECTOR).await, resized])
         })?
         .map_err(|errno: Errno| errno.to_string())
     });
-    if let Ok(Ok([zeroes, discard])) = asked {
+    if let Ok(Ok([zeroes, discard, resized])) = asked {
         abilities.write_zeroes = zeroes != Err(Errno::ENOTSUP);
         abilities.discard = discard != Err(Errno::ENOTSUP);
+        abilities.resize = resized != Err(Errno::ENOTSUP);
     }
     abilities
 }
@@ -182,6 +186,8 @@ struct World<L: BlockLayer> {
     scheduler: Scheduler,
     witness: Arc<Witness>,
     devices: Vec<Arc<L::Device>>,
+    /// How long each image is.
+    lengths: Vec<Arc<Mutex<Length>>>,
 }
 
 impl<L: BlockLayer> World<L> {
@@ -189,8 +195,10 @@ impl<L: BlockLayer> World<L> {
         let host = SimHost::new(Disks::new(files));
         let scheduler = Scheduler::new(host.clone());
         let (judged, halt) = (setups::<L>(&scenario), scheduler.halt_flag());
-        let witness = Arc::new(Witness::new(judged, host.clone(), halt, detail));
-        World { layer: layer.clone(), scenario, host, scheduler, witness, devices: Vec::new() }
+        let witness = Arc::new(Witness::new(judged, resized(&scenario), host.clone(), halt, detail));
+        let length = |content: &Content| Arc::new(Mutex::new(Length::new(content.sectors())));
+        let lengths = scenario.images.iter().map(length).collect();
+        World { layer: layer.clone(), scenario, host, scheduler, witness, devices: Vec::new(), lengths }
     }
 
     fn live(&mut self, choices: &mut Choices) -> Verdict {
@@ -260,12 +268,13 @@ impl<L: BlockLayer> World<L> {
     fn spawn(&mut self, guest: Guest) -> Vec<TaskId> {
         let writable = !self.scenario.is_backing(guest.image);
         let content = &self.scenario.images[guest.image];
-        let (size, device) = (content.sectors(), self.devices[guest.image].clone());
+        let device = self.devices[guest.image].clone();
         self.witness.attached(guest.guest, &content.image.path, writable);
         let mut tasks = Vec::new();
         for (lane, requests) in (0..).zip(guest.lanes).filter(|(_, requests)| !requests.is_empty()) {
             let name = Point::new("guest # lane #", [guest.guest, lane, 0]);
-            let at = Lane { guest: guest.guest, lane, size };
+            let length = self.lengths[guest.image].clone();
+            let at = Lane { guest: guest.guest, lane, length, own: L::OPERATIONS };
             let (witness, host) = (self.witness.clone(), self.host.clone());
             let task = run_lane(at, requests, device.clone(), witness, host);
             tasks.push(self.scheduler.spawn(name, Box::pin(task)));
@@ -378,6 +387,17 @@ async fn show<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> Vec
         values.push(read_all(device, image.size_bytes).await);
     }
     values
+}
+
+/// The images that guests resize.
+fn resized(scenario: &Scenario) -> Resized {
+    let mut resized = Resized::default();
+    for (index, content) in
+        scenario.images.iter().enumerate().filter(|(index, _)| scenario.is_resized(*index))
+    {
+        resized.add(&content.image.path, scenario.sectors_max(index));
+    }
+    resized
 }
 
 /// The images as the specification knows them: each a device of its own, with what its readers see.

@@ -1,6 +1,6 @@
 //! What runs are drawn from.
 
-use super::{Content, Guest, Request, Scenario};
+use super::{Action, Content, Guest, Request, Scenario};
 use crate::choice::{Choices, Draw};
 use crate::content::SECTOR_BYTES;
 use crate::layer::Image;
@@ -50,14 +50,19 @@ pub(crate) struct Abilities {
     pub(crate) chains: bool,
     pub(crate) write_zeroes: bool,
     pub(crate) discard: bool,
+    pub(crate) resize: bool,
+    /// How many operations of its own.
+    pub(crate) own: u32,
 }
 
 impl Abilities {
-    pub(crate) fn has(self, operation: Operation) -> bool {
-        match operation {
-            Operation::WriteZeroes => self.write_zeroes,
-            Operation::Discard => self.discard,
-            Operation::Read | Operation::Write | Operation::Flush => true,
+    pub(crate) fn has(self, action: Action) -> bool {
+        match action {
+            Action::Io { operation: Operation::WriteZeroes, .. } => self.write_zeroes,
+            Action::Io { operation: Operation::Discard, .. } => self.discard,
+            Action::Io { operation: Operation::Read | Operation::Write | Operation::Flush, .. } => true,
+            Action::Resize { .. } => self.resize,
+            Action::Own(operation) => operation < self.own as usize,
         }
     }
 }
@@ -120,9 +125,10 @@ fn draw_guest(
         - draw.below("guest # image", [guest, 0, 0], scenario.images.len() as u32) as usize;
     let mut lanes = Vec::new();
     for lane in 0..LANES {
-        let drawn = (0..REQUESTS)
-            .filter_map(|slot| draw_request(scenario, image, operations, [guest, lane, slot], draw));
-        lanes.push(drawn.filter(|request| abilities.has(request.operation)).collect());
+        let drawn = (0..REQUESTS).filter_map(|slot| {
+            draw_request(scenario, image, operations, abilities, [guest, lane, slot], draw)
+        });
+        lanes.push(drawn.filter(|request| abilities.has(request.action)).collect());
     }
     lanes.iter().any(|lane: &Vec<Request>| !lane.is_empty()).then_some(Guest { guest, image, lanes })
 }
@@ -131,6 +137,7 @@ fn draw_request(
     scenario: &Scenario,
     image: usize,
     operations: u32,
+    abilities: Abilities,
     of: [u32; 3],
     draw: &mut Draw<'_>,
 ) -> Option<Request> {
@@ -144,7 +151,28 @@ fn draw_request(
     let sectors = draw.entry("guest # lane # request # length", of, &[1, 1, 1, 2, 3, 8, 9, 16]);
     let sector = u64::from(draw.below("guest # lane # request # sector", of, 128)) % size;
     let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32]);
-    Some(Request { slot: of[2], think, operation, sector, sectors })
+    let rare = if scenario.is_backing(image) { None } else { draw_rare(size, abilities, of, draw) };
+    let action = rare.unwrap_or(Action::Io { operation, sector, sectors });
+    Some(Request { slot: of[2], think, action })
+}
+
+/// What only some layers have, in place of a request: once in a while, each of it as often as the others. Nothing is
+/// drawn for a layer that has none of it, whose runs stay as they are.
+fn draw_rare(size: u64, abilities: Abilities, of: [u32; 3], draw: &mut Draw<'_>) -> Option<Action> {
+    /// So many requests in a row have nothing rare in their place, on average.
+    const USUAL: u32 = 5;
+    let kinds = u32::from(abilities.resize) + abilities.own;
+    if kinds == 0 {
+        return None;
+    }
+    let kind =
+        draw.below("guest # lane # request # rare", of, kinds * (1 + USUAL)).checked_sub(kinds * USUAL)?;
+    if kind < abilities.own {
+        return Some(Action::Own(kind as usize));
+    }
+    let lengths = [size, size / 2, size + size / 2, 2 * size, size - 1, size + 1];
+    let sectors = draw.entry("guest # lane # request # length in sectors", of, &lengths);
+    Some(Action::Resize { sectors: sectors.max(1) })
 }
 
 #[cfg(test)]
@@ -152,17 +180,18 @@ mod tests {
     use super::*;
     use crate::strategy::of_seed;
 
-    const ALL: Abilities = Abilities { chains: true, write_zeroes: true, discard: true };
+    const ALL: Abilities =
+        Abilities { chains: true, write_zeroes: true, discard: true, resize: true, own: 2 };
 
     #[test]
     fn what_a_layer_lacks_is_not_drawn() {
-        let none = Abilities { chains: false, write_zeroes: false, discard: false };
+        let none = Abilities { chains: false, write_zeroes: false, discard: false, resize: false, own: 0 };
         let mut seen = [false; 2];
         for seed in 0..200 {
             for (abilities, seen) in [none, ALL].into_iter().zip(&mut seen) {
                 let scenario = Profile::default().draw(abilities, &mut of_seed(seed));
                 let requests = scenario.guests.iter().flat_map(|guest| guest.lanes.iter().flatten());
-                let lacks = |request: &Request| !none.has(request.operation);
+                let lacks = |request: &Request| !none.has(request.action);
                 *seen |= requests.into_iter().any(lacks)
                     || scenario.images.iter().any(|content| content.image.backing.is_some());
             }
@@ -175,7 +204,9 @@ mod tests {
         for seed in 0..300 {
             let scenario = Profile::default().draw(ALL, &mut of_seed(seed));
             for guest in scenario.guests.iter().filter(|guest| scenario.is_backing(guest.image)) {
-                let is_read = |request: &Request| request.operation == Operation::Read;
+                let is_read = |request: &Request| {
+                    matches!(request.action, Action::Io { operation: Operation::Read, .. })
+                };
                 assert!(guest.lanes.iter().flatten().all(is_read), "seed {seed}: {guest:?}");
             }
         }
