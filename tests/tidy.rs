@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file longer than this has taken in a second idea.
-const LINES_MAX: usize = 700;
+const LINES_MAX: usize = 450;
+
+/// Crates whose files are not split yet, and how long one may be there.
+const LONGER: [(&str, usize); 2] = [("model/", 700), ("sim/", 700)];
 
 struct Source {
     /// Path from the root of the workspace.
@@ -91,7 +94,9 @@ fn every_file_says_what_it_is() {
 fn no_file_has_taken_in_a_second_idea() {
     for source in sources(&EVERYTHING) {
         let lines = source.text.lines().count();
-        assert!(lines <= LINES_MAX, "{} has {lines} lines", source.path);
+        let longer = LONGER.iter().find(|(folder, _)| source.path.starts_with(folder));
+        let lines_max = longer.map_or(LINES_MAX, |(_, lines_max)| *lines_max);
+        assert!(lines <= lines_max, "{} has {lines} lines, and may have {lines_max}", source.path);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::random::Random;
 use fields::Field;
 
 /// Entries that say something: copied, compressed, zero, reserved bits, offsets past everything.
-const TELLING: [u64; 12] = [
+const TRICKY: [u64; 12] = [
     0,
     1,
     0x200,
@@ -47,7 +47,7 @@ pub fn by_bytes(bytes: &mut Vec<u8>, random: &mut Random) {
         _ => {
             let entry = random.below(len / 8) as usize * 8;
             let at = if random.one_in(2) { entry } else { used_entry(bytes, entry) };
-            let value: u64 = *random.pick(&TELLING);
+            let value: u64 = *random.pick(&TRICKY);
             bytes[at..at + 8].copy_from_slice(&value.to_be_bytes());
         }
     }
@@ -66,7 +66,7 @@ pub fn by_structure(bytes: &mut [u8], random: &mut Random) {
             2 => 1 << random.below(64),
             3 => (1 << random.below(64)) - 1,
             4 | 5 => (random.below(len / 512 + 2) * 512) | (random.below(2) << 63),
-            6 => *random.pick(&TELLING),
+            6 => *random.pick(&TRICKY),
             _ => len.saturating_sub(random.below(1024)),
         };
         if let Some(field) = bytes.get_mut(*at..at + width) {

@@ -17,7 +17,7 @@ pub fn named(name: &str, rest: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes()[..], name.as_bytes(), rest].concat()
 }
 
-/// A request, whose cookie tells its command.
+/// A request, whose cookie names its command.
 pub fn request(command: u16, flags: u16, offset: u64, len: u32, payload: &[u8]) -> Vec<u8> {
     let cookie = u64::from(command) << 32 | 0xbeef;
     [

@@ -71,7 +71,7 @@ fn nested(random: &mut Random) -> Value {
     json!({"execute": "blockdev-add", "arguments": nested})
 }
 
-/// Most commands are to be answered soon: what takes as long as it was told to shows little.
+/// Most commands are to be answered soon: what takes as long as it was asked to shows little.
 fn strip_latencies(value: &mut Value) {
     let mut open = vec![value];
     while let Some(value) = open.pop() {

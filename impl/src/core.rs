@@ -12,7 +12,7 @@ use crate::event::EventSink;
 use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
 use crate::graph::depth::{DEPTH_MAX, DEPTH_MAX_WITH_JOBS};
-use crate::graph::node::{Driver, Node};
+use crate::graph::node::Node;
 use crate::sync::ending::Ending;
 use crate::sync::gate::Gate;
 use crate::warning::warn;
@@ -138,14 +138,14 @@ impl Core {
     /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's.
     pub(crate) async fn close(&self, dropped: Vec<Arc<Node>>) {
         for node in dropped {
-            let _was_told = self.close_node(&node).await;
+            let _reported = self.close_node(&node).await;
         }
     }
 
-    /// What could not be made durable is told to whoever runs the program: no client asked.
+    /// What could not be made durable is reported to whoever runs the program: no client asked.
     pub(crate) async fn close_node(&self, node: &Node) -> IoResult<()> {
         let mut closed = Ok(());
-        if let Driver::Qcow2(image) = &node.driver
+        if let Some(image) = node.qcow2()
             && let Err(errno) = image.store_bitmaps().await
         {
             let name = &node.name;
@@ -157,14 +157,14 @@ impl Core {
         }
         let loses_something = node.has_unflushed();
         let Err(errno) = node.close().await else { return closed };
-        match node.driver {
+        match node.qcow2() {
             // Both kinds of table go to the disk together, and both stayed behind.
-            Driver::Qcow2(_) if loses_something => {
+            Some(_) if loses_something => {
                 warn(&*self.host, &format!("Failed to flush the L2 table cache: {errno}"));
                 warn(&*self.host, &format!("Failed to flush the refcount block cache: {errno}"));
             }
-            Driver::Qcow2(_) => return closed,
-            _ => warn(&*self.host, &format!("Failed to flush '{}': {errno}", node.name)),
+            Some(_) => return closed,
+            None => warn(&*self.host, &format!("Failed to flush '{}': {errno}", node.name)),
         }
         Err(errno)
     }

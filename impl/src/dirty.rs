@@ -4,7 +4,7 @@
 
 use crate::budget::{Budget, OverBudget, Share};
 
-/// More chunks than this are not told apart: the map stays within 2 MiB, whatever size an image claims to have.
+/// More chunks than this are not distinguished: the map stays within 2 MiB, whatever size an image claims to have.
 const CHUNKS_MAX: u64 = 1 << 24;
 
 /// The map.

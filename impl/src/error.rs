@@ -333,7 +333,7 @@ impl Refused {
         move |errno| Refused::Io { doing, node: node.to_owned(), errno }
     }
 
-    /// A file that did not open. If somebody else holds it, the lock that could not be had is told.
+    /// A file that did not open. If somebody else holds it, the lock that could not be had is named.
     pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
         match errno {
             Errno::EAGAIN if writable => Refused::WriterLocked,

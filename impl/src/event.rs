@@ -1,4 +1,4 @@
-//! What the engine tells without being asked: job events, in QEMU's order and with its fields.
+//! What the engine emits without being asked: job events, in QEMU's order and with its fields.
 
 use seam::WallClock;
 
@@ -72,7 +72,7 @@ pub enum Event {
     },
 }
 
-/// What COMPLETED, CANCELLED and READY tell of a job.
+/// What COMPLETED, CANCELLED and READY say of a job.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JobFacts {
     /// `type`.

@@ -10,7 +10,9 @@ pub mod cell;
 pub mod chain;
 pub mod copy_before_write;
 pub mod depth;
+mod draft;
 pub mod filename;
+mod freeze;
 pub mod length;
 pub mod mirror_top;
 pub mod node;
@@ -19,19 +21,23 @@ pub mod options;
 pub mod orphan;
 pub mod permission;
 pub mod snapshot;
+mod user;
 pub mod write_threshold;
 
 use crate::budget::{Budget, Share};
 use crate::error::Refused;
 use crate::id::{JobSerial, NodeId, UserId};
 use crate::permission::Set;
-use node::{Driver, Node};
+use node::{Driver, Filter, Node};
 use numbered::Numbered;
 use options::NodeOptions;
 use orphan::Orphan;
 use permission::Permissions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use draft::SetAside;
+pub use user::{JobChild, JobRole, User, UserKind};
 
 /// QEMU's limit on node names, in bytes.
 pub const NODE_NAME_BYTES_MAX: usize = 31;
@@ -48,16 +54,6 @@ pub struct Graph {
     pub budget: Budget,
 }
 
-/// The first of the identities and names that a draft may use.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct SetAside {
-    id: u64,
-    name: u64,
-}
-
-/// How many are set aside: more than any message has room for, with every chain that its nodes' headers may name.
-const SET_ASIDE: u64 = 1 << 32;
-
 /// A node and its links.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -69,7 +65,7 @@ pub struct Place {
     pub backing: Option<NodeId>,
     /// A third child: where a copy-before-write saves old data, or the file that holds an image's data.
     pub side: Option<NodeId>,
-    /// When that link was made, on the graph's own clock: its ids. Of several reasons the youngest is told.
+    /// When that link was made, on the graph's own clock: its ids. Of several reasons the youngest is shown.
     pub backing_since: u64,
     /// Whether the operator made it and may delete it.
     pub monitor_owned: bool,
@@ -108,7 +104,7 @@ impl Place {
             read_only,
             implicit: false,
             lower: None,
-            // Nobody told it anything, and what passes it is the business of the nodes below.
+            // It has no options, and what passes it is the business of the nodes below.
             options: Arc::new(options::NodeOptions { unmap: true, ..options::NodeOptions::default() }),
             frozen_by: None,
             bitmaps: Vec::new(),
@@ -140,94 +136,10 @@ impl Place {
     }
 }
 
-/// Somebody outside the graph who uses a node.
-#[derive(Clone, Debug)]
-pub struct User {
-    /// What is used.
-    pub node: NodeId,
-    /// By whom.
-    pub kind: UserKind,
-    /// What the user does with it.
-    pub taken: Set,
-    /// What the user lets others do.
-    pub shared: Set,
-}
-
-/// Kinds of users.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum UserKind {
-    /// A guest device or an export.
-    Guest,
-    /// A job's child.
-    Job(JobChild),
-}
-
-impl UserKind {
-    /// Whether it reads or writes through the node as a device does; a job's own access is one too.
-    pub fn is_device(&self) -> bool {
-        match self {
-            UserKind::Guest => true,
-            UserKind::Job(child) => child.role == JobRole::Root,
-        }
-    }
-}
-
-/// How a job holds a node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct JobChild {
-    /// Which job.
-    pub serial: JobSerial,
-    /// Its id, for texts.
-    pub id: Arc<str>,
-    /// Its type, for texts.
-    pub kind: &'static str,
-    /// What the child is for.
-    pub role: JobRole,
-}
-
-/// Why a job holds a node.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum JobRole {
-    /// The node the job was made on.
-    Main,
-    /// The job's own access, through which it reads, writes or copies. It blocks nothing.
-    Root,
-    /// The node that receives a stream's data.
-    Active,
-    /// A node whose data is copied.
-    Intermediate,
-    /// What a commit writes into.
-    Base,
-    /// What a mirror copies.
-    Source,
-    /// What a mirror or a backup writes into.
-    Target,
-}
-
-impl JobRole {
-    /// The child's name.
-    pub fn word(self) -> &'static str {
-        match self {
-            JobRole::Main => "main node",
-            JobRole::Root => "root",
-            JobRole::Active => "active node",
-            JobRole::Intermediate => "intermediate node",
-            JobRole::Base => "base",
-            JobRole::Source => "source",
-            JobRole::Target => "target",
-        }
-    }
-}
-
 impl Graph {
     /// All nodes, oldest first.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Place)> {
         self.nodes.iter().map(|(id, place)| (*id, place))
-    }
-
-    /// All users, oldest first.
-    pub fn users(&self) -> impl Iterator<Item = (UserId, &User)> {
-        self.users.iter().map(|(id, user)| (*id, user))
     }
 
     /// A node's place.
@@ -248,11 +160,6 @@ impl Graph {
     /// A node's name.
     pub fn name(&self, id: NodeId) -> &str {
         &self.place(id).node.name
-    }
-
-    /// A user, while it lives.
-    pub fn user(&self, id: UserId) -> Option<&User> {
-        self.users.get(&id)
     }
 
     /// Whether the node is still in the graph.
@@ -316,72 +223,15 @@ impl Graph {
         assert!(before.is_none(), "node {id:?} is put in twice");
     }
 
-    /// Sets identities and generated names aside for a draft of this graph, so that the two may change side by side.
-    pub fn set_aside(&mut self) -> SetAside {
-        let first = SetAside { id: self.next_id, name: self.next_generated_name };
-        self.next_id += SET_ASIDE;
-        self.next_generated_name += SET_ASIDE;
-        first
-    }
-
-    /// What was set aside is used up to where `draft` came; nobody who did not change the graph meanwhile notices.
-    pub fn close_gap(&mut self, aside: SetAside, draft: &Graph) {
-        if self.next_id == aside.id + SET_ASIDE {
-            self.next_id = draft.next_id;
-        }
-        if self.next_generated_name == aside.name + SET_ASIDE {
-            self.next_generated_name = draft.next_generated_name;
-        }
-    }
-
-    /// What was set aside is not used.
-    pub fn give_back(&mut self, aside: SetAside) {
-        let unused = Graph { next_id: aside.id, next_generated_name: aside.name, ..Graph::default() };
-        self.close_gap(aside, &unused);
-    }
-
-    /// Takes over the nodes `new` of a draft that was made of an earlier state of this graph.
-    pub fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
-        for id in new {
-            let place = draft.place(*id);
-            // A job may have given its filter the name meanwhile, and may hold it even when it is over.
-            if self.is_taken(&place.node.name) {
-                return Err(Refused::DuplicateNodeName(place.node.name.to_string()));
-            }
-            // It may have gone with a job that ended since it was looked up.
-            if !place.children().all(|child| self.contains(child)) {
-                return Err(Refused::ChildGone);
-            }
-            self.insert(*id, place.clone());
-        }
-        Ok(())
-    }
-
-    /// Adds a user.
-    pub fn add_user(&mut self, node: NodeId, kind: UserKind, taken: Set, shared: Set) -> UserId {
-        self.next_id += 1;
-        let id = UserId(self.next_id);
-        self.users.insert(id, User { node, kind, taken, shared });
-        id
-    }
-
-    /// Attaches a guest, who reads, or reads and writes; nobody may change the size meanwhile.
-    pub fn add_guest(&mut self, node: NodeId, writable: bool) -> UserId {
-        let taken = if writable { Set::READ.and(Set::WRITE) } else { Set::READ };
-        self.add_user(node, UserKind::Guest, taken, Set::ALL.without(Set::RESIZE))
-    }
-
-    /// Removes a user.
-    pub fn remove_user(&mut self, id: UserId) {
-        self.users.remove(&id);
-    }
-
-    /// Removes every child of a job, or only those of one role.
-    pub fn remove_job_users(&mut self, job: JobSerial, only: Option<JobRole>) {
-        self.users.retain(|_, user| match &user.kind {
-            UserKind::Job(child) if child.serial == job => only.is_some_and(|only| only != child.role),
-            _ => true,
-        });
+    /// A filter that is to stand over `node`, with a name that the operator gave it or a fresh one, without links yet.
+    pub fn new_filter(&mut self, node: NodeId, name: Option<&str>, filter: Filter) -> Place {
+        let id = self.next_node_id();
+        let name: Arc<str> = match name {
+            Some(name) => name.into(),
+            None => self.generate_name().into(),
+        };
+        let filename = self.node(node).filename.clone();
+        Place::new(Node::new(id, name, filename, Driver::Filter(filter)), false)
     }
 
     /// Links a layer to what lies below it from now on.
@@ -427,41 +277,6 @@ impl Graph {
             if user.kind == UserKind::Guest && user.node == from {
                 user.node = to;
             }
-        }
-    }
-
-    /// Refuses to freeze the links from `from` down to `last` while one of them is frozen, or stands on a node that
-    /// will go away by itself.
-    pub fn admit_freeze(&self, from: NodeId, last: NodeId) -> Result<(), Refused> {
-        let mut id = from;
-        while id != last {
-            let Some(next) = self.below(id) else { break };
-            let link = self.link_below(id);
-            if self.place(id).frozen_by.is_some() {
-                let (from, to) = (self.name(id).to_owned(), self.name(next).to_owned());
-                return Err(Refused::LinkFrozen { link, from, to });
-            }
-            if matches!(self.node(next).driver, Driver::CommitTop | Driver::MirrorTop(_)) {
-                return Err(Refused::CannotFreeze { link, to: self.name(next).to_owned() });
-            }
-            id = next;
-        }
-        Ok(())
-    }
-
-    /// Freezes or thaws the link below each node from `from` down to, but without, the link below `last`.
-    pub fn set_frozen(&mut self, from: NodeId, last: NodeId, by: Option<JobSerial>) {
-        let mut id = from;
-        while id != last {
-            let next = self.below(id).expect("the frozen part of a chain reaches its last node");
-            let place = self.place_mut(id);
-            assert!(
-                by.is_none() || place.frozen_by.is_none(),
-                "the link below {} is frozen twice",
-                place.node.name
-            );
-            place.frozen_by = by;
-            id = next;
         }
     }
 
@@ -542,7 +357,7 @@ impl Graph {
         Permissions::of(self).admit(self)
     }
 
-    /// The same, and refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU tells
+    /// The same, and refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU shows
     /// the name.
     pub fn admit_permissions_and_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
         let permissions = Permissions::of(self);

@@ -5,7 +5,7 @@ use seam::Host;
 /// Those who watch over storage daemons know their warnings by how they begin, and this one stands in for it.
 const WARNS_AS: &str = "qemu-storage-daemon";
 
-/// Tells whoever runs the program of something that went wrong.
+/// Reports to whoever runs the program something that went wrong.
 pub(crate) fn warn(host: &dyn Host, text: &str) {
-    host.tell(&format!("{WARNS_AS}: {text}"));
+    host.report(&format!("{WARNS_AS}: {text}"));
 }

@@ -71,7 +71,7 @@ fn commit(top: &str, base: &str) -> Value {
     json!({"job-id": "c", "device": "over", "top-node": top, "base-node": base})
 }
 
-/// What a process that starts afresh on these files reads through `over`.
+/// What a fresh process on these files reads through `over`.
 fn after_restart(disks: [Vec<u8>; 4]) -> Vec<u8> {
     let mut world = World::new(0);
     for (name, bytes) in NAMES.into_iter().zip(disks) {

@@ -116,9 +116,16 @@ fn every_cell_of_the_conflict_table_is_what_qemu_answers() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Each command with its cells, in the order of the columns.
+/// A command with its cells, in the order of the columns.
+type Row = (Command, [String; 5]);
+
+fn rows() -> Vec<Row> {
+    [streams(), commits(), copies(), edits()].concat()
+}
+
+/// `block-stream`.
 #[rustfmt::skip]
-fn rows() -> Vec<(Command, [String; 5])> {
+fn streams() -> Vec<Row> {
     vec![
         (("stream n6 base n5", "block-stream", json!({"device": "n6", "base-node": "n5"})), [
             ok(), busy("n6", "commit"), busy("n6", "commit"), busy("n6", "mirror"), ok(),
@@ -168,6 +175,13 @@ fn rows() -> Vec<(Command, [String; 5])> {
         (("stream n0 ", "block-stream", json!({"device": "n0"})), [
             ok(), ok(), ok(), ok(), ok(),
         ]),
+    ]
+}
+
+/// `block-commit`.
+#[rustfmt::skip]
+fn commits() -> Vec<Row> {
+    vec![
         (("commit n6 into n5", "block-commit", json!({"device": "n6", "top-node": "n6", "base-node": "n5"})), [
             ok(), not_root(), not_root(), not_root(), ok(),
         ]),
@@ -195,6 +209,13 @@ fn rows() -> Vec<(Command, [String; 5])> {
         (("commit n1 into n0", "block-commit", json!({"device": "n6", "top-node": "n1", "base-node": "n0"})), [
             busy("n2", "stream"), not_root(), not_root(), not_root(), ok(),
         ]),
+    ]
+}
+
+/// `blockdev-mirror` and `blockdev-backup`.
+#[rustfmt::skip]
+fn copies() -> Vec<Row> {
+    vec![
         (("mirror n6", "blockdev-mirror", json!({"device": "n6", "target": "two", "sync": "full"})), [
             ok(), not_root(), not_root(), not_root(), ok(),
         ]),
@@ -222,6 +243,13 @@ fn rows() -> Vec<(Command, [String; 5])> {
         (("backup n6 into the same", "blockdev-backup", json!({"device": "n6", "target": "tgt", "sync": "full"})), [
             ok(), busy("n6", "commit"), busy("n6", "commit"), busy("n6", "mirror"), busy("tgt", "backup"),
         ]),
+    ]
+}
+
+/// What changes the graph or one of its nodes.
+#[rustfmt::skip]
+fn edits() -> Vec<Row> {
+    vec![
         (("delete n3", "blockdev-del", json!({"node-name": "n3"})), [
             busy("n3", "stream"), busy("n3", "commit"), text("Node n3 is in use"), backing("n3", "n4"),
             backing("n3", "n4"),

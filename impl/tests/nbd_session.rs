@@ -12,7 +12,7 @@ use seam::Errno;
 
 const SIZE: u64 = 1 << 20;
 
-/// Two exports: one may be written, of the other the depth is told.
+/// Two exports: one may be written, of the other the depth is shown.
 struct Two;
 
 fn offer(name: &str, writable: bool) -> Offer {
@@ -140,7 +140,7 @@ fn understand(mut bytes: &[u8], oldest_way_in: bool) -> Heard {
 }
 
 #[test]
-fn the_handshake_tells_what_an_export_is() {
+fn the_handshake_says_what_an_export_is() {
     let wanted = [&1_u16.to_be_bytes()[..], &1_u16.to_be_bytes()].concat();
     let (_, sent, open) = after(&[&FLAGS, &option(6, &named("ro", &wanted)), &option(3, &[])]);
     assert!(open);

@@ -231,10 +231,10 @@ fn dirty(world: &mut World) -> Vec<(String, u64, bool)> {
     let nodes = world.ok("query-named-block-nodes", json!({"flat": true}));
     let node = nodes.as_array().unwrap().iter().find(|node| node["node-name"] == "n").unwrap();
     let bitmaps = node["dirty-bitmaps"].as_array().cloned().unwrap_or_default();
-    let told = |b: &Value| {
+    let shown = |b: &Value| {
         (b["name"].as_str().unwrap().to_owned(), b["count"].as_u64().unwrap(), b["inconsistent"] == true)
     };
-    bitmaps.iter().map(told).collect()
+    bitmaps.iter().map(shown).collect()
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_discard_takes_no_cluster_that_is_in_use() {
             let image = &image;
             Box::pin(async move {
                 let mut random = Random::new(seed << 8 | client);
-                // Clients 0 and 1 share one region, 2 and 3 another: what they write tells them apart.
+                // Clients 0 and 1 share one region, 2 and 3 another: what they write distinguishes them.
                 let region = client / 2;
                 for _ in 0..40 {
                     let offset = region * LEN / 2 + random.below(20) * 512;

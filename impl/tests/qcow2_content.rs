@@ -4,7 +4,7 @@ mod support;
 
 use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
 use block::format::raw::Raw;
-use block::format::{Below, Nothing, RunKind};
+use block::format::{Below, RunKind};
 use seam::{Disk, Errno};
 use std::sync::Arc;
 use support::executor::block_on;
@@ -388,28 +388,6 @@ fn impossible_options_make_no_image() {
         let made = block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &bad));
         assert!(made.is_err(), "{bad:?}");
         assert_eq!(disk.events(), 0, "{bad:?}");
-    }
-}
-
-#[test]
-fn what_a_shrink_cuts_off_is_gone_for_good() {
-    for cluster_bits in [9, 16] {
-        let cluster = 1u64 << cluster_bits;
-        let disk = created(&options(3, cluster_bits, 4, 200 * cluster));
-        let image = open(&disk);
-        block_on(image.write(0, &vec![7; 200 * cluster as usize], &Nothing)).unwrap();
-        let cut = 100 * cluster + 512;
-        block_on(image.shrink(cut)).unwrap();
-        assert_eq!(image.len_bytes(), cut);
-        assert_eq!(block_on(image.shrink(cut + 512)), Err(Errno::EINVAL));
-        block_on(image.grow(200 * cluster)).unwrap();
-        let bytes = content(&image, &Nothing);
-        let (kept, new) = bytes.split_at(cut as usize);
-        assert!(kept.iter().all(|byte| *byte == 7), "what lies before the cut stays");
-        assert!(new.iter().all(|byte| *byte == 0), "what was cut off does not come back");
-        block_on(image.close()).unwrap();
-        let report = block_on(check(&*disk)).unwrap();
-        assert!(report.is_clean(), "{report:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Metadata that cannot be: told once, marked on the disk, and never made worse. And memory that an image wants too
+//! Metadata that cannot be: reported once, marked on the disk, and never made worse. And memory that an image wants too
 //! much of.
 
 mod support;
@@ -41,18 +41,18 @@ fn tables(bytes: &[u8]) -> (u64, u64, u64) {
     (l1, number(bytes, l1) & !COPIED, number(bytes, 48))
 }
 
-/// What was told of an image: the text, and whether it is written no more.
-type Told = Arc<Mutex<Vec<(String, bool)>>>;
+/// What was reported of an image: the text, and whether it is written no more.
+type Reports = Arc<Mutex<Vec<(String, bool)>>>;
 
-fn open(bytes: Vec<u8>, writable: bool) -> (Arc<MemoryDisk>, Arc<Qcow2>, Told) {
+fn open(bytes: Vec<u8>, writable: bool) -> (Arc<MemoryDisk>, Arc<Qcow2>, Reports) {
     let disk = MemoryDisk::new(bytes);
     let image = block_on(Qcow2::open(disk.clone(), "damaged.qcow2", writable)).unwrap();
-    let told = Told::default();
-    let listener = Arc::clone(&told);
+    let reports = Reports::default();
+    let listener = Arc::clone(&reports);
     image.on_damage(Box::new(move |damage, is_fatal| {
         listener.lock().unwrap().push((damage.text.clone(), is_fatal));
     }));
-    (disk, image, told)
+    (disk, image, reports)
 }
 
 fn read(image: &Qcow2, offset: u64) -> Result<u8, Errno> {
@@ -64,7 +64,7 @@ fn read(image: &Qcow2, offset: u64) -> Result<u8, Errno> {
 
 // The texts are those of qemu-storage-daemon 10.0.2.
 #[test]
-fn an_entry_that_cannot_be_is_told_once_and_marks_the_image() {
+fn an_entry_that_cannot_be_is_reported_once_and_marks_the_image() {
     let (l1, l2, refcounts) = tables(&image());
     let data = number(&image(), l2);
     let cases = [
@@ -89,11 +89,11 @@ fn an_entry_that_cannot_be_is_told_once_and_marks_the_image() {
     for (at, value, text) in cases {
         let mut bytes = image();
         set(&mut bytes, at, value);
-        let (disk, image, told) = open(bytes, true);
+        let (disk, image, reports) = open(bytes, true);
         // One of the two needs the entry, whichever it is.
         let _ = read(&image, 0);
         let _ = block_on(image.write(8 * CLUSTER, &[1; 512], &Layer(None)));
-        assert_eq!(*told.lock().unwrap(), [(text.clone(), true)]);
+        assert_eq!(*reports.lock().unwrap(), [(text.clone(), true)]);
         assert_eq!(number(&disk.bytes(), 72) & CORRUPT, CORRUPT, "{text}");
         assert_eq!(read(&image, CLUSTER), Err(Errno::EIO), "{text}");
         assert_eq!(block_on(image.write(0, &[1; 512], &Layer(None))), Err(Errno::EIO));
@@ -113,13 +113,13 @@ fn an_image_that_is_only_read_goes_on_and_is_not_written() {
     let (_, l2, _) = tables(&bytes);
     let entry = number(&bytes, l2);
     set(&mut bytes, l2, entry | 0x200);
-    let (disk, image, told) = open(bytes, false);
+    let (disk, image, reports) = open(bytes, false);
     for _ in 0..3 {
         assert_eq!(read(&image, 0), Err(Errno::EIO));
         assert_eq!(read(&image, CLUSTER), Ok(7), "what is sound is read");
     }
-    assert_eq!(told.lock().unwrap().len(), 1);
-    assert!(!told.lock().unwrap()[0].1, "nothing ends by it");
+    assert_eq!(reports.lock().unwrap().len(), 1);
+    assert!(!reports.lock().unwrap()[0].1, "nothing ends by it");
     assert_eq!(disk.events(), 0);
 }
 
@@ -133,12 +133,12 @@ fn reserved_bits_are_passed_over_by_all_but_the_checker() {
         let entry = number(&bytes, at);
         set(&mut bytes, at, entry | bit);
         assert!(block_on(check(&*MemoryDisk::new(bytes.clone()))).unwrap().corruptions > 0, "{bit:#x}");
-        let (disk, image, told) = open(bytes, true);
+        let (disk, image, reports) = open(bytes, true);
         assert_eq!((read(&image, 0), read(&image, CLUSTER)), (Ok(7), Ok(7)), "{bit:#x} at {at:#x}");
         block_on(image.write(0, &[9; CLUSTER as usize], &Layer(None))).unwrap();
         block_on(image.write(8 * CLUSTER, &[9; CLUSTER as usize], &Layer(None))).unwrap();
         block_on(image.close()).unwrap();
-        assert_eq!(*told.lock().unwrap(), []);
+        assert_eq!(*reports.lock().unwrap(), []);
         let (_, image, _) = open(disk.bytes(), false);
         assert_eq!((read(&image, 0), read(&image, 8 * CLUSTER)), (Ok(9), Ok(9)), "{bit:#x} at {at:#x}");
     }
@@ -152,10 +152,10 @@ fn what_leads_into_metadata_is_not_written() {
         let mut bytes = image();
         set(&mut bytes, l2, target | COPIED);
         let before = bytes.clone();
-        let (disk, image, told) = open(bytes, true);
+        let (disk, image, reports) = open(bytes, true);
         assert_eq!(block_on(image.write(0, &[9; 512], &Layer(None))), Err(Errno::EIO));
         let text = format!("Preventing invalid write on metadata (overlaps with {what})");
-        assert_eq!(*told.lock().unwrap(), [(text, true)]);
+        assert_eq!(*reports.lock().unwrap(), [(text, true)]);
         assert_eq!(disk.bytes()[512..], before[512..], "only the header's sector has changed");
     }
 }
@@ -166,12 +166,12 @@ fn past_the_end_of_the_file_are_zeroes_before_and_after_it_grows() {
     for (at, value) in [(l1, COPIED | 1 << 30), (l2, COPIED | 1 << 30)] {
         let mut bytes = image();
         set(&mut bytes, at, value);
-        let (_, image, told) = open(bytes, true);
+        let (_, image, reports) = open(bytes, true);
         assert_eq!(read(&image, 0), Ok(0));
         block_on(image.write(9 * CLUSTER, &vec![5; 4 * CLUSTER as usize], &Layer(None))).unwrap();
         block_on(image.flush()).unwrap();
         assert_eq!((read(&image, 0), read(&image, 9 * CLUSTER)), (Ok(0), Ok(5)));
-        assert!(told.lock().unwrap().is_empty());
+        assert!(reports.lock().unwrap().is_empty());
         block_on(image.close()).unwrap();
     }
 }
@@ -194,13 +194,13 @@ fn tables_that_are_led_to_again_and_again_are_found_out() {
     bytes[36..40].copy_from_slice(&(entries as u32).to_be_bytes());
     set(&mut bytes, 24, entries * 8192 * CLUSTER);
     for shrinks in [true, false] {
-        let (_, image, told) = open(bytes.clone(), true);
+        let (_, image, reports) = open(bytes.clone(), true);
         let done = match shrinks {
             true => block_on(image.shrink(CLUSTER)),
             false => block_on(image.create_snapshot("s", 1, 2)),
         };
         assert_eq!(done, Err(Errno::EIO));
-        assert_eq!(told.lock().unwrap()[0].0, "The L1 table leads to more L2 tables than there can be");
+        assert_eq!(reports.lock().unwrap()[0].0, "The L1 table leads to more L2 tables than there can be");
     }
 }
 

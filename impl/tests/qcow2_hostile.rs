@@ -238,7 +238,7 @@ fn a_short_or_empty_file_is_no_image() {
     }
 }
 
-// What reserved bits of the refcount table's entries leave is an offset in the last cluster that a number can tell.
+// What reserved bits of the refcount table's entries leave is an offset in the last cluster that a number can reach.
 #[test]
 fn a_refcount_block_at_the_end_of_all_numbers_is_an_error() {
     let mut bytes = valid_image(CreateOptions { cluster_bits: 9, ..CreateOptions::default() }, 1);

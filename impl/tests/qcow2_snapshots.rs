@@ -11,7 +11,7 @@ use support::crash::{killed, powered_off};
 use support::executor::block_on;
 use support::layer::Layer;
 use support::memory_disk::MemoryDisk;
-use support::qemu::find;
+use support::qemu::{Qemu, find};
 use support::random::Random;
 
 const NONE: Layer = Layer(None);
@@ -44,6 +44,23 @@ fn assert_clean(disk: &MemoryDisk, what: &str) {
     assert!(report.is_clean(), "{what}: {:?}", report.lines);
 }
 
+/// The same as ours in `q.qcow2`: two snapshots, and writes before, between and after them.
+fn write_by_qemu(qemu: &Qemu, options: &CreateOptions) {
+    let bits = options.cluster_bits;
+    let compat = if options.version == 2 { "0.10" } else { "1.1" };
+    let extended = if options.extended_l2 { ",extended_l2=on" } else { "" };
+    let (cluster, refcount) = (1 << bits, 1 << options.refcount_order);
+    let settings = format!("compat={compat},cluster_size={cluster},refcount_bits={refcount}{extended}");
+    let len = options.len_bytes.to_string();
+    qemu.img_ok(&["create", "-q", "-f", "qcow2", "-o", &settings, "q.qcow2", &len]);
+    let write = |at: u64, count: u64, value: u8| format!("write -P {value} {} {}", at << bits, count << bits);
+    qemu.io("q.qcow2", &[write(0, 10, 1), write(20, 1, 9).replace("write", "write -c")]);
+    qemu.img_ok(&["snapshot", "-c", "first", "q.qcow2"]);
+    qemu.io("q.qcow2", &[write(5, 10, 2)]);
+    qemu.img_ok(&["snapshot", "-c", "second", "q.qcow2"]);
+    qemu.io("q.qcow2", &[write(0, 3, 3)]);
+}
+
 // The same writes and snapshots by both: the same clusters are taken, and each snapshot reads the same.
 #[test]
 fn snapshots_are_qemus_own() {
@@ -67,32 +84,7 @@ fn snapshots_are_qemus_own() {
         block_on(image.close()).unwrap();
         assert_clean(&disk, "two snapshots");
         qemu.put("ours.qcow2", &disk.bytes());
-
-        let bits = options.cluster_bits;
-        let compat = if options.version == 2 { "0.10" } else { "1.1" };
-        let extended = if options.extended_l2 { ",extended_l2=on" } else { "" };
-        let settings = format!(
-            "compat={compat},cluster_size={},refcount_bits={}{extended}",
-            1 << bits,
-            1 << options.refcount_order
-        );
-        qemu.img_ok(&[
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-o",
-            &settings,
-            "q.qcow2",
-            &options.len_bytes.to_string(),
-        ]);
-        let write =
-            |at: u64, count: u64, value: u8| format!("write -P {value} {} {}", at << bits, count << bits);
-        qemu.io("q.qcow2", &[write(0, 10, 1), write(20, 1, 9).replace("write", "write -c")]);
-        qemu.img_ok(&["snapshot", "-c", "first", "q.qcow2"]);
-        qemu.io("q.qcow2", &[write(5, 10, 2)]);
-        qemu.img_ok(&["snapshot", "-c", "second", "q.qcow2"]);
-        qemu.io("q.qcow2", &[write(0, 3, 3)]);
+        write_by_qemu(&qemu, &options);
 
         assert!(qemu.content("ours.qcow2") == now);
         assert!(qemu.content("q.qcow2") == now);

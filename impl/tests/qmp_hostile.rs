@@ -129,7 +129,7 @@ const DRAWN_ROUNDS: u64 = 60;
 const DRAWN_COMMANDS: usize = 150;
 const NAMES: [&str; 7] = ["n0", "n1", "q", "f", "j", "g", "b"];
 
-// What waits for time to pass waits until the engine is told to hurry, and no longer.
+// What waits for time to pass waits until the engine is asked to hurry, and no longer.
 #[test]
 fn commands_drawn_from_the_table_are_answered_whatever_their_values() {
     let mut done = 0;

@@ -37,7 +37,7 @@ fn zeroes_are_found(world: &mut World, offset: u64) -> bool {
 }
 
 #[test]
-fn a_reopened_node_looks_for_zeroes_as_it_is_told() {
+fn a_reopened_node_looks_for_zeroes_as_its_options_say() {
     let mut world = world();
     assert!(!zeroes_are_found(&mut world, 0));
     let mut node = json!({"driver": "qcow2", "node-name": "n", "file": "f", "detect-zeroes": "on"});
@@ -50,7 +50,7 @@ fn a_reopened_node_looks_for_zeroes_as_it_is_told() {
 }
 
 #[test]
-fn a_reopened_node_takes_discards_as_it_is_told() {
+fn a_reopened_node_takes_discards_as_its_options_say() {
     let mut world = world();
     let discarded = |world: &mut World| {
         let guest = world.guest("n", true);

@@ -39,7 +39,7 @@ fn world(seed: u64) -> World {
     world
 }
 
-/// A guest that writes through top without a moment's rest until it is told to stop.
+/// A guest that writes through top without a moment's rest until it is asked to stop.
 struct Restless {
     content: Arc<Mutex<Vec<u8>>>,
     writes: Arc<AtomicUsize>,

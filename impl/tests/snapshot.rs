@@ -14,15 +14,15 @@ const GRAPH: &str = "x-debug-query-block-graph";
 
 /// The links of the graph: parent, name, child.
 fn links(world: &mut World) -> Vec<(String, String, String)> {
-    let told: Value = serde_json::from_str(&world.command(GRAPH, json!({})).unwrap()).unwrap();
+    let graph: Value = serde_json::from_str(&world.command(GRAPH, json!({})).unwrap()).unwrap();
     let name = |id: &Value| {
         let of_id = |node: &&Value| node["id"] == *id;
-        told["nodes"].as_array().unwrap().iter().find(of_id).unwrap()["name"].as_str().unwrap().to_owned()
+        graph["nodes"].as_array().unwrap().iter().find(of_id).unwrap()["name"].as_str().unwrap().to_owned()
     };
     let link = |edge: &Value| {
         (name(&edge["parent"]), edge["name"].as_str().unwrap().to_owned(), name(&edge["child"]))
     };
-    let mut links: Vec<_> = told["edges"].as_array().unwrap().iter().map(link).collect();
+    let mut links: Vec<_> = graph["edges"].as_array().unwrap().iter().map(link).collect();
     links.sort();
     links
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const BLOCK: u64 = 16;
 /// One passing run in so many is taken twice; every failing one is.
 const CHECK_AGAIN_EVERY: u64 = 100;
-/// How often the campaign tells of its progress.
+/// How often the campaign reports its progress.
 const TICK: Duration = Duration::from_millis(200);
 
 /// What campaigns run, and what its parts are called.
@@ -102,7 +102,7 @@ impl fmt::Display for Nondeterminism {
     }
 }
 
-/// Something a campaign tells while it runs.
+/// Something a campaign reports while it runs.
 #[derive(Debug)]
 pub enum News<'a> {
     /// Time passed.
@@ -131,12 +131,12 @@ pub struct Campaign {
     pub is_early: bool,
 }
 
-/// Runs a campaign; `stop` ends it early. `hear` is told in this thread what happens.
+/// Runs a campaign; `stop` ends it early. `report` is called in this thread with what happens.
 pub fn run(
     subject: &Subject<'_>,
     plan: &Plan,
     stop: &AtomicBool,
-    hear: &mut dyn FnMut(&Totals, News<'_>),
+    report: &mut dyn FnMut(&Totals, News<'_>),
 ) -> Campaign {
     let shared = Shared {
         subject,
@@ -167,11 +167,11 @@ pub fn run(
             }
             while let Some(block) = waiting.remove(&expected).filter(|_| !shared.is_done()) {
                 expected += BLOCK;
-                if campaign.take_in(&block, plan, hear) {
+                if campaign.take_in(&block, plan, report) {
                     shared.done.store(true, Ordering::Relaxed);
                 }
             }
-            hear(&campaign.totals, News::Tick);
+            report(&campaign.totals, News::Tick);
         }
     });
     campaign.is_early = stop.load(Ordering::Relaxed) && campaign.totals.runs < plan.runs;
@@ -180,13 +180,13 @@ pub fn run(
 
 impl Campaign {
     /// Adds a block; true if the campaign ends with it.
-    fn take_in(&mut self, block: &Block, plan: &Plan, hear: &mut dyn FnMut(&Totals, News<'_>)) -> bool {
+    fn take_in(&mut self, block: &Block, plan: &Plan, report: &mut dyn FnMut(&Totals, News<'_>)) -> bool {
         let new: Vec<(&String, u64)> =
             block.totals.broken.iter().map(|(law, broken)| (law, broken.seed)).collect();
         let known: Vec<bool> = new.iter().map(|(law, _)| self.totals.broken.contains_key(*law)).collect();
         self.totals.merge(&block.totals);
         for ((law, seed), _) in new.into_iter().zip(known).filter(|(_, known)| !known) {
-            hear(&self.totals, News::Broken { law, seed });
+            report(&self.totals, News::Broken { law, seed });
         }
         self.nondeterminism = block.nondeterminism.clone();
         self.panicked = block.panicked.clone();

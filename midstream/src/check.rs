@@ -1,6 +1,7 @@
 //! Tests anybody's block layer: many small runs, each another order of requests, completions, faults and a crash, each
 //! judged by what must be true of any device that keeps data.
 
+mod guest;
 mod settings;
 mod world;
 
@@ -80,13 +81,21 @@ pub fn find<L: BlockLayer>(
 }
 
 /// The runs of a plan, past what breaks: how often each law was checked and broken, and at which seed first. The
-/// environment changes nothing.
+/// environment changes nothing. Runs that leave their history draw no resizes, which the form of histories does not have.
 pub fn survey<L: BlockLayer>(
     layer: L,
     workload: impl Into<Workload>,
     plan: &Plan,
 ) -> Result<Totals, Box<Failure>> {
-    on_subject(layer, workload.into(), |subject| campaign(subject, plan))
+    let workload = workload.into();
+    let is_recorded = plan.history.is_some();
+    if is_recorded && workload.is_resizing() {
+        return Err(Failure::unfounded("the scenario resizes, and histories have no resizes"));
+    }
+    let layer = Arc::new(layer);
+    let abilities = world::abilities(&layer);
+    let abilities = Abilities { resize: abilities.resize && !is_recorded, ..abilities };
+    with_abilities(&layer, &workload, abilities, |subject| campaign(subject, plan))
 }
 
 /// The run of a seed at which a law broke, made small, and its trace.
@@ -97,7 +106,7 @@ pub fn explain<L: BlockLayer>(
 ) -> Result<(Failure, Trace), Box<Failure>> {
     on_subject(layer, workload.into(), |subject| match subject.quiet(of_seed(seed)).verdict {
         Verdict::Passed => Err(Failure::unfounded(format!("nothing breaks at seed {seed}"))),
-        _ => Ok(shorten(subject, seed)),
+        _ => Ok(minimised(subject, seed)),
     })
 }
 
@@ -127,10 +136,18 @@ fn on_subject<L: BlockLayer, T>(
     work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
 ) -> Result<T, Box<Failure>> {
     let layer = Arc::new(layer);
-    let abilities = world::abilities(&layer);
-    refuse_chains(&workload, abilities)?;
+    with_abilities(&layer, &workload, world::abilities(&layer), work)
+}
+
+fn with_abilities<L: BlockLayer, T>(
+    layer: &Arc<L>,
+    workload: &Workload,
+    abilities: Abilities,
+    work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
+) -> Result<T, Box<Failure>> {
+    refuse_chains(workload, abilities)?;
     let run = |choices: Choices, detail: Detail| {
-        world::run(&layer, |choices| workload.draw(abilities, choices), choices, detail)
+        world::run(layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
     work(&Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST })
 }
@@ -141,6 +158,13 @@ impl Workload {
             Workload::Profile(profile) => profile.draw(abilities, choices),
             Workload::Scenario(scenario) => scenario.clone(),
         }
+    }
+
+    /// Whether it is a scenario in which somebody resizes an image.
+    fn is_resizing(&self) -> bool {
+        let Workload::Scenario(scenario) = self else { return false };
+        let mut images = 0..scenario.images.len();
+        images.any(|image| scenario.is_resized(image))
     }
 }
 
@@ -167,7 +191,7 @@ pub struct Failure {
     /// What happened in the shortest run that was found.
     pub steps: Vec<String>,
     /// How short it is.
-    pub shortened: String,
+    pub minimised: String,
     /// The seed of the first run that failed.
     pub seed: Option<u64>,
     /// The shortest run as a file.
@@ -183,7 +207,7 @@ impl Failure {
             detail: why.into(),
             images: Vec::new(),
             steps: Vec::new(),
-            shortened: String::new(),
+            minimised: String::new(),
             seed: None,
             trace: None,
             command: settings::command(),
@@ -191,7 +215,7 @@ impl Failure {
     }
 
     /// The failure of a run whose whole history was kept.
-    fn of(outcome: &Outcome, shortened: String, seed: Option<u64>) -> Box<Failure> {
+    fn of(outcome: &Outcome, minimised: String, seed: Option<u64>) -> Box<Failure> {
         let story = outcome.history.lines();
         let (images, steps): (Vec<String>, Vec<String>) =
             story.into_iter().partition(|line| line.starts_with("step 0 "));
@@ -201,7 +225,7 @@ impl Failure {
             detail: verdict_text(&outcome.verdict).to_owned(),
             images: images.into_iter().map(image).collect(),
             steps,
-            shortened,
+            minimised,
             seed,
             trace: None,
             command: settings::command(),
@@ -215,7 +239,7 @@ impl Failure {
         match trace.write(&path) {
             Ok(()) => self.trace = Some(path),
             Err(error) => {
-                write!(self.shortened, "\nno trace was left: {}: {error}", path.display())
+                write!(self.minimised, "\nno trace was left: {}: {error}", path.display())
                     .expect("a string takes any text");
             }
         }
@@ -239,7 +263,7 @@ impl fmt::Display for Failure {
         block("", &mut self.detail.lines())?;
         block("images", &mut self.images.iter().map(String::as_str))?;
         block("steps", &mut self.steps.iter().map(String::as_str))?;
-        block("", &mut self.shortened.lines())?;
+        block("", &mut self.minimised.lines())?;
         if let Some(seed) = self.seed {
             writeln!(text, "repro   MIDSTREAM_SEED={seed} MIDSTREAM_RUNS=1 {}", self.command)?;
         }
@@ -288,7 +312,7 @@ fn first_failure(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, B
     let totals = campaign(subject, &plan)?;
     match totals.broken.values().map(|broken| broken.seed).min() {
         Some(seed) => {
-            let (mut failure, trace) = shorten(subject, seed);
+            let (mut failure, trace) = minimised(subject, seed);
             failure.leave(&trace, seed);
             Err(Box::new(failure))
         }
@@ -316,7 +340,7 @@ fn campaign(subject: &Subject<'_>, plan: &Plan) -> Result<Totals, Box<Failure>> 
 }
 
 /// The run of a seed that fails, made small.
-fn shorten(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
+fn minimised(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     let first = subject.quiet(of_seed(seed));
     let run = |choices: Choices| subject.quiet(choices);
     let law = first.verdict.law();
@@ -326,11 +350,11 @@ fn shorten(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     let (after, before) = (tape.len(), first.tape.len());
     // Fewer requests may take more decisions.
     let instead = if after < before { format!(" instead of {before}") } else { String::new() };
-    let mut shortened = format!("{after} decisions{instead}, made fewer in {runs} runs");
+    let mut minimised = format!("{after} decisions{instead}, made fewer in {runs} runs");
     // A scenario that the test wrote down has none that were drawn.
     let requests = entries(&tape, subject.command);
     if requests > 0 {
-        shortened = format!("{requests} request{}, {shortened}", if requests == 1 { "" } else { "s" });
+        minimised = format!("{requests} request{}, {minimised}", if requests == 1 { "" } else { "s" });
     }
-    (*Failure::of(&outcome, shortened, Some(seed)), Trace::of(&outcome, Some(seed)))
+    (*Failure::of(&outcome, minimised, Some(seed)), Trace::of(&outcome, Some(seed)))
 }

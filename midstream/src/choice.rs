@@ -37,7 +37,7 @@ impl fmt::Display for Point {
     }
 }
 
-/// One thing decided. Every decision is of the form: of so many, this one; and 0 is always the plainest.
+/// One thing decided. Every decision is of the form: of so many, this one; and 0 is always the one to minimise to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// A number below `of`. 0 is nothing, none, the first, the smallest.
@@ -49,7 +49,7 @@ pub enum Decision {
         /// Which one.
         value: u32,
     },
-    /// One of several named options. The first is the plainest: go on with what ran last.
+    /// One of several named options. The first is to go on with what ran last.
     Option {
         /// Where.
         at: Point,
@@ -77,7 +77,7 @@ impl Decision {
         }
     }
 
-    /// Which one was taken; 0 is the plainest.
+    /// Which one was taken; minimising goes towards 0.
     pub fn value(&self) -> u32 {
         match *self {
             Decision::Number { value, .. } | Decision::Option { value, .. } => value,
@@ -168,7 +168,7 @@ impl Draw<'_> {
         self.choices.choose(Point::new(name, of), below)
     }
 
-    /// One entry of a table. The first is the plainest; one that stands there twice comes up twice as often.
+    /// One entry of a table. Minimising goes towards the first; one that stands there twice comes up twice as often.
     pub fn entry<T: Copy>(&mut self, name: &'static str, of: [u32; 3], table: &[T]) -> T {
         table[self.below(name, of, table.len() as u32) as usize]
     }

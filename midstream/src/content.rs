@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_told_by_who_wrote_them() {
+    fn values_are_named_by_who_wrote_them() {
         let (guest, initial) = (tag_in_sector(tag_of_request(1, 0, 2), 3), initial_tag(0, 3));
         let detail = format!(
             "sector 3 of a: expected {guest:#x} or w{initial}, read 0x0, not 0x\nsector 4: {guest:#x}"

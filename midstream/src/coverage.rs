@@ -66,7 +66,7 @@ impl Totals {
             self.add_inconclusive_seed(seed);
         }
         self.census.merge(outcome.census);
-        // Histories of different seeds may be alike: the seed tells them apart, or two of them would add up to nothing.
+        // Histories of different seeds may be alike: the seed distinguishes them, or two of them would add up to nothing.
         self.history_hash = self.history_hash.wrapping_add(mix(outcome.history_hash ^ mix(seed)));
         add(&mut self.laws_checked, outcome.laws_checked.iter().copied());
         add(&mut self.goals_reached, outcome.goals_reached.iter().map(|&reached| u64::from(reached)));
@@ -102,7 +102,7 @@ impl Totals {
         named.map(|(index, law)| (law.name, counts.get(index).copied().unwrap_or(0)))
     }
 
-    /// Goals never reached and laws never checked, if there were enough runs to tell.
+    /// Goals never reached and laws never checked, if there were enough runs to judge by.
     pub fn vacuous(&self, laws: &[Law]) -> Vec<String> {
         let is_never = |least: u64| move |&(_, count): &(&str, u64)| count == 0 && self.runs >= least;
         let goals = self.counts(laws, true).filter(is_never(REACHED_FROM_RUNS));

@@ -31,7 +31,7 @@ pub struct History {
     pub disk: Vec<OnDisk>,
 }
 
-/// Who recorded a history. The two tell of the same things in slightly different words.
+/// Who recorded a history. The two describe the same things in slightly different words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recorder {
     /// The oracle of a simulated world.
@@ -84,8 +84,8 @@ impl History {
         }
     }
 
-    /// What an image file showed when it was read afresh.
-    pub fn read_afresh(&self) -> impl Iterator<Item = &Found> {
+    /// What an image file showed when it was reopened.
+    pub fn reopened(&self) -> impl Iterator<Item = &Found> {
         self.entries.iter().filter_map(|entry| match &entry.what {
             What::Observed(Observed::Recovered(found) | Observed::Closed(found)) => Some(found),
             _ => None,

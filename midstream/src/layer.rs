@@ -32,6 +32,54 @@ pub trait BlockLayer: Send + Sync + 'static {
     /// tables back in memory it is not asked; every layer is asked that what was flushed survives.
     const SURVIVES_KILL: bool = false;
 
+    /// Operations of the layer's own, by name: to move data elsewhere, to tidy up, to write a checkpoint. None of them may
+    /// change what a guest reads, or what is durable; that is what is judged. They are drawn beside the requests of guests,
+    /// and [`own`](crate::scenario::own) is one in a scenario. Here one reads a sector and writes it back, and nothing keeps
+    /// guests away meanwhile:
+    ///
+    /// ```
+    /// use midstream::seam::{Disk, Host, IoResult, OpenMode};
+    /// use midstream::{BlockLayer, Device, Image, Profile, find};
+    /// use std::sync::Arc;
+    ///
+    /// struct Scrubbed;
+    /// struct Open(Arc<dyn Disk>);
+    ///
+    /// impl BlockLayer for Scrubbed {
+    ///     type Device = Open;
+    ///     const OPERATIONS: &'static [&'static str] = &["scrub"];
+    ///     // ...
+    /// #   async fn open(&self, host: Arc<dyn Host>, images: &[Image]) -> IoResult<Vec<Open>> {
+    /// #       let mut devices = Vec::new();
+    /// #       for image in images {
+    /// #           devices.push(Open(host.open(&image.path, OpenMode::ReadWrite).await?));
+    /// #       }
+    /// #       Ok(devices)
+    /// #   }
+    /// }
+    ///
+    /// impl Device for Open {
+    ///     async fn operate(&self, _scrub: usize) -> IoResult<()> {
+    ///         let first = self.0.read(0, vec![0; 512]).await?;
+    ///         self.0.write(0, first).await
+    ///     }
+    ///     // ...
+    /// #   async fn read(&self, offset: u64, len: u64) -> IoResult<Vec<u8>> {
+    /// #       self.0.read(offset, vec![0; len as usize]).await
+    /// #   }
+    /// #   async fn write(&self, offset: u64, data: Vec<u8>) -> IoResult<()> {
+    /// #       self.0.write(offset, data).await
+    /// #   }
+    /// #   async fn flush(&self) -> IoResult<()> {
+    /// #       self.0.flush().await
+    /// #   }
+    /// }
+    ///
+    /// let found = find(Scrubbed, Profile::default(), 3_000).expect_err("it undoes what a guest writes meanwhile");
+    /// assert!(found.steps.iter().any(|step| step.ends_with(" scrub")), "{found}");
+    /// ```
+    const OPERATIONS: &'static [&'static str] = &[];
+
     /// Makes an image in its empty file: all of it reads as zeroes, or as its backing image. What this leaves in the
     /// files is taken as durable.
     fn create(&self, host: Arc<dyn Host>, image: &Image) -> impl Future<Output = IoResult<()>> + Send {
@@ -40,7 +88,8 @@ pub trait BlockLayer: Send + Sync + 'static {
     }
 
     /// Opens all of these images, a backing image before those that lie on it, and gives a device for each, in their
-    /// order. It must go well whatever a crash has left.
+    /// order. It must go well whatever a crash has left. An image may have another length than it was made with: a layer
+    /// that resizes finds the length in its files.
     fn open(
         &self,
         host: Arc<dyn Host>,
@@ -91,6 +140,27 @@ pub trait Device: Send + Sync + 'static {
     /// Gives up what a range holds: each of its sectors reads as before, or as zeroes, until it is written.
     fn discard(&self, offset: u64, len: u64) -> impl Future<Output = IoResult<()>> + Send {
         let _lacking = (offset, len);
+        async { Err(Errno::ENOTSUP) }
+    }
+
+    /// Makes the device longer or shorter, to so many bytes. What is new reads as zeroes, whatever lay there before it was
+    /// cut off, and whatever lies below. Requests on what is cut off may be under way, and may fail.
+    ///
+    /// A layer that has this says in [`size_bytes`](Device::size_bytes) how long the device is.
+    fn resize(&self, size_bytes: u64) -> impl Future<Output = IoResult<()>> + Send {
+        let _lacking = size_bytes;
+        async { Err(Errno::ENOTSUP) }
+    }
+
+    /// How long the device is now, in bytes; nothing if that never changes.
+    fn size_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Does one of the layer's own operations, by its index in [`BlockLayer::OPERATIONS`]. Any may end with an error, of
+    /// the disk's or because this is no moment for it.
+    fn operate(&self, operation: usize) -> impl Future<Output = IoResult<()>> + Send {
+        let _lacking = operation;
         async { Err(Errno::ENOTSUP) }
     }
 

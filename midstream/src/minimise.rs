@@ -1,6 +1,6 @@
-//! Makes a failing run shorter while the same law stays broken.
+//! Minimises a failing run while the same law stays broken.
 //!
-//! There is one tape, so commands, guest requests, faults and schedule shrink together. Every decision's plainest
+//! There is one tape, so commands, guest requests, faults and schedule shrink together. Every decision's smallest
 //! value is 0: nothing, none, the first, go on with what ran last. So the one move is *put 0 (or something lower) here
 //! and replay tolerantly*; what the run then really decided is the next tape, which replays strictly.
 //!
@@ -51,7 +51,7 @@ pub struct Minimised {
     pub is_least: bool,
 }
 
-/// Shortens `tape`, whose run breaks `law`. `slots` are the templates of the points where a script entry is decided,
+/// Minimises `tape`, whose run breaks `law`. `slots` are the templates of the points where a script entry is decided,
 /// 0 meaning no entry. `None` if the tape does not break that law when it is replayed.
 pub fn minimise(
     run: &dyn Fn(Choices) -> Outcome,
@@ -89,7 +89,7 @@ pub fn entries(tape: &[Decision], slot: &str) -> usize {
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Weight {
     entries: usize,
-    /// Decisions that are not the plainest.
+    /// Decisions that are not 0.
     remarkable: usize,
     decisions: usize,
     /// All numbers added up.
@@ -303,7 +303,7 @@ mod tests {
         tape.iter().map(|d| format!("{d}\n")).collect()
     }
 
-    // Two commands, device 2, one fault; one pick at most two away from the plainest, by which client streams.
+    // Two commands, device 2, one fault; one pick at most two away from 0, by which client streams.
     #[test]
     fn every_failure_shrinks_to_the_known_minimum() {
         for outcome in failures(100) {

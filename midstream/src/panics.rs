@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_told_by_its_folders() {
+    fn a_place_is_named_by_its_folders() {
         let is_engine = |file| leads_through(file, ["impl", "src"]);
         for file in ["impl/src/job/stream.rs", "/home/u/midstream/impl/src/lib.rs"] {
             assert!(is_engine(file), "{file}");

@@ -27,9 +27,17 @@ pub struct Recording {
     /// The world has ended; what its parts say while they are taken down counts for nothing.
     is_over: bool,
     /// Commands without a reply and requests without an end.
-    outstanding: Vec<(Point, Observed)>,
+    outstanding: Vec<(Point, Waiting)>,
     /// Every command so far.
     commands: Commands,
+}
+
+/// What somebody waits for the end of.
+enum Waiting {
+    /// A command, or a request that the model was shown.
+    Seen(Observed),
+    /// Anything else, in words.
+    Other(String),
 }
 
 impl fmt::Debug for Recording {
@@ -86,7 +94,7 @@ impl Recording {
         }
     }
 
-    /// A law is broken by this observation: the command behind it is told, too.
+    /// A law is broken by this observation: the command behind it is named, too.
     pub fn break_law_by(&mut self, observed: &Observed, law: &str, detail: &str) {
         let cause = self.commands.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
         self.break_law(law, format!("{}{cause}", detail.trim_end()));
@@ -102,7 +110,12 @@ impl Recording {
 
     /// What was begun waits for its end.
     pub fn awaits(&mut self, point: Point, begun: Observed) {
-        self.outstanding.push((point, begun));
+        self.outstanding.push((point, Waiting::Seen(begun)));
+    }
+
+    /// What was begun, and no judge was shown, waits for its end.
+    pub fn awaits_other(&mut self, point: Point, what: String) {
+        self.outstanding.push((point, Waiting::Other(what)));
     }
 
     /// It has ended.
@@ -117,13 +130,16 @@ impl Recording {
 
     /// What has begun and not ended.
     pub fn outstanding(&self) -> Vec<String> {
-        let waits = |(who, begun): &(Point, Observed)| match begun {
-            Observed::Sent { text, .. } => format!("{who} waits for the reply to {}", brief(text)),
-            Observed::Began { name, guest, asked, .. } => {
+        let waits = |(who, begun): &(Point, Waiting)| match begun {
+            Waiting::Seen(Observed::Sent { text, .. }) => {
+                format!("{who} waits for the reply to {}", brief(text))
+            }
+            Waiting::Seen(Observed::Began { name, guest, asked, .. }) => {
                 let who = name.map_or_else(|| format!("guest {guest}"), |name| name.to_string());
                 format!("{who} waits for {}", asked.text())
             }
-            other => panic!("nobody waits for {other:?}"),
+            Waiting::Seen(other) => panic!("nobody waits for {other:?}"),
+            Waiting::Other(what) => format!("{who} waits for {what}"),
         };
         self.outstanding.iter().map(waits).collect()
     }

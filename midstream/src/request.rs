@@ -1,4 +1,4 @@
-//! What guests ask for, and how their requests are told apart.
+//! What guests ask for, and how their requests are distinguished.
 
 use crate::choice::Point;
 use std::fmt;

@@ -1,22 +1,17 @@
 //! What a run of a block layer is built from: images and what they hold, guests, faults, a crash. A test writes it down
 //! ([`Scenario`]), or it is drawn ([`Profile`]).
 
-use crate::choice::{Choices, Draw};
+mod profile;
+
 use crate::content::SECTOR_BYTES;
 use crate::layer::Image;
-use crate::request::{Operation, PROFILES, RequestId, TABLES};
+use crate::request::{Operation, RequestId};
 use crate::world::crash::Ending;
-use crate::world::fault::{self, Fault, Kind, Often};
+use crate::world::fault::{Fault, Kind, Often};
 use seam::Errno;
 
-/// Request slots of a lane, and lanes of a guest.
-const REQUESTS: u32 = 6;
-const LANES: u32 = 2;
-/// Regions of an image whose content is decided one by one.
-const REGIONS: u64 = 8;
-
-/// The points at which something can be left out of a run: requests, faults, the crash, content of images.
-pub const SLOTS: &[&str] = &["guest # lane # request #", "fault #", "crash", "layer # region #"];
+pub(crate) use profile::Abilities;
+pub use profile::{Profile, SLOTS};
 
 /// Everything that a run is built from. What is left to chance is the schedule, the moment of the crash, and what
 /// survives it.
@@ -70,36 +65,74 @@ pub struct Request {
     /// Steps to think before it.
     pub think: u32,
     /// What.
-    pub operation: Operation,
-    /// First sector.
-    pub sector: u64,
-    /// How many; what lies past the end of the image is left out.
-    pub sectors: u64,
+    pub action: Action,
+}
+
+/// What a guest asks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Something with data.
+    Io {
+        /// What.
+        operation: Operation,
+        /// First sector.
+        sector: u64,
+        /// How many; what lies past the end of the image is left out.
+        sectors: u64,
+    },
+    /// The image becomes so many sectors long. Left out while another resize of it is under way.
+    Resize {
+        /// How many.
+        sectors: u64,
+    },
+    /// One of the layer's own operations, by its index.
+    Own(usize),
+}
+
+impl Request {
+    fn new(action: Action) -> Request {
+        Request { slot: 0, think: 0, action }
+    }
+
+    fn io(operation: Operation, sector: u64, sectors: u64) -> Request {
+        Request::new(Action::Io { operation, sector, sectors })
+    }
 }
 
 /// Reads so many sectors.
 pub fn read(sector: u64, sectors: u64) -> Request {
-    Request { slot: 0, think: 0, operation: Operation::Read, sector, sectors }
+    Request::io(Operation::Read, sector, sectors)
 }
 
 /// Writes so many sectors.
 pub fn write(sector: u64, sectors: u64) -> Request {
-    Request { operation: Operation::Write, ..read(sector, sectors) }
+    Request::io(Operation::Write, sector, sectors)
 }
 
 /// Makes so many sectors zeroes.
 pub fn write_zeroes(sector: u64, sectors: u64) -> Request {
-    Request { operation: Operation::WriteZeroes, ..read(sector, sectors) }
+    Request::io(Operation::WriteZeroes, sector, sectors)
 }
 
 /// Discards so many sectors.
 pub fn discard(sector: u64, sectors: u64) -> Request {
-    Request { operation: Operation::Discard, ..read(sector, sectors) }
+    Request::io(Operation::Discard, sector, sectors)
 }
 
 /// Makes durable what was written.
 pub fn flush() -> Request {
-    Request { operation: Operation::Flush, ..read(0, 1) }
+    Request::io(Operation::Flush, 0, 1)
+}
+
+/// Makes the image so many sectors long.
+pub fn resize(sectors: u64) -> Request {
+    Request::new(Action::Resize { sectors })
+}
+
+/// Does one of the layer's own operations, by its index in
+/// [`BlockLayer::OPERATIONS`](crate::BlockLayer::OPERATIONS).
+pub fn own(operation: usize) -> Request {
+    Request::new(Action::Own(operation))
 }
 
 /// The machine dies: the disk keeps what was flushed, and any part of the rest.
@@ -112,7 +145,7 @@ pub fn kill() -> Ending {
     Ending::Kill
 }
 
-/// A fault, before it is known which file the image's name means. Strikes writes, always, unless told otherwise.
+/// A fault, before it is known which file the image's name means. Strikes writes, always, unless something else is said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FaultOf {
     image: String,
@@ -223,6 +256,26 @@ impl Scenario {
         self.images.iter().any(|other| other.image.backing.as_ref() == Some(path))
     }
 
+    /// The lengths that guests give an image, in sectors.
+    fn lengths(&self, image: usize) -> impl Iterator<Item = u64> {
+        let guests = self.guests.iter().filter(move |guest| guest.image == image);
+        let requests = guests.flat_map(|guest| guest.lanes.iter().flatten());
+        requests.filter_map(|request| match request.action {
+            Action::Resize { sectors } => Some(sectors),
+            Action::Io { .. } | Action::Own(_) => None,
+        })
+    }
+
+    /// Whether anybody resizes an image.
+    pub(crate) fn is_resized(&self, image: usize) -> bool {
+        self.lengths(image).next().is_some()
+    }
+
+    /// The longest that an image becomes, in sectors.
+    pub(crate) fn sectors_max(&self, image: usize) -> u64 {
+        self.lengths(image).fold(self.images[image].sectors(), u64::max)
+    }
+
     /// The images as the layer knows them.
     pub(crate) fn plain_images(&self) -> Vec<Image> {
         self.images.iter().map(|content| content.image.clone()).collect()
@@ -269,145 +322,12 @@ impl Content {
     }
 }
 
-/// What runs are drawn from. Make a [`Default`] one and change what you want otherwise.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Profile {
-    /// At most so many images.
-    pub images: u32,
-    /// Sizes of images, in sectors of 512 bytes; the first is the plainest.
-    pub sectors: Vec<u64>,
-    /// At most so many guests.
-    pub guests: u32,
-    /// At most so many faults.
-    pub faults: u32,
-    /// How the world may end early.
-    pub crashes: Vec<Ending>,
-}
-
-impl Default for Profile {
-    fn default() -> Profile {
-        Profile {
-            images: 2,
-            sectors: vec![16, 16, 32, 64, 128],
-            guests: 3,
-            faults: 2,
-            crashes: vec![Ending::PowerCut, Ending::Kill],
-        }
-    }
-}
-
-/// What a layer can do beside reading, writing and flushing.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Abilities {
-    pub(crate) chains: bool,
-    pub(crate) write_zeroes: bool,
-    pub(crate) discard: bool,
-}
-
-impl Abilities {
-    pub(crate) fn has(self, operation: Operation) -> bool {
-        match operation {
-            Operation::WriteZeroes => self.write_zeroes,
-            Operation::Discard => self.discard,
-            Operation::Read | Operation::Write | Operation::Flush => true,
-        }
-    }
-}
-
-impl Profile {
-    /// Draws a scenario for a layer that can do so much.
-    pub(crate) fn draw(&self, abilities: Abilities, choices: &mut Choices) -> Scenario {
-        let mut draw = Draw::new(choices);
-        let operations = draw.below("profile operations", [0; 3], PROFILES);
-        let mut scenario = Scenario { images: self.draw_images(abilities, &mut draw), ..Scenario::default() };
-        for guest in 0..self.guests {
-            let drawn = draw_guest(&scenario, guest, operations, abilities, &mut draw);
-            scenario.guests.extend(drawn);
-        }
-        // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
-        if self.faults > 0 && draw.below("profile faults", [0; 3], 3) == 1 {
-            scenario.faults = fault::draw(&mut draw, scenario.images.len() as u32, self.faults, false);
-        }
-        // Every second run ends early: what is left then is what layers get wrong.
-        let endings = self.crashes.len() as u32;
-        let crash = draw.below("crash", [0; 3], 2 * endings + 1);
-        scenario.crash = crash.checked_sub(1).map(|ending| self.crashes[(ending % endings) as usize]);
-        scenario
-    }
-
-    fn draw_images(&self, abilities: Abilities, draw: &mut Draw<'_>) -> Vec<Content> {
-        let count = 1 + draw.below("images", [0; 3], self.images.max(1));
-        let is_chain = abilities.chains && count > 1 && draw.below("images are a chain", [0; 3], 2) == 1;
-        let mut images: Vec<Content> = Vec::new();
-        for image in 0..count {
-            let sectors = draw.entry("layer # size", [image, 0, 0], &self.sectors);
-            let backing = images.last().filter(|_| is_chain).map(|below| below.image.path.clone());
-            let data = draw_data(image, sectors, draw);
-            let size_bytes = sectors * SECTOR_BYTES as u64;
-            images.push(Content { image: Image { path: format!("disk{image}"), size_bytes, backing }, data });
-        }
-        images
-    }
-}
-
-fn draw_data(image: u32, sectors: u64, draw: &mut Draw<'_>) -> Vec<bool> {
-    let per_region = sectors.div_ceil(REGIONS).max(1);
-    let regions = sectors.div_ceil(per_region) as u32;
-    let drawn: Vec<bool> =
-        (0..regions).map(|region| draw.below("layer # region #", [image, region, 0], 3) == 1).collect();
-    (0..sectors).map(|sector| drawn[(sector / per_region) as usize]).collect()
-}
-
-/// A guest; nobody, if all of its slots are empty.
-fn draw_guest(
-    scenario: &Scenario,
-    guest: u32,
-    operations: u32,
-    abilities: Abilities,
-    draw: &mut Draw<'_>,
-) -> Option<Guest> {
-    // 0 is the topmost image.
-    let image = scenario.images.len()
-        - 1
-        - draw.below("guest # image", [guest, 0, 0], scenario.images.len() as u32) as usize;
-    let mut lanes = Vec::new();
-    for lane in 0..LANES {
-        let drawn = (0..REQUESTS)
-            .filter_map(|slot| draw_request(scenario, image, operations, [guest, lane, slot], draw));
-        lanes.push(drawn.filter(|request| abilities.has(request.operation)).collect());
-    }
-    lanes.iter().any(|lane: &Vec<Request>| !lane.is_empty()).then_some(Guest { guest, image, lanes })
-}
-
-fn draw_request(
-    scenario: &Scenario,
-    image: usize,
-    operations: u32,
-    of: [u32; 3],
-    draw: &mut Draw<'_>,
-) -> Option<Request> {
-    let operation = draw.entry("guest # lane # request #", of, TABLES[operations as usize])?;
-    // The second lane is there to overlap with the first; half of it is empty.
-    if of[1] == 1 && draw.below("guest # lane # request # present", of, 2) == 0 {
-        return None;
-    }
-    let operation = if scenario.is_backing(image) { Operation::Read } else { operation };
-    let size = scenario.images[image].sectors();
-    let sectors = draw.entry("guest # lane # request # length", of, &[1, 1, 1, 2, 3, 8, 9, 16]);
-    let sector = u64::from(draw.below("guest # lane # request # sector", of, 128)) % size;
-    let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32]);
-    Some(Request { slot: of[2], think, operation, sector, sectors })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::of_seed;
-
-    const ALL: Abilities = Abilities { chains: true, write_zeroes: true, discard: true };
 
     #[test]
-    fn a_chain_is_told_in_the_letters_it_is_read_in() {
+    fn a_chain_is_shown_in_the_letters_it_is_read_in() {
         let scenario =
             Scenario::chain(["base dd..", "top ...d"]).fault(eio("top").on_flush().once().after(2));
         let fault = format!("fault  flush of top: {} after 2, once", Errno::EIO);
@@ -420,45 +340,5 @@ mod tests {
     #[should_panic(expected = "no image is called mid")]
     fn a_guest_of_no_image_is_refused() {
         let _refused = Scenario::chain(["top d"]).guest("mid", [flush()]);
-    }
-
-    #[test]
-    fn what_a_layer_lacks_is_not_drawn() {
-        let none = Abilities { chains: false, write_zeroes: false, discard: false };
-        let mut seen = [false; 2];
-        for seed in 0..200 {
-            for (abilities, seen) in [none, ALL].into_iter().zip(&mut seen) {
-                let scenario = Profile::default().draw(abilities, &mut of_seed(seed));
-                let requests = scenario.guests.iter().flat_map(|guest| guest.lanes.iter().flatten());
-                let lacks = |request: &Request| !none.has(request.operation);
-                *seen |= requests.into_iter().any(lacks)
-                    || scenario.images.iter().any(|content| content.image.backing.is_some());
-            }
-        }
-        assert_eq!(seen, [false, true]);
-    }
-
-    #[test]
-    fn nobody_writes_below_another_image() {
-        for seed in 0..300 {
-            let scenario = Profile::default().draw(ALL, &mut of_seed(seed));
-            for guest in scenario.guests.iter().filter(|guest| scenario.is_backing(guest.image)) {
-                let is_read = |request: &Request| request.operation == Operation::Read;
-                assert!(guest.lanes.iter().flatten().all(is_read), "seed {seed}: {guest:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_slot_is_a_point_that_is_asked_for() {
-        let mut asked = std::collections::BTreeSet::new();
-        for seed in 0..100 {
-            let mut choices = of_seed(seed);
-            Profile::default().draw(ALL, &mut choices);
-            asked.extend(choices.tape().iter().map(|decision| decision.at().name));
-        }
-        for slot in SLOTS {
-            assert!(asked.contains(slot), "{slot} is not among {asked:?}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Three clients with four command slots each share a disk. A stream takes four steps, each of which may meet a
 //! fault. The planted bug: if a stream of device 2 or 3 met a fault, and another client cancels before it ends,
-//! the law breaks. The least failure has two commands, device 2, one fault, and one pick that is not the plainest.
+//! the law breaks. The least failure has two commands, device 2, one fault, and one pick that is not 0.
 
 use crate::campaign::Subject;
 use crate::choice::{Choices, Point};

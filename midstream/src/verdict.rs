@@ -71,7 +71,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An outcome that tells nothing but its verdict yet.
+    /// An outcome with nothing but its verdict yet.
     pub fn of(verdict: Verdict) -> Outcome {
         Outcome {
             verdict,

@@ -1,20 +1,26 @@
 //! Watches a block layer at work: turns what happens into observations, shows them to the data-only specification, and
 //! keeps them as the run's history, if anybody wants it. The first broken law stops the world.
 
+pub(crate) mod length;
+mod resize;
+
 use crate::content::Tag;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Entry, Failure, Found, What};
 use crate::recording::Recording;
-use crate::request::RequestId;
+use crate::request::{Operation, RequestId};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::world::crash::Ending;
 use crate::world::host::SimHost;
 use model::data_only::{DataOnly, LAWS, Law};
 use model::{CrashKind, ImageSetup};
+use resize::Look;
 use seam::IoResult;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+pub(crate) use resize::Resized;
 
 /// The law of a layer whose checker finds damage, or leaks after a clean end.
 pub const SOUND: &str = "images are sound after a crash and after a clean end";
@@ -30,6 +36,7 @@ pub(crate) struct Witness {
 struct Inner {
     judge: DataOnly,
     recording: Recording,
+    resized: Resized,
     /// How often a checker looked at an image.
     images_checked: u64,
     images_opened: u64,
@@ -46,13 +53,15 @@ impl fmt::Debug for Witness {
 impl Witness {
     pub(crate) fn new(
         images: Vec<ImageSetup>,
+        resized: Resized,
         host: SimHost,
         halt: Arc<AtomicBool>,
         detail: Detail,
     ) -> Witness {
         let inner = Inner {
-            judge: DataOnly::new(&images, false),
+            judge: DataOnly::new(&resized.devices(&images), false),
             recording: Recording::new(images, halt, detail),
+            resized,
             images_checked: 0,
             images_opened: 0,
             awaited: None,
@@ -65,14 +74,15 @@ impl Witness {
     }
 
     /// One more thing that happened, before the specification. Gives it back, if it still matters.
-    fn tell(&self, observed: Observed) -> Option<Observed> {
+    fn observe(&self, observed: Observed) -> Option<Observed> {
         let (step, at) = self.moment();
         let mut inner = self.inner();
         if !inner.recording.is_judged() {
             return None;
         }
         let observed = inner.recording.observed(step, at, observed);
-        if let Err(broken) = observed.show(|seen| inner.judge.observe(seen)) {
+        let filled = inner.resized.filled(&observed);
+        if let Err(broken) = filled.as_ref().unwrap_or(&observed).show(|seen| inner.judge.observe(seen)) {
             inner.recording.break_law(broken.law.name(), broken.detail);
         }
         Some(observed)
@@ -95,7 +105,8 @@ impl Witness {
     }
 
     pub(crate) fn attached(&self, guest: u32, image: &str, writable: bool) {
-        self.tell(Observed::Attached { guest, node: image.to_owned(), writable });
+        self.observe(Observed::Attached { guest, node: image.to_owned(), writable });
+        self.attach_to_length(guest, image, writable);
     }
 
     /// From now on it is noted when this request begins.
@@ -108,30 +119,55 @@ impl Witness {
         self.inner().awaited?.1
     }
 
-    pub(crate) fn began(&self, request: RequestId, asked: Asked) {
+    fn begins(&self, request: RequestId) {
         let step = self.host.core().steps;
         if let Some((awaited, began)) = &mut self.inner().awaited
             && *awaited == request
         {
             *began = Some(step);
         }
+    }
+
+    pub(crate) fn began(&self, request: RequestId, asked: Asked) {
+        self.begins(request);
+        if asked.operation == Operation::Flush {
+            self.flush_length(request);
+        }
         let (number, guest) = (request.number(), request.guest);
-        let told = self.tell(Observed::Began { request: number, guest, name: Some(request), asked });
-        if let Some(begun) = told {
+        let seen = self.observe(Observed::Began { request: number, guest, name: Some(request), asked });
+        if let Some(begun) = seen {
             self.inner().recording.awaits(request.point(), begun);
         }
     }
 
     pub(crate) fn ended(&self, request: RequestId, result: IoResult<Vec<Tag>>) {
         self.inner().recording.settle(request.point());
+        self.flushed_length(request, result.is_ok());
         let result = result.map_err(|errno| Failure { errno: errno.0, text: errno.text() });
-        self.tell(Observed::Ended { request: request.number(), result });
+        self.observe(Observed::Ended { request: request.number(), result });
+    }
+
+    /// A request begins of which the specification is shown nothing.
+    pub(crate) fn began_other(&self, request: RequestId, what: String) {
+        self.begins(request);
+        self.note(What::Note(format!("{:<9} {what}", request.to_string())));
+        self.inner().recording.awaits_other(request.point(), what);
+    }
+
+    /// It has ended.
+    pub(crate) fn ended_other(&self, request: RequestId, result: IoResult<()>) {
+        self.inner().recording.settle(request.point());
+        let how = result.map_or_else(|errno| format!("fails: {errno}"), |()| "is done".to_owned());
+        self.note(What::Note(format!("{:<9} {how}", request.to_string())));
     }
 
     /// The whole of an image, read at rest through the device that guests used.
     pub(crate) fn viewed(&self, image: &str, values: IoResult<Vec<Tag>>) {
+        if let Ok(values) = &values {
+            self.length_found(image, values.len() as u64, Look::AtRest);
+        }
         match values {
-            Ok(values) => drop(self.tell(Observed::View { node: image.to_owned(), values })),
+            Ok(values) => drop(self.observe(Observed::View { node: image.to_owned(), values })),
             Err(errno) => {
                 self.break_law(OPENS, format!("{image} cannot be read although the disk is well: {errno}"));
             }
@@ -144,11 +180,11 @@ impl Witness {
             Ending::Kill => CrashKind::Kill,
             Ending::PowerCut => CrashKind::PowerCut,
         };
-        self.tell(Observed::Crash { kind });
+        self.observe(Observed::Crash { kind });
         self.inner().recording.forget_all();
     }
 
-    /// What an image shows when it is opened afresh, after a crash or a clean end.
+    /// What an image shows when it is reopened, after a crash or a clean end.
     pub(crate) fn found(&self, image: &str, values: IoResult<Vec<Tag>>, is_clean: bool) {
         self.inner().images_opened += 1;
         let values = match values {
@@ -157,9 +193,11 @@ impl Witness {
                 return self.break_law(OPENS, format!("{image} cannot be opened and read: {errno}"));
             }
         };
+        let look = if is_clean { Look::AfterCleanEnd } else { Look::AfterCrash };
+        self.length_found(image, values.len() as u64, look);
         let file = image.to_owned();
         let found = Found { chain: vec![file.clone()], file, values, corruptions: 0, leaks: 0 };
-        self.tell(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) });
+        self.observe(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) });
     }
 
     /// What the layer's checker says of an image.
@@ -178,7 +216,7 @@ impl Witness {
     }
 
     pub(crate) fn over(&self) {
-        self.tell(Observed::End);
+        self.observe(Observed::End);
     }
 
     /// Requests that have begun and not ended.
@@ -190,7 +228,7 @@ impl Witness {
         self.inner().recording.verdict()
     }
 
-    /// Writes down what was seen, and hears nothing any more.
+    /// Writes down what was seen, and sees nothing any more.
     pub(crate) fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);

@@ -8,5 +8,6 @@ pub mod crash;
 pub mod disk;
 pub mod fault;
 pub mod host;
+mod ready;
 pub mod scheduler;
 pub mod socket;

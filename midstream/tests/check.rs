@@ -53,7 +53,7 @@ fn every_bug_breaks_the_law_that_it_should() {
 }
 
 #[test]
-fn who_waits_for_ever_and_who_panics_is_told() {
+fn who_waits_for_ever_and_who_panics_is_reported() {
     assert_eq!(law_of(Bug::Hangs), midstream::verdict::LIVENESS);
     let panicked = failure(Bug::Panics);
     assert_eq!(panicked.law.as_deref(), Some(midstream::verdict::INVARIANTS));
@@ -61,7 +61,7 @@ fn who_waits_for_ever_and_who_panics_is_told() {
 }
 
 #[test]
-fn a_law_that_only_the_last_look_breaks_is_told_as_itself() {
+fn a_law_that_only_the_last_look_breaks_is_reported_as_itself() {
     let one_write = Scenario::chain(["disk ...."]).guest("disk", [write(0, 1)]);
     let found = find(cached(Bug::ReadsDisk), one_write, 10).expect_err("the look shows it");
     assert_eq!(found.law.as_deref(), Some(READS), "{found}");
@@ -115,7 +115,7 @@ fn the_same_seeds_give_the_same_runs() {
 }
 
 #[test]
-fn a_layer_that_leaves_something_to_chance_is_told_so() {
+fn a_layer_that_leaves_something_to_chance_is_reported() {
     let found = failure(Bug::Chance);
     assert_eq!(found.law, None);
     assert!(found.detail.contains("the order of a hash map"), "{found}");

@@ -17,7 +17,7 @@ pub enum Engine {
     Imago,
     /// qcow2-rs.
     Qcow2Rs,
-    /// Our own driver, as the control.
+    /// Our own engine, as the control.
     Ours,
 }
 

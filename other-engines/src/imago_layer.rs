@@ -1,7 +1,7 @@
 //! imago, the crate with which libkrun reads disk images, as a layer: its storage is a disk of our host.
 
 use crate::confined::on_one_thread;
-use crate::image::{CLUSTER_BYTES, is_backing, sound};
+use crate::ours::{CLUSTER_BITS, is_backing, sound};
 use futures::future::{FutureExt, Shared};
 use imago::io_buffers::{IoVector, IoVectorMut};
 use imago::qcow2::{Qcow2, Qcow2CreateBuilder};
@@ -34,7 +34,7 @@ impl<const CHAINS: bool> BlockLayer for Imago<CHAINS> {
         let disk = OnDisk::open(&*host, &image.path, OpenMode::ReadWrite).await?;
         let mut builder = Qcow2CreateBuilder::<OnDisk, Arc<FormatAccess<OnDisk>>>::new(disk)
             .size(image.size_bytes)
-            .cluster_size(CLUSTER_BYTES as usize);
+            .cluster_size(1 << CLUSTER_BITS);
         if let Some(backing) = &image.backing {
             builder = builder.backing(backing.clone(), "qcow2".to_owned());
         }

@@ -25,7 +25,7 @@ with one request at a time, to overlays with requests beside each other, each in
 or cuts the power; what is told is the easiest level at which a law was seen to break, and the shortest run that was found there.
 At harder levels the same law may break for more reasons: they are not told apart.
 
-Our own qcow2 driver goes through the same levels, under the same judge and checker (`--engine ours`), and breaks nothing; the
+Our own engine goes through the same levels, under the same judge and checker (`--engine ours`), and breaks nothing; the
 tests ask it at every level that a finding names. The adapters are a page each: [imago](../other-engines/src/imago_layer.rs), [qcow2-rs](../other-engines/src/qcow2_rs_layer.rs).
 Clusters have 4 KiB. An image has one L2 table and one refcount block: with more, their order is that of a hash map with a
 random seed in both crates, and runs would not repeat.

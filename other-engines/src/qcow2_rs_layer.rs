@@ -1,7 +1,7 @@
 //! qcow2-rs, the crate with which rublk serves qcow2 images, as a layer: its I/O engine is a disk of our host.
 
 use crate::confined::on_one_thread;
-use crate::image::{CLUSTER_BITS, is_backing, sound};
+use crate::ours::{CLUSTER_BITS, is_backing, sound};
 use block::format::qcow2::{BackingName, CreateOptions, Qcow2};
 use futures::FutureExt;
 use midstream::seam::{Disk, Errno, Host, IoResult, OpenMode};

@@ -1,6 +1,6 @@
 //! The moments in a driver's work at which an injected error may strike (QEMU's `BlkdebugEvent`).
 //!
-//! A driver tells them to the disk below it; only the error-injecting filter listens.
+//! A driver reports them to the disk below it; only the error-injecting filter listens.
 
 /// One moment.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

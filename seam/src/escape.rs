@@ -86,10 +86,13 @@ mod tests {
     #[test]
     fn nothing_that_steers_is_left() {
         let evil = "a\u{1b}[2J\r\nb\u{7f}\u{9b}31m\u{202e}c\u{2066}\u{200f}\u{2028}\u{61c}\0\t";
-        let told = one_line(evil);
-        assert_eq!(told, "a\\u001B[2J\\r\\nb\\u007F\\u009B31m\\u202Ec\\u2066\\u200F\\u2028\\u061C\\u0000\\t");
-        assert!(!told.contains(steers));
-        assert_eq!(lines(evil), told.replace("\\r\\nb", "\\r\nb"));
+        let escaped = one_line(evil);
+        assert_eq!(
+            escaped,
+            "a\\u001B[2J\\r\\nb\\u007F\\u009B31m\\u202Ec\\u2066\\u200F\\u2028\\u061C\\u0000\\t"
+        );
+        assert!(!escaped.contains(steers));
+        assert_eq!(lines(evil), escaped.replace("\\r\\nb", "\\r\nb"));
         let all: String = (0..0x3000).filter_map(char::from_u32).collect();
         assert!(!one_line(&all).contains(steers));
     }

@@ -116,7 +116,7 @@ pub struct DiskRun {
     pub has_data: bool,
 }
 
-/// Tells one file of the host from all others, whatever it is called.
+/// Distinguishes one file of the host from all others, whatever it is called.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FileIdentity {
     /// The device it lies on.
@@ -144,16 +144,16 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Says that a range is not needed any more; what it reads afterwards is unspecified. May do nothing.
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>>;
     /// Whether the bytes from `offset` on are data or a hole that reads as zeroes, and for how many of `len` bytes
-    /// that holds. A disk that cannot tell has data everywhere.
+    /// that holds. A disk that does not know has data everywhere.
     fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {
         let _anywhere = offset;
         Box::pin(std::future::ready(Ok(DiskRun { len, has_data: true })))
     }
-    /// How much space the bytes take where they are kept. A disk that cannot tell keeps them all.
+    /// How much space the bytes take where they are kept. A disk that does not know keeps them all.
     fn allocated_bytes(&self) -> IoResult<u64> {
         self.len_bytes()
     }
-    /// Which file this is, if it is one that can be told from all others; a name is not enough for that.
+    /// Which file this is, if it is one that can be distinguished from all others; a name is not enough for that.
     fn identity(&self) -> Option<FileIdentity> {
         None
     }
@@ -184,7 +184,7 @@ pub enum OpenMode {
 /// What else is wanted of a file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct FileUse {
-    /// Tell others what we do with it, and heed what they tell.
+    /// Lock it for what we do with it, and heed the locks of others.
     pub locks: bool,
     /// Go around the system's cache.
     pub direct: bool,
@@ -267,8 +267,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn canonical(&self, path: &str) -> Option<String>;
     /// The path from the root, wherever the process stands; links are kept as they are.
     fn absolute(&self, path: &str) -> String;
-    /// Tells whoever runs the program something that no client asked for: one line.
-    fn tell(&self, line: &str) {
+    /// Reports to whoever runs the program something that no client asked for: one line.
+    fn report(&self, line: &str) {
         let _nobody_reads_it = line;
     }
     /// Listens at a unix socket that only its owner may connect to. A world without sockets has none.

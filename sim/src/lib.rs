@@ -7,6 +7,7 @@ pub mod conform;
 pub mod device;
 pub mod fence;
 pub mod judge;
+pub mod layer;
 pub mod live;
 pub mod mutants;
 pub mod oracle;

@@ -3,7 +3,7 @@
 use super::Core;
 use crate::error::Refused;
 use crate::graph::Graph;
-use crate::graph::node::{Driver, FileAccess, Node};
+use crate::graph::node::{Driver, FileAccess, Node, Storage};
 use crate::id::NodeId;
 use seam::{Disk, Errno, IoResult};
 
@@ -54,7 +54,7 @@ impl Core {
             // What it stands on keeps its own mode.
             return Ok(());
         }
-        if let Driver::File { disk, .. } = &place.node.driver {
+        if let Some(disk) = place.node.disk() {
             // A layer that is a file itself.
             let reopened = disk.reopen(writable).await;
             return reopened.map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable));
@@ -93,7 +93,7 @@ impl Core {
 
     async fn reopen_file(&self, graph: &Graph, file: NodeId, writable: bool) -> Result<(), Refused> {
         let place = graph.place(file);
-        let Driver::File { disk, access, .. } = &place.node.driver else {
+        let Driver::Storage(Storage::File { disk, access, .. }) = &place.node.driver else {
             if place.read_only && writable {
                 return Err(Refused::ReadOnly);
             }
@@ -117,9 +117,7 @@ impl Core {
 /// Marks a layer, and the file that follows it, as read-only or not.
 fn set_read_only(graph: &mut Graph, id: NodeId, read_only: bool) {
     graph.place_mut(id).read_only = read_only;
-    let follows = |file: &NodeId| {
-        matches!(graph.node(*file).driver, Driver::File { access: FileAccess::Inherited, .. })
-    };
+    let follows = |file: &NodeId| graph.node(*file).file_access() == Some(FileAccess::Inherited);
     let following: Vec<NodeId> = files(graph, id).filter(follows).collect();
     for file in following {
         graph.place_mut(file).read_only = read_only;
@@ -129,26 +127,20 @@ fn set_read_only(graph: &mut Graph, id: NodeId, read_only: bool) {
 /// The nodes a layer's bytes lie in: its file, and the data file of an image that has one.
 fn files(graph: &Graph, id: NodeId) -> impl Iterator<Item = NodeId> {
     let place = graph.place(id);
-    let data = place.side.filter(|_| matches!(place.node.driver, Driver::Qcow2(_)));
+    let data = place.side.filter(|_| place.node.qcow2().is_some());
     place.file.into_iter().chain(data)
 }
 
 async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
     match &node.driver {
-        Driver::Qcow2(image) => {
+        Driver::Storage(Storage::Qcow2(image)) => {
             if !writable {
                 image.store_bitmaps().await?;
             }
             image.set_writable(writable).await
         }
-        Driver::Raw(image) => image.set_writable(writable).await,
-        Driver::File { .. } | Driver::NullCo(_) => Ok(()),
-        Driver::CopyOnRead { .. }
-        | Driver::CommitTop
-        | Driver::MirrorTop(_)
-        | Driver::CopyBeforeWrite(_)
-        | Driver::Blkdebug(_)
-        | Driver::Throttle(_)
-        | Driver::Compress => Err(Errno::ENOTSUP),
+        Driver::Storage(Storage::Raw(image)) => image.set_writable(writable).await,
+        Driver::Storage(Storage::File { .. } | Storage::NullCo(_)) => Ok(()),
+        Driver::Filter(_) => Err(Errno::ENOTSUP),
     }
 }

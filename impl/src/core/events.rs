@@ -29,7 +29,7 @@ impl Events {
         self.sinks.lock().push(sink);
     }
 
-    /// Tells everybody, in the order in which things happen.
+    /// Notifies everybody, in the order in which things happen.
     pub fn emit(&self, event: Event) {
         let sinks = self.sinks.lock();
         // Under the lock, so that of two events the later one has the later time.

@@ -3,9 +3,9 @@
 //! All that can be amended is a matter of encryption, which no image here has: what is left is the job.
 
 use super::Engine;
-use super::jobs::JobOptions;
+use crate::command::JobOptions;
 use crate::error::Refused;
-use crate::job::life::{AMEND, Failure, Job, Outcome};
+use crate::job::life::{AMEND, Failure, Job, NewJob, Outcome};
 use crate::job::task::Task;
 use std::sync::Arc;
 
@@ -24,16 +24,9 @@ impl Engine {
         if graph.node(node).driver_name() != driver {
             return Err(Refused::AmendedDriver);
         }
-        let job = self.make_job(JobOptions {
-            kind: AMEND,
-            id: Some(job_id.to_owned()),
-            manual_finalize: false,
-            manual_dismiss: true,
-            speed: 0,
-            len: 1,
-            group: None,
-            mirror: None,
-        })?;
+        let options =
+            JobOptions { id: Some(job_id.to_owned()), manual_dismiss: true, ..JobOptions::default() };
+        let job = self.make_job(NewJob { kind: AMEND, options, len: 1, group: None, mirror: None })?;
         self.start_job(job.clone(), Amend { job });
         Ok(())
     }

@@ -6,7 +6,6 @@ use crate::format::qcow2::BackingName;
 use crate::graph::Graph;
 use crate::graph::backing_image;
 use crate::graph::blocker::Op;
-use crate::graph::node::Driver;
 use crate::id::NodeId;
 use seam::{Errno, IoResult};
 
@@ -37,7 +36,7 @@ impl Engine {
     }
 
     async fn write_name(&self, graph: &Graph, layer: NodeId, name: &str) -> IoResult<()> {
-        let Driver::Qcow2(image) = &graph.node(layer).driver else {
+        let Some(image) = graph.node(layer).qcow2() else {
             return Err(Errno::ENOTSUP);
         };
         // The format of what is named: a header with another one (QEMU writes the image's own) opens nowhere. A file that

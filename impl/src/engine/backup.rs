@@ -1,7 +1,6 @@
 //! `blockdev-backup`, alone or as an action of a transaction.
 
 use super::Engine;
-use super::jobs::JobOptions;
 use super::transaction::{Action, Transaction};
 use crate::command::BackupArguments;
 use crate::error::Refused;
@@ -10,7 +9,7 @@ use crate::id::NodeId;
 use crate::job::backup::Backup;
 use crate::job::backup_start::{self, Plan};
 use crate::job::group::Group;
-use crate::job::life::Job;
+use crate::job::life::{Job, NewJob};
 use std::sync::Arc;
 
 /// A backup whose job was made, and that is not in the engine's graph yet.
@@ -37,16 +36,8 @@ impl Engine {
         group: Option<Arc<Group>>,
     ) -> Result<NewBackup, Refused> {
         let plan = backup_start::admit(draft, &self.tuning, arguments)?;
-        let job = self.make_job(JobOptions {
-            kind: "backup",
-            id: arguments.job_id.clone(),
-            manual_finalize: arguments.manual_finalize,
-            manual_dismiss: arguments.manual_dismiss,
-            speed: arguments.speed,
-            len: plan.len_bytes,
-            group,
-            mirror: None,
-        })?;
+        let (options, len) = (arguments.job.clone(), plan.len_bytes);
+        let job = self.make_job(NewJob { kind: "backup", options, len, group, mirror: None })?;
         let mut backup = NewBackup { job, plan, filter: None };
         match backup.attach(draft) {
             Ok(()) => Ok(backup),

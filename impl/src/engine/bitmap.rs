@@ -3,7 +3,6 @@
 use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
-use crate::graph::node::Driver;
 use crate::id::NodeId;
 use std::collections::BTreeSet;
 
@@ -42,7 +41,7 @@ impl Engine {
     pub(super) async fn use_bitmaps(&self, nodes: &[NodeId]) -> Result<(), Refused> {
         let graph = self.graph();
         for id in nodes.iter().filter(|id| !graph.place(**id).read_only) {
-            if let Driver::Qcow2(image) = &graph.node(*id).driver {
+            if let Some(image) = graph.node(*id).qcow2() {
                 let marked = image.mark_bitmaps_in_use().await;
                 marked.map_err(Refused::io("mark the bitmaps in", graph.name(*id)))?;
             }

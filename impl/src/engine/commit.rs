@@ -1,14 +1,13 @@
 //! `block-commit`: which of the two commits is meant, and the start of the intermediate one.
 
 use super::Engine;
-use super::jobs::JobOptions;
 use crate::command::CommitArguments;
 use crate::error::Refused;
 use crate::graph::length::known_len;
 use crate::id::NodeId;
 use crate::job::commit::Commit;
 use crate::job::commit_start::{self, Plan, Region};
-use crate::job::life::Job;
+use crate::job::life::{Job, NewJob};
 use std::sync::Arc;
 
 impl Engine {
@@ -31,16 +30,9 @@ impl Engine {
         region.admit(&graph)?;
         let top_len = known_len(&graph, region.top)?;
         let base_len = known_len(&graph, region.base)?;
-        let job = self.make_job(JobOptions {
-            kind: "commit",
-            id: arguments.job_id.clone(),
-            manual_finalize: arguments.manual_finalize,
-            manual_dismiss: arguments.manual_dismiss,
-            speed: arguments.speed,
-            len: top_len,
-            group: None,
-            mirror: None,
-        })?;
+        let options = arguments.job.clone();
+        let new = NewJob { kind: "commit", options, len: top_len, group: None, mirror: None };
+        let job = self.make_job(new)?;
         let base = graph.unfiltered(region.base);
         let was_read_only = graph.place(base).read_only;
         let attached = self.attach_commit(arguments, region, &job, base_len < top_len, was_read_only).await;

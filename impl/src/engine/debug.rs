@@ -1,4 +1,4 @@
-//! The graph as `x-debug-query-block-graph` tells it.
+//! The graph as `x-debug-query-block-graph` shows it.
 
 use super::Engine;
 use crate::command::{EdgeInfo, GraphInfo, VertexInfo};

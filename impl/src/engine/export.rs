@@ -27,7 +27,7 @@ pub struct ClientSerial(pub u64);
 pub struct Export {
     /// The operator's name for it.
     pub id: String,
-    /// What clients are told of it.
+    /// What clients see of it.
     pub offer: Offer,
     /// Whether every change is durable before its reply.
     pub writethrough: bool,
@@ -126,7 +126,7 @@ impl Exports {
         self.table.lock().exports.clone()
     }
 
-    /// The exports that clients may come to, oldest first, as QEMU tells them.
+    /// The exports that clients may come to, oldest first, as QEMU lists them.
     pub fn offered(&self) -> Vec<Arc<Export>> {
         let mut offered = self.all();
         offered.retain(|export| !export.is_shutting_down());

@@ -11,7 +11,7 @@ use crate::nbd::wire::STRING_BYTES_MAX;
 use crate::object::Object;
 use std::sync::Arc;
 
-/// Sizes are told in whole sectors.
+/// Sizes are shown in whole sectors.
 const SECTOR_BYTES: u64 = 512;
 
 impl Engine {
@@ -108,12 +108,12 @@ impl Engine {
 
     /// `query-block-exports`: newest first.
     pub fn query_block_exports(&self) -> Vec<ExportInfo> {
-        let told = |export: &Arc<Export>| ExportInfo {
+        let info = |export: &Arc<Export>| ExportInfo {
             id: export.id.clone(),
             node_name: export.node_name(),
             shutting_down: export.is_shutting_down(),
         };
-        self.exports.all().iter().rev().map(told).collect()
+        self.exports.all().iter().rev().map(info).collect()
     }
 
     /// A client has gone.

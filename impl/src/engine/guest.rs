@@ -4,7 +4,7 @@ use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::length::len_bytes;
-use crate::graph::node::Driver;
+use crate::graph::node::{Driver, Filter};
 use crate::id::{NodeId, UserId};
 use crate::io::extent::{self, Extent};
 use crate::io::write::Change;
@@ -52,15 +52,15 @@ impl Guest {
         Ok(bytes)
     }
 
-    /// What can be told about a range, piece by piece; at most `max` pieces, so perhaps not to its end.
+    /// What is known about a range, piece by piece; at most `max` pieces, so perhaps not to its end.
     pub async fn extents(&self, offset: u64, len: u64, max: usize) -> IoResult<Vec<Extent>> {
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, len)?;
         let mut extents: Vec<Extent> = Vec::new();
-        let mut told = 0;
-        while told < len {
-            let next = extent::first(&graph, node, offset + told, len - told).await?;
-            told += next.len;
+        let mut known = 0;
+        while known < len {
+            let next = extent::first(&graph, node, offset + known, len - known).await?;
+            known += next.len;
             let is_full = extents.len() == max;
             match extents.last_mut() {
                 Some(last) if last.is_like(&next) => last.len += next.len,
@@ -91,15 +91,15 @@ impl Guest {
         let (graph, node) = self.resolve(offset, len)?;
         let layer = graph.unfiltered(node);
         let is_boundary = |at: u64, cluster: u64| at.is_multiple_of(cluster);
-        Ok(match &graph.node(layer).driver {
-            Driver::Qcow2(image) => {
+        Ok(match graph.node(layer).qcow2() {
+            Some(image) => {
                 let (cluster, end) = (image.cluster_bytes(), offset + len);
                 let whole =
                     is_boundary(offset, cluster) && (is_boundary(end, cluster) || end == image.len_bytes());
                 // Version 2 has no clusters that read as zeroes above a backing file.
                 whole && image.version() >= 3
             }
-            _ => true,
+            None => true,
         })
     }
 
@@ -159,11 +159,11 @@ impl Guest {
 }
 
 /// The node to write through. Who came while a copy ran stands below its filter, and the copy must learn of the write all
-/// the same: QEMU 10.0 does not tell it, so a mirror lacks the data, and a backup has what came after its start.
+/// the same: in QEMU 10.0 it does not, so a mirror lacks the data, and a backup has what came after its start.
 fn below_no_copy(graph: &Graph, node: NodeId) -> NodeId {
     let layer = graph.unfiltered(node);
     let is_copy = |id: &NodeId| {
-        matches!(graph.node(*id).driver, Driver::MirrorTop(_) | Driver::CopyBeforeWrite(_))
+        matches!(graph.node(*id).driver, Driver::Filter(Filter::MirrorTop(_) | Filter::CopyBeforeWrite(_)))
             && graph.unfiltered(*id) == layer
             && !graph.chain(node).any(|below| below == *id)
     };

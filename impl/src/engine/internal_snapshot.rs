@@ -6,7 +6,6 @@ use crate::command::DeletedSnapshot;
 use crate::error::Refused;
 use crate::format::qcow2::Qcow2;
 use crate::graph::blocker::Op;
-use crate::graph::node::Driver;
 use seam::Errno;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ impl Engine {
         if place.read_only {
             return Err(Refused::DeviceReadOnly(device.to_owned()));
         }
-        let Driver::Qcow2(image) = &place.node.driver else {
+        let Some(image) = place.node.qcow2() else {
             let driver = place.node.driver_name();
             return Err(Refused::NoInternalSnapshots { driver, device: device.to_owned() });
         };
@@ -53,7 +52,7 @@ impl Engine {
             return Err(Refused::SnapshotNotNamed);
         }
         graph.admit_op(Op::InternalSnapshot, root)?;
-        let Driver::Qcow2(image) = &graph.node(root).driver else {
+        let Some(image) = graph.node(root).qcow2() else {
             return Err(Refused::NoSnapshotList(Errno::ENOTSUP));
         };
         let found = find(image, id, name).await.map_err(Refused::NoSnapshotList)?;

@@ -4,45 +4,22 @@ use super::Engine;
 use crate::command::{BlockJobInfo, Family, Verb};
 use crate::error::{Refused, is_well_formed_id};
 use crate::graph::Graph;
-use crate::graph::mirror_top::MirrorTop;
 use crate::id::JobSerial;
-use crate::job::group::Group;
 use crate::job::life::{Job, NewJob, Outcome};
 use crate::job::status::Status;
 use crate::job::task::{self, Task};
 use crate::job::verbs::CancelStep;
 use std::sync::Arc;
 
-/// What the operator says of any job.
-#[derive(Clone, Debug)]
-pub(crate) struct JobOptions {
-    /// Its type.
-    pub kind: &'static str,
-    /// `job-id`.
-    pub id: Option<String>,
-    /// `auto-finalize` is off.
-    pub manual_finalize: bool,
-    /// `auto-dismiss` is off.
-    pub manual_dismiss: bool,
-    /// `speed`, bytes a second.
-    pub speed: i64,
-    /// How much there is to do, bytes.
-    pub len: u64,
-    /// The jobs it takes effect together with; none: it is alone.
-    pub group: Option<Arc<Group>>,
-    /// A mirror's filter, and an active commit's.
-    pub mirror: Option<Arc<MirrorTop>>,
-}
-
 impl Engine {
     /// Makes a job (`created`) and lets `attach` put it into the graph; `start_job` comes next. If it is refused after
     /// `created`, it is `null` at once and the graph is as before.
     pub(crate) fn create_job<T>(
         &self,
-        options: JobOptions,
+        new: NewJob,
         attach: impl FnOnce(&mut Graph, JobSerial, &Arc<str>) -> Result<T, Refused>,
     ) -> Result<(Arc<Job>, T), Refused> {
-        let job = self.make_job(options)?;
+        let job = self.make_job(new)?;
         match self.try_edit(|graph| attach(graph, job.serial, &job.id)) {
             Ok((attached, dropped)) => {
                 assert!(dropped.is_empty(), "starting a job drops {dropped:?}");
@@ -76,30 +53,20 @@ impl Engine {
 
     /// Makes a job: `created`. Its id is taken from now on. Whoever made it puts it into the graph and starts it, or
     /// abandons it.
-    pub(crate) fn make_job(&self, options: JobOptions) -> Result<Arc<Job>, Refused> {
-        let id: Arc<str> = options.id.as_deref().unwrap_or("").into();
-        if !is_well_formed_id(&id) {
-            return Err(Refused::InvalidJobId(id.to_string()));
+    pub(crate) fn make_job(&self, new: NewJob) -> Result<Arc<Job>, Refused> {
+        let id = new.options.id.as_deref().unwrap_or("");
+        if !is_well_formed_id(id) {
+            return Err(Refused::InvalidJobId(id.to_owned()));
         }
         let mut jobs = self.jobs.lock();
-        if jobs.by_serial.values().any(|job| job.id == id) {
-            return Err(Refused::DuplicateJobId(id.to_string()));
+        if jobs.by_serial.values().any(|job| *job.id == *id) {
+            return Err(Refused::DuplicateJobId(id.to_owned()));
         }
         jobs.next_serial += 1;
         let serial = JobSerial(jobs.next_serial);
-        let new = NewJob {
-            serial,
-            id,
-            kind: options.kind,
-            manual_finalize: options.manual_finalize,
-            manual_dismiss: options.manual_dismiss,
-            speed: u64::try_from(options.speed).unwrap_or(0),
-            len: options.len,
-            group: options.group,
-            mirror: options.mirror,
-        };
-        let job = Job::create(new, self.events.clone());
-        if options.speed < 0 {
+        let is_speed_negative = new.options.speed < 0;
+        let job = Job::create(serial, new, self.events.clone());
+        if is_speed_negative {
             job.abandon();
             return Err(Refused::NegativeSpeed);
         }
@@ -128,7 +95,7 @@ impl Engine {
         found.ok_or_else(|| not_found(family, id))
     }
 
-    /// A job that takes effect lets nothing come between: who asks meanwhile is told of what comes after.
+    /// A job that takes effect lets nothing come between: who asks meanwhile sees what comes after.
     pub async fn let_jobs_take_effect(&self) {
         loop {
             let found = self.jobs.lock().by_serial.values().find(|job| job.is_finalizing()).cloned();
@@ -182,7 +149,7 @@ impl Engine {
         }
     }
 
-    /// The job tells how it ended, and is forgotten unless the operator wants to do that.
+    /// The job emits how it ended, and is forgotten unless the operator wants to do that.
     async fn conclude(&self, job: &Arc<Job>, outcome: Outcome) {
         job.conclude(outcome);
         if !job.manual_dismiss {
@@ -197,7 +164,7 @@ impl Engine {
             graph.drop_orphans(job.serial);
         });
         {
-            // Under the lock, so that nobody is told of a new job with this id before the old one is gone.
+            // Under the lock, so that nobody sees a new job with this id before the old one is gone.
             let mut jobs = self.jobs.lock();
             job.forget();
             jobs.by_serial.remove(&job.serial);

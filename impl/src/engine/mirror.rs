@@ -1,30 +1,16 @@
 //! `blockdev-mirror`, and the start that it shares with an active commit.
 
 use super::Engine;
-use super::jobs::JobOptions;
-use crate::command::{CommitArguments, MirrorArguments};
+use crate::command::{CommitArguments, JobOptions, MirrorArguments};
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::mirror_top::CopyMode;
 use crate::id::NodeId;
+use crate::job::life::NewJob;
 use crate::job::mirror::Mirror;
 use crate::job::mirror_start::{self, Plan, Scope};
 use crate::job::state::Ending;
 use std::sync::Arc;
-
-/// What the operator says of the job itself.
-struct MirrorOptions {
-    /// `job-id`.
-    job_id: Option<String>,
-    /// `speed`, bytes a second.
-    speed: i64,
-    /// `auto-finalize` is off.
-    manual_finalize: bool,
-    /// `auto-dismiss` is off.
-    manual_dismiss: bool,
-    /// The base of a commit was made writable for the job.
-    was_read_only: bool,
-}
 
 impl Engine {
     /// `blockdev-mirror`. The reply comes after `created` and `running`.
@@ -32,15 +18,8 @@ impl Engine {
         // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         let plan = mirror_start::admit(&self.graph(), arguments)?;
-        let options = MirrorOptions {
-            job_id: arguments.job_id.clone(),
-            speed: arguments.speed,
-            manual_finalize: arguments.manual_finalize,
-            manual_dismiss: arguments.manual_dismiss,
-            was_read_only: false,
-        };
         self.open_for_writer(&self.graph(), plan.target).await?;
-        self.start_mirror(plan, options)
+        self.start_mirror(plan, &arguments.job, false)
     }
 
     /// `block-commit` of a node that somebody writes to: a mirror into base, which takes its place in the end.
@@ -71,38 +50,29 @@ impl Engine {
             on_source_error: arguments.on_error,
             on_target_error: arguments.on_error,
         };
-        let options = MirrorOptions {
-            job_id: arguments.job_id.clone(),
-            speed: arguments.speed,
-            manual_finalize: arguments.manual_finalize,
-            manual_dismiss: arguments.manual_dismiss,
-            was_read_only,
-        };
-        let started = self.start_mirror(plan, options);
+        let started = self.start_mirror(plan, &arguments.job, was_read_only);
         if started.is_err() && was_read_only {
             let _kept_writable = self.reopen(layer, false).await;
         }
         started
     }
 
-    fn start_mirror(self: &Arc<Self>, plan: Plan, options: MirrorOptions) -> Result<(), Refused> {
+    /// `was_read_only`: the base of a commit was made writable for the job.
+    fn start_mirror(
+        self: &Arc<Self>,
+        plan: Plan,
+        options: &JobOptions,
+        was_read_only: bool,
+    ) -> Result<(), Refused> {
         let graph = self.graph();
         plan.admit(&graph)?;
         let top = Arc::new(plan.mirror_top(&graph)?);
         // A filter that cannot stand there is refused before a job is made.
         plan.put_filter(&mut Graph::clone(&graph), top.clone())?;
-        let job_options = JobOptions {
-            kind: plan.kind(),
-            id: options.job_id,
-            manual_finalize: options.manual_finalize,
-            manual_dismiss: options.manual_dismiss,
-            speed: options.speed,
-            len: 0,
-            group: None,
-            mirror: Some(top.clone()),
-        };
+        let (kind, options, mirror) = (plan.kind(), options.clone(), Some(top.clone()));
+        let new = NewJob { kind, options, len: 0, group: None, mirror };
         let (job, filter) =
-            self.create_job(job_options, |graph, serial, id| plan.attach(graph, serial, id, top.clone()))?;
+            self.create_job(new, |graph, serial, id| plan.attach(graph, serial, id, top.clone()))?;
         let mirror = Mirror {
             core: self.core.clone(),
             job: job.clone(),
@@ -112,7 +82,7 @@ impl Engine {
             buffer_bytes: plan.buffer_bytes(),
             on_source_error: plan.on_source_error,
             on_target_error: plan.on_target_error,
-            was_read_only: options.was_read_only,
+            was_read_only,
             ending: Ending::Open,
         };
         self.start_job(job, mirror);

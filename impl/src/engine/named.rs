@@ -1,6 +1,6 @@
 //! What the name of a backing file in an image's header means: a file beside the image, or a node that it describes.
 
-use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
+use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, FilterOptions};
 use crate::error::Refused;
 use crate::format::qcow2::BackingName;
 use crate::qapi::file_name::described;
@@ -29,7 +29,9 @@ fn in_format(node: BlockdevOptions, format: Option<&str>) -> Result<BlockdevOpti
     let Some(format) = format.filter(|format| *format != node.driver.name()) else { return Ok(node) };
     let is_storage = matches!(
         node.driver,
-        DriverOptions::File { .. } | DriverOptions::NullCo { .. } | DriverOptions::Blkdebug { .. }
+        DriverOptions::File { .. }
+            | DriverOptions::NullCo { .. }
+            | DriverOptions::Filter { filter: FilterOptions::Blkdebug { .. }, .. }
     );
     if !is_storage {
         return Err("the header says another format");

@@ -8,7 +8,7 @@ use crate::command::BlockdevOptions;
 use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::blocker::Op;
-use crate::graph::node::{Driver, FileAccess};
+use crate::graph::node::FileAccess;
 use crate::id::NodeId;
 use seam::Disk;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Engine {
         let graph = self.graph();
         for file in files {
             let node = graph.node(*file);
-            if let Driver::File { disk, access: FileAccess::Auto, .. } = &node.driver {
+            if let Some(disk) = node.disk().filter(|_| node.file_access() == Some(FileAccess::Auto)) {
                 let reopened = disk.reopen(true).await;
                 reopened.map_err(|errno| Refused::cannot_open(&node.filename, errno, true))?;
             }

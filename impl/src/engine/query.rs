@@ -1,4 +1,4 @@
-//! What the engine tells about its nodes.
+//! What the engine shows of its nodes.
 
 use super::Engine;
 use super::named::beside;
@@ -7,14 +7,14 @@ use crate::format::qcow2::BackingName;
 use crate::graph::bitmap::Bitmap;
 use crate::graph::filename::Filenames;
 use crate::graph::length::len_bytes;
-use crate::graph::node::Driver;
+use crate::graph::node::{Driver, Filter, Storage};
 use crate::graph::{Graph, Place};
 use crate::id::NodeId;
 use seam::Disk;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Sizes are told in whole sectors.
+/// Sizes are shown in whole sectors.
 const SECTOR_BYTES: u64 = 512;
 
 impl Engine {
@@ -60,11 +60,11 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId)
     }
 }
 
-/// Only what keeps its bytes in a file can tell.
+/// Only what keeps its bytes in a file knows.
 fn is_dirty(driver: &Driver) -> Option<bool> {
     match driver {
-        Driver::Qcow2(image) => Some(image.is_dirty()),
-        Driver::File { .. } | Driver::Raw(_) => Some(false),
+        Driver::Storage(Storage::Qcow2(image)) => Some(image.is_dirty()),
+        Driver::Storage(Storage::File { .. } | Storage::Raw(_)) => Some(false),
         _ => None,
     }
 }
@@ -77,11 +77,13 @@ fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> u64 {
     let place = graph.place(id);
     let bytes = match &place.node.driver {
         // As with lengths, one that cannot be read is shown as nothing.
-        Driver::File { disk, .. } => disk.allocated_bytes().unwrap_or(0),
-        Driver::CopyBeforeWrite(_) => place.file.map_or(0, |child| allocated_bytes(graph, sizes, child)),
-        driver => {
+        Driver::Storage(Storage::File { disk, .. }) => disk.allocated_bytes().unwrap_or(0),
+        Driver::Filter(Filter::CopyBeforeWrite(_)) => {
+            place.file.map_or(0, |child| allocated_bytes(graph, sizes, child))
+        }
+        _ => {
             let filtered = place.backing.filter(|_| place.node.is_filter());
-            let data = place.side.filter(|_| matches!(driver, Driver::Qcow2(_)));
+            let data = place.side.filter(|_| place.node.qcow2().is_some());
             let children = [place.file, filtered, data].into_iter().flatten();
             children.fold(0, |sum, child| allocated_bytes(graph, sizes, child).saturating_add(sum))
         }
@@ -91,16 +93,15 @@ fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> u64 {
 }
 
 fn named_backing(place: &Place) -> Option<NamedBacking> {
-    let Driver::Qcow2(image) = &place.node.driver else { return None };
-    let BackingName { file, format } = image.backing()?;
+    let BackingName { file, format } = place.node.qcow2()?.backing()?;
     let full = beside(&place.node.filename, &file);
     Some(NamedBacking { file, full, format })
 }
 
 fn specific(driver: &Driver) -> Option<SpecificInfo> {
     match driver {
-        Driver::File { .. } => Some(SpecificInfo::File),
-        Driver::Qcow2(image) => Some(SpecificInfo::Qcow2(image.info())),
+        Driver::Storage(Storage::File { .. }) => Some(SpecificInfo::File),
+        Driver::Storage(Storage::Qcow2(image)) => Some(SpecificInfo::Qcow2(image.info())),
         _ => None,
     }
 }

@@ -10,10 +10,9 @@ use crate::error::Refused;
 use crate::format::qcow2::Qcow2;
 use crate::format::raw::Raw;
 use crate::graph::Graph;
-use crate::graph::node::{Driver, FileAccess, Node};
+use crate::graph::node::{Driver, FileAccess, Filter, Node, Storage};
 use crate::graph::options::NodeOptions;
 use crate::id::NodeId;
-use crate::sync::range_lock::RangeLock;
 use seam::Disk;
 use std::sync::Arc;
 
@@ -43,7 +42,7 @@ impl Engine {
         });
         match placed {
             Ok(((), dropped)) => {
-                tell_drivers(&self.graph(), &changes);
+                pass_to_drivers(&self.graph(), &changes);
                 self.close(dropped).await;
                 Ok(())
             }
@@ -67,28 +66,30 @@ impl Engine {
             let (old, new) = (before.place(*id), after.place(*id));
             let Some(file) = new.file.filter(|_| old.file != new.file) else { continue };
             let (below, writable) = (after.node(file), !new.read_only);
-            let Driver::File { disk, access, .. } = &below.driver else {
+            let (Some(disk), access) = (below.disk(), below.file_access()) else {
                 return Err(Refused::NotStorage(below.filename.clone()));
             };
             let cannot_open = |errno| Refused::CannotOpen { filename: below.filename.clone(), errno };
-            if writable && *access == FileAccess::Auto {
+            if writable && access == Some(FileAccess::Auto) {
                 let refused = |errno| Refused::cannot_open(&below.filename, errno, true);
                 disk.reopen(true).await.map_err(refused)?;
             }
             let driver = match &old.node.driver {
-                Driver::Raw(_) => Driver::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?),
-                Driver::Qcow2(_) => {
+                Driver::Storage(Storage::Raw(_)) => {
+                    Storage::Raw(Raw::open(disk.clone(), writable).map_err(cannot_open)?)
+                }
+                Driver::Storage(Storage::Qcow2(_)) => {
                     let allowance = self.allowance();
                     let image =
                         Qcow2::open_within(disk.clone(), None, &below.filename, writable, &allowance).await;
-                    Driver::Qcow2(image.map_err(|error| Refused::MalformedImage(error.to_string()))?)
+                    Storage::Qcow2(image.map_err(|error| Refused::MalformedImage(error.to_string()))?)
                 }
                 _ => return Err(cannot_reopen(&old.node)),
             };
             let (name, filename) = (old.node.name.clone(), below.filename.clone());
             let write_threshold = old.node.write_threshold.clone();
-            let requests = RangeLock::new();
-            moved.push(Arc::new(Node { id: *id, name, filename, driver, requests, write_threshold }));
+            let node = Node::new(*id, name, filename, Driver::Storage(driver));
+            moved.push(Arc::new(Node { write_threshold, ..node }));
         }
         Ok(moved)
     }
@@ -114,13 +115,13 @@ impl Engine {
     }
 
     async fn switch(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
-        match &graph.node(id).driver {
-            Driver::File { disk, .. } => {
-                let filename = &graph.node(id).filename;
+        let node = graph.node(id);
+        match node.disk() {
+            Some(disk) => {
                 let reopened = disk.reopen(writable).await;
-                reopened.map_err(|errno| Refused::cannot_open(filename, errno, writable))
+                reopened.map_err(|errno| Refused::cannot_open(&node.filename, errno, writable))
             }
-            _ => self.reopen_images(graph, id, writable).await,
+            None => self.reopen_images(graph, id, writable).await,
         }
     }
 }
@@ -158,7 +159,7 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
     if node.is_filter() {
         return Err(cannot_reopen(&node));
     }
-    if let Driver::Qcow2(image) = &node.driver {
+    if let Some(image) = node.qcow2() {
         let given = match &options.driver {
             DriverOptions::Qcow2 { backing, .. } => backing,
             _ => &BackingOptions::FromHeader,
@@ -166,10 +167,10 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
         let has_backing = graph.place(id).backing.is_some() || image.backing().is_some();
         change_backing(graph, id, given, has_backing)?;
     }
-    match (&node.driver, &options.driver) {
-        (Driver::Qcow2(_), DriverOptions::Qcow2 { file, .. })
-        | (Driver::Raw(_), DriverOptions::Raw { file, .. }) => change_file(graph, id, file)?,
-        (Driver::File { locks: present, .. }, DriverOptions::File { filename, locks }) => {
+    match (graph.storage(id), &options.driver) {
+        (Storage::Qcow2(_), DriverOptions::Qcow2 { file, .. })
+        | (Storage::Raw(_), DriverOptions::Raw { file, .. }) => change_file(graph, id, file)?,
+        (Storage::File { locks: present, .. }, DriverOptions::File { filename, locks }) => {
             if locks.is_some_and(|locks| locks != *present) {
                 return Err(Refused::OptionFixed("locking".to_owned()));
             }
@@ -195,31 +196,29 @@ fn set_options(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Resu
         let changed = NodeOptions { unmap, detect_zeroes, ..(*place.options).clone() };
         graph.place_mut(id).options = Arc::new(changed);
     }
-    match (&graph.node(id).driver, &options.driver) {
-        (Driver::Qcow2(image), DriverOptions::Qcow2 { discards, .. })
-            if discards.no_unref && image.version() < 3 =>
-        {
+    match (graph.node(id).qcow2(), &options.driver) {
+        (Some(image), DriverOptions::Qcow2 { discards, .. }) if discards.no_unref && image.version() < 3 => {
             Err(Refused::DiscardWithoutReference)
         }
         _ => Ok(()),
     }
 }
 
-/// Tells the drivers how nodes take discards from now on. The graph has it already, and nothing can refuse any more.
-fn tell_drivers(graph: &Graph, changes: &[Change<'_>]) {
+/// Passes on to the drivers how nodes take discards from now on. The graph has it already, and nothing can refuse any more.
+fn pass_to_drivers(graph: &Graph, changes: &[Change<'_>]) {
     for (id, options) in changes {
-        tell_driver(graph, *id, options);
+        pass_to_driver(graph, *id, options);
     }
 }
 
-fn tell_driver(graph: &Graph, id: NodeId, options: &BlockdevOptions) {
+fn pass_to_driver(graph: &Graph, id: NodeId, options: &BlockdevOptions) {
     let place = graph.place(id);
     let file = match (&place.node.driver, &options.driver) {
-        (Driver::File { disk, .. }, _) => {
+        (Driver::Storage(Storage::File { disk, .. }), _) => {
             disk.set_unmap(place.options.unmap);
             None
         }
-        (Driver::Qcow2(image), DriverOptions::Qcow2 { file, discards, .. }) => {
+        (Driver::Storage(Storage::Qcow2(image)), DriverOptions::Qcow2 { file, discards, .. }) => {
             image.set_discards(discards.settle(place.options.unmap));
             Some(file)
         }
@@ -227,7 +226,7 @@ fn tell_driver(graph: &Graph, id: NodeId, options: &BlockdevOptions) {
         _ => None,
     };
     if let (Some(ChildOptions::Inline(options)), Some(child)) = (file, place.file) {
-        tell_driver(graph, child, options);
+        pass_to_driver(graph, child, options);
     }
 }
 
@@ -264,7 +263,7 @@ fn change_backing(
             return Err(Refused::ImplicitChild { link: "backing", node: graph.name(id).to_owned() });
         }
         // A commit's filter stands where it was put until the job ends. QEMU 10.0 dies of such a command.
-        let is_commit = matches!(graph.node(present).driver, Driver::CommitTop);
+        let is_commit = matches!(graph.node(present).driver, Driver::Filter(Filter::CommitTop));
         if graph.place(id).frozen_by.is_some() || is_commit {
             return Err(graph.frozen(id, present));
         }
@@ -306,9 +305,7 @@ fn change_file(graph: &mut Graph, id: NodeId, given: &ChildOptions) -> Result<()
 fn set_mode(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) {
     let read_only = options.read_only.unwrap_or(false);
     graph.place_mut(id).read_only = read_only;
-    let follows = |file: &NodeId| {
-        matches!(graph.node(*file).driver, Driver::File { access: FileAccess::Inherited, .. })
-    };
+    let follows = |file: &NodeId| graph.node(*file).file_access() == Some(FileAccess::Inherited);
     let file = graph.place(id).file.filter(follows).filter(|_| options.read_only.is_some());
     if let Some(file) = file {
         graph.place_mut(file).read_only = read_only;

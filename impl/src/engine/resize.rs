@@ -5,7 +5,7 @@ use crate::error::Refused;
 use crate::graph::UserKind;
 use crate::graph::blocker::Op;
 use crate::graph::length::len_bytes;
-use crate::graph::node::Driver;
+use crate::graph::node::Storage;
 use crate::id::NodeId;
 use crate::io::BelowNode;
 use crate::permission::Set;
@@ -60,10 +60,10 @@ impl Engine {
             return Err(Refused::ImageReadOnly);
         }
         let failed = |what| move |errno| Refused::ResizeFailed { what, errno };
-        match &place.node.driver {
-            Driver::File { disk, .. } => disk.resize(size).await.map_err(failed("resize file")),
-            Driver::Raw(image) => image.resize(size).await.map_err(failed("resize file")),
-            Driver::Qcow2(image) => {
+        match graph.storage(layer) {
+            Storage::File { disk, .. } => disk.resize(size).await.map_err(failed("resize file")),
+            Storage::Raw(image) => image.resize(size).await.map_err(failed("resize file")),
+            Storage::Qcow2(image) => {
                 if !size.is_multiple_of(512) {
                     return Err(Refused::SizeNotInSectors);
                 }
@@ -83,7 +83,7 @@ impl Engine {
                 let grown = image.grow_over(size, shows_until, &BelowNode::of(&graph, layer)).await;
                 grown.map_err(|errno| Refused::L1NotGrown { errno })
             }
-            _ => Err(Refused::ResizeNotSupported),
+            Storage::NullCo(_) => Err(Refused::ResizeNotSupported),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Engine {
             format: Some(node.driver_name().to_owned()),
         };
         let len_bytes = known_len(&graph, below)?;
-        self.host.tell(&formatting(&options.file, len_bytes, &backing));
+        self.host.report(&formatting(&options.file, len_bytes, &backing));
         let create = CreateOptions { len_bytes, backing: Some(backing), ..CreateOptions::default() };
         let cannot = |errno| Refused::CannotCreate { filename: options.file.clone(), errno };
         let disk = self.host.create(&options.file).await.map_err(cannot)?;
@@ -110,7 +110,7 @@ impl Engine {
     }
 }
 
-/// What is told of every image that is made, with all that it is made with.
+/// What is said of every image that is made, with all that it is made with.
 fn formatting(file: &str, len_bytes: u64, backing: &BackingName) -> String {
     // Commas part the options, so within one they are doubled.
     let name = backing.file.replace(',', ",,");

@@ -1,10 +1,10 @@
 //! `block-stream`.
 
 use super::Engine;
-use super::jobs::JobOptions;
 use crate::command::StreamArguments;
 use crate::error::Refused;
 use crate::graph::length::len_bytes;
+use crate::job::life::NewJob;
 use crate::job::stream::Stream;
 use crate::job::stream_start;
 use std::sync::Arc;
@@ -47,18 +47,11 @@ impl Engine {
             return Err(Refused::FilterNotCreated(Box::new(Refused::ReadOnly)));
         }
         let len = if region.is_empty(&graph) { Ok(0) } else { len_bytes(&graph, region.target) };
-        let options = JobOptions {
-            kind: "stream",
-            id: arguments.job_id.clone(),
-            manual_finalize: arguments.manual_finalize,
-            manual_dismiss: arguments.manual_dismiss,
-            speed: arguments.speed,
-            len: len.map_err(Refused::io("get the length of", graph.name(region.target)))?,
-            group: None,
-            mirror: None,
-        };
+        let len = len.map_err(Refused::io("get the length of", graph.name(region.target)))?;
+        let options = arguments.job.clone();
+        let new = NewJob { kind: "stream", options, len, group: None, mirror: None };
         let filter_name = arguments.filter_node_name.as_deref();
-        let (job, filter) = self.create_job(options, |graph, serial, id| {
+        let (job, filter) = self.create_job(new, |graph, serial, id| {
             stream_start::attach(graph, &region, serial, id, filter_name)
         })?;
         let stream = Stream {

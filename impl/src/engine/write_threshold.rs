@@ -5,15 +5,15 @@ use crate::error::Refused;
 use crate::event::Event;
 
 impl Engine {
-    /// Tells of the first write to a node that passes `bytes`, and of no other; 0 tells of none.
+    /// Reports the first write to a node that passes `bytes`, and no other; with 0, none.
     pub fn set_write_threshold(&self, node_name: &str, bytes: u64) -> Result<(), Refused> {
         let graph = self.graph();
         let id = graph.find(node_name).ok_or_else(|| Refused::DeviceNotFound(node_name.to_owned()))?;
         let (events, node_name) = (self.events.clone(), node_name.to_owned());
-        let tell = move |exceeded| {
+        let report = move |exceeded| {
             events.emit(Event::BlockWriteThreshold { node_name, exceeded, threshold: bytes });
         };
-        graph.node(id).write_threshold.set(bytes, Box::new(tell));
+        graph.node(id).write_threshold.set(bytes, Box::new(report));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::sync::shim::Mutex;
 use seam::debug_event::DebugEvent;
 use seam::{Errno, IoResult};
 
-/// What a request does, as rules tell kinds apart.
+/// What a request does, as rules distinguish kinds.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum IoType {

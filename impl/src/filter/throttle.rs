@@ -19,7 +19,7 @@ pub struct Member {
     pub group: Arc<Object>,
     /// The world, for its clock.
     pub host: Arc<dyn Host>,
-    /// Tells when everybody is to hurry.
+    /// When everybody is to hurry.
     pub gate: Arc<Gate>,
     /// From then on everybody passes.
     pub ending: Ending,

@@ -50,7 +50,7 @@ mod zero;
 pub use bitmaps::{BitmapOnDisk, BitmapsUnread, NotStorable, StoredBitmap};
 pub use check::{CheckReport, check};
 pub use create::{CreateError, CreateOptions};
-pub use damage::{Damage, Tell};
+pub use damage::{Damage, OnDamage};
 pub use discard::Discards;
 pub use header::{BackingName, DataFile};
 pub use info::{Info, InfoOfVersion3};

@@ -5,7 +5,6 @@
 //! that node's own name fits, letter by letter.
 
 use super::Graph;
-use super::node::Driver;
 use crate::id::NodeId;
 use seam::Host;
 
@@ -23,10 +22,7 @@ pub fn find(graph: &Graph, host: &dyn Host, top: NodeId, name: &str) -> Option<N
 
 fn is_meant(graph: &Graph, host: &dyn Host, overlay: NodeId, below: NodeId, name: &str) -> bool {
     let (image, own_name) = (graph.node(overlay), &graph.node(below).filename);
-    let named = match &image.driver {
-        Driver::Qcow2(image) => image.backing().map(|backing| backing.file),
-        _ => None,
-    };
+    let named = image.qcow2().and_then(|image| image.backing()).map(|backing| backing.file);
     let combined = named.as_deref().map(|named| beside(&image.filename, named));
     // A node that nobody named came with its overlay, by the name in the header.
     let came_with_overlay = !graph.place(below).monitor_owned && combined.as_deref() == Some(own_name);

@@ -4,7 +4,6 @@
 //! transaction that fails puts the old graph back. What is dirty is kept as ranges; it may claim too much, never too
 //! little.
 
-use super::node::Driver;
 use super::{Graph, Place};
 use crate::budget::{Budget, OverBudget, Share};
 use crate::error::Refused;
@@ -146,13 +145,10 @@ impl Bitmap {
 impl Place {
     /// The image, if it keeps some of the node's bitmaps.
     pub fn image_of_bitmaps(&self) -> Option<&Arc<Qcow2>> {
-        match &self.node.driver {
-            Driver::Qcow2(image) if self.bitmaps.iter().any(|bitmap| bitmap.is_persistent) => Some(image),
-            _ => None,
-        }
+        self.node.qcow2().filter(|_| self.bitmaps.iter().any(|bitmap| bitmap.is_persistent))
     }
 
-    /// Tells the image what its bitmaps hold, for when it is closed. Nobody writes to the node any more.
+    /// Hands the image what its bitmaps hold, for when it is closed. Nobody writes to the node any more.
     pub fn hand_over_bitmaps(&self) {
         if let Some(image) = self.image_of_bitmaps() {
             let ours = |bitmap: &&Bitmap| bitmap.is_persistent && !bitmap.is_inconsistent;
@@ -255,7 +251,7 @@ impl Graph {
 
     fn admit_persistent(&self, node: NodeId, new: &NewBitmap, granularity: u32) -> Result<(), Refused> {
         let place = self.place(node);
-        let Driver::Qcow2(image) = &place.node.driver else {
+        let Some(image) = place.node.qcow2() else {
             return Err(Refused::BitmapNotStorable(new.node.clone()));
         };
         let others = place.bitmaps.iter().filter(|bitmap| bitmap.is_persistent).count();

@@ -2,7 +2,7 @@
 //!
 //! No blocker is stored: a job blocks the nodes it holds as children for as long as it holds them, and a backing link
 //! blocks the backing node. QEMU 10.0: a job child blocks everything, a backing link everything but COMMIT_TARGET,
-//! STREAM, BACKUP_SOURCE and BACKUP_TARGET. Which of several is the youngest, ids and `backing_since` tell.
+//! STREAM, BACKUP_SOURCE and BACKUP_TARGET. Which of several is the youngest follows from ids and `backing_since`.
 
 use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;

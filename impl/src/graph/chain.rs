@@ -1,5 +1,6 @@
 //! Walking down a chain: `base <- mid <- filter -> top`, filters skipped where only layers matter.
 
+use super::node::{Driver, Storage};
 use super::{Graph, JobRole, User, UserKind};
 use crate::error::Refused;
 use crate::id::NodeId;
@@ -24,6 +25,17 @@ impl Graph {
     /// The first node from `id` downwards that is not a filter.
     pub fn unfiltered(&self, id: NodeId) -> NodeId {
         self.chain(id).find(|node| !self.is_filter(*node)).expect("a filter stands on a node")
+    }
+
+    /// What keeps the bytes of the first node from `id` downwards that is not a filter.
+    pub fn storage(&self, id: NodeId) -> &Storage {
+        let mut id = id;
+        loop {
+            match &self.node(id).driver {
+                Driver::Storage(storage) => return storage,
+                Driver::Filter(_) => id = self.below(id).expect("a filter stands on a node"),
+            }
+        }
     }
 
     /// The next layer below `id`'s layer, filters skipped.

@@ -5,8 +5,8 @@
 //! after   source <- filter <- overlay     filter -> target
 //! ```
 
-use super::node::{Driver, Node};
-use super::{Graph, Place};
+use super::Graph;
+use super::node::Filter;
 use crate::dirty::DirtyMap;
 use crate::error::Refused;
 use crate::id::NodeId;
@@ -75,20 +75,8 @@ impl Graph {
         if let Some(name) = name {
             self.admit_name(name).map_err(not_created)?;
         }
-        let filter = self.next_node_id();
-        let name: Arc<str> = match name {
-            Some(name) => name.into(),
-            None => self.generate_name().into(),
-        };
-        let node = Node {
-            id: filter,
-            name,
-            filename: self.node(source).filename.clone(),
-            driver: Driver::CopyBeforeWrite(state),
-            requests: RangeLock::new(),
-            write_threshold: Arc::default(),
-        };
-        let mut place = Place::new(node, false);
+        let mut place = self.new_filter(source, name, Filter::CopyBeforeWrite(state));
+        let filter = place.node.id;
         (place.file, place.side) = (Some(source), Some(target));
         self.insert(filter, place);
         let created = self.admit_permissions_and_writers(&|_| false);

@@ -4,7 +4,7 @@
 //! Nothing is stored: a node's name depends on its children's, and those change. Who asks for several names keeps one
 //! [`Filenames`]. Members of a `json:` name come in the order in which QEMU's dictionaries keep them, by hash.
 
-use super::node::{Driver, Link};
+use super::node::{Driver, Filter, Link, Storage};
 use super::options::Plain;
 use super::{Graph, Place};
 use crate::id::NodeId;
@@ -63,8 +63,7 @@ impl<'g> Filenames<'g> {
 
     /// The backing file that the header of a node is taken to name, as QEMU resolved it when it opened the node.
     pub fn header_backing(place: &Place) -> Option<String> {
-        let Driver::Qcow2(image) = &place.node.driver else { return None };
-        let named = image.backing()?.file;
+        let named = place.node.qcow2()?.backing()?.file;
         match &place.options.opened_backing {
             Some((header, opened)) if **header == *named => Some(opened.to_string()),
             _ => Some(named),
@@ -95,10 +94,8 @@ impl<'g> Filenames<'g> {
             return self.known[&child].clone();
         }
         let backing = place.backing.map(|backing| self.known[&backing].name.as_str());
-        let is_overridden = match &place.node.driver {
-            Driver::Qcow2(_) => Filenames::header_backing(place).as_deref() != backing,
-            _ => false,
-        };
+        let is_overridden =
+            place.node.qcow2().is_some() && Filenames::header_backing(place).as_deref() != backing;
         let known = Known { name: String::new(), is_exact: true, is_overridden };
         match self.exact(place, is_overridden) {
             Some(name) => Known { name, ..known },
@@ -115,10 +112,12 @@ impl<'g> Filenames<'g> {
         };
         let has = |names: &[&str]| place.options.strong.iter().any(|(name, _)| !names.contains(&&**name));
         match &place.node.driver {
-            Driver::File { .. } => Some(place.node.filename.clone()),
-            Driver::NullCo(_) if !has(&[]) => Some("null-co://".to_owned()),
-            Driver::Blkdebug(_) if !has(&[]) => Some(format!("blkdebug::{}", below()?.1.name)),
-            Driver::Raw(_) | Driver::Qcow2(_) if !has(&[]) && !is_overridden => {
+            Driver::Storage(Storage::File { .. }) => Some(place.node.filename.clone()),
+            Driver::Storage(Storage::NullCo(_)) if !has(&[]) => Some("null-co://".to_owned()),
+            Driver::Filter(Filter::Blkdebug(_)) if !has(&[]) => {
+                Some(format!("blkdebug::{}", below()?.1.name))
+            }
+            Driver::Storage(Storage::Raw(_) | Storage::Qcow2(_)) if !has(&[]) && !is_overridden => {
                 let (child, known) = below()?;
                 child.node.driver.is_protocol().then(|| known.name.clone())
             }
@@ -136,7 +135,7 @@ impl<'g> Filenames<'g> {
         text
     }
 
-    /// The options of a node and, inside, of its children. Stops when there is more than anybody is told.
+    /// The options of a node and, inside, of its children. Stops when there is more than anybody is shown.
     fn push_options(&self, out: &mut String, id: NodeId, is_overridden: Option<bool>) {
         if out.len() > BYTES_MAX {
             return;
@@ -179,15 +178,14 @@ enum Member<'g> {
 }
 
 fn members(place: &Place, is_overridden: bool) -> Vec<(&str, Member<'_>)> {
-    let driver = &place.node.driver;
     let mut members: Vec<(&str, Member<'_>)> =
         place.options.strong.iter().map(|(name, value)| (&**name, Member::Plain(value))).collect();
     members.push(("driver", Member::Driver));
-    if let Driver::File { .. } = driver {
+    if place.node.disk().is_some() {
         members.push(("filename", Member::Filename));
     }
     if let Some(child) = place.file {
-        members.push((driver.child_name(Link::File), Member::Node(child)));
+        members.push((place.node.driver.child_name(Link::File), Member::Node(child)));
     }
     if is_overridden {
         members.push(("backing", place.backing.map_or(Member::Null, Member::Node)));
@@ -199,7 +197,9 @@ fn members(place: &Place, is_overridden: bool) -> Vec<(&str, Member<'_>)> {
 fn copied_from(place: &Place) -> Option<NodeId> {
     let is_known_filter = matches!(
         place.node.driver,
-        Driver::CopyOnRead { .. } | Driver::Throttle(_) | Driver::Compress | Driver::Blkdebug(_)
+        Driver::Filter(
+            Filter::CopyOnRead { .. } | Filter::Throttle(_) | Filter::Compress | Filter::Blkdebug(_)
+        )
     );
     let child = place.file.or(place.backing);
     child.filter(|_| place.implicit || (place.node.is_filter() && !is_known_filter))
@@ -227,7 +227,7 @@ fn bucket(key: &str) -> u32 {
 mod tests {
     use super::*;
 
-    // The order in which the real daemon tells them.
+    // The order in which the real daemon lists them.
     #[test]
     fn members_come_in_the_order_of_their_hashes() {
         let recorded = [

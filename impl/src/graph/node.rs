@@ -26,13 +26,22 @@ pub struct Node {
     pub driver: Driver,
     /// Guest and job requests on this node, by byte range. A copy-on-read is alone on its clusters.
     pub requests: RangeLock,
-    /// How far it may be written before somebody is told.
+    /// How far it may be written before that is reported.
     pub write_threshold: Arc<WriteThreshold>,
 }
 
-/// Node drivers.
+/// What a node does: it keeps bytes, or passes requests on to the one child it filters.
 #[derive(Debug)]
 pub enum Driver {
+    /// It keeps bytes.
+    Storage(Storage),
+    /// It passes them on unchanged.
+    Filter(Filter),
+}
+
+/// What keeps bytes.
+#[derive(Debug)]
+pub enum Storage {
     /// A file of the host.
     File {
         /// The file.
@@ -46,6 +55,13 @@ pub enum Driver {
     Raw(Arc<Raw>),
     /// A qcow2 image.
     Qcow2(Arc<Qcow2>),
+    /// Zeroes, and nothing kept.
+    NullCo(Null),
+}
+
+/// What passes requests on, and does something about them.
+#[derive(Debug)]
+pub enum Filter {
     /// Reads through it also copy what they find below its child, down to `bottom`, into that child. A stream puts one
     /// in, an operator may too.
     CopyOnRead {
@@ -58,11 +74,9 @@ pub enum Driver {
     Throttle(Arc<Member>),
     /// What is written through it in whole clusters is compressed.
     Compress,
-    /// Zeroes, and nothing kept.
-    NullCo(Null),
     /// A commit's filter: marks the place of a chain from which a commit copies, and changes nothing.
     CommitTop,
-    /// A mirror's filter, and an active commit's: it tells the job what guests write, or copies it at once.
+    /// A mirror's filter, and an active commit's: it notes for the job what guests write, or copies it at once.
     MirrorTop(Arc<MirrorTop>),
     /// A backup's filter: before guests write, what was there is saved in its other child.
     CopyBeforeWrite(Arc<CopyBeforeWrite>),
@@ -82,16 +96,19 @@ pub enum Link {
 impl Driver {
     /// Whether it stands for something outside the graph rather than for a format.
     pub fn is_protocol(&self) -> bool {
-        matches!(self, Driver::File { .. } | Driver::Blkdebug(_) | Driver::NullCo(_))
+        matches!(
+            self,
+            Driver::Storage(Storage::File { .. } | Storage::NullCo(_)) | Driver::Filter(Filter::Blkdebug(_))
+        )
     }
 
     /// What QEMU calls the child at a link.
     pub fn child_name(&self, link: Link) -> &'static str {
         match (self, link) {
-            (Driver::Blkdebug(_), Link::File) => "image",
+            (Driver::Filter(Filter::Blkdebug(_)), Link::File) => "image",
             (_, Link::File) => "file",
             (_, Link::Backing) => "backing",
-            (Driver::CopyBeforeWrite(_), Link::Side) => "target",
+            (Driver::Filter(Filter::CopyBeforeWrite(_)), Link::Side) => "target",
             (_, Link::Side) => "data-file",
         }
     }
@@ -109,75 +126,90 @@ pub enum FileAccess {
 }
 
 impl Node {
+    /// A node that nothing has passed through yet.
+    pub fn new(id: NodeId, name: Arc<str>, filename: String, driver: Driver) -> Node {
+        Node { id, name, filename, driver, requests: RangeLock::new(), write_threshold: Arc::default() }
+    }
+
     /// The driver's name as QMP shows it.
     pub fn driver_name(&self) -> &'static str {
         match &self.driver {
-            Driver::File { .. } => "file",
-            Driver::Raw(_) => "raw",
-            Driver::Qcow2(_) => "qcow2",
-            Driver::CopyOnRead { .. } => "copy-on-read",
-            Driver::Blkdebug(_) => "blkdebug",
-            Driver::Throttle(_) => "throttle",
-            Driver::Compress => "compress",
-            Driver::NullCo(_) => "null-co",
-            Driver::CommitTop => "commit_top",
-            Driver::MirrorTop(_) => "mirror_top",
-            Driver::CopyBeforeWrite(_) => "copy-before-write",
+            Driver::Storage(Storage::File { .. }) => "file",
+            Driver::Storage(Storage::Raw(_)) => "raw",
+            Driver::Storage(Storage::Qcow2(_)) => "qcow2",
+            Driver::Storage(Storage::NullCo(_)) => "null-co",
+            Driver::Filter(Filter::CopyOnRead { .. }) => "copy-on-read",
+            Driver::Filter(Filter::Blkdebug(_)) => "blkdebug",
+            Driver::Filter(Filter::Throttle(_)) => "throttle",
+            Driver::Filter(Filter::Compress) => "compress",
+            Driver::Filter(Filter::CommitTop) => "commit_top",
+            Driver::Filter(Filter::MirrorTop(_)) => "mirror_top",
+            Driver::Filter(Filter::CopyBeforeWrite(_)) => "copy-before-write",
         }
     }
 
     /// Whether it passes data through unchanged.
     pub fn is_filter(&self) -> bool {
-        match self.driver {
-            Driver::CopyOnRead { .. }
-            | Driver::CommitTop
-            | Driver::MirrorTop(_)
-            | Driver::CopyBeforeWrite(_)
-            | Driver::Blkdebug(_)
-            | Driver::Throttle(_)
-            | Driver::Compress => true,
-            Driver::File { .. } | Driver::Raw(_) | Driver::Qcow2(_) | Driver::NullCo(_) => false,
+        matches!(self.driver, Driver::Filter(_))
+    }
+
+    /// The file of the host, of a node that is one.
+    pub fn disk(&self) -> Option<&Arc<WatchedDisk>> {
+        match &self.driver {
+            Driver::Storage(Storage::File { disk, .. }) => Some(disk),
+            _ => None,
+        }
+    }
+
+    /// How writable the file of the host is, of a node that is one.
+    pub fn file_access(&self) -> Option<FileAccess> {
+        match &self.driver {
+            Driver::Storage(Storage::File { access, .. }) => Some(*access),
+            _ => None,
+        }
+    }
+
+    /// The qcow2 image, of a node that is one.
+    pub fn qcow2(&self) -> Option<&Arc<Qcow2>> {
+        match &self.driver {
+            Driver::Storage(Storage::Qcow2(image)) => Some(image),
+            _ => None,
+        }
+    }
+
+    /// The rules of a filter that injects errors.
+    pub fn blkdebug(&self) -> Option<&Arc<Blkdebug>> {
+        match &self.driver {
+            Driver::Filter(Filter::Blkdebug(rules)) => Some(rules),
+            _ => None,
         }
     }
 
     /// Cluster size in bytes, where the format has one.
     pub fn cluster_bytes(&self) -> Option<u64> {
-        match &self.driver {
-            Driver::Qcow2(image) => Some(image.cluster_bytes()),
-            _ => None,
-        }
+        self.qcow2().map(|image| image.cluster_bytes())
     }
 
     /// Makes what was written durable, and everything else this node still held in memory with it.
     pub async fn flush(&self) -> IoResult<()> {
         match &self.driver {
-            Driver::File { disk, .. } => disk.flush().await,
-            Driver::Raw(image) => image.flush().await,
-            Driver::Qcow2(image) => image.flush().await,
-            Driver::CopyOnRead { .. }
-            | Driver::CommitTop
-            | Driver::MirrorTop(_)
-            | Driver::CopyBeforeWrite(_)
-            | Driver::Blkdebug(_)
-            | Driver::Throttle(_)
-            | Driver::Compress
-            | Driver::NullCo(_) => Ok(()),
+            Driver::Storage(Storage::File { disk, .. }) => disk.flush().await,
+            Driver::Storage(Storage::Raw(image)) => image.flush().await,
+            Driver::Storage(Storage::Qcow2(image)) => image.flush().await,
+            Driver::Storage(Storage::NullCo(_)) | Driver::Filter(_) => Ok(()),
         }
     }
 
     /// Whether a flush that fails now leaves something behind.
     pub fn has_unflushed(&self) -> bool {
-        match &self.driver {
-            Driver::Qcow2(image) => image.has_unflushed(),
-            _ => true,
-        }
+        self.qcow2().is_none_or(|image| image.has_unflushed())
     }
 
     /// As `flush`, and what only a close writes (clusters that were freed lately) is written too.
     pub async fn close(&self) -> IoResult<()> {
-        match &self.driver {
-            Driver::Qcow2(image) => image.close().await,
-            _ => self.flush().await,
+        match self.qcow2() {
+            Some(image) => image.close().await,
+            None => self.flush().await,
         }
     }
 }

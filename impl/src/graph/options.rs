@@ -1,4 +1,4 @@
-//! What the operator said of a node that its driver does not need to run: how it is to be told, and how it caches.
+//! What the operator said of a node that its driver does not need to run: how it is shown, and how it caches.
 
 /// The options of a node beside its driver's own.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

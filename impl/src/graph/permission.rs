@@ -4,7 +4,7 @@
 //! not share. What a node takes of its children follows from what its parents take of it (QEMU 10.0's rules for
 //! format, filter and backing children).
 
-use super::node::{Driver, Link};
+use super::node::{Driver, Filter, Link, Storage};
 use super::numbered::Numbered;
 use super::{Graph, JobRole, Place, User, UserKind};
 use crate::error::Refused;
@@ -57,7 +57,7 @@ impl Sum {
 #[derive(Debug)]
 pub struct Permissions<'a> {
     nodes: Numbered<'a>,
-    /// With the number of the node that each points to. A node's own are in the order in which they are told.
+    /// With the number of the node that each points to. A node's own are in the order in which they are shown.
     edges: Vec<(usize, Edge)>,
     /// By node.
     sums: Vec<Sum>,
@@ -133,7 +133,7 @@ impl<'a> Permissions<'a> {
         Ok(())
     }
 
-    /// Refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU tells the name.
+    /// Refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU shows the name.
     pub fn admit_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
         for number in &self.order {
             let (id, place) = self.nodes.node(*number);
@@ -159,8 +159,9 @@ impl<'a> Permissions<'a> {
             let Some(child) = child else { continue };
             let (taken, shared) = match (&place.node.driver, link) {
                 // A copy-before-write asks nothing of its source before it stands in its source's place.
-                (Driver::CopyBeforeWrite(_), Link::File) if !is_used => (taken, shared),
-                _ => link_permissions(place, link, taken, shared),
+                (Driver::Filter(Filter::CopyBeforeWrite(_)), Link::File) if !is_used => (taken, shared),
+                (Driver::Filter(filter), _) => filter_permissions(filter, link, taken, shared),
+                (Driver::Storage(storage), _) => storage_permissions(place, storage, link, taken, shared),
             };
             let child_name = place.node.driver.child_name(link);
             let edge = Edge { parent: Parent::Node(id), child_name, taken, shared };
@@ -169,27 +170,32 @@ impl<'a> Permissions<'a> {
     }
 }
 
-/// What a node takes of a child, and leaves to others, when its own parents take `taken` and leave `shared`.
-fn link_permissions(place: &Place, link: Link, taken: Set, shared: Set) -> (Set, Set) {
-    match (&place.node.driver, link) {
-        (Driver::CopyOnRead { .. }, _) => (taken.and(Set::WRITE_UNCHANGED), shared),
-        (Driver::CommitTop, _) => (Set::NONE, Set::ALL),
+/// What a filter takes of a child, and leaves to others, when its own parents take `taken` and leave `shared`.
+fn filter_permissions(filter: &Filter, link: Link, taken: Set, shared: Set) -> (Set, Set) {
+    match (filter, link) {
+        (Filter::CopyOnRead { .. }, _) => (taken.and(Set::WRITE_UNCHANGED), shared),
+        (Filter::CommitTop, _) => (Set::NONE, Set::ALL),
         // Above the base of a commit nothing is consistent any more, and the base is written to.
-        (Driver::MirrorTop(top), _) if top.is_commit => (taken.without(Set::READ), shared.and(Set::WRITE)),
-        (Driver::MirrorTop(_), _) => (taken, shared),
-        (Driver::CopyBeforeWrite(state), Link::File) => {
+        (Filter::MirrorTop(top), _) if top.is_commit => (taken.without(Set::READ), shared.and(Set::WRITE)),
+        (Filter::CopyBeforeWrite(state), Link::File) => {
             let discards = if state.discard_source { Set::WRITE } else { Set::NONE };
             (taken.and(Set::READ).and(discards), shared.without(Set::WRITE.and(Set::RESIZE)))
         }
         // Guests may write to target: their disk may stand on it. Its size was compared only once.
-        (Driver::CopyBeforeWrite(_), _) => (Set::WRITE, Set::ALL.without(Set::RESIZE)),
-        (Driver::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
-        (Driver::Qcow2(_), Link::Side) => data_permissions(taken, shared),
-        (Driver::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),
-        (Driver::Blkdebug(rules), _) => (taken.and(rules.taken), shared.without(rules.unshared)),
-        (Driver::Raw(_), _) if place.is_window() => (taken, shared.without(Set::RESIZE)),
-        (Driver::Raw(_) | Driver::File { .. } | Driver::NullCo(_), _) => (taken, shared),
-        (Driver::Throttle(_) | Driver::Compress, _) => (taken, shared),
+        (Filter::CopyBeforeWrite(_), _) => (Set::WRITE, Set::ALL.without(Set::RESIZE)),
+        (Filter::Blkdebug(rules), _) => (taken.and(rules.taken), shared.without(rules.unshared)),
+        (Filter::MirrorTop(_) | Filter::Throttle(_) | Filter::Compress, _) => (taken, shared),
+    }
+}
+
+/// The same of a node that keeps bytes.
+fn storage_permissions(place: &Place, storage: &Storage, link: Link, taken: Set, shared: Set) -> (Set, Set) {
+    match (storage, link) {
+        (Storage::Qcow2(_), Link::File) => metadata_permissions(place.read_only, taken, shared),
+        (Storage::Qcow2(_), Link::Side) => data_permissions(taken, shared),
+        (Storage::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),
+        (Storage::Raw(_), _) if place.is_window() => (taken, shared.without(Set::RESIZE)),
+        (Storage::Raw(_) | Storage::File { .. } | Storage::NullCo(_), _) => (taken, shared),
     }
 }
 
@@ -247,7 +253,7 @@ fn conflict(graph: &Graph, node: NodeId, missing: Set, taker: &Edge, keeper: &Ed
     }
 }
 
-/// Whether one edge takes what another does not share; told without comparing each to each.
+/// Whether one edge takes what another does not share; found without comparing each to each.
 fn has_conflict(edges: &[&Edge]) -> bool {
     [Set::READ, Set::WRITE, Set::WRITE_UNCHANGED, Set::RESIZE].into_iter().any(|one| {
         let takes = |edge: &&&Edge| edge.taken.has(one);

@@ -7,7 +7,6 @@
 
 use super::Graph;
 use super::blocker::Op;
-use super::node::Driver;
 use super::permission::Permissions;
 use crate::error::Refused;
 use crate::id::NodeId;
@@ -46,10 +45,10 @@ impl Graph {
         if place.backing.is_some() {
             return Err(Refused::OverlayHasBacking);
         }
-        match place.node.driver {
-            Driver::Qcow2(_) => Ok(()),
-            _ => Err(Refused::OverlayWithoutBacking),
+        if place.node.qcow2().is_none() {
+            return Err(Refused::OverlayWithoutBacking);
         }
+        Ok(())
     }
 
     /// Refuses a link by which a node would stand on itself.

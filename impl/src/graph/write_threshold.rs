@@ -1,4 +1,4 @@
-//! How far a node may be written before somebody is told: once, then the mark is gone.
+//! How far a node may be written before that is reported: once, then the mark is gone.
 //!
 //! Formats write to files without asking the graph, so a file's disk does the looking itself, and knows whether the
 //! file takes discards; of every other node the request that passes it does.
@@ -9,13 +9,13 @@ use seam::{Disk, DiskRun, FileIdentity, IoResult, Pending};
 use std::fmt;
 use std::sync::Arc;
 
-/// Whom it is told by how many bytes the mark was passed.
-pub type Tell = Box<dyn FnOnce(u64) + Send>;
+/// Called with how many bytes lie past the mark.
+pub type OnPassed = Box<dyn FnOnce(u64) + Send>;
 
 /// The mark of one node.
 #[derive(Default)]
 pub struct WriteThreshold {
-    armed: Mutex<Option<(u64, Tell)>>,
+    armed: Mutex<Option<(u64, OnPassed)>>,
 }
 
 impl fmt::Debug for WriteThreshold {
@@ -26,8 +26,8 @@ impl fmt::Debug for WriteThreshold {
 
 impl WriteThreshold {
     /// Sets the mark in the place of the one before; 0 is none.
-    pub fn set(&self, bytes: u64, tell: Tell) {
-        *self.armed.lock() = (bytes > 0).then_some((bytes, tell));
+    pub fn set(&self, bytes: u64, on_passed: OnPassed) {
+        *self.armed.lock() = (bytes > 0).then_some((bytes, on_passed));
     }
 
     /// Where the mark is; 0 is nowhere.
@@ -41,8 +41,8 @@ impl WriteThreshold {
             let mut armed = self.armed.lock();
             if armed.as_ref().is_some_and(|(bytes, _)| end > *bytes) { armed.take() } else { None }
         };
-        if let Some((bytes, tell)) = passed {
-            tell(end - bytes);
+        if let Some((bytes, on_passed)) = passed {
+            on_passed(end - bytes);
         }
     }
 }
@@ -135,22 +135,22 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn a_mark_tells_once_of_the_first_write_that_passes_it() {
+    fn a_mark_reports_once_the_first_write_that_passes_it() {
         let threshold = WriteThreshold::default();
-        let (tell, told) = channel();
-        threshold.set(1000, Box::new(move |exceeded| tell.send(exceeded).unwrap()));
+        let (sender, reports) = channel();
+        threshold.set(1000, Box::new(move |exceeded| sender.send(exceeded).unwrap()));
         threshold.passes(1000);
         assert_eq!(threshold.bytes(), 1000);
         threshold.passes(1512);
         threshold.passes(4096);
         assert_eq!(threshold.bytes(), 0);
-        assert_eq!(told.iter().collect::<Vec<_>>(), [512]);
+        assert_eq!(reports.iter().collect::<Vec<_>>(), [512]);
     }
 
     #[test]
     fn a_mark_at_zero_is_none() {
         let threshold = WriteThreshold::default();
-        threshold.set(0, Box::new(|exceeded| panic!("told of {exceeded}")));
+        threshold.set(0, Box::new(|exceeded| panic!("{exceeded} is reported")));
         threshold.passes(u64::MAX);
     }
 }

@@ -9,7 +9,7 @@ use super::{BelowNode, read, status};
 use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::copy_before_write::CopyBeforeWrite;
-use crate::graph::node::Driver;
+use crate::graph::node::{Driver, Filter};
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
 use seam::{Errno, IoResult};
@@ -55,7 +55,7 @@ impl<'a> Saving<'a> {
     /// The backup whose filter this is.
     pub fn of(graph: &'a Arc<Graph>, filter: NodeId) -> Option<Saving<'a>> {
         let place = graph.place(filter);
-        let Driver::CopyBeforeWrite(state) = &place.node.driver else {
+        let Driver::Filter(Filter::CopyBeforeWrite(state)) = &place.node.driver else {
             return None;
         };
         let source = place.file.expect("a copy-before-write stands on its source");
@@ -146,7 +146,7 @@ impl<'a> Saving<'a> {
         }
         let layer = self.graph.unfiltered(self.target);
         let node = self.graph.node(layer);
-        let Driver::Qcow2(image) = &node.driver else {
+        let Some(image) = node.qcow2() else {
             return Err(Errno::ENOTSUP);
         };
         let _range = node.requests.acquire(at, at + bytes.len() as u64, Mode::Shared).await;

@@ -9,7 +9,6 @@ use crate::format::qcow2::Qcow2;
 use crate::format::{Below, RunKind};
 use crate::graph::Graph;
 use crate::graph::length::len_bytes;
-use crate::graph::node::Driver;
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
 use seam::IoResult;
@@ -26,7 +25,7 @@ pub async fn populate(
     start: u64,
     end: u64,
 ) -> IoResult<()> {
-    let Driver::Qcow2(image) = &graph.node(target).driver else {
+    let Some(image) = graph.node(target).qcow2() else {
         return Ok(());
     };
     let Some(first) = graph.layer_below(target).filter(|_| target != bottom) else {
@@ -37,8 +36,8 @@ pub async fn populate(
 }
 
 /// Copies into `target` whatever of `start..end` it does not decide, whoever does; what nobody has becomes zeroes.
-pub async fn bring_all_up(graph: &Arc<Graph>, target: NodeId, start: u64, end: u64) -> IoResult<()> {
-    let Driver::Qcow2(image) = &graph.node(target).driver else {
+pub async fn populate_all(graph: &Arc<Graph>, target: NodeId, start: u64, end: u64) -> IoResult<()> {
+    let Some(image) = graph.node(target).qcow2() else {
         return Ok(());
     };
     let copy = Copy { graph, image, target, between: None, end: len_bytes(graph, target)? };

@@ -1,14 +1,14 @@
-//! What a reader of a chain can be told about a range without reading it: data, hole or zeroes, and whose.
+//! What is known of a range, for a reader of a chain, without reading it: data, hole or zeroes, and whose.
 
 use super::status;
 use crate::format::RunKind;
 use crate::graph::Graph;
 use crate::graph::length::len_bytes;
-use crate::graph::node::Driver;
+use crate::graph::node::Storage;
 use crate::id::NodeId;
 use seam::{Disk, IoResult};
 
-/// A piece of a range about which one thing can be told.
+/// A piece of a range about which one thing is known.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Extent {
     /// How many bytes; at least 1.
@@ -27,7 +27,7 @@ impl Extent {
         Extent { len, has_data: false, is_zero: true, depth: 0 }
     }
 
-    /// Whether the same is told of `other`.
+    /// Whether the same is known of `other`.
     pub fn is_like(&self, other: &Extent) -> bool {
         (self.has_data, self.is_zero, self.depth) == (other.has_data, other.is_zero, other.depth)
     }
@@ -62,12 +62,12 @@ pub async fn first(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
 /// Of a layer that keeps guest bytes as they are, the host knows where its file has holes.
 async fn data(graph: &Graph, layer: NodeId, offset: u64, extent: Extent) -> IoResult<Extent> {
     let place = graph.place(layer);
-    let storage = match &place.node.driver {
-        Driver::File { .. } => Some(layer),
-        Driver::Raw(_) => place.file,
-        _ => None,
+    let file = match graph.storage(layer) {
+        Storage::File { .. } => Some(layer),
+        Storage::Raw(_) => place.file,
+        Storage::Qcow2(_) | Storage::NullCo(_) => None,
     };
-    let Some(Driver::File { disk, .. }) = storage.map(|file| &graph.node(file).driver) else {
+    let Some(disk) = file.and_then(|file| graph.node(file).disk()) else {
         return Ok(extent);
     };
     let run = disk.next_run(offset, extent.len).await?;

@@ -4,7 +4,7 @@ use super::copy_on_read;
 use super::write::Change;
 use crate::filter::blkdebug::IoType;
 use crate::graph::Graph;
-use crate::graph::node::Driver;
+use crate::graph::node::Filter;
 use crate::id::NodeId;
 use crate::throttle::group::Direction;
 use seam::IoResult;
@@ -14,20 +14,20 @@ use std::sync::Arc;
 /// Before a filter's child is read.
 pub async fn before_read(
     graph: &Arc<Graph>,
-    filter: NodeId,
+    filter: &Filter,
     child: NodeId,
     offset: u64,
     end: u64,
 ) -> IoResult<()> {
-    match &graph.node(filter).driver {
-        Driver::CopyOnRead { bottom: Some(bottom) } => {
+    match filter {
+        Filter::CopyOnRead { bottom: Some(bottom) } => {
             copy_on_read::populate(graph, graph.unfiltered(child), *bottom, offset, end).await
         }
-        Driver::CopyOnRead { bottom: None } => {
-            copy_on_read::bring_all_up(graph, graph.unfiltered(child), offset, end).await
+        Filter::CopyOnRead { bottom: None } => {
+            copy_on_read::populate_all(graph, graph.unfiltered(child), offset, end).await
         }
-        Driver::Blkdebug(rules) => rules.admit(IoType::Read, offset, end - offset),
-        Driver::Throttle(member) => {
+        Filter::Blkdebug(rules) => rules.admit(IoType::Read, offset, end - offset),
+        Filter::Throttle(member) => {
             member.pass(Direction::Read, end - offset).await;
             Ok(())
         }
@@ -36,9 +36,9 @@ pub async fn before_read(
 }
 
 /// Before a filter's child is changed.
-pub async fn before_change(graph: &Graph, filter: NodeId, offset: u64, change: &Change) -> IoResult<()> {
-    match &graph.node(filter).driver {
-        Driver::Blkdebug(rules) => {
+pub async fn before_change(filter: &Filter, offset: u64, change: &Change) -> IoResult<()> {
+    match filter {
+        Filter::Blkdebug(rules) => {
             let (kind, event) = match change {
                 Change::Data(_) => (IoType::Write, Some(DebugEvent::Pwritev)),
                 Change::Zeroes(_) | Change::Unmap(_) => (IoType::WriteZeroes, Some(DebugEvent::PwritevZero)),
@@ -53,7 +53,7 @@ pub async fn before_change(graph: &Graph, filter: NodeId, offset: u64, change: &
             }
             admitted
         }
-        Driver::Throttle(member) => {
+        Filter::Throttle(member) => {
             member.pass(Direction::Write, change.len_bytes()).await;
             Ok(())
         }
@@ -62,17 +62,17 @@ pub async fn before_change(graph: &Graph, filter: NodeId, offset: u64, change: &
 }
 
 /// Before a filter's child is flushed.
-pub fn before_flush(graph: &Graph, filter: NodeId) -> IoResult<()> {
-    match &graph.node(filter).driver {
-        Driver::Blkdebug(rules) => rules.admit(IoType::Flush, 0, 0),
+pub fn before_flush(filter: &Filter) -> IoResult<()> {
+    match filter {
+        Filter::Blkdebug(rules) => rules.admit(IoType::Flush, 0, 0),
         _ => Ok(()),
     }
 }
 
-/// Tells the error-injecting filter right below a node, if there is one, of a moment in the node's work.
-pub fn tell_child(graph: &Graph, parent: NodeId, event: DebugEvent) {
+/// Notifies the error-injecting filter right below a node, if there is one, of a moment in the node's work.
+pub fn notify_child(graph: &Graph, parent: NodeId, event: DebugEvent) {
     if let Some(child) = graph.place(parent).file
-        && let Driver::Blkdebug(rules) = &graph.node(child).driver
+        && let Some(rules) = graph.node(child).blkdebug()
     {
         rules.observe(event);
     }

@@ -3,7 +3,7 @@
 use super::BelowNode;
 use crate::graph::Graph;
 use crate::graph::length::len_bytes;
-use crate::graph::node::Driver;
+use crate::graph::node::Storage;
 use crate::id::NodeId;
 use crate::sync::range_lock::Mode;
 use seam::{Disk, Errno, IoResult};
@@ -20,14 +20,14 @@ pub async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<()> {
     }
     // Nobody reads the new part before it is what it should be.
     let _tail = node.requests.acquire(old, u64::MAX, Mode::Exclusive).await;
-    match &node.driver {
-        Driver::File { disk, .. } => disk.resize(len).await,
-        Driver::Raw(image) => image.resize(len).await,
-        Driver::Qcow2(image) => {
+    match graph.storage(id) {
+        Storage::File { disk, .. } => disk.resize(len).await,
+        Storage::Raw(image) => image.resize(len).await,
+        Storage::Qcow2(image) => {
             let below = graph.place(id).backing;
             let shows_until = below.map_or(Ok(0), |below| len_bytes(graph, below))?;
             image.grow_over(len, shows_until, &BelowNode::of(graph, id)).await
         }
-        _ => Err(Errno::ENOTSUP),
+        Storage::NullCo(_) => Err(Errno::ENOTSUP),
     }
 }

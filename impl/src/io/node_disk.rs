@@ -7,7 +7,7 @@ use super::write::{self, Change};
 use super::{grow, read};
 use crate::graph::cell::GraphCell;
 use crate::graph::length::len_bytes;
-use crate::graph::node::{Driver, Link};
+use crate::graph::node::Link;
 use crate::graph::{Graph, Lower};
 use crate::id::NodeId;
 use crate::sync::shim::Mutex;
@@ -145,7 +145,7 @@ impl Disk for NodeDisk {
 
     fn debug_event(&self, event: DebugEvent) {
         if let Ok((graph, child)) = self.resolve()
-            && let Driver::Blkdebug(rules) = &graph.node(child).driver
+            && let Some(rules) = graph.node(child).blkdebug()
         {
             rules.observe(event);
         }

@@ -2,7 +2,7 @@
 
 use crate::format::{Run, RunKind};
 use crate::graph::Graph;
-use crate::graph::node::Driver;
+use crate::graph::node::{Driver, Storage};
 use crate::id::NodeId;
 use seam::IoResult;
 
@@ -10,19 +10,15 @@ use crate::graph::length::len_bytes;
 
 /// What the layer `id` alone says about the bytes from `offset`, for `len` bytes at most. The range is inside it.
 pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Run> {
-    match &graph.node(id).driver {
-        Driver::File { .. } => Ok(Run { len, kind: RunKind::Data }),
-        Driver::Raw(image) => image.status(offset, len).await,
-        Driver::Qcow2(image) => image.status(offset, len.min(image.look_bytes_max(offset))).await,
-        Driver::NullCo(null) if null.read_zeroes => Ok(Run { len, kind: RunKind::Zero }),
-        Driver::NullCo(_) => Ok(Run { len, kind: RunKind::Data }),
-        Driver::CopyOnRead { .. }
-        | Driver::CommitTop
-        | Driver::MirrorTop(_)
-        | Driver::CopyBeforeWrite(_)
-        | Driver::Blkdebug(_)
-        | Driver::Throttle(_)
-        | Driver::Compress => unreachable!("a filter is not a layer"),
+    let Driver::Storage(storage) = &graph.node(id).driver else {
+        panic!("{} is a filter and has no data of its own", graph.name(id));
+    };
+    match storage {
+        Storage::File { .. } => Ok(Run { len, kind: RunKind::Data }),
+        Storage::Raw(image) => image.status(offset, len).await,
+        Storage::Qcow2(image) => image.status(offset, len.min(image.look_bytes_max(offset))).await,
+        Storage::NullCo(null) if null.read_zeroes => Ok(Run { len, kind: RunKind::Zero }),
+        Storage::NullCo(_) => Ok(Run { len, kind: RunKind::Data }),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Changing a node's content: data, zeroes, discards, flushes. Each filter on the way down does its part.
 
 use super::{BelowNode, backup, filter, mirror};
+use crate::format::Below;
 use crate::format::qcow2::{Qcow2, Zeroing};
-use crate::graph::node::Driver;
+use crate::graph::node::{Driver, Filter, Storage};
 use crate::graph::options::DetectZeroes;
 use crate::graph::{Graph, Place};
 use crate::id::NodeId;
@@ -39,80 +40,85 @@ pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change)
     let mut id = id;
     let mut change = change;
     let mut compressed = false;
-    let mut place = graph.place(id);
     let len = change.len_bytes();
-    loop {
+    let storage = loop {
+        let place = graph.place(id);
         change = as_the_node_takes_it(place, change);
-        // A discard is a hint, and only a node that was told `discard: unmap` takes it.
+        // A discard is a hint, and only a node with `discard: unmap` takes it.
         if matches!(change, Change::Discard(_)) && !place.options.unmap {
             return Ok(());
         }
-        if !place.node.is_filter() {
-            break;
-        }
+        let filter = match &place.node.driver {
+            Driver::Storage(storage) => break storage,
+            Driver::Filter(filter) => filter,
+        };
         mark(graph, id, offset, len);
         // One that does more than pass the change on takes it over.
-        if let Driver::MirrorTop(top) = &place.node.driver {
+        if let Filter::MirrorTop(top) = filter {
             return Box::pin(mirror::change(graph, top, offset, change)).await;
         }
         // What a guest overwrites is saved first.
         Box::pin(backup::before_change(graph, id, offset, len)).await?;
-        filter::before_change(graph, id, offset, &change).await?;
+        filter::before_change(filter, offset, &change).await?;
         if !matches!(change, Change::Discard(_)) {
             place.node.write_threshold.passes(offset + len);
         }
-        compressed |= matches!(place.node.driver, Driver::Compress);
+        compressed |= matches!(filter, Filter::Compress);
         id = graph.below(id).expect("a filter stands on a node");
-        place = graph.place(id);
-    }
-    if place.read_only {
+    };
+    if graph.place(id).read_only {
         return Err(Errno::EPERM);
     }
-    let node = &place.node;
+    let node = graph.node(id);
     let _range = node.requests.acquire(offset, offset + len, Mode::Shared).await;
     // Before the bytes change: a write that fails may have changed some of them.
     mark(graph, id, offset, len);
-    if !matches!((&node.driver, &change), (Driver::File { .. }, _) | (_, Change::Discard(_))) {
+    if !matches!((storage, &change), (Storage::File { .. }, _) | (_, Change::Discard(_))) {
         node.write_threshold.passes(offset + len);
     }
-    match &node.driver {
-        Driver::File { disk, .. } => match change {
+    change_storage(graph, id, storage, offset, change, compressed).await
+}
+
+/// Changes what the node itself keeps. The caller holds the range.
+async fn change_storage(
+    graph: &Arc<Graph>,
+    id: NodeId,
+    storage: &Storage,
+    offset: u64,
+    change: Change,
+    compressed: bool,
+) -> IoResult<()> {
+    match storage {
+        Storage::File { disk, .. } => match change {
             Change::Data(data) => disk.write(offset, data).await,
             Change::Zeroes(len) => disk.write_zeroes(offset, len).await,
             Change::Unmap(len) => disk.unmap(offset, len).await,
             Change::Discard(len) => disk.discard(offset, len).await,
         },
-        Driver::Raw(image) => match change {
+        Storage::Raw(image) => match change {
             Change::Data(data) => image.write(offset, &data).await,
             Change::Zeroes(len) => image.write_zeroes(offset, len).await,
             Change::Unmap(len) => image.unmap(offset, len).await,
             Change::Discard(len) => image.discard(offset, len).await,
         },
-        Driver::Qcow2(image) => {
+        Storage::Qcow2(image) => {
             let below = BelowNode::of(graph, id);
             match change {
                 Change::Data(data) if compressed => write_compressed(image, offset, &data, &below).await,
                 Change::Data(data) => image.write(offset, &data, &below).await,
                 Change::Zeroes(len) => image.write_zeroes(offset, len, &below).await,
                 Change::Unmap(len) => image.zero(offset, len, Zeroing::FreeClusters, &below).await,
-                Change::Discard(len) => image.discard(offset, len, place.backing.is_some()).await,
+                Change::Discard(len) => image.discard(offset, len, below.exists()).await,
             }
         }
-        Driver::NullCo(null) => {
+        Storage::NullCo(null) => {
             null.linger().await;
             Ok(())
         }
-        Driver::CopyOnRead { .. }
-        | Driver::CommitTop
-        | Driver::MirrorTop(_)
-        | Driver::CopyBeforeWrite(_)
-        | Driver::Blkdebug(_)
-        | Driver::Throttle(_)
-        | Driver::Compress => unreachable!("filters were passed above"),
     }
 }
 
-/// What a node makes of a change: data that is all zeroes may be told so, and space is given back only if the operator
+/// What a node makes of a change: data that is all zeroes may become a request for zeroes, and space is given back only if the operator
 /// allows it.
 fn as_the_node_takes_it(place: &Place, change: Change) -> Change {
     let detects = place.options.detect_zeroes;
@@ -148,7 +154,7 @@ async fn write_compressed(image: &Qcow2, offset: u64, data: &[u8], below: &Below
     Ok(())
 }
 
-/// Tells the node's bitmaps of a write.
+/// Marks a write in the node's bitmaps.
 fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
     graph.place(id).bitmaps.iter().for_each(|bitmap| bitmap.mark(offset, len));
 }
@@ -156,11 +162,11 @@ fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
 /// Makes every change of `id` that ended before this call durable.
 pub async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
     let mut id = id;
-    while graph.is_filter(id) {
-        filter::before_flush(graph, id)?;
+    while let Driver::Filter(filter) = &graph.node(id).driver {
+        filter::before_flush(filter)?;
         id = graph.below(id).expect("a filter stands on a node");
     }
-    filter::tell_child(graph, id, DebugEvent::FlushToOs);
-    filter::tell_child(graph, id, DebugEvent::FlushToDisk);
+    filter::notify_child(graph, id, DebugEvent::FlushToOs);
+    filter::notify_child(graph, id, DebugEvent::FlushToDisk);
     graph.node(id).flush().await
 }

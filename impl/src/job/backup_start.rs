@@ -9,7 +9,6 @@ use crate::graph::bitmap::BitmapName;
 use crate::graph::blocker::Op;
 use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::length::known_len;
-use crate::graph::node::Driver;
 use crate::graph::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
 use crate::permission::Set;
@@ -51,7 +50,7 @@ pub fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Res
     if source == target {
         return Err(Refused::Backup(BackupRefused::IntoItself));
     }
-    if arguments.compress && !matches!(graph.node(graph.unfiltered(target)).driver, Driver::Qcow2(_)) {
+    if arguments.compress && graph.node(graph.unfiltered(target)).qcow2().is_none() {
         return Err(Refused::Backup(BackupRefused::CannotCompress));
     }
     graph.admit_op(Op::BackupSource, source)?;

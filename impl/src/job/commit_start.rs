@@ -9,11 +9,10 @@ use crate::command::CommitArguments;
 use crate::error::Refused;
 use crate::graph::backing_image;
 use crate::graph::blocker::Op;
-use crate::graph::node::{Driver, Node};
-use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
+use crate::graph::node::Filter;
+use crate::graph::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
 use crate::permission::Set;
-use crate::sync::range_lock::RangeLock;
 use seam::Host;
 use std::sync::Arc;
 
@@ -172,21 +171,9 @@ pub fn attach(
 }
 
 fn insert_filter(graph: &mut Graph, top: NodeId, filter_name: Option<&str>) -> NodeId {
-    let filter = graph.next_node_id();
-    let name: Arc<str> = match filter_name {
-        Some(name) => name.into(),
-        None => graph.generate_name().into(),
-    };
-    let filename = graph.node(top).filename.clone();
-    let node = Node {
-        id: filter,
-        name,
-        filename,
-        driver: Driver::CommitTop,
-        requests: RangeLock::new(),
-        write_threshold: Arc::default(),
-    };
-    let mut place = Place::new(node, true);
+    let mut place = graph.new_filter(top, filter_name, Filter::CommitTop);
+    let filter = place.node.id;
+    place.read_only = true;
     place.backing = Some(top);
     place.implicit = filter_name.is_none();
     graph.move_parents(top, filter, filter);

@@ -41,7 +41,7 @@ impl Group {
             if jobs.iter().all(is_waiting) {
                 let at_once = !jobs.iter().any(|job| job.manual_finalize);
                 for job in jobs {
-                    job.become_pending(&mut job.life.lock(), at_once);
+                    job.enter_pending(&mut job.life.lock(), at_once);
                 }
             }
         });
@@ -61,11 +61,11 @@ impl Group {
                 result = Err(Cancelled);
                 return;
             }
-            job.become_(&mut life, State::Pending(Finalize::Prepared));
+            job.transition(&mut life, State::Pending(Finalize::Prepared));
             drop(life);
             if jobs.iter().all(|job| job.life.lock().state == State::Pending(Finalize::Prepared)) {
                 for job in jobs {
-                    job.become_(&mut job.life.lock(), State::Pending(Finalize::Granted));
+                    job.transition(&mut job.life.lock(), State::Pending(Finalize::Granted));
                 }
             }
         });
@@ -81,7 +81,7 @@ impl Group {
                     State::Pending(Finalize::Granted) => {
                         panic!("job {} is cancelled by its group, which has taken effect", job.id)
                     }
-                    State::Pending(_) => job.become_(&mut life, State::Pending(Finalize::Cancelled)),
+                    State::Pending(_) => job.transition(&mut life, State::Pending(Finalize::Cancelled)),
                     _ if life.state.status() < Status::Aborting => {
                         job.force_to_end(&mut life);
                     }
@@ -97,6 +97,7 @@ mod tests {
     use super::super::life::{NewJob, Outcome};
     use super::*;
     use crate::command::Family;
+    use crate::command::JobOptions;
     use crate::core::events::Events;
     use crate::id::JobSerial;
     use seam::{Disk, Errno, Host, IoResult, Nanos, OpenMode, Pending, WallClock};
@@ -140,18 +141,10 @@ mod tests {
         let events = Arc::new(Events::new(Arc::new(Nowhere)));
         let group = Group::new();
         [1, 2].map(|serial| {
-            let new = NewJob {
-                serial: JobSerial(serial),
-                id: format!("j{serial}").into(),
-                kind: "backup",
-                manual_finalize,
-                manual_dismiss: true,
-                speed: 0,
-                len: 0,
-                group: Some(group.clone()),
-                mirror: None,
-            };
-            let job = Job::create(new, events.clone());
+            let id = Some(format!("j{serial}"));
+            let options = JobOptions { id, speed: 0, manual_finalize, manual_dismiss: true };
+            let new = NewJob { kind: "backup", options, len: 0, group: Some(group.clone()), mirror: None };
+            let job = Job::create(JobSerial(serial), new, events.clone());
             job.start();
             job
         })

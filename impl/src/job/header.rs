@@ -2,7 +2,6 @@
 
 use crate::format::qcow2::{BackingName, Qcow2};
 use crate::graph::Graph;
-use crate::graph::node::Driver;
 use crate::id::NodeId;
 use seam::{Errno, Host, IoResult};
 
@@ -24,7 +23,7 @@ pub async fn name_backing(
     base: Option<NodeId>,
     wanted: Wanted<'_>,
 ) -> IoResult<()> {
-    let Driver::Qcow2(image) = &graph.node(overlay).driver else {
+    let Some(image) = graph.node(overlay).qcow2() else {
         return Err(Errno::ENOTSUP);
     };
     // An empty `backing-file` means that the header names none.
@@ -43,8 +42,7 @@ pub async fn name_backing(
 fn backing_name(host: &dyn Host, graph: &Graph, base: NodeId, wanted: Wanted<'_>) -> BackingName {
     let node = graph.node(graph.unfiltered(base));
     let file = wanted.file.map_or_else(|| backing_filename(host, graph, node.id), str::to_owned);
-    let is_protocol = matches!(node.driver, Driver::File { .. });
-    let format = if is_protocol && wanted.mask_protocol { "raw" } else { node.driver_name() };
+    let format = if node.disk().is_some() && wanted.mask_protocol { "raw" } else { node.driver_name() };
     BackingName { file, format: Some(format.to_owned()) }
 }
 

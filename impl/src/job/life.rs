@@ -1,12 +1,12 @@
-//! One job's life, as its own task lives it: it works, pauses, ends, and tells of each step.
+//! One job's life, as its own task lives it: it works, pauses, ends, and emits an event for each step.
 //!
-//! `become_` makes every transition of every job. What operators ask is in `verbs`, what jobs that end together owe
+//! `transition` makes every transition of every job. What operators ask is in `verbs`, what jobs that end together owe
 //! each other in `group`, the order of a life in `task`.
 
 use super::group::Group;
 use super::state::{Asked, End, Ending, Finalize, IoStatus, Phase, State};
 use super::status::Status;
-use crate::command::OnError;
+use crate::command::{JobOptions, OnError};
 use crate::core::events::Events;
 use crate::event::{Event, JobFacts};
 use crate::graph::mirror_top::MirrorTop;
@@ -105,18 +105,10 @@ impl Reaction {
 /// What a job is made with.
 #[derive(Debug)]
 pub struct NewJob {
-    /// Its identity.
-    pub serial: JobSerial,
-    /// Its name.
-    pub id: Arc<str>,
     /// Its type.
     pub kind: &'static str,
-    /// See [`Job`].
-    pub manual_finalize: bool,
-    /// See [`Job`].
-    pub manual_dismiss: bool,
-    /// Bytes a second, 0 for unlimited.
-    pub speed: u64,
+    /// What the operator says of it. Its id is well-formed.
+    pub options: JobOptions,
     /// Expected total, bytes.
     pub len: u64,
     /// The jobs it takes effect together with; none: it is alone.
@@ -126,16 +118,20 @@ pub struct NewJob {
 }
 
 impl Job {
-    /// Makes a job and tells of it: `created`.
-    pub fn create(new: NewJob, events: Arc<Events>) -> Arc<Job> {
-        let NewJob { serial, id, kind, manual_finalize, manual_dismiss, speed, len, group, mirror } = new;
+    /// Makes a job: `created`.
+    pub fn create(serial: JobSerial, new: NewJob, events: Arc<Events>) -> Arc<Job> {
+        let NewJob { kind, options, len, group, mirror } = new;
+        let JobOptions { id, speed, manual_finalize, manual_dismiss } = options;
+        let id: Arc<str> = id.unwrap_or_default().into();
+        // A negative speed is refused once the job is made.
+        let speed = u64::try_from(speed).unwrap_or(0);
         let life =
             Life { state: State::Undefined, speed, io_status: IoStatus::Ok, len, offset: 0, busy: false };
         let life = Mutex::new(life);
         let changed = Signal::new();
         let job =
             Job { serial, id, kind, manual_finalize, manual_dismiss, group, mirror, life, changed, events };
-        job.become_(&mut job.life.lock(), State::Created);
+        job.transition(&mut job.life.lock(), State::Created);
         let job = Arc::new(job);
         if let Some(group) = &job.group {
             group.add(&job);
@@ -144,10 +140,10 @@ impl Job {
     }
 
     /// Every transition of every job.
-    pub(super) fn become_(&self, life: &mut Life, next: State) {
+    pub(super) fn transition(&self, life: &mut Life, next: State) {
         let (from, to) = (life.state.status(), next.status());
         if from != to {
-            assert!(from.may_become(to), "job {} goes from {} to {}", self.id, from.word(), to.word());
+            assert!(from.has_transition_to(to), "job {} goes from {} to {}", self.id, from.word(), to.word());
             life.state = next;
             self.events.emit(Event::JobStatusChange { id: self.id.to_string(), status: to.word() });
         } else {
@@ -158,20 +154,20 @@ impl Job {
 
     /// Starts: `running`.
     pub fn start(&self) {
-        self.become_(&mut self.life.lock(), State::AtWork(Asked::Nothing, Phase::Copying));
+        self.transition(&mut self.life.lock(), State::AtWork(Asked::Nothing, Phase::Copying));
     }
 
     /// It could not be made after all: `null`.
     pub fn abandon(&self) {
-        self.become_(&mut self.life.lock(), State::Null);
+        self.transition(&mut self.life.lock(), State::Null);
     }
 
     /// It was made and is not started after all, because another job of its group could not be made.
     pub fn discard(&self) {
         let end = End { outcome: Outcome::Cancelled, user_paused: false };
         let mut life = self.life.lock();
-        self.become_(&mut life, State::Aborting(end));
-        self.become_(&mut life, State::Concluded(end));
+        self.transition(&mut life, State::Aborting(end));
+        self.transition(&mut life, State::Concluded(end));
     }
 
     /// How many changes there were, to be read before a look at the job and handed to `changed_since`.
@@ -191,7 +187,7 @@ impl Job {
             State::AtWork(Asked::Nothing, _) => Ok(PausePoint::Go),
             State::AtWork(Asked::Cancel | Asked::CancelThenPause, _) => Err(Cancelled),
             State::AtWork(Asked::Pause, phase) => {
-                self.become_(&mut life, State::Stopped(phase));
+                self.transition(&mut life, State::Stopped(phase));
                 Ok(PausePoint::Wait)
             }
             State::Stopped(_) => Ok(PausePoint::Wait),
@@ -230,7 +226,7 @@ impl Job {
         life.len = life.offset + remaining;
     }
 
-    /// Tells of an I/O error, and deals with it as the operator wished.
+    /// Emits an I/O error, and deals with it as the operator wished.
     pub fn io_error(&self, policy: OnError, operation: Operation, errno: Errno) -> Reaction {
         let reaction = Reaction::of(policy, errno);
         let mut life = self.life.lock();
@@ -254,12 +250,12 @@ impl Job {
     }
 
     /// From here on only what guests write is left to copy: `ready`.
-    pub fn become_ready(&self) {
+    pub fn enter_ready(&self) {
         let mut life = self.life.lock();
         let State::AtWork(asked, Phase::Copying) = life.state else {
             panic!("job {} becomes ready while {}", self.id, life.state.status().word());
         };
-        self.become_(&mut life, State::AtWork(asked, Phase::Ready(Ending::Open)));
+        self.transition(&mut life, State::AtWork(asked, Phase::Ready(Ending::Open)));
         self.events.emit(Event::BlockJobReady { job: self.facts(&life) });
     }
 
@@ -282,9 +278,9 @@ impl Job {
                 State::AtWork(Asked::Cancel | Asked::CancelThenPause, _) => return Err(Cancelled),
                 ref other => panic!("job {} ends its work while {}", self.id, other.status().word()),
             }
-            self.become_(&mut life, State::Waiting { cancelled: false });
+            self.transition(&mut life, State::Waiting { cancelled: false });
             if self.group.is_none() {
-                self.become_pending(&mut life, !self.manual_finalize);
+                self.enter_pending(&mut life, !self.manual_finalize);
             }
         }
         if let Some(group) = &self.group {
@@ -294,9 +290,9 @@ impl Job {
     }
 
     /// On to `pending`, and at once to taking effect if nobody waits for an operator.
-    pub(super) fn become_pending(&self, life: &mut Life, at_once: bool) {
+    pub(super) fn enter_pending(&self, life: &mut Life, at_once: bool) {
         let next = if at_once { Finalize::UnderWay } else { Finalize::Awaited };
-        self.become_(life, State::Pending(next));
+        self.transition(life, State::Pending(next));
         if self.manual_finalize {
             self.events.emit(Event::BlockJobPending { kind: self.kind, id: self.id.to_string() });
         }
@@ -341,14 +337,14 @@ impl Job {
         {
             let mut life = self.life.lock();
             let user_paused = life.state.is_user_paused();
-            self.become_(&mut life, State::Aborting(End { outcome, user_paused }));
+            self.transition(&mut life, State::Aborting(End { outcome, user_paused }));
         }
         if let Some(group) = &self.group {
             group.cancel_all();
         }
     }
 
-    /// Tells how it ended and concludes.
+    /// Emits how it ended and concludes.
     pub fn conclude(&self, outcome: Outcome) {
         let mut life = self.life.lock();
         if self.is_block_job() {
@@ -359,12 +355,12 @@ impl Job {
             });
         }
         let user_paused = life.state.is_user_paused();
-        self.become_(&mut life, State::Concluded(End { outcome, user_paused }));
+        self.transition(&mut life, State::Concluded(End { outcome, user_paused }));
     }
 
     /// Is forgotten.
     pub fn forget(&self) {
-        self.become_(&mut self.life.lock(), State::Null);
+        self.transition(&mut self.life.lock(), State::Null);
     }
 
     /// Whether the job is gone, or waits for an operator to dismiss it.

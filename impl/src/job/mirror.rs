@@ -191,22 +191,22 @@ impl Mirror {
     async fn copy(&self, start: u64, end: u64, rate: &mut RateLimit) -> Result<(), Outcome> {
         self.job.set_busy(true);
         let seen = self.job.changes();
-        let told = Told { mirror: self, worst: Mutex::default() };
+        let report = CopyReport { mirror: self, worst: Mutex::default() };
         {
             let _inside = self.core.gate().enter().await;
             rate.charge(end - start);
-            // Every error is told of when it happens; what comes of them all is decided below.
-            let _first = mirror::copy(&self.core.graph(), &self.top, start, end, &told).await;
+            // Every error is reported when it happens; what comes of them all is decided below.
+            let _first = mirror::copy(&self.core.graph(), &self.top, start, end, &report).await;
         }
         self.job.set_busy(false);
-        let worst = *told.worst.lock();
+        let worst = *report.worst.lock();
         match worst {
             Some(worst) => self.go_on(worst, seen).await,
             None => Ok(()),
         }
     }
 
-    /// Nothing is left to copy at this moment: the job becomes ready, or ends if it was told how.
+    /// Nothing is left to copy at this moment: the job becomes ready, or ends if it was asked to.
     async fn settle(&self) -> Result<Option<Ending>, Outcome> {
         let ending = self.job.ending();
         if ending != Some(Ending::Open) {
@@ -227,7 +227,7 @@ impl Mirror {
         }
         if ending.is_none() {
             self.set_progress();
-            self.job.become_ready();
+            self.job.enter_ready();
         }
         Ok(ending.filter(|ending| *ending != Ending::Open))
     }
@@ -249,11 +249,11 @@ impl Mirror {
     /// Deals with an error as the operator wished. Whatever was not copied is still marked.
     async fn react(&self, error: CopyError) -> Result<(), Outcome> {
         let seen = self.job.changes();
-        self.go_on((self.tell(error), error.errno()), seen).await
+        self.go_on((self.report(error), error.errno()), seen).await
     }
 
-    /// Tells of an error.
-    fn tell(&self, error: CopyError) -> Reaction {
+    /// Reports an error.
+    fn report(&self, error: CopyError) -> Reaction {
         let (policy, operation) = match error {
             CopyError::Read(_) => (self.on_source_error, Operation::Read),
             CopyError::Write(_) => (self.on_target_error, Operation::Write),
@@ -336,20 +336,20 @@ impl Mirror {
     }
 }
 
-/// Counts what one copy did, and tells of its errors.
-struct Told<'a> {
+/// Counts what one copy did, and reports its errors.
+struct CopyReport<'a> {
     mirror: &'a Mirror,
     /// What came of the errors so far: one that ends the job outweighs the others.
     worst: Mutex<Option<(Reaction, Errno)>>,
 }
 
-impl Watch for Told<'_> {
+impl Watch for CopyReport<'_> {
     fn copied(&self, bytes: u64) {
         self.mirror.job.advance(bytes);
     }
 
     fn failed(&self, error: CopyError) {
-        let reaction = self.mirror.tell(error);
+        let reaction = self.mirror.report(error);
         let mut worst = self.worst.lock();
         if worst.is_none() || reaction == Reaction::Report {
             *worst = Some((reaction, error.errno()));

@@ -14,11 +14,10 @@ use crate::graph::blocker::Op;
 use crate::graph::length::known_len;
 use crate::graph::mirror_top::CopyMode;
 use crate::graph::mirror_top::{MirrorParts, MirrorTop};
-use crate::graph::node::{Driver, Node};
-use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
+use crate::graph::node::Filter;
+use crate::graph::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
 use crate::permission::Set;
-use crate::sync::range_lock::RangeLock;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -141,7 +140,7 @@ pub fn can_replace(graph: &Graph, source: NodeId, node: NodeId) -> bool {
 }
 
 impl Plan {
-    /// The last checks before a job is made: those that no `created` is told of.
+    /// The last checks before a job is made: those that no `created` comes before.
     pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
         if self.buffer_bytes < 0 {
             return Err(Refused::InvalidParameter("buf-size"));
@@ -183,20 +182,8 @@ impl Plan {
 
     /// Puts the filter above source. Answers it.
     pub fn put_filter(&self, graph: &mut Graph, top: Arc<MirrorTop>) -> Result<NodeId, Refused> {
-        let filter = graph.next_node_id();
-        let name: Arc<str> = match &self.filter_name {
-            Some(name) => name.as_str().into(),
-            None => graph.generate_name().into(),
-        };
-        let node = Node {
-            id: filter,
-            name,
-            filename: graph.node(self.source).filename.clone(),
-            driver: Driver::MirrorTop(top),
-            requests: RangeLock::new(),
-            write_threshold: Arc::default(),
-        };
-        let mut place = Place::new(node, false);
+        let mut place = graph.new_filter(self.source, self.filter_name.as_deref(), Filter::MirrorTop(top));
+        let filter = place.node.id;
         place.backing = Some(self.source);
         place.implicit = self.filter_name.is_none();
         graph.move_parents(self.source, filter, filter);

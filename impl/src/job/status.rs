@@ -52,7 +52,7 @@ impl Status {
     }
 
     /// The transition table.
-    pub fn may_become(self, next: Status) -> bool {
+    pub fn has_transition_to(self, next: Status) -> bool {
         let allowed: &[Status] = match self {
             Undefined => &[Created],
             Created => &[Running, Aborting, Null],

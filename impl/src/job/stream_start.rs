@@ -9,11 +9,10 @@ use crate::command::StreamArguments;
 use crate::error::Refused;
 use crate::graph::backing_image;
 use crate::graph::blocker::Op;
-use crate::graph::node::{Driver, Node};
-use crate::graph::{Graph, JobChild, JobRole, Place, UserKind};
+use crate::graph::node::Filter;
+use crate::graph::{Graph, JobChild, JobRole, UserKind};
 use crate::id::{JobSerial, NodeId};
 use crate::permission::Set;
-use crate::sync::range_lock::RangeLock;
 use seam::Host;
 use std::sync::Arc;
 
@@ -155,21 +154,10 @@ pub fn attach(
     id: &Arc<str>,
     filter_name: Option<&str>,
 ) -> Result<NodeId, Refused> {
-    let filter = graph.next_node_id();
-    let name: Arc<str> = match filter_name {
-        Some(name) => name.into(),
-        None => graph.generate_name().into(),
-    };
-    let target = graph.place(region.target);
-    let node = Node {
-        id: filter,
-        name,
-        filename: target.node.filename.clone(),
-        driver: Driver::CopyOnRead { bottom: Some(region.bottom) },
-        requests: RangeLock::new(),
-        write_threshold: Arc::default(),
-    };
-    let mut place = Place::new(node, target.read_only);
+    let copy_on_read = Filter::CopyOnRead { bottom: Some(region.bottom) };
+    let mut place = graph.new_filter(region.target, filter_name, copy_on_read);
+    let filter = place.node.id;
+    place.read_only = graph.place(region.target).read_only;
     place.file = Some(region.target);
     place.implicit = filter_name.is_none();
     graph.move_parents(region.target, filter, filter);
@@ -183,7 +171,7 @@ pub fn attach(
     graph.add_user(filter, child(JobRole::Root), Set::READ, no_resize);
     graph.add_user(region.target, child(JobRole::Active), Set::NONE, no_resize);
     graph.admit_permissions()?;
-    // One by one from the top, so that a conflict is told of the first node that brings it about.
+    // One by one from the top, so that a conflict names the first node that brings it about.
     for node in between {
         let quiet = Set::READ.and(Set::WRITE_UNCHANGED);
         graph.add_user(node, child(JobRole::Intermediate), Set::NONE, quiet);

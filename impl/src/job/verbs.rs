@@ -46,14 +46,14 @@ impl Job {
     }
 
     /// A pause that an operator, or an error that stops, asks of a job at work. After a cancel it changes only what
-    /// operators are told.
+    /// operators see.
     pub(super) fn ask_to_pause(&self, life: &mut Life) {
         let next = match life.state {
             State::AtWork(Asked::Cancel, phase) => State::AtWork(Asked::CancelThenPause, phase),
             State::AtWork(_, phase) => State::AtWork(Asked::Pause, phase),
             ref other => panic!("job {} is asked to pause while {}", self.id, other.status().word()),
         };
-        self.become_(life, next);
+        self.transition(life, next);
     }
 
     /// Undoes a pause.
@@ -69,7 +69,7 @@ impl Job {
             State::AtWork(_, phase) | State::Stopped(phase) => State::AtWork(Asked::Nothing, phase),
             ref other => panic!("job {} is resumed while {}", self.id, other.status().word()),
         };
-        self.become_(&mut life, next);
+        self.transition(&mut life, next);
         Ok(())
     }
 
@@ -84,9 +84,9 @@ impl Job {
             self.admit(life.state.status(), VerbName::Cancel)?;
             match life.state {
                 State::AtWork(asked, Phase::Ready(ending)) if !force => {
-                    // Who was told to pivot pivots.
+                    // Who was asked to pivot pivots.
                     let ending = if ending == Ending::Pivot { ending } else { Ending::Leave };
-                    self.become_(&mut life, State::AtWork(asked, Phase::Ready(ending)));
+                    self.transition(&mut life, State::AtWork(asked, Phase::Ready(ending)));
                     return Ok(CancelStep::Asked);
                 }
                 _ => self.force_to_end(&mut life),
@@ -113,7 +113,7 @@ impl Job {
             State::Pending(_) => (State::Pending(Finalize::Cancelled), CancelStep::Ends),
             ref other => panic!("job {} is cancelled while {}", self.id, other.status().word()),
         };
-        self.become_(life, next);
+        self.transition(life, next);
         step
     }
 
@@ -143,7 +143,7 @@ impl Job {
         if let Some(gone) = replaces.filter(|name| !is_there(name)) {
             return Err(Refused::ReplacedNodeGone(gone.to_owned()));
         }
-        self.become_(&mut life, next);
+        self.transition(&mut life, next);
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl Job {
 
     pub(super) fn let_take_effect(&self, life: &mut Life) {
         if life.state == State::Pending(Finalize::Awaited) {
-            self.become_(life, State::Pending(Finalize::UnderWay));
+            self.transition(life, State::Pending(Finalize::UnderWay));
         }
     }
 
@@ -182,7 +182,7 @@ impl Job {
         self.mirror.as_deref().filter(|top| !top.is_commit)
     }
 
-    /// What query-block-jobs tells.
+    /// What query-block-jobs shows.
     pub fn info(&self) -> BlockJobInfo {
         let life = self.life.lock();
         let outcome = match life.state {

@@ -1,8 +1,8 @@
-//! What a session may know of exports: enough to tell a client, and to refuse what an export cannot do.
+//! What a session may know of exports: enough to describe them to a client, and to refuse what an export cannot do.
 
 use super::wire::can;
 
-/// One export as clients are told of it.
+/// One export as clients see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offer {
     /// The name clients ask for.
@@ -39,7 +39,7 @@ impl Offer {
 
 /// The exports there are, as a session asks for them.
 pub trait Exports {
-    /// Every export, in the order in which clients are told.
+    /// Every export, in the order in which clients see them.
     fn list(&self) -> Vec<Offer>;
     /// The export of this name.
     fn find(&self, name: &str) -> Option<Offer>;

@@ -11,7 +11,7 @@ pub mod context {
     pub const ALLOCATION_DEPTH: u32 = 1;
 }
 
-/// Block sizes we tell: any offset will do, these are fine.
+/// Block sizes we offer: any offset will do, these are fine.
 const BLOCK_BYTES_MIN: u32 = 1;
 const BLOCK_BYTES_PREFERRED: u32 = 4096;
 
@@ -249,7 +249,7 @@ fn read_name<'a>(fields: &mut Fields<'a>) -> Option<&'a str> {
     std::str::from_utf8(fields.bytes(len)?).ok()
 }
 
-/// `INFO` and `GO`: the export's name, and what the client wants to be told.
+/// `INFO` and `GO`: the export's name, and what the client wants to know.
 fn read_info(data: &[u8]) -> Option<(&str, Vec<u16>)> {
     let mut fields = Fields::new(data);
     let name = read_name(&mut fields)?;

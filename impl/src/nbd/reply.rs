@@ -1,4 +1,4 @@
-//! What came of a request, and the bytes that tell the client.
+//! What came of a request, and the bytes in which the client gets it.
 //!
 //! Without structured replies there is one header, and the data of a read after it. With them a read comes in chunks
 //! of data and holes, a block status in one chunk for each context, and a failure with its text.
@@ -48,7 +48,7 @@ pub enum Answer {
     Data(Vec<u8>),
     /// What was read, hole by hole; only where replies are structured.
     Pieces(Vec<Piece>),
-    /// What can be told about the range.
+    /// What is known about the range.
     Extents(Vec<Extent>),
 }
 
@@ -61,7 +61,7 @@ pub enum Piece {
     Hole(u32),
 }
 
-/// A piece of a range about which one thing is told.
+/// A piece of a range about which one thing is known.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Extent {
     /// How many bytes.
@@ -169,8 +169,8 @@ fn hole_chunk(cookie: Cookie, flags: u16, offset: u64, len: u32) -> Vec<u8> {
 fn status(ticket: &Ticket, extents: &[Extent]) -> Vec<u8> {
     let Terms { allocation, depth, .. } = ticket.terms;
     let mut reply = Vec::new();
-    let mut push = |flags: u16, id: u32, told: fn(&Extent) -> u32| {
-        let merged = merge(extents, told);
+    let mut push = |flags: u16, id: u32, described: fn(&Extent) -> u32| {
+        let merged = merge(extents, described);
         reply.extend(chunk_header(ticket.cookie, flags, chunk::BLOCK_STATUS, 4 + 8 * merged.len()));
         reply.extend(id.to_be_bytes());
         for (len, value) in merged {
@@ -187,13 +187,13 @@ fn status(ticket: &Ticket, extents: &[Extent]) -> Vec<u8> {
     reply
 }
 
-/// Neighbours of which the same is told are one.
-fn merge(extents: &[Extent], told: fn(&Extent) -> u32) -> Vec<(u32, u32)> {
+/// Neighbours that are described alike are one.
+fn merge(extents: &[Extent], described: fn(&Extent) -> u32) -> Vec<(u32, u32)> {
     let mut merged: Vec<(u32, u32)> = Vec::new();
     for extent in extents {
         match merged.last_mut() {
-            Some((len, value)) if *value == told(extent) => *len += extent.len,
-            _ => merged.push((extent.len, told(extent))),
+            Some((len, value)) if *value == described(extent) => *len += extent.len,
+            _ => merged.push((extent.len, described(extent))),
         }
     }
     merged

@@ -26,7 +26,7 @@ pub enum Command {
     Read {
         /// How many.
         len: u32,
-        /// Whether holes may be told as holes.
+        /// Whether holes may be sent as holes.
         sparse: bool,
     },
     /// Write these bytes.
@@ -61,7 +61,7 @@ pub enum Command {
         /// How many.
         len: u32,
     },
-    /// Tell about so many bytes.
+    /// Describe so many bytes.
     BlockStatus {
         /// How many.
         len: u32,

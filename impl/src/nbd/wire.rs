@@ -61,7 +61,7 @@ pub mod reply {
     pub const ERR_TOO_BIG: u32 = ERROR | 9;
 }
 
-/// What `INFO` and `GO` tell.
+/// What `INFO` and `GO` answer.
 #[allow(missing_docs)] // The names are the specification's.
 pub mod info {
     pub const EXPORT: u16 = 0;

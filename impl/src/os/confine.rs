@@ -124,8 +124,8 @@ impl Confinement {
         self.hold_from_outside(&path, &real, flags)
     }
 
-    /// A name may lead in from outside. Where it leads only tells which name to walk inside; what a walk meets that
-    /// the look did not is refused like everything else. Nothing is told about what is outside.
+    /// A name may lead in from outside. Where it leads only decides which name to walk inside; what a walk meets that
+    /// the look did not is refused like everything else. Nothing is said about what is outside.
     fn hold_from_outside(&self, path: &Path, real: &Path, flags: OFlags) -> IoResult<OwnedFd> {
         match look(path, real) {
             Some(rest) => self.walk(&rest, flags).map_err(|_| Errno::EACCES),

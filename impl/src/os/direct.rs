@@ -16,7 +16,7 @@ pub fn is_whole(offset: u64, len: usize) -> bool {
     len > 0 && len.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE as u64)
 }
 
-/// Fills `buffer` as far as the file goes, and tells how far that is.
+/// Fills `buffer` as far as the file goes, and answers how far that is.
 pub fn read(descriptor: &OwnedFd, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let (mut memory, place) = aligned(buffer.len());
     let aligned = &mut memory[place];
@@ -33,7 +33,7 @@ pub fn read(descriptor: &OwnedFd, offset: u64, buffer: &mut [u8]) -> io::Result<
     Ok(filled)
 }
 
-/// Writes all of `data`, as far as it goes in whole pages, and tells how far that is.
+/// Writes all of `data`, as far as it goes in whole pages, and answers how far that is.
 pub fn write(descriptor: &OwnedFd, offset: u64, data: &[u8]) -> io::Result<usize> {
     let (mut memory, place) = aligned(data.len());
     let aligned = &mut memory[place];

@@ -1,8 +1,8 @@
 //! Locks on image files, byte for byte as QEMU takes them, so that we and it refuse each other.
 //!
 //! Who may do something with a file holds a byte for it; who does not let others do something holds another byte for
-//! that. All of them are shared locks: they only tell. Nobody waits: first one tells, then one looks at what others
-//! tell, so of two that come at once at least one is refused.
+//! that. All of them are shared locks: they only announce. Nobody waits: first one announces, then one looks at what
+//! others announced, so of two that come at once at least one is refused.
 
 use nix::errno::Errno as OsErrno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -29,8 +29,8 @@ const UNSHARED: &[libc::off_t] = &[WRITE, RESIZE];
 /// Locks a file for a writer or for one of several readers. Held until the descriptor is closed or unlocked.
 pub fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
     let taken = if writable { WRITES } else { READS };
-    let told = tell(descriptor, taken).and_then(|()| look(descriptor, taken));
-    match told {
+    let admitted = announce(descriptor, taken).and_then(|()| look(descriptor, taken));
+    match admitted {
         // A file system without locks.
         Err(OsErrno::ENOLCK | OsErrno::EINVAL | OsErrno::ENOSYS | OsErrno::EOPNOTSUPP) => Ok(()),
         Err(errno) => {
@@ -47,7 +47,7 @@ pub fn unlock(descriptor: &OwnedFd) {
     let _none_held = set(descriptor, libc::F_UNLCK, 0, 0);
 }
 
-fn tell(descriptor: &OwnedFd, taken: &[libc::off_t]) -> nix::Result<()> {
+fn announce(descriptor: &OwnedFd, taken: &[libc::off_t]) -> nix::Result<()> {
     for permission in taken {
         set(descriptor, libc::F_RDLCK, TAKEN_AT + permission, 1)?;
     }

@@ -8,7 +8,7 @@ use super::keyval::{insert, type_object};
 use super::node_options;
 use super::options::Arguments;
 use super::schema::BLOCKDEV_OPTIONS;
-use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
+use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions, FilterOptions};
 use crate::permission::Set;
 use serde_json::{Map, Value};
 
@@ -36,9 +36,8 @@ pub fn described(name: &str) -> Result<Option<BlockdevOptions>, String> {
     };
     let (errors, changes) = (Vec::new(), Vec::new());
     let (taken, unshared) = (Set::NONE, Set::NONE);
-    let driver =
-        DriverOptions::Blkdebug { errors, changes, image, config: None, align: None, taken, unshared };
-    Ok(Some(BlockdevOptions::unnamed(driver)))
+    let filter = FilterOptions::Blkdebug { errors, changes, config: None, align: None, taken, unshared };
+    Ok(Some(BlockdevOptions::unnamed(DriverOptions::Filter { child: image, filter })))
 }
 
 fn from_json(text: &str) -> Result<BlockdevOptions, String> {
@@ -78,14 +77,12 @@ fn admit(options: &BlockdevOptions) -> Result<(), &'static str> {
     match &options.driver {
         DriverOptions::File { locks: Some(false), .. } => Err("it decides how a file is opened"),
         DriverOptions::File { .. } | DriverOptions::NullCo { .. } => Ok(()),
-        DriverOptions::Blkdebug { taken, unshared, .. } if (*taken, *unshared) != (Set::NONE, Set::NONE) => {
+        DriverOptions::Filter { filter: FilterOptions::Blkdebug { taken, unshared, .. }, .. }
+            if (*taken, *unshared) != (Set::NONE, Set::NONE) =>
+        {
             Err("it takes permissions")
         }
-        DriverOptions::Blkdebug { image: file, .. }
-        | DriverOptions::Raw { file, .. }
-        | DriverOptions::Throttle { file, .. }
-        | DriverOptions::Compress { file }
-        | DriverOptions::CopyOnRead { file, .. } => admit_child(file),
+        DriverOptions::Filter { child, .. } | DriverOptions::Raw { file: child, .. } => admit_child(child),
         DriverOptions::Qcow2 { file, backing, data_file, .. } => {
             admit_child(file)?;
             data_file.as_ref().map_or(Ok(()), admit_child)?;
@@ -139,7 +136,10 @@ mod tests {
     fn a_flat_list_is_a_list() {
         let name = r#"json:{"driver":"blkdebug","image":{"driver":"null-co"},"inject-error.0.event":"read_aio","inject-error.0.errno":5}"#;
         let Ok(Some(options)) = described(name) else { panic!("{:?}", described(name)) };
-        let DriverOptions::Blkdebug { errors, .. } = &options.driver else { panic!("{options:?}") };
+        let DriverOptions::Filter { filter: FilterOptions::Blkdebug { errors, .. }, .. } = &options.driver
+        else {
+            panic!("{options:?}")
+        };
         assert_eq!(errors.len(), 1);
     }
 

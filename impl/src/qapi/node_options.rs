@@ -3,7 +3,7 @@
 use super::options::{Arguments, CHECKED, integer, optional_text, owned_text, text, truth};
 use super::refusal::Refusal;
 use crate::command::{
-    BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, NodeSettings,
+    BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, FilterOptions, NodeSettings,
 };
 use crate::filter::blkdebug::{InjectError, SetState};
 use crate::graph::options::{DetectZeroes, Plain};
@@ -34,14 +34,16 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
             size: integer(arguments, "size"),
         },
         "blkdebug" => blkdebug(arguments)?,
-        "throttle" => DriverOptions::Throttle {
-            file: child(&arguments["file"])?,
-            group: text(arguments, "throttle-group").to_owned(),
+        "throttle" => DriverOptions::Filter {
+            child: child(&arguments["file"])?,
+            filter: FilterOptions::Throttle { group: text(arguments, "throttle-group").to_owned() },
         },
-        "compress" => DriverOptions::Compress { file: child(&arguments["file"])? },
-        "copy-on-read" => DriverOptions::CopyOnRead {
-            file: child(&arguments["file"])?,
-            bottom: owned_text(arguments, "bottom"),
+        "compress" => {
+            DriverOptions::Filter { child: child(&arguments["file"])?, filter: FilterOptions::Compress }
+        }
+        "copy-on-read" => DriverOptions::Filter {
+            child: child(&arguments["file"])?,
+            filter: FilterOptions::CopyOnRead { bottom: owned_text(arguments, "bottom") },
         },
         "null-co" => DriverOptions::NullCo {
             size: integer(arguments, "size"),
@@ -152,15 +154,15 @@ fn blkdebug(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
         state: integer(rule, "state").unwrap_or(0),
         new_state: integer(rule, "new_state").expect(CHECKED),
     });
-    Ok(DriverOptions::Blkdebug {
+    let filter = FilterOptions::Blkdebug {
         errors: errors.collect(),
         changes: changes.collect(),
-        image: child(&arguments["image"])?,
         config: owned_text(arguments, "config"),
         align: integer(arguments, "align"),
         taken: permissions(arguments, "take-child-perms"),
         unshared: permissions(arguments, "unshare-child-perms"),
-    })
+    };
+    Ok(DriverOptions::Filter { child: child(&arguments["image"])?, filter })
 }
 
 fn rules<'a>(arguments: &'a Arguments, name: &str) -> impl Iterator<Item = &'a Arguments> {

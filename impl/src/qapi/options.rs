@@ -1,7 +1,7 @@
 //! Checked arguments to what the engine takes. Nothing here can be ill-typed: `check` has seen it.
 
 use super::refusal::Refusal;
-use crate::command::{CommitArguments, MirrorArguments, MirrorSync, OnError, StreamArguments};
+use crate::command::{CommitArguments, JobOptions, MirrorArguments, MirrorSync, OnError, StreamArguments};
 use crate::graph::mirror_top::CopyMode;
 use serde_json::{Map, Value};
 
@@ -35,28 +35,35 @@ pub fn integer(arguments: &Arguments, name: &str) -> Option<i64> {
     arguments.get(name).map(|value| value.as_i64().expect(CHECKED))
 }
 
+/// What every command that starts a job says of it.
+pub fn job(arguments: &Arguments) -> JobOptions {
+    JobOptions {
+        id: owned_text(arguments, "job-id"),
+        speed: integer(arguments, "speed").unwrap_or(0),
+        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
+        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
+    }
+}
+
 /// The arguments of `block-stream`.
 pub fn stream(arguments: &Arguments) -> StreamArguments {
     StreamArguments {
-        job_id: owned_text(arguments, "job-id"),
+        job: job(arguments),
         device: text(arguments, "device").to_owned(),
         base: owned_text(arguments, "base"),
         base_node: owned_text(arguments, "base-node"),
         bottom: owned_text(arguments, "bottom"),
         backing_file: owned_text(arguments, "backing-file"),
         backing_mask_protocol: truth(arguments, "backing-mask-protocol").unwrap_or(false),
-        speed: integer(arguments, "speed").unwrap_or(0),
         on_error: on_error(optional_text(arguments, "on-error")),
         filter_node_name: owned_text(arguments, "filter-node-name"),
-        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
-        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
     }
 }
 
 /// The arguments of `block-commit`.
 pub fn commit(arguments: &Arguments) -> CommitArguments {
     CommitArguments {
-        job_id: owned_text(arguments, "job-id"),
+        job: job(arguments),
         device: text(arguments, "device").to_owned(),
         base_node: owned_text(arguments, "base-node"),
         base: owned_text(arguments, "base"),
@@ -64,11 +71,8 @@ pub fn commit(arguments: &Arguments) -> CommitArguments {
         top: owned_text(arguments, "top"),
         backing_file: owned_text(arguments, "backing-file"),
         backing_mask_protocol: truth(arguments, "backing-mask-protocol").unwrap_or(false),
-        speed: integer(arguments, "speed").unwrap_or(0),
         on_error: on_error(optional_text(arguments, "on-error")),
         filter_node_name: owned_text(arguments, "filter-node-name"),
-        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
-        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
     }
 }
 
@@ -77,20 +81,17 @@ pub fn mirror(arguments: &Arguments) -> Result<MirrorArguments, Refusal> {
     let granularity = u32::try_from(integer(arguments, "granularity").unwrap_or(0))
         .map_err(|_| Refusal::generic("Parameter 'granularity' expects uint32_t"))?;
     Ok(MirrorArguments {
-        job_id: owned_text(arguments, "job-id"),
+        job: job(arguments),
         device: text(arguments, "device").to_owned(),
         target: text(arguments, "target").to_owned(),
         replaces: owned_text(arguments, "replaces"),
         sync: mirror_sync(text(arguments, "sync")),
-        speed: integer(arguments, "speed").unwrap_or(0),
         granularity,
         buffer_bytes: integer(arguments, "buf-size").unwrap_or(0),
         on_source_error: on_error(optional_text(arguments, "on-source-error")),
         on_target_error: on_error(optional_text(arguments, "on-target-error")),
         filter_node_name: owned_text(arguments, "filter-node-name"),
         copy_mode: copy_mode(arguments),
-        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
-        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::error::Refused;
 use crate::qapi::check;
 
-/// Why a message was not done, as the client is told.
+/// Why a message was not done, as the client gets it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The error class.

@@ -1,17 +1,17 @@
 //! The one table of what may be said: every command with its arguments and answer, and every event.
 //!
 //! Arguments are checked against it and `query-qmp-schema` is written from it, so a client that finds an argument
-//! here may use it: `base-node` of `block-stream` tells that any node may be streamed into. What the engine does
+//! here may use it: `base-node` of `block-stream` means that any node may be streamed into. What the engine does
 //! not do is not in the table.
 
 pub mod edits;
 pub mod exports;
+mod jobs;
+mod language;
 pub mod nodes;
 pub mod transaction;
 
-use super::types::Type::{
-    Alternate as Either, Any, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
-};
+use super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str};
 use super::types::*;
 use crate::command::Family;
 
@@ -35,38 +35,38 @@ use JobVerb::{Cancel, Change, Complete, Dismiss, Finalize, Pause, Resume, SetSpe
 
 /// Every command, the ones that run most often first.
 pub static COMMANDS: &[Command] = &[
-    entry("block-stream", Action::BlockStream, &STREAM, NOTHING),
-    entry("block-commit", Action::BlockCommit, &COMMIT, NOTHING),
+    entry("block-stream", Action::BlockStream, &jobs::STREAM, NOTHING),
+    entry("block-commit", Action::BlockCommit, &jobs::COMMIT, NOTHING),
     entry("blockdev-backup", Action::BlockdevBackup, &transaction::BACKUP, NOTHING),
     entry("transaction", Action::Transaction, &transaction::TRANSACTION, NOTHING),
-    entry("blockdev-mirror", Action::BlockdevMirror, &MIRROR, NOTHING),
-    entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&BLOCK_JOB_INFO))),
-    entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&JOB_INFO))),
+    entry("blockdev-mirror", Action::BlockdevMirror, &jobs::MIRROR, NOTHING),
+    entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&jobs::BLOCK_JOB_INFO))),
+    entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&jobs::JOB_INFO))),
     entry("query-named-block-nodes", Action::QueryNamedBlockNodes, &FLAT, List(&Record(&NODE_INFO))),
     entry("x-debug-query-block-graph", Action::QueryBlockGraph, &EMPTY, Record(&GRAPH)),
     entry("blockdev-add", Action::BlockdevAdd, &BLOCKDEV_OPTIONS, NOTHING),
     entry("blockdev-del", Action::BlockdevDel, &NODE_NAME, NOTHING),
-    job("block-job-set-speed", BlockJob, SetSpeed, &DEVICE_AND_SPEED),
-    job("block-job-cancel", BlockJob, Cancel, &DEVICE_AND_FORCE),
-    job("block-job-pause", BlockJob, Pause, &DEVICE),
-    job("block-job-resume", BlockJob, Resume, &DEVICE),
-    job("block-job-complete", BlockJob, Complete, &DEVICE),
-    job("block-job-finalize", BlockJob, Finalize, &ID),
-    job("block-job-dismiss", BlockJob, Dismiss, &ID),
-    job("block-job-change", BlockJob, Change, &JOB_CHANGE),
-    job("job-pause", Job, Pause, &ID),
-    job("job-resume", Job, Resume, &ID),
-    job("job-cancel", Job, Cancel, &ID),
-    job("job-complete", Job, Complete, &ID),
-    job("job-finalize", Job, Finalize, &ID),
-    job("job-dismiss", Job, Dismiss, &ID),
+    job("block-job-set-speed", BlockJob, SetSpeed, &jobs::DEVICE_AND_SPEED),
+    job("block-job-cancel", BlockJob, Cancel, &jobs::DEVICE_AND_FORCE),
+    job("block-job-pause", BlockJob, Pause, &jobs::DEVICE),
+    job("block-job-resume", BlockJob, Resume, &jobs::DEVICE),
+    job("block-job-complete", BlockJob, Complete, &jobs::DEVICE),
+    job("block-job-finalize", BlockJob, Finalize, &jobs::ID),
+    job("block-job-dismiss", BlockJob, Dismiss, &jobs::ID),
+    job("block-job-change", BlockJob, Change, &jobs::JOB_CHANGE),
+    job("job-pause", Job, Pause, &jobs::ID),
+    job("job-resume", Job, Resume, &jobs::ID),
+    job("job-cancel", Job, Cancel, &jobs::ID),
+    job("job-complete", Job, Complete, &jobs::ID),
+    job("job-finalize", Job, Finalize, &jobs::ID),
+    job("job-dismiss", Job, Dismiss, &jobs::ID),
     entry("block-export-add", Action::BlockExportAdd, &exports::EXPORT_OPTIONS, NOTHING),
     entry("block-export-del", Action::BlockExportDel, &exports::EXPORT_DEL, NOTHING),
     entry("nbd-server-start", Action::NbdServerStart, &exports::SERVER_OPTIONS, NOTHING),
     entry("nbd-server-stop", Action::NbdServerStop, &EMPTY, NOTHING),
     entry("query-block-exports", Action::QueryBlockExports, &EMPTY, List(&Record(&exports::EXPORT_INFO))),
     entry("object-add", Action::ObjectAdd, &exports::OBJECT_OPTIONS, NOTHING),
-    entry("object-del", Action::ObjectDel, &ID, NOTHING),
+    entry("object-del", Action::ObjectDel, &jobs::ID, NOTHING),
     entry("blockdev-reopen", Action::Edit(Edit::Reopen), &edits::REOPEN, NOTHING),
     entry("blockdev-snapshot", Action::Edit(Edit::Snapshot), &edits::SNAPSHOT, NOTHING)
         .with(&["allow-write-only-overlay"]),
@@ -95,22 +95,22 @@ pub static COMMANDS: &[Command] = &[
     entry("block-set-write-threshold", Action::SetWriteThreshold, &edits::WRITE_THRESHOLD, NOTHING),
     entry("x-blockdev-amend", Action::BlockdevAmend, &edits::AMEND, NOTHING).with(&["unstable"]),
     entry("query-block", Action::QueryBlock, &EMPTY, List(&Record(&BLOCK_INFO))),
-    entry("query-version", Action::QueryVersion, &EMPTY, Record(&VERSION_INFO)),
+    entry("query-version", Action::QueryVersion, &EMPTY, Record(&language::VERSION_INFO)),
     entry("x-query-memory", Action::QueryMemory, &EMPTY, Record(&exports::MEMORY_INFO)).with(&["unstable"]),
-    entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&COMMAND_INFO))),
-    entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&SCHEMA_INFO))),
+    entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&language::COMMAND_INFO))),
+    entry("query-qmp-schema", Action::QueryQmpSchema, &EMPTY, List(&Record(&language::SCHEMA_INFO))),
     entry("qmp_capabilities", Action::QmpCapabilities, &CAPABILITIES, NOTHING),
     entry("quit", Action::Quit, &EMPTY, NOTHING),
 ];
 
 /// Every event.
 pub static EVENTS: &[EventType] = &[
-    EventType { name: "JOB_STATUS_CHANGE", data: &JOB_STATUS_CHANGE },
-    EventType { name: "BLOCK_JOB_COMPLETED", data: &JOB_COMPLETED },
-    EventType { name: "BLOCK_JOB_CANCELLED", data: &JOB_FACTS },
-    EventType { name: "BLOCK_JOB_READY", data: &JOB_FACTS },
-    EventType { name: "BLOCK_JOB_PENDING", data: &JOB_PENDING },
-    EventType { name: "BLOCK_JOB_ERROR", data: &JOB_ERROR },
+    EventType { name: "JOB_STATUS_CHANGE", data: &jobs::JOB_STATUS_CHANGE },
+    EventType { name: "BLOCK_JOB_COMPLETED", data: &jobs::JOB_COMPLETED },
+    EventType { name: "BLOCK_JOB_CANCELLED", data: &jobs::JOB_FACTS },
+    EventType { name: "BLOCK_JOB_READY", data: &jobs::JOB_FACTS },
+    EventType { name: "BLOCK_JOB_PENDING", data: &jobs::JOB_PENDING },
+    EventType { name: "BLOCK_JOB_ERROR", data: &jobs::JOB_ERROR },
     EventType { name: "BLOCK_WRITE_THRESHOLD", data: &edits::THRESHOLD_PASSED },
     EventType { name: "BLOCK_IMAGE_CORRUPTED", data: &edits::IMAGE_CORRUPTED },
     EventType { name: "BLOCK_EXPORT_DELETED", data: &exports::EXPORT_DELETED },
@@ -119,8 +119,6 @@ pub static EVENTS: &[EventType] = &[
 static EMPTY: Object = object("Empty", &[]);
 static CAPABILITIES: Object = object("Capabilities", &[optional("enable", List(&OneOf(&CAPABILITY)))]);
 static CAPABILITY: Enum = Enum { name: "QMPCapability", values: &["oob"] };
-
-// Nodes.
 
 /// What `blockdev-add` takes, and every inline child.
 pub static BLOCKDEV_OPTIONS: Object = Object {
@@ -278,7 +276,7 @@ static BLOCK_INFO: Object = object(
         required("locked", Bool),
         optional("inserted", Record(&NODE_INFO)),
         optional("tray_open", Bool),
-        optional("io-status", OneOf(&IO_STATUS)),
+        optional("io-status", OneOf(&jobs::IO_STATUS)),
     ],
 );
 static CACHE_INFO: Object = object(
@@ -326,235 +324,3 @@ static SPECIFIC_QCOW2_DATA: Object = object(
     ],
 );
 static COMPRESSION: Enum = Enum { name: "Qcow2CompressionType", values: &["zlib", "zstd"] };
-
-// Jobs.
-
-static STREAM: Object = object(
-    "BlockStream",
-    &[
-        optional("job-id", Str),
-        required("device", Str),
-        optional("base", Str),
-        optional("base-node", Str),
-        optional("backing-file", Str),
-        optional("backing-mask-protocol", Bool),
-        optional("bottom", Str),
-        optional("speed", Int),
-        optional("on-error", OneOf(&ON_ERROR)),
-        optional("filter-node-name", Str),
-        optional("auto-finalize", Bool),
-        optional("auto-dismiss", Bool),
-    ],
-);
-static COMMIT: Object = object(
-    "BlockCommit",
-    &[
-        optional("job-id", Str),
-        required("device", Str),
-        optional("base-node", Str),
-        optional("base", Str).with(&["deprecated"]),
-        optional("top-node", Str),
-        optional("top", Str).with(&["deprecated"]),
-        optional("backing-file", Str),
-        optional("backing-mask-protocol", Bool),
-        optional("speed", Int),
-        optional("on-error", OneOf(&ON_ERROR)),
-        optional("filter-node-name", Str),
-        optional("auto-finalize", Bool),
-        optional("auto-dismiss", Bool),
-    ],
-);
-static MIRROR: Object = object(
-    "BlockdevMirror",
-    &[
-        optional("job-id", Str),
-        required("device", Str),
-        required("target", Str),
-        optional("replaces", Str),
-        required("sync", OneOf(&MIRROR_SYNC)),
-        optional("speed", Int),
-        optional("granularity", Int),
-        optional("buf-size", Int),
-        optional("on-source-error", OneOf(&ON_ERROR)),
-        optional("on-target-error", OneOf(&ON_ERROR)),
-        optional("filter-node-name", Str),
-        optional("copy-mode", OneOf(&COPY_MODE)),
-        optional("auto-finalize", Bool),
-        optional("auto-dismiss", Bool),
-    ],
-);
-pub(super) static MIRROR_SYNC: Enum =
-    Enum { name: "MirrorSyncMode", values: &["top", "full", "none", "incremental", "bitmap"] };
-pub(super) static ON_ERROR: Enum =
-    Enum { name: "BlockdevOnError", values: &["report", "ignore", "enospc", "stop", "auto"] };
-static DEVICE: Object = object("Device", &[required("device", Str)]);
-static DEVICE_AND_FORCE: Object =
-    object("DeviceAndForce", &[required("device", Str), optional("force", Bool)]);
-static DEVICE_AND_SPEED: Object =
-    object("DeviceAndSpeed", &[required("device", Str), required("speed", Int)]);
-static ID: Object = object("Id", &[required("id", Str)]);
-static JOB_CHANGE: Object = Object {
-    variants: Some(Variants { tag: "type", cases: &[("mirror", &JOB_CHANGE_MIRROR)] }),
-    ..object("JobChangeOptions", &[required("id", Str), required("type", OneOf(&JOB_TYPE))])
-};
-static JOB_CHANGE_MIRROR: Object =
-    object("BlockJobChangeOptionsMirror", &[required("copy-mode", OneOf(&COPY_MODE))]);
-static COPY_MODE: Enum = Enum { name: "MirrorCopyMode", values: &["background", "write-blocking"] };
-#[rustfmt::skip]
-static JOB_TYPE: Enum = Enum {
-    name: "JobType",
-    values: &[
-        "commit", "stream", "mirror", "backup", "create", "amend",
-        "snapshot-load", "snapshot-save", "snapshot-delete",
-    ],
-};
-#[rustfmt::skip]
-static JOB_STATUS: Enum = Enum {
-    name: "JobStatus",
-    values: &[
-        "undefined", "created", "running", "paused", "ready", "standby",
-        "waiting", "pending", "aborting", "concluded", "null",
-    ],
-};
-static IO_STATUS: Enum = Enum { name: "BlockDeviceIoStatus", values: &["ok", "failed", "nospace"] };
-static JOB_INFO: Object = object(
-    "JobInfo",
-    &[
-        required("id", Str),
-        required("type", OneOf(&JOB_TYPE)),
-        required("status", OneOf(&JOB_STATUS)),
-        required("current-progress", Int),
-        required("total-progress", Int),
-        optional("error", Str),
-    ],
-);
-static BLOCK_JOB_INFO: Object = Object {
-    variants: Some(Variants { tag: "type", cases: &[("mirror", &BLOCK_JOB_INFO_MIRROR)] }),
-    ..object(
-        "BlockJobInfo",
-        &[
-            required("type", OneOf(&JOB_TYPE)),
-            required("device", Str),
-            required("len", Int),
-            required("offset", Int),
-            required("busy", Bool),
-            required("paused", Bool),
-            required("speed", Int),
-            required("io-status", OneOf(&IO_STATUS)),
-            required("ready", Bool),
-            required("status", OneOf(&JOB_STATUS)),
-            required("auto-finalize", Bool),
-            required("auto-dismiss", Bool),
-            optional("error", Str),
-        ],
-    )
-};
-static BLOCK_JOB_INFO_MIRROR: Object = object("BlockJobInfoMirror", &[required("actively-synced", Bool)]);
-
-// Events.
-
-static JOB_STATUS_CHANGE: Object =
-    object("JobStatusChange", &[required("id", Str), required("status", OneOf(&JOB_STATUS))]);
-static JOB_COMPLETED: Object = object(
-    "JobCompleted",
-    &[
-        required("type", OneOf(&JOB_TYPE)),
-        required("device", Str),
-        required("len", Int),
-        required("offset", Int),
-        required("speed", Int),
-        optional("error", Str),
-    ],
-);
-static JOB_FACTS: Object = object(
-    "JobFacts",
-    &[
-        required("type", OneOf(&JOB_TYPE)),
-        required("device", Str),
-        required("len", Int),
-        required("offset", Int),
-        required("speed", Int),
-    ],
-);
-static JOB_PENDING: Object = object("JobPending", &[required("type", OneOf(&JOB_TYPE)), required("id", Str)]);
-static JOB_ERROR: Object = object(
-    "JobError",
-    &[
-        required("device", Str),
-        required("operation", OneOf(&IO_OPERATION)),
-        required("action", OneOf(&ERROR_ACTION)),
-    ],
-);
-static IO_OPERATION: Enum = Enum { name: "IoOperationType", values: &["read", "write"] };
-static ERROR_ACTION: Enum = Enum { name: "BlockErrorAction", values: &["ignore", "report", "stop"] };
-
-// The language about itself.
-
-static VERSION_INFO: Object =
-    object("VersionInfo", &[required("qemu", Record(&VERSION_TRIPLE)), required("package", Str)]);
-static VERSION_TRIPLE: Object =
-    object("VersionTriple", &[required("major", Int), required("minor", Int), required("micro", Int)]);
-static COMMAND_INFO: Object = object("CommandInfo", &[required("name", Str)]);
-static SCHEMA_INFO: Object = Object {
-    variants: Some(Variants {
-        tag: "meta-type",
-        cases: &[
-            ("builtin", &SCHEMA_BUILTIN),
-            ("enum", &SCHEMA_ENUM),
-            ("array", &SCHEMA_ARRAY),
-            ("object", &SCHEMA_OBJECT),
-            ("alternate", &SCHEMA_ALTERNATE),
-            ("command", &SCHEMA_COMMAND),
-            ("event", &SCHEMA_EVENT),
-        ],
-    }),
-    ..object(
-        "SchemaInfo",
-        &[required("name", Str), required("meta-type", OneOf(&META_TYPE)), optional("features", List(&Str))],
-    )
-};
-#[rustfmt::skip]
-static META_TYPE: Enum = Enum {
-    name: "SchemaMetaType",
-    values: &["builtin", "enum", "array", "object", "alternate", "command", "event"],
-};
-#[rustfmt::skip]
-static JSON_TYPE: Enum = Enum {
-    name: "JSONType",
-    values: &["string", "number", "int", "boolean", "null", "object", "array", "value"],
-};
-static SCHEMA_BUILTIN: Object = object("SchemaInfoBuiltin", &[required("json-type", OneOf(&JSON_TYPE))]);
-static SCHEMA_ENUM: Object = object(
-    "SchemaInfoEnum",
-    &[required("members", List(&Record(&SCHEMA_ENUM_MEMBER))), required("values", List(&Str))],
-);
-static SCHEMA_ENUM_MEMBER: Object =
-    object("SchemaInfoEnumMember", &[required("name", Str), optional("features", List(&Str))]);
-static SCHEMA_ARRAY: Object = object("SchemaInfoArray", &[required("element-type", Str)]);
-static SCHEMA_OBJECT: Object = object(
-    "SchemaInfoObject",
-    &[
-        required("members", List(&Record(&SCHEMA_OBJECT_MEMBER))),
-        optional("tag", Str),
-        optional("variants", List(&Record(&SCHEMA_VARIANT))),
-    ],
-);
-static SCHEMA_OBJECT_MEMBER: Object = object(
-    "SchemaInfoObjectMember",
-    &[
-        required("name", Str),
-        required("type", Str),
-        optional("default", Any),
-        optional("features", List(&Str)),
-    ],
-);
-static SCHEMA_VARIANT: Object =
-    object("SchemaInfoObjectVariant", &[required("case", Str), required("type", Str)]);
-static SCHEMA_ALTERNATE: Object =
-    object("SchemaInfoAlternate", &[required("members", List(&Record(&SCHEMA_ALTERNATE_MEMBER)))]);
-static SCHEMA_ALTERNATE_MEMBER: Object = object("SchemaInfoAlternateMember", &[required("type", Str)]);
-static SCHEMA_COMMAND: Object = object(
-    "SchemaInfoCommand",
-    &[required("arg-type", Str), required("ret-type", Str), optional("allow-oob", Bool)],
-);
-static SCHEMA_EVENT: Object = object("SchemaInfoEvent", &[required("arg-type", Str)]);

@@ -21,7 +21,7 @@ pub enum Type {
     Enum(&'static Enum),
     /// An object with known members.
     Object(&'static Object),
-    /// One of several types, told apart by their JSON type.
+    /// One of several types, distinguished by their JSON type.
     Alternate(&'static Alternate),
 }
 
@@ -56,7 +56,7 @@ pub struct Member {
     pub kind: Type,
     /// Whether it may be absent.
     pub optional: bool,
-    /// What clients are told of it besides: that it is deprecated, say.
+    /// What clients learn of it besides: that it is deprecated, say.
     pub features: &'static [&'static str],
 }
 

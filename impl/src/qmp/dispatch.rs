@@ -83,7 +83,7 @@ pub async fn begin<'e>(
     }
 }
 
-/// Whether a command only tells what is: then it need not wait for those that work.
+/// Whether a command only shows what is: then it need not wait for those that work.
 pub fn only_asks(command: &Command) -> bool {
     use Action::{
         QueryBlock, QueryBlockExports, QueryBlockGraph, QueryBlockJobs, QueryCommands, QueryJobs,
@@ -107,7 +107,7 @@ pub fn only_asks(command: &Command) -> bool {
 /// The longest answer. One that would be longer is refused, and not made to its end.
 pub const REPLY_BYTES_MAX: usize = 32 << 20;
 
-/// The answer of a command that has nothing to tell.
+/// The answer of a command that has nothing to show.
 const NOTHING: Cow<'static, str> = Cow::Borrowed("{}");
 
 /// Does an admitted command; the answer is JSON text. Only one that changes anything may run at a time.
@@ -124,7 +124,7 @@ pub async fn run(
     Ok(answer)
 }
 
-/// Whether what a command tells depends on jobs that are about to take effect.
+/// Whether what a command shows depends on jobs that are about to take effect.
 pub fn asks_of_jobs(command: &Command) -> bool {
     let asks =
         [Action::QueryBlockJobs, Action::QueryJobs, Action::QueryNamedBlockNodes, Action::QueryBlockGraph];
@@ -171,7 +171,7 @@ async fn answer(
             let options = arguments["options"].as_object().expect("options are required");
             engine.blockdev_amend(job, node, options::text(options, "driver"))?;
         }
-        // No guest's devices are here to be told of.
+        // No guest's devices are here to be shown.
         Action::QueryBlock => return Ok(Cow::Borrowed("[]")),
         Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
         Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),

@@ -154,10 +154,10 @@ fn nodes_are_named_as_qemu_names_them() {
             assert_eq!(add(&monitor, options).await, "", "{options}");
         }
         let nodes = reply(&monitor, "query-named-block-nodes", json!({"flat": true})).await;
-        let mut told: Vec<&str> =
+        let mut named: Vec<&str> =
             nodes["return"].as_array().unwrap().iter().map(|node| node["file"].as_str().unwrap()).collect();
-        told.reverse();
-        assert_eq!(told, NAMED.iter().map(|(_, name)| *name).collect::<Vec<_>>());
+        named.reverse();
+        assert_eq!(named, NAMED.iter().map(|(_, name)| *name).collect::<Vec<_>>());
     });
 }
 

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn base_node_tells_that_any_node_may_be_streamed_into() {
+    fn base_node_means_that_any_node_may_be_streamed_into() {
         let arguments = entry(entry("block-stream")["arg-type"].as_str().unwrap());
         let members = arguments["members"].as_array().unwrap();
         let names: BTreeSet<&str> = members.iter().map(|m| m["name"].as_str().unwrap()).collect();

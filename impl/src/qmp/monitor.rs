@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 /// How long a command that only asks waits for those that work.
-const ASK_PATIENCE: Nanos = Nanos::SECOND;
+const QUERY_TIMEOUT: Nanos = Nanos::SECOND;
 
 /// One client.
 #[derive(Debug)]
@@ -190,8 +190,8 @@ impl Monitor {
         dispatch::run(&self.engine, command, &request.arguments, begun).await
     }
 
-    /// A command that only asks waits for the one that works, and for jobs that take effect, so that it is told of what
-    /// comes after; but not for ever: what is told then is what was before.
+    /// A command that only asks waits for the one that works, and for jobs that take effect, so that it sees what
+    /// comes after; but not for ever: what it sees then is what was before.
     async fn turn_to_ask(&self, command: &Command) -> Option<RangeGuard<'_>> {
         let mut turn = std::pin::pin!(async {
             let alone = self.engine.commands().drain().await;
@@ -209,7 +209,7 @@ impl Monitor {
         }
         let host = self.engine.host();
         let mut alone = None;
-        let over = host.sleep_until(host.now().plus(ASK_PATIENCE));
+        let over = host.sleep_until(host.now().plus(QUERY_TIMEOUT));
         either(async { alone = Some(turn.await) }, over).await;
         alone
     }
@@ -272,9 +272,9 @@ mod tests {
             subscriber.emit(&event, at);
             monitor.receive(br#"{"execute":"query-commands","id":2}"#).await;
             assert!(monitor.next_output().await.unwrap().ends_with(r#", "id": 1}"#));
-            let told = monitor.next_output().await.unwrap();
+            let output = monitor.next_output().await.unwrap();
             assert_eq!(
-                told,
+                output,
                 r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "JOB_STATUS_CHANGE", "data": {"status": "running", "id": "j"}}"#
             );
             assert!(monitor.next_output().await.unwrap().ends_with(r#", "id": 2}"#));

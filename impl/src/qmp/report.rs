@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_told_with_its_error() {
+    fn a_job_is_shown_with_its_error() {
         let job = BlockJobInfo {
             kind: "stream",
             device: "j\"0".to_owned(),
@@ -285,11 +285,11 @@ mod tests {
             actively_synced: None,
             error: Some("No space left on device".to_owned()),
         };
-        let told = answer(&block_jobs(std::slice::from_ref(&job)), "query-block-jobs");
-        assert_eq!(told[0]["device"], "j\"0");
-        assert_eq!(told[0]["speed"], i64::MAX);
-        let told = answer(&jobs(&[job]), "query-jobs");
-        assert_eq!(told[0]["error"], "No space left on device");
-        assert_eq!(told[0]["current-progress"], 5);
+        let shown = answer(&block_jobs(std::slice::from_ref(&job)), "query-block-jobs");
+        assert_eq!(shown[0]["device"], "j\"0");
+        assert_eq!(shown[0]["speed"], i64::MAX);
+        let shown = answer(&jobs(&[job]), "query-jobs");
+        assert_eq!(shown[0]["error"], "No space left on device");
+        assert_eq!(shown[0]["current-progress"], 5);
     }
 }

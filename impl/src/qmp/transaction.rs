@@ -6,7 +6,7 @@ use super::edits;
 use crate::command::{BackupArguments, BackupSync, BitmapMode};
 use crate::engine::transaction::{Action, GraphEdit, Transaction};
 use crate::graph::bitmap::BitmapName;
-use crate::qapi::options::{Arguments, integer, on_error, optional_text, owned_text, text, truth};
+use crate::qapi::options::{Arguments, job, on_error, optional_text, owned_text, text, truth};
 use serde_json::Value;
 
 const CHECKED: &str = "arguments were checked against the table";
@@ -18,11 +18,10 @@ const WORKERS: i64 = 64;
 pub fn backup(arguments: &Arguments) -> BackupArguments {
     let performance = |name| arguments.get("x-perf")?.get(name)?.as_i64();
     BackupArguments {
-        job_id: owned_text(arguments, "job-id"),
+        job: job(arguments),
         device: text(arguments, "device").to_owned(),
         target: text(arguments, "target").to_owned(),
         sync: sync(text(arguments, "sync")),
-        speed: integer(arguments, "speed").unwrap_or(0),
         bitmap: owned_text(arguments, "bitmap"),
         bitmap_mode: optional_text(arguments, "bitmap-mode").map(bitmap_mode),
         compress: truth(arguments, "compress").unwrap_or(false),
@@ -33,8 +32,6 @@ pub fn backup(arguments: &Arguments) -> BackupArguments {
         workers_max: performance("max-workers").unwrap_or(WORKERS),
         chunk_bytes_max: performance("max-chunk").unwrap_or(0),
         cluster_bytes_min: performance("min-cluster-size").unwrap_or(0),
-        manual_finalize: !truth(arguments, "auto-finalize").unwrap_or(true),
-        manual_dismiss: !truth(arguments, "auto-dismiss").unwrap_or(true),
     }
 }
 

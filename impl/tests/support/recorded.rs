@@ -168,46 +168,9 @@ pub fn record(
     let mut done: Vec<Done> = Vec::new();
     for value in 1..=steps as u64 {
         let from = disk.events();
-        let cluster = image.cluster_bytes();
-        let (offset, count) = random.range(len, SECTOR as u64, 3 * cluster / SECTOR as u64);
-        let sectors = |from: u64, to: u64| from as usize / SECTOR..to as usize / SECTOR;
-        let request = match random.below(12) {
-            0..=4 => {
-                let data = sector(value).repeat(count as usize / SECTOR);
-                block_on(image.write(offset, &data, &below)).unwrap();
-                Request::Fill { sectors: sectors(offset, offset + count), value }
-            }
-            5 | 6 => {
-                block_on(image.write_zeroes(offset, count, &below)).unwrap();
-                Request::Fill { sectors: sectors(offset, offset + count), value: 0 }
-            }
-            7 => {
-                let (offset, count) = random.range(len, cluster, 6);
-                block_on(image.discard(offset, count, below.exists())).unwrap();
-                let none = options.version == 2 && below.exists();
-                let end = if none { offset } else { offset + count };
-                Request::Fill { sectors: sectors(offset, end), value: 0 }
-            }
-            8 | 9 => {
-                let at = random.below(len / cluster) * cluster;
-                match block_on(image.write_compressed(
-                    at,
-                    &sector(value).repeat(cluster as usize / SECTOR),
-                    &below,
-                )) {
-                    Ok(()) => Request::Fill { sectors: sectors(at, at + cluster), value },
-                    // Something is there already.
-                    Err(Errno::EIO) => continue,
-                    Err(Errno::ENOTSUP) if data.is_some() => continue,
-                    Err(errno) => panic!("{errno}"),
-                }
-            }
-            _ => {
-                block_on(image.flush()).unwrap();
-                Request::Flush
-            }
-        };
-        done.push(Done { from, to: disk.events(), request });
+        if let Some(request) = request(&image, options, &below, value, &mut random) {
+            done.push(Done { from, to: disk.events(), request });
+        }
     }
     let from = disk.events();
     block_on(image.close()).unwrap();
@@ -221,4 +184,50 @@ pub fn record(
         DataFileLog { events: data.take_log(), before }
     });
     Recorded { start, events: disk.take_log(), done, first, below, data }
+}
+
+/// Does one random request; what it writes is `value`. Nothing, if the image cannot do it here.
+fn request(
+    image: &Qcow2,
+    options: &CreateOptions,
+    below: &Layer,
+    value: u64,
+    random: &mut Random,
+) -> Option<Request> {
+    let (len, cluster) = (image.len_bytes(), image.cluster_bytes());
+    let (offset, count) = random.range(len, SECTOR as u64, 3 * cluster / SECTOR as u64);
+    let sectors = |from: u64, to: u64| from as usize / SECTOR..to as usize / SECTOR;
+    Some(match random.below(12) {
+        0..=4 => {
+            let data = sector(value).repeat(count as usize / SECTOR);
+            block_on(image.write(offset, &data, below)).unwrap();
+            Request::Fill { sectors: sectors(offset, offset + count), value }
+        }
+        5 | 6 => {
+            block_on(image.write_zeroes(offset, count, below)).unwrap();
+            Request::Fill { sectors: sectors(offset, offset + count), value: 0 }
+        }
+        7 => {
+            let (offset, count) = random.range(len, cluster, 6);
+            block_on(image.discard(offset, count, below.exists())).unwrap();
+            let none = options.version == 2 && below.exists();
+            let end = if none { offset } else { offset + count };
+            Request::Fill { sectors: sectors(offset, end), value: 0 }
+        }
+        8 | 9 => {
+            let at = random.below(len / cluster) * cluster;
+            let data = sector(value).repeat(cluster as usize / SECTOR);
+            match block_on(image.write_compressed(at, &data, below)) {
+                Ok(()) => Request::Fill { sectors: sectors(at, at + cluster), value },
+                // Something is there already.
+                Err(Errno::EIO) => return None,
+                Err(Errno::ENOTSUP) if options.data_file.is_some() => return None,
+                Err(errno) => panic!("{errno}"),
+            }
+        }
+        _ => {
+            block_on(image.flush()).unwrap();
+            Request::Flush
+        }
+    })
 }

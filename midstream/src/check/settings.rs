@@ -42,7 +42,7 @@ pub(super) fn trace_folder() -> PathBuf {
     target.unwrap_or(Path::new("target")).join("midstream")
 }
 
-/// The test that is running, if it can be told: cargo's runner names the thread after it, nextest the environment.
+/// The test that is running, if that can be known: cargo's runner names the thread after it, nextest the environment.
 pub(super) fn test_name() -> Option<String> {
     let thread = std::thread::current();
     let of_thread = thread.name().filter(|name| *name != "main").map(str::to_owned);

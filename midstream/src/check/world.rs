@@ -1,16 +1,17 @@
 //! One run of a block layer: make the images and what they hold; run the workload of guests and faults; stop the faults and look
-//! at every image at rest; close; open the files afresh. A crash may end the second part at any step, and is followed
-//! by the last. Parts without anything to decide take the plainest course.
+//! at every image at rest; close; reopen the files. A crash may end the second part at any step, and is followed
+//! by the last. Parts without anything to decide take option 0 everywhere.
 
+use super::guest::{Lane, read_all, run_lane};
 use crate::choice::{Choices, Draw, Point};
-use crate::content::{Tag, initial_tag, sectors_of, tag_of_request, tags};
-use crate::history::{Asked, What};
+use crate::content::{Tag, initial_tag, sectors_of};
+use crate::history::What;
 use crate::layer::{BlockLayer, Device, Image};
 use crate::panics::quietly;
-use crate::request::{Operation, RequestId};
-use crate::scenario::{Abilities, Content, Guest, Request, Scenario};
+use crate::scenario::{Abilities, Content, Guest, Scenario};
 use crate::verdict::{Detail, Outcome, Verdict};
-use crate::witness::Witness;
+use crate::witness::length::Length;
+use crate::witness::{Resized, Witness};
 use crate::world::crash::{Ending, crash_images};
 use crate::world::disk::{Disks, File};
 use crate::world::host::SimHost;
@@ -59,7 +60,8 @@ pub(super) fn run<L: BlockLayer>(
 /// What a layer can do beside reading, writing and flushing. Whatever goes wrong here goes wrong in runs too, and is
 /// judged there.
 pub(super) fn abilities<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
-    let mut abilities = Abilities { chains: L::CHAINS, write_zeroes: true, discard: true };
+    let own = u32::try_from(L::OPERATIONS.len()).expect("a layer names its operations one by one");
+    let mut abilities = Abilities { chains: L::CHAINS, write_zeroes: true, discard: true, resize: true, own };
     let asked = quietly(|| {
         let scenario = Scenario::chain(["disk0 ........"]);
         let files = make(layer, &scenario)?;
@@ -68,13 +70,15 @@ pub(super) fn abilities<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
         let (layer, images) = (layer.clone(), scenario.plain_images());
         plain(&mut scheduler, "ask", async move {
             let device = open(&*layer, &host, &images).await?.remove(0);
-            Ok([device.write_zeroes(0, SECTOR).await, device.discard(0, SECTOR).await])
+            let resized = device.resize(2 * SECTOR).await;
+            Ok([device.write_zeroes(0, SECTOR).await, device.discard(0, SECTOR).await, resized])
         })?
         .map_err(|errno: Errno| errno.to_string())
     });
-    if let Ok(Ok([zeroes, discard])) = asked {
+    if let Ok(Ok([zeroes, discard, resized])) = asked {
         abilities.write_zeroes = zeroes != Err(Errno::ENOTSUP);
         abilities.discard = discard != Err(Errno::ENOTSUP);
+        abilities.resize = resized != Err(Errno::ENOTSUP);
     }
     abilities
 }
@@ -127,7 +131,7 @@ async fn open<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> IoR
     Ok(devices)
 }
 
-/// Runs one task to its end, taking the plainest course.
+/// Runs one task to its end, by option 0 everywhere.
 fn plain<T: Send + 'static>(
     scheduler: &mut Scheduler,
     name: &'static str,
@@ -182,6 +186,8 @@ struct World<L: BlockLayer> {
     scheduler: Scheduler,
     witness: Arc<Witness>,
     devices: Vec<Arc<L::Device>>,
+    /// How long each image is.
+    lengths: Vec<Arc<Mutex<Length>>>,
 }
 
 impl<L: BlockLayer> World<L> {
@@ -189,8 +195,10 @@ impl<L: BlockLayer> World<L> {
         let host = SimHost::new(Disks::new(files));
         let scheduler = Scheduler::new(host.clone());
         let (judged, halt) = (setups::<L>(&scenario), scheduler.halt_flag());
-        let witness = Arc::new(Witness::new(judged, host.clone(), halt, detail));
-        World { layer: layer.clone(), scenario, host, scheduler, witness, devices: Vec::new() }
+        let witness = Arc::new(Witness::new(judged, resized(&scenario), host.clone(), halt, detail));
+        let length = |content: &Content| Arc::new(Mutex::new(Length::new(content.sectors())));
+        let lengths = scenario.images.iter().map(length).collect();
+        World { layer: layer.clone(), scenario, host, scheduler, witness, devices: Vec::new(), lengths }
     }
 
     fn live(&mut self, choices: &mut Choices) -> Verdict {
@@ -260,12 +268,13 @@ impl<L: BlockLayer> World<L> {
     fn spawn(&mut self, guest: Guest) -> Vec<TaskId> {
         let writable = !self.scenario.is_backing(guest.image);
         let content = &self.scenario.images[guest.image];
-        let (size, device) = (content.sectors(), self.devices[guest.image].clone());
+        let device = self.devices[guest.image].clone();
         self.witness.attached(guest.guest, &content.image.path, writable);
         let mut tasks = Vec::new();
         for (lane, requests) in (0..).zip(guest.lanes).filter(|(_, requests)| !requests.is_empty()) {
             let name = Point::new("guest # lane #", [guest.guest, lane, 0]);
-            let at = Lane { guest: guest.guest, lane, size };
+            let length = self.lengths[guest.image].clone();
+            let at = Lane { guest: guest.guest, lane, length, own: L::OPERATIONS };
             let (witness, host) = (self.witness.clone(), self.host.clone());
             let task = run_lane(at, requests, device.clone(), witness, host);
             tasks.push(self.scheduler.spawn(name, Box::pin(task)));
@@ -302,7 +311,7 @@ impl<L: BlockLayer> World<L> {
         Ok(())
     }
 
-    /// Closes every image, those on top first, and opens the files afresh.
+    /// Closes every image, those on top first, and reopens the files.
     fn quit(&mut self) -> Result<(), Stop> {
         let devices = std::mem::take(&mut self.devices);
         let closed = self.plain("close", async move {
@@ -313,7 +322,7 @@ impl<L: BlockLayer> World<L> {
         })?;
         closed.map_err(|errno: Errno| Stop::Stuck(format!("the images cannot be closed: {errno}")))?;
         let files = take_files(&self.host);
-        self.open_afresh(files, true)
+        self.reopen(files, true)
     }
 
     /// Ends the world without warning, and opens what is left.
@@ -322,11 +331,11 @@ impl<L: BlockLayer> World<L> {
         self.witness.crashed(ending);
         let files = take_files(&self.host);
         let files = files.into_iter().zip(left).map(|(file, bytes)| File::new(&file.path, bytes)).collect();
-        self.open_afresh(files, false)
+        self.reopen(files, false)
     }
 
     /// A new host, as the next process would find it: checks the images, opens them, reads all of each.
-    fn open_afresh(&mut self, files: Vec<File>, is_clean: bool) -> Result<(), Stop> {
+    fn reopen(&mut self, files: Vec<File>, is_clean: bool) -> Result<(), Stop> {
         let host = SimHost::new(Disks::new(files));
         let mut scheduler = Scheduler::new(host.clone());
         let (layer, images) = (self.layer.clone(), self.scenario.plain_images());
@@ -380,52 +389,15 @@ async fn show<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> Vec
     values
 }
 
-async fn read_all(device: &impl Device, size_bytes: u64) -> IoResult<Vec<Tag>> {
-    device.read(0, size_bytes).await.map(|bytes| tags(&bytes))
-}
-
-/// Where requests come from: a lane of a guest, on an image of so many sectors.
-#[derive(Copy, Clone)]
-struct Lane {
-    guest: u32,
-    lane: u32,
-    size: u64,
-}
-
-/// One lane of a guest: its requests, one after the other.
-async fn run_lane<D: Device>(
-    at: Lane,
-    requests: Vec<Request>,
-    device: Arc<D>,
-    witness: Arc<Witness>,
-    host: SimHost,
-) {
-    for request in requests {
-        host.think(request.think).await;
-        let id = RequestId { guest: at.guest, lane: at.lane, slot: request.slot };
-        perform(id, &request, &*device, at.size, &witness).await;
+/// The images that guests resize.
+fn resized(scenario: &Scenario) -> Resized {
+    let mut resized = Resized::default();
+    for (index, content) in
+        scenario.images.iter().enumerate().filter(|(index, _)| scenario.is_resized(*index))
+    {
+        resized.add(&content.image.path, scenario.sectors_max(index));
     }
-}
-
-/// Does one request, from the witness's seeing it begin to its seeing it end. Nothing is asked of what lies past the end.
-async fn perform(id: RequestId, request: &Request, device: &impl Device, size: u64, witness: &Witness) {
-    let sector = request.sector.min(size);
-    let count = request.sectors.min(size - sector);
-    if count == 0 {
-        return;
-    }
-    let (offset, len) = (sector * SECTOR, count * SECTOR);
-    let tag = tag_of_request(id.guest, id.lane, id.slot);
-    witness.began(id, Asked::new(request.operation, sector, count, tag));
-    let done = |()| Vec::new();
-    let result = match request.operation {
-        Operation::Read => device.read(offset, len).await.map(|bytes| tags(&bytes)),
-        Operation::Write => device.write(offset, sectors_of(tag, sector, count)).await.map(done),
-        Operation::WriteZeroes => device.write_zeroes(offset, len).await.map(done),
-        Operation::Discard => device.discard(offset, len).await.map(done),
-        Operation::Flush => device.flush().await.map(done),
-    };
-    witness.ended(id, result);
+    resized
 }
 
 /// The images as the specification knows them: each a device of its own, with what its readers see.

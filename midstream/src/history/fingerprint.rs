@@ -29,7 +29,7 @@ impl Fingerprint {
 }
 
 impl History {
-    /// Of everything that happened in a world, in a compact form; of what a daemon did, as its lines tell it.
+    /// Of everything that happened in a world, in a compact form; of what a daemon did, as its lines show it.
     pub fn fingerprint(&self) -> u64 {
         if self.recorder == Recorder::Live {
             return xxh3_64(self.text().as_bytes());
@@ -85,7 +85,7 @@ impl Entry {
             Observed::End => put(&[15], &[], ""),
             Observed::Closed(found) => put(&[16], &found.values, &found.file),
             Observed::Unreadable { file, .. } => put(&[17], &[], file),
-            // What is armed is told by a note of its own; worlds have neither exports nor unlisted commands.
+            // What is armed is shown by a note of its own; worlds have neither exports nor unlisted commands.
             Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. }
             | Observed::Connected { .. }

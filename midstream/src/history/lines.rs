@@ -8,7 +8,7 @@ use model::CrashKind;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What stands before the part of a history that tells once more how a sequence went until it was cut.
+/// What stands before the part of a history that shows once more how a sequence went until it was cut.
 const ONCE_MORE: &str = "once more, until the cut:";
 
 impl History {
@@ -18,7 +18,7 @@ impl History {
             self.texts().map(|(step, text)| format!("step {step:<5} {text}")).collect();
         if let Some(cut) = &self.cut {
             lines.push(format!("step 0     {ONCE_MORE}"));
-            lines.extend(cut.told().map(|text| format!("step 0     {text}")));
+            lines.extend(cut.shown().map(|text| format!("step 0     {text}")));
         }
         lines
     }
@@ -28,16 +28,16 @@ impl History {
         self.lines().join("\n")
     }
 
-    /// What led to the verdict: a sequence that was cut afterwards is told up to there. Lines without their steps.
+    /// What led to the verdict: a sequence that was cut afterwards is shown up to there. Lines without their steps.
     pub fn story(&self) -> Vec<String> {
         match &self.cut {
             None => self.texts().map(|(_, text)| text).collect(),
-            Some(cut) => cut.told().collect(),
+            Some(cut) => cut.shown().collect(),
         }
     }
 
     /// What a reader wants to know of how a sequence came to its end; looks at jobs and nodes say nothing.
-    fn told(&self) -> impl Iterator<Item = String> {
+    fn shown(&self) -> impl Iterator<Item = String> {
         let is_look = |entry: &Entry| match &entry.what {
             What::Observed(Observed::Sent { text, .. }) => text.contains("query-"),
             What::Observed(Observed::Reply { .. } | Observed::View { .. }) => true,
@@ -84,7 +84,7 @@ impl Entry {
             }
             What::FaultsStopped => "fault     no more".to_owned(),
             What::Note(text) => text.clone(),
-            // A world tells what is armed; that it has struck shows in what follows.
+            // A world notes what is armed; that it has struck shows in what follows.
             What::Observed(Observed::FaultStruck { .. }) => return None,
             What::Observed(observed) => observed.text(&who),
         })

@@ -53,7 +53,7 @@ pub enum Observed {
         node: String,
         /// Whether it wanted to write.
         writable: bool,
-        /// What it was told, for readers.
+        /// What it was answered, for readers.
         why: String,
     },
     /// A guest has left.
@@ -286,7 +286,7 @@ impl Asked {
         Asked { operation, sector, count, values }
     }
 
-    /// What the model was told of it.
+    /// What the model sees of it.
     fn of(op: GuestOp<'_>) -> Asked {
         let asked = |operation, sector, count| Asked { operation, sector, count, values: Vec::new() };
         match op {

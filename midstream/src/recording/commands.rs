@@ -73,8 +73,8 @@ mod tests {
         commands.see(&sent(2, start));
         commands.see(&sent(2, r#"{"execute":"block-job-pause","arguments":{"device":"j0"}}"#));
         let reply = Observed::Reply { client: 2, text: "{}".to_owned() };
-        let told = commands.behind(&reply);
-        assert_eq!(told.as_deref(), Some("in reply to client 2: block-job-pause device:j0"));
+        let behind = commands.behind(&reply);
+        assert_eq!(behind.as_deref(), Some("in reply to client 2: block-job-pause device:j0"));
         let event = |job: &str| Observed::Event {
             text: format!(r#"{{"event":"JOB_STATUS_CHANGE","data":{{"id":"{job}","status":"paused"}}}}"#),
         };

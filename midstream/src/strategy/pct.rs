@@ -88,7 +88,7 @@ impl Strategy for Pct {
     }
 }
 
-/// Tells names apart by their ends, which costs a tenth of hashing them. Two alike would share a priority, no more.
+/// Distinguishes names by their ends, which costs a tenth of hashing them. Two alike would share a priority, no more.
 fn scent(name: &str) -> u64 {
     let bytes = name.as_bytes();
     match (bytes.first_chunk(), bytes.last_chunk()) {

@@ -58,7 +58,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// Takes a run again, decision by decision. After a divergence the run goes on with the plainest choices, only to end.
+/// Takes a run again, decision by decision. After a divergence the run goes on with option 0 everywhere, only to end.
 pub fn strict(run: impl FnOnce(Choices) -> Outcome, tape: &[Decision]) -> (Outcome, Option<Divergence>) {
     let divergence = Arc::new(Mutex::new(None));
     let follower = Strict { tape: tape.to_vec(), next: 0, divergence: Arc::clone(&divergence) };
@@ -149,7 +149,7 @@ impl Recording {
         &self.tape
     }
 
-    /// The value of each decision: what a variant changes. For a pick, 0 is the plainest and the rest is by name.
+    /// The value of each decision: what a variant changes. For a pick, 0 is the first option and the rest is by name.
     pub fn values(&self) -> Vec<u32> {
         self.tape.iter().map(Decision::value).collect()
     }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn tolerant_replay_of_nothing_is_the_plainest_run() {
+    fn tolerant_replay_of_nothing_takes_option_0_everywhere() {
         let recording = Arc::new(Recording::new(Vec::new()));
         let (outcome, drifts) = tolerant(toy::run, &recording, Vec::new());
         assert_eq!(outcome.verdict, Verdict::Passed);

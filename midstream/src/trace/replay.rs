@@ -19,7 +19,7 @@ pub struct Replayed {
 
 impl Trace {
     /// Takes the run again, decision by decision, up to the first that is not on offer; after that and after the last
-    /// one, the plainest things happen.
+    /// one, option 0 is taken everywhere.
     pub fn replay(&self, subject: &Subject, detail: Detail) -> Replayed {
         let (outcome, divergence) = strict(|choices| (subject.run)(choices, detail), &self.choices);
         Replayed { outcome, divergence, drifts: 0 }

@@ -50,7 +50,7 @@ pub enum Fate {
     Torn(u32),
 }
 
-/// How many ways to tear one write are told apart, beside losing and keeping it.
+/// How many ways to tear one write are distinguished, beside losing and keeping it.
 const TEARS: u32 = 14;
 
 /// The fates of all writes: none survives, all do, or each is decided by itself.

@@ -97,7 +97,7 @@ pub fn draw(draw: &mut Draw<'_>, files: u32, slots: u32, with_opens: bool) -> Ve
 pub struct Faults {
     armed: Vec<Fault>,
     struck: u64,
-    /// Strikes that nobody has been told of yet: file, kind, answer.
+    /// Strikes that were not reported yet: file, kind, answer.
     strikes: Vec<(u32, Kind, Errno)>,
 }
 

@@ -37,7 +37,7 @@ pub struct Core {
     /// Where relative names lead to; empty for a world that has none.
     folder: String,
     /// Lines for whoever runs the program.
-    pub told: String,
+    pub reported: String,
     /// Who has which file open, in a world with a folder: there, as in the real one, a writer is alone.
     holders: Vec<Holder>,
     holders_so_far: u64,
@@ -213,10 +213,10 @@ impl Host for SimHost {
         }
     }
 
-    fn tell(&self, line: &str) {
+    fn report(&self, line: &str) {
         let mut core = self.core();
-        core.told.push_str(line);
-        core.told.push('\n');
+        core.reported.push_str(line);
+        core.reported.push('\n');
     }
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {

@@ -6,39 +6,15 @@
 
 use crate::choice::{Choices, Point};
 use crate::world::host::SimHost;
+use crate::world::ready::{ReadySet, TASKS_MAX};
 use seam::Pending;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
 /// Steps a part of a run may take; far more than any healthy run needs.
 pub const STEPS_MAX: u64 = 200_000;
-
-/// No world has more tasks than this, over its whole life.
-const TASKS_MAX: usize = 64 * WORDS;
-const WORDS: usize = 32;
-
-/// Which tasks are ready: one bit each.
-struct ReadySet {
-    words: [AtomicU64; WORDS],
-}
-
-/// Wakes one task.
-struct TaskWaker {
-    ready: Arc<ReadySet>,
-    task: usize,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ready.words[self.task / 64].fetch_or(1 << (self.task % 64), Ordering::Relaxed);
-    }
-}
 
 struct Task {
     name: Point,
@@ -96,7 +72,7 @@ impl Scheduler {
     pub fn new(host: SimHost) -> Self {
         Scheduler {
             host,
-            ready: Arc::new(ReadySet { words: [const { AtomicU64::new(0) }; WORDS] }),
+            ready: ReadySet::new(),
             halt: Arc::default(),
             tasks: Vec::with_capacity(16),
             last: Point::new("nothing", [0; 3]),
@@ -126,7 +102,7 @@ impl Scheduler {
     pub fn spawn(&mut self, name: Point, future: Pending<'static, ()>) -> TaskId {
         let task = self.tasks.len();
         assert!(task < TASKS_MAX, "{name}: a world has no more than {TASKS_MAX} tasks");
-        let waker = Waker::from(Arc::new(TaskWaker { ready: self.ready.clone(), task }));
+        let waker = self.ready.waker(task);
         waker.wake_by_ref();
         self.tasks.push(Task { name, future: Some(future), waker });
         TaskId(task)
@@ -142,7 +118,7 @@ impl Scheduler {
         self.tasks.iter().filter(|t| t.future.is_some()).map(|t| t.name)
     }
 
-    /// Runs until all of `tasks` have ended, for `steps_max` steps at most. Without `choices` the plainest thing happens.
+    /// Runs until all of `tasks` have ended, for `steps_max` steps at most. Without `choices` option 0 is taken.
     pub fn run(&mut self, tasks: &[TaskId], steps_max: u64, mut choices: Option<&mut Choices>) -> Rest {
         let last_step = self.steps + steps_max;
         let mut waiting_for = 0;
@@ -165,7 +141,7 @@ impl Scheduler {
         }
     }
 
-    /// One step, the plainest, without letting time pass; false when nothing can happen now.
+    /// One step, by option 0, without letting time pass; false when nothing can happen now.
     pub fn step_now(&mut self) -> bool {
         self.gather();
         !self.offers.is_empty() && self.step(None)
@@ -224,17 +200,12 @@ impl Scheduler {
             }
             core = self.host.core();
         }
-        for word in 0..self.tasks.len().div_ceil(64) {
-            let mut bits = self.ready.words[word].load(Ordering::Relaxed);
-            while bits != 0 {
-                let task = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if self.tasks[task].future.is_some() {
-                    self.names.push(self.tasks[task].name);
-                    self.offers.push(Offer::Poll(task));
-                }
+        self.ready.visit(self.tasks.len(), |task| {
+            if self.tasks[task].future.is_some() {
+                self.names.push(self.tasks[task].name);
+                self.offers.push(Offer::Poll(task));
             }
-        }
+        });
         for (index, name) in core.disks.names().iter().enumerate() {
             self.names.push(*name);
             self.offers.push(Offer::Complete(index));
@@ -249,7 +220,7 @@ impl Scheduler {
     }
 
     fn poll(&mut self, index: usize) {
-        self.ready.words[index / 64].fetch_and(!(1 << (index % 64)), Ordering::Relaxed);
+        self.ready.clear(index);
         self.last_polled = index;
         let task = &mut self.tasks[index];
         let future = task.future.as_mut().expect("only unfinished tasks are on offer");

@@ -150,7 +150,7 @@ fn called(decision: &Decision) -> String {
 /// What the files show when they are read afresh, overlays last. A run that a broken law ended has none: then the
 /// chain stands with the law's values.
 fn final_chain(history: &History) -> String {
-    let files: String = history.read_afresh().map(|found| format!("      {}\n", found.text())).collect();
+    let files: String = history.reopened().map(|found| format!("      {}\n", found.text())).collect();
     if files.is_empty() { files } else { format!("final chain, files read afresh\n{files}") }
 }
 

@@ -204,7 +204,7 @@ impl Subject for Inside {
         });
         while self.next_reply().is_some() {}
         let world = self.world();
-        let mut stderr = std::mem::take(&mut world.host.core().told);
+        let mut stderr = std::mem::take(&mut world.host.core().reported);
         let mut exit = 0;
         if let Some(errno) = world.engine.lost() {
             // As the daemon ends.

@@ -90,7 +90,7 @@ Options are acted on in the order in which they stand.
                 what all opened images together may make the daemon hold in
                 memory (tables, bitmaps, work on them), in bytes or with K, M
                 or G behind the number; 512M if it is not given. What needs
-                more is refused; x-query-memory tells how much is held
+                more is refused; x-query-memory shows how much is held
   --daemonize   go to the background once everything is there
   --pidfile FILE
                 write the process id to FILE, removed at the end
@@ -166,7 +166,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Wish, String> 
     Ok(Wish::Run(line))
 }
 
-/// An option by its name, or by as much of it as tells it from the others.
+/// An option by its name, or by as much of it as no other begins with.
 fn find(name: &str) -> Result<&'static Meaning, String> {
     let start = &name[2..];
     let mut found = OPTIONS.iter().filter(|(option, _)| option.starts_with(start) && !start.is_empty());

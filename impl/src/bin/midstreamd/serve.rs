@@ -59,7 +59,7 @@ async fn converse(stream: UnixStream, monitor: &Monitor, quit: &Notify) {
     let (left, gone) = (Notify::new(), Notify::new());
     let listen = async {
         listen(from, monitor, &gone).await;
-        // After `quit` there are lines to come, which tell how the jobs ended; closing the monitor ends them.
+        // After `quit` there are lines to come, which say how the jobs ended; closing the monitor ends them.
         let end = if monitor.wants_quit() { quit } else { &left };
         end.notify_one();
     };

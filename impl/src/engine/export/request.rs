@@ -7,7 +7,7 @@ use crate::nbd::request::{Command, Request};
 use seam::{Errno, IoResult, Pending};
 use std::sync::Arc;
 
-/// How many extents are told at most.
+/// How many extents are described at most.
 const EXTENTS_MAX: usize = 64 << 10;
 /// How many pieces a read comes in at most.
 const PIECES_MAX: usize = 256;
@@ -56,13 +56,13 @@ async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<An
         Command::BlockStatus { len, one } => {
             let max = if one { 1 } else { EXTENTS_MAX };
             let extents = guest.extents(offset, len.into(), max).await?;
-            return Ok(Answer::Extents(extents.iter().map(told).collect()));
+            return Ok(Answer::Extents(extents.iter().map(described).collect()));
         }
     }
     Ok(Answer::Done)
 }
 
-/// Only data is read; what is known to be zeroes is told as a hole.
+/// Only data is read; what is known to be zeroes is sent as a hole.
 async fn sparse_read(guest: &Guest, offset: u64, len: u32, headroom: usize) -> IoResult<Answer> {
     let extents = guest.extents(offset, len.into(), PIECES_MAX).await?;
     let mut pieces = Vec::with_capacity(extents.len());
@@ -74,7 +74,7 @@ async fn sparse_read(guest: &Guest, offset: u64, len: u32, headroom: usize) -> I
         });
         done += extent.len;
     }
-    // Too many pieces to be told one by one: the rest is read as it is.
+    // Too many pieces to be sent one by one: the rest is read as it is.
     let rest = u64::from(len) - done;
     if rest > 0 {
         pieces.push(Piece::Data(guest.read_behind(offset + done, rest, headroom).await?));
@@ -82,7 +82,7 @@ async fn sparse_read(guest: &Guest, offset: u64, len: u32, headroom: usize) -> I
     Ok(Answer::Pieces(pieces))
 }
 
-fn told(extent: &io::extent::Extent) -> Extent {
+fn described(extent: &io::extent::Extent) -> Extent {
     let hole = if extent.has_data { 0 } else { HOLE };
     let zero = if extent.is_zero { ZERO } else { 0 };
     Extent { len: length(extent.len), allocation: hole | zero, depth: extent.depth }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A bitmap that is read is told in so many ranges, and what lies between them counts as dirty beyond that: memory is
+/// A bitmap that is read is kept in so many ranges, and what lies between them counts as dirty beyond that: memory is
 /// bounded, whatever a file holds.
 const RANGES_MAX: usize = 1 << 18;
 

@@ -1,4 +1,4 @@
-//! Metadata that cannot be, found while an image is in use: whoever runs the program is told, and nothing is written to
+//! Metadata that cannot be, found while an image is in use: that is reported to whoever runs the program, and nothing is written to
 //! the image any more but the bit that says so.
 //!
 //! An image that is only read goes on as far as it can; only what is damaged reads as an error.
@@ -23,11 +23,11 @@ pub struct Damage {
 }
 
 /// Who hears of damage; `true`: the image was open for writing, and is written no more.
-pub type Tell = Box<dyn Fn(&Damage, bool) + Send + Sync>;
+pub type OnDamage = Box<dyn Fn(&Damage, bool) + Send + Sync>;
 
 /// Nobody, until somebody is named.
 #[derive(Default)]
-pub(super) struct Alarm(Mutex<Option<Tell>>);
+pub(super) struct Alarm(Mutex<Option<OnDamage>>);
 
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,11 +37,11 @@ impl fmt::Debug for Alarm {
 
 impl Qcow2 {
     /// From now on this one hears of damage.
-    pub fn on_damage(&self, tell: Tell) {
-        *self.alarm.0.lock() = Some(tell);
+    pub fn on_damage(&self, on_damage: OnDamage) {
+        *self.alarm.0.lock() = Some(on_damage);
     }
 
-    /// Tells of damage, once, and marks the image if it may be written. Everything fails from then on that would write.
+    /// Reports damage, once, and marks the image if it may be written. Everything fails from then on that would write.
     pub(super) async fn raise_alarm(&self, damage: &Damage) {
         let header = {
             let mut metadata = self.metadata.lock();
@@ -63,8 +63,8 @@ impl Qcow2 {
                 let _as_far_as_it_can = self.flush_disk().await;
             }
         }
-        if let Some(tell) = &*self.alarm.0.lock() {
-            tell(damage, is_fatal);
+        if let Some(on_damage) = &*self.alarm.0.lock() {
+            on_damage(damage, is_fatal);
         }
     }
 }

@@ -2,8 +2,13 @@
 //!
 //! What this driver does not know (later header fields, extensions) is kept and written back as it was found.
 
-use super::geometry::{CLUSTER_BITS, Geometry, MAX_REFCOUNT_ORDER, SECTOR};
+mod decode;
+mod encode;
+
+use super::geometry::Geometry;
 use super::open_error::OpenCause;
+
+pub(super) use decode::cluster_bits;
 
 pub(super) const MAGIC: u32 = 0x5146_49fb;
 /// Dirty: refcounts may be stale.
@@ -118,22 +123,6 @@ pub(super) fn be64(bytes: &[u8], at: usize) -> u64 {
     u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Finds the cluster size, which says how many bytes `Header::parse` may look at.
-pub(super) fn cluster_bits(start: &[u8]) -> Result<u32, OpenCause> {
-    if be32(start, 0) != MAGIC {
-        return Err(OpenCause::NotQcow2);
-    }
-    let version = be32(start, 4);
-    if !(2..=3).contains(&version) {
-        return Err(OpenCause::Version(version));
-    }
-    let bits = be32(start, 20);
-    if !CLUSTER_BITS.contains(&bits) {
-        return Err(OpenCause::ClusterBits(bits));
-    }
-    Ok(bits)
-}
-
 impl Header {
     /// The header of an image that has no tables yet.
     pub fn new(
@@ -146,34 +135,6 @@ impl Header {
         // Version 3: the compression type, 0, and padding.
         let rest = if version >= 3 { vec![0; 8] } else { Vec::new() };
         Header { version, cluster_bits, refcount_order, len_bytes, backing, rest, ..Header::default() }
-    }
-
-    /// Decodes the first cluster, or the part of it that was read. `None`: more of the cluster is needed.
-    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, OpenCause> {
-        let bits = cluster_bits(bytes)?;
-        let mut header = fixed_fields(bytes, bits);
-        let length = header.parse_v3(bytes)?;
-        let Some(length) = length else { return Ok(None) };
-        let backing_offset = be64(bytes, 8);
-        if backing_offset > 1 << bits {
-            return Err(OpenCause::BackingOffset(backing_offset));
-        }
-        let end = if backing_offset != 0 { backing_offset } else { 1 << bits };
-        let Some(format) = header.parse_extensions(bytes, length, end as usize)? else { return Ok(None) };
-        header.refuse_unsupported()?;
-        let name_len = be32(bytes, 16);
-        if backing_offset == 0 || name_len == 0 {
-            return Ok(Some(header));
-        }
-        let room = (1u64 << bits) - backing_offset;
-        if u64::from(name_len) > room.min(MAX_BACKING_NAME as u64) {
-            return Err(OpenCause::BackingNameTooLong(name_len));
-        }
-        let start = backing_offset as usize;
-        let Some(name) = bytes.get(start..start + name_len as usize) else { return Ok(None) };
-        let file = text(name)?;
-        header.backing = Some(BackingName { file, format });
-        Ok(Some(header))
     }
 
     /// The numbers everything else is computed from.
@@ -247,208 +208,6 @@ impl Header {
         }
         self.extensions.push(Extension { kind: EXTENSION_FEATURE_NAMES, data });
     }
-
-    fn length(&self) -> usize {
-        if self.version == 2 { V2_BYTES } else { V3_BYTES + self.rest.len() }
-    }
-
-    /// Decodes what version 3 added and answers the header's length.
-    fn parse_v3(&mut self, bytes: &[u8]) -> Result<Option<usize>, OpenCause> {
-        if self.version == 2 {
-            return Ok(Some(V2_BYTES));
-        }
-        let length = be32(bytes, 100);
-        if (length as usize) < V3_BYTES {
-            return Err(OpenCause::HeaderTooShort(length));
-        }
-        if u64::from(length) > 1 << self.cluster_bits {
-            return Err(OpenCause::HeaderTooLong(length));
-        }
-        let Some(rest) = bytes.get(V3_BYTES..length as usize) else { return Ok(None) };
-        self.incompatible = be64(bytes, 72);
-        self.compatible = be64(bytes, 80);
-        self.autoclear = be64(bytes, 88);
-        self.refcount_order = be32(bytes, 96);
-        self.rest = rest.to_vec();
-        Ok(Some(length as usize))
-    }
-
-    /// Collects the extensions and answers the backing format.
-    fn parse_extensions(
-        &mut self,
-        bytes: &[u8],
-        from: usize,
-        end: usize,
-    ) -> Result<Option<Option<String>>, OpenCause> {
-        let mut format = None;
-        let mut at = from;
-        while at + 8 <= end {
-            if at + 8 > bytes.len() {
-                return Ok(None);
-            }
-            let (kind, len) = (be32(bytes, at), be32(bytes, at + 4));
-            at += 8;
-            if kind == EXTENSION_END {
-                break;
-            }
-            if len as usize > end - at {
-                return Err(OpenCause::ExtensionTooLarge { kind, len });
-            }
-            let Some(data) = bytes.get(at..at + len as usize) else { return Ok(None) };
-            if kind == EXTENSION_BACKING_FORMAT {
-                if data.len() > MAX_FORMAT_NAME {
-                    return Err(OpenCause::BackingFormatTooLong(len));
-                }
-                format = Some(text(data)?);
-            } else {
-                self.extensions.push(Extension { kind, data: data.to_vec() });
-            }
-            at += (len as usize).next_multiple_of(8);
-        }
-        Ok(Some(format))
-    }
-
-    fn refuse_unsupported(&self) -> Result<(), OpenCause> {
-        let bits = self.incompatible & !INCOMPATIBLE_SUPPORTED;
-        if bits != 0 {
-            return Err(OpenCause::Features { names: self.feature_names(bits), bits });
-        }
-        if self.refcount_order > MAX_REFCOUNT_ORDER {
-            return Err(OpenCause::RefcountOrder(self.refcount_order));
-        }
-        if self.crypt_method != 0 {
-            return Err(OpenCause::Encrypted(self.crypt_method));
-        }
-        let subcluster = self.geometry().unit_bytes();
-        if subcluster < SECTOR {
-            return Err(OpenCause::SubclusterSize(subcluster));
-        }
-        match (self.compression_type(), self.incompatible & INCOMPATIBLE_COMPRESSION != 0) {
-            (0, false) | (1, true) => Ok(()),
-            (0, true) => Err(OpenCause::CompressionBitIdle),
-            (1, false) => Err(OpenCause::CompressionBitMissing),
-            (other, _) => Err(OpenCause::CompressionType(other)),
-        }
-    }
-
-    /// Names incompatible features, as QEMU does: from the image's table, then the leftover bits in hex.
-    fn feature_names(&self, bits: u64) -> String {
-        let mut left = bits;
-        let mut names = Vec::new();
-        for entry in self.extension(EXTENSION_FEATURE_NAMES).unwrap_or(&[]).chunks_exact(FEATURE_NAME_BYTES) {
-            let is_incompatible = entry[0] == 0;
-            if is_incompatible && entry[1] < 64 && left & 1 << entry[1] != 0 {
-                left &= !(1 << entry[1]);
-                let name = entry[2..].split(|b| *b == 0).next().unwrap_or(&[]);
-                names.push(String::from_utf8_lossy(name).into_owned());
-            }
-        }
-        if left != 0 {
-            names.push(format!("Unknown incompatible feature: {left:x}"));
-        }
-        names.join(", ")
-    }
-
-    /// Cluster 0 as bytes, without the zeroes behind it.
-    ///
-    /// A disk writes one sector whole, so a header of one sector changes entirely or not at all: for that, and
-    /// if nothing else helps against lack of room, the table of feature names (which only decorates error
-    /// messages) is left out.
-    pub fn encode(&self) -> Result<Vec<u8>, NoRoom> {
-        let whole = self.encode_with(true);
-        if whole.len() as u64 <= SECTOR {
-            return Ok(whole);
-        }
-        let bare = self.encode_with(false);
-        let cluster = 1usize << self.cluster_bits;
-        match () {
-            () if bare.len() as u64 <= SECTOR => Ok(bare),
-            () if whole.len() <= cluster => Ok(whole),
-            () if bare.len() <= cluster => Ok(bare),
-            () => Err(NoRoom),
-        }
-    }
-
-    /// Cluster 0 with the feature names, however many sectors that takes.
-    pub fn encode_in_full(&self) -> Result<Vec<u8>, NoRoom> {
-        let whole = self.encode_with(true);
-        if whole.len() <= 1 << self.cluster_bits { Ok(whole) } else { Err(NoRoom) }
-    }
-
-    fn encode_with(&self, feature_names: bool) -> Vec<u8> {
-        let mut bytes = self.encode_fields();
-        if let Some(format) = self.backing.as_ref().and_then(|b| b.format.as_ref()) {
-            push_extension(&mut bytes, EXTENSION_BACKING_FORMAT, format.as_bytes());
-        }
-        for extension in &self.extensions {
-            if feature_names || extension.kind != EXTENSION_FEATURE_NAMES {
-                push_extension(&mut bytes, extension.kind, &extension.data);
-            }
-        }
-        push_extension(&mut bytes, EXTENSION_END, &[]);
-        if let Some(backing) = &self.backing {
-            let at = bytes.len() as u64;
-            bytes[8..16].copy_from_slice(&at.to_be_bytes());
-            bytes[16..20].copy_from_slice(&(backing.file.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(backing.file.as_bytes());
-        }
-        bytes
-    }
-
-    fn encode_fields(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(SECTOR as usize);
-        let put32 = |bytes: &mut Vec<u8>, value: u32| bytes.extend_from_slice(&value.to_be_bytes());
-        let put64 = |bytes: &mut Vec<u8>, value: u64| bytes.extend_from_slice(&value.to_be_bytes());
-        put32(&mut bytes, MAGIC);
-        put32(&mut bytes, self.version);
-        // Offset and length of the backing file's name, filled in once they are known.
-        put64(&mut bytes, 0);
-        put32(&mut bytes, 0);
-        put32(&mut bytes, self.cluster_bits);
-        put64(&mut bytes, self.len_bytes);
-        put32(&mut bytes, self.crypt_method);
-        put32(&mut bytes, self.l1_entries);
-        put64(&mut bytes, self.l1_offset);
-        put64(&mut bytes, self.refcount_table_offset);
-        put32(&mut bytes, self.refcount_table_clusters);
-        put32(&mut bytes, self.snapshots);
-        put64(&mut bytes, self.snapshots_offset);
-        if self.version >= 3 {
-            put64(&mut bytes, self.incompatible);
-            put64(&mut bytes, self.compatible);
-            put64(&mut bytes, self.autoclear);
-            put32(&mut bytes, self.refcount_order);
-            put32(&mut bytes, self.length() as u32);
-            bytes.extend_from_slice(&self.rest);
-        }
-        assert_eq!(bytes.len(), self.length(), "the header's fields fill its length");
-        bytes
-    }
-}
-
-fn fixed_fields(bytes: &[u8], cluster_bits: u32) -> Header {
-    Header {
-        version: be32(bytes, 4),
-        cluster_bits,
-        len_bytes: be64(bytes, 24),
-        crypt_method: be32(bytes, 32),
-        l1_entries: be32(bytes, 36),
-        l1_offset: be64(bytes, 40),
-        refcount_table_offset: be64(bytes, 48),
-        refcount_table_clusters: be32(bytes, 56),
-        snapshots: be32(bytes, 60),
-        snapshots_offset: be64(bytes, 64),
-        refcount_order: 4,
-        ..Header::default()
-    }
-}
-
-fn push_extension(bytes: &mut Vec<u8>, kind: u32, data: &[u8]) {
-    bytes.extend_from_slice(&kind.to_be_bytes());
-    bytes.extend_from_slice(&(data.len() as u32).to_be_bytes());
-    bytes.extend_from_slice(data);
-    // The padding counts from the data's start: a header of an odd length stays legible.
-    bytes.resize(bytes.len() + data.len().next_multiple_of(8) - data.len(), 0);
 }
 
 fn text(bytes: &[u8]) -> Result<String, OpenCause> {
@@ -511,7 +270,7 @@ mod tests {
         names[1] = 5;
         names[2..7].copy_from_slice(b"extra");
         header.extensions.push(Extension { kind: EXTENSION_FEATURE_NAMES, data: names });
-        let mut cluster = header.encode_with(true);
+        let mut cluster = header.encode_in_full().unwrap();
         cluster.resize(1 << 16, 0);
         let names = "extra, Unknown incompatible feature: 200".to_owned();
         assert_eq!(Header::parse(&cluster), Err(OpenCause::Features { names, bits: 1 << 5 | 1 << 9 }));

@@ -56,7 +56,7 @@ pub(super) struct Metadata {
     /// Where the last compressed cluster ended; the next may begin there.
     pub packed_end: Option<u64>,
     pub writable: bool,
-    /// Something in it cannot be, and everybody was told.
+    /// Something in it cannot be, and that was reported.
     pub is_damaged: bool,
     /// The persistent bitmaps, as the disk has them.
     pub bitmaps: Vec<Entry>,
@@ -113,7 +113,7 @@ impl Metadata {
 
     /// Which metadata the host bytes `at..at + len` hold, in QEMU's words.
     pub fn metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
-        // An entry of a table may lead anywhere, to the last bytes that a number can tell too.
+        // An entry of a table may lead anywhere, to the last bytes that a number can reach too.
         let end = at.saturating_add(len);
         let meets = |offset: u64, bytes: u64| offset < end && at < offset.saturating_add(bytes);
         let cluster = self.geometry.cluster_bytes();

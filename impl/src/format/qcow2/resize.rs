@@ -47,7 +47,7 @@ impl Qcow2 {
             // What is there moves, and what is new comes to it.
             let more = 8 * entries.saturating_sub(self.metadata.lock().l1.entries().len() as u64);
             let grown = self.metadata.lock().share.grow(more, || "A larger L1 table".to_owned());
-            grown.map_err(|_told| Errno::ENOMEM)?;
+            grown.map_err(|_reported| Errno::ENOMEM)?;
             self.step(|m| m.grow_l1(entries as usize)).await?;
         }
         if hidden_until > old {

@@ -43,7 +43,7 @@ impl Qcow2 {
         let len = end.saturating_sub(offset).min(MAX_TABLE_BYTES).min(count as u64 * MAX_ENTRY_BYTES);
         let what = || format!("The list of {count} snapshots");
         // Once as it lies on the disk, and decoded.
-        let _while_read = self.allowance.budget.take(3 * len, what).map_err(|_told| Errno::ENOMEM)?;
+        let _while_read = self.allowance.budget.take(3 * len, what).map_err(|_reported| Errno::ENOMEM)?;
         let table = self.disk.read(offset, vec![0; len as usize]).await?;
         decode(&table, count).ok_or(Errno::EIO)
     }
@@ -188,7 +188,7 @@ impl Qcow2 {
     /// Takes memory for copies of L1 tables, as they are and as they lie on the disk.
     fn hold_l1_copies(&self, bytes: u64) -> IoResult<Share> {
         let what = || "A snapshot's copy of the L1 table".to_owned();
-        self.allowance.budget.take(bytes.saturating_mul(2), what).map_err(|_told| Errno::ENOMEM)
+        self.allowance.budget.take(bytes.saturating_mul(2), what).map_err(|_reported| Errno::ENOMEM)
     }
 
     async fn refuse_full_refcounts(&self, l1: &[u64]) -> IoResult<()> {

@@ -37,7 +37,7 @@ pub static DELETE_INTERNAL_SNAPSHOT: Object = object(
     &[required("device", Str), optional("id", Str), optional("name", Str)],
 );
 
-/// What is told of a deleted internal snapshot.
+/// What is shown of a deleted internal snapshot.
 pub static SNAPSHOT_INFO: Object = object(
     "SnapshotInfo",
     &[

@@ -2,7 +2,8 @@
 
 use super::super::types::Type::{Bool, Enum as OneOf, Int, List, Object as Record, Str};
 use super::super::types::{Enum, Object, Variants, object, optional, required};
-use super::{MIRROR_SYNC, ON_ERROR, edits};
+use super::edits;
+use super::jobs::{MIRROR_SYNC, ON_ERROR};
 
 /// `blockdev-backup`.
 pub static BACKUP: Object = object(
