@@ -3,7 +3,7 @@
 //! What changes the graph under running requests does so in a drained section (`gate`), in one step between two awaits
 //! (`edit`).
 
-mod access;
+pub(crate) mod access;
 pub mod events;
 
 use crate::budget::{Allowance, BUDGET_DEFAULT, Budget};

@@ -115,7 +115,7 @@ impl Core {
 }
 
 /// Marks a layer, and the file that follows it, as read-only or not.
-fn set_read_only(graph: &mut Graph, id: NodeId, read_only: bool) {
+pub(crate) fn set_read_only(graph: &mut Graph, id: NodeId, read_only: bool) {
     graph.place_mut(id).read_only = read_only;
     let follows = |file: &NodeId| graph.node(*file).file_access() == Some(FileAccess::Inherited);
     let following: Vec<NodeId> = files(graph, id).filter(follows).collect();

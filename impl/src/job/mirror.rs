@@ -15,9 +15,10 @@ use super::state::Ending;
 use super::task::Task;
 use crate::command::OnError;
 use crate::core::Core;
+use crate::core::access::set_read_only;
+use crate::graph::Graph;
 use crate::graph::length::len_bytes;
 use crate::graph::mirror_top::MirrorTop;
-use crate::graph::{Graph, JobRole};
 use crate::id::NodeId;
 use crate::io::mirror::{CopyError, NobodyWatches, Watch};
 use crate::io::{grow, mirror, status, write};
@@ -302,30 +303,37 @@ impl Mirror {
             let start = len_bytes(graph, self.top.source)?;
             hide::all(graph, self.top.target, start, end, LOOK_BYTES_MAX).await?;
         }
-        self.match_access(graph, replaced).await;
+        let target = graph.unfiltered(self.top.target);
+        let is_closed = self.close_to_writers(graph, replaced, target).await;
         let pivoted = self.core.try_edit(|graph| {
             mirror_start::detach(graph, &self.top, self.job.serial, self.filter);
             if !mirror_start::can_replace(graph, self.top.source, replaced) {
                 return Err(Errno::EPERM);
             }
+            let stays_closed = is_closed && !graph.is_written(target);
+            if stays_closed {
+                set_read_only(graph, target, true);
+            }
             graph.replace(replaced, self.top.target);
-            graph.admit_permissions().map_err(|_| Errno::EPERM)
+            graph.admit_permissions().map_err(|_| Errno::EPERM)?;
+            Ok(stays_closed)
         });
-        let ((), dropped) = pivoted?;
+        if is_closed && !matches!(pivoted, Ok((true, _))) {
+            self.core
+                .reopen_images(graph, target, true)
+                .await
+                .map_err(|refused| refused.errno().unwrap_or(Errno::EACCES))?;
+        }
+        let (_, dropped) = pivoted?;
         self.core.close(dropped).await;
         Ok(())
     }
 
-    /// Target becomes as writable as what it replaces. If that fails it stays as it is.
-    async fn match_access(&self, graph: &Graph, replaced: NodeId) {
-        let read_only = graph.place(replaced).read_only;
-        if read_only != graph.place(graph.unfiltered(self.top.target)).read_only {
-            // The job wrote its last, and does not keep target writable.
-            let only = Some(JobRole::Root);
-            let dropped = self.core.edit(|graph| graph.remove_job_users(self.job.serial, only));
-            assert!(dropped.is_empty(), "the job still holds its target");
-            let _stays_as_it_is = self.core.reopen(graph.unfiltered(self.top.target), !read_only).await;
-        }
+    /// Target becomes as writable as what it replaces. If that fails it stays as it is. The job wrote its last; that its node is
+    /// read-only, is seen together with the pivot, and not while the job still stands on it.
+    async fn close_to_writers(&self, graph: &Graph, replaced: NodeId, target: NodeId) -> bool {
+        assert!(!graph.place(target).read_only, "a job writes its target");
+        graph.place(replaced).read_only && self.core.reopen_images(graph, target, false).await.is_ok()
     }
 
     /// Takes the filter out; the chain stays as it was.
