@@ -4,6 +4,8 @@
 //! that contradicts it. An *eventually* law is checked at the end of a run. A *sometimes* law is a
 //! goal: it cannot be broken by a run, but a campaign that never reaches it has proved little.
 
+mod reason;
+
 /// How a law is judged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
@@ -62,7 +64,7 @@ laws! {
     Always BoundedProgress = "a mirror gets in step, and ends once told to, however much guests write",
     Always SpaceReturned = "what a guest discards takes no space any more",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
-    Always OverlapRefused = "an overlapping stream is refused",
+    Always OverlapRefused = "an overlapping job is refused",
     Always NoFaultNoFailure = "no request fails without a fault",
     Always DroppedGone = "a dropped node is gone",
     Always QueryTruth = "a query tells nodes and jobs as they are",
@@ -76,7 +78,7 @@ laws! {
     Sometimes StreamWithBaseNode = "a stream is started with base-node",
     Sometimes StreamWithBottom = "a stream is started with bottom",
     Sometimes StreamWithoutBase = "a stream is started without a base",
-    Sometimes OverlapSeenRefused = "an overlapping stream is refused as busy",
+    Sometimes OverlapSeenRefused = "an overlapping job is refused as busy",
     Sometimes TwoStreamsOneChain = "two streams run in one chain at once",
     Sometimes JobPaused = "a job is paused by an operator",
     Sometimes JobResumed = "a paused job is resumed",

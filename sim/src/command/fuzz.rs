@@ -1,6 +1,6 @@
 //! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
 
-use super::laws::{check_law, check_live_law};
+use super::laws::{check_law, check_live_law, sentence};
 use super::limits::{at_least_1, check_folder, jobs, seconds};
 use super::{Exit, refuse};
 use crate::live;
@@ -71,7 +71,7 @@ pub(super) struct Fuzz {
     until_failure: bool,
     /// Only a failure of this law is the first failure; others are told and counted. Can be given more than once;
     /// `midstream laws` lists them.
-    #[arg(long, value_name = "LAW", requires = "until_failure")]
+    #[arg(long, value_name = "LAW", requires = "until_failure", value_parser = sentence)]
     law: Vec<String>,
     /// Drive a live daemon instead: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path. Then every kind
     /// of job is among the commands, and the seeds of two campaigns need not give the same.

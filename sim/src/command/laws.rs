@@ -1,15 +1,20 @@
 //! `midstream laws`: what can break, by name; and what a name that nobody has may have meant.
 
-use super::Exit;
+use super::{Exit, refuse};
 use crate::live::judge::OF_DAEMONS;
+use crate::mutants::{Mutant, tree};
+use crate::report::laws;
 use clap::Args;
 use midstream::campaign::Subject;
 use midstream::verdict::{INVARIANTS, LIVENESS};
+use model::law::{LAWS, LawId};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 
 /// Names that are less alike than this mean something else.
 const ALIKE_MIN: f64 = 0.7;
 
-/// List the laws, one a line, as `fuzz --law` takes them.
+/// List the laws, one a line: a short name and the law; `fuzz --law` takes either.
 #[derive(Args, Debug)]
 pub(super) struct Laws {
     /// The goals instead: what some run of a campaign must reach, or the campaign has proved little.
@@ -18,19 +23,47 @@ pub(super) struct Laws {
     /// Those that only a live daemon can break, too.
     #[arg(long, conflicts_with = "goals")]
     live: bool,
+    /// Write the page about them instead: what they say, why, and which mutants break them.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["goals", "live"])]
+    page: Option<PathBuf>,
 }
 
 impl Laws {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if let Some(page) = &self.page {
+            return match write(page) {
+                Ok(()) => Exit::Clean,
+                Err(problem) => refuse(&problem),
+            };
+        }
         if self.goals {
             subject.laws.iter().filter(|law| law.is_goal).for_each(|goal| say!("{}", goal.name));
         } else if self.live {
-            live_names(subject).for_each(|name| say!("{name}"));
+            live_names(subject).for_each(say_law);
         } else {
-            names(subject).for_each(|name| say!("{name}"));
+            names(subject).for_each(say_law);
         }
         Exit::Clean
     }
+}
+
+fn say_law(sentence: &str) {
+    let identifier = LAWS.into_iter().find(|law| law.name() == sentence).and_then(LawId::identifier);
+    say!("{:<20}  {sentence}", identifier.unwrap_or("-"));
+}
+
+fn write(page: &Path) -> Result<(), String> {
+    let here = std::env::current_dir().map_err(|error| error.to_string())?;
+    let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
+    let mutants = Mutant::read_all(&root.join("tests/mutants"));
+    let mutants = mutants.map_err(|(path, error)| format!("{}: {error}", path.display()))?;
+    std::fs::write(page, laws::page(&mutants)).map_err(|error| format!("{}: {error}", page.display()))
+}
+
+/// The sentence of a law that is named in short; any other text as it is.
+pub(super) fn sentence(law: &str) -> Result<String, Infallible> {
+    let named = LAWS.into_iter().find(|known| known.identifier() == Some(law));
+    Ok(named.map_or_else(|| law.to_owned(), |named| named.name().to_owned()))
 }
 
 /// Everything that can break a run.
@@ -59,7 +92,9 @@ fn check(law: &str, names: impl Iterator<Item = &'static str>, list: &str) -> Re
     if names.contains(&law) {
         return Ok(());
     }
-    Err(format!("no law is called `{law}`{}; `{list}` lists all", meant(law, &names)))
+    let short = LAWS.into_iter().filter_map(LawId::identifier);
+    let all: Vec<&str> = names.into_iter().chain(short).collect();
+    Err(format!("no law is called `{law}`{}; `{list}` lists all", meant(law, &all)))
 }
 
 /// What a wrong name may have meant, as the end of a sentence.
@@ -98,6 +133,12 @@ mod tests {
         }
         let told = check_live_law(&subject(), "daemon crash").expect_err("it is not its name");
         assert!(told.contains("but one is `daemon crashed`"), "{told}");
+    }
+
+    #[test]
+    fn a_law_is_taken_by_its_short_name_too() {
+        assert_eq!(sentence("crash.durable"), Ok("what was flushed survives a crash".to_owned()));
+        assert_eq!(sentence("every job ends"), Ok("every job ends".to_owned()));
     }
 
     #[test]
