@@ -3,6 +3,8 @@
 //! A seed decides everything. Nothing here knows the engine, the daemon or the model: what is made is bytes and JSON,
 //! and whoever sends them judges what happens.
 
+#![warn(unreachable_pub)]
+
 pub mod image;
 pub mod lines;
 pub mod nbd;

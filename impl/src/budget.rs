@@ -11,7 +11,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// The limit when nobody says another.
-pub const BUDGET_DEFAULT: u64 = 512 << 20;
+pub(crate) const BUDGET_DEFAULT: u64 = 512 << 20;
 
 /// Somebody wanted more than there is.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -148,7 +148,7 @@ impl Share {
 
     /// Takes more of what may be held for convenience: a quarter of the budget is never given out like this, so that a
     /// full cache keeps no image from being opened. False: no more.
-    pub fn grow_cache(&mut self, bytes: u64) -> bool {
+    pub(crate) fn grow_cache(&mut self, bytes: u64) -> bool {
         let limit = self.budget.0.limit;
         let is_taken = self.budget.try_take(bytes, limit - limit / 4).is_ok();
         self.bytes += if is_taken { bytes } else { 0 };
@@ -156,7 +156,7 @@ impl Share {
     }
 
     /// Takes more, come what may: what is there already has to be somewhere.
-    pub fn grow_anyway(&mut self, bytes: u64) {
+    pub(crate) fn grow_anyway(&mut self, bytes: u64) {
         self.budget.0.held.lock().add(bytes);
         self.bytes += bytes;
     }
@@ -186,14 +186,14 @@ pub struct Allowance {
 
 impl Allowance {
     /// For one piece of long work.
-    pub fn breath(&self) -> Breath {
+    pub(crate) fn breath(&self) -> Breath {
         Breath { ending: self.ending.clone(), steps: 0 }
     }
 }
 
 /// Makes long work let others run from time to time, and stop when the end has begun.
 #[derive(Debug)]
-pub struct Breath {
+pub(crate) struct Breath {
     ending: Option<Ending>,
     steps: u64,
 }
@@ -203,7 +203,7 @@ const STEPS_BEFORE_PAUSE: u64 = 1 << 14;
 
 impl Breath {
     /// So many steps of the work are done. ECANCELED: no more of it.
-    pub async fn after(&mut self, steps: u64) -> IoResult<()> {
+    pub(crate) async fn after(&mut self, steps: u64) -> IoResult<()> {
         self.steps = self.steps.saturating_add(steps);
         if self.steps < STEPS_BEFORE_PAUSE {
             return Ok(());

@@ -4,7 +4,7 @@
 //! (`edit`).
 
 pub(crate) mod access;
-pub mod events;
+pub(crate) mod events;
 
 use crate::budget::{Allowance, BUDGET_DEFAULT, Budget};
 use crate::error::TooDeep;

@@ -36,7 +36,7 @@ impl DirtyMap {
     }
 
     /// The size of a chunk.
-    pub fn chunk_bytes(&self) -> u64 {
+    pub(crate) fn chunk_bytes(&self) -> u64 {
         self.chunk_bytes
     }
 
@@ -78,7 +78,7 @@ impl DirtyMap {
 
     /// The first marked chunk that `start..end` touches and those right behind it that it touches too. Answers their
     /// bytes, and leaves them marked.
-    pub fn first_marked(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+    pub(crate) fn first_marked(&self, start: u64, end: u64) -> Option<(u64, u64)> {
         let limit = end.min(self.len_bytes).div_ceil(self.chunk_bytes);
         let first = self.next_marked(start / self.chunk_bytes).filter(|first| *first < limit)?;
         let last = (first + 1..limit).find(|chunk| !self.is_marked(*chunk)).unwrap_or(limit);

@@ -1,6 +1,6 @@
 //! Why the engine refuses a command. Each variant carries its cause; its text is QEMU 10.0's.
 
-pub mod backup;
+pub(crate) mod backup;
 
 use crate::budget::OverBudget;
 use backup::{BackupRefused, TransactionRefused};
@@ -334,7 +334,7 @@ impl Refused {
     }
 
     /// A file that did not open. If somebody else holds it, the lock that could not be had is named.
-    pub fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
+    pub(crate) fn cannot_open(filename: &str, errno: Errno, writable: bool) -> Refused {
         match errno {
             Errno::EAGAIN if writable => Refused::WriterLocked,
             Errno::EAGAIN => Refused::ReaderLocked,
@@ -361,7 +361,7 @@ impl Refused {
 }
 
 /// Whether an id may name a job or a node: a letter first, then letters, digits, `-`, `.`, `_`.
-pub fn is_well_formed_id(id: &str) -> bool {
+pub(crate) fn is_well_formed_id(id: &str) -> bool {
     let mut bytes = id.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))

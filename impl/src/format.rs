@@ -2,10 +2,10 @@
 //!
 //! A format sees its own file through `Disk` and what lies below it in the chain through `Below`.
 
-pub mod null;
+pub(crate) mod null;
 pub mod qcow2;
 pub mod raw;
-pub mod window;
+pub(crate) mod window;
 
 use seam::{IoResult, Pending};
 

@@ -3,26 +3,26 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
-pub mod backing_image;
-pub mod bitmap;
-pub mod blocker;
-pub mod cell;
-pub mod chain;
-pub mod copy_before_write;
-pub mod depth;
+pub(crate) mod backing_image;
+pub(crate) mod bitmap;
+pub(crate) mod blocker;
+pub(crate) mod cell;
+pub(crate) mod chain;
+pub(crate) mod copy_before_write;
+pub(crate) mod depth;
 mod draft;
-pub mod filename;
+pub(crate) mod filename;
 mod freeze;
-pub mod length;
-pub mod mirror_top;
-pub mod node;
+pub(crate) mod length;
+pub(crate) mod mirror_top;
+pub(crate) mod node;
 mod numbered;
-pub mod options;
-pub mod orphan;
-pub mod permission;
-pub mod snapshot;
+pub(crate) mod options;
+pub(crate) mod orphan;
+pub(crate) mod permission;
+pub(crate) mod snapshot;
 mod user;
-pub mod write_threshold;
+pub(crate) mod write_threshold;
 
 use crate::budget::{Budget, Share};
 use crate::error::Refused;
@@ -36,11 +36,11 @@ use permission::Permissions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use draft::SetAside;
-pub use user::{JobChild, JobRole, User, UserKind};
+pub(crate) use draft::SetAside;
+pub(crate) use user::{JobChild, JobRole, User, UserKind};
 
 /// QEMU's limit on node names, in bytes.
-pub const NODE_NAME_BYTES_MAX: usize = 31;
+pub(crate) const NODE_NAME_BYTES_MAX: usize = 31;
 
 /// Nodes, links and users at one moment.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +113,7 @@ impl Place {
     }
 
     /// Whether a raw node shows only a part of what it lies on.
-    pub fn is_window(&self) -> bool {
+    pub(crate) fn is_window(&self) -> bool {
         let cuts = |value: &options::Plain| *value != options::Plain::Int(0);
         self.options
             .strong
@@ -148,7 +148,7 @@ impl Graph {
     }
 
     /// A node's place, to be changed.
-    pub fn place_mut(&mut self, id: NodeId) -> &mut Place {
+    pub(crate) fn place_mut(&mut self, id: NodeId) -> &mut Place {
         self.nodes.get_mut(&id).unwrap_or_else(|| panic!("node {id:?} is changed after it was dropped"))
     }
 
@@ -173,13 +173,13 @@ impl Graph {
     }
 
     /// Finds a node the way `device` arguments name one.
-    pub fn lookup(&self, name: &str) -> Result<NodeId, Refused> {
+    pub(crate) fn lookup(&self, name: &str) -> Result<NodeId, Refused> {
         self.find(name)
             .ok_or_else(|| Refused::NoSuchNode { device: name.to_owned(), node_name: name.to_owned() })
     }
 
     /// Finds a node the way `base-node` and `bottom` name one; the text differs.
-    pub fn lookup_node_name(&self, name: &str) -> Result<NodeId, Refused> {
+    pub(crate) fn lookup_node_name(&self, name: &str) -> Result<NodeId, Refused> {
         self.find(name)
             .ok_or_else(|| Refused::NoSuchNode { device: String::new(), node_name: name.to_owned() })
     }
@@ -199,7 +199,7 @@ impl Graph {
     }
 
     /// A fresh name for a node nobody named.
-    pub fn generate_name(&mut self) -> String {
+    pub(crate) fn generate_name(&mut self) -> String {
         loop {
             self.next_generated_name += 1;
             let name = format!("#block{:03}", self.next_generated_name);
@@ -210,7 +210,7 @@ impl Graph {
     }
 
     /// The next identity.
-    pub fn next_node_id(&mut self) -> NodeId {
+    pub(crate) fn next_node_id(&mut self) -> NodeId {
         self.next_id += 1;
         NodeId(self.next_id)
     }
@@ -224,7 +224,7 @@ impl Graph {
     }
 
     /// A filter that is to stand over `node`, with a name that the operator gave it or a fresh one, without links yet.
-    pub fn new_filter(&mut self, node: NodeId, name: Option<&str>, filter: Filter) -> Place {
+    pub(crate) fn new_filter(&mut self, node: NodeId, name: Option<&str>, filter: Filter) -> Place {
         let id = self.next_node_id();
         let name: Arc<str> = match name {
             Some(name) => name.into(),
@@ -244,7 +244,7 @@ impl Graph {
     }
 
     /// Makes everybody who uses `from`, except `except` and jobs' own children, use `to` instead.
-    pub fn move_parents(&mut self, from: NodeId, to: NodeId, except: NodeId) {
+    pub(crate) fn move_parents(&mut self, from: NodeId, to: NodeId, except: NodeId) {
         self.move_parents_unless(from, to, |id| id == except);
     }
 
@@ -281,7 +281,7 @@ impl Graph {
     }
 
     /// The nodes from `root` down alone, without users.
-    pub fn below_and_with(&self, root: NodeId) -> Graph {
+    pub(crate) fn below_and_with(&self, root: NodeId) -> Graph {
         let mut part = Graph { next_id: self.next_id, ..Graph::default() };
         let mut open = vec![root];
         while let Some(id) = open.pop() {
@@ -324,7 +324,7 @@ impl Graph {
     }
 
     /// Panics unless every link and every user points into the graph and every chain ends.
-    pub fn assert_well_formed(&self) {
+    pub(crate) fn assert_well_formed(&self) {
         for (id, place) in &self.nodes {
             assert_eq!(*id, place.node.id, "{} stands in another's place", place.node.name);
         }
@@ -353,13 +353,16 @@ impl Graph {
     }
 
     /// Refuses a graph in which one needs what another does not share.
-    pub fn admit_permissions(&self) -> Result<(), Refused> {
+    pub(crate) fn admit_permissions(&self) -> Result<(), Refused> {
         Permissions::of(self).admit(self)
     }
 
     /// The same, and refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU shows
     /// the name.
-    pub fn admit_permissions_and_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
+    pub(crate) fn admit_permissions_and_writers(
+        &self,
+        lately: &dyn Fn(NodeId) -> bool,
+    ) -> Result<(), Refused> {
         let permissions = Permissions::of(self);
         permissions.admit(self)?;
         permissions.admit_writers(lately)

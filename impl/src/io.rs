@@ -3,16 +3,16 @@
 //! A request runs on the graph it began with. Whoever begins one is inside the engine's gate, so the graph does not
 //! change underneath; on each node it passes, the request holds its byte range (`Node::requests`).
 
-pub mod backup;
-pub mod copy_on_read;
-pub mod extent;
-pub mod filter;
-pub mod grow;
-pub mod mirror;
-pub mod node_disk;
-pub mod read;
-pub mod status;
-pub mod write;
+pub(crate) mod backup;
+pub(crate) mod copy_on_read;
+pub(crate) mod extent;
+pub(crate) mod filter;
+pub(crate) mod grow;
+pub(crate) mod mirror;
+pub(crate) mod node_disk;
+pub(crate) mod read;
+pub(crate) mod status;
+pub(crate) mod write;
 
 use crate::format::Below;
 use crate::graph::Graph;
@@ -23,14 +23,14 @@ use std::sync::Arc;
 
 /// What lies below a layer, for its driver to read.
 #[derive(Clone, Debug)]
-pub struct BelowNode {
+pub(crate) struct BelowNode {
     graph: Arc<Graph>,
     node: Option<NodeId>,
 }
 
 impl BelowNode {
     /// What lies below `layer`.
-    pub fn of(graph: &Arc<Graph>, layer: NodeId) -> Self {
+    pub(crate) fn of(graph: &Arc<Graph>, layer: NodeId) -> Self {
         BelowNode { graph: graph.clone(), node: graph.place(layer).backing }
     }
 }

@@ -3,26 +3,28 @@
 //! It meets the world through [`seam`] alone, so the same code runs on real files (`midstreamd`) and in the
 //! simulator. Inside: qmp -> job -> io -> graph, io -> format -> seam; everybody may use sync, id and error.
 
+#![warn(unreachable_pub)]
+
 pub mod budget;
 pub mod command;
-pub mod core;
-pub mod dirty;
+mod core;
+mod dirty;
 pub mod engine;
 pub mod error;
 pub mod event;
-pub mod filter;
+mod filter;
 pub mod format;
-pub mod graph;
-pub mod id;
-pub mod io;
-pub mod job;
+mod graph;
+mod id;
+mod io;
+mod job;
 pub mod nbd;
-pub mod object;
+mod object;
 #[cfg(feature = "os")]
 pub mod os;
-pub mod permission;
+mod permission;
 pub mod qapi;
 pub mod qmp;
 pub mod sync;
-pub mod throttle;
+mod throttle;
 mod warning;

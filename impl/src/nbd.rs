@@ -4,8 +4,8 @@
 //! moves the bytes and does the requests; nothing here reads a socket or touches a node.
 
 pub mod offer;
-pub mod option;
+mod option;
 pub mod reply;
 pub mod request;
 pub mod session;
-pub mod wire;
+pub(crate) mod wire;

@@ -14,7 +14,7 @@ impl Set {
     /// Content may change.
     pub const WRITE: Set = Set(2);
     /// Writes that leave the visible content as it is.
-    pub const WRITE_UNCHANGED: Set = Set(4);
+    pub(crate) const WRITE_UNCHANGED: Set = Set(4);
     /// The size may change.
     pub const RESIZE: Set = Set(8);
     /// Everything.

@@ -5,12 +5,12 @@
 //! of backing files.
 
 pub mod check;
-pub mod file_name;
+pub(crate) mod file_name;
 pub mod json;
 pub mod keyval;
 mod lexer;
-pub mod node_options;
+pub(crate) mod node_options;
 pub mod options;
-pub mod refusal;
+pub(crate) mod refusal;
 pub mod schema;
 pub mod types;

@@ -6,15 +6,15 @@
 pub mod dispatch;
 #[cfg(test)]
 mod drivers;
-pub mod edits;
+mod edits;
 pub mod export_options;
-pub mod introspect;
-pub mod monitor;
+mod introspect;
+mod monitor;
 mod outbox;
 #[cfg(test)]
 mod recorded;
-pub mod report;
-pub mod text;
+mod report;
+mod text;
 mod transaction;
 
 pub use monitor::Monitor;

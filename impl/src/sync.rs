@@ -3,10 +3,10 @@
 //! Nothing outside this folder holds a lock across an await.
 
 pub mod ending;
-pub mod gate;
-pub mod range_lock;
-pub mod shim;
-pub mod signal;
+pub(crate) mod gate;
+pub(crate) mod range_lock;
+pub(crate) mod shim;
+pub(crate) mod signal;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -48,7 +48,7 @@ where
 
 /// Runs futures side by side, `most` of them at a time. After an error none begins any more; those that have begun end
 /// before this does. Answers the first error.
-pub async fn side_by_side<F, E>(mut waiting: impl Iterator<Item = F>, most: usize) -> Result<(), E>
+pub(crate) async fn side_by_side<F, E>(mut waiting: impl Iterator<Item = F>, most: usize) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
 {

@@ -1,11 +1,11 @@
 //! How fast a throttle group lets requests pass: six limits, each a rate and a burst.
 
-pub mod group;
+pub(crate) mod group;
 
 use crate::error::Refused;
 
 /// No rate is larger, in bytes or requests a second.
-pub const RATE_MAX: i64 = 1_000_000_000_000_000;
+pub(crate) const RATE_MAX: i64 = 1_000_000_000_000_000;
 
 /// What one limit counts.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ pub struct Limits {
 }
 
 /// What the operator calls them: three for each of `Counted`, and the size of a request.
-pub const LIMIT_NAMES: [&str; 19] = [
+pub(crate) const LIMIT_NAMES: [&str; 19] = [
     "bps-total",
     "bps-total-max",
     "bps-total-max-length",

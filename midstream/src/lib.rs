@@ -44,6 +44,8 @@
 //! [`minimise()`](minimise::minimise) makes them fewer. The [`world`] is simulated. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`recording`]
 //! keeps what happens in one, [`verdict`] and [`history`] are what is left of it.
 
+#![warn(unreachable_pub)]
+
 pub mod campaign;
 pub mod check;
 pub mod choice;

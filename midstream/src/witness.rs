@@ -23,9 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use resize::Resized;
 
 /// The law of a layer whose checker finds damage, or leaks after a clean end.
-pub const SOUND: &str = "images are sound after a crash and after a clean end";
+pub(crate) const SOUND: &str = "images are sound after a crash and after a clean end";
 /// The law of a layer that cannot read what it wrote when nothing is wrong with the disk.
-pub const OPENS: &str = "whatever a crash leaves can be opened and read";
+pub(crate) const OPENS: &str = "whatever a crash leaves can be opened and read";
 
 /// The judge of one run.
 pub(crate) struct Witness {

@@ -1,7 +1,7 @@
 //! What Linux calls its error numbers, in the words of strerror(3), which QMP replies and events carry.
 
 /// The text of a number, if Linux has one.
-pub fn text(number: i32) -> Option<&'static str> {
+pub(crate) fn text(number: i32) -> Option<&'static str> {
     let index = usize::try_from(number).ok()?.checked_sub(1)?;
     TEXTS.get(index).copied().filter(|text| !text.is_empty())
 }

@@ -22,6 +22,8 @@
 //!
 //! [`Host`] and [`Disk`] have a default for whatever a small world can do without.
 
+#![warn(unreachable_pub)]
+
 pub mod debug_event;
 mod errno;
 pub mod escape;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Everybody who subscribed.
-pub struct Events {
+pub(crate) struct Events {
     host: Arc<dyn Host>,
     sinks: Mutex<Vec<Arc<dyn EventSink>>>,
 }
@@ -20,17 +20,17 @@ impl fmt::Debug for Events {
 
 impl Events {
     /// Nobody listens yet.
-    pub fn new(host: Arc<dyn Host>) -> Self {
+    pub(crate) fn new(host: Arc<dyn Host>) -> Self {
         Events { host, sinks: Mutex::new(Vec::new()) }
     }
 
     /// Adds a listener, who hears everything from now on.
-    pub fn subscribe(&self, sink: Arc<dyn EventSink>) {
+    pub(crate) fn subscribe(&self, sink: Arc<dyn EventSink>) {
         self.sinks.lock().push(sink);
     }
 
     /// Notifies everybody, in the order in which things happen.
-    pub fn emit(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         let sinks = self.sinks.lock();
         // Under the lock, so that of two events the later one has the later time.
         let at = self.host.wall_clock();

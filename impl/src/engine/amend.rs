@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 impl Engine {
     /// `x-blockdev-amend`. The job waits to be dismissed, however it ended.
-    pub fn blockdev_amend(
+    pub(crate) fn blockdev_amend(
         self: &Arc<Self>,
         job_id: &str,
         node_name: &str,

@@ -23,7 +23,7 @@ pub(super) struct NewBackup {
 
 impl Engine {
     /// `blockdev-backup`: a transaction of one action, as in QEMU.
-    pub async fn blockdev_backup(self: &Arc<Self>, arguments: BackupArguments) -> Result<(), Refused> {
+    pub(crate) async fn blockdev_backup(self: &Arc<Self>, arguments: BackupArguments) -> Result<(), Refused> {
         let actions = vec![Action::Backup(arguments)];
         self.transaction(Transaction { actions, grouped: false }).await
     }
@@ -59,7 +59,7 @@ impl Engine {
 
 impl NewBackup {
     /// Puts it into a graph.
-    pub fn attach(&mut self, graph: &mut Graph) -> Result<(), Refused> {
+    pub(super) fn attach(&mut self, graph: &mut Graph) -> Result<(), Refused> {
         self.filter = Some(self.plan.attach(graph, self.job.serial, &self.job.id)?);
         Ok(())
     }

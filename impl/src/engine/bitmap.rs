@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 impl Engine {
     /// Changes bitmaps, between two requests: each write is recorded by the bitmaps of before or by those of after.
-    pub async fn edit_bitmaps(
+    pub(crate) async fn edit_bitmaps(
         &self,
         edit: impl FnOnce(&mut Graph) -> Result<(), Refused> + Send,
     ) -> Result<(), Refused> {

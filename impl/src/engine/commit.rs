@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 impl Engine {
     /// `block-commit`. The reply comes after `created` and `running`.
-    pub async fn block_commit(self: &Arc<Self>, arguments: &CommitArguments) -> Result<(), Refused> {
+    pub(crate) async fn block_commit(self: &Arc<Self>, arguments: &CommitArguments) -> Result<(), Refused> {
         // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         match commit_start::admit(&self.graph(), &**self.host(), arguments)? {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 impl Engine {
     /// `x-debug-query-block-graph`.
-    pub fn query_block_graph(&self) -> GraphInfo {
+    pub(crate) fn query_block_graph(&self) -> GraphInfo {
         let graph = self.graph();
         let mut numbers = Numbers::default();
         let permissions = Permissions::of(&graph);

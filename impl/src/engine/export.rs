@@ -2,10 +2,10 @@
 //!
 //! An export that is taken away stays until its last client has gone: its requests run to their end.
 
-pub mod connection;
-pub mod memory;
+pub(crate) mod connection;
+pub(crate) mod memory;
 mod request;
-pub mod server;
+pub(crate) mod server;
 
 use crate::budget::Budget;
 use crate::engine::Guest;
@@ -76,12 +76,12 @@ impl Export {
     }
 
     /// Whether it has clients.
-    pub fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         !self.state.lock().clients.is_empty()
     }
 
     /// Whether it is going.
-    pub fn is_shutting_down(&self) -> bool {
+    pub(crate) fn is_shutting_down(&self) -> bool {
         self.state.lock().shutting_down
     }
 

@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// `nbd-server-stop`: every export goes with the server.
-    pub async fn nbd_server_stop(&self) -> Result<(), Refused> {
+    pub(crate) async fn nbd_server_stop(&self) -> Result<(), Refused> {
         let server = self.exports.set_server(None).ok_or(Refused::ServerNotRunning)?;
         server.stop();
         let mut exports = self.exports.all();
@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// `block-export-add`.
-    pub async fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
+    pub(crate) async fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
         if !is_well_formed_id(&options.id) {
             return Err(Refused::InvalidExportId);
         }
@@ -97,7 +97,7 @@ impl Engine {
     }
 
     /// `block-export-del`. A client that is there stands in its way, unless `hard`.
-    pub async fn block_export_del(&self, id: &str, hard: bool) -> Result<(), Refused> {
+    pub(crate) async fn block_export_del(&self, id: &str, hard: bool) -> Result<(), Refused> {
         let export = self.exports.find(id).ok_or_else(|| Refused::ExportNotFound(id.to_owned()))?;
         if !hard && export.is_in_use() {
             return Err(Refused::ExportInUse(id.to_owned()));
@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// `query-block-exports`: newest first.
-    pub fn query_block_exports(&self) -> Vec<ExportInfo> {
+    pub(crate) fn query_block_exports(&self) -> Vec<ExportInfo> {
         let info = |export: &Arc<Export>| ExportInfo {
             id: export.id.clone(),
             node_name: export.node_name(),

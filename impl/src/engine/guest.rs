@@ -44,7 +44,7 @@ impl Guest {
     }
 
     /// As `read`, with `headroom` bytes in front for the caller.
-    pub async fn read_behind(&self, offset: u64, len: u64, headroom: usize) -> IoResult<Vec<u8>> {
+    pub(crate) async fn read_behind(&self, offset: u64, len: u64, headroom: usize) -> IoResult<Vec<u8>> {
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, len)?;
         let mut bytes = vec![0; headroom + len as usize];
@@ -87,7 +87,7 @@ impl Guest {
     }
 
     /// Whether a range can be made to read as zeroes without writing any.
-    pub fn zeroes_fast(&self, offset: u64, len: u64) -> IoResult<bool> {
+    pub(crate) fn zeroes_fast(&self, offset: u64, len: u64) -> IoResult<bool> {
         let (graph, node) = self.resolve(offset, len)?;
         let layer = graph.unfiltered(node);
         let is_boundary = |at: u64, cluster: u64| at.is_multiple_of(cluster);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 impl Engine {
     /// `blockdev-snapshot-internal-sync`.
-    pub async fn create_internal_snapshot(&self, device: &str, name: &str) -> Result<(), Refused> {
+    pub(crate) async fn create_internal_snapshot(&self, device: &str, name: &str) -> Result<(), Refused> {
         let _alone = self.gate.drain().await;
         let graph = self.graph();
         let root = graph.lookup_root(device)?;
@@ -39,7 +39,7 @@ impl Engine {
     }
 
     /// `blockdev-snapshot-delete-internal-sync`.
-    pub async fn delete_internal_snapshot(
+    pub(crate) async fn delete_internal_snapshot(
         &self,
         device: &str,
         id: Option<&str>,

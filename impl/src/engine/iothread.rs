@@ -6,7 +6,12 @@ use crate::object::Object;
 
 impl Engine {
     /// `x-blockdev-set-iothread`.
-    pub fn set_iothread(&self, node_name: &str, iothread: Option<&str>, force: bool) -> Result<(), Refused> {
+    pub(crate) fn set_iothread(
+        &self,
+        node_name: &str,
+        iothread: Option<&str>,
+        force: bool,
+    ) -> Result<(), Refused> {
         let graph = self.graph();
         let id = graph.find(node_name).ok_or_else(|| Refused::NodeNotFound(node_name.to_owned()))?;
         if !force && graph.users().any(|(_, user)| user.node == id && user.kind.is_device()) {

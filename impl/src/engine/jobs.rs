@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Takes back a job that was created and is not started after all; what it put into the graph is out again.
-    pub async fn discard_job(&self, job: &Arc<Job>) {
+    pub(crate) async fn discard_job(&self, job: &Arc<Job>) {
         job.discard();
         self.forget(job).await;
     }
@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// A job that takes effect lets nothing come between: who asks meanwhile sees what comes after.
-    pub async fn let_jobs_take_effect(&self) {
+    pub(crate) async fn let_jobs_take_effect(&self) {
         loop {
             let found = self.jobs.lock().by_serial.values().find(|job| job.is_finalizing()).cloned();
             let Some(job) = found else { return };
@@ -105,7 +105,12 @@ impl Engine {
     }
 
     /// One verb on one job. Finalizing, and cancelling a pending job, reply when the job has concluded.
-    pub async fn job_verb(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
+    pub(crate) async fn job_verb(
+        self: &Arc<Self>,
+        family: Family,
+        id: &str,
+        verb: Verb,
+    ) -> Result<(), Refused> {
         let done = self.verb_on_job(family, id, verb).await;
         done.map_err(|refused| if is_about_nobody(&refused) { not_found(family, id) } else { refused })
     }
@@ -179,7 +184,7 @@ impl Engine {
     }
 
     /// `query-jobs`: newest first.
-    pub fn query_jobs(&self) -> Vec<BlockJobInfo> {
+    pub(crate) fn query_jobs(&self) -> Vec<BlockJobInfo> {
         self.jobs.lock().by_serial.values().rev().map(|job| job.info()).collect()
     }
 }

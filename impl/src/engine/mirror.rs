@@ -14,7 +14,10 @@ use std::sync::Arc;
 
 impl Engine {
     /// `blockdev-mirror`. The reply comes after `created` and `running`.
-    pub async fn blockdev_mirror(self: &Arc<Self>, arguments: &MirrorArguments) -> Result<(), Refused> {
+    pub(crate) async fn blockdev_mirror(
+        self: &Arc<Self>,
+        arguments: &MirrorArguments,
+    ) -> Result<(), Refused> {
         // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         let plan = mirror_start::admit(&self.graph(), arguments)?;

@@ -29,7 +29,7 @@ impl Engine {
 
     /// The first half of `blockdev-add`: opens what it describes. It changes nothing, may take long, and other commands
     /// may run meanwhile.
-    pub async fn open_node(&self, options: &BlockdevOptions) -> Result<OpenedNode<'_>, Refused> {
+    pub(crate) async fn open_node(&self, options: &BlockdevOptions) -> Result<OpenedNode<'_>, Refused> {
         if options.node_name.is_none() {
             return Err(Refused::NodeNameMissing);
         }

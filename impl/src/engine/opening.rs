@@ -87,7 +87,7 @@ impl Opened {
 
 impl<'e> Draft<'e> {
     /// The graph as it is now.
-    pub fn new(engine: &'e Engine) -> Draft<'e> {
+    pub(super) fn new(engine: &'e Engine) -> Draft<'e> {
         // Others may change the graph while images are opened; neither shall find the other's names taken.
         let graph = Graph::clone(&engine.graph());
         let mut aside = None;
@@ -98,13 +98,13 @@ impl<'e> Draft<'e> {
     }
 
     /// Puts the new nodes into the graph, as it is by now.
-    pub fn put_into(&self, graph: &mut Graph) -> Result<(), Refused> {
+    pub(super) fn put_into(&self, graph: &mut Graph) -> Result<(), Refused> {
         graph.close_gap(self.aside, &self.graph);
         graph.adopt(&self.graph, &self.new)
     }
 
     /// Opens a node and the children that are described with it.
-    pub fn open<'a>(
+    pub(super) fn open<'a>(
         &'a mut self,
         options: &'a BlockdevOptions,
         by: Opener,

@@ -21,7 +21,7 @@ type Change<'a> = (NodeId, &'a BlockdevOptions);
 
 impl Engine {
     /// `blockdev-reopen`.
-    pub async fn blockdev_reopen(&self, options: &[BlockdevOptions]) -> Result<(), Refused> {
+    pub(crate) async fn blockdev_reopen(&self, options: &[BlockdevOptions]) -> Result<(), Refused> {
         let changes = find(&self.graph(), options)?;
         let _alone = self.gate.drain().await;
         for (id, _) in &changes {

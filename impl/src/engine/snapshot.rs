@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// `blockdev-snapshot-sync`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SyncOptions {
+pub(crate) struct SyncOptions {
     /// `device`.
     pub device: Option<String>,
     /// `node-name`: what gets an overlay.
@@ -33,7 +33,7 @@ pub struct SyncOptions {
 
 impl Engine {
     /// `blockdev-snapshot`: an overlay that is open already.
-    pub async fn blockdev_snapshot(&self, node: &str, overlay: &str) -> Result<(), Refused> {
+    pub(crate) async fn blockdev_snapshot(&self, node: &str, overlay: &str) -> Result<(), Refused> {
         let _alone = self.gate.drain().await;
         let below = self.graph().lookup(node)?;
         self.graph().admit_op(Op::ExternalSnapshot, below)?;
@@ -45,7 +45,10 @@ impl Engine {
     }
 
     /// `blockdev-snapshot-sync`: the overlay is made and opened too. It lives as long as somebody uses it.
-    pub async fn blockdev_snapshot_sync(self: &Arc<Self>, options: &SyncOptions) -> Result<(), Refused> {
+    pub(crate) async fn blockdev_snapshot_sync(
+        self: &Arc<Self>,
+        options: &SyncOptions,
+    ) -> Result<(), Refused> {
         let _alone = self.gate.drain().await;
         let below = admit_sync(&self.graph(), options)?;
         self.flush_below(below).await?;

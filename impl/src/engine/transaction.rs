@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A change of the graph that can be done to a draft first.
-pub type GraphEdit = Box<dyn Fn(&mut Graph) -> Result<(), Refused> + Send + Sync>;
+pub(crate) type GraphEdit = Box<dyn Fn(&mut Graph) -> Result<(), Refused> + Send + Sync>;
 
 /// One action.
 pub enum Action {

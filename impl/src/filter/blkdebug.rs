@@ -22,7 +22,8 @@ pub enum IoType {
 }
 
 /// The words, each at the place of its kind.
-pub static IO_TYPE_WORDS: [&str; 6] = ["read", "write", "write-zeroes", "discard", "flush", "block-status"];
+pub(crate) static IO_TYPE_WORDS: [&str; 6] =
+    ["read", "write", "write-zeroes", "discard", "flush", "block-status"];
 
 /// Without `iotype` a rule strikes all that moves data.
 const EVERY_IO_TYPE: u8 = 0b1_1111;

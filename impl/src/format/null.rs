@@ -6,7 +6,7 @@ use seam::{Host, Nanos};
 use std::sync::Arc;
 
 /// QEMU's size, when the operator does not say: 1 GiB.
-pub const NULL_BYTES_DEFAULT: u64 = 1 << 30;
+pub(crate) const NULL_BYTES_DEFAULT: u64 = 1 << 30;
 
 /// `null-co`.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Null {
 
 impl Null {
     /// Takes as long as a request is to take.
-    pub async fn linger(&self) {
+    pub(crate) async fn linger(&self) {
         if self.latency > Nanos(0) {
             let over = self.host.sleep_until(self.host.now().plus(self.latency));
             either(over, self.ending.begun()).await;

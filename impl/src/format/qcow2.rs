@@ -172,7 +172,7 @@ impl Qcow2 {
     }
 
     /// Bytes of the smallest part that is allocated on its own: a subcluster, or a cluster where there are none.
-    pub fn unit_bytes(&self) -> u64 {
+    pub(crate) fn unit_bytes(&self) -> u64 {
         self.geometry.unit_bytes()
     }
 
@@ -213,7 +213,7 @@ impl Qcow2 {
     }
 
     /// Whether the image says of itself that its refcounts may be stale.
-    pub fn is_dirty(&self) -> bool {
+    pub(crate) fn is_dirty(&self) -> bool {
         self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0
     }
 
@@ -229,7 +229,7 @@ impl Qcow2 {
 
     /// How far QEMU looks from an offset at a time: to the end of the piece of L2 table that it has at hand. Jobs copy
     /// no more than one look at a time, and what they find to be zero depends on it.
-    pub fn look_bytes_max(&self, offset: u64) -> u64 {
+    pub(crate) fn look_bytes_max(&self, offset: u64) -> u64 {
         let mapped = self.geometry.l2_piece_entries() * self.geometry.cluster_bytes();
         mapped - offset % mapped
     }
@@ -288,7 +288,7 @@ impl Qcow2 {
     }
 
     /// Whether anything was changed that no flush made durable.
-    pub fn has_unflushed(&self) -> bool {
+    pub(crate) fn has_unflushed(&self) -> bool {
         let metadata = self.metadata.lock();
         metadata.writable && (metadata.has_unwritten() || metadata.wrote)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Bytes of a disk from an offset on.
 #[derive(Debug)]
-pub struct Window {
+pub(crate) struct Window {
     /// The whole.
     pub disk: Arc<dyn Disk>,
     /// Where the part begins.

@@ -9,7 +9,7 @@ use crate::id::NodeId;
 use seam::Host;
 
 /// The first layer below `top` that `name` means.
-pub fn find(graph: &Graph, host: &dyn Host, top: NodeId, name: &str) -> Option<NodeId> {
+pub(crate) fn find(graph: &Graph, host: &dyn Host, top: NodeId, name: &str) -> Option<NodeId> {
     let mut overlay = graph.unfiltered(top);
     while let Some(below) = graph.layer_below(overlay) {
         if is_meant(graph, host, overlay, below, name) {

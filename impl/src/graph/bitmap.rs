@@ -56,7 +56,7 @@ const RANGES_STEP: u64 = 256;
 
 /// `block-dirty-bitmap-add`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewBitmap {
+pub(crate) struct NewBitmap {
     /// `node`.
     pub node: String,
     /// `name`.
@@ -88,13 +88,13 @@ impl Bitmap {
     }
 
     /// How many bytes are dirty, in whole granules.
-    pub fn dirty_bytes(&self) -> u64 {
+    pub(crate) fn dirty_bytes(&self) -> u64 {
         let granules: u64 = self.dirty.lock().map.iter().map(|(start, end)| end - start).sum();
         granules.saturating_mul(u64::from(self.granularity))
     }
 
     /// The dirty byte ranges, in order; the last may reach past the end of the node.
-    pub fn dirty_ranges(&self) -> Vec<(u64, u64)> {
+    pub(crate) fn dirty_ranges(&self) -> Vec<(u64, u64)> {
         let granularity = u64::from(self.granularity);
         let bytes =
             |(start, end): (&u64, &u64)| (start.saturating_mul(granularity), end.saturating_mul(granularity));
@@ -159,7 +159,7 @@ impl Place {
 }
 
 /// The bitmaps that an image keeps, one after the other: what the image says of one is more than what we keep of it.
-pub async fn load_bitmaps(image: &Qcow2, budget: &Budget) -> Result<Vec<Bitmap>, BitmapsUnread> {
+pub(crate) async fn load_bitmaps(image: &Qcow2, budget: &Budget) -> Result<Vec<Bitmap>, BitmapsUnread> {
     let mut left = image.clusters_of_bits();
     let mut bitmaps = Vec::new();
     while let Some(stored) = image.load_bitmap(bitmaps.len(), &mut left).await? {
@@ -221,7 +221,7 @@ impl Ranges {
 
 impl Graph {
     /// `block-dirty-bitmap-add`.
-    pub fn add_bitmap(&mut self, new: &NewBitmap) -> Result<(), Refused> {
+    pub(crate) fn add_bitmap(&mut self, new: &NewBitmap) -> Result<(), Refused> {
         let node = self.lookup(&new.node)?;
         if new.name.is_empty() {
             return Err(Refused::BitmapNameEmpty);
@@ -276,7 +276,7 @@ impl Graph {
     }
 
     /// Finds a bitmap by node and name.
-    pub fn find_bitmap(&self, wanted: &BitmapName) -> Result<&Bitmap, Refused> {
+    pub(crate) fn find_bitmap(&self, wanted: &BitmapName) -> Result<&Bitmap, Refused> {
         let node = self.lookup(&wanted.node)?;
         let found = self.place(node).bitmaps.iter().find(|bitmap| *bitmap.name == *wanted.name);
         found.ok_or_else(|| Refused::BitmapNotFound(wanted.name.clone()))
@@ -316,7 +316,7 @@ impl Graph {
     }
 
     /// `block-dirty-bitmap-clear`.
-    pub fn clear_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
+    pub(crate) fn clear_bitmap(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
         self.admit_change(wanted)?;
         self.find_bitmap(wanted)?.admit_use()?;
         let none = Ranges::none(&self.budget);
@@ -324,7 +324,11 @@ impl Graph {
     }
 
     /// `block-dirty-bitmap-enable` and `-disable`.
-    pub fn set_bitmap_recording(&mut self, wanted: &BitmapName, is_recording: bool) -> Result<(), Refused> {
+    pub(crate) fn set_bitmap_recording(
+        &mut self,
+        wanted: &BitmapName,
+        is_recording: bool,
+    ) -> Result<(), Refused> {
         self.find_bitmap(wanted)?.admit_use()?;
         // What was dirty stays with the bitmap of before: a request that still runs marks that one only.
         self.change_bitmap(wanted, |bitmap| {
@@ -334,7 +338,11 @@ impl Graph {
     }
 
     /// `block-dirty-bitmap-merge`: what is dirty in any of `sources` is dirty in `target` too.
-    pub fn merge_bitmaps(&mut self, target: &BitmapName, sources: &[BitmapName]) -> Result<(), Refused> {
+    pub(crate) fn merge_bitmaps(
+        &mut self,
+        target: &BitmapName,
+        sources: &[BitmapName],
+    ) -> Result<(), Refused> {
         self.admit_change(target)?;
         let into = self.find_bitmap(target)?;
         into.admit_use()?;
@@ -354,7 +362,7 @@ impl Graph {
     }
 
     /// After a node's size has changed: nothing past its end is dirty.
-    pub fn cut_bitmaps(&mut self, node: NodeId) {
+    pub(crate) fn cut_bitmaps(&mut self, node: NodeId) {
         let len = len_bytes(self, node).unwrap_or(u64::MAX);
         for bitmap in &mut self.place_mut(node).bitmaps {
             bitmap.dirty.lock().truncate(len.div_ceil(u64::from(bitmap.granularity)));

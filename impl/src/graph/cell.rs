@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 /// Holds the graph as it is now.
 #[derive(Debug, Default)]
-pub struct GraphCell {
+pub(crate) struct GraphCell {
     present: Mutex<Arc<Graph>>,
 }
 
 impl GraphCell {
     /// An empty graph, whose images hold no more than this.
-    pub fn new(budget: Budget) -> GraphCell {
+    pub(crate) fn new(budget: Budget) -> GraphCell {
         GraphCell { present: Mutex::new(Arc::new(Graph { budget, ..Graph::default() })) }
     }
 
     /// The graph as it is now.
-    pub fn get(&self) -> Arc<Graph> {
+    pub(crate) fn get(&self) -> Arc<Graph> {
         self.present.lock().clone()
     }
 
     /// Changes the graph, entirely or not at all. Answers the nodes that nobody holds any more, to be closed.
-    pub fn try_edit<T, E>(
+    pub(crate) fn try_edit<T, E>(
         &self,
         change: impl FnOnce(&mut Graph) -> Result<T, E>,
     ) -> Result<(T, Vec<Arc<Node>>), E> {

@@ -18,7 +18,7 @@ impl Graph {
     }
 
     /// The name of the link to the next node down.
-    pub fn link_below(&self, id: NodeId) -> &'static str {
+    pub(crate) fn link_below(&self, id: NodeId) -> &'static str {
         if self.is_filter(id) && self.place(id).file.is_some() { "file" } else { "backing" }
     }
 
@@ -44,7 +44,7 @@ impl Graph {
     }
 
     /// The last layer of the chain.
-    pub fn lowest_layer(&self, id: NodeId) -> NodeId {
+    pub(crate) fn lowest_layer(&self, id: NodeId) -> NodeId {
         let last = self.chain(id).last().expect("a chain has at least its top");
         self.unfiltered(last)
     }
@@ -95,7 +95,7 @@ impl Graph {
     }
 
     /// Finds a node as `lookup` does; it must not be part of another node.
-    pub fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
+    pub(crate) fn lookup_root(&self, name: &str) -> Result<NodeId, Refused> {
         let root = self.lookup(name)?;
         if self.is_root(root) { Ok(root) } else { Err(Refused::NeedRootNode) }
     }

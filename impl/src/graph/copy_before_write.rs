@@ -36,17 +36,17 @@ impl CopyBeforeWrite {
     }
 
     /// The size of a chunk, which is saved whole or not at all.
-    pub fn chunk_bytes(&self) -> u64 {
+    pub(crate) fn chunk_bytes(&self) -> u64 {
         self.unsaved.lock().chunk_bytes()
     }
 
     /// The first range of whole chunks in or around `start..end` that is not saved.
-    pub fn unsaved_in(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+    pub(crate) fn unsaved_in(&self, start: u64, end: u64) -> Option<(u64, u64)> {
         self.unsaved.lock().first_marked(start, end)
     }
 
     /// How many bytes are not saved.
-    pub fn unsaved_bytes(&self) -> u64 {
+    pub(crate) fn unsaved_bytes(&self) -> u64 {
         self.unsaved.lock().bytes()
     }
 
@@ -56,7 +56,7 @@ impl CopyBeforeWrite {
     }
 
     /// The whole chunks around a range.
-    pub fn whole_chunks(&self, start: u64, end: u64) -> (u64, u64) {
+    pub(crate) fn whole_chunks(&self, start: u64, end: u64) -> (u64, u64) {
         let chunk = self.chunk_bytes();
         (start / chunk * chunk, end.next_multiple_of(chunk))
     }
@@ -64,7 +64,7 @@ impl CopyBeforeWrite {
 
 impl Graph {
     /// Puts a copy-before-write filter above `source`. Answers it.
-    pub fn put_copy_before_write(
+    pub(crate) fn put_copy_before_write(
         &mut self,
         source: NodeId,
         target: NodeId,
@@ -89,7 +89,7 @@ impl Graph {
     }
 
     /// Takes the filter out: who used it uses what it stands on, whatever that is by now.
-    pub fn drop_copy_before_write(&mut self, filter: NodeId) {
+    pub(crate) fn drop_copy_before_write(&mut self, filter: NodeId) {
         let source = self.place(filter).file.expect("a copy-before-write stands on its source");
         self.move_parents(filter, source, filter);
     }

@@ -10,18 +10,18 @@ use crate::id::NodeId;
 use std::collections::BTreeMap;
 
 /// Nodes from the top of a chain to its last file, as operators and headers may put them together.
-pub const DEPTH_MAX: u32 = 200;
+pub(crate) const DEPTH_MAX: u32 = 200;
 /// The same, with what jobs put in between: their filters come to chains that are there.
-pub const DEPTH_MAX_WITH_JOBS: u32 = DEPTH_MAX + 56;
+pub(crate) const DEPTH_MAX_WITH_JOBS: u32 = DEPTH_MAX + 56;
 
 impl Graph {
     /// How many nodes there are on the longest way down from a node, itself included.
-    pub fn height(&self, id: NodeId) -> u32 {
+    pub(crate) fn height(&self, id: NodeId) -> u32 {
         self.below_and_with(id).heights().get(&id).copied().unwrap_or(0)
     }
 
     /// The largest height of all, if it is more than `bound`.
-    pub fn depth_beyond(&self, bound: u32) -> Option<u32> {
+    pub(crate) fn depth_beyond(&self, bound: u32) -> Option<u32> {
         // No way down is longer than there are nodes.
         if self.nodes.len() <= bound as usize {
             return None;
@@ -30,13 +30,13 @@ impl Graph {
     }
 
     /// Refuses a node that stands deeper than operators may put it.
-    pub fn admit_depth(&self, id: NodeId) -> Result<(), TooDeep> {
+    pub(crate) fn admit_depth(&self, id: NodeId) -> Result<(), TooDeep> {
         let may_be_too_deep = self.nodes.len() > DEPTH_MAX as usize;
         if may_be_too_deep && self.height(id) > DEPTH_MAX { Err(TooDeep(DEPTH_MAX)) } else { Ok(()) }
     }
 
     /// As `admit_depth`, of every node.
-    pub fn admit_all_depths(&self) -> Result<(), TooDeep> {
+    pub(crate) fn admit_all_depths(&self) -> Result<(), TooDeep> {
         if self.depth_beyond(DEPTH_MAX).is_some() { Err(TooDeep(DEPTH_MAX)) } else { Ok(()) }
     }
 

@@ -16,7 +16,7 @@ const SET_ASIDE: u64 = 1 << 32;
 
 impl Graph {
     /// Sets identities and generated names aside for a draft of this graph, so that the two may change side by side.
-    pub fn set_aside(&mut self) -> SetAside {
+    pub(crate) fn set_aside(&mut self) -> SetAside {
         let first = SetAside { id: self.next_id, name: self.next_generated_name };
         self.next_id += SET_ASIDE;
         self.next_generated_name += SET_ASIDE;
@@ -24,7 +24,7 @@ impl Graph {
     }
 
     /// What was set aside is used up to where `draft` came; nobody who did not change the graph meanwhile notices.
-    pub fn close_gap(&mut self, aside: SetAside, draft: &Graph) {
+    pub(crate) fn close_gap(&mut self, aside: SetAside, draft: &Graph) {
         if self.next_id == aside.id + SET_ASIDE {
             self.next_id = draft.next_id;
         }
@@ -40,7 +40,7 @@ impl Graph {
     }
 
     /// Takes over the nodes `new` of a draft that was made of an earlier state of this graph.
-    pub fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
+    pub(crate) fn adopt(&mut self, draft: &Graph, new: &[NodeId]) -> Result<(), Refused> {
         for id in new {
             let place = draft.place(*id);
             // A job may have given its filter the name meanwhile, and may hold it even when it is over.

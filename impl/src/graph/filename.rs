@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 4095;
 
 /// The file names of some nodes of one graph.
 #[derive(Debug)]
-pub struct Filenames<'g> {
+pub(crate) struct Filenames<'g> {
     graph: &'g Graph,
     known: BTreeMap<NodeId, Known>,
 }
@@ -42,7 +42,7 @@ impl Graph {
 impl Graph {
     /// The name by which a header leads to an image: that of its file, whatever backing it was given in the graph, if
     /// that is enough to find it; the image's own header says the rest.
-    pub fn image_filename(&self, id: NodeId) -> String {
+    pub(crate) fn image_filename(&self, id: NodeId) -> String {
         let mut names = Filenames::new(self);
         names.learn(id);
         names.exact(self.place(id), false).unwrap_or_else(|| names.of(id).to_owned())
@@ -51,18 +51,18 @@ impl Graph {
 
 impl<'g> Filenames<'g> {
     /// Nothing is known yet.
-    pub fn new(graph: &'g Graph) -> Self {
+    pub(crate) fn new(graph: &'g Graph) -> Self {
         Filenames { graph, known: BTreeMap::new() }
     }
 
     /// The file name of a node.
-    pub fn of(&mut self, id: NodeId) -> &str {
+    pub(crate) fn of(&mut self, id: NodeId) -> &str {
         self.learn(id);
         &self.known[&id].name
     }
 
     /// The backing file that the header of a node is taken to name, as QEMU resolved it when it opened the node.
-    pub fn header_backing(place: &Place) -> Option<String> {
+    pub(crate) fn header_backing(place: &Place) -> Option<String> {
         let named = place.node.qcow2()?.backing()?.file;
         match &place.options.opened_backing {
             Some((header, opened)) if **header == *named => Some(opened.to_string()),

@@ -8,7 +8,7 @@ use crate::id::{JobSerial, NodeId};
 impl Graph {
     /// Refuses to freeze the links from `from` down to `last` while one of them is frozen, or stands on a node that
     /// will go away by itself.
-    pub fn admit_freeze(&self, from: NodeId, last: NodeId) -> Result<(), Refused> {
+    pub(crate) fn admit_freeze(&self, from: NodeId, last: NodeId) -> Result<(), Refused> {
         let mut id = from;
         while id != last {
             let Some(next) = self.below(id) else { break };
@@ -26,7 +26,7 @@ impl Graph {
     }
 
     /// Freezes or thaws the link below each node from `from` down to, but without, the link below `last`.
-    pub fn set_frozen(&mut self, from: NodeId, last: NodeId, by: Option<JobSerial>) {
+    pub(crate) fn set_frozen(&mut self, from: NodeId, last: NodeId, by: Option<JobSerial>) {
         let mut id = from;
         while id != last {
             let next = self.below(id).expect("the frozen part of a chain reaches its last node");

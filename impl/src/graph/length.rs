@@ -7,12 +7,12 @@ use crate::id::NodeId;
 use seam::{Disk, IoResult};
 
 /// The same as `len_bytes`, for a command: it cannot be done without.
-pub fn known_len(graph: &Graph, id: NodeId) -> Result<u64, Refused> {
+pub(crate) fn known_len(graph: &Graph, id: NodeId) -> Result<u64, Refused> {
     len_bytes(graph, id).map_err(Refused::io("get the length of", graph.name(id)))
 }
 
 /// The size of a node as its readers see it, in bytes.
-pub fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
+pub(crate) fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
     match graph.storage(id) {
         Storage::File { disk, .. } => disk.len_bytes(),
         Storage::Raw(image) => Ok(image.len_bytes()),

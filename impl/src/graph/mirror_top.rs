@@ -100,7 +100,7 @@ impl MirrorTop {
     }
 
     /// Whether a guest's write is to reach target before it ends.
-    pub fn copies_at_once(&self) -> bool {
+    pub(crate) fn copies_at_once(&self) -> bool {
         let state = self.state.lock();
         state.held || state.copy_mode == CopyMode::WriteBlocking
     }
@@ -126,7 +126,7 @@ impl MirrorTop {
     }
 
     /// `actively-synced`.
-    pub fn is_actively_synced(&self) -> bool {
+    pub(crate) fn is_actively_synced(&self) -> bool {
         self.state.lock().sync == InStep::Yes
     }
 
@@ -141,12 +141,12 @@ impl MirrorTop {
     }
 
     /// The size of a chunk.
-    pub fn chunk_bytes(&self) -> u64 {
+    pub(crate) fn chunk_bytes(&self) -> u64 {
         self.state.lock().dirty.chunk_bytes()
     }
 
     /// How many bytes are left to copy.
-    pub fn dirty_bytes(&self) -> u64 {
+    pub(crate) fn dirty_bytes(&self) -> u64 {
         self.state.lock().dirty.bytes()
     }
 
@@ -183,7 +183,7 @@ impl MirrorTop {
     }
 
     /// The error of a guest's write that nobody dealt with yet.
-    pub fn take_failure(&self) -> Option<Errno> {
+    pub(crate) fn take_failure(&self) -> Option<Errno> {
         self.state.lock().failed.take()
     }
 

@@ -103,7 +103,7 @@ impl Driver {
     }
 
     /// What QEMU calls the child at a link.
-    pub fn child_name(&self, link: Link) -> &'static str {
+    pub(crate) fn child_name(&self, link: Link) -> &'static str {
         match (self, link) {
             (Driver::Filter(Filter::Blkdebug(_)), Link::File) => "image",
             (_, Link::File) => "file",
@@ -132,7 +132,7 @@ impl Node {
     }
 
     /// The driver's name as QMP shows it.
-    pub fn driver_name(&self) -> &'static str {
+    pub(crate) fn driver_name(&self) -> &'static str {
         match &self.driver {
             Driver::Storage(Storage::File { .. }) => "file",
             Driver::Storage(Storage::Raw(_)) => "raw",
@@ -162,7 +162,7 @@ impl Node {
     }
 
     /// How writable the file of the host is, of a node that is one.
-    pub fn file_access(&self) -> Option<FileAccess> {
+    pub(crate) fn file_access(&self) -> Option<FileAccess> {
         match &self.driver {
             Driver::Storage(Storage::File { access, .. }) => Some(*access),
             _ => None,
@@ -201,7 +201,7 @@ impl Node {
     }
 
     /// Whether a flush that fails now leaves something behind.
-    pub fn has_unflushed(&self) -> bool {
+    pub(crate) fn has_unflushed(&self) -> bool {
         self.qcow2().is_none_or(|image| image.has_unflushed())
     }
 

@@ -10,30 +10,30 @@ use crate::id::NodeId;
 pub(super) struct Numbered<'a>(Vec<(NodeId, &'a Place)>);
 
 impl<'a> Numbered<'a> {
-    pub fn of(graph: &'a Graph) -> Numbered<'a> {
+    pub(super) fn of(graph: &'a Graph) -> Numbered<'a> {
         Numbered(graph.nodes().collect())
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &'a Place)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &'a Place)> {
         self.0.iter().copied()
     }
 
     /// The node of that number.
-    pub fn node(&self, number: usize) -> (NodeId, &'a Place) {
+    pub(super) fn node(&self, number: usize) -> (NodeId, &'a Place) {
         self.0[number]
     }
 
     /// The number of a node, if it is in the graph.
-    pub fn find(&self, id: NodeId) -> Option<usize> {
+    pub(super) fn find(&self, id: NodeId) -> Option<usize> {
         self.0.binary_search_by_key(&id, |(id, _)| *id).ok()
     }
 
     /// The number of a node that is in the graph.
-    pub fn of_node(&self, id: NodeId) -> usize {
+    pub(super) fn of_node(&self, id: NodeId) -> usize {
         self.find(id).unwrap_or_else(|| panic!("node {id:?} is used and not in the graph"))
     }
 }

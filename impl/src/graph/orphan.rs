@@ -19,7 +19,7 @@ pub struct Orphan {
 
 impl Graph {
     /// Takes a job's child off its node, which is about to leave the graph; its name stays behind.
-    pub fn leave_behind(&mut self, node: NodeId, held: JobChild) {
+    pub(crate) fn leave_behind(&mut self, node: NodeId, held: JobChild) {
         let orphan = Orphan { name: self.node(node).name.clone(), held };
         self.remove_job_users(orphan.held.serial, Some(orphan.held.role));
         self.orphans.push(orphan);
@@ -47,7 +47,7 @@ impl Graph {
     }
 
     /// The job is dismissed.
-    pub fn drop_orphans(&mut self, job: JobSerial) {
+    pub(crate) fn drop_orphans(&mut self, job: JobSerial) {
         self.orphans.retain(|orphan| orphan.held.serial != job);
     }
 

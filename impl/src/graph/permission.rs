@@ -55,7 +55,7 @@ impl Sum {
 
 /// Every edge of a graph.
 #[derive(Debug)]
-pub struct Permissions<'a> {
+pub(crate) struct Permissions<'a> {
     nodes: Numbered<'a>,
     /// With the number of the node that each points to. A node's own are in the order in which they are shown.
     edges: Vec<(usize, Edge)>,
@@ -67,7 +67,7 @@ pub struct Permissions<'a> {
 
 impl<'a> Permissions<'a> {
     /// Works out all edges.
-    pub fn of(graph: &'a Graph) -> Permissions<'a> {
+    pub(crate) fn of(graph: &'a Graph) -> Permissions<'a> {
         let nodes = Numbered::of(graph);
         let order = parents_first(&nodes);
         let edges = Vec::with_capacity(graph.users.len() + 2 * nodes.len());
@@ -94,18 +94,18 @@ impl<'a> Permissions<'a> {
     }
 
     /// What all who use a node take of it.
-    pub fn taken_of(&self, node: NodeId) -> Set {
+    pub(crate) fn taken_of(&self, node: NodeId) -> Set {
         self.nodes.find(node).map_or(Set::NONE, |number| self.sums[number].taken)
     }
 
     /// Every edge, with the node it points to, oldest node first.
-    pub fn all(&self) -> impl Iterator<Item = (NodeId, &Edge)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (NodeId, &Edge)> {
         let numbered = self.nodes.iter().enumerate();
         numbered.flat_map(|(number, (id, _))| self.edges_to(number).map(move |edge| (id, edge)))
     }
 
     /// Refuses the first conflict, from the top of the graph down.
-    pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, graph: &Graph) -> Result<(), Refused> {
         for number in &self.order {
             // Where all leave what anybody takes, as at most nodes, no two edges need be compared.
             let Sum { taken, shared, .. } = self.sums[*number];
@@ -134,7 +134,7 @@ impl<'a> Permissions<'a> {
     }
 
     /// Refuses writers on nodes that are read-only. Of one that was made so just now (`lately`) QEMU shows the name.
-    pub fn admit_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
+    pub(crate) fn admit_writers(&self, lately: &dyn Fn(NodeId) -> bool) -> Result<(), Refused> {
         for number in &self.order {
             let (id, place) = self.nodes.node(*number);
             let is_written = self.sums[*number].taken.common(WRITES) != Set::NONE;

@@ -22,7 +22,7 @@ impl Graph {
     }
 
     /// Puts `overlay`, which is no part of a chain yet, above `node`.
-    pub fn put_on_top(&mut self, node: NodeId, overlay: NodeId) -> Result<(), Refused> {
+    pub(crate) fn put_on_top(&mut self, node: NodeId, overlay: NodeId) -> Result<(), Refused> {
         self.admit_overlay(overlay)?;
         self.admit_child(overlay, "backing", node)?;
         self.admit_move(node)?;
@@ -52,7 +52,12 @@ impl Graph {
     }
 
     /// Refuses a link by which a node would stand on itself.
-    pub fn admit_child(&self, parent: NodeId, link: &'static str, child: NodeId) -> Result<(), Refused> {
+    pub(crate) fn admit_child(
+        &self,
+        parent: NodeId,
+        link: &'static str,
+        child: NodeId,
+    ) -> Result<(), Refused> {
         if self.holds(child, parent) {
             let (child, parent) = (self.name(child).to_owned(), self.name(parent).to_owned());
             return Err(Refused::WouldLoop { child, link, parent });

@@ -71,7 +71,7 @@ pub enum JobRole {
 
 impl JobRole {
     /// The child's name.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             JobRole::Main => "main node",
             JobRole::Root => "root",
@@ -96,7 +96,7 @@ impl Graph {
     }
 
     /// Adds a user.
-    pub fn add_user(&mut self, node: NodeId, kind: UserKind, taken: Set, shared: Set) -> UserId {
+    pub(crate) fn add_user(&mut self, node: NodeId, kind: UserKind, taken: Set, shared: Set) -> UserId {
         self.next_id += 1;
         let id = UserId(self.next_id);
         self.users.insert(id, User { node, kind, taken, shared });
@@ -104,18 +104,18 @@ impl Graph {
     }
 
     /// Attaches a guest, who reads, or reads and writes; nobody may change the size meanwhile.
-    pub fn add_guest(&mut self, node: NodeId, writable: bool) -> UserId {
+    pub(crate) fn add_guest(&mut self, node: NodeId, writable: bool) -> UserId {
         let taken = if writable { Set::READ.and(Set::WRITE) } else { Set::READ };
         self.add_user(node, UserKind::Guest, taken, Set::ALL.without(Set::RESIZE))
     }
 
     /// Removes a user.
-    pub fn remove_user(&mut self, id: UserId) {
+    pub(crate) fn remove_user(&mut self, id: UserId) {
         self.users.remove(&id);
     }
 
     /// Removes every child of a job, or only those of one role.
-    pub fn remove_job_users(&mut self, job: JobSerial, only: Option<JobRole>) {
+    pub(crate) fn remove_job_users(&mut self, job: JobSerial, only: Option<JobRole>) {
         self.users.retain(|_, user| match &user.kind {
             UserKind::Job(child) if child.serial == job => only.is_some_and(|only| only != child.role),
             _ => true,

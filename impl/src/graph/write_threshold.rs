@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Called with how many bytes lie past the mark.
-pub type OnPassed = Box<dyn FnOnce(u64) + Send>;
+pub(crate) type OnPassed = Box<dyn FnOnce(u64) + Send>;
 
 /// The mark of one node.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl WatchedDisk {
     }
 
     /// Whether space is given back from now on.
-    pub fn set_unmap(&self, unmap: bool) {
+    pub(crate) fn set_unmap(&self, unmap: bool) {
         *self.unmap.lock() = unmap;
     }
 }

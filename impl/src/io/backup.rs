@@ -20,7 +20,7 @@ const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// One backup, as a request finds it in the graph.
 #[derive(Debug)]
-pub struct Saving<'a> {
+pub(crate) struct Saving<'a> {
     graph: &'a Arc<Graph>,
     state: &'a CopyBeforeWrite,
     source: NodeId,
@@ -28,7 +28,7 @@ pub struct Saving<'a> {
 }
 
 /// Saves what a guest is about to change. If that fails, the guest's change must fail too.
-pub async fn before_change(graph: &Arc<Graph>, filter: NodeId, offset: u64, len: u64) -> IoResult<()> {
+pub(crate) async fn before_change(graph: &Arc<Graph>, filter: NodeId, offset: u64, len: u64) -> IoResult<()> {
     let Some(saving) = Saving::of(graph, filter) else {
         return Ok(());
     };
@@ -42,7 +42,7 @@ pub async fn before_change(graph: &Arc<Graph>, filter: NodeId, offset: u64, len:
 
 /// How far a step of the job came.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// So many bytes were copied.
     Copied(u64),
     /// So many bytes need no copy.
@@ -53,7 +53,7 @@ pub enum Step {
 
 impl<'a> Saving<'a> {
     /// The backup whose filter this is.
-    pub fn of(graph: &'a Arc<Graph>, filter: NodeId) -> Option<Saving<'a>> {
+    pub(crate) fn of(graph: &'a Arc<Graph>, filter: NodeId) -> Option<Saving<'a>> {
         let place = graph.place(filter);
         let Driver::Filter(Filter::CopyBeforeWrite(state)) = &place.node.driver else {
             return None;
@@ -64,7 +64,7 @@ impl<'a> Saving<'a> {
     }
 
     /// Saves the first unsaved range, up to `bytes_max` of it but one chunk at least; nothing if all is saved.
-    pub async fn save_next(&self, bytes_max: u64) -> Result<Option<Step>, CopyError> {
+    pub(crate) async fn save_next(&self, bytes_max: u64) -> Result<Option<Step>, CopyError> {
         let Some((start, end)) = self.state.unsaved_in(0, u64::MAX) else {
             return Ok(None);
         };
@@ -78,7 +78,7 @@ impl<'a> Saving<'a> {
     }
 
     /// Crosses out what source itself does not decide, for a range from `start`. Answers where it ends.
-    pub async fn cross_out(&self, start: u64, end: u64) -> IoResult<u64> {
+    pub(crate) async fn cross_out(&self, start: u64, end: u64) -> IoResult<u64> {
         let _alone = self.state.copies.acquire(start, end, Mode::Exclusive).await;
         let run = self.own(start, end).await?;
         let chunk = self.state.chunk_bytes();

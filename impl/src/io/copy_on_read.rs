@@ -18,7 +18,7 @@ use std::sync::Arc;
 const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// Copies into `target` whatever of `start..end` it does not decide and the layers below, down to `bottom`, do.
-pub async fn populate(
+pub(crate) async fn populate(
     graph: &Arc<Graph>,
     target: NodeId,
     bottom: NodeId,
@@ -36,7 +36,7 @@ pub async fn populate(
 }
 
 /// Copies into `target` whatever of `start..end` it does not decide, whoever does; what nobody has becomes zeroes.
-pub async fn populate_all(graph: &Arc<Graph>, target: NodeId, start: u64, end: u64) -> IoResult<()> {
+pub(crate) async fn populate_all(graph: &Arc<Graph>, target: NodeId, start: u64, end: u64) -> IoResult<()> {
     let Some(image) = graph.node(target).qcow2() else {
         return Ok(());
     };

@@ -28,7 +28,7 @@ impl Extent {
     }
 
     /// Whether the same is known of `other`.
-    pub fn is_like(&self, other: &Extent) -> bool {
+    pub(crate) fn is_like(&self, other: &Extent) -> bool {
         (self.has_data, self.is_zero, self.depth) == (other.has_data, other.is_zero, other.depth)
     }
 }
@@ -36,7 +36,7 @@ impl Extent {
 /// The extent of `id` that begins at `offset`, `len` bytes at most. The range is inside the node.
 ///
 /// Past the end of a short layer the layers above it see zeroes: that layer decides, as in `decided_between`.
-pub async fn first(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Extent> {
+pub(crate) async fn first(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Extent> {
     assert!(len > 0, "the extent of nothing at {offset}");
     let mut len = len;
     let layers = graph.chain(id).filter(|id| !graph.is_filter(*id));

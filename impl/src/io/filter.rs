@@ -12,7 +12,7 @@ use seam::debug_event::DebugEvent;
 use std::sync::Arc;
 
 /// Before a filter's child is read.
-pub async fn before_read(
+pub(crate) async fn before_read(
     graph: &Arc<Graph>,
     filter: &Filter,
     child: NodeId,
@@ -36,7 +36,7 @@ pub async fn before_read(
 }
 
 /// Before a filter's child is changed.
-pub async fn before_change(filter: &Filter, offset: u64, change: &Change) -> IoResult<()> {
+pub(crate) async fn before_change(filter: &Filter, offset: u64, change: &Change) -> IoResult<()> {
     match filter {
         Filter::Blkdebug(rules) => {
             let (kind, event) = match change {
@@ -62,7 +62,7 @@ pub async fn before_change(filter: &Filter, offset: u64, change: &Change) -> IoR
 }
 
 /// Before a filter's child is flushed.
-pub fn before_flush(filter: &Filter) -> IoResult<()> {
+pub(crate) fn before_flush(filter: &Filter) -> IoResult<()> {
     match filter {
         Filter::Blkdebug(rules) => rules.admit(IoType::Flush, 0, 0),
         _ => Ok(()),
@@ -70,7 +70,7 @@ pub fn before_flush(filter: &Filter) -> IoResult<()> {
 }
 
 /// Notifies the error-injecting filter right below a node, if there is one, of a moment in the node's work.
-pub fn notify_child(graph: &Graph, parent: NodeId, event: DebugEvent) {
+pub(crate) fn notify_child(graph: &Graph, parent: NodeId, event: DebugEvent) {
     if let Some(child) = graph.place(parent).file
         && let Some(rules) = graph.node(child).blkdebug()
     {

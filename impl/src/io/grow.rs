@@ -10,7 +10,7 @@ use seam::{Disk, Errno, IoResult};
 use std::sync::Arc;
 
 /// Grows the layer of `id` to at least `len` bytes, in whole sectors.
-pub async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<()> {
+pub(crate) async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<()> {
     let id = graph.unfiltered(id);
     let node = graph.node(id);
     let old = len_bytes(graph, id)?;

@@ -20,7 +20,7 @@ const COPIES_MAX: usize = 8;
 
 /// Which half of a copy failed.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum CopyError {
+pub(crate) enum CopyError {
     /// Source could not be read.
     Read(Errno),
     /// Target could not be written.
@@ -29,7 +29,7 @@ pub enum CopyError {
 
 impl CopyError {
     /// The error of either half.
-    pub fn errno(self) -> Errno {
+    pub(crate) fn errno(self) -> Errno {
         match self {
             CopyError::Read(errno) | CopyError::Write(errno) => errno,
         }
@@ -37,7 +37,7 @@ impl CopyError {
 }
 
 /// Who hears of every piece of a copy when it ends.
-pub trait Watch: Sync {
+pub(crate) trait Watch: Sync {
     /// So many bytes were copied.
     fn copied(&self, bytes: u64);
     /// A piece was not copied.
@@ -46,7 +46,7 @@ pub trait Watch: Sync {
 
 /// The answer says all that is wanted.
 #[derive(Debug)]
-pub struct NobodyWatches;
+pub(crate) struct NobodyWatches;
 
 impl Watch for NobodyWatches {
     fn copied(&self, _bytes: u64) {}
@@ -54,7 +54,7 @@ impl Watch for NobodyWatches {
 }
 
 /// A guest's change goes to source, and to target at once or later, as the mirror's mode says.
-pub async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Change) -> IoResult<()> {
+pub(crate) async fn change(graph: &Arc<Graph>, top: &MirrorTop, offset: u64, change: Change) -> IoResult<()> {
     let end = offset + change.len_bytes();
     if !top.copies_at_once() {
         // Marked when the write has ended, well or not, so that a copy made meanwhile is made again.
@@ -119,7 +119,7 @@ fn whole_chunks(top: &MirrorTop, start: u64, end: u64, len: u64) -> (u64, u64) {
 
 /// Copies what source reads in `start..end`, whole chunks, into target. What could not be copied is marked again, and
 /// the first error is answered.
-pub async fn copy(
+pub(crate) async fn copy(
     graph: &Arc<Graph>,
     top: &MirrorTop,
     start: u64,

@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 
 /// What a driver lies on.
 #[derive(Debug)]
-pub struct NodeDisk {
+pub(crate) struct NodeDisk {
     /// Not held: the graph holds the parent, and that this.
     live: Weak<GraphCell>,
     parent: NodeId,
@@ -34,7 +34,7 @@ struct Kept {
 
 impl NodeDisk {
     /// The way from `parent`, which is about to come into the graph, to `child`.
-    pub fn new(
+    pub(crate) fn new(
         live: &Arc<GraphCell>,
         draft: &Graph,
         parent: NodeId,

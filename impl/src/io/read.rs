@@ -9,7 +9,7 @@ use seam::{Disk, IoResult};
 use std::sync::Arc;
 
 /// Fills `buffer` with what a reader of `id` sees at `offset`. The range is inside the node.
-pub async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]) -> IoResult<()> {
+pub(crate) async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &mut [u8]) -> IoResult<()> {
     let mut id = id;
     let end = offset + buffer.len() as u64;
     // A filter's reader sees its child.

@@ -9,7 +9,7 @@ use seam::IoResult;
 use crate::graph::length::len_bytes;
 
 /// What the layer `id` alone says about the bytes from `offset`, for `len` bytes at most. The range is inside it.
-pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Run> {
+pub(crate) async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult<Run> {
     let Driver::Storage(storage) = &graph.node(id).driver else {
         panic!("{} is a filter and has no data of its own", graph.name(id));
     };
@@ -24,7 +24,7 @@ pub async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> IoResult
 
 /// Whether a range is decided by one of several layers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Decided {
+pub(crate) struct Decided {
     /// Whether any of them has it allocated, or ends before it.
     pub here: bool,
     /// For how many bytes this holds; at least 1.
@@ -32,7 +32,7 @@ pub struct Decided {
 }
 
 /// Whether the layers from `first` down to and including `bottom` decide the bytes from `offset`.
-pub async fn decided_between(
+pub(crate) async fn decided_between(
     graph: &Graph,
     first: NodeId,
     bottom: NodeId,
@@ -46,7 +46,13 @@ pub async fn decided_between(
 /// What the layers from `first` down to and including `bottom`, taken as one, say about the bytes from `offset`.
 ///
 /// Past the end of a short layer the layers above it see zeroes, whatever lies further down: that layer decides.
-pub async fn between(graph: &Graph, first: NodeId, bottom: NodeId, offset: u64, len: u64) -> IoResult<Run> {
+pub(crate) async fn between(
+    graph: &Graph,
+    first: NodeId,
+    bottom: NodeId,
+    offset: u64,
+    len: u64,
+) -> IoResult<Run> {
     let mut len = len;
     for id in graph.chain(first).filter(|id| !graph.is_filter(*id)) {
         let there = len_bytes(graph, id)?.saturating_sub(offset);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// A change of a range.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// New data.
     Data(Vec<u8>),
     /// So many zero bytes.
@@ -27,7 +27,7 @@ pub enum Change {
 
 impl Change {
     /// How many bytes change.
-    pub fn len_bytes(&self) -> u64 {
+    pub(crate) fn len_bytes(&self) -> u64 {
         match self {
             Change::Data(data) => data.len() as u64,
             Change::Zeroes(len) | Change::Unmap(len) | Change::Discard(len) => *len,
@@ -36,7 +36,7 @@ impl Change {
 }
 
 /// Changes `id` at `offset`. The range is inside the node.
-pub async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
+pub(crate) async fn change(graph: &Arc<Graph>, id: NodeId, offset: u64, change: Change) -> IoResult<()> {
     let mut id = id;
     let mut change = change;
     let mut compressed = false;
@@ -160,7 +160,7 @@ fn mark(graph: &Graph, id: NodeId, offset: u64, len: u64) {
 }
 
 /// Makes every change of `id` that ended before this call durable.
-pub async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
+pub(crate) async fn flush(graph: &Graph, id: NodeId) -> IoResult<()> {
     let mut id = id;
     while let Driver::Filter(filter) = &graph.node(id).driver {
         filter::before_flush(filter)?;

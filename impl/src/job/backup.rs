@@ -25,7 +25,7 @@ const LOOK_BYTES_MAX: u64 = 64 << 20;
 
 /// One backup at work.
 #[derive(Debug)]
-pub struct Backup {
+pub(crate) struct Backup {
     /// Where it works.
     pub core: Arc<Core>,
     /// Its life.

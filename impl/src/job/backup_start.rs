@@ -21,7 +21,7 @@ const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// A backup that may be made.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What is saved.
     pub source: NodeId,
     /// Where to.
@@ -43,7 +43,7 @@ pub struct Plan {
 }
 
 /// Finds out what `arguments` mean, or says what is wrong with them.
-pub fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Result<Plan, Refused> {
+pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Result<Plan, Refused> {
     let source = graph.lookup(&arguments.device)?;
     let target = graph.lookup(&arguments.target)?;
     admit_bitmap(graph, arguments)?;
@@ -140,13 +140,18 @@ fn chunk_bytes(
 
 impl Plan {
     /// Puts the filter above source. Answers it.
-    pub fn put_filter(&self, graph: &mut Graph) -> Result<NodeId, Refused> {
+    pub(crate) fn put_filter(&self, graph: &mut Graph) -> Result<NodeId, Refused> {
         let name = self.filter_name.as_deref();
         graph.put_copy_before_write(self.source, self.target, name, self.state.clone())
     }
 
     /// Puts the filter in and makes the job hold it and target. Answers the filter.
-    pub fn attach(&self, graph: &mut Graph, serial: JobSerial, id: &Arc<str>) -> Result<NodeId, Refused> {
+    pub(crate) fn attach(
+        &self,
+        graph: &mut Graph,
+        serial: JobSerial,
+        id: &Arc<str>,
+    ) -> Result<NodeId, Refused> {
         let filter = self.put_filter(graph)?;
         let child = |role| UserKind::Job(JobChild { serial, id: id.clone(), kind: "backup", role });
         graph.add_user(filter, child(JobRole::Main), Set::NONE, Set::ALL);

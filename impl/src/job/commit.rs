@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 /// One commit at work.
 #[derive(Debug)]
-pub struct Commit {
+pub(crate) struct Commit {
     /// Where it works.
     pub core: Arc<Core>,
     /// Its life.

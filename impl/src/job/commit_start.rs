@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Which of the two commits a command means.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Somebody writes to top: a mirror into base, which takes top's place in the end.
     Active {
         /// The root of the chain.
@@ -34,7 +34,7 @@ pub enum Plan {
 
 /// Which part of a chain an intermediate commit works on.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Region {
+pub(crate) struct Region {
     /// The root of the chain.
     pub device: NodeId,
     /// The uppermost node whose data is copied down.
@@ -45,7 +45,7 @@ pub struct Region {
 
 impl Region {
     /// Refuses a region that holds one layer only.
-    pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, graph: &Graph) -> Result<(), Refused> {
         if graph.unfiltered(self.top) == graph.unfiltered(self.base) {
             return Err(Refused::TopIsBase);
         }
@@ -53,7 +53,7 @@ impl Region {
     }
 
     /// The last layer above base.
-    pub fn bottom(&self, graph: &Graph) -> NodeId {
+    pub(crate) fn bottom(&self, graph: &Graph) -> NodeId {
         let above = graph.chain(self.top).take_while(|id| *id != self.base);
         // Filters right above base hide nothing of it: whoever stands on the uppermost of them stands on base.
         let base = graph.unfiltered(self.base);
@@ -63,7 +63,7 @@ impl Region {
 }
 
 /// Finds what `arguments` mean, or says what is wrong with them.
-pub fn admit(graph: &Graph, host: &dyn Host, arguments: &CommitArguments) -> Result<Plan, Refused> {
+pub(crate) fn admit(graph: &Graph, host: &dyn Host, arguments: &CommitArguments) -> Result<Plan, Refused> {
     let device = graph.find(&arguments.device);
     let device = device.ok_or_else(|| Refused::DeviceNotFound(arguments.device.clone()))?;
     if !graph.is_root(device) {
@@ -133,7 +133,7 @@ fn find_in_chain(graph: &Graph, root: NodeId, name: &str) -> Result<NodeId, Refu
 }
 
 /// Puts the filter above top, and the job's children into the graph. An error leaves a graph to be thrown away.
-pub fn attach(
+pub(crate) fn attach(
     graph: &mut Graph,
     region: &Region,
     serial: JobSerial,
@@ -182,7 +182,7 @@ fn insert_filter(graph: &mut Graph, top: NodeId, filter_name: Option<&str>) -> N
 }
 
 /// Takes the filter out: who stood on it stands on `to`, and the chain below is free.
-pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId, to: NodeId) {
+pub(crate) fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId, to: NodeId) {
     graph.set_frozen(filter, region.base, None);
     graph.remove_job_users(serial, Some(JobRole::Root));
     graph.move_parents(filter, to, filter);

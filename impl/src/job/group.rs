@@ -11,14 +11,14 @@ use std::sync::{Arc, Weak};
 
 /// The jobs of one group. All of them join before the first starts.
 #[derive(Debug, Default)]
-pub struct Group {
+pub(crate) struct Group {
     /// A job holds its group, so the group does not hold its jobs.
     members: Mutex<Vec<Weak<Job>>>,
 }
 
 impl Group {
     /// A group without jobs.
-    pub fn new() -> Arc<Group> {
+    pub(crate) fn new() -> Arc<Group> {
         Arc::default()
     }
 

@@ -7,7 +7,7 @@ use seam::{Errno, Host, IoResult};
 
 /// What the operator wants a header to say.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The string for the header, instead of the file's own name.
     pub file: Option<&'a str>,
     /// Whether a protocol node below is written as `raw`.
@@ -16,7 +16,7 @@ pub struct Wanted<'a> {
 
 /// Makes the header of `overlay` name `base`, durably. If that fails, the header names what it named before, as far
 /// as anybody can see to it.
-pub async fn name_backing(
+pub(crate) async fn name_backing(
     host: &dyn Host,
     graph: &Graph,
     overlay: NodeId,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What one look at base found.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Hidden {
+pub(crate) enum Hidden {
     /// So many bytes read as zeroes already.
     Before(u64),
     /// So many bytes read as zeroes now.
@@ -20,7 +20,7 @@ pub enum Hidden {
 }
 
 /// How far overlays of `top` will read `base`.
-pub fn visible_end(graph: &Graph, top: NodeId, base: NodeId) -> IoResult<u64> {
+pub(crate) fn visible_end(graph: &Graph, top: NodeId, base: NodeId) -> IoResult<u64> {
     let mut end = 0;
     for overlay in graph.overlays(top) {
         end = len_bytes(graph, overlay)?.max(end);
@@ -29,7 +29,7 @@ pub fn visible_end(graph: &Graph, top: NodeId, base: NodeId) -> IoResult<u64> {
 }
 
 /// Makes `base` say zeroes from `offset`, for at most `piece_bytes`, unless it does so already.
-pub async fn piece(
+pub(crate) async fn piece(
     graph: &Arc<Graph>,
     base: NodeId,
     offset: u64,
@@ -50,7 +50,7 @@ pub async fn piece(
 }
 
 /// Makes `base` say zeroes from `offset` to `end`, durably.
-pub async fn all(
+pub(crate) async fn all(
     graph: &Arc<Graph>,
     base: NodeId,
     mut offset: u64,

@@ -16,14 +16,14 @@ use crate::sync::signal::Signal;
 use seam::Errno;
 use std::sync::Arc;
 
-pub use super::state::{Cancelled, Failure, Outcome};
+pub(crate) use super::state::{Cancelled, Failure, Outcome};
 
 /// The type of the one kind of job that is no block job.
-pub const AMEND: &str = "amend";
+pub(crate) const AMEND: &str = "amend";
 
 /// A job.
 #[derive(Debug)]
-pub struct Job {
+pub(crate) struct Job {
     /// Its identity.
     pub serial: JobSerial,
     /// Its name.
@@ -56,7 +56,7 @@ pub(super) struct Life {
 
 /// What a running job finds at a pause point.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum PausePoint {
+pub(crate) enum PausePoint {
     /// Go on.
     Go,
     /// Look again after the next change.
@@ -65,7 +65,7 @@ pub enum PausePoint {
 
 /// Which half of a copy failed.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Reading what is to be copied.
     Read,
     /// Writing it.
@@ -74,7 +74,7 @@ pub enum Operation {
 
 /// What a job does about an I/O error.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Reaction {
+pub(crate) enum Reaction {
     /// It ends.
     Report,
     /// It goes on with the next range.
@@ -85,7 +85,7 @@ pub enum Reaction {
 
 impl Reaction {
     /// How a policy reacts to an error.
-    pub fn of(policy: OnError, errno: Errno) -> Reaction {
+    pub(crate) fn of(policy: OnError, errno: Errno) -> Reaction {
         match (policy, errno) {
             (OnError::Ignore, _) => Reaction::Ignore,
             (OnError::Stop, _) | (OnError::Enospc | OnError::Auto, Errno::ENOSPC) => Reaction::Stop,
@@ -104,7 +104,7 @@ impl Reaction {
 
 /// What a job is made with.
 #[derive(Debug)]
-pub struct NewJob {
+pub(crate) struct NewJob {
     /// Its type.
     pub kind: &'static str,
     /// What the operator says of it. Its id is well-formed.
@@ -119,7 +119,7 @@ pub struct NewJob {
 
 impl Job {
     /// Makes a job: `created`.
-    pub fn create(serial: JobSerial, new: NewJob, events: Arc<Events>) -> Arc<Job> {
+    pub(crate) fn create(serial: JobSerial, new: NewJob, events: Arc<Events>) -> Arc<Job> {
         let NewJob { kind, options, len, group, mirror } = new;
         let JobOptions { id, speed, manual_finalize, manual_dismiss } = options;
         let id: Arc<str> = id.unwrap_or_default().into();
@@ -153,17 +153,17 @@ impl Job {
     }
 
     /// Starts: `running`.
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         self.transition(&mut self.life.lock(), State::AtWork(Asked::Nothing, Phase::Copying));
     }
 
     /// It could not be made after all: `null`.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.transition(&mut self.life.lock(), State::Null);
     }
 
     /// It was made and is not started after all, because another job of its group could not be made.
-    pub fn discard(&self) {
+    pub(crate) fn discard(&self) {
         let end = End { outcome: Outcome::Cancelled, user_paused: false };
         let mut life = self.life.lock();
         self.transition(&mut life, State::Aborting(end));
@@ -171,17 +171,17 @@ impl Job {
     }
 
     /// How many changes there were, to be read before a look at the job and handed to `changed_since`.
-    pub fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         self.changed.changes()
     }
 
     /// Waits until the job has changed since `seen`.
-    pub async fn changed_since(&self, seen: u64) {
+    pub(crate) async fn changed_since(&self, seen: u64) {
         self.changed.changed_since(seen).await;
     }
 
     /// Does at a pause point what the operators asked for: pauses, or ends the work.
-    pub fn pause_point(&self) -> Result<PausePoint, Cancelled> {
+    pub(crate) fn pause_point(&self) -> Result<PausePoint, Cancelled> {
         let mut life = self.life.lock();
         match life.state {
             State::AtWork(Asked::Nothing, _) => Ok(PausePoint::Go),
@@ -196,17 +196,17 @@ impl Job {
     }
 
     /// The speed limit in bytes a second, 0 for none.
-    pub fn speed(&self) -> u64 {
+    pub(crate) fn speed(&self) -> u64 {
         self.life.lock().speed
     }
 
     /// Says whether the job is doing something.
-    pub fn set_busy(&self, busy: bool) {
+    pub(crate) fn set_busy(&self, busy: bool) {
         self.life.lock().busy = busy;
     }
 
     /// Sets how far the job is. Progress never goes back and never passes the end.
-    pub fn set_offset(&self, offset: u64) {
+    pub(crate) fn set_offset(&self, offset: u64) {
         let mut life = self.life.lock();
         assert!(offset >= life.offset, "job {} goes back from {} to {offset}", self.id, life.offset);
         assert!(offset <= life.len, "job {} is at {offset} of {}", self.id, life.len);
@@ -214,20 +214,20 @@ impl Job {
     }
 
     /// So many bytes more are done.
-    pub fn advance(&self, done: u64) {
+    pub(crate) fn advance(&self, done: u64) {
         let mut life = self.life.lock();
         life.offset += done;
         life.len = life.len.max(life.offset);
     }
 
     /// So many bytes are left to do, however many there were: guests write while the job works.
-    pub fn set_remaining(&self, remaining: u64) {
+    pub(crate) fn set_remaining(&self, remaining: u64) {
         let mut life = self.life.lock();
         life.len = life.offset + remaining;
     }
 
     /// Emits an I/O error, and deals with it as the operator wished.
-    pub fn io_error(&self, policy: OnError, operation: Operation, errno: Errno) -> Reaction {
+    pub(crate) fn io_error(&self, policy: OnError, operation: Operation, errno: Errno) -> Reaction {
         let reaction = Reaction::of(policy, errno);
         let mut life = self.life.lock();
         self.events.emit(Event::BlockJobError {
@@ -250,7 +250,7 @@ impl Job {
     }
 
     /// From here on only what guests write is left to copy: `ready`.
-    pub fn enter_ready(&self) {
+    pub(crate) fn enter_ready(&self) {
         let mut life = self.life.lock();
         let State::AtWork(asked, Phase::Copying) = life.state else {
             panic!("job {} becomes ready while {}", self.id, life.state.status().word());
@@ -260,7 +260,7 @@ impl Job {
     }
 
     /// How a job that is ready is to end; nothing if it is not ready yet.
-    pub fn ending(&self) -> Option<Ending> {
+    pub(crate) fn ending(&self) -> Option<Ending> {
         match self.life.lock().state.phase() {
             Some(Phase::Ready(ending)) => Some(ending),
             _ => None,
@@ -269,7 +269,7 @@ impl Job {
 
     /// The work is done: on to `waiting`, and to `pending` when every job of the group is that far. Answers false if
     /// a pause was asked for at the last moment.
-    pub fn work_done(&self) -> Result<bool, Cancelled> {
+    pub(crate) fn work_done(&self) -> Result<bool, Cancelled> {
         {
             let mut life = self.life.lock();
             match life.state {
@@ -299,7 +299,7 @@ impl Job {
     }
 
     /// Waits in `waiting` and `pending` until the job may take effect.
-    pub async fn finalized(&self) -> Result<(), Cancelled> {
+    pub(crate) async fn finalized(&self) -> Result<(), Cancelled> {
         loop {
             let seen = self.changes();
             match self.life.lock().state {
@@ -315,7 +315,7 @@ impl Job {
     }
 
     /// The job took effect; waits until every job of its group has.
-    pub async fn prepared(&self) -> Result<(), Cancelled> {
+    pub(crate) async fn prepared(&self) -> Result<(), Cancelled> {
         let Some(group) = &self.group else {
             return Ok(());
         };
@@ -333,7 +333,7 @@ impl Job {
     }
 
     /// The job failed or was cancelled and now undoes what it prepared; the others of its group end with it.
-    pub fn abort(&self, outcome: Outcome) {
+    pub(crate) fn abort(&self, outcome: Outcome) {
         {
             let mut life = self.life.lock();
             let user_paused = life.state.is_user_paused();
@@ -345,7 +345,7 @@ impl Job {
     }
 
     /// Emits how it ended and concludes.
-    pub fn conclude(&self, outcome: Outcome) {
+    pub(crate) fn conclude(&self, outcome: Outcome) {
         let mut life = self.life.lock();
         if self.is_block_job() {
             let job = self.facts(&life);
@@ -359,12 +359,12 @@ impl Job {
     }
 
     /// Is forgotten.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.transition(&mut self.life.lock(), State::Null);
     }
 
     /// Whether the job is gone, or waits for an operator to dismiss it.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         match self.life.lock().state {
             State::Concluded(_) => self.manual_dismiss,
             State::Null => true,
@@ -373,12 +373,12 @@ impl Job {
     }
 
     /// Whether the commands and events of block jobs are for it.
-    pub fn is_block_job(&self) -> bool {
+    pub(crate) fn is_block_job(&self) -> bool {
         self.kind != AMEND
     }
 
     /// Its status.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.life.lock().state.status()
     }
 

@@ -35,7 +35,7 @@ const COLLECT: Nanos = Nanos(100_000_000);
 
 /// One mirror at work.
 #[derive(Debug)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// Where it works.
     pub core: Arc<Core>,
     /// Its life.

@@ -33,7 +33,7 @@ const BUFFER_BYTES: u64 = 10 << 20;
 
 /// What one mirror is to do.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The node that is copied from: a root.
     pub source: NodeId,
     /// The node that is copied into.
@@ -60,7 +60,7 @@ pub struct Plan {
 
 /// What there is to copy at the start.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Everything that source reads.
     Everything,
     /// What the layers from source down to and including this one decide.
@@ -70,7 +70,7 @@ pub enum Scope {
 }
 
 /// Finds out what `arguments` mean, or says what is wrong with them.
-pub fn admit(graph: &Graph, arguments: &MirrorArguments) -> Result<Plan, Refused> {
+pub(crate) fn admit(graph: &Graph, arguments: &MirrorArguments) -> Result<Plan, Refused> {
     let source = graph.lookup(&arguments.device)?;
     if !graph.is_root(source) {
         return Err(Refused::NeedRootNode);
@@ -134,14 +134,14 @@ fn replaced(graph: &Graph, source: NodeId, arguments: &MirrorArguments) -> Resul
 }
 
 /// Whether readers of `node` see what readers of `source` see: there are only filters between them.
-pub fn can_replace(graph: &Graph, source: NodeId, node: NodeId) -> bool {
+pub(crate) fn can_replace(graph: &Graph, source: NodeId, node: NodeId) -> bool {
     let layer = graph.unfiltered(source);
     graph.chain(source).take_while(|id| graph.is_filter(*id)).chain([layer]).any(|id| id == node)
 }
 
 impl Plan {
     /// The last checks before a job is made: those that no `created` comes before.
-    pub fn admit(&self, graph: &Graph) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, graph: &Graph) -> Result<(), Refused> {
         if self.buffer_bytes < 0 {
             return Err(Refused::InvalidParameter("buf-size"));
         }
@@ -155,12 +155,12 @@ impl Plan {
     }
 
     /// How much is copied before the next sleep, bytes.
-    pub fn buffer_bytes(&self) -> u64 {
+    pub(crate) fn buffer_bytes(&self) -> u64 {
         u64::try_from(self.buffer_bytes).ok().filter(|bytes| *bytes != 0).unwrap_or(BUFFER_BYTES)
     }
 
     /// The state that the filter and the job share.
-    pub fn mirror_top(&self, graph: &Graph) -> Result<MirrorTop, Refused> {
+    pub(crate) fn mirror_top(&self, graph: &Graph) -> Result<MirrorTop, Refused> {
         let len = known_len(graph, self.source)?;
         let layer = graph.place(graph.unfiltered(self.target));
         let cluster = layer.node.cluster_bytes();
@@ -181,7 +181,7 @@ impl Plan {
     }
 
     /// Puts the filter above source. Answers it.
-    pub fn put_filter(&self, graph: &mut Graph, top: Arc<MirrorTop>) -> Result<NodeId, Refused> {
+    pub(crate) fn put_filter(&self, graph: &mut Graph, top: Arc<MirrorTop>) -> Result<NodeId, Refused> {
         let mut place = graph.new_filter(self.source, self.filter_name.as_deref(), Filter::MirrorTop(top));
         let filter = place.node.id;
         place.backing = Some(self.source);
@@ -193,7 +193,7 @@ impl Plan {
     }
 
     /// Puts the filter in and makes the job hold its nodes. Answers the filter.
-    pub fn attach(
+    pub(crate) fn attach(
         &self,
         graph: &mut Graph,
         serial: JobSerial,
@@ -221,7 +221,7 @@ impl Plan {
     }
 
     /// The job's type.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         if self.is_commit { "commit" } else { "mirror" }
     }
 
@@ -260,7 +260,7 @@ impl Plan {
 }
 
 /// Takes the filter out: its users use source again. The job holds nothing any more.
-pub fn detach(graph: &mut Graph, top: &MirrorTop, serial: JobSerial, filter: NodeId) {
+pub(crate) fn detach(graph: &mut Graph, top: &MirrorTop, serial: JobSerial, filter: NodeId) {
     if top.is_commit {
         graph.set_frozen(filter, top.target, None);
     }

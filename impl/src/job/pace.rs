@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::sync::{YieldNow, either};
 
 /// As `pace`, but a speed limit that changes during a sleep is felt only after it, as in QEMU's backup.
-pub async fn pace_unhurried(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+pub(crate) async fn pace_unhurried(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
     let mut start = None;
     loop {
         let seen = job.changes();
@@ -27,7 +27,7 @@ pub async fn pace_unhurried(core: &Core, job: &Job, rate: &mut RateLimit) -> Res
 
 /// What a job does where it waits for its next piece.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// It is paused.
     Paused,
     /// It sleeps for its speed limit.
@@ -37,17 +37,17 @@ pub enum Turn {
 }
 
 /// Comes back when the job may do its next piece.
-pub async fn pace(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+pub(crate) async fn pace(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
     pace_watched(core, job, rate, &|_| ()).await
 }
 
 /// As `pace`, for a job that is busy at all times but those in which it waits here.
-pub async fn pace_busily(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
+pub(crate) async fn pace_busily(core: &Core, job: &Job, rate: &mut RateLimit) -> Result<(), Cancelled> {
     pace_watched(core, job, rate, &|turn| job.set_busy(turn == Turn::Goes)).await
 }
 
 /// As `pace`; `watch` hears of each turn as it begins.
-pub async fn pace_watched(
+pub(crate) async fn pace_watched(
     core: &Core,
     job: &Job,
     rate: &mut RateLimit,

@@ -4,7 +4,7 @@
 
 /// How the passes went so far.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Passes {
+pub(crate) struct Passes {
     /// What was left when this pass began, bytes; none before the first copy.
     start: Option<u64>,
     /// What this pass copied, bytes.
@@ -14,7 +14,7 @@ pub struct Passes {
 
 impl Passes {
     /// So many bytes were copied, and `left` are to be copied now.
-    pub fn copied(&mut self, bytes: u64, left: u64) {
+    pub(crate) fn copied(&mut self, bytes: u64, left: u64) {
         // Whatever guests wrote beside the first copy makes its pass a little longer.
         let start = *self.start.get_or_insert(bytes.saturating_add(left));
         self.copied = self.copied.saturating_add(bytes);
@@ -26,12 +26,12 @@ impl Passes {
     }
 
     /// Nothing was left before target was flushed, and now `left` is: a flush alone may take longer than a guest rests.
-    pub fn flushed(&mut self, left: u64) {
+    pub(crate) fn flushed(&mut self, left: u64) {
         self.outrun |= left > 0;
     }
 
     /// Whether guests write so much that the job will not catch up with them unless they are held back.
-    pub fn are_outrun(&self) -> bool {
+    pub(crate) fn are_outrun(&self) -> bool {
         self.outrun
     }
 }

@@ -7,7 +7,7 @@ const SLICE: Nanos = Nanos(100_000_000);
 
 /// What was charged lately.
 #[derive(Copy, Clone, Debug, Default)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     slice_start: Nanos,
     slice_end: Nanos,
     charged: u64,
@@ -19,7 +19,7 @@ pub struct RateLimit {
 
 impl RateLimit {
     /// When the next copy may begin: never later than now if the slice has something left.
-    pub fn next_start(&mut self, speed: u64, now: Nanos) -> Nanos {
+    pub(crate) fn next_start(&mut self, speed: u64, now: Nanos) -> Nanos {
         if now < self.not_before {
             return self.not_before;
         }
@@ -44,12 +44,12 @@ impl RateLimit {
     }
 
     /// Lets a slice pass before the next copy: what failed just now may succeed then.
-    pub fn delay(&mut self, now: Nanos) {
+    pub(crate) fn delay(&mut self, now: Nanos) {
         self.not_before = now.plus(SLICE);
     }
 
     /// Charges bytes that were copied.
-    pub fn charge(&mut self, bytes: u64) {
+    pub(crate) fn charge(&mut self, bytes: u64) {
         self.fresh = self.fresh.saturating_add(bytes);
     }
 }

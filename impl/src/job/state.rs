@@ -43,7 +43,7 @@ pub(super) enum Phase {
 
 /// How a ready job is to end.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Nobody said yet.
     Open,
     /// By putting its result in the place of its source.
@@ -74,7 +74,7 @@ pub(super) enum Finalize {
 
 /// How a job ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It did what it was made for.
     Success,
     /// An operator, or another job of its group, cancelled it.
@@ -85,7 +85,7 @@ pub enum Outcome {
 
 /// Why a job failed.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A request did.
     Io(Errno),
     /// Something else, in words.
@@ -112,7 +112,7 @@ impl From<Errno> for Outcome {
 
 impl Outcome {
     /// The text of query-block-jobs and of BLOCK_JOB_COMPLETED.
-    pub fn error(self) -> Option<String> {
+    pub(crate) fn error(self) -> Option<String> {
         match self {
             Outcome::Success => None,
             Outcome::Cancelled => Some("Operation canceled".to_owned()),
@@ -142,7 +142,7 @@ impl IoStatus {
 
 /// A job was cancelled: what its task was doing is over.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Cancelled;
+pub(crate) struct Cancelled;
 
 impl From<Cancelled> for Outcome {
     fn from(_: Cancelled) -> Outcome {

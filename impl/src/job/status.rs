@@ -2,7 +2,7 @@
 
 /// A job's status.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Status {
+pub(crate) enum Status {
     /// Not made yet.
     Undefined,
     /// Made, not started.
@@ -30,12 +30,8 @@ pub enum Status {
 use Status::*;
 
 impl Status {
-    /// Every status, in the order of the tables.
-    pub const ALL: [Status; 11] =
-        [Undefined, Created, Running, Paused, Ready, Standby, Waiting, Pending, Aborting, Concluded, Null];
-
     /// The word QMP uses.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Undefined => "undefined",
             Created => "created",
@@ -52,7 +48,7 @@ impl Status {
     }
 
     /// The transition table.
-    pub fn has_transition_to(self, next: Status) -> bool {
+    pub(crate) fn has_transition_to(self, next: Status) -> bool {
         let allowed: &[Status] = match self {
             Undefined => &[Created],
             Created => &[Running, Aborting, Null],
@@ -70,7 +66,7 @@ impl Status {
     }
 
     /// The verb table.
-    pub fn admits(self, verb: VerbName) -> bool {
+    pub(crate) fn admits(self, verb: VerbName) -> bool {
         let admitted: &[Status] = match verb {
             VerbName::Cancel => &[Created, Running, Paused, Ready, Standby, Waiting, Pending],
             VerbName::Pause | VerbName::Resume | VerbName::SetSpeed | VerbName::Change => {
@@ -87,7 +83,7 @@ impl Status {
 /// A verb without its argument.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // The words speak for themselves.
-pub enum VerbName {
+pub(crate) enum VerbName {
     Cancel,
     Pause,
     Resume,
@@ -100,7 +96,7 @@ pub enum VerbName {
 
 impl VerbName {
     /// The word refusals use.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             VerbName::Cancel => "cancel",
             VerbName::Pause => "pause",

@@ -30,7 +30,7 @@ const LOOK_BYTES_MAX: u64 = 64 << 20;
 
 /// One stream at work.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// Where it works.
     pub core: Arc<Core>,
     /// Its life.

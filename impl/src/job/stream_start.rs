@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Which part of a chain a stream works on.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Region {
+pub(crate) struct Region {
     /// The node that receives the data.
     pub target: NodeId,
     /// The last layer whose data is copied; target's own layer if there is nothing to do.
@@ -31,13 +31,13 @@ pub struct Region {
 
 impl Region {
     /// Whether target already holds all there is.
-    pub fn is_empty(&self, graph: &Graph) -> bool {
+    pub(crate) fn is_empty(&self, graph: &Graph) -> bool {
         graph.unfiltered(self.target) == self.bottom
     }
 }
 
 /// Finds the region that `arguments` mean, or says what is wrong with them (rows 1 to 10 of the order).
-pub fn admit(graph: &Graph, host: &dyn Host, arguments: &StreamArguments) -> Result<Region, Refused> {
+pub(crate) fn admit(graph: &Graph, host: &dyn Host, arguments: &StreamArguments) -> Result<Region, Refused> {
     admit_exclusions(arguments)?;
     let target = graph.lookup(&arguments.device)?;
     let base = find_base(graph, host, target, arguments)?;
@@ -139,7 +139,7 @@ fn above(graph: &Graph, target: NodeId, base: NodeId) -> Result<(NodeId, NodeId)
 }
 
 /// A name that the new filter cannot have (row 13).
-pub fn admit_filter_name(graph: &Graph, arguments: &StreamArguments) -> Result<(), Refused> {
+pub(crate) fn admit_filter_name(graph: &Graph, arguments: &StreamArguments) -> Result<(), Refused> {
     match &arguments.filter_node_name {
         Some(name) => graph.admit_name(name).map_err(|refused| Refused::FilterNotCreated(Box::new(refused))),
         None => Ok(()),
@@ -147,7 +147,7 @@ pub fn admit_filter_name(graph: &Graph, arguments: &StreamArguments) -> Result<(
 }
 
 /// Puts the filter in, freezes the chain below it and makes the job hold its nodes. Answers the filter.
-pub fn attach(
+pub(crate) fn attach(
     graph: &mut Graph,
     region: &Region,
     serial: JobSerial,
@@ -181,7 +181,7 @@ pub fn attach(
 }
 
 /// Takes the filter out again: its parents use target, and the chain below is free. The job keeps the filter's name.
-pub fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId) {
+pub(crate) fn detach(graph: &mut Graph, region: &Region, serial: JobSerial, filter: NodeId) {
     graph.set_frozen(filter, region.bottom, None);
     graph.move_parents(filter, region.target, filter);
     graph.remove_job_users(serial, Some(JobRole::Root));

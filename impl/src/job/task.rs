@@ -7,7 +7,7 @@ use crate::core::Core;
 use std::future::Future;
 
 /// What one kind of job does. Each step is called at most once, in this order.
-pub trait Task: Send + 'static {
+pub(crate) trait Task: Send + 'static {
     /// Works until nothing is left but to take effect.
     fn work(&mut self) -> impl Future<Output = Result<(), Outcome>> + Send;
 

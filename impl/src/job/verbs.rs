@@ -10,7 +10,7 @@ use crate::graph::mirror_top::MirrorTop;
 
 /// What comes of a cancel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum CancelStep {
+pub(crate) enum CancelStep {
     /// The job ends at its next pause point.
     Asked,
     /// It was done, and ends now.
@@ -29,13 +29,13 @@ impl Job {
     }
 
     /// Whether somebody must wait a moment: the job is taking effect, as nothing may come between.
-    pub fn is_finalizing(&self) -> bool {
+    pub(crate) fn is_finalizing(&self) -> bool {
         let state = &self.life.lock().state;
         matches!(state, State::Pending(Finalize::UnderWay | Finalize::Prepared | Finalize::Granted))
     }
 
     /// Asks the job to pause at its next pause point.
-    pub fn pause(&self) -> Result<(), Refused> {
+    pub(crate) fn pause(&self) -> Result<(), Refused> {
         let mut life = self.life.lock();
         self.admit(life.state.status(), VerbName::Pause)?;
         if life.state.is_user_paused() {
@@ -57,7 +57,7 @@ impl Job {
     }
 
     /// Undoes a pause.
-    pub fn resume(&self) -> Result<(), Refused> {
+    pub(crate) fn resume(&self) -> Result<(), Refused> {
         let mut life = self.life.lock();
         if !life.state.is_user_paused() {
             return Err(Refused::NotPaused);
@@ -75,7 +75,7 @@ impl Job {
 
     /// Cancels, and says what comes of it. A job that is ready ends well if it is not forced: it leaves everything as
     /// it is.
-    pub fn cancel(&self, family: Family, force: bool) -> Result<CancelStep, Refused> {
+    pub(crate) fn cancel(&self, family: Family, force: bool) -> Result<CancelStep, Refused> {
         let done = {
             let mut life = self.life.lock();
             if family == Family::BlockJob && !force && life.state.is_user_paused() {
@@ -118,7 +118,7 @@ impl Job {
     }
 
     /// Changes the speed limit.
-    pub fn set_speed(&self, speed: i64) -> Result<(), Refused> {
+    pub(crate) fn set_speed(&self, speed: i64) -> Result<(), Refused> {
         let mut life = self.life.lock();
         self.admit(life.state.status(), VerbName::SetSpeed)?;
         life.speed = u64::try_from(speed).map_err(|_| Refused::NegativeSpeed)?;
@@ -128,7 +128,7 @@ impl Job {
 
     /// Lets a ready job put its result in the place of its source, or of the node that it `replaces`, if there still
     /// is one of that name.
-    pub fn complete(&self, is_there: impl FnOnce(&str) -> bool) -> Result<(), Refused> {
+    pub(crate) fn complete(&self, is_there: impl FnOnce(&str) -> bool) -> Result<(), Refused> {
         let mut life = self.life.lock();
         self.admit(life.state.status(), VerbName::Complete)?;
         let pivot = Phase::Ready(Ending::Pivot);
@@ -148,7 +148,7 @@ impl Job {
     }
 
     /// Lets a pending job take effect, and with it its group.
-    pub fn finalize(&self) -> Result<(), Refused> {
+    pub(crate) fn finalize(&self) -> Result<(), Refused> {
         {
             let mut life = self.life.lock();
             self.admit(life.state.status(), VerbName::Finalize)?;
@@ -167,12 +167,12 @@ impl Job {
     }
 
     /// Whether it may be dismissed.
-    pub fn admit_dismiss(&self) -> Result<(), Refused> {
+    pub(crate) fn admit_dismiss(&self) -> Result<(), Refused> {
         self.admit(self.status(), VerbName::Dismiss)
     }
 
     /// Changes how a mirror copies; no other job has anything to change.
-    pub fn change(&self, copy_mode: CopyMode) -> Result<(), Refused> {
+    pub(crate) fn change(&self, copy_mode: CopyMode) -> Result<(), Refused> {
         self.admit(self.status(), VerbName::Change)?;
         self.mirror().ok_or(Refused::ChangeNotSupported)?.change(copy_mode)
     }
@@ -183,7 +183,7 @@ impl Job {
     }
 
     /// What query-block-jobs shows.
-    pub fn info(&self) -> BlockJobInfo {
+    pub(crate) fn info(&self) -> BlockJobInfo {
         let life = self.life.lock();
         let outcome = match life.state {
             State::Aborting(end) | State::Concluded(end) => Some(end.outcome),

@@ -6,9 +6,9 @@ use super::wire::{Fields, OPTION_REPLY_MAGIC, PAYLOAD_BYTES_MAX, STRING_BYTES_MA
 
 /// The ids of the contexts a client may ask for, as QEMU numbers them.
 #[allow(missing_docs)] // The names are the contexts'.
-pub mod context {
-    pub const BASE_ALLOCATION: u32 = 0;
-    pub const ALLOCATION_DEPTH: u32 = 1;
+pub(super) mod context {
+    pub(crate) const BASE_ALLOCATION: u32 = 0;
+    pub(crate) const ALLOCATION_DEPTH: u32 = 1;
 }
 
 /// Block sizes we offer: any offset will do, these are fine.
@@ -17,7 +17,7 @@ const BLOCK_BYTES_PREFERRED: u32 = 4096;
 
 /// Where an option leads.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Turn {
+pub(super) enum Turn {
     /// To the next option.
     Next,
     /// To transmission, on this export.
@@ -28,7 +28,7 @@ pub enum Turn {
 
 /// What the handshake has brought so far.
 #[derive(Clone, Debug, Default)]
-pub struct Agreed {
+pub(super) struct Agreed {
     /// No zeroes after `EXPORT_NAME`.
     pub no_zeroes: bool,
     /// Replies are structured.
@@ -45,14 +45,20 @@ struct Contexts {
 
 impl Agreed {
     /// What holds from now on for a client of `export`. Contexts chosen for another do not.
-    pub fn terms(&self, export: &str) -> Terms {
+    pub(super) fn terms(&self, export: &str) -> Terms {
         let chosen = self.contexts.as_ref().filter(|(name, _)| name == export).map(|(_, chosen)| *chosen);
         let chosen = chosen.unwrap_or_default();
         Terms { structured: self.structured, allocation: chosen.allocation, depth: chosen.depth }
     }
 
     /// Answers one option; `data` is what came with it.
-    pub fn answer(&mut self, option: u32, data: &[u8], exports: &mut dyn Exports, out: &mut Vec<u8>) -> Turn {
+    pub(super) fn answer(
+        &mut self,
+        option: u32,
+        data: &[u8],
+        exports: &mut dyn Exports,
+        out: &mut Vec<u8>,
+    ) -> Turn {
         let mut replies = Replies { option, out };
         let answered = match option {
             option::EXPORT_NAME => return self.export_name(data, exports, replies.out),
@@ -213,7 +219,7 @@ impl Replies<'_> {
 }
 
 /// Writes one reply to an option.
-pub fn push_reply(out: &mut Vec<u8>, option: u32, kind: u32, data: &[u8]) {
+pub(super) fn push_reply(out: &mut Vec<u8>, option: u32, kind: u32, data: &[u8]) {
     // A text quotes a name, and names are bounded; QEMU's limit is on the whole text.
     let data = if kind >= reply::ERR_UNSUP { &data[..data.len().min(STRING_BYTES_MAX)] } else { data };
     out.extend(OPTION_REPLY_MAGIC.to_be_bytes());

@@ -132,17 +132,17 @@ impl Header {
     }
 
     /// Whether the client takes its leave.
-    pub fn is_disconnect(&self) -> bool {
+    pub(crate) fn is_disconnect(&self) -> bool {
         self.command == command::DISC
     }
 
     /// How many bytes follow the header.
-    pub fn payload_bytes(&self) -> u32 {
+    pub(crate) fn payload_bytes(&self) -> u32 {
         if self.command == command::WRITE { self.len } else { 0 }
     }
 
     /// Whether more bytes follow than may be taken; the connection cannot go on after the refusal.
-    pub fn is_oversize(&self) -> bool {
+    pub(crate) fn is_oversize(&self) -> bool {
         self.payload_bytes() > PAYLOAD_BYTES_MAX
     }
 

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 /// How many requests of a client run at a time, as in QEMU.
 pub const REQUESTS_MAX: usize = 16;
 /// How many bytes the requests of a client may hold at a time. A lone request may hold any it is allowed to have.
-pub const REQUEST_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// The longest option that is looked at; longer ones are refused.
 const OPTION_BYTES_KEPT: u32 = 64 << 10;
 /// Output that waits before more requests are taken.
@@ -152,7 +152,7 @@ impl Session {
     }
 
     /// What a client that leaves now has left undone: nothing once the handshake is over.
-    pub fn why_it_failed_at_the_end(&self) -> Option<&'static str> {
+    pub(crate) fn why_it_failed_at_the_end(&self) -> Option<&'static str> {
         match self.phase {
             Phase::ClientFlags => {
                 Some("Failed to read client flags: Unexpected end-of-file before all data were read")

@@ -3,126 +3,126 @@
 use seam::Errno;
 
 /// `NBDMAGIC`: the first eight bytes a server sends.
-pub const GREETING_MAGIC: u64 = 0x4e42_444d_4147_4943;
+pub(crate) const GREETING_MAGIC: u64 = 0x4e42_444d_4147_4943;
 /// `IHAVEOPT`: the next eight, and the start of every option.
-pub const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
+pub(crate) const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
 /// Starts every reply to an option.
-pub const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
+pub(crate) const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 /// Starts every request.
-pub const REQUEST_MAGIC: u32 = 0x2560_9513;
+pub(crate) const REQUEST_MAGIC: u32 = 0x2560_9513;
 /// Starts a simple reply.
-pub const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
+pub(crate) const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 /// Starts a chunk of a structured reply.
-pub const CHUNK_MAGIC: u32 = 0x668e_33ef;
+pub(crate) const CHUNK_MAGIC: u32 = 0x668e_33ef;
 
 /// The longest name, description or error text, in bytes.
-pub const STRING_BYTES_MAX: usize = 4096;
+pub(crate) const STRING_BYTES_MAX: usize = 4096;
 /// The longest payload of a request or a reply, in bytes.
-pub const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
+pub(crate) const PAYLOAD_BYTES_MAX: u32 = 32 << 20;
 /// Bytes of an option's header.
-pub const OPTION_HEADER_BYTES: usize = 16;
+pub(crate) const OPTION_HEADER_BYTES: usize = 16;
 /// Bytes of a request's header.
-pub const REQUEST_HEADER_BYTES: usize = 28;
+pub(crate) const REQUEST_HEADER_BYTES: usize = 28;
 
 /// Handshake flags; the client's have the same bits.
-pub mod handshake {
+pub(crate) mod handshake {
     /// Fixed newstyle.
-    pub const FIXED_NEWSTYLE: u16 = 1;
+    pub(crate) const FIXED_NEWSTYLE: u16 = 1;
     /// No 124 zeroes after `EXPORT_NAME`.
-    pub const NO_ZEROES: u16 = 2;
+    pub(crate) const NO_ZEROES: u16 = 2;
 }
 
 /// Options of the handshake.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod option {
-    pub const EXPORT_NAME: u32 = 1;
-    pub const ABORT: u32 = 2;
-    pub const LIST: u32 = 3;
-    pub const STARTTLS: u32 = 5;
-    pub const INFO: u32 = 6;
-    pub const GO: u32 = 7;
-    pub const STRUCTURED_REPLY: u32 = 8;
-    pub const LIST_META_CONTEXT: u32 = 9;
-    pub const SET_META_CONTEXT: u32 = 10;
+pub(crate) mod option {
+    pub(crate) const EXPORT_NAME: u32 = 1;
+    pub(crate) const ABORT: u32 = 2;
+    pub(crate) const LIST: u32 = 3;
+    pub(crate) const STARTTLS: u32 = 5;
+    pub(crate) const INFO: u32 = 6;
+    pub(crate) const GO: u32 = 7;
+    pub(crate) const STRUCTURED_REPLY: u32 = 8;
+    pub(crate) const LIST_META_CONTEXT: u32 = 9;
+    pub(crate) const SET_META_CONTEXT: u32 = 10;
 }
 
 /// Types of replies to options.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod reply {
+pub(crate) mod reply {
     const ERROR: u32 = 1 << 31;
-    pub const ACK: u32 = 1;
-    pub const SERVER: u32 = 2;
-    pub const INFO: u32 = 3;
-    pub const META_CONTEXT: u32 = 4;
-    pub const ERR_UNSUP: u32 = ERROR | 1;
-    pub const ERR_POLICY: u32 = ERROR | 2;
-    pub const ERR_INVALID: u32 = ERROR | 3;
-    pub const ERR_UNKNOWN: u32 = ERROR | 6;
-    pub const ERR_TOO_BIG: u32 = ERROR | 9;
+    pub(crate) const ACK: u32 = 1;
+    pub(crate) const SERVER: u32 = 2;
+    pub(crate) const INFO: u32 = 3;
+    pub(crate) const META_CONTEXT: u32 = 4;
+    pub(crate) const ERR_UNSUP: u32 = ERROR | 1;
+    pub(crate) const ERR_POLICY: u32 = ERROR | 2;
+    pub(crate) const ERR_INVALID: u32 = ERROR | 3;
+    pub(crate) const ERR_UNKNOWN: u32 = ERROR | 6;
+    pub(crate) const ERR_TOO_BIG: u32 = ERROR | 9;
 }
 
 /// What `INFO` and `GO` answer.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod info {
-    pub const EXPORT: u16 = 0;
-    pub const NAME: u16 = 1;
-    pub const DESCRIPTION: u16 = 2;
-    pub const BLOCK_SIZE: u16 = 3;
+pub(crate) mod info {
+    pub(crate) const EXPORT: u16 = 0;
+    pub(crate) const NAME: u16 = 1;
+    pub(crate) const DESCRIPTION: u16 = 2;
+    pub(crate) const BLOCK_SIZE: u16 = 3;
 }
 
 /// Transmission flags: what an export can do.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod can {
-    pub const HAS_FLAGS: u16 = 1 << 0;
-    pub const READ_ONLY: u16 = 1 << 1;
-    pub const SEND_FLUSH: u16 = 1 << 2;
-    pub const SEND_FUA: u16 = 1 << 3;
-    pub const SEND_TRIM: u16 = 1 << 5;
-    pub const SEND_WRITE_ZEROES: u16 = 1 << 6;
-    pub const SEND_DF: u16 = 1 << 7;
-    pub const CAN_MULTI_CONN: u16 = 1 << 8;
-    pub const SEND_CACHE: u16 = 1 << 10;
-    pub const SEND_FAST_ZERO: u16 = 1 << 11;
+pub(crate) mod can {
+    pub(crate) const HAS_FLAGS: u16 = 1 << 0;
+    pub(crate) const READ_ONLY: u16 = 1 << 1;
+    pub(crate) const SEND_FLUSH: u16 = 1 << 2;
+    pub(crate) const SEND_FUA: u16 = 1 << 3;
+    pub(crate) const SEND_TRIM: u16 = 1 << 5;
+    pub(crate) const SEND_WRITE_ZEROES: u16 = 1 << 6;
+    pub(crate) const SEND_DF: u16 = 1 << 7;
+    pub(crate) const CAN_MULTI_CONN: u16 = 1 << 8;
+    pub(crate) const SEND_CACHE: u16 = 1 << 10;
+    pub(crate) const SEND_FAST_ZERO: u16 = 1 << 11;
 }
 
 /// Commands.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod command {
-    pub const READ: u16 = 0;
-    pub const WRITE: u16 = 1;
-    pub const DISC: u16 = 2;
-    pub const FLUSH: u16 = 3;
-    pub const TRIM: u16 = 4;
-    pub const CACHE: u16 = 5;
-    pub const WRITE_ZEROES: u16 = 6;
-    pub const BLOCK_STATUS: u16 = 7;
+pub(crate) mod command {
+    pub(crate) const READ: u16 = 0;
+    pub(crate) const WRITE: u16 = 1;
+    pub(crate) const DISC: u16 = 2;
+    pub(crate) const FLUSH: u16 = 3;
+    pub(crate) const TRIM: u16 = 4;
+    pub(crate) const CACHE: u16 = 5;
+    pub(crate) const WRITE_ZEROES: u16 = 6;
+    pub(crate) const BLOCK_STATUS: u16 = 7;
 }
 
 /// Flags of commands.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod flag {
-    pub const FUA: u16 = 1 << 0;
-    pub const NO_HOLE: u16 = 1 << 1;
-    pub const DF: u16 = 1 << 2;
-    pub const REQ_ONE: u16 = 1 << 3;
-    pub const FAST_ZERO: u16 = 1 << 4;
+pub(crate) mod flag {
+    pub(crate) const FUA: u16 = 1 << 0;
+    pub(crate) const NO_HOLE: u16 = 1 << 1;
+    pub(crate) const DF: u16 = 1 << 2;
+    pub(crate) const REQ_ONE: u16 = 1 << 3;
+    pub(crate) const FAST_ZERO: u16 = 1 << 4;
 }
 
 /// Chunks of structured replies.
 #[allow(missing_docs)] // The names are the specification's.
-pub mod chunk {
+pub(crate) mod chunk {
     const ERROR: u16 = 1 << 15;
     /// The flag of a reply's last chunk.
-    pub const DONE: u16 = 1;
-    pub const NONE: u16 = 0;
-    pub const OFFSET_DATA: u16 = 1;
-    pub const OFFSET_HOLE: u16 = 2;
-    pub const BLOCK_STATUS: u16 = 5;
-    pub const GENERIC_ERROR: u16 = ERROR | 1;
+    pub(crate) const DONE: u16 = 1;
+    pub(crate) const NONE: u16 = 0;
+    pub(crate) const OFFSET_DATA: u16 = 1;
+    pub(crate) const OFFSET_HOLE: u16 = 2;
+    pub(crate) const BLOCK_STATUS: u16 = 5;
+    pub(crate) const GENERIC_ERROR: u16 = ERROR | 1;
 }
 
 /// The protocol has few error numbers; what it has no number for is an invalid argument, as in QEMU.
-pub fn error_number(errno: Errno) -> u32 {
+pub(crate) fn error_number(errno: Errno) -> u32 {
     const ENOMEM: i32 = 12;
     const EOVERFLOW: i32 = 75;
     const ESHUTDOWN: i32 = 108;
@@ -141,18 +141,18 @@ pub fn error_number(errno: Errno) -> u32 {
 
 /// Reads numbers from the front of some bytes.
 #[derive(Clone, Debug)]
-pub struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
     /// All of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Fields { rest: bytes }
     }
 
     /// The next `len` bytes, if there are so many.
-    pub fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)
@@ -165,22 +165,22 @@ impl<'a> Fields<'a> {
     }
 
     /// The next two bytes.
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
     /// The next four bytes.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
     /// The next eight bytes.
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 }

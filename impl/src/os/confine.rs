@@ -59,7 +59,7 @@ impl Confinement {
     }
 
     /// The place of a file that is yet to be made, inside.
-    pub fn admit_new(&self, path: &str) -> IoResult<Place> {
+    pub(crate) fn admit_new(&self, path: &str) -> IoResult<Place> {
         if path.ends_with('/') {
             return Err(Errno::EISDIR);
         }
@@ -68,7 +68,7 @@ impl Confinement {
 
     /// A hold on the file at `path`, which is made if there is none. A link that leads nowhere is not followed to make
     /// one there.
-    pub fn admit_or_create(&self, path: &str) -> IoResult<OwnedFd> {
+    pub(crate) fn admit_or_create(&self, path: &str) -> IoResult<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NONBLOCK | OFlags::NOCTTY;
         for _ in 0..CREATES_MAX {
             match self.admit(path) {

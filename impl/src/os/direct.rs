@@ -12,12 +12,12 @@ use std::ops::Range;
 const PAGE: usize = 4096;
 
 /// Whether a request covers whole pages only.
-pub fn is_whole(offset: u64, len: usize) -> bool {
+pub(super) fn is_whole(offset: u64, len: usize) -> bool {
     len > 0 && len.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE as u64)
 }
 
 /// Fills `buffer` as far as the file goes, and answers how far that is.
-pub fn read(descriptor: &OwnedFd, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read(descriptor: &OwnedFd, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let (mut memory, place) = aligned(buffer.len());
     let aligned = &mut memory[place];
     let mut filled = 0;
@@ -34,7 +34,7 @@ pub fn read(descriptor: &OwnedFd, offset: u64, buffer: &mut [u8]) -> io::Result<
 }
 
 /// Writes all of `data`, as far as it goes in whole pages, and answers how far that is.
-pub fn write(descriptor: &OwnedFd, offset: u64, data: &[u8]) -> io::Result<usize> {
+pub(super) fn write(descriptor: &OwnedFd, offset: u64, data: &[u8]) -> io::Result<usize> {
     let (mut memory, place) = aligned(data.len());
     let aligned = &mut memory[place];
     aligned.copy_from_slice(data);

@@ -27,7 +27,7 @@ const WRITES: &[libc::off_t] = &[CONSISTENT_READ, WRITE, RESIZE];
 const UNSHARED: &[libc::off_t] = &[WRITE, RESIZE];
 
 /// Locks a file for a writer or for one of several readers. Held until the descriptor is closed or unlocked.
-pub fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
+pub(super) fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
     let taken = if writable { WRITES } else { READS };
     let admitted = announce(descriptor, taken).and_then(|()| look(descriptor, taken));
     match admitted {
@@ -42,7 +42,7 @@ pub fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
 }
 
 /// Lets go of everything the descriptor holds.
-pub fn unlock(descriptor: &OwnedFd) {
+pub(super) fn unlock(descriptor: &OwnedFd) {
     // Fails only where locking did.
     let _none_held = set(descriptor, libc::F_UNLCK, 0, 0);
 }

@@ -47,14 +47,14 @@ fn is_abandoned(place: &Place) -> bool {
 
 /// The engine's way to listen.
 #[derive(Debug)]
-pub struct OsListener {
+pub(crate) struct OsListener {
     listener: Arc<tokio::net::UnixListener>,
     _file: OwnFile,
 }
 
 impl OsListener {
     /// Listens at `place`.
-    pub fn open(runtime: &Handle, place: Place) -> IoResult<Arc<dyn Listener>> {
+    pub(crate) fn open(runtime: &Handle, place: Place) -> IoResult<Arc<dyn Listener>> {
         let _inside = runtime.enter();
         let (listener, file) = listen_at(place)?;
         let listener = Arc::new(tokio::net::UnixListener::from_std(listener)?);

@@ -49,7 +49,8 @@ pub fn check(arguments: &Map<String, Value>, expected: &'static Object) -> Resul
 }
 
 /// Checks any value, for example a reply.
-pub fn check_value(value: &Value, expected: &Type) -> Result<(), Fault> {
+#[cfg(test)]
+pub(crate) fn check_value(value: &Value, expected: &Type) -> Result<(), Fault> {
     check_type(value, expected, &Place::Root)
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 const BYTES_MAX: usize = 4096;
 
 /// The node that a name describes; none if it is the name of a file. The error says what is wrong with it.
-pub fn described(name: &str) -> Result<Option<BlockdevOptions>, String> {
+pub(crate) fn described(name: &str) -> Result<Option<BlockdevOptions>, String> {
     if name.len() > BYTES_MAX {
         return Err("it is too long".to_owned());
     }

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// How deep braces and brackets may nest.
-pub const NESTING_MAX: usize = 1024;
+pub(crate) const NESTING_MAX: usize = 1024;
 /// How many bytes the tokens of one message may have.
-pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// How many tokens one message may have.
-pub const MESSAGE_TOKENS_MAX: usize = 1 << 18;
+pub(crate) const MESSAGE_TOKENS_MAX: usize = 1 << 18;
 
 /// Why a message is not JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -69,7 +69,7 @@ impl Reader {
     }
 
     /// Takes the next bytes; every message that ends among them goes to `each`, good or not.
-    pub fn feed(&mut self, bytes: &[u8], each: &mut dyn FnMut(Result<Value, JsonError>)) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], each: &mut dyn FnMut(Result<Value, JsonError>)) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
             if let State::InString(quote) = self.state {

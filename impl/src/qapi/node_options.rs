@@ -11,7 +11,7 @@ use crate::permission::Set;
 use serde_json::Value;
 
 /// The arguments of `blockdev-add`.
-pub fn blockdev(arguments: &Arguments) -> Result<BlockdevOptions, Refusal> {
+pub(crate) fn blockdev(arguments: &Arguments) -> Result<BlockdevOptions, Refusal> {
     refuse_contradictions(arguments)?;
     Ok(BlockdevOptions {
         node_name: owned_text(arguments, "node-name"),

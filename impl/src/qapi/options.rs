@@ -16,12 +16,12 @@ pub fn text<'a>(arguments: &'a Arguments, name: &str) -> &'a str {
 }
 
 /// A text, if it is there.
-pub fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
+pub(crate) fn optional_text<'a>(arguments: &'a Arguments, name: &str) -> Option<&'a str> {
     arguments.get(name).map(|value| value.as_str().expect(CHECKED))
 }
 
 /// A text, if it is there.
-pub fn owned_text(arguments: &Arguments, name: &str) -> Option<String> {
+pub(crate) fn owned_text(arguments: &Arguments, name: &str) -> Option<String> {
     optional_text(arguments, name).map(str::to_owned)
 }
 

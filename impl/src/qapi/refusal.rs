@@ -14,12 +14,12 @@ pub struct Refusal {
 
 impl Refusal {
     /// Of the class of nearly all of them.
-    pub fn generic(description: impl Into<String>) -> Refusal {
+    pub(crate) fn generic(description: impl Into<String>) -> Refusal {
         Refusal { class: "GenericError", description: description.into() }
     }
 
     /// The command is not there, or not now.
-    pub fn not_found(description: impl Into<String>) -> Refusal {
+    pub(crate) fn not_found(description: impl Into<String>) -> Refusal {
         Refusal { class: "CommandNotFound", description: description.into() }
     }
 }

@@ -84,7 +84,7 @@ pub async fn begin<'e>(
 }
 
 /// Whether a command only shows what is: then it need not wait for those that work.
-pub fn only_asks(command: &Command) -> bool {
+pub(crate) fn only_asks(command: &Command) -> bool {
     use Action::{
         QueryBlock, QueryBlockExports, QueryBlockGraph, QueryBlockJobs, QueryCommands, QueryJobs,
         QueryMemory, QueryNamedBlockNodes, QueryQmpSchema, QueryVersion,
@@ -105,7 +105,7 @@ pub fn only_asks(command: &Command) -> bool {
 }
 
 /// The longest answer. One that would be longer is refused, and not made to its end.
-pub const REPLY_BYTES_MAX: usize = 32 << 20;
+pub(crate) const REPLY_BYTES_MAX: usize = 32 << 20;
 
 /// The answer of a command that has nothing to show.
 const NOTHING: Cow<'static, str> = Cow::Borrowed("{}");
@@ -125,7 +125,7 @@ pub async fn run(
 }
 
 /// Whether what a command shows depends on jobs that are about to take effect.
-pub fn asks_of_jobs(command: &Command) -> bool {
+pub(crate) fn asks_of_jobs(command: &Command) -> bool {
     let asks =
         [Action::QueryBlockJobs, Action::QueryJobs, Action::QueryNamedBlockNodes, Action::QueryBlockGraph];
     asks.contains(&command.action)

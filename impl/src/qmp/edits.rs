@@ -16,7 +16,7 @@ use std::sync::Arc;
 const CHECKED: &str = "arguments were checked against the table";
 
 /// Does one of them.
-pub async fn run(
+pub(super) async fn run(
     engine: &Arc<Engine>,
     edit: Edit,
     arguments: &Arguments,
@@ -88,7 +88,7 @@ async fn edit_bitmaps(engine: &Arc<Engine>, edit: Edit, arguments: &Arguments) -
 }
 
 /// The arguments of `blockdev-snapshot-sync`.
-pub fn sync_options(arguments: &Arguments) -> SyncOptions {
+pub(super) fn sync_options(arguments: &Arguments) -> SyncOptions {
     SyncOptions {
         device: owned_text(arguments, "device"),
         node_name: owned_text(arguments, "node-name"),
@@ -100,7 +100,7 @@ pub fn sync_options(arguments: &Arguments) -> SyncOptions {
 }
 
 /// The arguments of `block-dirty-bitmap-add`.
-pub fn new_bitmap(arguments: &Arguments) -> NewBitmap {
+pub(super) fn new_bitmap(arguments: &Arguments) -> NewBitmap {
     NewBitmap {
         node: text(arguments, "node").to_owned(),
         name: text(arguments, "name").to_owned(),
@@ -111,12 +111,12 @@ pub fn new_bitmap(arguments: &Arguments) -> NewBitmap {
 }
 
 /// The arguments that name one bitmap.
-pub fn bitmap_name(arguments: &Arguments) -> BitmapName {
+pub(super) fn bitmap_name(arguments: &Arguments) -> BitmapName {
     BitmapName { node: text(arguments, "node").to_owned(), name: text(arguments, "name").to_owned() }
 }
 
 /// The bitmaps that are merged into one of `node`.
-pub fn sources(arguments: &Arguments, node: &str) -> Vec<BitmapName> {
+pub(super) fn sources(arguments: &Arguments, node: &str) -> Vec<BitmapName> {
     let source = |value: &Value| match value {
         Value::String(name) => BitmapName { node: node.to_owned(), name: name.clone() },
         Value::Object(named) => bitmap_name(named),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// The answer; built at the first call.
-pub fn schema_text() -> &'static str {
+pub(super) fn schema_text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| Introspection::default().whole());
     &TEXT
 }

@@ -10,7 +10,7 @@ use crate::format::qcow2::{BitmapOnDisk, Info};
 use seam::escape::push_string;
 
 /// `query-block-jobs`.
-pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
+pub(super) fn block_jobs(jobs: &[BlockJobInfo]) -> String {
     list(jobs, |out, job| {
         let mut o = ObjectText::open(out);
         o.plain("auto-finalize", job.auto_finalize).text("io-status", job.io_status);
@@ -26,7 +26,7 @@ pub fn block_jobs(jobs: &[BlockJobInfo]) -> String {
 }
 
 /// `query-jobs`.
-pub fn jobs(jobs: &[BlockJobInfo]) -> String {
+pub(super) fn jobs(jobs: &[BlockJobInfo]) -> String {
     list(jobs, |out, job| {
         let mut o = ObjectText::open(out);
         o.plain("current-progress", job.offset).text("status", job.status);
@@ -37,7 +37,7 @@ pub fn jobs(jobs: &[BlockJobInfo]) -> String {
 }
 
 /// `x-debug-query-block-graph`.
-pub fn block_graph(graph: &GraphInfo) -> String {
+pub(super) fn block_graph(graph: &GraphInfo) -> String {
     let mut out = String::new();
     let mut o = ObjectText::open(&mut out);
     push_list(o.member("edges"), &graph.edges, |out, edge| {
@@ -58,7 +58,7 @@ pub fn block_graph(graph: &GraphInfo) -> String {
 }
 
 /// `x-query-memory`.
-pub fn memory(budget: &Budget) -> String {
+pub(super) fn memory(budget: &Budget) -> String {
     let mut out = String::new();
     let mut o = ObjectText::open(&mut out);
     o.plain("limit", budget.limit()).plain("held", budget.held()).plain("peak", budget.peak());
@@ -68,7 +68,7 @@ pub fn memory(budget: &Budget) -> String {
 }
 
 /// `query-block-exports`.
-pub fn exports(exports: &[ExportInfo]) -> String {
+pub(super) fn exports(exports: &[ExportInfo]) -> String {
     list(exports, |out, export| {
         let mut o = ObjectText::open(out);
         o.text("node-name", &export.node_name).plain("shutting-down", export.shutting_down);
@@ -78,7 +78,7 @@ pub fn exports(exports: &[ExportInfo]) -> String {
 }
 
 /// `blockdev-snapshot-delete-internal-sync`: the guest's clock stands where ours does, nobody runs it.
-pub fn deleted_snapshot(gone: &DeletedSnapshot) -> String {
+pub(super) fn deleted_snapshot(gone: &DeletedSnapshot) -> String {
     let mut out = String::new();
     let mut o = ObjectText::open(&mut out);
     o.plain("vm-clock-nsec", 0).text("name", &gone.name).plain("date-sec", gone.seconds);
@@ -89,7 +89,7 @@ pub fn deleted_snapshot(gone: &DeletedSnapshot) -> String {
 }
 
 /// `query-named-block-nodes`. Unless `flat`, each image carries the images below it.
-pub fn nodes(nodes: &[NodeInfo], flat: bool) -> String {
+pub(super) fn nodes(nodes: &[NodeInfo], flat: bool) -> String {
     list(nodes, |out, node| {
         let mut o = ObjectText::open(out);
         o.plain("iops_rd", 0).text("detect_zeroes", node.detect_zeroes).plain("active", true);

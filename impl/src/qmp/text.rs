@@ -10,21 +10,21 @@ use std::fmt::{Display, Write as _};
 
 /// Writes an object, member by member.
 #[derive(Debug)]
-pub struct ObjectText<'a> {
+pub(super) struct ObjectText<'a> {
     out: &'a mut String,
     first: bool,
 }
 
 impl<'a> ObjectText<'a> {
     /// Opens an object at the end of `out`.
-    pub fn open(out: &'a mut String) -> Self {
+    pub(super) fn open(out: &'a mut String) -> Self {
         out.push('{');
         ObjectText { out, first: true }
     }
 
     /// Writes a member's name, one of ours: nothing in it is to be escaped. Its value is to be appended to what this
     /// returns.
-    pub fn member(&mut self, name: &'static str) -> &mut String {
+    pub(super) fn member(&mut self, name: &'static str) -> &mut String {
         self.out.push_str(if std::mem::take(&mut self.first) { "\"" } else { ", \"" });
         self.out.push_str(name);
         self.out.push_str("\": ");
@@ -42,13 +42,13 @@ impl<'a> ObjectText<'a> {
     }
 
     /// A member that is a text.
-    pub fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
+    pub(super) fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
         push_string(self.member(name), value);
         self
     }
 
     /// A member that is a text, if there is one.
-    pub fn optional_text(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
+    pub(super) fn optional_text(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
         if let Some(value) = value {
             self.text(name, value);
         }
@@ -56,19 +56,19 @@ impl<'a> ObjectText<'a> {
     }
 
     /// A member whose text needs no quotes: a number or a truth.
-    pub fn plain(&mut self, name: &'static str, value: impl Display) -> &mut Self {
+    pub(super) fn plain(&mut self, name: &'static str, value: impl Display) -> &mut Self {
         write!(self.member(name), "{value}").expect("a String takes everything");
         self
     }
 
     /// Closes the object.
-    pub fn close(self) {
+    pub(super) fn close(self) {
         self.out.push('}');
     }
 }
 
 /// Writes a list, each element by `write`.
-pub fn push_list<T>(
+pub(super) fn push_list<T>(
     out: &mut String,
     elements: impl IntoIterator<Item = T>,
     mut write: impl FnMut(&mut String, T),
@@ -88,7 +88,7 @@ pub fn push_list<T>(
 }
 
 /// Writes any value.
-pub fn push_value(out: &mut String, value: &Value) {
+pub(super) fn push_value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
@@ -134,7 +134,7 @@ fn without_trailing_zeroes(decimal: &str) -> &str {
 }
 
 /// A reply: `returns` is the text of the answer.
-pub fn reply_text(returns: &str, id: Option<&Value>) -> String {
+pub(super) fn reply_text(returns: &str, id: Option<&Value>) -> String {
     let mut out = String::with_capacity(returns.len() + 32);
     out.push_str("{\"return\": ");
     out.push_str(returns);
@@ -147,7 +147,7 @@ pub fn reply_text(returns: &str, id: Option<&Value>) -> String {
 }
 
 /// A refusal.
-pub fn error_text(class: &str, description: &str, id: Option<&Value>) -> String {
+pub(super) fn error_text(class: &str, description: &str, id: Option<&Value>) -> String {
     let mut out = String::with_capacity(description.len() + 64);
     let mut object = ObjectText::open(&mut out);
     if let Some(id) = id {
@@ -161,12 +161,12 @@ pub fn error_text(class: &str, description: &str, id: Option<&Value>) -> String 
 }
 
 /// The first line a client gets. Out-of-band execution is not among our capabilities.
-pub fn greeting_text() -> String {
+pub(super) fn greeting_text() -> String {
     format!("{{\"QMP\": {{\"version\": {}, \"capabilities\": []}}}}", version_text())
 }
 
 /// The version of the language, and who speaks it.
-pub fn version_text() -> String {
+pub(super) fn version_text() -> String {
     let package = concat!("midstream ", env!("CARGO_PKG_VERSION"));
     format!("{{\"qemu\": {{\"micro\": 2, \"minor\": 0, \"major\": 10}}, \"package\": \"{package}\"}}")
 }

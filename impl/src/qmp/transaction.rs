@@ -15,7 +15,7 @@ const CHECKED: &str = "arguments were checked against the table";
 const WORKERS: i64 = 64;
 
 /// The arguments of `blockdev-backup`.
-pub fn backup(arguments: &Arguments) -> BackupArguments {
+pub(super) fn backup(arguments: &Arguments) -> BackupArguments {
     let performance = |name| arguments.get("x-perf")?.get(name)?.as_i64();
     BackupArguments {
         job: job(arguments),
@@ -56,7 +56,7 @@ fn bitmap_mode(word: &str) -> BitmapMode {
 }
 
 /// The arguments of `transaction`.
-pub fn transaction(arguments: &Arguments) -> Transaction {
+pub(super) fn transaction(arguments: &Arguments) -> Transaction {
     let actions = arguments.get("actions").and_then(Value::as_array).expect(CHECKED);
     let mode = arguments.get("properties").and_then(|properties| properties.get("completion-mode"));
     Transaction {

@@ -22,7 +22,7 @@ impl Ending {
     }
 
     /// Whether it has begun.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         *self.0.has_begun.lock()
     }
 

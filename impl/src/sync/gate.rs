@@ -31,17 +31,17 @@ impl Gate {
     }
 
     /// Whether a drain waits, so that whoever is inside should not linger.
-    pub fn is_pressed(&self) -> bool {
+    pub(crate) fn is_pressed(&self) -> bool {
         self.lock.has_exclusive()
     }
 
     /// How many drains there were; see [`Signal::changes`].
-    pub fn presses(&self) -> u64 {
+    pub(crate) fn presses(&self) -> u64 {
         self.presses.changes()
     }
 
     /// Waits for the next drain.
-    pub fn pressed_since(&self, seen: u64) -> Changed<'_> {
+    pub(crate) fn pressed_since(&self, seen: u64) -> Changed<'_> {
         self.presses.changed_since(seen)
     }
 

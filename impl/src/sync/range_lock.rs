@@ -88,7 +88,7 @@ impl RangeLock {
     }
 
     /// Whether anybody is alone on a range, or waits to be.
-    pub fn has_exclusive(&self) -> bool {
+    pub(crate) fn has_exclusive(&self) -> bool {
         self.queue.lock().entries.iter().any(|entry| entry.mode == Mode::Exclusive)
     }
 

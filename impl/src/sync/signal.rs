@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 /// Counts changes and wakes those who wait for the next one.
 #[derive(Debug, Default)]
-pub struct Signal {
+pub(crate) struct Signal {
     state: Mutex<State>,
 }
 
@@ -19,17 +19,17 @@ struct State {
 
 impl Signal {
     /// Nothing has changed yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// How many changes there were; look at what is watched *after* this, then wait with the number.
-    pub fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         self.state.lock().changes
     }
 
     /// Something changed.
-    pub fn notify(&self) {
+    pub(crate) fn notify(&self) {
         let waiters = {
             let mut state = self.state.lock();
             state.changes += 1;
@@ -40,14 +40,14 @@ impl Signal {
     }
 
     /// Waits until there were more than `seen` changes.
-    pub fn changed_since(&self, seen: u64) -> Changed<'_> {
+    pub(crate) fn changed_since(&self, seen: u64) -> Changed<'_> {
         Changed { signal: self, seen }
     }
 }
 
 /// Ready once something has changed.
 #[derive(Debug)]
-pub struct Changed<'a> {
+pub(crate) struct Changed<'a> {
     signal: &'a Signal,
     seen: u64,
 }

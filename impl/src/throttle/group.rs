@@ -63,7 +63,7 @@ impl Group {
     }
 
     /// Counts a request of `len` bytes.
-    pub fn pour(&self, direction: Direction, len: u64, now: Nanos) {
+    pub(crate) fn pour(&self, direction: Direction, len: u64, now: Nanos) {
         let mut buckets = self.buckets.lock();
         buckets.leak(&self.limits, now);
         let per_request = u128::try_from(self.limits.request_bytes).unwrap_or(0);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The commands of a run, as far as they may still be behind something.
 #[derive(Clone, Default, Debug)]
-pub struct Commands {
+pub(super) struct Commands {
     /// The last of each client.
     last: BTreeMap<u32, String>,
     /// Those that named a job to be started, with the client.
@@ -16,7 +16,7 @@ pub struct Commands {
 
 impl Commands {
     /// One more observation.
-    pub fn see(&mut self, observed: &Observed) {
+    pub(super) fn see(&mut self, observed: &Observed) {
         let Observed::Sent { client, text } = observed else { return };
         if text.contains(JOB) {
             self.starts.push((*client, text.clone()));
@@ -25,7 +25,7 @@ impl Commands {
     }
 
     /// The command behind an observation, as a line.
-    pub fn behind(&self, observed: &Observed) -> Option<String> {
+    pub(super) fn behind(&self, observed: &Observed) -> Option<String> {
         match observed {
             Observed::Reply { client, .. } => {
                 let text = self.last.get(client)?;

@@ -20,7 +20,7 @@ static TEMPLATES: Mutex<Templates> = Mutex::new(Templates::new(TEMPLATES_MAX));
 /// # Panics
 ///
 /// If it does not: then the name of that point in the source needs mending.
-pub fn text(point: Point) -> String {
+pub(super) fn text(point: Point) -> String {
     let text = point.to_string();
     let back = parse(&text);
     assert_eq!(
@@ -39,7 +39,7 @@ pub fn text(point: Point) -> String {
 }
 
 /// Reads a point.
-pub fn parse(text: &str) -> Result<Point, String> {
+pub(super) fn parse(text: &str) -> Result<Point, String> {
     if text.len() > NAME_BYTES_MAX {
         return Err(format!("a name of {} bytes, more than {NAME_BYTES_MAX}", text.len()));
     }

@@ -21,7 +21,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// A client that has just come.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Whose exports it may use.
     pub engine: Arc<Engine>,
     /// Through which it came.
@@ -64,7 +64,7 @@ impl Visitor {
 }
 
 /// Serves a client to its end; the handshake may take `handshake_max`, nothing meaning any time.
-pub async fn converse(connection: Connection, handshake_max: Nanos) {
+pub(crate) async fn converse(connection: Connection, handshake_max: Nanos) {
     let stream = Arc::clone(&connection.stream);
     let host = Arc::clone(connection.engine.host());
     let deadline = (handshake_max > Nanos(0)).then(|| host.sleep_until(host.now().plus(handshake_max)));

@@ -72,7 +72,7 @@ impl Claim {
     }
 
     /// Whether anybody gave something back since `seen`; if not, `context` is woken by the next one.
-    pub fn poll_changed(&self, seen: u64, context: &mut Context<'_>) -> bool {
+    pub(crate) fn poll_changed(&self, seen: u64, context: &mut Context<'_>) -> bool {
         pin!(self.memory.changed.changed_since(seen)).poll(context).is_ready()
     }
 

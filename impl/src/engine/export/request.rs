@@ -16,7 +16,7 @@ const HOLE: u32 = 1;
 const ZERO: u32 = 2;
 
 /// Does a request; `headroom` bytes stay free in front of what is read.
-pub fn run(guest: Arc<Guest>, request: Request, headroom: usize) -> Pending<'static, Answer> {
+pub(super) fn run(guest: Arc<Guest>, request: Request, headroom: usize) -> Pending<'static, Answer> {
     Box::pin(async move {
         let answered = answer(&guest, request, headroom).await;
         answered.unwrap_or_else(Answer::Failed)

@@ -15,7 +15,7 @@ const BLOCK: TableKind = TableKind::RefcountBlock;
 
 impl Metadata {
     /// Takes up to `wanted` free clusters in a row, at least one, and counts each once.
-    pub fn allocate(&mut self, wanted: u64) -> Result<Range<u64>, Trouble> {
+    pub(super) fn allocate(&mut self, wanted: u64) -> Result<Range<u64>, Trouble> {
         let found = self.find_free(wanted, 1)?;
         self.first_free = found.start;
         self.take(found.clone())?;
@@ -24,7 +24,7 @@ impl Metadata {
     }
 
     /// Takes exactly `count` free clusters in a row.
-    pub fn allocate_whole(&mut self, count: u64) -> Result<Range<u64>, Trouble> {
+    pub(super) fn allocate_whole(&mut self, count: u64) -> Result<Range<u64>, Trouble> {
         assert!(count > 0, "an allocation of nothing");
         if count < self.geometry.area_clusters() {
             let found = self.find_free(count, count)?;
@@ -77,7 +77,7 @@ impl Metadata {
     }
 
     /// How often a cluster is counted.
-    pub fn refcount(&mut self, cluster: u64) -> Result<u64, Trouble> {
+    pub(super) fn refcount(&mut self, cluster: u64) -> Result<u64, Trouble> {
         let per_area = self.geometry.area_clusters();
         let Some(at) = self.refcount_block(cluster / per_area)? else { return Ok(0) };
         let block = self.cache.get(at, BLOCK)?;
@@ -85,7 +85,7 @@ impl Metadata {
     }
 
     /// Gives back clusters that nothing on the disk ever pointed at.
-    pub fn give_back(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
+    pub(super) fn give_back(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
         self.set_counters(clusters.clone(), 0)?;
         self.first_free = self.first_free.min(clusters.start);
         Ok(())
@@ -94,7 +94,7 @@ impl Metadata {
     /// Takes one reference from a cluster whose pointer is durably gone.
     ///
     /// A count that is 0 already, or a cluster that holds metadata, is left alone: the image is damaged.
-    pub fn release(&mut self, cluster: u64) -> Result<(), Trouble> {
+    pub(super) fn release(&mut self, cluster: u64) -> Result<(), Trouble> {
         let per_area = self.geometry.area_clusters();
         let order = self.geometry.refcount_order;
         let index = cluster % per_area;

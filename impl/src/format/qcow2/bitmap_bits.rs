@@ -12,7 +12,7 @@ pub(super) struct Bits(Vec<Range<u64>>);
 
 impl Bits {
     /// Adds bits behind all others; where there are too many ranges, everything up to `until`.
-    pub fn add(&mut self, bits: Range<u64>, until: u64) {
+    pub(super) fn add(&mut self, bits: Range<u64>, until: u64) {
         let is_full = self.0.len() >= RANGES_MAX;
         match self.0.last_mut() {
             Some(last) if last.end == bits.start => last.end = bits.end,
@@ -22,7 +22,7 @@ impl Bits {
     }
 
     /// Adds the bits of one cluster, the lowest bit of each byte first; its first bit is `first`.
-    pub fn add_bytes(&mut self, first: u64, bytes: &[u8]) {
+    pub(super) fn add_bytes(&mut self, first: u64, bytes: &[u8]) {
         let end = first + bytes.len() as u64 * 8;
         for (n, byte) in bytes.iter().enumerate().filter(|(_, byte)| **byte != 0) {
             let at = first + n as u64 * 8;
@@ -41,7 +41,7 @@ impl Bits {
     }
 
     /// Without what lies past the end of the image.
-    pub fn cut(self, granules: u64) -> Vec<Range<u64>> {
+    pub(super) fn cut(self, granules: u64) -> Vec<Range<u64>> {
         let within = |range: Range<u64>| range.start.min(granules)..range.end.min(granules);
         self.0.into_iter().map(within).filter(|range| !range.is_empty()).collect()
     }

@@ -78,7 +78,7 @@ pub(super) fn place(header: &Header, file_len: u64) -> Result<Option<Place>, Bro
 
 impl Header {
     /// Makes the header lead to a directory, or to none.
-    pub fn set_bitmaps(&mut self, place: Option<Place>) {
+    pub(super) fn set_bitmaps(&mut self, place: Option<Place>) {
         self.extensions.retain(|extension| extension.kind != EXTENSION_BITMAPS);
         self.autoclear &= !AUTOCLEAR_BITMAPS;
         let Some(Place { count, len, offset }) = place else { return };

@@ -77,7 +77,7 @@ impl From<Errno> for BitmapsUnread {
 
 /// How many clusters of bits a file can still have.
 #[derive(Debug)]
-pub struct ClustersLeft(u64);
+pub(crate) struct ClustersLeft(u64);
 
 /// Why an image does not take another bitmap, in QEMU's words.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Error)]
@@ -98,7 +98,12 @@ pub enum NotStorable {
 
 impl Qcow2 {
     /// Refuses a bitmap that could not be stored beside `others`.
-    pub fn admit_bitmap(&self, name: &str, granularity: u32, others: usize) -> Result<(), NotStorable> {
+    pub(crate) fn admit_bitmap(
+        &self,
+        name: &str,
+        granularity: u32,
+        others: usize,
+    ) -> Result<(), NotStorable> {
         let bits = granularity.trailing_zeros() as u8;
         assert!(GRANULARITY_BITS.contains(&bits), "a granularity of {granularity}");
         match () {
@@ -113,7 +118,7 @@ impl Qcow2 {
     }
 
     /// The bitmaps on the disk, in the order of the file.
-    pub fn list_bitmaps(&self) -> Vec<BitmapOnDisk> {
+    pub(crate) fn list_bitmaps(&self) -> Vec<BitmapOnDisk> {
         let on_disk = |entry: &Entry| BitmapOnDisk {
             name: entry.name.clone(),
             granularity: 1 << entry.granularity_bits,
@@ -124,7 +129,7 @@ impl Qcow2 {
     }
 
     /// Whether the image has bitmaps that somebody left behind who does not know them, and wrote to it.
-    pub fn has_outdated_bitmaps(&self) -> bool {
+    pub(crate) fn has_outdated_bitmaps(&self) -> bool {
         let metadata = self.metadata.lock();
         let header = &metadata.header;
         header.extension(EXTENSION_BITMAPS).is_some() && header.autoclear & AUTOCLEAR_BITMAPS == 0
@@ -141,12 +146,12 @@ impl Qcow2 {
     }
 
     /// A file has no more clusters of bits than clusters, whatever its tables say: what all of its bitmaps may read.
-    pub fn clusters_of_bits(&self) -> ClustersLeft {
+    pub(crate) fn clusters_of_bits(&self) -> ClustersLeft {
         ClustersLeft(self.geometry.clusters_for(self.metadata.lock().file_end))
     }
 
     /// Reads one bitmap by its number in the directory; nothing: there are no more.
-    pub async fn load_bitmap(
+    pub(crate) async fn load_bitmap(
         &self,
         index: usize,
         left: &mut ClustersLeft,
@@ -215,7 +220,7 @@ impl Qcow2 {
     }
 
     /// Says on the disk, durably, that what it has of the bitmaps is true no longer.
-    pub async fn mark_bitmaps_in_use(&self) -> IoResult<()> {
+    pub(crate) async fn mark_bitmaps_in_use(&self) -> IoResult<()> {
         if !self.metadata.lock().has_bitmaps_at_rest() {
             return Ok(());
         }

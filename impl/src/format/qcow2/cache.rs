@@ -26,7 +26,7 @@ pub(super) struct Piece {
 
 impl Piece {
     /// Where the piece lies on the disk.
-    pub fn at(&self) -> u64 {
+    pub(super) fn at(&self) -> u64 {
         self.table + self.range.start as u64
     }
 }
@@ -80,7 +80,7 @@ pub(super) struct TableCache {
 
 impl TableCache {
     /// An empty cache for tables of one cluster; `share` is of the budget that they are held in.
-    pub fn new(table_bytes: u64, share: Share) -> Self {
+    pub(super) fn new(table_bytes: u64, share: Share) -> Self {
         let table_bytes = table_bytes as usize;
         TableCache {
             table_bytes,
@@ -95,12 +95,17 @@ impl TableCache {
     }
 
     /// The table at `at`, to be read.
-    pub fn get(&mut self, at: u64, kind: TableKind) -> Result<&[u8], Trouble> {
+    pub(super) fn get(&mut self, at: u64, kind: TableKind) -> Result<&[u8], Trouble> {
         Ok(&self.touch(at, kind)?.bytes)
     }
 
     /// The table at `at`, of which the bytes `change` are about to be changed.
-    pub fn get_mut(&mut self, at: u64, kind: TableKind, change: Range<usize>) -> Result<&mut [u8], Trouble> {
+    pub(super) fn get_mut(
+        &mut self,
+        at: u64,
+        kind: TableKind,
+        change: Range<usize>,
+    ) -> Result<&mut [u8], Trouble> {
         assert!(!change.is_empty(), "a change of nothing in the table at {at:#x}");
         assert!(change.end <= self.table_bytes, "change {change:?} leaves the table at {at:#x}");
         let table = self.touch(at, kind)?;
@@ -122,7 +127,7 @@ impl TableCache {
     }
 
     /// Adds a table that the disk does not have yet; all of it is dirty.
-    pub fn insert_new(&mut self, at: u64, kind: TableKind, bytes: Vec<u8>) {
+    pub(super) fn insert_new(&mut self, at: u64, kind: TableKind, bytes: Vec<u8>) {
         assert_eq!(bytes.len(), self.table_bytes, "a table of one cluster at {at:#x}");
         self.mark_stale(at);
         self.make_room();
@@ -132,7 +137,7 @@ impl TableCache {
     }
 
     /// Forgets a table whose cluster was freed.
-    pub fn remove(&mut self, at: u64) {
+    pub(super) fn remove(&mut self, at: u64) {
         self.mark_stale(at);
         self.dirty.remove(&at);
         self.take_out(at);
@@ -159,12 +164,12 @@ impl TableCache {
     }
 
     /// Notes that somebody begins to read the table at `at` from the disk.
-    pub fn begin_load(&mut self, at: u64) {
+    pub(super) fn begin_load(&mut self, at: u64) {
         self.loading.entry(at).or_default().count += 1;
     }
 
     /// Takes what was read, unless the table is here already or what was read is stale.
-    pub fn end_load(&mut self, at: u64, kind: TableKind, read: Option<Vec<u8>>) {
+    pub(super) fn end_load(&mut self, at: u64, kind: TableKind, read: Option<Vec<u8>>) {
         let loading = self.loading.get_mut(&at).expect("every load was begun");
         loading.count -= 1;
         let stale = loading.stale;
@@ -213,17 +218,17 @@ impl TableCache {
     }
 
     /// Whether so much is dirty that a flush should not wait for the guest's.
-    pub fn is_crowded(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.dirty.len() > self.capacity / 2 || (self.is_pressed && !self.dirty.is_empty())
     }
 
     /// Whether any table is dirty.
-    pub fn has_dirty(&self) -> bool {
+    pub(super) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
     /// Takes the dirty sectors of all tables of one kind, in order of their place, and counts them as clean.
-    pub fn take_dirty(&mut self, kind: TableKind) -> Vec<Piece> {
+    pub(super) fn take_dirty(&mut self, kind: TableKind) -> Vec<Piece> {
         let tables = &mut self.tables;
         let mut pieces = Vec::new();
         self.dirty.retain(|at| {
@@ -241,7 +246,7 @@ impl TableCache {
     }
 
     /// The flush that took these pieces is over; what it did not write is dirty again.
-    pub fn settle(&mut self, pieces: &[Piece], written: bool) {
+    pub(super) fn settle(&mut self, pieces: &[Piece], written: bool) {
         for piece in pieces {
             let Some(table) = self.tables.get_mut(&piece.table) else { continue };
             table.in_flight = false;

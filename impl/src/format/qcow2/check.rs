@@ -98,7 +98,7 @@ pub(super) struct Image<'a> {
 
 impl<'a> Image<'a> {
     /// Begins with the refcount table.
-    pub async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
+    pub(super) async fn read(disk: &'a dyn Disk, header: Header, len: u64) -> Result<Image<'a>, OpenCause> {
         let geometry = header.geometry();
         let file_len = len.next_multiple_of(512);
         if geometry.clusters_for(file_len) > MAX_CLUSTERS {
@@ -115,7 +115,7 @@ impl<'a> Image<'a> {
     }
 
     /// Bytes of the file, zeroes past its end. The caller bounds `len`.
-    pub async fn piece(&self, offset: u64, len: u64) -> Result<Vec<u8>, OpenCause> {
+    pub(super) async fn piece(&self, offset: u64, len: u64) -> Result<Vec<u8>, OpenCause> {
         if let Some(whole) = &self.whole {
             let start = offset.min(whole.len() as u64) as usize;
             let end = (offset + len).min(whole.len() as u64) as usize;
@@ -128,7 +128,7 @@ impl<'a> Image<'a> {
     }
 
     /// Whether the disk knows that there is nothing but zeroes in a cluster. `hole` is what it said last.
-    pub async fn is_hole(&self, at: u64, hole: &mut Range<u64>) -> Result<bool, OpenCause> {
+    pub(super) async fn is_hole(&self, at: u64, hole: &mut Range<u64>) -> Result<bool, OpenCause> {
         let end = at.saturating_add(self.geometry.cluster_bytes());
         if hole.start <= at && end <= hole.end {
             return Ok(true);
@@ -145,13 +145,13 @@ impl<'a> Image<'a> {
     }
 
     /// A table of `count` 64-bit numbers.
-    pub async fn pointers(&self, offset: u64, count: u64) -> Result<Vec<u64>, OpenCause> {
+    pub(super) async fn pointers(&self, offset: u64, count: u64) -> Result<Vec<u64>, OpenCause> {
         let bytes = self.piece(offset, count * 8).await?;
         Ok((0..count as usize).map(|n| be64(&bytes, n * 8)).collect())
     }
 
     /// The refcount table's entries.
-    pub fn refcount_table(&self) -> &[u64] {
+    pub(super) fn refcount_table(&self) -> &[u64] {
         &self.refcount_table
     }
 

@@ -72,24 +72,27 @@ impl Tables {
 
 impl References {
     /// How often each cluster of the file is referred to.
-    pub fn counts(&self) -> &[u32] {
+    pub(super) fn counts(&self) -> &[u32] {
         &self.counts
     }
 
     /// The L2 tables of the active L1 table, and how often each is led to.
-    pub fn active_tables(&self) -> impl Iterator<Item = (L2At, u64)> + '_ {
+    pub(super) fn active_tables(&self) -> impl Iterator<Item = (L2At, u64)> + '_ {
         at(self.active.found.iter().copied())
     }
 
     /// Counts everything.
-    pub async fn count(image: &mut Image<'_>, report: &mut CheckReport) -> Result<References, OpenCause> {
+    pub(super) async fn count(
+        image: &mut Image<'_>,
+        report: &mut CheckReport,
+    ) -> Result<References, OpenCause> {
         let mut references = Self::count_but_refcounts(image, report, &Allowance::default()).await?;
         references.add_refcounts(image, report);
         Ok(references)
     }
 
     /// Counts everything but the refcount table and its blocks.
-    pub async fn count_but_refcounts(
+    pub(super) async fn count_but_refcounts(
         image: &mut Image<'_>,
         report: &mut CheckReport,
         allowance: &Allowance,

@@ -71,12 +71,12 @@ impl Qcow2 {
 
 impl Metadata {
     /// Refuses everything once an image that may be written is known to be damaged.
-    pub fn admit(&self) -> Result<(), Errno> {
+    pub(super) fn admit(&self) -> Result<(), Errno> {
         if self.is_damaged && self.writable { Err(Errno::EIO) } else { Ok(()) }
     }
 
     /// Refuses to write where metadata lies.
-    pub fn admit_data(&self, start: u64, len: u64) -> Result<(), Trouble> {
+    pub(super) fn admit_data(&self, start: u64, len: u64) -> Result<(), Trouble> {
         let Some(what) = self.metadata_in(start, len) else { return Ok(()) };
         let text = format!("Preventing invalid write on metadata (overlaps with {what})");
         Err(Trouble::Damaged(Damage { text, range: Some((start, len)) }.into()))

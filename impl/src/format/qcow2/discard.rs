@@ -62,7 +62,7 @@ pub(super) struct Freed {
 
 impl Qcow2 {
     /// Sets what goes back to the host from now on.
-    pub fn set_discards(&self, discards: Discards) {
+    pub(crate) fn set_discards(&self, discards: Discards) {
         self.metadata.lock().discards = discards;
     }
 

@@ -32,7 +32,7 @@ pub(super) struct RawEntry {
 
 impl RawEntry {
     /// Entry `slot` of a table.
-    pub fn read(table: &[u8], slot: usize, geometry: Geometry) -> RawEntry {
+    pub(super) fn read(table: &[u8], slot: usize, geometry: Geometry) -> RawEntry {
         if geometry.extended_l2 {
             return RawEntry { descriptor: be64(table, slot * 16), bitmap: be64(table, slot * 16 + 8) };
         }
@@ -40,7 +40,7 @@ impl RawEntry {
     }
 
     /// Puts it into a table.
-    pub fn write(self, table: &mut [u8], slot: usize, geometry: Geometry) {
+    pub(super) fn write(self, table: &mut [u8], slot: usize, geometry: Geometry) {
         if geometry.extended_l2 {
             table[slot * 16..slot * 16 + 8].copy_from_slice(&self.descriptor.to_be_bytes());
             table[slot * 16 + 8..slot * 16 + 16].copy_from_slice(&self.bitmap.to_be_bytes());
@@ -50,7 +50,7 @@ impl RawEntry {
     }
 
     /// Whether it says that a cluster is compressed.
-    pub fn is_compressed(self) -> bool {
+    pub(super) fn is_compressed(self) -> bool {
         self.descriptor & COMPRESSED != 0
     }
 }
@@ -140,12 +140,12 @@ pub(super) fn compressed_offset_limit(geometry: Geometry) -> u64 {
 
 impl Mapping {
     /// A compressed cluster of `len` bytes at `host`: the entry counts sectors, to the end of the last.
-    pub fn compressed(host: u64, len: u64) -> Mapping {
+    pub(super) fn compressed(host: u64, len: u64) -> Mapping {
         Mapping::Compressed { host, len: (host + len).next_multiple_of(SECTOR) - host }
     }
 
     /// The entry's numbers.
-    pub fn encode(self, geometry: Geometry) -> RawEntry {
+    pub(super) fn encode(self, geometry: Geometry) -> RawEntry {
         let flag = |copied: bool| if copied { COPIED } else { 0 };
         if let Mapping::Compressed { host, len } = self {
             let offset_bits = compressed_offset_bits(geometry.cluster_bits);
@@ -171,7 +171,7 @@ impl Mapping {
     }
 
     /// The host bytes the entry refers to and holds a reference on; those of a data file are not counted.
-    pub fn holds(self, geometry: Geometry) -> Option<(u64, u64)> {
+    pub(super) fn holds(self, geometry: Geometry) -> Option<(u64, u64)> {
         match self {
             _ if geometry.data_file => None,
             Mapping::Compressed { host, len } => Some((host, len)),
@@ -180,7 +180,7 @@ impl Mapping {
     }
 
     /// The host cluster of its own, and whether it is this image's alone.
-    pub fn host(self) -> Option<(u64, bool)> {
+    pub(super) fn host(self) -> Option<(u64, bool)> {
         match self {
             Mapping::Unallocated | Mapping::Zero | Mapping::Compressed { .. } => None,
             Mapping::ZeroKept { host, copied } | Mapping::Data { host, copied } => Some((host, copied)),
@@ -189,7 +189,7 @@ impl Mapping {
     }
 
     /// Whether any of it lies in the file.
-    pub fn has_data(self) -> bool {
+    pub(super) fn has_data(self) -> bool {
         match self {
             Mapping::Unallocated | Mapping::Zero | Mapping::ZeroKept { .. } => false,
             Mapping::Data { .. } | Mapping::Compressed { .. } => true,
@@ -198,7 +198,7 @@ impl Mapping {
     }
 
     /// The same, subcluster by subcluster. A compressed cluster has none.
-    pub fn subclusters(self) -> Subclusters {
+    pub(super) fn subclusters(self) -> Subclusters {
         let all = |host: Option<(u64, bool)>, data, zero| Subclusters {
             host: host.map(|(host, _)| host),
             copied: host.is_some_and(|(_, copied)| copied),

@@ -36,83 +36,83 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// Bytes of a cluster.
-    pub fn cluster_bytes(self) -> u64 {
+    pub(super) fn cluster_bytes(self) -> u64 {
         1 << self.cluster_bits
     }
 
     /// Bytes of an L2 entry.
-    pub fn l2_entry_bytes(self) -> u64 {
+    pub(super) fn l2_entry_bytes(self) -> u64 {
         if self.extended_l2 { 16 } else { 8 }
     }
 
     /// Entries of an L2 table.
-    pub fn l2_entries(self) -> u64 {
+    pub(super) fn l2_entries(self) -> u64 {
         self.cluster_bytes() / self.l2_entry_bytes()
     }
 
     /// Entries of an L2 table that QEMU has at hand at a time: those of 64 KiB at most.
-    pub fn l2_piece_entries(self) -> u64 {
+    pub(super) fn l2_piece_entries(self) -> u64 {
         self.cluster_bytes().min(64 << 10) / self.l2_entry_bytes()
     }
 
     /// 64-bit pointers in a cluster of the L1 or the refcount table.
-    pub fn pointers_per_cluster(self) -> u64 {
+    pub(super) fn pointers_per_cluster(self) -> u64 {
         self.cluster_bytes() / 8
     }
 
     /// The smallest part of a guest cluster that is mapped on its own: a subcluster, or the cluster.
-    pub fn unit_bytes(self) -> u64 {
+    pub(super) fn unit_bytes(self) -> u64 {
         if self.extended_l2 { self.cluster_bytes() / SUBCLUSTERS } else { self.cluster_bytes() }
     }
 
     /// Counters of a refcount block: clusters of one area.
-    pub fn area_clusters(self) -> u64 {
+    pub(super) fn area_clusters(self) -> u64 {
         (self.cluster_bytes() * 8) >> self.refcount_order
     }
 
     /// Guest bytes that one L2 table maps.
-    pub fn l2_span(self) -> u64 {
+    pub(super) fn l2_span(self) -> u64 {
         self.cluster_bytes() * self.l2_entries()
     }
 
     /// The cluster a byte lies in.
-    pub fn cluster_of(self, offset: u64) -> u64 {
+    pub(super) fn cluster_of(self, offset: u64) -> u64 {
         offset >> self.cluster_bits
     }
 
     /// Where a cluster begins.
-    pub fn offset_of(self, cluster: u64) -> u64 {
+    pub(super) fn offset_of(self, cluster: u64) -> u64 {
         cluster << self.cluster_bits
     }
 
     /// Clusters needed for `bytes`.
-    pub fn clusters_for(self, bytes: u64) -> u64 {
+    pub(super) fn clusters_for(self, bytes: u64) -> u64 {
         bytes.div_ceil(self.cluster_bytes())
     }
 
     /// Every cluster that `len` bytes from `offset` touch.
-    pub fn touched(self, offset: u64, len: u64) -> Range<u64> {
+    pub(super) fn touched(self, offset: u64, len: u64) -> Range<u64> {
         self.cluster_of(offset)..self.clusters_for(offset + len)
     }
 
     /// `offset` within its cluster.
-    pub fn within(self, offset: u64) -> u64 {
+    pub(super) fn within(self, offset: u64) -> u64 {
         offset & (self.cluster_bytes() - 1)
     }
 
     /// The units that `range` touches, whole.
-    pub fn whole_units(self, range: Range<u64>) -> Range<u64> {
+    pub(super) fn whole_units(self, range: Range<u64>) -> Range<u64> {
         let unit = self.unit_bytes();
         range.start / unit * unit..range.end.next_multiple_of(unit)
     }
 
     /// Whether `offset` begins a cluster.
-    pub fn is_aligned(self, offset: u64) -> bool {
+    pub(super) fn is_aligned(self, offset: u64) -> bool {
         self.within(offset) == 0
     }
 
     /// L1 entries an image of `len_bytes` needs.
-    pub fn l1_entries_for(self, len_bytes: u64) -> u64 {
+    pub(super) fn l1_entries_for(self, len_bytes: u64) -> u64 {
         len_bytes.div_ceil(self.l2_span())
     }
 }

@@ -125,7 +125,7 @@ pub(super) fn be64(bytes: &[u8], at: usize) -> u64 {
 
 impl Header {
     /// The header of an image that has no tables yet.
-    pub fn new(
+    pub(super) fn new(
         version: u32,
         cluster_bits: u32,
         refcount_order: u32,
@@ -138,7 +138,7 @@ impl Header {
     }
 
     /// The numbers everything else is computed from.
-    pub fn geometry(&self) -> Geometry {
+    pub(super) fn geometry(&self) -> Geometry {
         Geometry {
             version: self.version,
             cluster_bits: self.cluster_bits,
@@ -150,17 +150,17 @@ impl Header {
     }
 
     /// 0 is deflate, 1 is zstd.
-    pub fn compression_type(&self) -> u8 {
+    pub(super) fn compression_type(&self) -> u8 {
         self.rest.first().copied().unwrap_or(0)
     }
 
     /// The data of the first extension of this kind.
-    pub fn extension(&self, kind: u32) -> Option<&[u8]> {
+    pub(super) fn extension(&self, kind: u32) -> Option<&[u8]> {
         self.extensions.iter().find(|e| e.kind == kind).map(|e| e.data.as_slice())
     }
 
     /// The data file, if there is one.
-    pub fn data_file(&self) -> Result<Option<DataFile>, OpenCause> {
+    pub(super) fn data_file(&self) -> Result<Option<DataFile>, OpenCause> {
         if self.incompatible & INCOMPATIBLE_DATA_FILE == 0 {
             return Ok(None);
         }
@@ -169,7 +169,7 @@ impl Header {
     }
 
     /// Autoclear bits that the first change makes untrue: this driver keeps up bitmaps and raw data files, nothing else.
-    pub fn stale_autoclear(&self) -> u64 {
+    pub(super) fn stale_autoclear(&self) -> u64 {
         if self.autoclear == 0 {
             return 0;
         }
@@ -180,7 +180,7 @@ impl Header {
     }
 
     /// Says that guest data lies in another file.
-    pub fn set_data_file(&mut self, file: &DataFile) {
+    pub(super) fn set_data_file(&mut self, file: &DataFile) {
         self.incompatible |= INCOMPATIBLE_DATA_FILE;
         if file.raw {
             self.autoclear |= AUTOCLEAR_RAW_DATA_FILE;
@@ -189,7 +189,7 @@ impl Header {
     }
 
     /// Turns features on, for an image that has none yet.
-    pub fn set_features(&mut self, extended_l2: bool, zstd: bool, lazy_refcounts: bool) {
+    pub(super) fn set_features(&mut self, extended_l2: bool, zstd: bool, lazy_refcounts: bool) {
         let bit = |wanted: bool, bit: u64| if wanted { bit } else { 0 };
         self.incompatible |= bit(extended_l2, INCOMPATIBLE_EXTENDED_L2) | bit(zstd, INCOMPATIBLE_COMPRESSION);
         self.compatible |= bit(lazy_refcounts, COMPATIBLE_LAZY_REFCOUNTS);
@@ -199,7 +199,7 @@ impl Header {
     }
 
     /// Adds the table of feature names, for whoever cannot open the image.
-    pub fn name_features(&mut self) {
+    pub(super) fn name_features(&mut self) {
         let mut data = Vec::with_capacity(FEATURE_NAMES.len() * FEATURE_NAME_BYTES);
         for (kind, bit, name) in FEATURE_NAMES {
             data.extend_from_slice(&[kind, bit]);

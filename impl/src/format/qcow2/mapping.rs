@@ -42,7 +42,7 @@ pub(super) enum WritePlan {
 
 impl Metadata {
     /// Finds the extent that begins at guest `offset`, at most `limit` bytes of it.
-    pub fn locate(&mut self, offset: u64, limit: u64) -> Result<Extent, Trouble> {
+    pub(super) fn locate(&mut self, offset: u64, limit: u64) -> Result<Extent, Trouble> {
         let geometry = self.geometry;
         let first = geometry.cluster_of(offset);
         let per_table = geometry.l2_entries();
@@ -74,7 +74,7 @@ impl Metadata {
     }
 
     /// Plans how `len` guest bytes from `offset` are written, for as long as one way does.
-    pub fn plan_write(&mut self, offset: u64, len: u64) -> Result<WritePlan, Trouble> {
+    pub(super) fn plan_write(&mut self, offset: u64, len: u64) -> Result<WritePlan, Trouble> {
         let geometry = self.geometry;
         let first = geometry.cluster_of(offset);
         let clusters = geometry.touched(offset, len);
@@ -114,7 +114,7 @@ impl Metadata {
     }
 
     /// What the L2 entry of one guest cluster says.
-    pub fn mapping(&mut self, cluster: u64) -> Result<Mapping, Trouble> {
+    pub(super) fn mapping(&mut self, cluster: u64) -> Result<Mapping, Trouble> {
         let geometry = self.geometry;
         let per_table = geometry.l2_entries();
         let Some(table) = self.l2_table(cluster / per_table)? else {
@@ -127,7 +127,7 @@ impl Metadata {
     /// Changes the mappings of guest clusters from `first` on, at most `count` and within one L2 table; answers how
     /// many it changed. `change` gets each cluster's distance from `first` and its mapping. Host clusters that lose
     /// their pointer are freed once that is durable.
-    pub fn remap(
+    pub(super) fn remap(
         &mut self,
         first: u64,
         count: u64,

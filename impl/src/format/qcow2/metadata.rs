@@ -68,7 +68,7 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// `share` is of the budget of all memory, and has what the two tables take.
-    pub fn new(
+    pub(super) fn new(
         header: Header,
         l1: PointerTable,
         refcount_table: PointerTable,
@@ -107,12 +107,12 @@ impl Metadata {
     }
 
     /// Whether the host bytes `at..at + len` hold metadata.
-    pub fn holds_metadata(&self, at: u64, len: u64) -> bool {
+    pub(super) fn holds_metadata(&self, at: u64, len: u64) -> bool {
         self.metadata_in(at, len).is_some()
     }
 
     /// Which metadata the host bytes `at..at + len` hold, in QEMU's words.
-    pub fn metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
+    pub(super) fn metadata_in(&self, at: u64, len: u64) -> Option<&'static str> {
         // An entry of a table may lead anywhere, to the last bytes that a number can reach too.
         let end = at.saturating_add(len);
         let meets = |offset: u64, bytes: u64| offset < end && at < offset.saturating_add(bytes);
@@ -156,7 +156,7 @@ impl Metadata {
     }
 
     /// Whether a table may be loaded from `at`: it is in nobody else's place. Past the end of the file are zeroes.
-    pub fn may_load(&self, at: u64, kind: TableKind) -> bool {
+    pub(super) fn may_load(&self, at: u64, kind: TableKind) -> bool {
         let others = match kind {
             TableKind::L2 => &self.blocks_at,
             TableKind::RefcountBlock => &self.l2_at,
@@ -165,13 +165,13 @@ impl Metadata {
     }
 
     /// Where the L2 table of L1 entry `index` lies, and whether it is ours alone.
-    pub fn l2_table(&self, index: u64) -> Result<Option<super::entry::L2At>, Trouble> {
+    pub(super) fn l2_table(&self, index: u64) -> Result<Option<super::entry::L2At>, Trouble> {
         let raw = self.l1.entries().get(index as usize).copied().unwrap_or(0);
         decode_l1(raw, self.geometry).map_err(|_| damage::in_l1(raw, index, self.geometry))
     }
 
     /// Where the refcount block of an area lies.
-    pub fn refcount_block(&self, area: u64) -> Result<Option<u64>, Trouble> {
+    pub(super) fn refcount_block(&self, area: u64) -> Result<Option<u64>, Trouble> {
         let at = self.refcount_table.entries().get(area as usize).map_or(0, |entry| entry & !TABLE_RESERVED);
         if !self.geometry.is_aligned(at) {
             return Err(damage::in_refcount_table(at, area));
@@ -180,7 +180,7 @@ impl Metadata {
     }
 
     /// Notes host bytes that lost a pointer.
-    pub fn free_later(&mut self, at: u64, len: u64, why: Why) {
+    pub(super) fn free_later(&mut self, at: u64, len: u64, why: Why) {
         let discard = self.discards.passes(why);
         match self.pending_frees.last_mut() {
             Some(last) if last.bytes.end == at && last.discard == discard && self.geometry.is_aligned(at) => {
@@ -191,14 +191,14 @@ impl Metadata {
     }
 
     /// Notes that the disk was written up to `end`.
-    pub fn wrote_up_to(&mut self, end: u64) {
+    pub(super) fn wrote_up_to(&mut self, end: u64) {
         self.unflushed = true;
         self.wrote = true;
         self.file_end = self.file_end.max(end);
     }
 
     /// Notes that guest data was written up to `end`, in this file or in the data file.
-    pub fn wrote_data_up_to(&mut self, end: u64) {
+    pub(super) fn wrote_data_up_to(&mut self, end: u64) {
         if self.geometry.data_file {
             self.unflushed = true;
             self.wrote = true;
@@ -208,12 +208,12 @@ impl Metadata {
     }
 
     /// Whether so much waits to be written that a flush should not wait for the guest's.
-    pub fn is_crowded(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.cache.is_crowded() || self.pending_frees.len() > MANY_PENDING_FREES
     }
 
     /// Whether a flush would have something to write.
-    pub fn has_unwritten(&self) -> bool {
+    pub(super) fn has_unwritten(&self) -> bool {
         self.cache.has_dirty()
             || self.l1.is_dirty()
             || self.refcount_table.is_dirty()
@@ -221,7 +221,7 @@ impl Metadata {
     }
 
     /// Whether the disk has bitmaps that it says are true.
-    pub fn has_bitmaps_at_rest(&self) -> bool {
+    pub(super) fn has_bitmaps_at_rest(&self) -> bool {
         self.bitmaps.iter().any(|entry| !entry.is_in_use)
     }
 }

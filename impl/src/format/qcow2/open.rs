@@ -98,7 +98,7 @@ pub(super) struct Opened<'a> {
 
 impl Opened<'_> {
     /// Reads a piece of the file, from memory if it was read already. The caller has checked the bounds.
-    pub async fn read(&self, offset: u64, len: u64, what: &'static str) -> Result<Vec<u8>, OpenCause> {
+    pub(super) async fn read(&self, offset: u64, len: u64, what: &'static str) -> Result<Vec<u8>, OpenCause> {
         if len == 0 {
             return Ok(Vec::new());
         }

@@ -14,34 +14,34 @@ pub(super) struct PointerTable {
 
 impl PointerTable {
     /// A table as it lies on the disk at `offset`.
-    pub fn new(offset: u64, bytes: &[u8]) -> Self {
+    pub(super) fn new(offset: u64, bytes: &[u8]) -> Self {
         let entry = |chunk: &[u8]| u64::from_be_bytes(chunk.try_into().expect("chunks of eight"));
         PointerTable { offset, entries: bytes.chunks_exact(8).map(entry).collect(), dirty: 0..0 }
     }
 
     /// Where the table lies.
-    pub fn offset(&self) -> u64 {
+    pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Its entries.
-    pub fn entries(&self) -> &[u64] {
+    pub(super) fn entries(&self) -> &[u64] {
         &self.entries
     }
 
     /// Its length.
-    pub fn len_bytes(&self) -> u64 {
+    pub(super) fn len_bytes(&self) -> u64 {
         self.entries.len() as u64 * 8
     }
 
     /// Changes one entry.
-    pub fn set(&mut self, index: usize, value: u64) {
+    pub(super) fn set(&mut self, index: usize, value: u64) {
         self.entries[index] = value;
         self.dirty = widen(&self.dirty, index * 8..index * 8 + 8, self.entries.len() * 8);
     }
 
     /// Grows the table and gives it a new place; all of it is to be written there.
-    pub fn move_to(&mut self, offset: u64, len: usize) {
+    pub(super) fn move_to(&mut self, offset: u64, len: usize) {
         assert!(len >= self.entries.len(), "tables only grow: {} to {len}", self.entries.len());
         self.entries.resize(len, 0);
         self.offset = offset;
@@ -49,17 +49,17 @@ impl PointerTable {
     }
 
     /// Says that these bytes are to be written (again).
-    pub fn mark_dirty(&mut self, range: Range<usize>) {
+    pub(super) fn mark_dirty(&mut self, range: Range<usize>) {
         self.dirty = widen(&self.dirty, range, self.entries.len() * 8);
     }
 
     /// Whether there is anything to write.
-    pub fn is_dirty(&self) -> bool {
+    pub(super) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
     /// Takes the dirty sectors and counts them as clean. The last sector is filled with zeroes.
-    pub fn take_dirty(&mut self) -> Option<Piece> {
+    pub(super) fn take_dirty(&mut self) -> Option<Piece> {
         let range = std::mem::replace(&mut self.dirty, 0..0);
         if range.is_empty() {
             return None;

@@ -21,7 +21,12 @@ impl Qcow2 {
 
     /// As `grow`, and what is new reads as zeroes up to `hidden_until`, whatever `below` has there. Nobody ever finds
     /// the new size without those zeroes, not even after a crash.
-    pub async fn grow_over(&self, len_bytes: u64, hidden_until: u64, below: &dyn Below) -> IoResult<()> {
+    pub(crate) async fn grow_over(
+        &self,
+        len_bytes: u64,
+        hidden_until: u64,
+        below: &dyn Below,
+    ) -> IoResult<()> {
         self.assert_writable();
         let old = self.len_bytes();
         if len_bytes < old || !len_bytes.is_multiple_of(512) {

@@ -19,7 +19,7 @@ pub(super) struct Subclusters {
 
 impl Subclusters {
     /// The mapping that says this.
-    pub fn mapping(self) -> Result<Mapping, Malformed> {
+    pub(super) fn mapping(self) -> Result<Mapping, Malformed> {
         let Subclusters { host, copied, data, zero } = self;
         if data & zero != 0 || (data != 0 && host.is_none()) {
             return Err(Malformed);
@@ -35,20 +35,20 @@ impl Subclusters {
     }
 
     /// The same with the subclusters of `mask` as data at `host`.
-    pub fn with_data(self, host: u64, mask: u32) -> Mapping {
+    pub(super) fn with_data(self, host: u64, mask: u32) -> Mapping {
         let data = if self.host == Some(host) { self.data } else { 0 };
         let now = Subclusters { host: Some(host), copied: true, data: data | mask, zero: self.zero & !mask };
         now.mapping().expect("data in a host cluster, and the zeroes are elsewhere")
     }
 
     /// The same with the subclusters of `mask` as zeroes.
-    pub fn with_zeroes(self, mask: u32) -> Mapping {
+    pub(super) fn with_zeroes(self, mask: u32) -> Mapping {
         let now = Subclusters { data: self.data & !mask, zero: self.zero | mask, ..self };
         now.mapping().expect("the data is elsewhere than the zeroes")
     }
 
     /// Who decides the byte at `within` of the cluster, and for how many bytes of the cluster.
-    pub fn part(self, within: u64, geometry: Geometry) -> (Place, u64) {
+    pub(super) fn part(self, within: u64, geometry: Geometry) -> (Place, u64) {
         let first = (within / geometry.unit_bytes()) as u32;
         let place = match self.kind(first) {
             Kind::Below => Place::Below,
@@ -59,12 +59,12 @@ impl Subclusters {
     }
 
     /// Whether the subcluster at `within` is data.
-    pub fn is_data(self, within: u64, geometry: Geometry) -> bool {
+    pub(super) fn is_data(self, within: u64, geometry: Geometry) -> bool {
         self.kind((within / geometry.unit_bytes()) as u32) == Kind::Data
     }
 
     /// Bytes from `within` on for which the subclusters are data, or for which they are not.
-    pub fn data_run_bytes(self, within: u64, geometry: Geometry) -> u64 {
+    pub(super) fn data_run_bytes(self, within: u64, geometry: Geometry) -> u64 {
         let first = (within / geometry.unit_bytes()) as u32;
         let is_data = |n: u32| self.kind(n) == Kind::Data;
         self.until(within, geometry, |n| is_data(n) != is_data(first))

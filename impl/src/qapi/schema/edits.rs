@@ -28,17 +28,17 @@ pub static SNAPSHOT_SYNC: Object = object(
 static NEW_IMAGE_MODE: Enum = Enum { name: "NewImageMode", values: &["existing", "absolute-paths"] };
 
 /// `blockdev-snapshot-internal-sync`.
-pub static INTERNAL_SNAPSHOT: Object =
+pub(crate) static INTERNAL_SNAPSHOT: Object =
     object("BlockdevSnapshotInternal", &[required("device", Str), required("name", Str)]);
 
 /// `blockdev-snapshot-delete-internal-sync`.
-pub static DELETE_INTERNAL_SNAPSHOT: Object = object(
+pub(crate) static DELETE_INTERNAL_SNAPSHOT: Object = object(
     "BlockdevSnapshotDeleteInternal",
     &[required("device", Str), optional("id", Str), optional("name", Str)],
 );
 
 /// What is shown of a deleted internal snapshot.
-pub static SNAPSHOT_INFO: Object = object(
+pub(crate) static SNAPSHOT_INFO: Object = object(
     "SnapshotInfo",
     &[
         required("id", Str),
@@ -53,30 +53,30 @@ pub static SNAPSHOT_INFO: Object = object(
 );
 
 /// `x-blockdev-set-iothread`.
-pub static SET_IOTHREAD: Object = object(
+pub(crate) static SET_IOTHREAD: Object = object(
     "BlockdevSetIothread",
     &[required("node-name", Str), required("iothread", Either(&STRING_OR_NULL)), optional("force", Bool)],
 );
 static STRING_OR_NULL: Alternate = Alternate { name: "StrOrNull", cases: &[Str, Null] };
 
 /// `change-backing-file`.
-pub static CHANGE_BACKING_FILE: Object = object(
+pub(crate) static CHANGE_BACKING_FILE: Object = object(
     "ChangeBackingFile",
     &[required("device", Str), required("image-node-name", Str), required("backing-file", Str)],
 );
 
 /// `block-set-write-threshold`.
-pub static WRITE_THRESHOLD: Object =
+pub(crate) static WRITE_THRESHOLD: Object =
     object("BlockSetWriteThreshold", &[required("node-name", Str), required("write-threshold", Int)]);
 
 /// `BLOCK_WRITE_THRESHOLD`.
-pub static THRESHOLD_PASSED: Object = object(
+pub(crate) static THRESHOLD_PASSED: Object = object(
     "BlockWriteThreshold",
     &[required("node-name", Str), required("amount-exceeded", Int), required("write-threshold", Int)],
 );
 
 /// `x-blockdev-amend`.
-pub static AMEND: Object = object(
+pub(crate) static AMEND: Object = object(
     "BlockdevAmend",
     &[
         required("job-id", Str),
@@ -93,7 +93,7 @@ pub static RESIZE: Object =
     object("BlockResize", &[optional("device", Str), optional("node-name", Str), required("size", Int)]);
 
 /// `block-dirty-bitmap-add`.
-pub static BITMAP_ADD: Object = object(
+pub(crate) static BITMAP_ADD: Object = object(
     "BlockDirtyBitmapAdd",
     &[
         required("node", Str),
@@ -108,14 +108,14 @@ pub static BITMAP_ADD: Object = object(
 pub static BITMAP: Object = object("BlockDirtyBitmap", &[required("node", Str), required("name", Str)]);
 
 /// `block-dirty-bitmap-merge`.
-pub static BITMAP_MERGE: Object = object(
+pub(crate) static BITMAP_MERGE: Object = object(
     "BlockDirtyBitmapMerge",
     &[required("node", Str), required("target", Str), required("bitmaps", List(&Either(&BITMAP_SOURCE)))],
 );
 static BITMAP_SOURCE: Alternate = Alternate { name: "BlockDirtyBitmapOrStr", cases: &[Str, Record(&BITMAP)] };
 
 /// `BLOCK_IMAGE_CORRUPTED`.
-pub static IMAGE_CORRUPTED: Object = object(
+pub(crate) static IMAGE_CORRUPTED: Object = object(
     "BlockImageCorrupted",
     &[
         required("device", Str),
@@ -128,7 +128,7 @@ pub static IMAGE_CORRUPTED: Object = object(
 );
 
 /// One entry of a node's `dirty-bitmaps`.
-pub static BITMAP_INFO: Object = object(
+pub(crate) static BITMAP_INFO: Object = object(
     "BlockDirtyInfo",
     &[
         optional("name", Str),
@@ -142,7 +142,7 @@ pub static BITMAP_INFO: Object = object(
 );
 
 /// One entry of an image's `bitmaps`.
-pub static BITMAP_ON_DISK: Object = object(
+pub(crate) static BITMAP_ON_DISK: Object = object(
     "Qcow2BitmapInfo",
     &[required("name", Str), required("granularity", Int), required("flags", List(&OneOf(&BITMAP_FLAG)))],
 );

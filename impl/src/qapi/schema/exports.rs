@@ -4,7 +4,7 @@ use super::super::types::Type::{Bool, Enum as OneOf, Int, Object as Record, Str}
 use super::super::types::{Enum, Member, Object, Variants, object, optional, required};
 
 /// `nbd-server-start`.
-pub static SERVER_OPTIONS: Object = object(
+pub(crate) static SERVER_OPTIONS: Object = object(
     "NbdServerOptionsLegacy",
     &[
         optional("handshake-max-seconds", Int),
@@ -59,12 +59,12 @@ static NBD_EXPORT_OPTIONS: Object = object(
 );
 
 /// `block-export-del`.
-pub static EXPORT_DEL: Object =
+pub(crate) static EXPORT_DEL: Object =
     object("BlockExportDel", &[required("id", Str), optional("mode", OneOf(&REMOVE_MODE))]);
 static REMOVE_MODE: Enum = Enum { name: "BlockExportRemoveMode", values: &["safe", "hard"] };
 
 /// One entry of `query-block-exports`.
-pub static EXPORT_INFO: Object = object(
+pub(crate) static EXPORT_INFO: Object = object(
     "BlockExportInfo",
     &[
         required("id", Str),
@@ -75,7 +75,7 @@ pub static EXPORT_INFO: Object = object(
 );
 
 /// `BLOCK_EXPORT_DELETED`.
-pub static EXPORT_DELETED: Object = object("BlockExportDeleted", &[required("id", Str)]);
+pub(crate) static EXPORT_DELETED: Object = object("BlockExportDeleted", &[required("id", Str)]);
 
 /// `object-add`.
 pub static OBJECT_OPTIONS: Object = Object {
@@ -130,7 +130,7 @@ const THROTTLE_LIMIT_MEMBERS: &[Member] = &[
 ];
 
 /// `x-query-memory`: what images may make the daemon hold, and what they do, in bytes.
-pub static MEMORY_INFO: Object = object(
+pub(crate) static MEMORY_INFO: Object = object(
     "MemoryInfo",
     &[required("limit", Int), required("held", Int), required("peak", Int), optional("refused", Str)],
 );

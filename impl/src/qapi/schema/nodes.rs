@@ -11,7 +11,7 @@ pub static DRIVERS: [&str; 8] =
     ["blkdebug", "compress", "copy-on-read", "file", "null-co", "qcow2", "raw", "throttle"];
 
 /// `blkdebug`.
-pub static BLKDEBUG_OPTIONS: Object = object(
+pub(crate) static BLKDEBUG_OPTIONS: Object = object(
     "BlockdevOptionsBlkdebug",
     &[
         required("image", Either(&REFERENCE)),
@@ -43,21 +43,21 @@ static EVENT: Enum = Enum { name: "BlkdebugEvent", values: &debug_event::WORDS }
 static IO_TYPE: Enum = Enum { name: "BlkdebugIOType", values: &IO_TYPE_WORDS };
 
 /// `throttle`.
-pub static THROTTLE_OPTIONS: Object = object(
+pub(crate) static THROTTLE_OPTIONS: Object = object(
     "BlockdevOptionsThrottle",
     &[required("throttle-group", Str), required("file", Either(&REFERENCE))],
 );
 
 /// `compress`, and any other filter that takes nothing but its child.
-pub static COMPRESS_OPTIONS: Object =
+pub(crate) static COMPRESS_OPTIONS: Object =
     object("BlockdevOptionsGenericFormat", &[required("file", Either(&REFERENCE))]);
 
 /// `copy-on-read`.
-pub static COPY_ON_READ_OPTIONS: Object =
+pub(crate) static COPY_ON_READ_OPTIONS: Object =
     object("BlockdevOptionsCor", &[required("file", Either(&REFERENCE)), optional("bottom", Str)]);
 
 /// `null-co`.
-pub static NULL_OPTIONS: Object = object(
+pub(crate) static NULL_OPTIONS: Object = object(
     "BlockdevOptionsNull",
     &[optional("size", Int), optional("latency-ns", Int), optional("read-zeroes", Bool)],
 );

@@ -26,7 +26,7 @@ pub(in crate::format::qcow2) fn cluster_bits(start: &[u8]) -> Result<u32, OpenCa
 
 impl Header {
     /// Decodes the first cluster, or the part of it that was read. `None`: more of the cluster is needed.
-    pub fn parse(bytes: &[u8]) -> Result<Option<Header>, OpenCause> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Header>, OpenCause> {
         let bits = cluster_bits(bytes)?;
         let mut header = fixed_fields(bytes, bits);
         let length = header.parse_v3(bytes)?;

@@ -12,7 +12,7 @@ impl Header {
     /// A disk writes one sector whole, so a header of one sector changes entirely or not at all: for that, and
     /// if nothing else helps against lack of room, the table of feature names (which only decorates error
     /// messages) is left out.
-    pub fn encode(&self) -> Result<Vec<u8>, NoRoom> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, NoRoom> {
         let whole = self.encode_with(true);
         if whole.len() as u64 <= SECTOR {
             return Ok(whole);
@@ -28,7 +28,7 @@ impl Header {
     }
 
     /// Cluster 0 with the feature names, however many sectors that takes.
-    pub fn encode_in_full(&self) -> Result<Vec<u8>, NoRoom> {
+    pub(crate) fn encode_in_full(&self) -> Result<Vec<u8>, NoRoom> {
         let whole = self.encode_with(true);
         if whole.len() <= 1 << self.cluster_bits { Ok(whole) } else { Err(NoRoom) }
     }
