@@ -1,6 +1,7 @@
 //! Watches a block layer at work: turns what happens into observations, shows them to the data-only specification, and
 //! keeps them as the run's history, if anybody wants it. The first broken law stops the world.
 
+use crate::choice::Point;
 use crate::content::Tag;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Entry, Failure, Found, What};
@@ -179,6 +180,11 @@ impl Witness {
 
     pub(crate) fn over(&self) {
         self.tell(Observed::End);
+    }
+
+    /// Whether what a task has begun is among them.
+    pub(crate) fn is_outstanding(&self, task: Point) -> bool {
+        self.inner().recording.is_outstanding(task)
     }
 
     /// Requests that have begun and not ended.

@@ -10,3 +10,4 @@ pub mod fault;
 pub mod host;
 pub mod scheduler;
 pub mod socket;
+pub mod waiting;

@@ -5,6 +5,7 @@ pub mod json;
 pub mod lanes;
 pub mod page;
 pub mod progress;
+pub mod story;
 pub mod text;
 
 use midstream::coverage::Totals;
@@ -12,7 +13,7 @@ use std::fs;
 use std::time::Duration;
 
 /// How long a campaign took.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Default, Debug)]
 pub struct Cost {
     /// On the wall.
     pub wall: Duration,

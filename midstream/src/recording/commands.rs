@@ -24,6 +24,12 @@ impl Commands {
         self.last.insert(*client, text.clone());
     }
 
+    /// What broke a law, and below it the command behind the observation that broke it, if there is one.
+    pub fn beside(&self, observed: &Observed, detail: &str) -> String {
+        let cause = self.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
+        format!("{}{cause}", detail.trim_end())
+    }
+
     /// The command behind an observation, as a line.
     pub fn behind(&self, observed: &Observed) -> Option<String> {
         match observed {

@@ -62,13 +62,22 @@ pub struct Attacked {
     pub is_early: bool,
 }
 
+/// Something an attack tells while it goes on.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// A round is over: so many were played, and so many found something.
+    Round(u64, u64),
+    /// What one of them found.
+    Found(&'a Finding),
+}
+
 impl Attack {
-    /// Attacks; `hear` is told of every finding.
+    /// Attacks; `hear` is told of every round and of every finding.
     pub fn run(
         &self,
         subject: &Subject,
         stop: &AtomicBool,
-        hear: &mut dyn FnMut(&Finding),
+        hear: &mut dyn FnMut(News<'_>),
     ) -> Result<Attacked, String> {
         let material = Material::gather(&self.target)?;
         let ring = Ring { target: &self.target, subject, material: &material, budget: self.budget };
@@ -92,9 +101,10 @@ impl Attack {
             attacked.totals.entry(kind).or_default().add(&played);
             if let Some(wrong) = played.wrong {
                 let finding = ring.smallest(kind, inputs, wrong);
-                hear(&finding);
+                hear(News::Found(&finding));
                 attacked.findings.push(finding);
             }
+            hear(News::Round(number + 1, attacked.findings.len() as u64));
         }
         Ok(attacked)
     }
