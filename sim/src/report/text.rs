@@ -23,10 +23,10 @@ pub fn failure(outcome: &Outcome) -> String {
     text
 }
 
-/// A failure whose cause was told for another law, in a line: shorter forms of the one run broke the other's law.
+/// A failure whose cause was told for another law, briefly: shorter forms of the one run broke the other's law.
 pub fn told_already(outcome: &Outcome, seed: u64, other: &str) -> String {
     let (law, step) = (outcome.verdict.law(), outcome.steps);
-    format!("ALSO  law `{law}`  at step {step}, most likely for the same cause as seed {seed}: `{other}`\n")
+    format!("ALSO  law `{law}`  at step {step}\n      most likely by the cause of seed {seed}: `{other}`\n")
 }
 
 /// A law that shorter forms of a run broke, too.

@@ -63,7 +63,7 @@ impl<'a> Failures<'a> {
         block + &format!("        {}\n", text::shortened(commands, decisions, runs))
     }
 
-    /// The failure with what led to it; or one line, if the same cause was told for another law.
+    /// The failure with what led to it; or two lines, if the same cause was told for another law.
     fn head(&self, law: &str, outcome: &Outcome, others: &BTreeMap<String, u64>) -> String {
         if let Some((seed, other)) = self.same_as(law, others) {
             return text::told_already(outcome, seed, other);
