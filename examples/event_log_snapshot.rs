@@ -23,15 +23,15 @@ pub fn check() {
     insta::assert_snapshot!(lines.join("\n"), @r"
     step 0     disk  dd......
     step 4     guest 0   attaches to disk, to write
-    step 5     g0.0.0    Write of 2 at 1
+    step 5     g0.0.0    write of 2 at 1
     step 7     g0.0.0    is done
-    step 7     g0.0.1    Flush
+    step 7     g0.0.1    flush
     step 13    g0.0.1    is done
-    step 13    g0.0.2    Read of 4 at 0
+    step 13    g0.0.2    read of 4 at 0
     step 19    g0.0.2    reads n0 g0.0.0x2 0
-    step 19    g0.0.3    Write of 1 at 2
+    step 19    g0.0.3    write of 1 at 2
     step 21    g0.0.3    is done
-    step 21    crash     PowerCut
+    step 21    crash     power cut
     step 21    afresh    disk: n0 g0.0.0x2 0x5
     step 21    end
     ");

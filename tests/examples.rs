@@ -27,7 +27,7 @@ fn the_bug_of_the_own_block_layer_is_found_and_made_small() {
     assert_eq!(found.law.as_deref(), Some("what was flushed survives a power cut"), "{found}");
     let requests = found.steps.iter().filter(|step| step.contains(" of ")).count();
     assert!(requests <= 4, "{found}");
-    assert!(found.steps.iter().any(|step| step.ends_with("PowerCut")), "{found}");
+    assert!(found.steps.iter().any(|step| step.ends_with("power cut")), "{found}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::json;
-use sim::attack::campaign::{Attack, kept};
+use sim::attack::campaign::{Attack, News, kept};
 use sim::attack::finding::{ABORT, Finding};
 use sim::attack::{KINDS, Kind};
 use sim::live::target::{self, Target};
@@ -131,7 +131,11 @@ fn attack_on(binary: PathBuf, rounds: u64) -> Attack {
 #[test]
 fn a_short_attack_of_every_kind_finds_nothing() {
     let attack = attack_on(binary().to_owned(), 2 * KINDS.len() as u64);
-    let mut hear = |finding: &Finding| println!("{}: {}: {}", finding.kind, finding.verdict, finding.detail);
+    let mut hear = |news: News<'_>| {
+        if let News::Found(finding) = news {
+            println!("{}: {}: {}", finding.kind, finding.verdict, finding.detail);
+        }
+    };
     let attacked = attack.run(&AtomicBool::new(false), &mut hear).expect("the daemon starts");
     assert!(attacked.findings.is_empty(), "see above");
     assert_eq!(attacked.missing(&KINDS), []);

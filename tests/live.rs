@@ -29,6 +29,7 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
     let Some(target) = daemon() else { return };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let plan = Plan {
+        before: Vec::new(),
         target,
         seed: 1,
         runs: 100,
@@ -60,6 +61,7 @@ fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_th
     let Some(target) = daemon() else { return };
     let folder = tempfile::tempdir().expect("a scratch folder");
     let plan = Plan {
+        before: Vec::new(),
         target: Target { on_disk: true, ..target },
         seed: 1,
         runs: 60,

@@ -31,6 +31,15 @@ fn commands(operation: &str) -> impl Iterator<Item = &str> {
     operation.split('`').skip(1).step_by(2).filter(|word| !word.contains(':'))
 }
 
+// A build takes minutes: whoever starts the command sees it going on.
+#[test]
+fn the_command_is_never_built_in_silence() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo/config.toml");
+    let config = fs::read_to_string(config).expect("the aliases");
+    let alias = config.lines().find(|line| line.starts_with("midstream = ")).expect("the alias");
+    assert!(alias.contains("run --release") && !alias.contains("-q"), "{alias}");
+}
+
 #[test]
 fn the_compatibility_table_tells_what_the_corpus_shows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -231,6 +231,24 @@ fn the_architecture_names_files_that_exist() {
     }
 }
 
+// What Rust's Debug makes of a value is for whoever wrote its type: a panic's text may have it, and nothing that is told.
+#[test]
+fn nobody_reads_rusts_debug_text() {
+    // From `impl fmt::Debug for` to its text.
+    const LINES_OF_IMPL: usize = 12;
+    for source in sources(&["model/src", "midstream/src", "sim/src"]) {
+        let code = source.text.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines: Vec<&str> = code.lines().collect();
+        for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.contains(":?}")) {
+            let is_panic = ["assert", "panic!", "unreachable!"].iter().any(|word| line.contains(word));
+            let before = &lines[number.saturating_sub(LINES_OF_IMPL)..number];
+            let is_debug = before.iter().any(|line| line.contains("Debug for "));
+            let is_test = source.path.ends_with("/tests.rs");
+            assert!(is_panic || is_debug || is_test, "{}:{}: {line}", source.path, number + 1);
+        }
+    }
+}
+
 #[test]
 fn nothing_is_printed_past_the_escape() {
     let doors = ["midstream/src/terminal.rs", "impl/src/os.rs", "impl/src/bin/midstreamd/main.rs"];

@@ -2,7 +2,7 @@
 # whoever reads through the filter of a stream that has nothing to copy (its node has no backing file, or stands on the base already), a guest or another job, kills the daemon
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
-DETAIL = "ended with signal 11\nafter guest 0, Read of 1 at 0\nn0 <- (filter) <- n1 <- n2 <- n3 <- n4\njob j1 pending 0/8192 bytes"
+DETAIL = "ended with signal 11\nafter guest 0, read of 1 at 0\nn0 <- (filter) <- n1 <- n2 <- n3 <- n4\njob j1 pending 0/8192 bytes"
 DEFECT = "crash"
 TRIES = 40
 IMAGES = {

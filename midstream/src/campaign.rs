@@ -57,11 +57,30 @@ impl Subject<'_> {
     }
 }
 
+/// Which seeds runs have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seeds {
+    /// The first has this one, the next the next.
+    From(u64),
+    /// These, and no more runs than that.
+    Listed(Vec<u64>),
+}
+
+impl Seeds {
+    /// The seed of a run, counted from 0.
+    fn of(&self, run: u64) -> Option<u64> {
+        match self {
+            Seeds::From(first) => Some(first.wrapping_add(run)),
+            Seeds::Listed(seeds) => seeds.get(usize::try_from(run).ok()?).copied(),
+        }
+    }
+}
+
 /// How far a campaign goes.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The seed of the first run; the next has the next.
-    pub seed: u64,
+    /// Which seeds its runs have.
+    pub seeds: Seeds,
     /// At most so many runs.
     pub runs: u64,
     /// No new blocks after so long.
@@ -78,7 +97,7 @@ pub struct Plan {
 
 impl Plan {
     /// Whether a run that broke this law is the last one.
-    fn ends_with(&self, law: &str) -> bool {
+    pub fn ends_with(&self, law: &str) -> bool {
         self.until_failure && (self.ending_laws.is_empty() || self.ending_laws.iter().any(|l| l == law))
     }
 }
@@ -230,7 +249,8 @@ impl Shared<'_> {
     fn work(&self, sender: &Sender<Block>) {
         while !self.is_over() {
             let first = self.next.fetch_add(BLOCK, Ordering::Relaxed);
-            if first >= self.plan.runs || sender.send(self.block(first)).is_err() {
+            let is_over = first >= self.plan.runs || self.plan.seeds.of(first).is_none();
+            if is_over || sender.send(self.block(first)).is_err() {
                 return;
             }
         }
@@ -240,7 +260,7 @@ impl Shared<'_> {
     fn block(&self, first: u64) -> Block {
         let mut block = Block { first, ..Block::default() };
         for number in first..(first + BLOCK).min(self.plan.runs) {
-            let seed = self.plan.seed.wrapping_add(number);
+            let Some(seed) = self.plan.seeds.of(number) else { break };
             match quietly(|| self.one(seed, &mut block)) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -310,8 +330,15 @@ mod tests {
     use crate::toy;
 
     fn campaign(subject: &Subject<'_>, jobs: usize, runs: u64, until_failure: bool) -> (Campaign, Vec<u64>) {
-        let plan =
-            Plan { seed: 5, runs, time: None, jobs, until_failure, ending_laws: Vec::new(), history: None };
+        let plan = Plan {
+            seeds: Seeds::From(5),
+            runs,
+            time: None,
+            jobs,
+            until_failure,
+            ending_laws: Vec::new(),
+            history: None,
+        };
         let mut seeds = Vec::new();
         let campaign = run(subject, &plan, &AtomicBool::new(false), &mut |_, news| {
             if let News::Broken { seed, .. } = news {
@@ -341,9 +368,31 @@ mod tests {
     }
 
     #[test]
+    fn listed_seeds_are_all_that_is_run() {
+        let failing = toy::first_failure().0;
+        let plan = Plan {
+            seeds: Seeds::Listed(vec![failing + 100, failing, failing]),
+            runs: u64::MAX,
+            time: None,
+            jobs: 2,
+            until_failure: false,
+            ending_laws: Vec::new(),
+            history: None,
+        };
+        let mut told = Vec::new();
+        let found = run(&toy::SUBJECT, &plan, &AtomicBool::new(false), &mut |_, news| {
+            if let News::Broken { seed, .. } = news {
+                told.push(seed);
+            }
+        });
+        assert_eq!(found.totals.runs, 3);
+        assert!(found.totals.failures() >= 2 && told.contains(&failing), "{told:?}");
+    }
+
+    #[test]
     fn only_the_laws_asked_for_end_a_campaign() {
         let ending = |law: &str| Plan {
-            seed: 5,
+            seeds: Seeds::From(5),
             runs: 3_000,
             time: None,
             jobs: 2,
@@ -403,7 +452,7 @@ mod tests {
     #[test]
     fn asking_to_stop_ends_early_without_a_gap() {
         let plan = Plan {
-            seed: 1,
+            seeds: Seeds::From(1),
             runs: u64::MAX,
             time: None,
             jobs: 2,
@@ -427,7 +476,7 @@ mod tests {
     fn time_ends_a_campaign() {
         let time = Some(Duration::from_millis(50));
         let plan = Plan {
-            seed: 1,
+            seeds: Seeds::From(1),
             runs: u64::MAX,
             time,
             jobs: 1,

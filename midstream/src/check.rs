@@ -5,7 +5,7 @@ mod guest;
 mod settings;
 mod world;
 
-use crate::campaign::{self, News, Plan, Subject};
+use crate::campaign::{self, News, Plan, Seeds, Subject};
 use crate::choice::Choices;
 use crate::coverage::{Law, Totals};
 use crate::layer::BlockLayer;
@@ -301,7 +301,7 @@ fn play(subject: &Subject<'_>, trace: &Trace, name: &str) -> Result<Totals, Box<
 /// Runs until something breaks, and leaves a trace of that.
 fn first_failure(subject: &Subject<'_>, settings: &Settings) -> Result<Totals, Box<Failure>> {
     let plan = Plan {
-        seed: settings.seed,
+        seeds: Seeds::From(settings.seed),
         runs: settings.runs,
         time: settings.time,
         jobs: thread::available_parallelism().map_or(1, usize::from),

@@ -1,6 +1,7 @@
 //! What sectors hold: each repeats an eight-byte tag, so that a reader can say where its data came from.
 
 use crate::request::RequestId;
+use std::fmt::Write;
 
 /// The unit of content: one tag fills one.
 pub const SECTOR_BYTES: usize = 512;
@@ -10,6 +11,9 @@ pub type Tag = u64;
 
 /// What is read where no tag was ever written.
 pub const GARBAGE: Tag = u64::MAX;
+
+/// No world has more layers.
+const LAYERS_MAX: u64 = 1 << 10;
 
 /// Tag of a sector that was there before the run.
 pub fn initial_tag(layer: u32, sector: u64) -> Tag {
@@ -59,6 +63,12 @@ pub fn sectors_of(tag: Tag, first: u64, count: u64) -> Vec<u8> {
     data
 }
 
+/// Whether a tag is one of those that images begin with or guests write.
+pub fn is_of_a_run(tag: Tag) -> bool {
+    let (layer, sector) = (tag >> 32, tag & u64::from(u32::MAX));
+    request_of(tag).is_some() || (1..=LAYERS_MAX).contains(&layer) && sector > 0
+}
+
 /// The request that writes this tag, if a request does.
 pub fn request_of(tag: Tag) -> Option<RequestId> {
     let part = |shift: u32, bits: u64| (tag >> shift & bits) as u32;
@@ -76,6 +86,19 @@ pub fn name(tag: Tag) -> String {
         _ if tag >> 32 == 0 => format!("w{tag}"),
         _ => format!("n{}", (tag >> 32) - 1),
     }
+}
+
+/// Tags by runs: where they were written and how many sectors.
+pub fn tags_text(tags: &[Tag]) -> String {
+    let mut text = String::new();
+    for run in tags.chunk_by(|a, b| name(*a) == name(*b)) {
+        let separator = if text.is_empty() { "" } else { " " };
+        write!(text, "{separator}{}", name(run[0])).expect("a string takes all");
+        if run.len() > 1 {
+            write!(text, "x{}", run.len()).expect("a string takes all");
+        }
+    }
+    text
 }
 
 /// The same for a sector, which what was written elsewhere does not belong to.

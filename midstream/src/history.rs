@@ -13,7 +13,7 @@ use crate::world::disk::OnDisk;
 use model::ImageSetup;
 use observed::Observed;
 
-pub use lines::{brief, tags_text};
+pub use lines::brief;
 pub use observed::{Asked, Failure, Found};
 
 /// Everything that happened, in order.
@@ -27,7 +27,7 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// The same run once more, up to the crash that it was cut with afterwards.
     pub cut: Option<Box<History>>,
-    /// What simulated disks did, for readers: no judge is shown it, no fingerprint has it, and no file.
+    /// What simulated disks did, for readers: no judge is shown it, no fingerprint has it. In files these are notes.
     pub disk: Vec<OnDisk>,
 }
 

@@ -13,7 +13,8 @@ use crate::choice::{Choices, Decision, Strategy};
 use crate::strategy::pct::Pct;
 use crate::strategy::random::{Random, Stream};
 use crate::strategy::replay::{Recording, rescheduled, tolerant};
-use crate::verdict::Outcome;
+use crate::verdict::{Outcome, Verdict};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub struct Minimised {
     pub runs: u64,
     /// Whether nothing shorter is to be found by these moves, or a limit ended the search.
     pub is_least: bool,
+    /// The other laws that shorter forms of the run broke, by how many did: most likely one cause is behind all.
+    pub others: BTreeMap<String, u64>,
 }
 
 /// Minimises `tape`, whose run breaks `law`. `slots` are the templates of the points where a script entry is decided,
@@ -75,9 +78,11 @@ pub fn minimise(
         weight: Weight::of(&outcome.tape, slots),
         best: Arc::new(Recording::new(outcome.tape.clone())),
         outcome,
+        others: BTreeMap::new(),
     };
     search.exhaust();
-    Some(Minimised { runs: search.runs, is_least: !search.is_spent(), outcome: search.outcome })
+    let is_least = !search.is_spent();
+    Some(Minimised { runs: search.runs, is_least, outcome: search.outcome, others: search.others })
 }
 
 /// How many script entries of a kind a tape has: commands, say.
@@ -121,6 +126,7 @@ struct Search<'a> {
     weight: Weight,
     best: Arc<Recording>,
     outcome: Outcome,
+    others: BTreeMap<String, u64>,
 }
 
 impl Search<'_> {
@@ -157,6 +163,9 @@ impl Search<'_> {
     fn accept(&mut self, outcome: Outcome) -> bool {
         self.runs += 1;
         if outcome.verdict.law() != self.law {
+            if outcome.verdict != Verdict::Passed {
+                *self.others.entry(outcome.verdict.law().to_owned()).or_default() += 1;
+            }
             return false;
         }
         let weight = Weight::of(&outcome.tape, self.slots);

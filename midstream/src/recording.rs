@@ -1,6 +1,6 @@
 //! What the judges of a running world have in common: they record what happens, and the first law that breaks ends the run.
 
-mod commands;
+pub mod commands;
 
 use crate::choice::Point;
 use crate::content::named;
@@ -96,15 +96,14 @@ impl Recording {
 
     /// A law is broken by this observation: the command behind it is named, too.
     pub fn break_law_by(&mut self, observed: &Observed, law: &str, detail: &str) {
-        let cause = self.commands.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
-        self.break_law(law, format!("{}{cause}", detail.trim_end()));
+        self.break_law(law, self.commands.beside(observed, detail));
     }
 
     /// What else there is to say of the law that has just broken.
     pub fn explain(&mut self, law: &str, lines: &[String]) {
         let Some((broken, detail)) = &mut self.broken else { return };
         if broken == law {
-            lines.iter().for_each(|line| *detail += &format!("\n  {line}"));
+            *detail = explained(detail, lines);
         }
     }
 
@@ -126,6 +125,14 @@ impl Recording {
     /// Nobody waits any more.
     pub fn forget_all(&mut self) {
         self.outstanding.clear();
+    }
+
+    /// Whether what a task has begun is among what has not ended.
+    pub fn is_outstanding(&self, task: Point) -> bool {
+        let is_of = |point: &Point| {
+            *point == task || point.name.starts_with(task.name) && point.of[..2] == task.of[..2]
+        };
+        self.outstanding.iter().any(|(point, _)| is_of(point))
     }
 
     /// What has begun and not ended.
@@ -167,6 +174,14 @@ impl Recording {
     }
 }
 
+/// What broke, and each finding below its first line: the chain and its jobs come after.
+pub fn explained(detail: &str, findings: &[String]) -> String {
+    let (first, rest) = detail.split_once('\n').map_or((detail, None), |(first, rest)| (first, Some(rest)));
+    let findings = findings.iter().map(|line| format!("\n  {line}"));
+    let rest = rest.map(|rest| format!("\n{rest}"));
+    findings.chain(rest).fold(first.to_owned(), |text, line| text + &line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,7 +194,7 @@ mod tests {
         recording.break_law_by(&reply, "a law", "sector 3: found w8589934596\n");
         recording.explain("another law", &["this says nothing of it".to_owned()]);
         recording.explain("a law", &["L2 entry 0x200 has reserved bits set".to_owned()]);
-        let detail = "sector 3: found n1\nin reply to client 1: quit\n  L2 entry 0x200 has reserved bits set";
+        let detail = "sector 3: found n1\n  L2 entry 0x200 has reserved bits set\nin reply to client 1: quit";
         let verdict = Verdict::Broken { law: "a law".to_owned(), detail: detail.to_owned() };
         assert_eq!(recording.verdict(), verdict);
     }

@@ -18,6 +18,19 @@ pub enum Operation {
     Flush,
 }
 
+impl Operation {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Operation::Read => "read",
+            Operation::Write => "write",
+            Operation::WriteZeroes => "write zeroes",
+            Operation::Discard => "discard",
+            Operation::Flush => "flush",
+        }
+    }
+}
+
 /// How many tables of operations there are.
 pub const PROFILES: u32 = 4;
 

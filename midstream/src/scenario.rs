@@ -286,8 +286,7 @@ impl Scenario {
         let mut lines: Vec<String> = self.images.iter().map(Content::line).collect();
         for fault in &self.faults {
             let path = self.images.get(fault.file as usize).map_or("?", |content| &content.image.path);
-            let kind = format!("{:?}", fault.kind).to_lowercase();
-            let often = if fault.often == Often::Once { "once" } else { "from then on" };
+            let (kind, often) = (fault.kind.word(), fault.often.words());
             lines.push(format!("fault  {kind} of {path}: {} after {}, {often}", fault.errno, fault.after));
         }
         lines

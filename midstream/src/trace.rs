@@ -223,7 +223,7 @@ fn check_text(name: &str, text: &str) -> Result<(), TraceError> {
         return Err(member(name, format!("longer than {TEXT_BYTES_MAX} bytes")));
     }
     match text.chars().find(|c| steers(*c) && *c != '\n') {
-        Some(c) => Err(member(name, format!("control character {c:?}"))),
+        Some(c) => Err(member(name, point::character(c))),
         None => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod length;
 mod resize;
 
+use crate::choice::Point;
 use crate::content::Tag;
 use crate::history::observed::Observed;
 use crate::history::{Asked, Entry, Failure, Found, What};
@@ -217,6 +218,11 @@ impl Witness {
 
     pub(crate) fn over(&self) {
         self.observe(Observed::End);
+    }
+
+    /// Whether what a task has begun is among them.
+    pub(crate) fn is_outstanding(&self, task: Point) -> bool {
+        self.inner().recording.is_outstanding(task)
     }
 
     /// Requests that have begun and not ended.

@@ -11,3 +11,4 @@ pub mod host;
 mod ready;
 pub mod scheduler;
 pub mod socket;
+pub mod waiting;

@@ -3,7 +3,7 @@
 mod layers;
 
 use layers::{Bug, Cached, Cow};
-use midstream::campaign::Plan;
+use midstream::campaign::{Plan, Seeds};
 use midstream::scenario::{Scenario, discard, eio, flush, kill, power_cut, read, write, write_zeroes};
 use midstream::{Failure, Profile, event_log, explain, find, replay, survey};
 
@@ -70,7 +70,7 @@ fn a_law_that_only_the_last_look_breaks_is_reported_as_itself() {
 #[test]
 fn a_survey_goes_on_past_what_breaks_and_each_seed_can_be_explained_and_replayed() {
     let plan = Plan {
-        seed: 1,
+        seeds: Seeds::From(1),
         runs: 1_000,
         time: None,
         jobs: 2,
@@ -97,7 +97,7 @@ fn a_failure_is_small_and_says_how_to_repeat_it() {
     let text = found.to_string();
     let requests = found.steps.iter().filter(|step| step.contains(" of ")).count();
     assert!(requests <= 3, "{text}");
-    assert!(found.steps.iter().any(|step| step.ends_with("crash     PowerCut")), "{text}");
+    assert!(found.steps.iter().any(|step| step.ends_with("crash     power cut")), "{text}");
     let (seed, trace) = (found.seed.expect("a run has a seed"), found.trace.expect("it was written"));
     let again = "cargo test -p midstream -- --exact a_failure_is_small_and_says_how_to_repeat_it";
     assert!(text.contains(&format!("\nrepro   MIDSTREAM_SEED={seed} MIDSTREAM_RUNS=1 {again}\n")), "{text}");

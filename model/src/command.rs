@@ -192,7 +192,7 @@ impl Command {
     /// Reads a command from its text, and the `id` that its reply must echo, as text.
     pub fn read(text: &str) -> (Result<Command, Refusal>, Option<String>) {
         let Some(request) = Json::parse(text) else { return (Err(Refusal::NotJson), None) };
-        let id = request.get("id").map(|id| format!("{id:?}"));
+        let id = request.get("id").map(ToString::to_string);
         (Self::from_json(&request), id)
     }
 

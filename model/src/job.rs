@@ -217,6 +217,11 @@ impl OnError {
         Self::WORDS.iter().position(|w| *w == word).map(|index| all[index])
     }
 
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+
     /// Whether `BLOCK_JOB_ERROR` may name this action under this choice.
     pub fn allows(self, action: ErrorAction) -> bool {
         match self {
@@ -241,6 +246,15 @@ pub enum ErrorAction {
 }
 
 impl ErrorAction {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            ErrorAction::Report => "report",
+            ErrorAction::Ignore => "ignore",
+            ErrorAction::Stop => "stop",
+        }
+    }
+
     /// The action of that word.
     pub fn from_word(word: &str) -> Option<ErrorAction> {
         match word {

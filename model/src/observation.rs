@@ -215,6 +215,18 @@ pub enum FaultKind {
     Any,
 }
 
+impl FaultKind {
+    /// What it strikes, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            FaultKind::Read => "reads",
+            FaultKind::Write => "writes",
+            FaultKind::Flush => "flushes",
+            FaultKind::Any => "any request",
+        }
+    }
+}
+
 /// How everything stopped. The model allows the same after both: caches may lie between a write and the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CrashKind {

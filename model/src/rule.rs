@@ -23,6 +23,11 @@ macro_rules! rules {
             pub fn sentence(self) -> &'static str {
                 match self { $( Rule::$name => $sentence, )* }
             }
+
+            /// What commands call it.
+            pub fn name(self) -> &'static str {
+                match self { $( Rule::$name => stringify!($name), )* }
+            }
         }
     };
 }

@@ -165,7 +165,12 @@ fn a_drain_may_pause_a_job_as_often_as_it_likes() {
 
 #[test]
 fn an_io_error_needs_a_fault() {
-    reject(THREE, &running("! j error report"), LawId::NoFaultNoFailure, "no fault was armed");
+    reject(
+        THREE,
+        &running("! j error report"),
+        LawId::NoFaultNoFailure,
+        "no fault has struck since it began",
+    );
     let tail =
         "! j error report\n! j aborting\n! j failed 2 Input/output error\n! j concluded\n! j null\nover";
     let tally = accept(THREE, &running(&format!("fault mid.img Input/output error\n{tail}")));
@@ -177,7 +182,7 @@ fn a_fault_from_before_a_job_is_none_of_its_errors() {
     let strike = "struck mid.img Input/output error";
     accept(THREE, &running(&format!("{strike}\n! j error report\n! j aborting")));
     let before = format!("{strike}\n{}", running("! j error report"));
-    reject(THREE, &before, LawId::NoFaultNoFailure, "since it began; Any of mid.img: Input/output error");
+    reject(THREE, &before, LawId::NoFaultNoFailure, "no fault has struck since it began");
 }
 
 #[test]
@@ -399,4 +404,21 @@ fn what_is_in_an_image_is_not_known_any_more_once_its_raw_bytes_were_written() {
     let says = "expected w30, found w1";
     reject(THREE, &format!("{alone}flush r1 1\nend r1\n{recovered}"), LawId::FlushedSurvives, says);
     accept(THREE, &format!("{alone}write r1 1 0 w5\nend r1\n{recovered}"));
+}
+
+// After a fault a start may be refused for it, or for a chain that goes by another name then. That excuses an error; where
+// there was none, it is nothing that anybody expected.
+#[test]
+fn what_excuses_an_error_is_told_only_where_there_was_one() {
+    let told = |reply: &str| {
+        let mut run = Run::open(THREE);
+        run.play("fault mid.img Input/output error\n> 1 block-stream job-id=j device=nowhere").unwrap();
+        run.play(&format!("< 1 {reply}")).expect_err("nobody is called so").detail
+    };
+    let refusal = "expected GenericError: Cannot find device='nowhere' nor node-name='nowhere'";
+    let success = told("ok");
+    assert!(success.contains(refusal) && !success.contains("      or "), "{success}");
+    let error = told("Out of luck");
+    assert!(error.contains("found    GenericError: Out of luck\n"), "{error}");
+    assert!(error.contains("an error about `in the backing chain`"), "{error}");
 }

@@ -2,7 +2,7 @@
 //! did, 2 if it could not be judged.
 
 use clap::Parser;
-use midstream::campaign::Plan;
+use midstream::campaign::{Plan, Seeds};
 use midstream::seam::escape::lines;
 use midstream_other_engines::engine::Engine;
 use midstream_other_engines::findings;
@@ -80,7 +80,7 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
     let levels: Vec<Level> =
         engine.levels().filter(|level| level.to_string().contains(&options.level)).collect();
     let plan = Plan {
-        seed: options.seed,
+        seeds: Seeds::From(options.seed),
         runs: options.runs,
         time: Some(Duration::from_secs(options.seconds) / levels.len().max(1) as u32),
         jobs,

@@ -25,10 +25,12 @@ mod judge;
 mod laws;
 mod limits;
 mod minimise;
+mod mistaken;
 mod mutants;
 mod replay;
 mod rounds;
 mod rules;
+mod seeds;
 mod show;
 
 use crate::live::target::{Recorded, Target};
@@ -141,7 +143,8 @@ fn said(error: &clap::Error) -> ExitCode {
 
 /// Reads a trace, or says what is wrong with it.
 fn read(path: &Path) -> Result<Trace, Exit> {
-    Trace::read(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))
+    let problem = |error| format!("{}: {error}{}", path.display(), mistaken::not_a_trace(path));
+    Trace::read(path).map_err(|error| refuse(&problem(error)))
 }
 
 /// Takes a recorded run; a panic of the harness ends the command with the file and the seed that did it.

@@ -10,8 +10,9 @@ mod spec;
 use input::{Lines, parsed};
 use midstream::history::file::header::{Header, Spec, Version};
 use midstream::history::file::line::Line;
-use midstream::history::file::{LINE_BYTES_MAX, VERSION};
+use midstream::history::file::{LINE_BYTES_MAX, OURS, VERSION};
 use midstream::history::{History, Recorder, What};
+use midstream::recording::commands::Commands;
 use model::Quirk;
 use protocol::Protocol;
 use spec::{Judge, Stop};
@@ -124,6 +125,8 @@ fn all(
     let mut protocol = Protocol::new(spec);
     let mut judge = Judge::new(spec, &images, header.torn_reads, quirks);
     let judged_all = follow(lines, &mut protocol, &mut judge);
+    let is_ours = header.note.as_deref() == Some(OURS);
+    let judged_all = judged_all.map_err(|stop| if is_ours { stop.named() } else { stop });
     judged.checks = judge.checks();
     judged.verdict = match judged_all? {
         Some((line, why)) => Verdict::Inconclusive { line, why },
@@ -173,6 +176,7 @@ fn follow(
 ) -> Result<Option<(u64, String)>, Stop> {
     // The first line from which on not everything was judged.
     let mut doubt = None;
+    let mut commands = Commands::default();
     while let Some(text) = lines.next()? {
         let line: Line = parsed(text)?;
         let observed = match line.observed() {
@@ -181,7 +185,8 @@ fn follow(
             Err(why) => return fault("", why).map_err(Stop::Bad),
         };
         let admitted = protocol.admit(observed, judge)?;
-        judge.show(&admitted)?;
+        commands.see(&admitted);
+        judge.show(&admitted).map_err(|stop| stop.by(&commands, &admitted))?;
         if doubt.is_none() {
             doubt = judge.doubt().map(|why| (lines.number, why));
         }

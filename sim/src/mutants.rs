@@ -143,7 +143,7 @@ impl Mutant {
 
 fn engine_file(operation: &FileOperation<'_, str>) -> Result<PathBuf, MutantError> {
     let FileOperation::Modify { modified, .. } = operation.strip_prefix(1) else {
-        return Err(MutantError::Elsewhere(format!("{operation:?}")));
+        return Err(MutantError::Elsewhere("a file that is new, gone or renamed".to_owned()));
     };
     let path = PathBuf::from(modified.as_ref());
     let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));

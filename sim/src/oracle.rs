@@ -15,9 +15,9 @@ use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::qmp::event_text;
 use midstream::choice::Point;
-use midstream::content::{SECTOR_BYTES, Tag};
+use midstream::content::{SECTOR_BYTES, Tag, tags_text};
 use midstream::history::observed::Observed;
-use midstream::history::{Asked, Entry, Failure, Found, What, tags_text};
+use midstream::history::{Asked, Entry, Failure, Found, What};
 use midstream::recording::Recording;
 use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
@@ -31,6 +31,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The laws that a check of an image breaks: whoever tells of one has the check's findings to tell, too.
+pub const OF_DAMAGE: [LawId; 2] = [LawId::NoCorruption, LawId::NoLeak];
 
 /// The judge of one world.
 pub struct Oracle {
@@ -298,9 +301,7 @@ impl Oracle {
     fn tell_damage(&self, seen: Observed, damage: &[String]) {
         if self.tell(seen).is_some() {
             let mut inner = self.inner();
-            [LawId::NoCorruption, LawId::NoLeak]
-                .iter()
-                .for_each(|law| inner.recording.explain(law.name(), damage));
+            OF_DAMAGE.iter().for_each(|law| inner.recording.explain(law.name(), damage));
         }
     }
 
@@ -346,6 +347,11 @@ impl Oracle {
 
     fn settle(&self, point: Point) {
         self.inner().recording.settle(point);
+    }
+
+    /// Whether what a task has begun is among what has not ended.
+    pub fn is_outstanding(&self, task: Point) -> bool {
+        self.inner().recording.is_outstanding(task)
     }
 
     /// What has begun and not ended.

@@ -3,6 +3,7 @@
 //! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
 
 pub mod allocation;
+pub mod tables;
 
 use self::allocation::{Allocation, stale_clusters};
 use crate::workload::image::Format;

@@ -6,6 +6,7 @@ pub mod lanes;
 pub mod laws;
 pub mod page;
 pub mod progress;
+pub mod story;
 pub mod text;
 
 use midstream::coverage::Totals;
@@ -13,7 +14,7 @@ use std::fs;
 use std::time::Duration;
 
 /// How long a campaign took.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Default, Debug)]
 pub struct Cost {
     /// On the wall.
     pub wall: Duration,

@@ -7,9 +7,11 @@
 pub mod client;
 pub mod guest;
 pub mod scripted;
+mod stuck;
 
 use crate::oracle::Oracle;
 use crate::recovery;
+use crate::recovery::tables::table_at;
 use crate::workload::scenario::Scenario;
 use block::engine::{Engine, Tuning};
 use block::qmp::Monitor;
@@ -18,14 +20,18 @@ use midstream::content::tags;
 use midstream::panics::quietly;
 use midstream::verdict::{Detail, Outcome, Verdict};
 use midstream::world::crash::{Ending, crash_images};
-use midstream::world::disk::{Disks, File};
+use midstream::world::disk::{Disks, File, OnDisk};
 use midstream::world::host::SimHost;
 use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
+use midstream::world::waiting::ask_who;
 use std::fmt;
 use std::sync::Arc;
 
 /// The client that sets up and closes, beside the scenario's own.
 const OPERATOR: u32 = 99;
+
+/// The task of that client, where it closes.
+const CLOSING: &str = "closing client";
 
 /// Draws a scenario and runs it.
 pub fn run(choices: Choices, detail: Detail) -> Outcome {
@@ -58,7 +64,7 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
         if detail == Detail::Full {
             outcome.files = world.files();
         }
-        outcome.history.disk = world.host.core().disk_log.take().unwrap_or_default();
+        outcome.history.disk = world.on_disk();
         // After a panic the engine may not bear even to be dropped.
         let _already_judged = quietly(|| drop(world));
     }
@@ -189,7 +195,7 @@ impl World {
         self.oracle.faults_stopped();
         let (engine, monitor) = (self.engine.clone(), self.monitor.clone());
         let closing = client::close(OPERATOR, engine, monitor, self.oracle.clone(), self.host.clone());
-        let task = self.scheduler.spawn(Point::new("closing client", [0; 3]), Box::pin(closing));
+        let task = self.scheduler.spawn(Point::new(CLOSING, [0; 3]), Box::pin(closing));
         self.advance(&[task], choices)?;
         if self.engine.query_block_jobs().is_empty() { Ok(()) } else { Err(Stop::Stuck("jobs did not end")) }
     }
@@ -282,6 +288,19 @@ impl World {
         }
     }
 
+    /// What the disks did, with who asked for it, and which tables it met: where they lay at the end.
+    fn on_disk(&self) -> Vec<OnDisk> {
+        let mut done = self.host.core().disk_log.take().unwrap_or_default();
+        ask_who(&mut done, &self.scheduler, &self.host);
+        let files = if done.is_empty() { Vec::new() } else { self.files() };
+        for request in done.iter_mut().filter(|request| request.holds.is_empty()) {
+            let file = files.iter().find(|(name, _)| *name == request.file);
+            let table = file.zip(request.range).and_then(|((_, bytes), (offset, _))| table_at(bytes, offset));
+            request.holds = table.unwrap_or_default().to_owned();
+        }
+        done
+    }
+
     /// The files by name, as they were left, or are now.
     fn files(&self) -> Vec<(String, Vec<u8>)> {
         let names = self.scenario.images.iter().map(|image| image.path.clone());
@@ -289,26 +308,5 @@ impl World {
             return names.zip(self.left.iter().cloned()).collect();
         }
         self.host.core().disks.files.iter().map(|file| (file.path.clone(), file.bytes.clone())).collect()
-    }
-
-    /// Who waits for whom.
-    fn stuck(&self, why: &str) -> String {
-        let mut who = format!("{why}; what ran last was {}", self.scheduler.last());
-        for request in self.host.core().disks.names() {
-            who += &format!("\n  {request} is under way");
-        }
-        for name in self.scheduler.unfinished() {
-            who += &format!("\n  {name} has not ended");
-        }
-        for waiting in self.oracle.outstanding() {
-            who += &format!("\n  {waiting}");
-        }
-        for job in self.engine.query_block_jobs() {
-            who += &format!(
-                "\n  job {} is {} at {} of {}, speed {}, paused {}, io-status {}",
-                job.device, job.status, job.offset, job.len, job.speed, job.paused, job.io_status
-            );
-        }
-        who
     }
 }

@@ -36,6 +36,27 @@ fn one_seed_is_one_history_with_any_number_of_threads() {
 }
 
 #[test]
+fn a_plain_run_says_which_seeds_failed_before_and_which_one_is_fresh() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let here = folder.path();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/pause-after-cancel.json");
+    let text = fs::read_to_string(recorded).expect("a recorded trace");
+    let mut trace: Value = serde_json::from_str(&text).expect("JSON");
+    (trace["seed"], trace["expect"]) = (json!(7), json!("every job ends"));
+    fs::create_dir_all(here.join("traces/new")).expect("room");
+    fs::write(here.join("traces/new/7.json"), trace.to_string()).expect("room");
+    let output = midstream(here, &["fuzz", "--runs", "1"]);
+    let [said, told] =
+        [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(said.starts_with("1 seed that failed before, first: 7\nfuzz from seed "), "{said}");
+    assert!(said.contains(" (fresh), 1 run, "), "{said}");
+    assert!(told.starts_with("1 seed that failed before: none fails any more; "), "{told}");
+    let named = midstream(here, &["fuzz", "--seed", "5", "--runs", "1"]);
+    let said = String::from_utf8_lossy(&named.stderr).into_owned();
+    assert!(said.starts_with("fuzz from seed 5, 1 run, "), "{said}");
+}
+
+#[test]
 fn totals_of_parts_cover_the_whole() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let checked = |seed: &str, runs: &str| {

@@ -118,7 +118,7 @@ fn bad_input_is_told_with_its_line_its_field_and_the_reason() {
             "line 3, reply.client: client 1 gets a reply and has no command",
         ),
         (r#"{"attached":{"guest":1,"node":"disk"}}"#, "line 3, attached.guest: guest 1 is there already"),
-        (r#"{"attached":{"guest":2,"node":"disc"}}"#, r#"line 3, attached.node: no image is called "disc""#),
+        (r#"{"attached":{"guest":2,"node":"disc"}}"#, "line 3, attached.node: no image is called `disc`"),
         (r#"{"detached":{"guest":2}}"#, "line 3, detached.guest: guest 2 is not there"),
         (r#"{"recovered":{"file":"disk","values":[]}}"#, "line 3, recovered: nothing has crashed"),
         (r#"{"closed":{"file":"disk","values":[],"chain":[]}}"#, "closed.chain: does not begin with"),

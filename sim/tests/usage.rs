@@ -14,7 +14,7 @@ const TRIES: u32 = 5;
 /// The command line, and what must be said.
 type Row<'a> = (&'a str, &'a [&'a str]);
 
-/// `file` is a file where a folder should be, `bad.json` is broken, `live.json` and `run.json` are traces, `corpus` has one
+/// `file` is a file where a folder should be, `bad.json` is broken, `live.json` and `run.json` are traces, `run.jsonl` is a history, `corpus` has one
 /// case, and `/bin/sh` is no daemon.
 const ROWS: &[Row<'_>] = &[
     ("", &["Usage: midstream"]),
@@ -56,6 +56,7 @@ const ROWS: &[Row<'_>] = &[
     ("replay --times 99999999999 live.json", &["'99999999999'", "--times"]),
     ("replay --target qemu:/bin/sh live.json", &["--target", "sh is no qemu-storage-daemon"]),
     ("replay --dump file/x run.json", &["--dump file/x: Not a directory"]),
+    ("replay --history file/x run.json", &["--history file/x: Not a directory"]),
     ("replay --dump x run.json run.json", &["--dump takes one trace"]),
     ("replay --dump x live.json", &["live.json: --dump is for simulated runs"]),
     ("minimise", &["<TRACE>"]),
@@ -105,6 +106,9 @@ const ROWS: &[Row<'_>] = &[
     ("judge bad.json", &["bad.json: line 1"]),
     ("judge .", &[".: ", "Is a directory"]),
     ("judge bad.json --spec nobody", &["'nobody'", "--spec"]),
+    ("judge run.json", &["run.json: line 1", "this is a trace", "midstream replay"]),
+    ("replay run.jsonl", &["run.jsonl: ", "this is a history", "midstream judge"]),
+    ("show run.jsonl", &["run.jsonl: ", "this is a history", "midstream judge"]),
     ("judge - --quirks", &["--quirks"]),
     ("attack --target midstreamd:/bin/sh", &["--target", "sh is no midstreamd"]),
     ("attack --target midstreamd:/bin/sh --out file/new", &["--out file/new: Not a directory"]),
@@ -124,6 +128,8 @@ fn prepare(here: &Path) {
     fs::write(here.join("bad.json"), "{\n\"version\": 1,\n\"law\": 7\n}").expect("room");
     fs::copy(traces.join("live/no-flush.json"), here.join("live.json")).expect("a recorded trace");
     fs::copy(traces.join("pause-after-cancel.json"), here.join("run.json")).expect("a recorded trace");
+    let histories = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/histories");
+    fs::copy(histories.join("hand-lost-flush.jsonl"), here.join("run.jsonl")).expect("a recorded history");
     fs::create_dir(here.join("corpus")).expect("room");
     let case = json!({"name": "c-1", "category": "c", "blockdevs": [], "steps": [], "images": []});
     let line = json!({"case": case, "result": {}}).to_string();

@@ -42,7 +42,7 @@ impl Engine {
     pub(crate) fn spawn_job(self: &Arc<Self>, job: Arc<Job>, task: impl Task) {
         // Whoever looks before the task has begun must not take the job for one that waits.
         job.set_busy(true);
-        let name = format!("job {}", job.serial.0);
+        let name = format!("job {} {}", job.id, job.serial.0);
         let engine = self.clone();
         let life = async move {
             let outcome = task::run(&engine.core, &job, task).await;

@@ -30,7 +30,8 @@ impl Keep {
         if !is_failed && !outcome.is_inconclusive && !self.all {
             return Ok(());
         }
-        let last = is_failed.then(|| format!("broke the law: {}", outcome.verdict.law()));
+        let broken = || format!("broke the law: {}, at step {}", outcome.verdict.law(), outcome.steps);
+        let last = is_failed.then(broken);
         let mut out = BufWriter::new(File::create(self.folder.join(format!("{name}.jsonl")))?);
         outcome.history.write(last.as_deref(), &mut out)?;
         out.flush()
@@ -40,13 +41,13 @@ impl Keep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::{Campaign, Plan, run};
+    use crate::campaign::{Campaign, Plan, Seeds, run};
     use crate::toy;
     use std::sync::atomic::AtomicBool;
 
     fn campaign(keep: Keep) -> Campaign {
         let plan = Plan {
-            seed: 1,
+            seeds: Seeds::From(1),
             runs: 2_000,
             time: None,
             jobs: 2,

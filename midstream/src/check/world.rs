@@ -16,6 +16,7 @@ use crate::world::crash::{Ending, crash_images};
 use crate::world::disk::{Disks, File};
 use crate::world::host::SimHost;
 use crate::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
+use crate::world::waiting::waiting;
 use model::{Format, ImageSetup};
 use seam::{Errno, IoResult, Pending};
 use std::sync::{Arc, Mutex};
@@ -367,12 +368,9 @@ impl<L: BlockLayer> World<L> {
 
     /// Who waits for whom.
     fn stuck(&self, why: String) -> String {
-        let tasks = self.scheduler.unfinished().map(|name| format!("\n  {name} has not ended"));
+        let why = waiting(&why, &self.scheduler, &self.host, &|task| self.witness.is_outstanding(task));
         let requests = self.witness.outstanding().into_iter().map(|waiting| format!("\n  {waiting}"));
-        let why = format!("{why}; what ran last was {}", self.scheduler.last());
-        let core = self.host.core();
-        let disks = core.disks.names().iter().map(|request| format!("\n  {request} is under way"));
-        disks.chain(tasks).chain(requests).fold(why, |all, line| all + &line)
+        requests.fold(why, |all, line| all + &line)
     }
 }
 

@@ -7,10 +7,13 @@ pub mod line;
 pub mod values;
 
 use super::{Entry, History, Recorder, What};
+use crate::world::disk::OnDisk;
 use header::{Header, ImageForm, Spec};
 use line::Line;
 use std::io::{self, Write};
 
+/// What the header of a history says that we recorded: the values in it have names.
+pub const OURS: &str = "recorded by midstream";
 /// The version of the form that is written and read.
 pub const VERSION: u64 = 1;
 /// A line is at most so long, its end left out.
@@ -33,11 +36,18 @@ impl History {
             spec: Spec::Qemu,
             torn_reads: run.recorder == Recorder::Live,
             images: run.images.iter().map(ImageForm::of).collect(),
-            note: None,
+            note: Some(OURS.to_owned()),
         };
         write_line(out, &header)?;
+        let mut disk = run.disk.iter().peekable();
         for entry in &run.entries {
+            while let Some(done) = disk.next_if(|done| done.step < entry.step) {
+                write_line(out, &Line::of_disk(done))?;
+            }
             write_line(out, &Line::of(entry))?;
+        }
+        for done in disk {
+            write_line(out, &Line::of_disk(done))?;
         }
         if let Some(last) = last {
             write_line(out, &Line { note: Some(last.to_owned()), ..Line::default() })?;
@@ -57,14 +67,19 @@ impl Line {
         let line = match &entry.what {
             What::Observed(observed) => Line::of_observed(observed),
             What::Armed(fault, file) => {
-                let (kind, errno, after) = (fault.kind, fault.errno, fault.after);
-                Line::of_note(format!("armed: {kind:?} of {file}: {errno} after {after}"))
+                let (kind, errno, after) = (fault.kind.word(), fault.errno, fault.after);
+                Line::of_note(format!("armed: {kind} of {file}: {errno} after {after}"))
             }
             What::FaultsStopped => Line::of_note("no more faults".to_owned()),
             What::Note(text) => Line::of_note(text.clone()),
         };
         let number = |number: u64| Some(number).filter(|number| *number > 0);
         Line { step: number(entry.step), at_ns: number(entry.at), ..line }
+    }
+
+    /// What a disk has completed is a note.
+    fn of_disk(done: &OnDisk) -> Line {
+        Line { step: Some(done.step), ..Line::of_note(format!("disk      {}", done.line())) }
     }
 
     fn of_note(text: String) -> Line {
@@ -137,6 +152,26 @@ mod tests {
     }
 
     #[test]
+    fn what_disks_did_stands_between_as_notes() {
+        let mut history = History::new(Recorder::World, Vec::new());
+        history.push(4, 0, What::Observed(Observed::End));
+        let (what, file, by) = ("flush", "/a".to_owned(), "job j0".to_owned());
+        let done = |step, since| {
+            let (file, by) = (file.clone(), by.clone());
+            OnDisk { step, since, what, file, by, ..OnDisk::default() }
+        };
+        history.disk = vec![done(3, 0), done(5, 4)];
+        let mut text = Vec::new();
+        history.write(None, &mut text).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("JSON");
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        let notes = ["disk      job j0: flush /a, since 0", "disk      job j0: flush /a"];
+        let [first, last] = [(3, notes[0]), (5, notes[1])]
+            .map(|(step, note)| format!(r#"{{"step":{step},"note":"{note}"}}"#));
+        assert_eq!(lines, [first.as_str(), r#"{"step":4,"end":{}}"#, last.as_str()]);
+    }
+
+    #[test]
     fn a_run_that_was_cut_is_written_up_to_its_cut() {
         let mut history = History::new(Recorder::Live, Vec::new());
         history.push(1, 0, What::Observed(Observed::End));
@@ -146,11 +181,11 @@ mod tests {
         let mut text = Vec::new();
         history.write(Some("lost"), &mut text).expect("a vector takes all");
         let text = String::from_utf8(text).expect("JSON");
-        let header = r#"{"midstream-history":1,"spec":"qemu-10.0","torn-reads":true,"images":[]}"#;
+        let header = r#"{"midstream-history":1,"spec":"qemu-10.0","torn-reads":true,"images":[],"note":"recorded by midstream"}"#;
         assert_eq!(
             text,
             format!("{header}\n{{\"crash\":{{\"kind\":\"power-cut\"}}}}\n{{\"note\":\"lost\"}}\n")
         );
-        assert_eq!(history.lines().last().map(String::as_str), Some("step 0     crash     PowerCut"));
+        assert_eq!(history.lines().last().map(String::as_str), Some("step 0     crash     power cut"));
     }
 }

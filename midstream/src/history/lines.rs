@@ -2,11 +2,10 @@
 
 use super::observed::{Asked, Found, Observed};
 use super::{Entry, History, What};
-use crate::content::{Tag, name};
+use crate::content::tags_text;
 use crate::request::Operation;
 use model::CrashKind;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// What stands before the part of a history that shows once more how a sequence went until it was cut.
 const ONCE_MORE: &str = "once more, until the cut:";
@@ -79,8 +78,8 @@ impl Entry {
         let who = |request: u64| format!("{:<9}", guests.get(&request).map_or("guest", String::as_str));
         Some(match &self.what {
             What::Armed(fault, file) => {
-                let (kind, often, errno, after) = (fault.kind, fault.often, fault.errno, fault.after);
-                format!("fault     {kind:?} of {file} {often:?}: {errno} after {after}")
+                let (kind, often, errno) = (fault.kind.word(), fault.often.words(), fault.errno);
+                format!("fault     {kind} of {file}: {errno} after {} that go well, {often}", fault.after)
             }
             What::FaultsStopped => "fault     no more".to_owned(),
             What::Note(text) => text.clone(),
@@ -117,7 +116,8 @@ impl Observed {
             Observed::FaultArmed { file, error, .. } => format!("fault     {file}: {error}"),
             Observed::View { node, values } => format!("look      {node}: {}", tags_text(values)),
             Observed::Crash { kind: CrashKind::KillUnheard } => "kill".to_owned(),
-            Observed::Crash { kind } => format!("crash     {kind:?}"),
+            Observed::Crash { kind: CrashKind::Kill } => "crash     kill".to_owned(),
+            Observed::Crash { kind: CrashKind::PowerCut } => "crash     power cut".to_owned(),
             Observed::Unreadable { file, why } => format!("afresh    {file} cannot be read: {why}"),
             Observed::Recovered(found) | Observed::Closed(found) => format!("afresh    {}", found.text()),
             Observed::End => "end".to_owned(),
@@ -130,8 +130,8 @@ impl Asked {
     pub fn text(&self) -> String {
         let Asked { operation, sector, count, .. } = self;
         match operation {
-            Operation::Flush => "Flush".to_owned(),
-            other => format!("{other:?} of {count} at {sector}"),
+            Operation::Flush => operation.word().to_owned(),
+            other => format!("{} of {count} at {sector}", other.word()),
         }
     }
 }
@@ -158,17 +158,4 @@ fn without_time(text: &str) -> String {
     let name = event.remove("event").and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default();
     let data = event.remove("data").map(|data| data.to_string()).unwrap_or_default();
     format!("{name} {}", data.replace('"', ""))
-}
-
-/// Tags by runs: where they were written and how many sectors.
-pub fn tags_text(tags: &[Tag]) -> String {
-    let mut text = String::new();
-    for run in tags.chunk_by(|a, b| name(*a) == name(*b)) {
-        let separator = if text.is_empty() { "" } else { " " };
-        write!(text, "{separator}{}", name(run[0])).expect("a string takes all");
-        if run.len() > 1 {
-            write!(text, "x{}", run.len()).expect("a string takes all");
-        }
-    }
-    text
 }

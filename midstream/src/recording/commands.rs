@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The commands of a run, as far as they may still be behind something.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Commands {
+pub struct Commands {
     /// The last of each client.
     last: BTreeMap<u32, String>,
     /// Those that named a job to be started, with the client.
@@ -16,7 +16,7 @@ pub(super) struct Commands {
 
 impl Commands {
     /// One more observation.
-    pub(super) fn see(&mut self, observed: &Observed) {
+    pub fn see(&mut self, observed: &Observed) {
         let Observed::Sent { client, text } = observed else { return };
         if text.contains(JOB) {
             self.starts.push((*client, text.clone()));
@@ -24,8 +24,14 @@ impl Commands {
         self.last.insert(*client, text.clone());
     }
 
+    /// What broke a law, and below it the command behind the observation that broke it, if there is one.
+    pub fn beside(&self, observed: &Observed, detail: &str) -> String {
+        let cause = self.behind(observed).map(|cause| format!("\n{cause}")).unwrap_or_default();
+        format!("{}{cause}", detail.trim_end())
+    }
+
     /// The command behind an observation, as a line.
-    pub(super) fn behind(&self, observed: &Observed) -> Option<String> {
+    pub fn behind(&self, observed: &Observed) -> Option<String> {
         match observed {
             Observed::Reply { client, .. } => {
                 let text = self.last.get(client)?;

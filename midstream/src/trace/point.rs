@@ -26,7 +26,7 @@ pub(super) fn text(point: Point) -> String {
     assert_eq!(
         back.as_ref().map(|p| p.to_string()),
         Ok(point.to_string()),
-        "the point {:?} cannot be written to a trace",
+        "the point {} cannot be written to a trace",
         point.name
     );
     let (template, of) = split(&text);
@@ -44,11 +44,16 @@ pub(super) fn parse(text: &str) -> Result<Point, String> {
         return Err(format!("a name of {} bytes, more than {NAME_BYTES_MAX}", text.len()));
     }
     if let Some(c) = text.chars().find(|c| steers(*c) || *c == '#') {
-        return Err(format!("{c:?} in a name"));
+        return Err(format!("{} in a name", character(c)));
     }
     let (template, of) = split(text);
     let name = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner).intern(template)?;
     Ok(Point { name, of })
+}
+
+/// A character as a text tells it that must not have it.
+pub(super) fn character(c: char) -> String {
+    if steers(c) { format!("control character U+{:04X}", u32::from(c)) } else { format!("`{c}`") }
 }
 
 /// The numbers a template does not use are 0, so that equal texts are equal points.
@@ -142,8 +147,8 @@ mod tests {
     #[test]
     fn hostile_names_are_refused() {
         assert!(parse(&"x".repeat(NAME_BYTES_MAX + 1)).is_err());
-        assert_eq!(parse("a\u{1b}[2J"), Err("'\\u{1b}' in a name".to_owned()));
-        assert_eq!(parse("client #"), Err("'#' in a name".to_owned()));
+        assert_eq!(parse("a\u{1b}[2J"), Err("control character U+001B in a name".to_owned()));
+        assert_eq!(parse("client #"), Err("`#` in a name".to_owned()));
     }
 
     #[test]

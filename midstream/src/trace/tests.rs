@@ -52,11 +52,11 @@ fn trouble_is_named_by_its_member() {
     assert_eq!(with("\"value\":", "\"value\":9"), too_big(&good));
     assert_eq!(
         with("\"at\":\"client 0", "\"at\":\"client\\u001b 0"),
-        "member `choices[0].at`: '\\u{1b}' in a name"
+        "member `choices[0].at`: control character U+001B in a name"
     );
     assert_eq!(
         with("\"verdict\": \"", "\"verdict\": \"\\u0007"),
-        "member `verdict`: control character '\\u{7}'"
+        "member `verdict`: control character U+0007"
     );
 }
 

@@ -5,18 +5,46 @@
 //! scheduler completes it: a write's bytes land then, a read sees the bytes of then.
 
 use crate::choice::Point;
+use crate::content::{is_of_a_run, tags, tags_text};
 use crate::world::crash::survivors;
 use crate::world::fault::{Faults, Kind};
 use seam::{Errno, IoResult};
 use std::task::Waker;
 
-/// A request that a simulated disk has completed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A request that a simulated disk has completed, or has under way.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OnDisk {
     /// The step at which it was completed.
     pub step: u64,
-    /// What it was, and since when it was under way.
-    pub text: String,
+    /// The step at which it was submitted.
+    pub since: u64,
+    /// The word for it.
+    pub what: &'static str,
+    /// On which file.
+    pub file: String,
+    /// Its bytes: from where on, and how many.
+    pub range: Option<(u64, u64)>,
+    /// What these hold, as far as anybody can tell.
+    pub holds: String,
+    /// Who asked for it, once somebody has looked that up.
+    pub by: String,
+}
+
+impl OnDisk {
+    /// What was asked for: `write /a 0x400+0x200 (g0.0.1)`.
+    pub fn asked(&self) -> String {
+        let OnDisk { what, file, range, holds, .. } = self;
+        let range = range.map(|(offset, len)| format!(" {offset:#x}+{len:#x}")).unwrap_or_default();
+        let holds = if holds.is_empty() { String::new() } else { format!(" ({holds})") };
+        format!("{what} {file}{range}{holds}")
+    }
+
+    /// Who asked for what, and since when, if others came between.
+    pub fn line(&self) -> String {
+        let OnDisk { step, since, by, .. } = self;
+        let since = if since + 2 >= *step { String::new() } else { format!(", since {since}") };
+        format!("{by}: {}{since}", self.asked())
+    }
 }
 
 /// The unit a disk writes entirely or not at all.
@@ -293,21 +321,25 @@ impl Disks {
         &self.names
     }
 
-    /// What a request in flight is, by its index in `names`, with the bytes from `offset` on (`offset+len`), and since which
-    /// step it is under way.
-    pub fn text(&self, index: usize) -> String {
+    /// A request in flight, by its index in `names`, as it would be completed at this step.
+    pub fn look(&self, index: usize, step: u64) -> OnDisk {
         let Request { file, ask, since, .. } = &self.in_flight[index];
-        let path = &self.files[*file as usize].path;
-        let at = |offset: u64, len: u64| format!("{path} {offset}+{len}");
-        let what = match ask {
-            Ask::Read(offset, buffer) => format!("read {}", at(*offset, buffer.len() as u64)),
-            Ask::Write(offset, Change::Bytes(bytes)) => format!("write {}", at(*offset, bytes.len() as u64)),
-            Ask::Write(offset, Change::Zeroes(len)) => format!("zero {}", at(*offset, *len)),
-            Ask::Write(_, Change::Length(len)) => format!("resize {path} to {len}"),
-            Ask::Flush => format!("flush {path}"),
-            Ask::Open => format!("open {path}"),
+        let File { path, bytes, .. } = &self.files[*file as usize];
+        let (what, range, holds) = match ask {
+            Ask::Read(offset, buffer) => {
+                let (offset, len) = (*offset, buffer.len() as u64);
+                let there = bytes.get(offset as usize..(offset + len) as usize).unwrap_or_default();
+                ("read", Some((offset, len)), held(there))
+            }
+            Ask::Write(offset, Change::Bytes(bytes)) => {
+                ("write", Some((*offset, bytes.len() as u64)), held(bytes))
+            }
+            Ask::Write(offset, Change::Zeroes(len)) => ("zero", Some((*offset, *len)), String::new()),
+            Ask::Write(_, Change::Length(len)) => ("resize", None, format!("to {len:#x} bytes")),
+            Ask::Flush => ("flush", None, String::new()),
+            Ask::Open => ("open", None, String::new()),
         };
-        format!("{what}, since step {since}")
+        OnDisk { step, since: *since, what, file: path.clone(), range, holds, by: String::new() }
     }
 
     /// Completes one request in flight, by its index in `names`. The caller wakes after it has let go of its locks.
@@ -344,6 +376,13 @@ impl Disks {
             _ => None,
         })
     }
+}
+
+/// What bytes hold, if they are whole sectors of data: tables hold other things.
+fn held(bytes: &[u8]) -> String {
+    let tags = tags(bytes);
+    let is_data = tags.iter().any(|tag| *tag != 0) && tags.iter().all(|tag| *tag == 0 || is_of_a_run(*tag));
+    if is_data { tags_text(&tags) } else { String::new() }
 }
 
 fn carry_out(file: &mut File, number: u32, ask: Ask, landed: u64) -> Answer {

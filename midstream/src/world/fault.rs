@@ -21,6 +21,18 @@ pub enum Kind {
     Open,
 }
 
+impl Kind {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Read => "read",
+            Kind::Write => "write",
+            Kind::Flush => "flush",
+            Kind::Open => "open",
+        }
+    }
+}
+
 /// How often a fault strikes.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Often {
@@ -28,6 +40,16 @@ pub enum Often {
     Once,
     /// Every time until the faults stop.
     Always,
+}
+
+impl Often {
+    /// The words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Often::Once => "once",
+            Often::Always => "from then on",
+        }
+    }
 }
 
 /// One thing a disk does badly.

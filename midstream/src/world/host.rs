@@ -47,7 +47,8 @@ pub struct Core {
     pub disk_log: Option<Vec<OnDisk>>,
     /// New tasks.
     pub spawned: Vec<Spawned>,
-    named: Vec<Point>,
+    /// The engine's tasks, each with the name that it gave.
+    named: Vec<(Point, String)>,
 }
 
 /// An open file of a world with locks.
@@ -76,7 +77,7 @@ impl Core {
     /// Completes one request of the disks, by its index in their names.
     pub(crate) fn complete(&mut self, request: usize) -> Option<Waker> {
         if let Some(log) = &mut self.disk_log {
-            log.push(OnDisk { step: self.steps, text: self.disks.text(request) });
+            log.push(self.disks.look(request, self.steps));
         }
         self.disks.complete(request)
     }
@@ -126,6 +127,17 @@ impl SimHost {
     pub fn in_folder(disks: Disks, folder: &str) -> Self {
         let core = Core { disks, folder: folder.to_owned(), ..Core::default() };
         SimHost { core: Arc::new(Mutex::new(core)) }
+    }
+
+    /// What readers call a task or a request: an engine's task by the name that the engine gave.
+    pub fn label(&self, point: Point) -> String {
+        let [first, second, _] = point.of;
+        if point.name == "guest # lane #" {
+            return format!("g{first}.{second}");
+        }
+        let core = self.core();
+        let own = core.named.iter().find(|(task, _)| *task == point).map(|(_, name)| name.clone());
+        own.unwrap_or_else(|| point.to_string())
     }
 
     /// Connects to whoever listens there.
@@ -245,11 +257,11 @@ impl Host for SimHost {
     fn spawn(&self, name: &str, task: Pending<'static, ()>) {
         let mut core = self.core();
         let mut point = point_of(name);
-        while core.named.contains(&point) {
+        while core.named.iter().any(|(other, _)| *other == point) {
             point.of[1] += 1;
             point.name = if point.name.starts_with("job") { "job # run #" } else { "task # run #" };
         }
-        core.named.push(point);
+        core.named.push((point, name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end().to_owned()));
         core.spawned.push((point, task));
     }
 }
@@ -422,10 +434,14 @@ mod tests {
     #[test]
     fn spawned_tasks_get_stable_names_that_never_repeat() {
         let host = SimHost::default();
-        for name in ["job j3", "job j3", "writeback", "job stream12"] {
+        for name in ["job j3 3", "job j3 3", "writeback", "job stream 12"] {
             host.spawn(name, Box::pin(std::future::ready(())));
         }
         let names: Vec<String> = host.core().spawned.iter().map(|s| s.0.to_string()).collect();
         assert_eq!(names, ["job 3", "job 3 run 1", "task 0", "job 12"]);
+        let points: Vec<Point> = host.core().spawned.iter().map(|s| s.0).collect();
+        let labels: Vec<String> = points.into_iter().map(|point| host.label(point)).collect();
+        assert_eq!(labels, ["job j3", "job j3", "writeback", "job stream"]);
+        assert_eq!(host.label(Point::new("guest # lane #", [1, 0, 0])), "g1.0");
     }
 }

@@ -53,7 +53,8 @@ pub struct Scheduler {
     ready: Arc<ReadySet>,
     halt: Arc<AtomicBool>,
     tasks: Vec<Task>,
-    last: Point,
+    /// What happened in each step so far.
+    ran: Vec<Point>,
     /// The task that ran last, if that was a task.
     last_polled: usize,
     steps: u64,
@@ -75,7 +76,7 @@ impl Scheduler {
             ready: ReadySet::new(),
             halt: Arc::default(),
             tasks: Vec::with_capacity(16),
-            last: Point::new("nothing", [0; 3]),
+            ran: Vec::with_capacity(1_024),
             last_polled: usize::MAX,
             steps: 0,
             names: Vec::with_capacity(16),
@@ -93,9 +94,9 @@ impl Scheduler {
         self.steps
     }
 
-    /// What happened in the last step.
-    pub fn last(&self) -> Point {
-        self.last
+    /// What happened in each step so far.
+    pub fn ran(&self) -> &[Point] {
+        &self.ran
     }
 
     /// Adds a task, ready to run.
@@ -167,7 +168,7 @@ impl Scheduler {
             Some(choices) => choices.pick(Point::new("schedule", [0; 3]), &self.names),
             None => 0,
         };
-        self.last = self.names[index];
+        self.ran.push(self.names[index]);
         self.steps += 1;
         match self.offers[index] {
             Offer::Poll(task) => self.poll(task),

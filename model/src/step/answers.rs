@@ -5,10 +5,12 @@ use crate::command::Command;
 use crate::command::blockdev::deletion;
 use crate::command::editing::{Editing, Reopen};
 use crate::command::plan::plan;
-use crate::command::reply::{Answer, Refusal};
+use crate::command::reply::{ANYTHING, Answer, Refusal};
 use crate::command::starting::{Asked, Start};
+use crate::content::Moment;
 use crate::graph::{Driver, Graph, NodeId};
 use crate::rule::Rule;
+use crate::step::client::SUCCESS;
 use crate::step::state::{EVER, State};
 
 /// What is told where the needs of two users meet.
@@ -103,6 +105,50 @@ impl State {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A command, what it was answered, and the answers that it may get.
+    pub(super) fn unexpected(&self, client: usize, found: &str, allowed: &[Answer]) -> String {
+        let front = &self.clients[client].pending[0];
+        let is_error = found != SUCCESS;
+        let matters = |answer: &&Answer| self.matters(answer, is_error, front.sent);
+        let mut telling: Vec<&Answer> = allowed.iter().filter(matters).collect();
+        if telling.is_empty() {
+            telling = allowed.iter().collect();
+        }
+        let mut expected: Vec<String> = Vec::new();
+        for answer in telling {
+            let text = self.answer_text(answer, front.sent);
+            if !expected.contains(&text) {
+                expected.push(text);
+            }
+        }
+        format!("{}\nfound    {found}\nexpected {}", *front.asked.text, expected.join("\n      or "))
+    }
+
+    /// Whether an answer is worth telling beside the one that was found. What excuses an error matters only where there was
+    /// one, and a fault only once it has struck.
+    fn matters(&self, answer: &Answer, is_error: bool, sent: Moment) -> bool {
+        match answer {
+            Answer::AnyError | Answer::ErrorAbout(_) => is_error,
+            Answer::Fault => is_error && self.is_struck_since(sent),
+            Answer::Done | Answer::Told | Answer::Unknown | Answer::Refused(_) => true,
+        }
+    }
+
+    fn answer_text(&self, answer: &Answer, sent: Moment) -> String {
+        match answer {
+            Answer::Done => SUCCESS.into(),
+            Answer::Told => "an answer".into(),
+            Answer::AnyError => "any error".into(),
+            Answer::Unknown => "success of unknown effect".into(),
+            Answer::ErrorAbout(about) => format!("an error about `{about}`"),
+            Answer::Fault => format!("the error of a fault: {}", self.faults_text(sent)),
+            Answer::Refused(refusal) => {
+                let text = refusal.text(self.names()).replace(ANYTHING, "...");
+                format!("{}: {text}", refusal.class())
+            }
         }
     }
 

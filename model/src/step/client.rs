@@ -22,6 +22,9 @@ use crate::step::state::{Phase, State};
 /// The reply that says no more than that it is done.
 pub(crate) const DONE: &str = "{\"return\":{}}";
 
+/// What is found or expected where a command is done, as texts say it.
+pub(super) const SUCCESS: &str = "success";
+
 /// The same, read.
 pub(crate) fn done() -> Json<'static> {
     Json::Object(vec![("return".into(), Json::Object(Vec::new()))])
@@ -531,26 +534,6 @@ impl State {
         }
     }
 
-    pub(super) fn unexpected(&self, client: usize, found: &str, allowed: &[Answer]) -> String {
-        let mut expected: Vec<String> = Vec::new();
-        for answer in allowed {
-            let text = match answer {
-                Answer::Done => "success".into(),
-                Answer::Told => "an answer".into(),
-                Answer::AnyError => "any error".into(),
-                Answer::Unknown => "success of unknown effect".into(),
-                Answer::ErrorAbout(about) => format!("an error about `{about}`"),
-                Answer::Fault => self.faults_text(),
-                Answer::Refused(refusal) => format!("{}: {}", refusal.class(), refusal.text(self.names())),
-            };
-            if !expected.contains(&text) {
-                expected.push(text);
-            }
-        }
-        let command = &*self.clients[client].pending[0].asked.text;
-        format!("{command}\nfound    {found}\nexpected {}", expected.join("\n      or "))
-    }
-
     fn accepted(&mut self, client: usize, value: &Json<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
         let front = &self.clients[client].pending[0];
         let (command, text) = (front.asked.command.clone(), front.asked.text.clone());
@@ -610,6 +593,6 @@ impl State {
         let busy = |answer: &Answer| matches!(answer, Answer::Refused(Refusal::Busy(..)));
         let is_start = matches!(self.clients[client].pending[0].command(), Ok(Command::Start(_)));
         let law = if is_start && allowed.iter().any(busy) { LawId::OverlapRefused } else { LawId::Reply };
-        self.broken(law, self.unexpected(client, "success", &allowed))
+        self.broken(law, self.unexpected(client, SUCCESS, &allowed))
     }
 }

@@ -54,8 +54,8 @@ impl State {
         check_corruptions: u64,
     ) -> Result<(), Broken> {
         let is_sound = check_corruptions == 0 || self.may_be_corrupt(file);
-        self.hold(LawId::NoCorruption, is_sound, |_| {
-            format!("{file}: the check found {check_corruptions} corruptions")
+        self.hold(LawId::NoCorruption, is_sound, |state| {
+            format!("{file} {}: the check found {check_corruptions} corruptions", state.when())
         })?;
         let opening = self.opening();
         let Some(image) = opening.find(file) else {
@@ -140,6 +140,11 @@ impl State {
         })
     }
 
+    /// When an image is read by the next process.
+    fn when(&self) -> &'static str {
+        if matches!(self.phase, Phase::Crashed(_)) { "after the crash" } else { "after a clean end" }
+    }
+
     /// Every header names the backing it had, or the one a job was writing.
     fn headers_fit(&mut self, image: ImageId, chain: &[&str]) -> Result<(), Broken> {
         self.count(LawId::ChainOnDisk);
@@ -202,8 +207,9 @@ impl State {
         let Some((sector, value)) = wrong else { return Ok(()) };
         let expected = shown(&self.views.survivors(image, sector));
         let what = format!(
-            "sector {sector} of {} after the crash: expected {expected}, found {}",
+            "sector {sector} of {} {}: expected {expected}, found {}",
             self.file(image),
+            self.when(),
             shown(&[*value])
         );
         Err(self.broken(law, what))

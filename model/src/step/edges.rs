@@ -88,7 +88,7 @@ impl State {
         let strange = ids.iter().find(|id| !known.iter().any(|known| known == *id));
         let strange = strange.map(|id| (*id).to_owned());
         self.hold(LawId::QueryTruth, missing.is_none() && strange.is_none(), |_| {
-            format!("exports told {ids:?}, expected {known:?}")
+            format!("exports told {}, expected {}", or_none(&ids), or_none(&known))
         })
     }
 }
@@ -199,6 +199,12 @@ fn words(set: Permissions) -> String {
     ];
     let has: Vec<&str> = names.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| *name).collect();
     if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
+}
+
+/// Names for readers.
+fn or_none(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn canonical(name: &str) -> &str {

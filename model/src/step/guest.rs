@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::command::editing::{Editing, Reopen, is_unchanged};
-use crate::command::plan::{JobType, Work};
+use crate::command::plan::{JobType, Work, conflict_text};
 use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views, word};
 use crate::graph::{Graph, ImageId, JobId, NodeId, User};
 use crate::job::Status;
@@ -83,6 +83,17 @@ impl Op {
         }
     }
 
+    /// The word for it.
+    fn word(&self) -> &'static str {
+        match self {
+            Op::Read(..) => "read",
+            Op::Write(..) => "write",
+            Op::WriteZeroes(..) => "write of zeroes",
+            Op::Discard(..) => "discard",
+            Op::Flush => "flush",
+        }
+    }
+
     pub(super) fn range(&self) -> (u64, u64) {
         match self {
             Op::Write(sector, values) => (*sector, values.len() as u64),
@@ -110,7 +121,7 @@ impl Request {
     /// The request in a line, for texts.
     pub fn line(&self) -> String {
         let last = u64::from(self.sector) + u64::from(self.count);
-        format!("guest {} waits for {:?} of sectors {}..{last}", self.guest, self.op.kind(), self.sector)
+        format!("guest {} waits for a {} of sectors {}..{last}", self.guest, self.op.word(), self.sector)
     }
 }
 
@@ -124,13 +135,20 @@ impl State {
         if writable {
             let fits = may_write(&self.graph, node, self.allows(Rule::GuestOnKeptWritable));
             self.hold(LawId::WriterRefused, fits, |state| {
-                let by = state.graph.new_device(node, true);
-                let read_only = state.graph.node(node).read_only;
-                format!("guest {guest} may write `{name}`: read-only {read_only}, unshared {by:?}")
+                format!("guest {guest} may write `{name}`, {}", state.why_not_to_write(node))
             })?;
         }
         self.graph.let_in(User { guest, export: None, behind: None, node, writable });
         Ok(())
+    }
+
+    /// Why nobody may write a node.
+    fn why_not_to_write(&self, node: NodeId) -> String {
+        let job = |id: JobId| Some((self.job(id).plan.kind(), self.job(id).id.as_str()));
+        let conflicts = self.graph.new_device(node, true);
+        let texts = conflicts.iter().map(|conflict| conflict_text(&self.graph, conflict, job));
+        let read_only = self.graph.node(node).read_only.then(|| "which is read-only".to_owned());
+        read_only.into_iter().chain(texts).collect::<Vec<_>>().join("; ")
     }
 
     /// A guest was turned away: there must be a state of things, of those that are possible, in which it had to be.
@@ -444,7 +462,8 @@ impl State {
         let is_unwritable = request.image.is_some_and(|image| self.is_unwritable(image));
         let fine = request.may_fail || self.may_fail(kind, request.began) || is_unwritable;
         self.hold(LawId::NoFaultNoFailure, result.is_ok() || fine, |_| {
-            format!("{kind:?} of guest {} failed: {}", request.guest, result.err().unwrap_or(""))
+            let (what, guest) = (request.op.word(), request.guest);
+            format!("a {what} of guest {guest} failed: {}", result.err().unwrap_or(""))
         })?;
         let Some(image) = request.image else { return Ok(()) };
         match (kind, result) {

@@ -219,9 +219,8 @@ impl State {
         let job = self.job(id);
         let (name, status, on_error) = (job.id.clone(), job.status, job.on_error.clone());
         let may_fail = self.is_struck_since(self.job(id).since) || self.may_fail_anyway(id);
-        self.hold(LawId::NoFaultNoFailure, may_fail, |state| {
-            let faults = state.faults_text();
-            format!("job {name} met an I/O error and no fault was armed since it began; {faults}")
+        self.hold(LawId::NoFaultNoFailure, may_fail, |_| {
+            format!("job {name} met an I/O error, and no fault has struck since it began")
         })?;
         // Others than a stream have several requests on the way, and each may fail.
         let is_stream = self.job(id).plan.job_type() == JobType::Stream;
@@ -236,7 +235,9 @@ impl State {
         let named = operation == "read" || operation == "write" && !is_stream;
         let allowed = on_error.iter().any(|choice| choice.allows(action));
         self.hold(LawId::EventFields, named && allowed, |_| {
-            format!("job {name} with on-error {on_error:?} told {action:?} for a {operation}")
+            let choices: Vec<&str> = on_error.iter().map(|choice| choice.word()).collect();
+            let (choices, action) = (choices.join(" and "), action.word());
+            format!("job {name} with on-error {choices} told {action} for a {operation}")
         })?;
         let job = self.job_mut(id);
         let goal = match action {
@@ -334,7 +335,8 @@ impl State {
             || job.unbearable && error == "Operation not permitted";
         let armed = self.is_fault(error, job.since) || self.may_fail_anyway(id);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |state| {
-            format!("job {name} failed with `{error}`; {}", state.faults_text())
+            let since = state.job(id).since;
+            format!("job {name} failed with `{error}`; since it began: {}", state.faults_text(since))
         })?;
         if finalizing {
             self.count(LawId::FinalizeFailed);

@@ -167,7 +167,8 @@ fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) ->
     let (stand_on, told_to) = (unnamed_filters(graph), told_filters(graph, list));
     let fits = |file: &&str| stand_on.iter().any(|expected| names_file(file, expected));
     if stand_on.len() == told_to.len() && !told_to.iter().all(fits) {
-        return Some((false, format!("filters on {told_to:?}, expected on {stand_on:?}")));
+        let lie = format!("filters on {}, expected on {}", told_to.join(", "), stand_on.join(", "));
+        return Some((false, lie));
     }
     let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
     let orphans = graph.alive().filter(|(id, node)| node.name.is_none() && may_be_left_out(*id)).count();

@@ -48,7 +48,7 @@ impl<'a> Seen<'a> {
             Observation::Reply { client, text } => {
                 match json.and_then(|json| Some((json, Reply::read(json)?))) {
                     Some((json, reply)) => {
-                        let echo = json.get("id").map(|id| format!("{id:?}"));
+                        let echo = json.get("id").map(ToString::to_string);
                         Seen::Reply { client, reply, echo }
                     }
                     None => Seen::NoReply { client, text },

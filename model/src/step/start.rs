@@ -285,7 +285,8 @@ impl State {
         let idle = created.iter().find(|id| self.job(**id).status == Status::Created);
         let (count, idle) = (created.len(), idle.map(|id| self.job(*id).id.clone()));
         self.hold(LawId::EventOrder, count == jobs && idle.is_none(), |_| {
-            format!("a transaction of {jobs} returned with {count} jobs, idle {idle:?}")
+            let idle = idle.map(|job| format!(", of which {job} does not run")).unwrap_or_default();
+            format!("a transaction of {jobs} jobs returned with {count}{idle}")
         })
     }
 

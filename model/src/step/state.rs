@@ -230,17 +230,18 @@ impl State {
         self.faults_since(since).any(|fault| fault.error == error)
     }
 
-    /// The faults so far, for texts.
-    pub fn faults_text(&self) -> String {
-        if self.faults.is_empty() {
+    /// The faults that may have struck what has been under way since then, for texts.
+    pub fn faults_text(&self, since: Moment) -> String {
+        if !self.is_struck_since(since) {
             return "no fault has struck".into();
         }
         let line = |fault: &Fault| {
             let Fault { file, kind, error, last } = fault;
-            let ago = if *last == EVER { String::new() } else { format!(", {} ago", self.now - last) };
-            format!("{kind:?} of {file}: {error}{ago}")
+            let ago =
+                if *last == EVER { String::new() } else { format!(", {} observations ago", self.now - last) };
+            format!("{} of {file} met {error}{ago}", kind.words())
         };
-        self.faults.iter().map(line).collect::<Vec<_>>().join("; ")
+        self.faults_since(since).map(line).collect::<Vec<_>>().join("; ")
     }
 
     pub fn names(&self) -> Names<'_> {

@@ -37,7 +37,7 @@ pub(super) fn bytes(victim: &Victim, inputs: &[Vec<u8>]) -> Result<usize, String
         match answered {
             Ok(()) => {}
             Err(Lost::Silent) => return Ok(sent + 1),
-            Err(lost) => return Err(format!("the monitor was lost: {lost:?}")),
+            Err(lost) => return Err(format!("the monitor was lost: {lost}")),
         }
     }
     Ok(inputs.len())
@@ -66,7 +66,7 @@ pub(super) fn commands(victim: &Victim, inputs: &[Vec<u8>]) -> Result<usize, Str
         match execute(&mut qmp, &String::from_utf8_lossy(input)) {
             Ok(_) => {}
             Err(Lost::Silent) => return Ok(sent + 1),
-            Err(lost) => return Err(format!("the monitor was lost: {lost:?}")),
+            Err(lost) => return Err(format!("the monitor was lost: {lost}")),
         }
     }
     Ok(inputs.len())

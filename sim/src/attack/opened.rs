@@ -25,7 +25,7 @@ pub(super) fn images(victim: &Victim, inputs: &[Vec<u8>]) -> Result<usize, Strin
             Ok(()) => {}
             // A hostile image may be slow to its own client, as long as nobody else waits.
             Err(Lost::Silent) => return Ok(number + 1),
-            Err(lost) => return Err(format!("the monitor was lost: {lost:?}")),
+            Err(lost) => return Err(format!("the monitor was lost: {lost}")),
         }
         let _stays = fs::remove_file(&path);
     }

@@ -61,7 +61,7 @@ impl Ring<'_> {
         let (watched, longest) = (ended.watched, ended.watched.longest);
         let wrong = match (ended.wrong, watched.lost, &sent) {
             (Some(wrong), _, _) => Some((ABORT, wrong)),
-            (None, Some(lost), _) => Some((LATE, format!("the other monitor: {lost:?}"))),
+            (None, Some(lost), _) => Some((LATE, format!("the other monitor: {lost}"))),
             (None, None, Err(why)) => Some((ABORT, why.clone())),
             _ if longest > LATE_AFTER => {
                 Some((LATE, format!("the other monitor waited {:.1} s", longest.as_secs_f64())))

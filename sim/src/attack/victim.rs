@@ -162,7 +162,7 @@ fn greet(qmp: &mut Qmp) -> Result<(), String> {
         .line(deadline)
         .and_then(|_| qmp.send(r#"{"execute":"qmp_capabilities"}"#))
         .and_then(|()| qmp.line(deadline));
-    greeted.map(drop).map_err(|lost| format!("a monitor did not greet: {lost:?}"))
+    greeted.map(drop).map_err(|lost| format!("a monitor did not greet: {lost}"))
 }
 
 /// The most that a process held, in bytes, as Linux counts it; 0 once it has ended.

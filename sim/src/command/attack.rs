@@ -1,13 +1,14 @@
 //! `midstream attack`: hostile input of every kind against a real daemon, for minutes.
 
-use super::fuzz::parse_seed;
 use super::limits::{at_least_1, check_folder, seconds};
+use super::seeds::Seed;
 use super::{Exit, refuse};
-use crate::attack::campaign::{Attack, Attacked};
+use crate::attack::campaign::{Attack, Attacked, News};
 use crate::attack::finding::Finding;
 use crate::attack::round::Played;
 use crate::attack::{KINDS, Kind};
 use crate::live::target::Target;
+use crate::report::progress::Progress;
 use crate::report::text::{program, quoted};
 use clap::{Args, value_parser};
 use midstream::campaign::Subject;
@@ -38,8 +39,8 @@ pub(super) struct AttackArgs {
     /// At most so many rounds.
     #[arg(long, value_name = "N", value_parser = at_least_1())]
     rounds: Option<u64>,
-    /// The seed of the first round: a number, or `random`.
-    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seed)]
+    /// The seed of the first round: a number, or `random`, a fresh one. It is printed.
+    #[arg(long, value_name = "S", default_value = "random", value_parser = Seed::number)]
     seed: u64,
     /// The daemon, with or without its path.
     #[arg(long, value_name = "midstreamd[:PATH]", default_value = "midstreamd")]
@@ -91,7 +92,13 @@ impl AttackArgs {
         let stop = Arc::new(AtomicBool::new(false));
         let registered = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
         registered.map_err(|error| error.to_string())?;
-        let attacked = attack.run(&stop, &mut |finding| self.tell(finding))?;
+        complain!("attack from seed {}, {} s", self.seed, self.seconds);
+        let mut progress = Progress::new(self.rounds, attack.time);
+        let attacked = attack.run(&stop, &mut |news| match news {
+            News::Round(rounds, findings) => progress.tell(rounds, findings),
+            News::Found(finding) => progress.print(|| self.tell(finding)),
+        })?;
+        progress.end();
         Ok(self.report(&attacked))
     }
 

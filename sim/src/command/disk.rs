@@ -1,7 +1,7 @@
 //! `midstream disk`: the simulated disk for any NBD client.
 
-use super::fuzz::parse_seed;
 use super::limits::check_folder;
+use super::seeds::Seed;
 use super::{Exit, refuse};
 use crate::device::{Device, Devices};
 use clap::Args;
@@ -40,7 +40,7 @@ pub(super) struct Disk {
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
     /// Decides about order, faults and what a power cut leaves: a number, or `random`.
-    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seed)]
+    #[arg(long, value_name = "S", default_value = "1", value_parser = Seed::number)]
     seed: u64,
     /// Let requests overtake each other.
     #[arg(long)]

@@ -1,50 +1,44 @@
 //! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
 
-use super::laws::{check_law, check_live_law, sentence};
+mod failures;
+mod live;
+
+use super::laws::{check_law, sentence};
 use super::limits::{at_least_1, check_folder, jobs, seconds};
+use super::seeds::{self, Seed};
 use super::{Exit, refuse};
-use crate::live;
-use crate::live::campaign::{Shorten, Until};
 use crate::live::target::Target;
 use crate::report::progress::Progress;
 use crate::report::text::program;
 use crate::report::{Cost, json, text};
 use clap::Args;
+use failures::Failures;
 use midstream::campaign::keep::Keep;
-use midstream::campaign::{self, Campaign, News, Plan, Subject};
+use midstream::campaign::{self, Campaign, News, Plan, Seeds, Subject};
 use midstream::coverage::Totals;
-use midstream::minimise::{Limits, entries, minimise};
 use midstream::panics::{Panic, quietly};
-use midstream::strategy::of_seed;
-use midstream::terminal::shown;
-use midstream::trace::Trace;
-use midstream::verdict::Outcome;
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::collections::BTreeMap;
 use std::fmt::{self, Write};
-use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Without a limit a campaign takes so long.
 const SECONDS: u64 = 30;
-/// Traces are written for so many laws; the runs that break others are only counted.
-const TRACES_MAX: usize = 10;
-/// A failure is minimised for at most so long.
-const MINIMISE_MAX: Duration = Duration::from_secs(10);
 /// A second interrupt ends the process with the code shells give it.
 const INTERRUPTED: i32 = 130;
 
 /// Run random worlds until a law breaks or a limit ends it; run i has the seed S + i.
 #[derive(Args, Debug)]
 pub(super) struct Fuzz {
-    /// The seed of the first run: a number, or `random`. It is printed, and a campaign with it is the same again.
-    #[arg(long, value_name = "S", default_value = "random", value_parser = parse_seed)]
-    seed: u64,
+    /// The seed of the first run: a number, or `random`, a fresh one. It is printed, and a campaign with it is the same again.
+    /// Before a fresh one, the seeds of all traces in --out are run, which failed before.
+    #[arg(long, value_name = "S", default_value = "random", value_parser = Seed::parse)]
+    seed: Seed,
     /// End after so many runs.
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = at_least_1())]
     runs: Option<u64>,
@@ -87,40 +81,46 @@ pub(super) struct Fuzz {
     strict: bool,
 }
 
-pub(super) fn parse_seed(text: &str) -> Result<u64, String> {
-    if text == "random" {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
-        // Short enough to be read aloud.
-        return Ok(now.as_micros() as u64 % 1_000_000_000_000);
-    }
-    text.parse().map_err(|_| "neither a number nor `random`".to_owned())
-}
-
 impl Fuzz {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
-        if let Some(target) = &self.target {
-            return self.live(subject, target);
-        }
+        let exit = match &self.target {
+            Some(target) => self.live(subject, target),
+            None => self.simulated(subject),
+        };
+        exit.unwrap_or_else(|problem| refuse(&problem))
+    }
+
+    fn simulated(&self, subject: &Subject) -> Result<Exit, String> {
         let known = self.law.iter().try_for_each(|law| check_law(subject, law));
-        let known = known.map_err(|problem| format!("--law: {problem}"));
-        if let Err(problem) = known.and_then(|()| check_folder("--out", &self.out)) {
-            return refuse(&problem);
+        known.map_err(|problem| format!("--law: {problem}"))?;
+        check_folder("--out", &self.out)?;
+        let stop = stop_on_interrupt()?;
+        let plan = Plan { history: self.keep()?, ..self.plan() };
+        let mut failures = Failures::new(self, subject);
+        let before = self.failed_before(None);
+        let mut again = Ended::default();
+        if !before.is_empty() {
+            complain!("{}", seeds::announced(&before));
+            let listed = Seeds::Listed(before.clone());
+            let listed = Plan { seeds: listed, runs: before.len() as u64, time: None, ..plan.clone() };
+            again = self.campaign(&listed, &stop, &mut failures);
+            self.say(&seeds::concluded(before.len(), again.campaign.totals.failures(), &self.out));
+            if again.ends(&plan, &stop) {
+                return Ok(self.conclude(&again, 0, &failures, &before, &again));
+            }
         }
-        let stop = match stop_on_interrupt() {
-            Ok(stop) => stop,
-            Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
-        };
-        let history = match self.keep() {
-            Ok(history) => history,
-            Err(exit) => return exit,
-        };
-        let plan = Plan { history, ..self.plan() };
         self.announce(&plan);
+        let ended = self.campaign(&plan, &stop, &mut failures);
+        Ok(self.conclude(&ended, ended.campaign.totals.runs, &failures, &before, &again))
+    }
+
+    /// Runs a campaign; tells of each law that it breaks.
+    fn campaign(&self, plan: &Plan, stop: &AtomicBool, failures: &mut Failures<'_>) -> Ended {
         let started = Instant::now();
-        let mut failures = Failures { fuzz: self, subject, traces: BTreeMap::new() };
-        let mut progress = Progress::new(self.runs, plan.time);
+        let mut progress = Progress::new(Some(plan.runs).filter(|runs| *runs < u64::MAX), plan.time);
         let mut trouble = None;
-        let mut campaign = campaign::run(subject, &plan, &stop, &mut |totals, news| match news {
+        let subject = failures.subject;
+        let mut campaign = campaign::run(subject, plan, stop, &mut |totals, news| match news {
             News::Tick => progress.tell(totals.runs, totals.failures()),
             News::Broken { law, seed } => match quietly(|| failures.block(law, seed)) {
                 Ok(block) => progress.print(|| self.say(&block)),
@@ -132,77 +132,12 @@ impl Fuzz {
         });
         campaign.panicked = campaign.panicked.or(trouble);
         progress.end();
-        let cost = Cost::now(started.elapsed(), plan.jobs);
-        self.conclude(subject, &campaign, cost, &failures.traces)
+        Ended { campaign, cost: Some(Cost::now(started.elapsed(), plan.jobs)) }
     }
 
-    /// The daemon to drive, if all that was asked of it can be done.
-    fn checked(&self, subject: &Subject, target: &Target) -> Result<Target, String> {
-        let known = self.law.iter().try_for_each(|law| check_live_law(subject, law));
-        known.map_err(|problem| format!("--law: {problem}"))?;
-        check_folder("--out", &self.out)?;
-        let target = if self.disk { target.on_disk()? } else { target.clone() };
-        target.check().map_err(|problem| format!("--target: {problem}"))?;
-        Ok(target)
-    }
-
-    fn live(&self, subject: &Subject, target: &Target) -> Exit {
-        let target = match self.checked(subject, target) {
-            Ok(target) => target,
-            Err(why) => return refuse(&why),
-        };
-        let stop = match stop_on_interrupt() {
-            Ok(stop) => stop,
-            Err(error) => return refuse(&format!("cannot listen for interrupts: {error}")),
-        };
-        let history = match self.keep() {
-            Ok(history) => history,
-            Err(exit) => return exit,
-        };
-        let plan = self.plan();
-        self.announce(&plan);
-        let plan = live::campaign::Plan {
-            history,
-            target,
-            seed: plan.seed,
-            runs: plan.runs,
-            time: plan.time,
-            jobs: plan.jobs,
-            out: self.out.clone(),
-            // A known divergence has its trace already; only who wants to see them all wants theirs made anew.
-            shorten: if self.strict { Shorten::All } else { Shorten::New },
-            until: self.until_failure.then(|| Until { laws: self.law.clone(), known_too: self.strict }),
-        };
-        let started = Instant::now();
-        let mut progress = Progress::new(self.runs, plan.time);
-        let campaign = live::campaign::fuzz(&plan, &stop, &mut |news| match news {
-            live::campaign::News::Tick(runs, failures) => progress.tell(runs, failures),
-            live::campaign::News::Found(found) => {
-                progress.print(|| self.say(&live::report::failure(&found)));
-            }
-        });
-        progress.end();
-        let cost = Cost::now(started.elapsed(), plan.jobs);
-        if campaign.is_early {
-            self.say(&self.resume(campaign.runs));
-        }
-        self.say(&live::report::table(&campaign, &plan, cost));
-        if self.json {
-            say!("{}", live::report::json(&campaign, &plan, cost));
-        }
-        let fails = |found: &live::campaign::Found| self.strict || !found.is_known;
-        if campaign.found.values().any(|found| found.law == live::campaign::PANICKED) {
-            return Exit::Panicked;
-        }
-        if let Some(unwritten) = &campaign.unwritten {
-            self.say(&format!("history not written {unwritten}"));
-        }
-        match (campaign.found.values().any(fails), campaign.is_early) {
-            (true, _) => Exit::Broken,
-            _ if campaign.unwritten.is_some() => Exit::Usage,
-            (false, true) => Exit::Early,
-            (false, false) => Exit::Clean,
-        }
+    /// The seeds that go first: whoever names one wants the runs of that one alone.
+    fn failed_before(&self, target: Option<&str>) -> Vec<u64> {
+        if self.seed.is_fresh { seeds::failed_before(&self.out, target) } else { Vec::new() }
     }
 
     fn plan(&self) -> Plan {
@@ -210,7 +145,7 @@ impl Fuzz {
         let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = self.jobs.map_or_else(cores, |jobs| jobs as usize);
         Plan {
-            seed: self.seed,
+            seeds: Seeds::From(self.seed.number),
             runs: self.runs.unwrap_or(u64::MAX),
             time: self.seconds.or(default).map(Duration::from_secs),
             jobs,
@@ -221,19 +156,21 @@ impl Fuzz {
     }
 
     /// Which runs leave their history; the folder is there then.
-    fn keep(&self) -> Result<Option<Keep>, Exit> {
+    fn keep(&self) -> Result<Option<Keep>, String> {
         let keep = self.history.as_ref().map(|folder| Keep::new(folder, self.history_all));
         let folder = self.history.as_deref().unwrap_or(Path::new("")).display();
-        keep.transpose().map_err(|error| refuse(&format!("--history {folder}: {error}")))
+        keep.transpose().map_err(|error| format!("--history {folder}: {error}"))
     }
 
     fn announce(&self, plan: &Plan) {
         let end = match (self.runs, plan.time) {
-            (Some(runs), _) => format!("{} runs", text::grouped(runs)),
+            (Some(runs), _) => text::counted(runs, "run"),
             (None, Some(time)) => format!("{} s", time.as_secs()),
             (None, None) => "until something breaks".to_owned(),
         };
-        complain!("fuzz from seed {}, {end}, {} threads", plan.seed, plan.jobs);
+        let fresh = if self.seed.is_fresh { " (fresh)" } else { "" };
+        let threads = text::counted(plan.jobs as u64, "thread");
+        complain!("fuzz from seed {}{fresh}, {end}, {threads}", self.seed.number);
     }
 
     /// People read stdout unless a program does.
@@ -247,7 +184,7 @@ impl Fuzz {
 
     /// The command that does what is left after so many runs.
     fn resume(&self, done: u64) -> String {
-        let mut line = format!("resume  {} fuzz --seed {}", program(), self.seed.wrapping_add(done));
+        let mut line = format!("resume  {} fuzz --seed {}", program(), self.seed.number.wrapping_add(done));
         let mut option = |name: &str, value: &dyn fmt::Display| {
             write!(line, " --{name} {value}").expect("a string takes any text");
         };
@@ -282,13 +219,16 @@ impl Fuzz {
         self.law.iter().any(|wanted| wanted == law)
     }
 
+    /// Says what came of a campaign that got so far from its seed; of what failed before, some may have failed again.
     fn conclude(
         &self,
-        subject: &Subject,
-        campaign: &Campaign,
-        cost: Cost,
-        traces: &BTreeMap<String, PathBuf>,
+        ended: &Ended,
+        done: u64,
+        failures: &Failures<'_>,
+        before: &[u64],
+        again: &Ended,
     ) -> Exit {
+        let (campaign, cost, laws) = (&ended.campaign, ended.cost.unwrap_or_default(), failures.subject.laws);
         let totals = &campaign.totals;
         if let Some(nondeterminism) = &campaign.nondeterminism {
             let repro = text::repro(Some(nondeterminism.seed), None);
@@ -300,21 +240,43 @@ impl Fuzz {
         if let Some(unwritten) = &campaign.unwritten {
             self.say(&format!("history not written {unwritten}"));
         }
-        let exit = exit(campaign, totals.vacuous(subject.laws).is_empty());
+        let exit = exit(campaign, totals.vacuous(laws).is_empty());
         // Beside anything worse, and in a campaign that was cut short, what was not seen means nothing.
         if exit == Exit::Vacuous {
-            for vacuous in totals.vacuous(subject.laws) {
+            for vacuous in totals.vacuous(laws) {
                 self.say(&format!("VACUOUS  {vacuous}"));
             }
         }
         if campaign.is_early {
-            self.say(&self.resume(totals.runs));
+            self.say(&self.resume(done));
         }
-        self.say(&text::totals(totals, subject.laws, self.seed, cost));
+        self.say(&text::totals(totals, laws, self.seed.number, cost));
+        let failed_again = again.campaign.totals.failures();
         if self.json {
-            say!("{}", json::campaign(campaign, subject.laws, self.seed, cost, traces));
+            let mut told = json::campaign(campaign, laws, self.seed.number, cost, &failures.traces);
+            told["failed_before"] = json!({ "seeds": before, "failed_again": failed_again });
+            say!("{told}");
         }
-        exit
+        match exit {
+            Exit::Clean | Exit::Vacuous | Exit::Early if failed_again > 0 => Exit::Broken,
+            exit => exit,
+        }
+    }
+}
+
+/// A campaign, looked back on, with its cost.
+#[derive(Default)]
+struct Ended {
+    campaign: Campaign,
+    cost: Option<Cost>,
+}
+
+impl Ended {
+    /// Whether nothing comes after it: what was waited for was found, or somebody stopped it, or it cannot go on.
+    fn ends(&self, plan: &Plan, stop: &AtomicBool) -> bool {
+        let Campaign { totals, nondeterminism, panicked, unwritten, .. } = &self.campaign;
+        let is_stopped = nondeterminism.is_some() || panicked.is_some() || unwritten.is_some();
+        is_stopped || stop.load(Ordering::Relaxed) || totals.broken.keys().any(|law| plan.ends_with(law))
     }
 }
 
@@ -343,60 +305,15 @@ fn exit(campaign: &Campaign, is_telling: bool) -> Exit {
     }
 }
 
-fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>, String> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first interrupt only raises the flag, the second finds it raised.
-        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| format!("cannot listen for interrupts: {error}"))?;
     }
     Ok(stop)
-}
-
-struct Failures<'a> {
-    fuzz: &'a Fuzz,
-    subject: &'a Subject<'a>,
-    traces: BTreeMap<String, PathBuf>,
-}
-
-impl Failures<'_> {
-    /// Minimises the run of `seed`, writes its trace, and tells all about it.
-    fn block(&mut self, law: &str, seed: u64) -> String {
-        let found = self.subject.quiet(of_seed(seed));
-        // Those that somebody waits for always leave one; others only while nobody waits for anything else.
-        let has_trace = self.fuzz.law.is_empty() && self.traces.len() < TRACES_MAX;
-        if !has_trace && !self.fuzz.is_wanted(law) {
-            return text::failure(&found) + &text::repro(Some(seed), None);
-        }
-        let (least, runs) = self.least(&found, law);
-        let path = self.fuzz.out.join(format!("{seed}.json"));
-        let mut block = text::failure(&least);
-        match Trace::of(&least, Some(seed)).write(&path) {
-            Ok(()) => {
-                block += &text::repro(Some(seed), Some(&path));
-                self.traces.insert(law.to_owned(), path);
-            }
-            Err(error) => {
-                block += &text::repro(Some(seed), None);
-                writeln!(block, "trace   {}: not written: {error}", shown(&path))
-                    .expect("a string takes any text");
-            }
-        }
-        let commands = entries(&least.tape, self.subject.command);
-        let decisions = [least.tape.len(), found.tape.len()];
-        writeln!(block, "        {}", text::shortened(commands, decisions, runs))
-            .expect("a string takes any text");
-        block
-    }
-
-    fn least(&self, found: &Outcome, law: &str) -> (Outcome, u64) {
-        let run = |choices| self.subject.quiet(choices);
-        let limits = Limits { time_max: MINIMISE_MAX, ..Limits::default() };
-        match minimise(&run, &found.tape, law, self.subject.slots, limits) {
-            Some(least) => (least.outcome, least.runs),
-            None => (found.clone(), 1),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -405,13 +322,16 @@ mod tests {
     use midstream::campaign::Nondeterminism;
     use midstream::choice::Choices;
     use midstream::coverage::Broken;
+    use midstream::minimise::entries;
+    use midstream::strategy::of_seed;
     use midstream::toy;
-    use midstream::verdict::{Detail, INVARIANTS, Verdict};
+    use midstream::trace::Trace;
+    use midstream::verdict::{Detail, Outcome, Verdict};
 
-    fn fuzz(out: PathBuf) -> Fuzz {
+    pub(super) fn fuzz(out: PathBuf) -> Fuzz {
         let (runs, law) = (Some(2_000), Vec::new());
         Fuzz {
-            seed: 1,
+            seed: Seed { number: 1, is_fresh: false },
             runs,
             seconds: None,
             jobs: None,
@@ -470,17 +390,6 @@ mod tests {
     }
 
     #[test]
-    fn a_law_that_nobody_waits_for_is_told_without_a_trace() {
-        let folder = tempfile::tempdir().expect("a scratch folder");
-        let fuzz = Fuzz { law: vec![INVARIANTS.to_owned()], ..fuzz(folder.path().join("new")) };
-        let mut failures = Failures { fuzz: &fuzz, subject: &toy::SUBJECT, traces: BTreeMap::new() };
-        let seed = toy::first_failure().0;
-        let block = failures.block(toy::LAW, seed);
-        assert!(block.ends_with(&format!("--seed {seed} --runs 1\n")), "{block}");
-        assert!(failures.traces.is_empty() && !folder.path().join("new").exists());
-    }
-
-    #[test]
     fn the_worst_of_a_campaign_is_its_end() {
         let mut campaign = Campaign::default();
         assert_eq!(exit(&campaign, true), Exit::Clean);
@@ -499,6 +408,39 @@ mod tests {
     }
 
     #[test]
+    fn seeds_that_failed_before_run_before_a_fresh_one_and_never_beside_one_that_was_named() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let failing = toy::first_failure().0;
+        // From here on the toy passes for a while.
+        let passing = (failing + 1..)
+            .find(|first| {
+                (*first..first + 3)
+                    .all(|seed| !toy::SUBJECT.quiet(of_seed(seed)).verdict.law().contains(toy::LAW))
+            })
+            .expect("most runs pass");
+        let plain = |is_fresh| Fuzz {
+            seed: Seed { number: passing, is_fresh },
+            runs: Some(3),
+            until_failure: false,
+            ..fuzz(folder.path().join("new"))
+        };
+        assert_eq!(plain(true).run(&toy::SUBJECT), Exit::Clean, "nothing has failed before");
+        assert_eq!(
+            Fuzz { seed: Seed { number: failing, is_fresh: false }, ..plain(false) }.run(&toy::SUBJECT),
+            Exit::Broken
+        );
+        assert_eq!(plain(true).failed_before(None), [failing]);
+        assert_eq!(plain(true).run(&toy::SUBJECT), Exit::Broken, "it fails again");
+        assert_eq!(plain(false).run(&toy::SUBJECT), Exit::Clean, "a seed that is named is all there is");
+        let mended = Subject { run: &mended, ..toy::SUBJECT };
+        assert_eq!(plain(true).run(&mended), Exit::Clean, "it fails no more");
+    }
+
+    fn mended(choices: Choices, detail: Detail) -> Outcome {
+        Outcome { verdict: Verdict::Passed, ..toy::world(choices, detail) }
+    }
+
+    #[test]
     fn a_failure_leaves_a_short_trace_that_replays() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         assert_eq!(fuzz(folder.path().join("new")).run(&toy::SUBJECT), Exit::Broken);
@@ -507,14 +449,5 @@ mod tests {
         assert_eq!((trace.seed, entries(&trace.choices, toy::COMMAND)), (Some(seed), 2));
         let replayed = trace.replay(&toy::SUBJECT, midstream::verdict::Detail::Quiet);
         assert!(replayed.is_expected(&trace) && replayed.divergence.is_none());
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_written_is_told_in_the_block() {
-        let file = tempfile::NamedTempFile::new().expect("a scratch file");
-        let fuzz = fuzz(file.path().join("new"));
-        let mut failures = Failures { fuzz: &fuzz, subject: &toy::SUBJECT, traces: BTreeMap::new() };
-        let block = failures.block(toy::LAW, toy::first_failure().0);
-        assert!(block.contains("not written: "), "{block}");
     }
 }

@@ -1,5 +1,6 @@
 //! `midstream judge`: the verdict on a run that anybody recorded.
 
+use super::mistaken::not_a_history;
 use super::{Exit, refuse};
 use crate::judge::{Judged, Verdict, judge, judge_with};
 use crate::live::known::smallest_by;
@@ -103,7 +104,10 @@ impl Judge {
                 }
                 Exit::Broken
             }
-            Verdict::Bad(bad) => refuse(&format!("{}: {bad}", self.history.display())),
+            Verdict::Bad(bad) => {
+                let hint = not_a_history(&self.history);
+                refuse(&format!("{}: {bad}{hint}", self.history.display()))
+            }
             Verdict::Inconclusive { line, why } => {
                 say!("INCONCLUSIVE  from line {line} on: {why}\n      {counts}");
                 Exit::Vacuous

@@ -12,6 +12,7 @@ use midstream::terminal::shown;
 use midstream::trace::{PASSED, Replayed, Trace};
 use midstream::verdict::{Detail, Outcome};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Take recorded runs again, decision by decision.
@@ -41,14 +42,15 @@ pub(super) struct Replay {
     /// Write the images into DIR as the run left them, to be looked at with qemu-img.
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-    /// Of a live daemon, write the history of every run that fails to DIR, for `midstream judge`.
+    /// Write the history to DIR, for `midstream judge`; of a live daemon, that of every run that fails.
     #[arg(long, value_name = "DIR")]
     history: Option<PathBuf>,
 }
 
 impl Replay {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
-        if let Err(problem) = self.may_dump() {
+        let history = self.history.iter().try_for_each(|folder| check_folder("--history", folder));
+        if let Err(problem) = self.may_dump().and(history) {
             return refuse(&problem);
         }
         let mut worst = Exit::Clean;
@@ -76,7 +78,8 @@ impl Replay {
         if trace.target.is_some() {
             return guarded(path, &trace, || self.live(path, &trace))?;
         }
-        let detail = if self.dump.is_some() { Detail::Full } else { Detail::Quiet };
+        let is_kept = self.dump.is_some() || self.history.is_some();
+        let detail = if is_kept { Detail::Full } else { Detail::Quiet };
         let replayed = guarded(path, &trace, || match (self.tolerant, self.update) {
             (true, _) => trace.replay_tolerantly(subject, detail),
             (false, true) => trace.replay_somehow(subject, detail),
@@ -84,6 +87,10 @@ impl Replay {
         })?;
         if let Some(folder) = &self.dump {
             write_files(folder, &replayed.outcome).map_err(|problem| refuse(&problem))?;
+        }
+        if let Some(keep) = self.keep(true)? {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            keep.keep_as(&name, &replayed.outcome).map_err(|error| self.unkept(&error))?;
         }
         put!("{}: {}", shown(path), summary(&trace, &replayed));
         if self.update {
@@ -94,11 +101,21 @@ impl Replay {
         Ok(self.exit(&trace, &replayed))
     }
 
+    /// Where histories go: of all runs, or of those that fail.
+    fn keep(&self, all: bool) -> Result<Option<Keep>, Exit> {
+        let keep = self.history.as_ref().map(|folder| Keep::new(folder, all)).transpose();
+        keep.map_err(|error| self.unkept(&error))
+    }
+
+    fn unkept(&self, error: &io::Error) -> Exit {
+        let folder = self.history.as_deref().unwrap_or(Path::new("")).display();
+        refuse(&format!("--history {folder}: {error}"))
+    }
+
     /// Takes a live sequence again and again, and counts how often it fails as it did.
     fn live(&self, path: &Path, trace: &Trace) -> Result<Exit, Exit> {
         let target = live_target(self.target.as_ref(), path, trace)?;
-        let keep = self.history.as_ref().map(|folder| Keep::new(folder, false)).transpose();
-        let keep = keep.map_err(|error| refuse(&format!("--history: {error}")))?;
+        let keep = self.keep(false)?;
         let detail = if keep.is_some() { Detail::Full } else { Detail::Quiet };
         let mut last = None;
         let mut reproduced = 0;
@@ -107,7 +124,7 @@ impl Replay {
             if let Some(keep) = &keep {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy();
                 let kept = keep.keep_as(&format!("{name}-{time}"), &record.outcome);
-                kept.map_err(|error| refuse(&format!("--history: {error}")))?;
+                kept.map_err(|error| self.unkept(&error))?;
             }
             if record.outcome.verdict.law() == trace.law && trace.law != PASSED {
                 reproduced += 1;

@@ -1,16 +1,17 @@
 //! `midstream rounds`: kill -9, SIGTERM and a full disk, many times each.
 
-use super::fuzz::parse_seed;
 use super::limits::{at_least_1, jobs};
+use super::seeds::Seed;
 use super::{Exit, refuse};
 use crate::live::plan::Ordeal;
 use crate::live::rounds::{Broken, ORDEALS, Rounds, Totals};
 use crate::live::target::Target;
+use crate::report::progress::Progress;
 use clap::Args;
 use seam::escape::one_line;
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Stop a real daemon in the middle of guests' writes, flushes and jobs: by SIGKILL, by SIGTERM, and after its disk got full.
 ///
@@ -24,8 +25,8 @@ pub(super) struct RoundsArgs {
     /// Rounds of each kind.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = at_least_1())]
     rounds: u64,
-    /// The seed of the first round: a number, or `random`.
-    #[arg(long, value_name = "S", default_value = "1", value_parser = parse_seed)]
+    /// The seed of the first round: a number, or `random`, a fresh one. It is printed.
+    #[arg(long, value_name = "S", default_value = "random", value_parser = Seed::number)]
     seed: u64,
     /// The daemon: `midstreamd` or `qemu`, with or without its path.
     #[arg(long, value_name = "KIND[:PATH]", default_value = "midstreamd")]
@@ -53,7 +54,11 @@ impl RoundsArgs {
         for (ordeal, name) in ORDEALS {
             let (target, jobs) = (self.target.clone(), self.jobs as usize);
             let rounds = Rounds { target, ordeal, seed: self.seed, rounds: self.rounds, jobs };
-            let (totals, broken) = rounds.run(&stop);
+            complain!("{name}: {} rounds from seed {}", self.rounds, self.seed);
+            let progress = Mutex::new(Progress::new(Some(self.rounds), None));
+            let hear = |rounds, broken| progress.lock().expect("it does not panic").tell(rounds, broken);
+            let (totals, broken) = rounds.run(&stop, &hear);
+            progress.into_inner().expect("it does not panic").end();
             is_broken |= !broken.is_empty();
             broken.iter().for_each(|broken| tell(name, broken));
             rows.push((ordeal, name, totals));
@@ -92,12 +97,12 @@ fn tell(name: &str, broken: &Broken) {
 
 fn table(rows: &[(Ordeal, &str, Totals)]) -> String {
     let mut text = format!(
-        "{:<8} {:>7} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6} {:>7}\n",
+        "{:<8} {:>7} {:>12} {:>9} {:>7} {:>8} {:>7} {:>6} {:>7}\n",
         "round", "rounds", "inconclusive", "with jobs", "writes", "flushes", "errors", "leaks", "broken"
     );
     for (_, name, totals) in rows {
         text += &format!(
-            "{:<8} {:>7} {:>7} {:>9} {:>7} {:>8} {:>7} {:>6} {:>7}\n",
+            "{:<8} {:>7} {:>12} {:>9} {:>7} {:>8} {:>7} {:>6} {:>7}\n",
             name,
             totals.rounds,
             totals.inconclusive,

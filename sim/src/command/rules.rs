@@ -40,17 +40,16 @@ fn all(names: &[String], seeds: u64, histories: &[PathBuf]) -> Result<Exit, Stri
             Some(catch) => ("yes", catch.to_string()),
             None => ("NO", format!("nothing needs it: {}", rule.sentence())),
         };
-        say!("{:<24} {caught:<7} {by}", format!("{rule:?}"));
+        say!("{:<24} {caught:<7} {by}", rule.name());
     }
     Ok(if table.left().is_empty() { Exit::Clean } else { Exit::Broken })
 }
 
 fn selected(names: &[String]) -> Result<Vec<Rule>, String> {
-    let is_named = |rule: &Rule, name: &String| format!("{rule:?}") == *name;
+    let is_named = |rule: &Rule, name: &String| rule.name() == name;
     let unknown = names.iter().find(|name| !RULES.iter().any(|rule| is_named(rule, name)));
     if let Some(unknown) = unknown {
-        let known = RULES.map(|rule| format!("{rule:?}"));
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let known = RULES.map(Rule::name);
         return Err(format!("no rule is called `{unknown}`{}", meant(unknown, &known)));
     }
     let wanted = |rule: &Rule| names.is_empty() || names.iter().any(|name| is_named(rule, name));

@@ -84,7 +84,7 @@ impl Show {
             lines.extend(block(&decisions(&trace.choices), width));
         }
         lines.extend(verdict(&text::recorded(trace), trace.law == PASSED, width));
-        lines.extend(plain(&text::repro(None, Some(&self.trace))));
+        lines.extend(plain(&text::on_trace("trace", "replay", &self.trace)));
         Ok(lines)
     }
 
@@ -199,7 +199,7 @@ mod tests {
             "\ncrash  the process is killed ",
             "\nstep ",
             "set-up: ",
-            "write /n2.qcow2 2560+512, since step ",
+            "write /n2.qcow2 0xa00+0x200",
             "\nPASS",
             "\nfinal chain",
             "/n1.qcow2",

@@ -68,7 +68,7 @@ impl Log {
             }
             Step::Flush { device } => format!("flush {}", name(*device)),
             Step::Armed(fault) => {
-                format!("{:?} of {} may fail: {}", fault.kind, name(fault.file), fault.errno.text())
+                format!("{} of {} may fail: {}", fault.kind.word(), name(fault.file), fault.errno.text())
             }
             Step::Calm => "no faults any more".to_owned(),
             Step::Completed { .. } => {

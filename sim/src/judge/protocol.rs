@@ -223,7 +223,7 @@ fn named(field: &str, name: &str, judge: &Judge) -> Result<(), Fault> {
         return fault(field, format!("longer than {NAME_BYTES_MAX} bytes"));
     }
     if !judge.knows(name) {
-        return fault(field, format!("no image is called {name:?}"));
+        return fault(field, format!("no image is called `{name}`"));
     }
     Ok(())
 }
@@ -231,7 +231,7 @@ fn named(field: &str, name: &str, judge: &Judge) -> Result<(), Fault> {
 fn file(form: &str, found: &Found, judge: &Judge) -> Result<(), Fault> {
     named(&format!("{form}.file"), &found.file, judge)?;
     if found.chain.first() != Some(&found.file) {
-        return fault(&format!("{form}.chain"), format!("does not begin with {:?}", found.file));
+        return fault(&format!("{form}.chain"), format!("does not begin with `{}`", found.file));
     }
     Ok(())
 }

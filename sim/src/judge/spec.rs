@@ -2,8 +2,10 @@
 
 use super::Fault;
 use crate::oracle::laws;
+use midstream::content::named;
 use midstream::history::file::header::Spec;
 use midstream::history::observed::Observed;
+use midstream::recording::commands::Commands;
 use midstream::request::Operation;
 use model::data_only::DataOnly;
 use model::{ImageSetup, Quirk};
@@ -29,6 +31,24 @@ pub(super) enum Stop {
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Stop {
         Stop::Bad(fault)
+    }
+}
+
+impl Stop {
+    /// With the names of values that our own guests and images have.
+    pub(super) fn named(self) -> Stop {
+        match self {
+            Stop::Broken { law, detail } => Stop::Broken { law, detail: named(&detail) },
+            other => other,
+        }
+    }
+
+    /// With the command that is behind it.
+    pub(super) fn by(self, commands: &Commands, observed: &Observed) -> Stop {
+        match self {
+            Stop::Broken { law, detail } => Stop::Broken { law, detail: commands.beside(observed, &detail) },
+            other => other,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use midstream::strategy::of_seed;
 use midstream::trace::Trace;
 use midstream::verdict::{Detail, Outcome, Verdict};
 use seam::escape::lines;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -54,9 +54,11 @@ pub const COMMAND: &str = "client # command #";
 pub struct Plan {
     /// The daemon.
     pub target: Target,
-    /// The seed of the first sequence.
+    /// The seeds of sequences that failed before, which go first.
+    pub before: Vec<u64>,
+    /// The seed of the first sequence after them.
     pub seed: u64,
-    /// At most so many sequences.
+    /// At most so many sequences, those of before not counted.
     pub runs: u64,
     /// No new ones after so long.
     pub time: Option<Duration>,
@@ -70,6 +72,17 @@ pub struct Plan {
     pub history: Option<Keep>,
     /// What ends the campaign, if anything that it finds does.
     pub until: Option<Until>,
+}
+
+impl Plan {
+    /// The seed of a sequence, counted from 0; none after the last one.
+    fn seed_of(&self, number: u64) -> Option<u64> {
+        let after = number.checked_sub(self.before.len() as u64);
+        match after {
+            None => self.before.get(number as usize).copied(),
+            Some(after) => (after < self.runs).then(|| self.seed.wrapping_add(after)),
+        }
+    }
 }
 
 /// The failure that a campaign waits for.
@@ -142,6 +155,8 @@ pub struct Shortest {
     pub took: u64,
     /// Its trace.
     pub trace: Option<PathBuf>,
+    /// How other sequences failed on the way there, by name.
+    pub others: BTreeSet<String>,
 }
 
 /// A campaign, looked back on.
@@ -205,7 +220,7 @@ pub fn fuzz(plan: &Plan, stop: &AtomicBool, hear: &mut dyn FnMut(News)) -> Campa
         }
     });
     let mut campaign = shared.campaign.into_inner().unwrap_or_else(PoisonError::into_inner);
-    campaign.is_early = stop.load(Ordering::Relaxed) && campaign.runs < plan.runs;
+    campaign.is_early = stop.load(Ordering::Relaxed) && plan.seed_of(campaign.runs).is_some();
     campaign
 }
 
@@ -234,10 +249,7 @@ impl Shared<'_> {
                 continue;
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.plan.runs {
-                return;
-            }
-            let seed = self.plan.seed.wrapping_add(number);
+            let Some(seed) = self.plan.seed_of(number) else { return };
             // With its history: what depends on timing may never come again.
             let lived = quietly(|| run(&self.plan.target, of_seed(seed), Detail::Full));
             let record = match lived {
@@ -352,6 +364,7 @@ impl Shared<'_> {
             reproduced: least.reproduced,
             took: least.took,
             trace: trace.write(&path).is_ok().then_some(path),
+            others: least.others.into_iter().filter(|other| other != name).collect(),
         });
         // Who hears it lives as long as this thread.
         let _heard = tell.send(found.clone());
@@ -411,4 +424,49 @@ fn file_name(name: &str, seed: u64) -> String {
 /// The laws and goals that live sequences count.
 pub fn laws() -> &'static [midstream::coverage::Law] {
     subject::subject().laws
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::target::Kind;
+
+    fn plan(before: Vec<u64>, runs: u64) -> Plan {
+        let target = Target { kind: Kind::Midstreamd, binary: PathBuf::new(), on_disk: false };
+        Plan {
+            target,
+            before,
+            seed: 100,
+            runs,
+            time: None,
+            jobs: 1,
+            out: PathBuf::new(),
+            shorten: Shorten::Nothing,
+            history: None,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn sequences_that_failed_before_go_first() {
+        let seeds = |plan: Plan| (0..6).map_while(|number| plan.seed_of(number)).collect::<Vec<_>>();
+        assert_eq!(seeds(plan(vec![7, 9], 3)), [7, 9, 100, 101, 102]);
+        assert_eq!(seeds(plan(Vec::new(), 2)), [100, 101]);
+        assert_eq!(seeds(plan(Vec::new(), u64::MAX)).len(), 6);
+    }
+
+    #[test]
+    fn a_live_campaign_ends_with_the_failure_it_waits_for() {
+        let verdict = Verdict::Broken { law: "daemon hung".to_owned(), detail: String::new() };
+        let found = |is_known| Found::of("x", is_known, 1, Duration::ZERO, &Outcome::of(verdict.clone()));
+        let until = |laws: &[&str], known_too| Until {
+            laws: laws.iter().map(|law| (*law).to_owned()).collect(),
+            known_too,
+        };
+        assert!(until(&[], false).is_met(&found(false)));
+        assert!(!until(&[], false).is_met(&found(true)));
+        assert!(until(&[], true).is_met(&found(true)));
+        assert!(until(&["daemon hung"], false).is_met(&found(false)));
+        assert!(!until(&["daemon crashed"], false).is_met(&found(false)));
+    }
 }

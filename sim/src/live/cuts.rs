@@ -7,12 +7,14 @@
 
 use super::journal::Journal;
 use crate::device::{Log, Past};
+use crate::oracle::OF_DAMAGE;
 use crate::recovery;
 use crate::workload::scenario::Scenario;
 use midstream::choice::Decision;
 use midstream::choice::mix;
 use midstream::history::observed::Observed;
 use midstream::history::{Entry, History, Recorder, What};
+use midstream::recording::explained;
 use midstream::strategy::of_seed;
 use midstream::world::crash::{Ending, crash_images};
 use model::{CrashKind, Judge, Quirk};
@@ -218,6 +220,16 @@ struct Lost {
     seen: Vec<Observed>,
 }
 
+impl Lost {
+    /// With what a check has found, if that is what was lost.
+    fn explained(mut self, damage: &[String]) -> Lost {
+        if OF_DAMAGE.iter().any(|law| law.name() == self.law) {
+            self.found = explained(&self.found, damage);
+        }
+        self
+    }
+}
+
 /// Gives what was seen of a crash: the crash, and every image.
 fn crash(
     mut judge: Judge,
@@ -246,13 +258,13 @@ fn crash(
             return Err(Lost { law: "an image cannot be read".to_owned(), found: why.to_owned(), seen });
         }
     };
-    for recovered in all {
-        let file = recovered.file.clone();
+    for mut recovered in all {
+        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
         let observed = match recovered.found() {
             Ok(found) => Observed::Recovered(found),
             Err(why) => Observed::Unreadable { file, why },
         };
-        observe(&mut seen, observed)?;
+        observe(&mut seen, observed).map_err(|lost| lost.explained(&damage))?;
     }
     Ok(seen)
 }

@@ -13,6 +13,7 @@ use super::second_reader::{self, READERS_DIFFER, SecondReader};
 use super::sequence::{End, Live, OPERATOR};
 use crate::recovery::{self, Recovered};
 use midstream::content::{GARBAGE, SECTOR_BYTES, Tag};
+use midstream::recording::explained;
 use midstream::request::Operation;
 use model::law::LawId;
 use serde_json::Value;
@@ -251,9 +252,9 @@ impl Live<'_> {
             return Ok(());
         }
         if self.plan.stop == Stop::Term && self.plan.rules.is_empty() {
-            return Err(self
-                .judge
-                .break_law(LawId::NoLeak.name(), format!("{leaks} clusters after SIGTERM")));
+            let damage: Vec<String> = all.iter().flat_map(|found| found.damage.clone()).collect();
+            let detail = explained(&format!("{leaks} clusters after SIGTERM"), &damage);
+            return Err(self.judge.break_law(LawId::NoLeak.name(), detail));
         }
         match repaired(&self.stage.scenario(), images, all) {
             Ok(()) => self.leaks += leaks,

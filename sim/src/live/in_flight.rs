@@ -97,7 +97,7 @@ impl Asked {
 
     fn text(&self) -> String {
         let Asked { guest, operation, sector, sectors, .. } = self;
-        format!("guest {guest}, {operation:?} of {sectors} at {sector}")
+        format!("guest {guest}, {} of {sectors} at {sector}", operation.word())
     }
 }
 

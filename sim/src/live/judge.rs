@@ -7,12 +7,14 @@ use super::known::{Known, explained, known, smallest};
 use super::second_reader::READERS_DIFFER;
 use super::target::Kind;
 use crate::device::Devices;
-use crate::oracle::{goals, laws, setup};
+use crate::oracle::{OF_DAMAGE, goals, laws, setup};
 use crate::recovery::Recovered;
 use crate::workload::scenario::Scenario;
 use midstream::content::{Tag, named};
 use midstream::history::observed::Observed;
 use midstream::history::{Asked, Failure, History, Recorder, What};
+use midstream::recording::commands::Commands;
+use midstream::recording::explained as with_findings;
 use midstream::request::Operation;
 use midstream::verdict::{Detail, Outcome, Verdict};
 use model::{CrashKind, FaultKind, ImageSetup, Quirk};
@@ -56,6 +58,8 @@ pub struct Judge {
     fall: Option<Fall>,
     /// The command in flight, or the one answered last.
     last_command: String,
+    /// Every command so far.
+    commands: Commands,
     /// Kept where the sequence can be cut at other points later.
     journal: Option<Journal>,
 }
@@ -73,6 +77,7 @@ impl Judge {
             excused: None,
             fall: None,
             last_command: String::new(),
+            commands: Commands::default(),
             journal: None,
         }
     }
@@ -127,9 +132,13 @@ impl Judge {
         if let Some(journal) = &mut self.journal {
             journal.note(at, observed);
         }
+        self.commands.see(observed);
         match observed.show(|seen| self.judge.observe(seen)) {
             Ok(()) => Ok(()),
-            Err(broken) => self.broke(broken.law.name(), broken.detail),
+            Err(broken) => {
+                let detail = self.commands.beside(observed, &broken.detail);
+                self.broke(broken.law.name(), detail)
+            }
         }
     }
 
@@ -260,13 +269,23 @@ impl Judge {
 
     /// What a file shows to the next process, after a clean end or not.
     pub fn afresh(&mut self, found: &Recovered, is_clean: bool) -> Result<(), Broken> {
-        let found = match found.clone().found() {
-            Ok(found) => found,
+        let values = match found.clone().found() {
+            Ok(values) => values,
             // Headers may name what somebody told them to.
             Err(_) if self.judge.is_inconclusive() => return Ok(()),
             Err(why) => return self.tell(Observed::Unreadable { file: found.file.clone(), why }),
         };
-        self.tell(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) })
+        let told = self.tell(if is_clean { Observed::Closed(values) } else { Observed::Recovered(values) });
+        told.inspect_err(|_| self.explain(&found.damage))
+    }
+
+    /// What a check has found, if that has just broken a law.
+    fn explain(&mut self, damage: &[String]) {
+        if let Verdict::Broken { law, detail } = &mut self.verdict
+            && OF_DAMAGE.iter().any(|of_damage| of_damage.name() == law)
+        {
+            *detail = with_findings(detail, damage);
+        }
     }
 
     /// The sequence is over.

@@ -94,7 +94,7 @@ fn request_text(request: &Request) -> String {
         Place::Sector(sector) => format!("at sector {sector}"),
         Place::NearJob(distance) => format!("{distance} sectors from where the oldest job is"),
     };
-    format!("{:?} {} sectors {place}", request.operation, request.sectors)
+    format!("{} of {} sectors {place}", request.operation.word(), request.sectors)
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Process {
             .and_then(|()| process.qmp.line(Some(deadline)));
         match greeted {
             Ok(_) => Ok(process),
-            Err(lost) => Err(format!("it did not greet: {lost:?}; it said: {}", stderr(&process.folder))),
+            Err(lost) => Err(format!("it did not greet: {lost}; it said: {}", stderr(&process.folder))),
         }
     }
 
@@ -256,14 +256,4 @@ fn allow_core_files() {
         // Without a core file a crash is told without its stack.
         let _allowed = setrlimit(Resource::Core, limit);
     });
-}
-
-/// What a loss of the monitor is called when nobody knows more.
-pub fn lost_text(lost: Lost) -> &'static str {
-    match lost {
-        Lost::Closed => "the monitor was closed",
-        Lost::Silent => "the monitor does not answer",
-        Lost::Spinning => "the daemon is busy without end",
-        Lost::Flooding => "events without end",
-    }
 }

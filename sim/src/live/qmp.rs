@@ -2,6 +2,7 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
+use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -22,6 +23,17 @@ pub enum Lost {
     Spinning,
     /// Events without end.
     Flooding,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Lost::Closed => "the monitor was closed",
+            Lost::Silent => "the monitor does not answer",
+            Lost::Spinning => "the daemon is busy without end",
+            Lost::Flooding => "events without end",
+        })
+    }
 }
 
 /// The connection.

@@ -32,6 +32,9 @@ pub fn failure(found: &Found) -> String {
             least.took
         )
         .expect("a string takes any text");
+        for other in &least.others {
+            writeln!(text, "also    {other}, in shorter forms of this run").expect("a string takes any text");
+        }
         if let Some(trace) = &least.trace {
             text += &repro(None, Some(trace));
         }

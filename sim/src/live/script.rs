@@ -243,6 +243,19 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    // What is compared is shown, so that whoever runs a script sees why it ends as it does.
+    #[test]
+    fn every_comparison_prints_what_it_compares() {
+        let script = include_str!("script.py");
+        let comparisons: Vec<&str> = script.split("    if DEFECT == ").skip(1).collect();
+        assert!(comparisons.len() >= 6, "{}", comparisons.len());
+        // What a check found was printed when it was asked.
+        for comparison in comparisons.into_iter().filter(|text| !text.starts_with("\"corrupt\"")) {
+            let (shown, _) = comparison.split_once("return ").expect("it comes to something");
+            assert!(shown.contains("print("), "{shown}");
+        }
+    }
+
     #[test]
     fn base64_fills_up_to_four() {
         assert_eq!([&b"M"[..], b"Ma", b"Man", b""].map(base64), ["TQ==", "TWE=", "TWFu", ""]);

@@ -10,6 +10,7 @@ use midstream::panics::quietly;
 use midstream::strategy::replay::{Recording, tolerant};
 use midstream::verdict::{Detail, Outcome, Verdict};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Least {
     pub times: u32,
     /// Candidates that were tried.
     pub took: u64,
+    /// How others of them failed, by name: most likely one cause is behind all.
+    pub others: BTreeSet<String>,
 }
 
 /// Makes a sequence shorter while `is_same` holds. `None` if it does not fail so again.
@@ -57,7 +60,7 @@ pub fn shorten(
     is_same: &dyn Fn(&Record) -> bool,
     effort: &Effort,
 ) -> Option<Least> {
-    let search = Search { target, is_same, law: RefCell::new(None) };
+    let search = Search { target, is_same, law: RefCell::new(None), others: RefCell::default() };
     let run_one = |choices: Choices| search.candidate(choices, effort);
     let mut shorter = None;
     for _ in 0..FIRST_TRIES {
@@ -78,7 +81,8 @@ pub fn shorten(
         record.outcome.verdict != Verdict::Passed && is_same(&record)
     };
     let reproduced = (0..times).filter(fails).count() as u32;
-    Some(Least { outcome: shorter.outcome, reproduced, times, took: shorter.runs })
+    let others = search.others.take();
+    Some(Least { outcome: shorter.outcome, reproduced, times, took: shorter.runs, others })
 }
 
 struct Search<'a> {
@@ -86,6 +90,8 @@ struct Search<'a> {
     is_same: &'a dyn Fn(&Record) -> bool,
     /// The law that the first failure broke: the others must break it too.
     law: RefCell<Option<String>>,
+    /// The names of other failures.
+    others: RefCell<BTreeSet<String>>,
 }
 
 impl Search<'_> {
@@ -116,6 +122,7 @@ impl Search<'_> {
             let law = record.outcome.verdict.law().to_owned();
             let mut wanted = self.law.borrow_mut();
             if !(self.is_same)(&record) || wanted.as_ref().is_some_and(|wanted| *wanted != law) {
+                self.others.borrow_mut().insert(record.name());
                 record.outcome.verdict = another();
             } else {
                 wanted.get_or_insert(law);

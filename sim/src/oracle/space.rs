@@ -82,11 +82,15 @@ impl Space {
         let Allocation { taken_clusters: taken, all_clusters: all, stale_clusters: stale } = allocation;
         if taken + given.len() as u64 > *all {
             return Some(format!(
-                "{file}: {taken} of its {all} clusters have a place in the file, though these are discarded: {given:?}"
+                "{file}: {taken} of its {all} clusters have a place in the file, though these are discarded: {}",
+                list(given)
             ));
         }
         (is_passed_on && !stale.is_empty()).then(|| {
-            format!("{file}: clusters of the file that nobody uses still hold data of guests: {stale:?}")
+            format!(
+                "{file}: clusters of the file that nobody uses still hold data of guests: {}",
+                list(stale)
+            )
         })
     }
 
@@ -94,6 +98,11 @@ impl Space {
     pub fn looks(&self) -> u64 {
         self.looks
     }
+}
+
+/// Numbers as texts show them.
+fn list<'a>(numbers: impl IntoIterator<Item = &'a u64>) -> String {
+    numbers.into_iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether two ranges have anything in common.
@@ -171,6 +180,6 @@ mod tests {
         let stale = Allocation { taken_clusters: 0, all_clusters: 4, stale_clusters: vec![9] };
         assert_eq!(discarded().closed("/n0", &stale, false), None);
         let broken = discarded().closed("/n0", &stale, true).expect("cluster 9 is left");
-        assert!(broken.ends_with("hold data of guests: [9]"), "{broken}");
+        assert!(broken.ends_with("hold data of guests: 9"), "{broken}");
     }
 }

@@ -45,7 +45,7 @@ fn is_zero_at(file: &[u8], block: usize, index: usize, bits: usize) -> bool {
 }
 
 /// A big-endian number; past the end of the file there are zeroes.
-fn number(file: &[u8], offset: usize, len: usize) -> usize {
+pub(super) fn number(file: &[u8], offset: usize, len: usize) -> usize {
     (offset..offset + len).fold(0, |value, at| value << 8 | usize::from(file.get(at).copied().unwrap_or(0)))
 }
 

@@ -6,8 +6,11 @@ use midstream::choice::Decision;
 use midstream::strategy::replay::{Offer, strict};
 use midstream::verdict::{Outcome, Verdict};
 use midstream::world::crash::{Crash, Ending, Fate};
-use midstream::world::fault::{Fault, Kind, Often};
+use midstream::world::fault::{Fault, Kind};
 use std::fmt::Write;
+
+/// Refcounts have 16 bits unless somebody wishes otherwise.
+const USUAL_ORDER: u32 = 4;
 
 /// The scenario that a tape began with, or `None` if it began with something else.
 pub fn scenario_of(tape: &[Decision]) -> Option<Scenario> {
@@ -46,9 +49,7 @@ pub fn chain(scenario: &Scenario) -> String {
 fn image_line(scenario: &Scenario, index: usize, image: &Image) -> String {
     let format = match image.format {
         Format::Raw => "raw".to_owned(),
-        Format::Qcow2 { version, refcount_order, .. } => {
-            format!("qcow2 v{version}, {}-bit refcounts", 1u32 << refcount_order)
-        }
+        Format::Qcow2 { version, .. } => format!("qcow2 v{version}"),
     };
     let backing = match image.backing {
         Some(below) => format!("on {}", scenario.node(below)),
@@ -56,8 +57,14 @@ fn image_line(scenario: &Scenario, index: usize, image: &Image) -> String {
     };
     let mode = if scenario.is_read_only(index) { "read-only" } else { "writable" };
     let content: String = image.clusters.iter().copied().map(letter).collect();
+    let refcounts = match image.format {
+        Format::Qcow2 { refcount_order, .. } if refcount_order != USUAL_ORDER => {
+            format!("  {}-bit refcounts", 1u32 << refcount_order)
+        }
+        _ => String::new(),
+    };
     format!(
-        "{:<3} {backing:<5} {mode:<9}  {format:<25} clusters of {:>4}  {:>6} bytes  {content}",
+        "{:<3} {backing:<5} {mode:<9} {format:<8}  clusters of {:>4} {:>6} bytes  {content}{refcounts}",
         scenario.node(index),
         image.format.cluster_bytes(),
         image.size_bytes,
@@ -77,10 +84,6 @@ fn letter(cluster: Cluster) -> char {
 }
 
 fn fault_text(fault: &Fault, scenario: &Scenario) -> String {
-    let often = match fault.often {
-        Often::Once => "once",
-        Often::Always => "from then on",
-    };
     let range = match fault.range {
         Some((from, to)) => format!(", at bytes {from} to {to}"),
         None => String::new(),
@@ -91,7 +94,7 @@ fn fault_text(fault: &Fault, scenario: &Scenario) -> String {
         _ => "",
     };
     let path = scenario.images.get(fault.file as usize).map_or("?", |image| image.path.as_str());
-    let kind = format!("{:?}", fault.kind).to_lowercase();
+    let (kind, often) = (fault.kind.word(), fault.often.words());
     format!("{kind} of {path}: {} after {} that go well, {often}{range}{leaves}", fault.errno, fault.after)
 }
 
@@ -110,6 +113,7 @@ mod tests {
     use midstream::strategy::of_seed;
     use midstream::toy;
     use midstream::verdict::Detail;
+    use midstream::world::fault::Often;
     use seam::Errno;
 
     #[test]
@@ -120,8 +124,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "n0  base  read-only  qcow2 v3, 16-bit refcounts clusters of 1024    6144 bytes  d.s0z_",
-                "n1  on n0 writable   qcow2 v3, 16-bit refcounts clusters of 1024    6144 bytes  ......",
+                "n0  base  read-only qcow2 v3  clusters of 1024   6144 bytes  d.s0z_",
+                "n1  on n0 writable  qcow2 v3  clusters of 1024   6144 bytes  ......",
             ]
         );
     }

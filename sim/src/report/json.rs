@@ -54,7 +54,7 @@ fn object<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midstream::campaign::{Plan, run};
+    use midstream::campaign::{Plan, Seeds, run};
     use midstream::toy;
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn every_promised_member_is_there() {
         let plan = Plan {
-            seed: 3,
+            seeds: Seeds::From(3),
             runs: 500,
             time: None,
             jobs: 1,

@@ -81,7 +81,7 @@ fn folded(all: &[Row], set_up: usize) -> Vec<Row> {
 fn with_disks(rows: Vec<Row>, history: &History, after: u64) -> Vec<Row> {
     let mut done = history.disk.iter().filter(|done| done.step > after).peekable();
     let mut merged = Vec::with_capacity(rows.len() + history.disk.len());
-    let row = |done: &OnDisk| Row { step: done.step.to_string(), lane: Lane::Disk, text: done.text.clone() };
+    let row = |done: &OnDisk| Row { step: done.step.to_string(), lane: Lane::Disk, text: done.line() };
     for next in rows {
         let step = next.step.parse().unwrap_or(0);
         while let Some(done) = done.next_if(|done| done.step < step) {
@@ -137,6 +137,7 @@ impl Row {
             "client" => (Lane::Clients, said(what)),
             "guest" => (Lane::Guests, tight(what)),
             "event" => (Lane::Jobs, event(what)),
+            "disk" => (Lane::Disk, what.to_owned()),
             request if is_request(request) => (Lane::Guests, format!("{request} {what}")),
             _ => (Lane::World, if what.is_empty() { who.to_owned() } else { format!("{who} {what}") }),
         };
@@ -198,10 +199,10 @@ mod tests {
         "step 13    client 2  -> block-stream device:n0,job-id:j0,base-node:n4,auto-finalize:false",
         "step 13    guest 1   attaches to n2, to write",
         "step 15    event     JOB_STATUS_CHANGE {id:j0,status:created}",
-        "step 16    g1.0.3    Write of 1 at 0",
+        "step 16    g1.0.3    write of 1 at 0",
         r#"step 19    client 0  <- {"error": {"class": "GenericError", "desc": "Job 'j0' in state 'aborting' cannot accept command verb 'resume'"}}"#,
         "step 22    event     BLOCK_JOB_CANCELLED {device:j0,len:0,offset:0,speed:0,type:stream}",
-        "step 76    crash     Kill",
+        "step 76    crash     kill",
         "step 76    afresh    /n1.qcow2 -> /n0.qcow2: 0x16",
         "step 77    end",
     ];
@@ -218,12 +219,12 @@ mod tests {
             "13     2 -> block-stream device:n0,job-id:j0,base-node:n4,auto-finalize:false",
             "                1 attaches to n2, to write",
             "15                       j0 created",
-            "16              g1.0.3 Write of 1 at 0",
+            "16              g1.0.3 write of 1 at 0",
             "19     0 <- Job 'j0' in state 'aborting' cannot accept command verb 'resume'",
             "         (GenericError)",
             "22                       BLOCK_JOB_CANCELLED {device:j0,len:0,offset:0,speed:0,",
             "                           type:stream}",
-            "76                                         crash Kill",
+            "76                                         crash kill",
             "                                           afresh /n1.qcow2 -> /n0.qcow2: 0x16",
             "77                                         end",
         ];

@@ -23,6 +23,19 @@ pub fn failure(outcome: &Outcome) -> String {
     text
 }
 
+/// A failure whose cause was told for another law, briefly: shorter forms of the one run broke the other's law.
+pub fn told_already(outcome: &Outcome, seed: u64, other: &str) -> String {
+    let (law, step) = (outcome.verdict.law(), outcome.steps);
+    format!("ALSO  law `{law}`  at step {step}\n      most likely by the cause of seed {seed}: `{other}`\n")
+}
+
+/// A law that shorter forms of a run broke, too.
+pub fn also(law: &str, count: u64) -> String {
+    let forms =
+        if count == 1 { "one shorter form".to_owned() } else { format!("{} shorter forms", grouped(count)) };
+    format!("also    law `{law}`, in {forms} of this run\n")
+}
+
 /// What a trace says that was found: nothing is known of the step.
 pub fn recorded(trace: &Trace) -> String {
     if trace.law == PASSED {
@@ -47,17 +60,22 @@ fn called(first_word: Option<&OsStr>) -> String {
     }
 }
 
-/// The two commands to paste. Without a trace there is only the seed.
+/// The commands to paste. Without a trace there is only the seed.
 pub fn repro(seed: Option<u64>, trace: Option<&Path>) -> String {
     let mut text = String::new();
     if let Some(seed) = seed {
         writeln!(text, "repro   {} fuzz --seed {seed} --runs 1", program()).expect("a string takes any text");
     }
     if let Some(trace) = trace {
-        writeln!(text, "trace   {} replay {}", program(), quoted(&trace.display().to_string()))
-            .expect("a string takes any text");
+        text += &on_trace("trace", "replay", trace);
+        text += &on_trace("show", "show", trace);
     }
     text
+}
+
+/// A command on a trace, to paste.
+pub fn on_trace(head: &str, command: &str, trace: &Path) -> String {
+    format!("{head:<8}{} {command} {}\n", program(), quoted(&trace.display().to_string()))
 }
 
 /// One line of totals.
@@ -94,16 +112,24 @@ fn seeds(totals: &Totals) -> String {
 }
 
 fn runs(count: u64) -> String {
-    format!("{} run{}", grouped(count), if count == 1 { "" } else { "s" })
+    counted(count, "run")
+}
+
+/// So many of something: `1 run`, `1,000 runs`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// How short a trace has become: `1 command, 115 decisions instead of 302, minimised in 599 runs`. Fewer commands may
 /// take more decisions.
+///
+/// None were needed where an earlier campaign has done it.
 pub fn shortened(commands: usize, decisions: [usize; 2], took: u64) -> String {
     let [after, before] = decisions;
-    let s = if commands == 1 { "" } else { "s" };
     let instead = if after < before { format!(" instead of {before}") } else { String::new() };
-    format!("{commands} command{s}, {after} decisions{instead}, minimised in {}", runs(took))
+    let how =
+        if took == 0 { "as it was left before".to_owned() } else { format!("minimised in {}", runs(took)) };
+    format!("{}, {after} decisions{instead}, {how}", counted(commands as u64, "command"))
 }
 
 /// A word as a shell reads it back.
@@ -148,6 +174,7 @@ mod tests {
         assert!(lines[1].starts_with("      client "), "{text}");
         assert_eq!(lines[2], format!("repro   {} fuzz --seed {seed} --runs 1", program()));
         assert_eq!(lines[3], format!("trace   {} replay traces/new/1.json", program()));
+        assert_eq!(lines[4], format!("show    {} show traces/new/1.json", program()));
     }
 
     #[test]

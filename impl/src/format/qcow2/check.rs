@@ -196,7 +196,8 @@ async fn compare(
         if stored > 0 || found > 0 {
             report.image_end_bytes = image.geometry.offset_of(cluster + 1);
         }
-        let line = || format!("cluster {cluster}: refcount {stored}, references {found}");
+        let at = image.geometry.offset_of(cluster);
+        let line = || format!("cluster {cluster} at {at:#x}: refcount {stored}, references {found}");
         match stored.cmp(&found) {
             std::cmp::Ordering::Less => report.corrupt(1, line),
             std::cmp::Ordering::Greater => report.leak(line),

@@ -1,0 +1,56 @@
+//! Which part of a qcow2 image lies at an offset of its file: for readers of what disks did.
+
+use super::allocation::number;
+use std::ops::Range;
+
+/// The offset of an L1 or refcount table's entry.
+const OFFSET: usize = 0x00ff_ffff_ffff_fe00;
+
+/// The table that lies there, if one does and the file is an image.
+pub fn table_at(file: &[u8], offset: u64) -> Option<&'static str> {
+    if !file.starts_with(b"QFI\xfb") {
+        return None;
+    }
+    let (offset, cluster_bytes) = (offset as usize, 1usize << number(file, 20, 4).min(21));
+    let l1 = (number(file, 40, 8), number(file, 36, 4));
+    let refcounts = (number(file, 48, 8), number(file, 56, 4) * cluster_bytes / 8);
+    let is_in = |start: usize, len: usize| (start..start + len).contains(&offset);
+    let leads_to = |table: (usize, usize)| {
+        entries(file, table).any(|start| start != 0 && is_in(start & OFFSET, cluster_bytes))
+    };
+    match () {
+        () if is_in(0, cluster_bytes) => Some("header"),
+        () if is_in(l1.0, l1.1 * 8) => Some("L1 table"),
+        () if is_in(refcounts.0, refcounts.1 * 8) => Some("refcount table"),
+        () if leads_to(refcounts) => Some("refcounts"),
+        () if leads_to(l1) => Some("L2 table"),
+        () => None,
+    }
+}
+
+/// The entries of a table that lie in the file.
+fn entries(file: &[u8], (start, count): (usize, usize)) -> impl Iterator<Item = usize> {
+    let all: Range<usize> = 0..count.min(file.len() / 8);
+    all.map(move |index| number(file, start + index * 8, 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::image::{Cluster, Format, Image};
+
+    #[test]
+    fn tables_are_known_by_where_the_header_leads() {
+        let format = Format::Qcow2 { version: 3, cluster_bits: 10, refcount_order: 4 };
+        let (path, clusters) = ("/n1".to_owned(), vec![Cluster::Data; 2]);
+        let image = Image { layer: 1, path, format, size_bytes: 2048, backing: None, clusters };
+        let file = image.build(None);
+        let tables: Vec<_> =
+            (0..file.len() as u64 / 1024).map(|cluster| table_at(&file, cluster * 1024)).collect();
+        for table in ["header", "L1 table", "L2 table", "refcount table", "refcounts"] {
+            assert!(tables.contains(&Some(table)), "{table} in {tables:?}");
+        }
+        assert_eq!(tables.iter().filter(|table| table.is_none()).count(), 2, "{tables:?}");
+        assert_eq!(table_at(b"no image", 0), None);
+    }
+}
