@@ -202,3 +202,36 @@ fn laws_are_listed_as_campaigns_take_them() {
     assert!(live.contains(&"-                     daemon crashed".to_owned()), "{live:?}");
     assert!(goals.len() > 100 && goals.iter().all(|goal| !live.contains(goal)));
 }
+
+/// What follows the program's name in the lines of a document that run it, up to a comment.
+fn commands(document: &str) -> impl Iterator<Item = Vec<String>> + '_ {
+    let after = |line: &str| {
+        line.split_once("cargo midstream ").map(|(before, after)| (before.to_owned(), after.to_owned()))
+    };
+    // Where it stands in a sentence, it may be cut short.
+    let is_run = |before: &str| before.trim().is_empty() || before.trim_end().ends_with("run:");
+    let lines = document.lines().filter_map(after).filter(move |(before, _)| is_run(before));
+    lines.map(|(_, after)| {
+        let command = after.split(" #").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
+        let seed = command.replace("${{ github.run_id }}", "7");
+        seed.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+    })
+}
+
+#[test]
+fn every_command_line_of_the_documents_is_taken() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut count = 0;
+    for document in ["README.md", "docs/ci.md", "docs/security.md", "docs/history.md"] {
+        let text = std::fs::read_to_string(root.join(document)).expect("a document of the project");
+        for arguments in commands(&text) {
+            let mut midstream = Command::new(env!("CARGO_BIN_EXE_midstream"));
+            // What stands before is looked at, and then there is help instead of a run.
+            let output = midstream.args(&arguments).arg("--help").output().expect("it was built");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{document}: cargo midstream {}: {said}", arguments.join(" "));
+            count += 1;
+        }
+    }
+    assert!(count >= 20, "only {count} command lines");
+}

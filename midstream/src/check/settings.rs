@@ -16,6 +16,8 @@ pub(super) struct Settings {
 impl Settings {
     /// As the caller wants it, and as the variables of the environment that `of` reads change it.
     pub(super) fn new(runs: u64, of: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
+        // What a CI system sets to nothing is not set.
+        let of = |name: &str| of(name).filter(|text| !text.is_empty());
         let number = |name: &str| match of(name) {
             None => Ok(None),
             Some(text) => match text.parse::<u64>() {
@@ -80,6 +82,7 @@ mod tests {
     fn the_environment_overrides_the_test() {
         let plain = Settings { seed: 1, runs: 100, time: None, trace: None };
         assert_eq!(settings(100, &[]), Ok(plain.clone()));
+        assert_eq!(settings(100, &[("MIDSTREAM_SECONDS", ""), ("MIDSTREAM_TRACE", "")]), Ok(plain.clone()));
         let set = [("MIDSTREAM_SEED", "7"), ("MIDSTREAM_RUNS", "1"), ("MIDSTREAM_TRACE", "a.json")];
         let trace = Some(PathBuf::from("a.json"));
         assert_eq!(settings(100, &set), Ok(Settings { seed: 7, runs: 1, trace, ..plain.clone() }));
