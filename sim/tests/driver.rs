@@ -123,8 +123,8 @@ fn crash_once(seed: u64) -> bool {
         assert_eq!(scheduler.run(&[last], 10_000, Some(&mut choices)), Rest::Done);
     }
     let ending = if seed.is_multiple_of(2) { Ending::Kill } else { Ending::PowerCut };
-    let images = crash_images(&host.core().disks, ending, &mut choices);
-    let recovered = read_all(&scenario, images).expect("it ends").remove(0);
+    let mut images = crash_images(&host.core().disks, ending, &mut choices);
+    let recovered = read_all(&scenario, &mut images).expect("it ends").remove(0);
     let values = recovered.values.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     assert_eq!(recovered.corruptions, 0, "seed {seed}: corrupt after a {ending:?}");
     let kept = flushed.lock().unwrap().take();
