@@ -39,7 +39,8 @@ pub trait BlockLayer: Send + Sync + 'static {
     ///
     /// ```
     /// use midstream::seam::{Disk, Host, IoResult, OpenMode};
-    /// use midstream::{BlockLayer, Device, Image, Profile, find};
+    /// use midstream::scenario::{Scenario, own, read, write};
+    /// use midstream::{BlockLayer, Device, Image, explain};
     /// use std::sync::Arc;
     ///
     /// struct Scrubbed;
@@ -75,7 +76,9 @@ pub trait BlockLayer: Send + Sync + 'static {
     /// #   }
     /// }
     ///
-    /// let found = find(Scrubbed, Profile::default(), 3_000).expect_err("it undoes what a guest writes meanwhile");
+    /// let guests = Scenario::chain(["disk d"]).guest("disk", [own(0)]).guest("disk", [write(0, 1), read(0, 1)]);
+    /// let mut orders = (1..300).filter_map(|seed| explain(Scrubbed, guests.clone(), seed).ok());
+    /// let (found, _trace) = orders.next().expect("it undoes what a guest writes meanwhile");
     /// assert!(found.steps.iter().any(|step| step.ends_with(" scrub")), "{found}");
     /// ```
     const OPERATIONS: &'static [&'static str] = &[];
