@@ -11,7 +11,7 @@ use midstream::history::{History, Recorder, What};
 use midstream::request::RequestId;
 use midstream::trace::Trace;
 use midstream::verdict::{LIVENESS, Outcome, Verdict};
-use midstream::world::disk::OnDisk;
+use midstream::world::on_disk::OnDisk;
 use sim::judge::{Verdict as Judged, judge};
 use sim::mutants::Mutant;
 use sim::report::story;

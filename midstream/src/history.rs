@@ -9,7 +9,7 @@ pub mod fingerprint;
 mod lines;
 pub mod observed;
 
-use crate::world::disk::OnDisk;
+use crate::world::on_disk::OnDisk;
 use model::ImageSetup;
 use observed::Observed;
 

@@ -8,6 +8,7 @@ pub mod crash;
 pub mod disk;
 pub mod fault;
 pub mod host;
+pub mod on_disk;
 mod ready;
 pub mod scheduler;
 pub mod socket;

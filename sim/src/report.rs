@@ -3,7 +3,6 @@
 pub mod chain;
 pub mod json;
 pub mod lanes;
-pub mod laws;
 pub mod page;
 pub mod progress;
 pub mod story;

@@ -7,7 +7,7 @@ pub mod line;
 pub mod values;
 
 use super::{Entry, History, Recorder, What};
-use crate::world::disk::OnDisk;
+use crate::world::on_disk::OnDisk;
 use header::{Header, ImageForm, Spec};
 use line::Line;
 use std::io::{self, Write};

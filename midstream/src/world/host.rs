@@ -5,7 +5,8 @@
 
 use crate::choice::Point;
 use crate::world::clock::Alarms;
-use crate::world::disk::{Answer, Ask, Change, Disks, OnDisk};
+use crate::world::disk::{Answer, Ask, Change, Disks};
+use crate::world::on_disk::OnDisk;
 use crate::world::socket::{Doors, End};
 use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Who waits for whom where a world does not go on, as far as its scheduler and its disks know.
 
 use crate::choice::Point;
-use crate::world::disk::OnDisk;
 use crate::world::host::SimHost;
+use crate::world::on_disk::OnDisk;
 use crate::world::scheduler::Scheduler;
 use std::collections::BTreeMap;
 

@@ -319,7 +319,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midstream::campaign::Nondeterminism;
+    use midstream::campaign::again::Nondeterminism;
     use midstream::choice::Choices;
     use midstream::coverage::Broken;
     use midstream::minimise::entries;

@@ -1,9 +1,10 @@
 //! `midstream laws`: what can break, by name; and what a name that nobody has may have meant.
 
+mod page;
+
 use super::{Exit, refuse};
 use crate::live::judge::OF_DAEMONS;
 use crate::mutants::{Mutant, tree};
-use crate::report::laws;
 use clap::Args;
 use midstream::campaign::Subject;
 use midstream::verdict::{INVARIANTS, LIVENESS};
@@ -57,7 +58,7 @@ fn write(page: &Path) -> Result<(), String> {
     let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
     let mutants = Mutant::read_all(&root.join("tests/mutants"));
     let mutants = mutants.map_err(|(path, error)| format!("{}: {error}", path.display()))?;
-    std::fs::write(page, laws::page(&mutants)).map_err(|error| format!("{}: {error}", page.display()))
+    std::fs::write(page, page::page(&mutants)).map_err(|error| format!("{}: {error}", page.display()))
 }
 
 /// The sentence of a law that is named in short; any other text as it is.

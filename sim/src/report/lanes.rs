@@ -5,7 +5,7 @@
 
 use super::page::{Line, Paint, wrapped};
 use midstream::history::History;
-use midstream::world::disk::OnDisk;
+use midstream::world::on_disk::OnDisk;
 use serde_json::Value;
 
 /// Room for the step.

@@ -17,7 +17,7 @@ explains what was seen. `--law` takes the name in the first column, or the sente
 ";
 
 /// The page; `mutants` are all there are.
-pub fn page(mutants: &[Mutant]) -> String {
+pub(super) fn page(mutants: &[Mutant]) -> String {
     let mut page = HEAD.to_owned();
     table(&mut page, "At every moment", Kind::Always, mutants);
     table(&mut page, "Once a run is over", Kind::Eventually, mutants);
