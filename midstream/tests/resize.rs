@@ -1,11 +1,13 @@
 //! Images that change their length while guests use them: a layer that does it right breaks nothing, and each way of doing
 //! it wrong breaks the law that it should.
 
+mod turns;
+
 use midstream::scenario::{Scenario, eio, flush, kill, power_cut, read, resize, write};
 use midstream::seam::{Disk, Errno, Host, IoResult, OpenMode};
 use midstream::{BlockLayer, Device, Failure, Image, Profile, event_log, find};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use turns::Turns;
 
 const SECTOR: u64 = 512;
 
@@ -41,34 +43,6 @@ struct Length {
     bytes: u64,
     /// What the disk has may be another.
     is_stale: bool,
-}
-
-#[derive(Debug, Default)]
-struct Turns {
-    taken: Mutex<bool>,
-    waiting: Mutex<Vec<Waker>>,
-}
-
-struct Turn<'a>(&'a Turns);
-
-impl Turns {
-    async fn take(&self) -> Turn<'_> {
-        std::future::poll_fn(|context| {
-            if !std::mem::replace(&mut *self.taken.lock().unwrap(), true) {
-                return Poll::Ready(Turn(self));
-            }
-            self.waiting.lock().unwrap().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.taken.lock().unwrap() = false;
-        self.0.waiting.lock().unwrap().drain(..).for_each(Waker::wake);
-    }
 }
 
 impl BlockLayer for Sized {

@@ -1,5 +1,6 @@
 //! What the page tells is so: every trace still breaks its law, and the page is made from them.
 
+use midstream::campaign::{Plan, Seeds};
 use midstream_other_engines::engine::Engine;
 use midstream_other_engines::findings;
 use midstream_other_engines::page;
@@ -30,8 +31,8 @@ fn every_trace_is_a_finding() {
 #[test]
 fn our_own_driver_breaks_nothing_at_the_levels_of_the_findings() {
     for finding in Engine::OTHERS.into_iter().flat_map(findings::of) {
-        let plan = midstream::campaign::Plan {
-            seed: 1,
+        let plan = Plan {
+            seeds: Seeds::From(1),
             runs: 300,
             time: None,
             jobs: 1,

@@ -1,11 +1,14 @@
 //! Layers for tests: one with a write-back cache and any of a list of bugs, one with chains.
 
+#[path = "../turns/mod.rs"]
+mod turns;
+
 use midstream::seam::{Disk, Errno, Host, IoResult, OpenMode};
 use midstream::{BlockLayer, Checked, Device, Image};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use turns::Turns;
 
 const SECTOR: u64 = 512;
 
@@ -29,35 +32,6 @@ pub enum Bug {
     Panics,
     /// What it does differs from run to run.
     Chance,
-}
-
-/// Whose turn it is to flush: an older flush that lands late would write over a newer one.
-#[derive(Debug, Default)]
-struct Turns {
-    taken: Mutex<bool>,
-    waiting: Mutex<Vec<Waker>>,
-}
-
-struct Turn<'a>(&'a Turns);
-
-impl Turns {
-    async fn take(&self) -> Turn<'_> {
-        std::future::poll_fn(|context| {
-            if !std::mem::replace(&mut *self.taken.lock().unwrap(), true) {
-                return Poll::Ready(Turn(self));
-            }
-            self.waiting.lock().unwrap().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.taken.lock().unwrap() = false;
-        self.0.waiting.lock().unwrap().drain(..).for_each(Waker::wake);
-    }
 }
 
 /// Keeps writes in memory until they are flushed, and may promise that a kill loses nothing all the same.
