@@ -228,6 +228,24 @@ impl State {
         for id in blurred.into_iter().filter(|_| self.allows(Rule::CopiesBlur)).collect::<Vec<_>>() {
             self.job_mut(id).blurred = true;
         }
+        self.blurred_copies_see();
+    }
+
+    /// What stands below their source has changed, or is about to: they may copy what it shows now, whatever comes after.
+    fn blurred_copies_see(&mut self) {
+        for id in self.live_jobs().collect::<Vec<_>>() {
+            let Some(route) = self.route(id).filter(|_| self.job(id).blurred && !self.job(id).has_left())
+            else {
+                continue;
+            };
+            let Some((source, target)) = self.images_of(&route).filter(|(source, target)| source != target)
+            else {
+                continue;
+            };
+            for sector in 0..self.views.layer(target).sectors() {
+                self.views.copy_sector(source, target, sector, request_of(id), self.now);
+            }
+        }
     }
 
     /// What readers of `image` see has changed under jobs that copy it: they may have copied the one or the other.
@@ -343,6 +361,7 @@ impl State {
                 }
             }
         }
+        self.blurred_copies_see();
     }
 
     /// The job has succeeded. `self.graph` is what it made of it.

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 /// In step after its device was copied so often: the first pass, one that shows that guests outrun it, and what they
 /// write until they are held back.
 const COPIES_TO_READY_MAX: u64 = 8;
-/// At its end after so much more, from the moment on that it was told to: guests are held back from then on.
-const COPIES_TO_END_MAX: u64 = 2;
+/// At its end after so much more, from the moment on that it was told to: what is on its way then, what guests had written
+/// by then, and what they write until they are held back.
+const COPIES_TO_END_MAX: u64 = 3;
 
 /// A job as a look finds it.
 #[derive(Copy, Clone, Debug)]
@@ -116,8 +117,8 @@ mod tests {
             bounded.sent(1, complete);
             bounded.reply(1, r#"{"return": {}}"#);
             assert_eq!(bounded.look(&seen("ready", 9000), 1000), None);
-            assert_eq!(bounded.look(&seen("ready", 11_000), 1000), None);
-            assert!(bounded.look(&seen("ready", 11_001), 1000).is_some());
+            assert_eq!(bounded.look(&seen("ready", 12_000), 1000), None);
+            assert!(bounded.look(&seen("ready", 12_001), 1000).is_some());
             assert_eq!(bounded.look(&seen("running", 0), 1000), None, "another job of that name");
         }
     }
