@@ -1,6 +1,7 @@
 //! What a job's copying does to what readers see: from its start, with every write of a guest, and at its end.
 
 use crate::command::plan::{JobType, Work};
+use crate::command::record::Job;
 use crate::command::starting::Sync;
 use crate::content::{Decides, SECTOR_BYTES};
 use crate::graph::{ImageId, JobId, NodeId};
@@ -231,17 +232,14 @@ impl State {
         self.blurred_copies_see();
     }
 
-    /// What stands below their source has changed, or is about to: they may copy what it shows now, whatever comes after.
+    /// What stands below their source has changed, or is about to: mirrors may copy what it shows now, whatever comes after.
+    /// (A backup copies what was there at its start, or, where it is blurred, what is there at its end.)
     fn blurred_copies_see(&mut self) {
-        for id in self.live_jobs().collect::<Vec<_>>() {
-            let Some(route) = self.route(id).filter(|_| self.job(id).blurred && !self.job(id).has_left())
-            else {
-                continue;
-            };
-            let Some((source, target)) = self.images_of(&route).filter(|(source, target)| source != target)
-            else {
-                continue;
-            };
+        let is_mirror = |job: &Job| job.blurred && job.plan.becomes_ready() && !job.has_left();
+        let mirrors: Vec<JobId> = self.live_jobs().filter(|id| is_mirror(self.job(*id))).collect();
+        for id in mirrors {
+            let images = self.route(id).and_then(|route| self.images_of(&route));
+            let Some((source, target)) = images.filter(|(source, target)| source != target) else { continue };
             for sector in 0..self.views.layer(target).sectors() {
                 self.views.copy_sector(source, target, sector, request_of(id), self.now);
             }
