@@ -299,7 +299,9 @@ impl Mirror {
         };
         if self.top.is_commit {
             // Overlays that are longer than source read zeroes past its end, and base may have something there.
-            let end = hide::visible_end(graph, self.filter, self.top.target)?;
+            // A reopen may have put one past the filter, on source itself.
+            let above = [self.filter, replaced].map(|top| hide::visible_end(graph, top, self.top.target));
+            let end = above.into_iter().try_fold(0, |end, other| other.map(|other| end.max(other)))?;
             let start = len_bytes(graph, self.top.source)?;
             hide::all(graph, self.top.target, start, end, LOOK_BYTES_MAX).await?;
         }
