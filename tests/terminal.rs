@@ -7,7 +7,7 @@ mod support;
 use seam::escape::steers;
 use serde_json::json;
 use std::process::{Command, Stdio};
-use support::daemon::{Client, binary};
+use support::daemon::{Client, binary, command};
 
 /// A terminal's title, a line end, a forged line, DEL, C1, and marks that turn the direction of writing.
 const EVIL: &str = "e\u{1b}]0;t\u{7}\r\nmidstreamd: all is well\u{7f}\u{9b}2J\u{202e}\u{2066}\u{2028}";
@@ -75,4 +75,18 @@ fn announcements_are_plain_too() {
     let said = String::from_utf8(output.stderr).expect("text");
     assert_tame(&said, 1);
     assert!(said.contains("made\\u001B[31m\\nforged"), "{said:?}");
+}
+
+// A minute of silence looks like a hang.
+#[test]
+fn a_live_campaign_says_how_far_it_is() {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let target = format!("midstreamd:{}", binary().display());
+    let mut fuzz = Command::new(command());
+    fuzz.args(["fuzz", "--target", &target, "--seed", "1", "--seconds", "6", "--out"]).arg(folder.path());
+    let output = fuzz.stdin(Stdio::null()).output().expect("it was built");
+    let said = String::from_utf8(output.stderr).expect("text");
+    let is_progress =
+        |line: &str| line.contains(" s  ") && line.contains(" runs, ") && line.ends_with(" failed");
+    assert!(said.lines().any(is_progress), "{said}");
 }

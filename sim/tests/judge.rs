@@ -204,3 +204,11 @@ fn a_long_history_is_not_held() {
     assert!(said.starts_with("PASS  1,000,002 lines, 250,000 checks"), "{said}");
     assert!(peak < 64, "it held {peak} MiB");
 }
+
+#[test]
+fn a_broken_law_stands_with_the_command_behind_it() {
+    let header = HEADER.replace("data-only", "qemu-10.0");
+    let sent = r#"{"sent":{"client":3,"text":"{\"execute\":\"job-pause\",\"arguments\":{\"id\":\"j\"}}"}}"#;
+    let reply = r#"{"reply":{"client":3,"text":"{\"return\": {}}"}}"#;
+    check(&[&header, sent, reply], 1, "in reply to client 3: job-pause id:j");
+}

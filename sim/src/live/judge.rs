@@ -333,3 +333,18 @@ impl Judge {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_breaks_a_law_stands_with_its_command() {
+        let mut judge = Judge::new(&Scenario::chain(&["dd"]), &[]);
+        let pause = r#"{"execute":"job-pause","arguments":{"id":"j"}}"#;
+        assert!(judge.sent(3, pause).is_ok());
+        assert!(judge.reply(3, r#"{"return": {}}"#).is_err(), "there is no such job");
+        let Verdict::Broken { detail, .. } = &judge.verdict else { panic!("{:?}", judge.verdict) };
+        assert!(detail.contains("in reply to client 3: job-pause id:j"), "{detail}");
+    }
+}
