@@ -7,9 +7,12 @@ use midstream::trace::{PASSED, Trace};
 use midstream::verdict::Detail;
 use sim::live::again::again;
 use sim::live::campaign::{Plan, Shorten, fuzz};
-use sim::live::doc::defects;
+use sim::live::doc::{Defect, defects};
+use sim::live::script::{DRIVER, Driver, Fails, script};
+use sim::live::sequence::Record;
 use sim::live::target::Target;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use support::daemon::binary;
 
@@ -109,7 +112,7 @@ fn what_was_judged_wrongly_once_is_judged_right() {
 fn every_known_defect_is_shown_by_its_trace() {
     let Some(target) = daemon() else { return };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/live");
-    let mut traces = 0;
+    let (mut traces, mut scripts) = (0, 0);
     for defect in defects().filter(|defect| !defect.trace.is_empty()) {
         let file = defect.trace;
         traces += 1;
@@ -118,12 +121,50 @@ fn every_known_defect_is_shown_by_its_trace() {
         let target = target.placed_as(&recorded);
         // What depends on timing may need more than one try.
         let mut names = Vec::new();
-        let is_shown = (0..defect.tries).any(|_| {
+        let shown = (0..defect.tries).find_map(|_| {
             let record = again(&target, &trace.choices, Detail::Quiet);
             names.push(record.name());
-            record.known.is_some_and(|known| known.names().contains(&defect.name))
+            record.known.as_ref().is_some_and(|known| known.names().contains(&defect.name)).then_some(record)
         });
-        assert!(is_shown, "{file} does not show {}, but {names:#?}", defect.name);
+        let Some(record) = shown else {
+            panic!("{file} does not show {}, but {names:#?}", defect.name);
+        };
+        scripts += usize::from(has_its_script(&defect, &record));
     }
-    assert!(traces >= 36, "only {traces} defects have a trace");
+    assert!(traces >= 36 && scripts >= 32, "only {traces} defects have a trace, and {scripts} a script");
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/qemu-10.0.2")
+}
+
+/// Whether a defect can have a script; then the one that is kept is what `midstream document` writes today, but for what
+/// differs from run to run: times and folders in what was found, how often it is tried, and where a job was waited for.
+fn has_its_script(defect: &Defect, record: &Record) -> bool {
+    let Ok(today) = script(defect.what, record, Fails::Always, Driver::Beside) else { return false };
+    let path = scripts().join(format!("{}.sh", defect.name));
+    let kept = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let differs = ["DETAIL = ", "UNTRUE = ", "TRIES = ", "    [\"settle\"],"];
+    let lines = |text: &str| -> Vec<String> {
+        let kept = text.lines().filter(|line| !differs.iter().any(|start| line.starts_with(start)));
+        kept.map(str::to_owned).collect()
+    };
+    assert_eq!(lines(&kept), lines(&today), "{}: `cargo midstream document` writes another", path.display());
+    true
+}
+
+#[test]
+fn the_scripts_of_the_page_are_short_data_beside_one_driver() {
+    let (file, code) = DRIVER;
+    assert_eq!(fs::read_to_string(scripts().join(file)).expect("the driver"), code);
+    let known: Vec<String> = defects().map(|defect| format!("{}.sh", defect.name)).collect();
+    for entry in fs::read_dir(scripts()).expect("the folder is there") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        if name == file {
+            continue;
+        }
+        assert!(known.contains(&name), "{name} is of no defect");
+        let text = fs::read_to_string(scripts().join(&name)).expect("a script");
+        assert!(text.contains(file) && text.lines().count() < 100, "{name} has more than its data");
+    }
 }

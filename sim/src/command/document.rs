@@ -6,7 +6,7 @@ use super::{Exit, refuse};
 use crate::live::again::{Retaken, retake};
 use crate::live::campaign::COMMAND;
 use crate::live::doc::{Defect, Shown, defects, page};
-use crate::live::script::{Fails, script};
+use crate::live::script::{DRIVER, Driver, Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
 use clap::Args;
@@ -50,6 +50,8 @@ impl Document {
         let name = format!("qemu-{}", self.version);
         let scripts = self.out.join(&name);
         fs::create_dir_all(&scripts).map_err(|error| format!("{}: {error}", scripts.display()))?;
+        let (driver, code) = DRIVER;
+        fs::write(scripts.join(driver), code).map_err(|error| format!("{driver}: {error}"))?;
         let mut all = Vec::new();
         for defect in defects().filter(|defect| !defect.trace.is_empty()) {
             let file = defect.trace;
@@ -71,7 +73,7 @@ impl Document {
         let Retaken { failed: record, failures: reproduced, times } =
             retake(&target, &trace.choices, Detail::Full, defect.tries, &is_shown);
         let fails = if reproduced == times { Fails::Always } else { Fails::Sometimes };
-        let text = record.as_ref().and_then(|record| script(defect.what, record, fails).ok());
+        let text = record.as_ref().and_then(|record| script(defect.what, record, fails, Driver::Beside).ok());
         let file = format!("{}.sh", defect.name);
         if let Some(text) = &text {
             write_program(&scripts.join(&file), text).map_err(|error| format!("{file}: {error}"))?;

@@ -3,7 +3,7 @@
 use super::limits::check_file;
 use super::{Exit, live_target, read, refuse};
 use crate::live::again::{Retaken, retake};
-use crate::live::script::{Fails, script};
+use crate::live::script::{Driver, Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
 use clap::Args;
@@ -49,7 +49,8 @@ impl Export {
             return Err(refuse(&format!("{} does not fail any more", self.trace.display())));
         };
         let fails = if failures == times { Fails::Always } else { Fails::Sometimes };
-        let text = script(&trace.law, &record, fails).map_err(|problem| refuse(&problem.0))?;
+        let text =
+            script(&trace.law, &record, fails, Driver::Within).map_err(|problem| refuse(&problem.0))?;
         match &self.out {
             None => put!("{text}"),
             Some(path) => {

@@ -57,6 +57,7 @@ impl Live<'_> {
         if is_known(self) {
             return Ok(Vec::new());
         }
+        self.mark();
         if self.actions.last() != Some(&Action::Settle) {
             self.actions.push(Action::Settle);
         }
@@ -142,6 +143,7 @@ impl Live<'_> {
     }
 
     pub(super) fn quit(&mut self) -> Result<(), Broken> {
+        self.mark();
         self.actions.push(Action::Quit);
         self.exchange(OPERATOR, QUIT, false)?;
         let mut patience = Patience::begin();

@@ -1,3 +1,4 @@
+# Plays the data of a script: starts the daemon on the images, does what was done, and ends with 1 if the defect shows.
 import base64, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, time, zlib
 
 DAEMON = os.environ.get("QSD", "qemu-storage-daemon")

@@ -1,6 +1,7 @@
 //! A failing sequence as a shell script that needs only the daemon, qemu-img and python3: ready for a bug report.
 //!
-//! It prints every command and reply, what is wrong, and ends with 1 if the defect shows, with 0 if not.
+//! It prints every command and reply, what is wrong, and ends with 1 if the defect shows, with 0 if not. Most of it is the
+//! driver, the same for every sequence: a script has it within, or names the one that lies beside many scripts.
 
 use super::action::Action;
 use super::judge::{CRASHED, EXPORT_STAYS, HUNG, SPINS, STUCK};
@@ -20,6 +21,18 @@ use std::sync::LazyLock;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoScript(pub String);
 
+/// What plays a script's data: its file beside scripts, and its text.
+pub const DRIVER: (&str, &str) = ("driver.py", include_str!("script.py"));
+
+/// Where a script has its driver.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Driver {
+    /// Within: the script stands alone.
+    Within,
+    /// In a file beside it.
+    Beside,
+}
+
 /// Whether a sequence fails every time it is taken, as far as anybody has seen.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Fails {
@@ -30,24 +43,42 @@ pub enum Fails {
 }
 
 /// The script that does what `record` did and looks for what it found.
-pub fn script(title: &str, record: &Record, fails: Fails) -> Result<String, NoScript> {
+pub fn script(title: &str, record: &Record, fails: Fails, driver: Driver) -> Result<String, NoScript> {
     if record.actions.iter().any(|action| matches!(action, Action::Cut(_))) {
         return Err(NoScript(
             "what a crash leaves on the simulated disk is shown by `midstream replay` only".to_owned(),
         ));
     }
-    let detail = verdict_text(&record.outcome.verdict);
-    let defect = Defect::of(record)?;
     let mut text = String::from("#!/bin/sh\n");
     for line in title.lines() {
         writeln!(text, "# {line}").expect("a string takes any text");
     }
-    text += "# Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.\n";
-    text += "exec python3 - <<'END_OF_SCRIPT'\n";
+    let (file, code) = DRIVER;
+    let (needed, argument, tail) = match driver {
+        Driver::Within => (String::new(), String::new(), code.to_owned()),
+        Driver::Beside => (
+            format!(", and {file} beside it"),
+            format!(" \"$(dirname \"$0\")/{file}\""),
+            "import runpy, sys\n\nrunpy.run_path(sys.argv[1], globals())\n".to_owned(),
+        ),
+    };
+    writeln!(
+        text,
+        "# Needs qemu-storage-daemon, qemu-img and python3{needed}; QSD names another daemon. Ends with 1 if the defect shows."
+    )
+    .expect("a string takes any text");
+    writeln!(text, "exec python3 -{argument} <<'END_OF_SCRIPT'").expect("a string takes any text");
+    Ok(text + &data(record, fails)? + &tail + "END_OF_SCRIPT\n")
+}
+
+/// What the driver is told: how the defect is recognised, the images, and what is done.
+fn data(record: &Record, fails: Fails) -> Result<String, NoScript> {
+    let defect = Defect::of(record)?;
+    let mut text = String::new();
     let mut define = |name: &str, value: &str| {
         writeln!(text, "{name} = {value}").expect("a string takes any text");
     };
-    define("DETAIL", &python(&json!(detail)));
+    define("DETAIL", &python(&json!(verdict_text(&record.outcome.verdict))));
     define("DEFECT", &python(&json!(defect.name())));
     define("TRIES", &defect.tries(fails).to_string());
     match &defect {
@@ -69,10 +100,7 @@ pub fn script(title: &str, record: &Record, fails: Fails) -> Result<String, NoSc
             writeln!(text, "    {},", python(&line)).expect("a string takes any text");
         }
     }
-    text += "]\n";
-    text += include_str!("script.py");
-    text += "END_OF_SCRIPT\n";
-    Ok(text)
+    Ok(text + "]\n")
 }
 
 /// How the defect is recognised.
@@ -246,7 +274,7 @@ mod tests {
     // What is compared is shown, so that whoever runs a script sees why it ends as it does.
     #[test]
     fn every_comparison_prints_what_it_compares() {
-        let script = include_str!("script.py");
+        let (_, script) = DRIVER;
         let comparisons: Vec<&str> = script.split("    if DEFECT == ").skip(1).collect();
         assert!(comparisons.len() >= 6, "{}", comparisons.len());
         // What a check found was printed when it was asked.
