@@ -40,6 +40,35 @@ fn the_command_is_never_built_in_silence() {
     assert!(alias.contains("run --release") && !alias.contains("-q"), "{alias}");
 }
 
+// A link that leads nowhere is a door that does not open.
+#[test]
+fn every_link_of_the_pages_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages =
+        fs::read_dir(root.join("docs")).expect("the pages").map(|entry| entry.expect("an entry").path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for page in pages.chain(["README.md", "ARCHITECTURE.md"].map(|name| root.join(name))) {
+        let text = fs::read_to_string(&page).expect("a page");
+        let headings: Vec<String> =
+            text.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor).collect();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let is_elsewhere = link.contains("://") || link.contains(' ');
+            let is_file = is_elsewhere || file.is_empty() || page.with_file_name(file).exists();
+            assert!(is_file, "{}: {link}", page.display());
+            let is_heading = headings.iter().any(|heading| heading == place);
+            let is_place = !file.is_empty() || is_heading || text.contains(&format!("<a id=\"{place}\">"));
+            assert!(is_elsewhere || is_place, "{}: {link}", page.display());
+        }
+    }
+}
+
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-');
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
 #[test]
 fn the_compatibility_table_tells_what_the_corpus_shows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

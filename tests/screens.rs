@@ -148,6 +148,15 @@ fn the_model_says_today_what_the_screens_say() {
 }
 
 #[test]
+fn the_page_that_reads_a_failure_has_a_screen_that_is_kept() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to-read-a-failure.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let shown = page.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(shown, Some(&*text_of("serialise-on-request", "txt")));
+    assert!(page.contains("tests/mutants/serialise-on-request.patch"));
+}
+
+#[test]
 fn every_screen_is_of_a_mutant_that_is_kept_and_breaks_one_of_its_laws() {
     for bug in BUGS {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/mutants/{bug}.patch"));

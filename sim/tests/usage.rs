@@ -222,7 +222,9 @@ fn commands(document: &str) -> impl Iterator<Item = Vec<String>> + '_ {
 fn every_command_line_of_the_documents_is_taken() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut count = 0;
-    for document in ["README.md", "docs/ci.md", "docs/security.md", "docs/history.md"] {
+    let documents =
+        ["README.md", "docs/ci.md", "docs/security.md", "docs/history.md", "docs/how-to-read-a-failure.md"];
+    for document in documents {
         let text = std::fs::read_to_string(root.join(document)).expect("a document of the project");
         for arguments in commands(&text) {
             let mut midstream = Command::new(env!("CARGO_BIN_EXE_midstream"));
