@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// A terminal of 80 columns and this many lines shows all of it, and the commands below it.
 const LINES_MAX: usize = 36;
 
-const BUGS: [&str; 3] = ["serialise-on-request", "last-cluster-uncounted", "pause-unheard"];
+const BUGS: [&str; 3] = ["serialise-on-request", "last-cluster-uncounted", "pause-ignored"];
 
 fn file(bug: &str, kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/{bug}.{kind}"))

@@ -188,7 +188,7 @@ fn contexts_hold_for_the_export_they_were_chosen_for() {
     let status = request(7, 0, 0, 4096, &[]);
     for (name, chunks) in [("ro", 2), ("rw", 1)] {
         let request = option(7, &named(name, &[0, 0]));
-        let (_, sent, open) = after(&[&FLAGS, &option(8, &[]), &chosen, &go, &status]);
+        let (_, sent, open) = after(&[&FLAGS, &option(8, &[]), &chosen, &request, &status]);
         assert!(open);
         let received = understand(&sent, false);
         let contexts = received.option_replies.iter().filter(|(_, kind, _)| *kind == 4).count();

@@ -57,7 +57,7 @@ fn content(image: &Qcow2) -> Vec<u8> {
 }
 
 #[test]
-fn stale_refcounts_are_set_right_before_a_write() {
+fn stale_refcounts_are_repaired_before_a_write() {
     let qemu = find();
     for (bits, order) in [(9, 4), (9, 6), (12, 4), (12, 0), (16, 4)] {
         for forget_table in [false, true] {

@@ -238,7 +238,7 @@ impl Witness {
     pub(crate) fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);
-        outcome.is_inconclusive = inner.judge.doubt().is_some();
+        outcome.is_inconclusive = inner.judge.inconclusive().is_some();
         outcome.laws_checked = inner.judge.checks().to_vec();
         outcome.laws_checked.extend([inner.images_checked, inner.images_opened]);
     }

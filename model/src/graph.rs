@@ -85,7 +85,7 @@ impl Driver {
 /// One vertex.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
-    /// The node name; `None` for a generated one that nothing has told yet.
+    /// The node name; `None` for a generated one that nothing has shown yet.
     pub name: Option<Arc<str>>,
     /// What it does.
     pub driver: Driver,
@@ -112,7 +112,7 @@ pub struct Node {
     /// Was added by an operator, who may delete it.
     pub by_monitor: bool,
     /// Was opened with options whose effect the model does not know.
-    pub vague: bool,
+    pub unmodelled: bool,
     /// Its length, if the model knows it.
     pub bytes: Option<u64>,
     /// Still in the graph.
@@ -136,7 +136,7 @@ impl Node {
             auto_read_only: false,
             may_have_stayed_writable: false,
             by_monitor: true,
-            vague: false,
+            unmodelled: false,
             bytes: None,
             alive: true,
         }
@@ -165,7 +165,7 @@ pub struct User {
 
 impl User {
     /// The device of a stream that was refused late, which QEMU 10.0 forgets where the stream's filter stood. Nothing is
-    /// judged by it but what a query may tell.
+    /// judged by it but what a query may show.
     pub fn left_behind(node: NodeId) -> User {
         User { guest: u32::MAX, export: None, behind: Some(String::new()), node, writable: false }
     }
@@ -394,8 +394,8 @@ impl Graph {
     }
 
     /// Whether a node is a filter that was taken out and whose name its job still holds. QEMU 10.0 dies of a query that
-    /// meets one; whether it is told otherwise is open.
-    pub fn is_remnant(&self, id: NodeId) -> bool {
+    /// meets one; whether it is given otherwise is open.
+    pub fn is_orphan(&self, id: NodeId) -> bool {
         self.is_filter(id) && self.node(id).file.is_none()
     }
 

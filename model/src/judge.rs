@@ -7,10 +7,10 @@
 use crate::command::plan::JobType;
 use crate::command::record::JobStanding;
 use crate::content::Moment;
-use crate::holding::Holding;
+use crate::data_judge::DataJudge;
+use crate::inconclusive::Inconclusive;
 use crate::json::Json;
 use crate::law::{Broken, LawId, Tally};
-use crate::lost::Lost;
 use crate::observation::{ImageSetup, Observation};
 use crate::quirk::Quirk;
 use crate::rule::Rule;
@@ -37,7 +37,7 @@ pub struct Judge {
     /// The states outgrew their bound: from then on nothing is judged.
     is_overgrown: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
-    holding: Option<Holding>,
+    data_judge: Option<DataJudge>,
 }
 
 /// How many states there were.
@@ -90,7 +90,7 @@ impl Judge {
             tally: Tally::default(),
             census: Census::default(),
             is_overgrown: false,
-            holding: None,
+            data_judge: None,
         }
     }
 
@@ -122,13 +122,13 @@ impl Judge {
 
     /// Takes the next observation, or says which law it breaks.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
-        if self.holding.is_some() {
+        if self.data_judge.is_some() {
             return self.hold_on(observation);
         }
-        if *observation == Observation::Unlisted {
+        if *observation == Observation::SchemaCommand {
             let is_mirror = |state: &State, id| state.job(id).plan.job_type() == JobType::Mirror;
             let mirrors = self.states.iter().any(|state| state.live_jobs().any(|id| is_mirror(state, id)));
-            self.holding = Some(Holding::new(mirrors));
+            self.data_judge = Some(DataJudge::new(mirrors));
         }
         let json = match *observation {
             // Most replies are this one; it need not be read each time.
@@ -139,7 +139,7 @@ impl Judge {
         self.see(&Seen::read(observation, json.as_ref()))
     }
 
-    /// Nobody can tell what the graph is: what guests wrote is held all the same, and no image is corrupt.
+    /// Nobody knows what the graph is: what guests wrote is held all the same, and no image is corrupt.
     fn hold_on(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
         if let Observation::Closed { file, check_corruptions: found, .. }
         | Observation::Recovered { file, check_corruptions: found, .. } = observation
@@ -150,7 +150,7 @@ impl Judge {
                 return Err(Broken { law: LawId::NoCorruption, detail });
             }
         }
-        let holding = self.holding.as_mut().expect("asked for only while something is held");
+        let holding = self.data_judge.as_mut().expect("asked for only while something is held");
         let before = holding.compared;
         let held = holding.observe(observation);
         if holding.compared > before {
@@ -243,19 +243,23 @@ impl Judge {
     }
 
     /// Why not everything was judged, if that is so.
-    pub fn lost(&self) -> Option<Lost> {
+    pub fn inconclusive(&self) -> Option<Inconclusive> {
         if self.is_overgrown {
-            return Some(Lost::States);
+            return Some(Inconclusive::States);
         }
-        let unlisted = self.holding.is_some().then_some(Lost::Unlisted);
-        let of_states =
-            || self.states.iter().all(|state| state.lost().is_some()).then(|| self.plain().lost());
-        unlisted.or_else(|| of_states().flatten())
+        let unknown_effect = self.data_judge.is_some().then_some(Inconclusive::UnknownEffect);
+        let of_states = || {
+            self.states
+                .iter()
+                .all(|state| state.inconclusive().is_some())
+                .then(|| self.plain().inconclusive())
+        };
+        unknown_effect.or_else(|| of_states().flatten())
     }
 
     /// Whether not everything was judged.
     pub fn is_inconclusive(&self) -> bool {
-        self.lost().is_some()
+        self.inconclusive().is_some()
     }
 
     /// How often each law was checked, and which goals were reached.

@@ -44,7 +44,7 @@
 //!
 //! Read [`job`] for the two tables of a job's life, [`graph`] for nodes, who blocks them and who may do what there,
 //! [`command`] for what commands ask and when they are refused, [`content`] for what a reader may see, [`law`] for every
-//! law by name, `step` for the state and its steps, observable and silent, [`judge`] for how a run is followed, [`lost`] for
+//! law by name, `step` for the state and its steps, observable and silent, [`judge`] for how a run is followed, [`inconclusive`] for
 //! why it cannot be followed any more, and [`holding`] for what is left to be judged then. [`data_only`] is a second, small
 //! specification, of any device that keeps data. The crate does no I/O and knows no clock, no chance and no threads; it
 //! shares no code with the engine.
@@ -55,24 +55,24 @@
 
 pub mod command;
 pub mod content;
+pub mod data_judge;
 pub mod data_only;
 pub mod event;
 pub mod graph;
-pub mod holding;
+pub mod inconclusive;
 pub mod job;
 pub mod json;
 pub mod judge;
 pub mod law;
-pub mod lost;
 pub mod observation;
 pub mod quirk;
 pub mod rule;
 mod shared;
 mod step;
 
+pub use inconclusive::Inconclusive;
 pub use judge::{Census, Judge};
 pub use law::{Broken, Kind, LAW_COUNT, LAWS, LawId, Tally};
-pub use lost::Lost;
 pub use observation::{CrashKind, FaultKind, Format, GuestOp, ImageSetup, Observation};
 pub use quirk::Quirk;
 pub use rule::Rule;

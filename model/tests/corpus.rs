@@ -37,7 +37,7 @@ const REFUSED: [(&str, LawId, &str); 14] = [
     ("size-short-middle-unaligned-base-n0", LawId::StreamUnseen, "short-layer"),
 ];
 
-/// What happens in these lies outside what the model can be told: it must refuse them, and would be blind if it did not.
+/// What happens in these lies outside what the model can be shown: it must refuse them, and would be blind if it did not.
 const BEYOND: [(&str, LawId, &str); 2] = [
     ("error-corrupt-base-l2", LawId::NoFaultNoFailure, "somebody overwrites an image file from outside"),
     (
@@ -146,12 +146,12 @@ fn mutations(all: &[Seen], index: usize) -> Vec<Mutation> {
             changed("an event is lost", None);
             if text.contains("\"offset\"") {
                 let other = text.replacen("\"speed\":0", "\"speed\":7", 1);
-                changed("an event tells another speed", (other != *text).then_some(Seen::Event(other)));
+                changed("an event reports another speed", (other != *text).then_some(Seen::Event(other)));
                 for kind in ["stream", "commit", "mirror", "backup"] {
                     let old = format!("\"type\":\"{kind}\"");
                     if text.contains(&old) {
                         let other = text.replacen(&old, "\"type\":\"create\"", 1);
-                        changed("an event tells another type", Some(Seen::Event(other)));
+                        changed("an event reports another type", Some(Seen::Event(other)));
                     }
                 }
             }
@@ -185,7 +185,7 @@ fn mutations(all: &[Seen], index: usize) -> Vec<Mutation> {
         }
         Seen::Reply(text) if text.contains("\"status\":\"running\"") => {
             let other = text.replacen("\"status\":\"running\"", "\"status\":\"aborting\"", 1);
-            changed("a job is told in another status", Some(Seen::Reply(other)));
+            changed("a job is reported in another status", Some(Seen::Reply(other)));
         }
         Seen::Node { node, .. } => {
             let hash = "0".repeat(24);

@@ -1,6 +1,6 @@
 //! The data-only specification: what it lets pass and what it refuses, by hand and against a toy disk.
 
-use model::data_only::{Broken, DataOnly, Doubt, Law};
+use model::data_only::{Broken, DataOnly, Inconclusive, Law};
 use model::{CrashKind, Format, GuestOp, ImageSetup, Observation};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -109,7 +109,7 @@ fn a_write_that_ended_hides_what_was_there_from_reads_that_begin_later() {
 }
 
 #[test]
-fn a_failed_write_leaves_old_or_new_until_a_read_tells() {
+fn a_failed_write_leaves_old_or_new_until_a_read_shows_it() {
     let mut run = Run::new(Format::Raw, false);
     let failed = run.writes(0, 1);
     run.ended(failed, Err("Input/output error")).unwrap();
@@ -225,11 +225,11 @@ fn a_sector_with_too_many_values_is_judged_only_as_far_as_they_are_kept() {
     for value in 1..=100 {
         run.write(0, value);
     }
-    assert_eq!(run.judge.doubt(), None);
+    assert_eq!(run.judge.inconclusive(), None);
     assert_eq!(run.read(0, 99), Err(Law::Reads));
     run.crash(CrashKind::PowerCut);
     assert_eq!(run.recovered(&[3, 0, 0, 30]), Ok(()));
-    assert_eq!(run.judge.doubt(), Some(Doubt::Versions));
+    assert_eq!(run.judge.inconclusive(), Some(Inconclusive::Versions));
 }
 
 #[test]
@@ -327,7 +327,7 @@ impl Toy {
             _ => 0,
         };
         let before = (0..4).map(|at| self.dropped[at] + self.sectors[at].len() - 1).collect();
-        // A write may have its effect at once, a read its values, long before anybody is told.
+        // A write may have its effect at once, a read its values, long before anybody is answered.
         let is_done = pick.is_multiple_of(2) && !matches!(kind, Kind::Flush | Kind::Discard);
         if is_done && kind != Kind::Read {
             self.sectors[at].push(value);
@@ -413,7 +413,7 @@ proptest! {
     #[test]
     fn what_a_true_disk_does_is_accepted(steps in steps()) {
         let toy = Toy::live(&steps);
-        prop_assert_eq!(toy.run.judge.doubt(), None);
+        prop_assert_eq!(toy.run.judge.inconclusive(), None);
     }
 
     #[test]

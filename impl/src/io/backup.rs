@@ -77,8 +77,8 @@ impl<'a> Saving<'a> {
         }
     }
 
-    /// Crosses out what source itself does not decide, for a range from `start`. Answers where it ends.
-    pub(crate) async fn cross_out(&self, start: u64, end: u64) -> IoResult<u64> {
+    /// Marks as copied what source itself does not decide, for a range from `start`. Answers where it ends.
+    pub(crate) async fn mark_copied(&self, start: u64, end: u64) -> IoResult<u64> {
         let _alone = self.state.copies.acquire(start, end, Mode::Exclusive).await;
         let run = self.own(start, end).await?;
         let chunk = self.state.chunk_bytes();

@@ -177,7 +177,7 @@ impl Observed {
             Observation::Sent { client, text } => Observed::Sent { client, text: text.to_owned() },
             Observation::Reply { client, text } => Observed::Reply { client, text: text.to_owned() },
             Observation::Event { text } => Observed::Event { text: text.to_owned() },
-            Observation::Unlisted => Observed::SchemaCommand,
+            Observation::SchemaCommand => Observed::SchemaCommand,
             Observation::GuestAttached { guest, node, writable } => {
                 Observed::Attached { guest, node: node.to_owned(), writable }
             }
@@ -195,7 +195,9 @@ impl Observed {
                 let failure = |text: &str| Failure { errno: 0, text: text.to_owned() };
                 Observed::Ended { request, result: result.map(<[Tag]>::to_vec).map_err(failure) }
             }
-            Observation::UnlistedRefused { text } => Observed::SchemaCommandRefused { text: text.to_owned() },
+            Observation::SchemaCommandRefused { text } => {
+                Observed::SchemaCommandRefused { text: text.to_owned() }
+            }
             Observation::Unreadable { file, why } => {
                 Observed::Unreadable { file: file.to_owned(), why: why.to_owned() }
             }
@@ -234,7 +236,7 @@ impl Observed {
             Observed::Sent { client, text } => Observation::Sent { client: *client, text },
             Observed::Reply { client, text } => Observation::Reply { client: *client, text },
             Observed::Event { text } => Observation::Event { text },
-            Observed::SchemaCommand => Observation::Unlisted,
+            Observed::SchemaCommand => Observation::SchemaCommand,
             Observed::Attached { guest, node, writable } => {
                 Observation::GuestAttached { guest: *guest, node, writable: *writable }
             }
@@ -271,7 +273,7 @@ impl Observed {
                 check_corruptions: found.corruptions,
                 check_leaks: found.leaks,
             },
-            Observed::SchemaCommandRefused { text } => Observation::UnlistedRefused { text },
+            Observed::SchemaCommandRefused { text } => Observation::SchemaCommandRefused { text },
             Observed::Unreadable { file, why } => Observation::Unreadable { file, why },
             Observed::End => Observation::End,
         }

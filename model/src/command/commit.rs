@@ -1,7 +1,7 @@
 //! `block-commit`: which nodes are emptied into which base, and the fixed order in which it is refused.
 //!
 //! Where nobody writes the top, the job copies once and then drops the nodes from the chain; where somebody does, or the
-//! top is the active layer, it follows the writes until it is told to complete: an *active* commit, a mirror by nature.
+//! top is the active layer, it follows the writes until it is asked to complete: an *active* commit, a mirror by nature.
 
 use crate::command::plan::{Plan, Work, admit_filter, admit_job_id};
 use crate::command::reply::Refusal;
@@ -20,7 +20,7 @@ pub struct Span {
     pub base: NodeId,
     /// Every node from `top` down to the one above the base, filters included.
     pub between: Vec<NodeId>,
-    /// It follows the writes of the top until it is told to complete.
+    /// It follows the writes of the top until it is asked to complete.
     pub is_active: bool,
     /// The string to be written into the overlays' headers, if the operator gave one.
     pub backing_file: Option<String>,

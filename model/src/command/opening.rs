@@ -19,7 +19,7 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// The answers a `blockdev-add` may get.
     pub fn answers(&self, graph: &Graph, spec: &NodeSpec, answers: &mut Vec<Answer>) {
-        if spec.is_vague() {
+        if spec.is_unmodelled() {
             answers.push(Answer::AnyError);
         }
         if spec.name.is_none() {
@@ -57,7 +57,7 @@ impl Opening<'_> {
             read_only,
             auto_read_only: spec.auto_read_only,
             by_monitor: spec.name.is_some(),
-            vague: spec.vague,
+            unmodelled: spec.unmodelled,
             ..Node::new(spec.driver)
         };
         if spec.driver == Driver::NullCo {
@@ -75,7 +75,7 @@ impl Opening<'_> {
                 .map(|image| self.facts(image))
                 .filter(|facts| !facts.qcow2)
                 .map(|facts| facts.size_bytes);
-            // Reopening a format node reopens its protocol node too, unless that was told otherwise.
+            // Reopening a format node reopens its protocol node too, unless that was given otherwise.
             node.read_only_for_good = spec.read_only == Some(true);
             return Ok(graph.add(node));
         }
@@ -174,7 +174,7 @@ impl Opening<'_> {
             auto_read_only: true,
             throttle_group: None,
             size: None,
-            vague: false,
+            unmodelled: false,
         };
         let protocol = blank(Driver::File, Some(file), None);
         let format = blank(driver, None, Some(Child::Inline(Box::new(protocol))));

@@ -16,7 +16,7 @@ pub enum Answer {
     /// `{"return": {}}`
     Done,
     /// The answer of a query; judged apart.
-    Told,
+    Report,
     /// This refusal.
     Refused(Refusal),
     /// Any error: the model has no opinion on the text.
@@ -32,7 +32,7 @@ pub enum Answer {
 impl Answer {
     /// Whether it says that the command was carried out.
     pub fn is_success(&self) -> bool {
-        matches!(self, Answer::Done | Answer::Told | Answer::Unknown)
+        matches!(self, Answer::Done | Answer::Report | Answer::Unknown)
     }
 }
 
@@ -99,7 +99,7 @@ pub enum Refusal {
     JobIdInUse(String),
     /// A negative speed.
     NegativeSpeed,
-    /// Two users of a node cannot live together: any of these texts tells which, for each pair of them.
+    /// Two users of a node cannot live together: any of these texts says which, for each pair of them.
     Conflict(Vec<String>),
     /// A text without names that the model must know.
     Plain(&'static str),
@@ -177,7 +177,7 @@ impl Refusal {
     }
 
     /// Whether an error with this text is this refusal.
-    pub fn is_told_by(&self, text: &str, names: Names<'_>) -> bool {
+    pub fn is_worded_as(&self, text: &str, names: Names<'_>) -> bool {
         match self {
             Refusal::NotJson => text.starts_with("JSON parse error"),
             Refusal::Unexpected(any) => any.iter().any(|m| text == format!("Parameter '{m}' is unexpected")),
@@ -187,8 +187,8 @@ impl Refusal {
             // Which of several overlays is named hangs on the order of lists that a refused change alters as well.
             Refusal::Busy(id, Reason::BackingOf(first)) => {
                 names.graph.overlays(*id).chain([*first]).any(|overlay| {
-                    let told = Refusal::Busy(*id, Reason::BackingOf(overlay));
-                    matches_generated(&told.text(names), text)
+                    let named = Refusal::Busy(*id, Reason::BackingOf(overlay));
+                    matches_generated(&named.text(names), text)
                 })
             }
             Refusal::Conflict(any) => any.iter().any(|pattern| matches_generated(pattern, text)),

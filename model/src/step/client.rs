@@ -74,11 +74,11 @@ pub(crate) enum Progress {
 /// What a command may have been answered at one moment or another since it was sent. Two states that differ in nothing else
 /// are one: what they allow is added up.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Answers(Vec<Told>);
+pub(crate) struct Answers(Vec<Candidate>);
 
 /// An answer that changes nothing.
 #[derive(Clone, PartialEq, Debug)]
-enum Told {
+enum Candidate {
     /// Refused with this.
     Refused(Answer),
     /// The graph, which was this.
@@ -94,14 +94,14 @@ impl PartialEq for Answers {
 }
 
 impl Answers {
-    fn note(&mut self, told: Told) {
-        if !self.0.contains(&told) {
-            self.0.push(told);
+    fn note(&mut self, candidate: Candidate) {
+        if !self.0.contains(&candidate) {
+            self.0.push(candidate);
         }
     }
 
     fn covers(&self, other: &Answers) -> bool {
-        other.0.iter().all(|told| self.0.contains(told))
+        other.0.iter().all(|candidate| self.0.contains(candidate))
     }
 }
 
@@ -110,7 +110,7 @@ impl Pending {
         &self.asked.command
     }
 
-    /// Whether the job it starts exists: what becomes of the command, the job's life tells.
+    /// Whether the job it starts exists: what becomes of the command, the job's life shows.
     pub fn starts_a_job_that_is_there(&self) -> bool {
         matches!(self.command(), Ok(Command::Start(_))) && !self.created.is_empty()
     }
@@ -160,7 +160,7 @@ impl State {
         self.watch_changes();
         let is_unwatched = is_new && self.allows(Rule::NegotiatedUnwatched);
         if is_unwatched && matches!(&*asked.command, Ok(Command::Capabilities)) {
-            // Whether it has negotiated before anybody watched, its first reply tells.
+            // Whether it has negotiated before anybody watched, its first reply shows.
             let mut other = self.clone();
             other.clients[index].negotiated = false;
             more.push(other);
@@ -245,21 +245,21 @@ impl State {
     }
 
     fn note_answers_of(&mut self, client: usize) {
-        let told: Vec<Told> = match self.clients[client].pending[0].command() {
-            Ok(Command::QueryJobs | Command::QueryBlockJobs) => vec![Told::Jobs(self.jobs.clone())],
+        let candidates: Vec<Candidate> = match self.clients[client].pending[0].command() {
+            Ok(Command::QueryJobs | Command::QueryBlockJobs) => vec![Candidate::Jobs(self.jobs.clone())],
             Ok(Command::QueryNodes | Command::QueryGraph | Command::QueryExports) => {
-                vec![Told::Graph(self.graph.clone())]
+                vec![Candidate::Graph(self.graph.clone())]
             }
             _ => {
                 let answers = self.answers(client).into_iter();
-                answers.filter(|answer| !answer.is_success()).map(Told::Refused).collect()
+                answers.filter(|answer| !answer.is_success()).map(Candidate::Refused).collect()
             }
         };
-        let is_new = |told: &Told| !self.clients[client].pending[0].answers.0.contains(told);
-        let told: Vec<Told> = told.into_iter().filter(is_new).collect();
-        if !told.is_empty() {
+        let is_new = |candidate: &Candidate| !self.clients[client].pending[0].answers.0.contains(candidate);
+        let candidates: Vec<Candidate> = candidates.into_iter().filter(is_new).collect();
+        if !candidates.is_empty() {
             let answers = &mut self.clients[client].pending[0].answers;
-            told.into_iter().for_each(|told| answers.note(told));
+            candidates.into_iter().for_each(|candidate| answers.note(candidate));
         }
     }
 
@@ -280,12 +280,12 @@ impl State {
                 continue;
             }
             if let (Some(own), Some(theirs)) = (own.pending.front_mut(), theirs.pending.front()) {
-                theirs.answers.0.iter().for_each(|told| own.answers.note(told.clone()));
+                theirs.answers.0.iter().for_each(|candidate| own.answers.note(candidate.clone()));
             }
         }
     }
 
-    /// A command does what it is for; false if it must be refused. What it does to jobs that it starts, their events tell.
+    /// A command does what it is for; false if it must be refused. What it does to jobs that it starts, their events show.
     fn carry_out(&mut self, client: usize, more: &mut Vec<State>) -> bool {
         let Pending { asked, sent, .. } = &self.clients[client].pending[0];
         let (asked, sent) = (asked.clone(), *sent);
@@ -389,8 +389,8 @@ impl State {
             Some(late) => late.iter().cloned().map(Answer::Refused).chain(fault).collect(),
             None if front.starts_a_job_that_is_there() => [Answer::Done].into_iter().chain(fault).collect(),
             None => {
-                let refused = |told: &Told| match told {
-                    Told::Refused(answer) => Some(answer.clone()),
+                let refused = |candidate: &Candidate| match candidate {
+                    Candidate::Refused(answer) => Some(answer.clone()),
                     _ => None,
                 };
                 let mut answers = self.answers(client);
@@ -412,11 +412,11 @@ impl State {
             self.command_may_fail(&command, sent);
         }
         let allowed = self.answers_left(client);
-        let mut told: Vec<&Answer> =
-            allowed.iter().filter(|answer| self.is_told(answer, class, text, sent)).collect();
+        let mut fitting: Vec<&Answer> =
+            allowed.iter().filter(|answer| self.is_worded_so(answer, class, text, sent)).collect();
         // Where it may name one node or another, each is a state of its own. Else the likeliest refusal will do.
-        told.dedup_by_key(|answer| self.named_by(answer));
-        let Some((first, others)) = told.split_first() else {
+        fitting.dedup_by_key(|answer| self.named_by(answer));
+        let Some((first, others)) = fitting.split_first() else {
             let found = format!("{class}: {text}");
             return Err(self.broken(LawId::Reply, self.unexpected(client, &found, &allowed)));
         };
@@ -431,7 +431,7 @@ impl State {
         Ok(())
     }
 
-    /// The node whose generated name a refusal tells.
+    /// The node whose generated name a refusal shows.
     fn named_by(&self, answer: &Answer) -> Option<NodeId> {
         match answer {
             Answer::Refused(Refusal::Busy(node, _)) if self.graph.node(*node).name.is_none() => Some(*node),
@@ -464,13 +464,13 @@ impl State {
         }
     }
 
-    fn is_told(&self, answer: &Answer, class: &str, text: &str, sent: Moment) -> bool {
+    fn is_worded_so(&self, answer: &Answer, class: &str, text: &str, sent: Moment) -> bool {
         match answer {
-            Answer::Done | Answer::Told | Answer::Unknown => false,
+            Answer::Done | Answer::Report | Answer::Unknown => false,
             Answer::AnyError => true,
             Answer::ErrorAbout(about) => text.contains(about),
             Answer::Fault => self.faults_since(sent).any(|fault| text.contains(&fault.error)),
-            Answer::Refused(refusal) => refusal.class() == class && refusal.is_told_by(text, self.names()),
+            Answer::Refused(refusal) => refusal.class() == class && refusal.is_worded_as(text, self.names()),
         }
     }
 
@@ -526,7 +526,7 @@ impl State {
         }
     }
 
-    /// A refusal that names a busy filter tells its generated name.
+    /// A refusal that names a busy filter shows its generated name.
     fn learn_name(&mut self, node: crate::graph::NodeId, text: &str) {
         if self.graph.node(node).name.is_none() {
             let name = text.find("#block").and_then(|at| crate::command::reply::generated_name(&text[at..]));
@@ -538,8 +538,8 @@ impl State {
         let front = &self.clients[client].pending[0];
         let (command, text) = (front.asked.command.clone(), front.asked.text.clone());
         let Ok(command) = &*command else { return Err(self.not_allowed(client)) };
-        let tells = command.asks() || matches!(command, Command::QuerySchema | Command::Other { .. });
-        if !tells && *value != Json::Object(Vec::new()) {
+        let reports = command.asks() || matches!(command, Command::QuerySchema | Command::Other { .. });
+        if !reports && *value != Json::Object(Vec::new()) {
             return Err(self.broken(LawId::Reply, format!("{} returned {value} instead of nothing", *text)));
         }
         match command {
@@ -555,10 +555,10 @@ impl State {
         self.answered(client, command, value)
     }
 
-    /// The command is over, and what it told is so, or was so at a moment since it was sent.
+    /// The command is over, and what it reported is so, or was so at a moment since it was sent.
     fn answered(&mut self, client: usize, command: &Command, value: &Json<'_>) -> Result<(), Broken> {
         if matches!(command, Command::QuerySchema) {
-            self.schema_told(value)?;
+            self.check_schema(value)?;
         }
         if command.asks() {
             self.note_answers_of(client);
@@ -569,12 +569,12 @@ impl State {
         for answer in front.answers.0.iter().rev() {
             let before = self.marks.0.len();
             let was_so = match (answer, command) {
-                (Told::Refused(_), _) => continue,
-                (Told::Jobs(jobs), Command::QueryJobs) => self.jobs_told(jobs, value, false),
-                (Told::Jobs(jobs), _) => self.jobs_told(jobs, value, true),
-                (Told::Graph(graph), Command::QueryNodes) => self.nodes_told(graph, value),
-                (Told::Graph(graph), Command::QueryGraph) => self.graph_told(graph, value),
-                (Told::Graph(graph), _) => self.exports_told(graph, value),
+                (Candidate::Refused(_), _) => continue,
+                (Candidate::Jobs(jobs), Command::QueryJobs) => self.check_jobs(jobs, value, false),
+                (Candidate::Jobs(jobs), _) => self.check_jobs(jobs, value, true),
+                (Candidate::Graph(graph), Command::QueryNodes) => self.check_nodes(graph, value),
+                (Candidate::Graph(graph), Command::QueryGraph) => self.check_graph(graph, value),
+                (Candidate::Graph(graph), _) => self.check_exports(graph, value),
             };
             // The moment that explains most of it says what is wrong.
             let explained = self.marks.0.len() - before;

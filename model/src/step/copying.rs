@@ -128,7 +128,7 @@ impl State {
         // Of a source whose length is not known nobody must copy more than it has for sure.
         let certain = self.shortest_length(source) as u32;
         for sector in 0..sectors {
-            // Nobody but a commit cares for what lies past its source's end.
+            // Only a commit reads what lies past its source's end.
             let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
             if sector >= length && !is_commit {
                 break;
@@ -160,7 +160,7 @@ impl State {
         self.job_mut(id).copies = copies;
         self.memory_is_copied(id, source, target);
         self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
-        self.copies_blur_each_other(id);
+        self.copies_interfere(id);
         for (image, sector, count) in self.changes_under_way() {
             self.copies_may_see(id, image, sector, count);
         }
@@ -192,7 +192,7 @@ impl State {
         for at in sector - sector % chunk..end.min(self.views.layer(target).sectors()) {
             self.views.copy_sector(source, target, at, request_of(id), self.now);
             if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
-                // Of a change somewhere below its source it is not told.
+                // Of a change somewhere below its source it is not notified.
                 *copied &= image == source;
             }
         }
@@ -215,7 +215,7 @@ impl State {
     }
 
     /// Of two jobs of which one writes what lies below the other's source.
-    fn copies_blur_each_other(&mut self, id: JobId) {
+    fn copies_interfere(&mut self, id: JobId) {
         let images = |id: JobId| self.route(id).and_then(|route| self.images_of(&route));
         let writes_below = |one: JobId, other: JobId| {
             images(one)
@@ -224,18 +224,18 @@ impl State {
         };
         let others = self.live_jobs().filter(|other| *other != id && !self.job(*other).has_left());
         let pairs = others.flat_map(|other| [(id, other), (other, id)]);
-        let blurred: Vec<JobId> =
+        let interfered: Vec<JobId> =
             pairs.filter(|(one, other)| writes_below(*one, *other)).map(|(_, other)| other).collect();
-        for id in blurred.into_iter().filter(|_| self.allows(Rule::CopiesBlur)).collect::<Vec<_>>() {
-            self.job_mut(id).blurred = true;
+        for id in interfered.into_iter().filter(|_| self.allows(Rule::CopiesInterfere)).collect::<Vec<_>>() {
+            self.job_mut(id).interfered = true;
         }
-        self.blurred_copies_see();
+        self.interfered_copies_see();
     }
 
     /// What stands below their source has changed, or is about to: mirrors may copy what it shows now, whatever comes after.
-    /// (A backup copies what was there at its start, or, where it is blurred, what is there at its end.)
-    fn blurred_copies_see(&mut self) {
-        let is_mirror = |job: &Job| job.blurred && job.plan.becomes_ready() && !job.has_left();
+    /// (A backup copies what was there at its start, or, where it is interfered, what is there at its end.)
+    fn interfered_copies_see(&mut self) {
+        let is_mirror = |job: &Job| job.interfered && job.plan.becomes_ready() && !job.has_left();
         let mirrors: Vec<JobId> = self.live_jobs().filter(|id| is_mirror(self.job(*id))).collect();
         for id in mirrors {
             let images = self.route(id).and_then(|route| self.images_of(&route));
@@ -312,7 +312,7 @@ impl State {
     /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
     pub(super) fn copies_see_a_write(&mut self, changed: Changed, before: bool) {
         let Changed { node, image, sectors: (sector, count), is_discard } = changed;
-        // A mirror's filter tells its target of every write until the target takes its place.
+        // A mirror's filter passes every write to its target until the target takes its place.
         let follows = |id: &JobId| {
             let job = self.job(*id);
             job.is_at_work() || job.plan.becomes_ready() && !job.has_left()
@@ -347,24 +347,24 @@ impl State {
                 if !is_copied || !(sector..sector + count).contains(&at) {
                     continue;
                 }
-                // Of a writer somewhere below its source a mirror does not hear, nor of one that writes its target.
+                // Of a writer somewhere below its source a mirror is not notified, nor of one that writes its target.
                 let is_past = self.backup_is_bypassed(id, node);
-                let is_heard = image == source && !is_past && !is_being_changed(&changes, target, at);
-                if !is_heard && !self.job(id).changed_beside.contains(&at) {
+                let is_notified = image == source && !is_past && !is_being_changed(&changes, target, at);
+                if !is_notified && !self.job(id).changed_beside.contains(&at) {
                     self.job_mut(id).changed_beside.push(at);
                 }
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
                     // A discard may do nothing, and then there is nothing to copy.
-                    *copied = is_heard && (*copied || !is_discard);
+                    *copied = is_notified && (*copied || !is_discard);
                 }
             }
         }
-        self.blurred_copies_see();
+        self.interfered_copies_see();
     }
 
     /// The job has succeeded. `self.graph` is what it made of it.
     pub(super) fn copy_succeeded(&mut self, id: JobId) {
-        if self.job(id).blurred {
+        if self.job(id).interfered {
             self.copy_loses_track(id);
         }
         let plan = self.job(id).plan.clone();

@@ -5,9 +5,9 @@ use crate::command::editing::{Editing, Reopen, is_unchanged};
 use crate::command::plan::{JobType, Work, conflict_text};
 use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views, word};
 use crate::graph::{Graph, ImageId, JobId, NodeId, User};
+use crate::inconclusive::Inconclusive;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
-use crate::lost::Lost;
 use crate::observation::{FaultKind, GuestOp};
 use crate::rule::Rule;
 use crate::shared::Shared;
@@ -222,9 +222,9 @@ impl State {
         let node = user.map(|user| user.node);
         // Who writes the raw bytes of a format may destroy what stands in them.
         if is_change && !is_unwritable && image.is_none() && has_image {
-            self.lose(Lost::WrittenRaw);
+            self.lose(Inconclusive::WrittenRaw);
         }
-        // Who may not write changes nothing, and no copy hears of it.
+        // Who may not write changes nothing, and no copy sees it.
         if let (Some(image), true) = (image, is_change && !is_unwritable) {
             let node = node.expect("an image is found by its node");
             let is_discard = matches!(op, Op::Discard(..));
@@ -260,7 +260,7 @@ impl State {
         let may_move = self.allows(Rule::RequestMoved);
         let met: Vec<usize> = (0..self.requests.len()).filter(|index| may_move && is_met(index)).collect();
         if met.len() > LATE_MAX {
-            after.lose(Lost::Requests);
+            after.lose(Inconclusive::Requests);
             return vec![after];
         }
         if met.is_empty() {
@@ -338,11 +338,11 @@ impl State {
         Sight { sector, values: (sector..sector + count).map(values).collect() }
     }
 
-    /// Whether the end of a request tells whether something has moved its guest before. That a change has ended does not.
+    /// Whether the end of a request shows whether something has moved its guest before. That a change has ended does not.
     pub(crate) fn is_moved_before_end(&self, number: u64, is_fine: bool) -> bool {
         let request = self.requests.iter().find(|request| request.number == number);
-        let tells = !is_fine || request.is_none_or(|request| request.op.kind() != Kind::Change);
-        self.is_pivot_waiting() || tells && self.is_edit_waiting()
+        let shows = !is_fine || request.is_none_or(|request| request.op.kind() != Kind::Change);
+        self.is_pivot_waiting() || shows && self.is_edit_waiting()
     }
 
     /// Whether the end of a job may move guests at any moment.

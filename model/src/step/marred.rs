@@ -11,8 +11,8 @@ use crate::command::starting::{Asked, Start};
 use crate::command::stream::Span;
 use crate::content::{ANYTHING, Decides, Moment, Views};
 use crate::graph::{Driver, ImageId, JobId, NodeId};
+use crate::inconclusive::Inconclusive;
 use crate::job::Status;
-use crate::lost::Lost;
 use crate::observation::CrashKind;
 use crate::quirk::Quirk;
 use crate::step::state::{Phase, State};
@@ -462,7 +462,7 @@ impl State {
         let is_frozen = matches!(editing.judge(&self.graph), Err(Refusal::FrozenLink(..)));
         let is_done = self.has(Quirk::ReopenPastCommit) && is_frozen;
         if is_done {
-            self.lose(Lost::ReopenedPastCommit);
+            self.lose(Inconclusive::ReopenedPastCommit);
         }
         is_done
     }
@@ -474,7 +474,7 @@ impl State {
         let is_below = nodes.is_some_and(|(source, target)| self.graph.reached(source).contains(&target));
         let is_done = self.has(Quirk::MirrorIntoOwnChain) && is_below;
         if is_done {
-            self.lose(Lost::MirroredIntoOwnChain);
+            self.lose(Inconclusive::MirroredIntoOwnChain);
         }
         is_done
     }
@@ -501,7 +501,7 @@ impl State {
         self.marred.lengths.iter().filter(move |(other, _)| *other == image).map(|(_, length)| *length)
     }
 
-    /// A guest changes what a mirror copies, below the mirror's filter: the mirror may not be told.
+    /// A guest changes what a mirror copies, below the mirror's filter: the mirror may not be notified.
     pub(super) fn mirror_may_be_bypassed(&mut self, node: NodeId, (sector, count): (u32, u32)) {
         if !self.has(Quirk::MirrorIsBypassed) {
             return;

@@ -14,7 +14,7 @@ impl State {
     pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
         if self.unmodelled.iter().any(|(name, _)| *name == asked.job) {
             answers.push(Answer::Done);
-            return self.perhaps(Rule::StrangerVerb, Answer::AnyError, answers);
+            return self.perhaps(Rule::UnmodelledJobVerb, Answer::AnyError, answers);
         }
         let Some(id) = self.find_job(&asked.job) else {
             return answers.push(Answer::Refused(Refusal::NoJob(asked.job.clone(), asked.block_job)));
@@ -94,7 +94,7 @@ impl State {
                 if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
             }
             Verb::Cancel if job.is_ready() && !verb.force => {
-                // Who was told to complete before pivots all the same.
+                // Who was asked to complete before pivots all the same.
                 job.soft_cancelled = true;
                 job.paused = false;
                 return;

@@ -7,7 +7,7 @@
 use super::Tape;
 use model::job::{Status, Verb};
 
-/// The two chains; the first letter of a node tells which.
+/// The two chains; the first letter of a node shows which.
 pub const CHAINS: &str = "abase <- alow <- amid <- atop | bbase <- blow <- bmid <- btop";
 
 /// The sectors of every layer.
@@ -30,7 +30,7 @@ struct Job {
     finalize: bool,
     dismiss: bool,
     edited: bool,
-    told: bool,
+    announced: bool,
     offset_bytes: u64,
 }
 
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, line: String) {
+    fn emit(&mut self, line: String) {
         self.lines.push(line);
     }
 
@@ -199,7 +199,7 @@ impl World {
             What::Verb(verb, id) => format!("job-{} id={id}", verb.word()),
             What::Query => "query-jobs".to_owned(),
         };
-        self.tell(format!("> {who} {text}"));
+        self.emit(format!("> {who} {text}"));
         self.clients[who] = Some(Command { text, what, reply: None });
     }
 
@@ -236,10 +236,10 @@ impl World {
             finalize: false,
             dismiss: false,
             edited: false,
-            told: false,
+            announced: false,
             offset_bytes: 0,
         });
-        self.tell(format!("! {id} created"));
+        self.emit(format!("! {id} created"));
         self.become_(self.jobs.len() - 1, Status::Running);
         "ok".to_owned()
     }
@@ -290,14 +290,14 @@ impl World {
     fn reply(&mut self, who: usize) {
         let Some(command) = self.clients[who].take_if(|command| command.reply.is_some()) else { return };
         assert!(!command.text.is_empty());
-        self.tell(format!("< {who} {}", command.reply.unwrap_or_default()));
+        self.emit(format!("< {who} {}", command.reply.unwrap_or_default()));
     }
 
     // Jobs.
 
     fn become_(&mut self, index: usize, status: Status) {
         self.jobs[index].status = status;
-        self.tell(format!("! {} {}", self.jobs[index].id, status.word()));
+        self.emit(format!("! {} {}", self.jobs[index].id, status.word()));
     }
 
     fn job_moves(&mut self, tape: &mut Tape) {
@@ -323,21 +323,21 @@ impl World {
             Status::Paused if !job.paused => self.become_(index, Status::Running),
             Status::Waiting if job.cancelled => self.become_(index, Status::Aborting),
             Status::Waiting => self.become_(index, Status::Pending),
-            Status::Pending if job.by_hand && !job.told => {
-                self.jobs[index].told = true;
-                self.tell(format!("! {id} pending-told"));
+            Status::Pending if job.by_hand && !job.announced => {
+                self.jobs[index].announced = true;
+                self.emit(format!("! {id} pending-reported"));
             }
             Status::Pending if job.cancelled && !job.edited => self.become_(index, Status::Aborting),
             Status::Pending if !may_finalize => {}
             Status::Pending if !job.edited => self.edit(index),
             Status::Pending => {
-                self.tell(format!("! {id} completed 8"));
+                self.emit(format!("! {id} completed 8"));
                 self.become_(index, Status::Concluded);
             }
             Status::Aborting if !job.edited => self.jobs[index].edited = true,
             Status::Aborting => {
                 let offset = job.offset_bytes / 512;
-                self.tell(format!("! {id} cancelled {offset}"));
+                self.emit(format!("! {id} cancelled {offset}"));
                 self.become_(index, Status::Concluded);
             }
             Status::Concluded if !job.by_hand || job.dismiss => self.become_(index, Status::Null),
@@ -375,7 +375,7 @@ impl World {
             return;
         }
         let guest = 7 + chain;
-        self.tell(match kind {
+        self.emit(match kind {
             Kind::Read => format!("read r{number} {guest} {sector} {count}"),
             Kind::Write(value) => {
                 format!("write r{number} {guest} {sector}{}", format!(" w{value}").repeat(count))
@@ -425,7 +425,7 @@ impl World {
         let Request { number, chain, sector, count, kind, done, covers } = self.requests.remove(index);
         let read: String = done.unwrap_or_default().iter().map(|value| format!(" w{value}")).collect();
         let now = self.lines.len();
-        self.tell(format!("end r{number}{read}"));
+        self.emit(format!("end r{number}{read}"));
         match kind {
             Kind::Read => {}
             Kind::Flush => self.disks[chain].iter_mut().for_each(|sector| sector.flushed(covers)),
@@ -456,7 +456,9 @@ impl World {
                 let id = job.id;
                 let verb = match job.status {
                     Status::Running | Status::Paused if job.paused => Some(Verb::Resume),
-                    Status::Pending if job.told && !job.finalize && !job.cancelled => Some(Verb::Finalize),
+                    Status::Pending if job.announced && !job.finalize && !job.cancelled => {
+                        Some(Verb::Finalize)
+                    }
                     Status::Concluded if job.by_hand && !job.dismiss => Some(Verb::Dismiss),
                     _ => None,
                 };
@@ -473,14 +475,14 @@ impl World {
         for (chain, letter) in LETTERS.into_iter().enumerate() {
             let values: String =
                 self.disks[chain].iter().map(|sector| format!(" w{}", sector.present())).collect();
-            self.tell(format!("view {}top{values}", letter));
+            self.emit(format!("view {}top{values}", letter));
         }
-        self.tell("over".to_owned());
+        self.emit("over".to_owned());
     }
 
     /// Everything stops; what was not durable is there or not.
     fn crash(&mut self, tape: &mut Tape) {
-        self.tell("crash".to_owned());
+        self.emit("crash".to_owned());
         for (chain, letter) in LETTERS.into_iter().enumerate() {
             let mut values = String::new();
             for (index, sector) in self.disks[chain].iter().enumerate() {
@@ -495,7 +497,7 @@ impl World {
             }
             let file = |at: &usize| format!("{}{}.img", letter, LAYERS[*at]);
             let files: Vec<String> = self.chains[chain].iter().rev().map(file).collect();
-            self.tell(format!("recovered {}top.img {}{values}", letter, files.join(",")));
+            self.emit(format!("recovered {}top.img {}{values}", letter, files.join(",")));
         }
     }
 }

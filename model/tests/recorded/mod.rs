@@ -99,7 +99,7 @@ fn recording(line: &str) -> Recording {
 pub struct Run<'a> {
     pub model: Judge,
     pub contents: &'a mut Contents,
-    /// Is told what the model is shown, contents and all.
+    /// Sees what the model is shown, contents and all.
     pub listener: Option<&'a mut dyn FnMut(&Observation<'_>)>,
 }
 

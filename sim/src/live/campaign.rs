@@ -103,8 +103,8 @@ pub struct Shortest {
 pub struct Campaign {
     /// Sequences, those of the minimiser apart.
     pub runs: u64,
-    /// Those of which only a part was judged: the model lost track.
-    pub lost: u64,
+    /// Those that were inconclusive.
+    pub inconclusive: u64,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
     /// Requests that were in flight when a command was sent, those of the minimiser apart.
@@ -208,7 +208,7 @@ impl Shared<'_> {
                     return;
                 }
                 campaign.runs += 1;
-                campaign.lost += u64::from(record.outcome.is_inconclusive);
+                campaign.inconclusive += u64::from(record.outcome.is_inconclusive);
                 campaign.crashes += record.crashes;
                 campaign.in_flight += record.in_flight;
                 campaign.read_twice += record.read_twice;

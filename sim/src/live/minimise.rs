@@ -68,7 +68,8 @@ pub fn minimise(
         let (outcome, _) = tolerant(run_one, &recording, recording.values());
         let law = outcome.verdict.law().to_owned();
         if outcome.verdict != Verdict::Passed && law != ANOTHER {
-            shorter = minimise::minimise(&run_one, &outcome.tape, &law, &super::campaign::SLOTS, effort.limits);
+            shorter =
+                minimise::minimise(&run_one, &outcome.tape, &law, &super::campaign::SLOTS, effort.limits);
             if shorter.is_some() {
                 break;
             }

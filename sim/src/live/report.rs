@@ -79,7 +79,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         per_core(campaign, cost),
         campaign.minimiser_runs,
         campaign.found.len(),
-        campaign.lost,
+        campaign.inconclusive,
         campaign.in_flight,
         campaign.read_twice,
         plan.seed
@@ -128,7 +128,7 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     };
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
-        "sequences": campaign.runs, "inconclusive": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
+        "sequences": campaign.runs, "inconclusive": campaign.inconclusive, "minimiser_sequences": campaign.minimiser_runs,
         "requests_in_flight": campaign.in_flight, "images_read_twice": campaign.read_twice,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,

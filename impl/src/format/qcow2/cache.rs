@@ -204,7 +204,7 @@ impl TableCache {
         self.is_pressed = false;
     }
 
-    /// Lets go of so many tables, if there are as many that may go. Answers how many went.
+    /// Releases so many tables, if there are as many that may go. Answers how many went.
     fn evict(&mut self, count: usize) -> usize {
         let mut idle: Vec<(u64, u64)> =
             self.tables.iter().filter(|(_, t)| t.is_evictable()).map(|(at, t)| (t.used, *at)).collect();

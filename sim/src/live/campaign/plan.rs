@@ -63,7 +63,7 @@ impl Until {
 pub enum Minimise {
     /// Failures are only counted.
     Nothing,
-    /// Those that nobody knows; a known divergence has its trace already.
+    /// Those that nobody knows; a known defect has its trace already.
     New,
     /// All.
     All,
