@@ -13,6 +13,7 @@ pub mod record;
 pub mod reply;
 pub mod starting;
 pub mod stream;
+mod wording;
 
 use crate::command::arguments::{Member, Type, check, optional, required};
 use crate::command::blockdev::NodeSpec;

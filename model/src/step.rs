@@ -2,6 +2,7 @@
 
 mod answers;
 pub(crate) mod client;
+mod copied;
 mod copying;
 mod crash;
 mod edges;
@@ -12,7 +13,10 @@ pub(crate) mod guest;
 mod jobs;
 pub(crate) mod late;
 pub(crate) mod marred;
+mod marred_control;
+mod met;
 mod query;
+mod replied;
 pub(crate) mod seen;
 pub(crate) mod silent;
 pub(crate) mod sketch;

@@ -72,22 +72,27 @@ pub fn plan(
         return Err(Refusal::Plain("Invalid files for merge: top and base are the same"));
     }
     admit_job_id(&start.job_id, job_id_in_use)?;
-    let mut holds = vec![(device, Role::Device)];
-    holds.extend(span.between.iter().map(|node| (*node, Role::Committed)));
-    holds.extend([
-        (base, Role::Base),
-        (base, Role::BaseDevice(must_grow(graph, base, top))),
-        (top, Role::TopDevice),
-    ]);
     Ok(Plan {
         under: top,
         filter: Driver::CommitTop,
-        holds,
+        holds: holds(graph, device, &span),
         holds_filter: Vec::new(),
         written: Some(base),
         frozen_to: Some(base),
         work: Work::Commit(span),
     })
+}
+
+/// The nodes that a commit of layers nobody writes to holds.
+fn holds(graph: &Graph, device: NodeId, span: &Span) -> Vec<(NodeId, Role)> {
+    let mut holds = vec![(device, Role::Device)];
+    holds.extend(span.between.iter().map(|node| (*node, Role::Committed)));
+    holds.extend([
+        (span.base, Role::Base),
+        (span.base, Role::BaseDevice(must_grow(graph, span.base, span.top))),
+        (span.top, Role::TopDevice),
+    ]);
+    holds
 }
 
 fn active(

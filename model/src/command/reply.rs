@@ -158,7 +158,7 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn job(&self, id: JobId) -> &str {
+    pub(super) fn job(&self, id: JobId) -> &str {
         &self.jobs[usize::from(id.0)].id
     }
 }
@@ -195,103 +195,10 @@ impl Refusal {
             _ => matches_generated(&self.text(names), text),
         }
     }
-
-    /// The description, with [`GENERATED`] where a generated node name goes.
-    pub fn text(&self, names: Names<'_>) -> String {
-        let node = |id: NodeId| names.graph.name(id);
-        match self {
-            Refusal::NotNegotiated => "Expecting capabilities negotiation with 'qmp_capabilities'".into(),
-            Refusal::AlreadyNegotiated => {
-                "Capabilities negotiation is already complete, command ignored".into()
-            }
-            Refusal::NotJson => "JSON parse error".into(),
-            Refusal::NotAnObject => "QMP input must be a JSON object".into(),
-            Refusal::NoExecute => "QMP input lacks member 'execute'".into(),
-            Refusal::BadExecute => "QMP input member 'execute' must be a string".into(),
-            Refusal::BadArguments => "QMP input member 'arguments' must be an object".into(),
-            Refusal::UnexpectedMember(any) => {
-                format!("QMP input member '{}' is unexpected", any.join("' or '"))
-            }
-            Refusal::UnknownCommand(name) => format!("The command {name} has not been found"),
-            Refusal::Missing(member) => format!("Parameter '{member}' is missing"),
-            Refusal::Unexpected(any) => format!("Parameter '{}' is unexpected", any.join("' or '")),
-            Refusal::BadType(member, kind) => {
-                format!("Invalid parameter type for '{member}', expected: {kind}")
-            }
-            Refusal::BadWord(member, word) => format!("Parameter '{member}' does not accept value '{word}'"),
-            Refusal::Both(one, two) => {
-                format!("'{one}' and '{two}' cannot be specified at the same time")
-            }
-            Refusal::NoSuchNode(device, name) => {
-                format!("Cannot find device='{device}' nor node-name='{name}'")
-            }
-            Refusal::NoSuchDevice(name) => format!("Device '{name}' not found"),
-            Refusal::NoSuchBase(file) => format!("Can't find '{file}' in the backing chain"),
-            Refusal::NotBacking(base, device) => {
-                format!("Node '{base}' is not a backing image of '{device}'")
-            }
-            Refusal::BottomIsFilter(name) => {
-                format!("Node '{name}' is a filter, use a non-filter node as 'bottom'")
-            }
-            Refusal::BottomElsewhere(name, device) => {
-                format!("Node '{name}' is not in a chain starting from '{device}'")
-            }
-            Refusal::NotInChain(base, target) => {
-                format!("'{base}' is not in the backing chain of '{target}'")
-            }
-            Refusal::Busy(id, Reason::Job(job, _)) => {
-                let kind = names.jobs.get(usize::from(job.0)).map_or("", |job| job.plan.kind().word());
-                format!("Node '{}' is busy: block device is in use by block job: {kind}", node(*id))
-            }
-            Refusal::Busy(id, Reason::BackingOf(parent)) => {
-                format!("Node '{}' is busy: node is used as backing hd of '{}'", node(*id), node(*parent))
-            }
-            Refusal::BackingFileWithoutBase => {
-                "backing file specified, but streaming the entire chain".into()
-            }
-            Refusal::FrozenLink(above, below) => {
-                format!("Cannot change frozen 'backing' link from '{}' to '{}'", node(*above), node(*below))
-            }
-            Refusal::CannotFreeze(id) => format!("Cannot freeze 'backing' link to '{}'", node(*id)),
-            Refusal::Plain(text) => (*text).to_owned(),
-            Refusal::Named(before, name, after) => format!("{before}{name}{after}"),
-            Refusal::Paired([before, between, after], one, two) => {
-                format!("{before}{one}{between}{two}{after}")
-            }
-            Refusal::ReadOnly => "Block node is read-only".into(),
-            Refusal::Name(why, prefix) => format!("{prefix}{}", why.text()),
-            Refusal::BadJobId(id) => format!("Invalid job ID '{id}'"),
-            Refusal::JobIdInUse(id) => format!("Job ID '{id}' already in use"),
-            Refusal::NegativeSpeed => "Parameter 'speed' expects a non-negative value".into(),
-            Refusal::Conflict(any) => any.join("\n      or "),
-            Refusal::NoJob(id, true) => format!("Block job '{id}' not found"),
-            Refusal::NoJob(_, false) => "Job not found".into(),
-            Refusal::WrongStatus(job, status, verb) => format!(
-                "Job '{}' in state '{}' cannot accept command verb '{}'",
-                names.job(*job),
-                status.word(),
-                verb.word()
-            ),
-            Refusal::AlreadyPaused => "Job is already paused".into(),
-            Refusal::NotPaused => "Can't resume a job that was not paused".into(),
-            Refusal::CurrentlyPaused(job) => {
-                format!("The block job for device '{}' is currently paused", names.job(*job))
-            }
-            Refusal::NothingToChange => "Job type does not support change".into(),
-            Refusal::NothingToDelete(name) => format!("Failed to find node with node-name='{name}'"),
-            Refusal::InUse(id) => format!("Node {} is in use", node(*id)),
-            Refusal::NotOwned(id) => format!("Node {} is not owned by the monitor", node(*id)),
-            Refusal::DeviceInUse(id) => format!("Block device {} is in use", node(*id)),
-            Refusal::NameNeeded => "'node-name' must be specified for the root node".into(),
-            Refusal::NoSuchFile(file) => format!("Could not open '{file}': No such file or directory"),
-            Refusal::NotQcow2 => "Image is not in qcow2 format".into(),
-            Refusal::Backing(why) => format!("Could not open backing file: {}", why.text(names)),
-        }
-    }
 }
 
 impl NameRefusal {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             NameRefusal::Duplicate(name) => format!("Duplicate nodes with node-name='{name}'"),
             NameRefusal::Invalid(name) => format!("Invalid node-name: '{name}'"),

@@ -3,7 +3,7 @@
 use crate::command::plan::{JobType, Work};
 use crate::command::record::Job;
 use crate::command::starting::Sync;
-use crate::content::{Decides, SECTOR_BYTES};
+use crate::content::Decides;
 use crate::graph::{ImageId, JobId, NodeId};
 use crate::law::LawId;
 use crate::quirk::Quirk;
@@ -16,7 +16,7 @@ const JOB_REQUESTS: u64 = 1 << 63;
 /// A mirror copies whole chunks of this many sectors, unless its target's clusters are larger.
 const CHUNK_SECTORS: u32 = 128;
 
-fn request_of(id: JobId) -> u64 {
+pub(super) fn request_of(id: JobId) -> u64 {
     JOB_REQUESTS | u64::from(id.0)
 }
 
@@ -26,12 +26,12 @@ fn is_being_changed(changes: &[(ImageId, u32, u32)], image: ImageId, sector: u32
 }
 
 /// What a job copies from, and to, and how much of it.
-struct Route {
-    source: NodeId,
-    target: NodeId,
-    sync: Sync,
+pub(super) struct Route {
+    pub(super) source: NodeId,
+    pub(super) target: NodeId,
+    pub(super) sync: Sync,
     /// Layers whose sectors are copied, where not all are.
-    layers: Vec<NodeId>,
+    pub(super) layers: Vec<NodeId>,
 }
 
 /// What a guest changes.
@@ -48,7 +48,7 @@ pub(super) struct Changed {
 }
 
 impl State {
-    fn route(&self, id: JobId) -> Option<Route> {
+    pub(super) fn route(&self, id: JobId) -> Option<Route> {
         match &self.job(id).plan.work {
             Work::Stream(_) => None,
             Work::Commit(span) => Some(Route {
@@ -80,7 +80,7 @@ impl State {
     }
 
     /// The two images a job copies between.
-    fn images_of(&self, route: &Route) -> Option<(ImageId, ImageId)> {
+    pub(super) fn images_of(&self, route: &Route) -> Option<(ImageId, ImageId)> {
         let source = self.layer_of(&self.graph, route.source)?;
         Some((source, self.layer_of(&self.graph, route.target)?))
     }
@@ -100,23 +100,40 @@ impl State {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
         if matches!(self.job(id).plan.work, Work::Commit(_)) {
-            let before = self.views.layer(target).sectors();
-            if before < self.views.layer(source).sectors() {
-                let length = self.views.layer(source).sectors();
-                // Perhaps another job, or a command, has tried to make it longer before.
-                let shortest = self.shortest_length(target) as u32;
-                self.set_sectors(target, length);
-                self.length_may_be_forgotten(target, before);
-                self.shortest[usize::from(target.0)] = Some(shortest);
-                self.set_bytes(route.target, None);
-            }
+            self.base_may_grow(route.target, source, target);
         }
-        let sectors = self.views.layer(target).sectors();
         let zeroes_first = route.sync == Sync::Full && self.allows(Rule::MirrorZeroesTarget);
         if self.job(id).plan.job_type() == JobType::Mirror && zeroes_first {
             // A target that may hold anything is zeroed first, as QEMU does.
             self.views.may_be_zeroed(target, request_of(id), self.now);
         }
+        self.touched[usize::from(target.0)] = true;
+        self.job_mut(id).copies = self.copy_sectors(id, &route, source, target);
+        self.memory_is_copied(id, source, target);
+        self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
+        self.copies_interfere(id);
+        for (image, sector, count) in self.changes_under_way() {
+            self.copies_may_see(id, image, sector, count);
+        }
+    }
+
+    /// A commit makes its base as long as its top, if it is shorter.
+    fn base_may_grow(&mut self, node: NodeId, source: ImageId, target: ImageId) {
+        let before = self.views.layer(target).sectors();
+        if before < self.views.layer(source).sectors() {
+            let length = self.views.layer(source).sectors();
+            // Perhaps another job, or a command, has tried to make it longer before.
+            let shortest = self.shortest_length(target) as u32;
+            self.set_sectors(target, length);
+            self.length_may_be_forgotten(target, before);
+            self.shortest[usize::from(target.0)] = Some(shortest);
+            self.set_bytes(node, None);
+        }
+    }
+
+    /// What the job may copy shows in its target from now on. Gives the sectors that it must have copied at its end.
+    fn copy_sectors(&mut self, id: JobId, route: &Route, source: ImageId, target: ImageId) -> Vec<bool> {
+        let sectors = self.views.layer(target).sectors();
         let layers = self.layers(&route.layers);
         let mut copies = vec![false; sectors as usize];
         let chunk = match self.job(id).plan.job_type() {
@@ -156,14 +173,7 @@ impl State {
                 self.views.copy_sector(source, target, sector, request_of(id), self.now);
             }
         }
-        self.touched[usize::from(target.0)] = true;
-        self.job_mut(id).copies = copies;
-        self.memory_is_copied(id, source, target);
-        self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
-        self.copies_interfere(id);
-        for (image, sector, count) in self.changes_under_way() {
-            self.copies_may_see(id, image, sector, count);
-        }
+        copies
     }
 
     /// A change did not pass the filters of those who mirror an image: what is there they may have copied or not.
@@ -262,7 +272,7 @@ impl State {
     }
 
     /// The job may or may not have copied what its source shows now.
-    fn copy_loses_track(&mut self, id: JobId) {
+    pub(super) fn copy_loses_track(&mut self, id: JobId) {
         let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };
         self.job_mut(id).copies.fill(false);
         if source == target {
@@ -360,156 +370,5 @@ impl State {
             }
         }
         self.interfered_copies_see();
-    }
-
-    /// The job has succeeded. `self.graph` is what it made of it.
-    pub(super) fn copy_succeeded(&mut self, id: JobId) {
-        if self.job(id).interfered {
-            self.copy_loses_track(id);
-        }
-        let plan = self.job(id).plan.clone();
-        match &plan.work {
-            Work::Stream(span) => self.stream_succeeded(span),
-            Work::Commit(span) => {
-                self.has_grown(span.base, span.top);
-                let before = self.before_copy(Quirk::CommitDoesNotFlush, span.base);
-                self.copy_has_followed(id);
-                if !span.is_active {
-                    self.relink_above(plan.under, span.base);
-                    self.copy_was_not_flushed(before);
-                }
-                let goal = if span.is_active { LawId::ActiveCommitCompletes } else { LawId::CommitCompletes };
-                self.count(goal);
-            }
-            Work::Mirror(span) => {
-                self.copy_has_followed(id);
-                self.count(match span.sync {
-                    Sync::Full => LawId::MirrorFullCompletes,
-                    Sync::Top => LawId::MirrorTopCompletes,
-                    _ => LawId::MirrorNothingCompletes,
-                });
-            }
-            Work::Backup(span) => {
-                let before = self.before_copy(Quirk::BackupDoesNotFlush, span.target);
-                if let Some(target) = self.layer_of(&self.graph, span.target) {
-                    let copies = std::mem::take(&mut self.job_mut(id).copies);
-                    let on_nothing = self.job(id).copies_onto_nothing;
-                    self.views.copy_stands(target, &copies, on_nothing, request_of(id), self.now);
-                }
-                self.copy_was_not_flushed(before);
-                self.count(match span.sync {
-                    Sync::Full => LawId::BackupFullCompletes,
-                    _ => LawId::BackupTopCompletes,
-                });
-            }
-        }
-        if plan.becomes_ready() {
-            let pivots = self.job(id).pivots();
-            if pivots {
-                self.relink_pivot(id);
-            }
-            self.count(if pivots { LawId::ReadyCompleted } else { LawId::ReadySoftlyCancelled });
-        }
-    }
-
-    /// A base is as long as what was committed into it.
-    fn has_grown(&mut self, base: NodeId, top: NodeId) {
-        let Some(image) = self.layer_of(&self.graph, base) else { return };
-        let top = self.layer_of(&self.graph, top);
-        let sectors = self.views.layer(image).sectors();
-        let is_open = |top: ImageId| {
-            self.shortest[usize::from(top.0)].is_some() || self.views.layer(top).sectors() < sectors
-        };
-        if top.is_some_and(is_open) {
-            // Nobody knows how long the top is.
-            return;
-        }
-        if self.shortest[usize::from(image.0)].take().is_some() {
-            let bytes = u64::from(self.views.layer(image).sectors()) * SECTOR_BYTES;
-            self.images[usize::from(image.0)].size_bytes = bytes;
-            self.set_bytes(base, Some(bytes));
-        }
-    }
-
-    fn copy_has_followed(&mut self, id: JobId) {
-        let Some(route) = self.route(id) else { return };
-        let Some((source, target)) = self.images_of(&route) else { return };
-        let copies = std::mem::take(&mut self.job_mut(id).copies);
-        let on_nothing = self.job(id).copies_onto_nothing;
-        self.views.copy_has_followed(source, target, &copies, on_nothing);
-        self.views.copy_stops(target, on_nothing, request_of(id), self.now);
-    }
-
-    /// The job gave up in the middle.
-    pub(super) fn copy_stopped(&mut self, id: JobId) {
-        let Some(route) = self.route(id) else { return };
-        let Some((_, target)) = self.images_of(&route) else { return };
-        let on_nothing = self.job(id).copies_onto_nothing;
-        self.views.copy_stops(target, on_nothing, request_of(id), self.now);
-    }
-
-    /// The overlays of a committed top sit on the base now.
-    fn relink_above(&mut self, top: NodeId, base: NodeId) {
-        let (Some(top), Some(base)) = (self.layer_of(&self.graph, top), self.layer_of(&self.graph, base))
-        else {
-            return;
-        };
-        let overlays: Vec<NodeId> = self.graph.alive().map(|(id, _)| id).collect();
-        for overlay in overlays {
-            let below = self.graph.backing_layer(overlay).and_then(|below| self.layer_of(&self.graph, below));
-            let Some(image) = self.layer_of(&self.graph, overlay) else { continue };
-            if self.views.layer(image).below == Some(top) && below == Some(base) {
-                self.views.link(image, Some(base));
-                self.short_commit_shows_base(image, top, base);
-                self.touched[usize::from(image.0)] = true;
-            }
-        }
-    }
-
-    /// The overlays of a mirror's source sit on its target now.
-    fn relink_pivot(&mut self, id: JobId) {
-        let Some(route) = self.route(id) else { return };
-        let Some((source, target)) = self.images_of(&route) else { return };
-        let above: Vec<ImageId> = self
-            .views
-            .at_or_above(source)
-            .into_iter()
-            // What the target itself stands on stays where it is.
-            .filter(|image| *image != source && !self.views.at_or_above(*image).contains(&target))
-            .collect();
-        for image in above {
-            if self.views.layer(image).below == Some(source) {
-                self.views.link(image, Some(target));
-                if matches!(self.job(id).plan.work, Work::Commit(_)) {
-                    self.short_commit_shows_base(image, source, target);
-                }
-            }
-        }
-        let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
-        if route.sync != Sync::Full && !is_commit || self.was_bypassed(id) {
-            // What was not to be copied its readers do not see any more.
-            self.views.recompose_above(target);
-        }
-        if is_commit {
-            // Nor what a guest has changed in the target since.
-            let changed = self.job(id).changed_beside.clone();
-            self.views.show_through(target, &changed);
-        }
-    }
-
-    pub(super) fn stream_succeeded(&mut self, span: &crate::command::stream::Span) {
-        let intermediate = self.graph.parents(span.target).next().is_some();
-        self.count(match (span.no_op, intermediate) {
-            (true, _) => LawId::NoOpStream,
-            (false, true) => LawId::StreamIntermediateCompletes,
-            (false, false) => LawId::StreamActiveCompletes,
-        });
-        let Some(target) = self.layer_of(&self.graph, span.target) else { return };
-        let below = self.graph.backing_layer(span.target);
-        let below = below.and_then(|base| self.layer_of(&self.graph, base));
-        let between = self.layers(&span.between);
-        self.stream_was_not_flushed(span);
-        self.views.stream_ends(target, &between, below);
-        self.short_layer_shows_base(target, between.first(), below);
     }
 }

@@ -1,10 +1,13 @@
 //! The recorded corpus as runs the model can follow: each case becomes a list of what was seen, in its order.
 
 mod contents;
+mod edges;
+mod images;
 mod reading;
 
 pub use contents::Contents;
-pub use reading::{images, seen};
+pub use images::images;
+pub use reading::seen;
 
 use model::{Broken, FaultKind, GuestOp, ImageSetup, Judge, Observation};
 use serde_json::Value;

@@ -1,67 +1,11 @@
 //! From a recorded case and its result to the list of what was seen, in its order.
 
-use super::{Contents, Op, Seen};
-use model::{Format, ImageSetup};
+use super::edges::block_graph;
+use super::{Op, Seen};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const SECTOR: usize = 512;
-
-/// Contents past this are not judged, neither here nor by the model.
-const BYTES_MAX: u64 = 128 << 20;
-
-/// The images of a case, with what their own clusters hold.
-pub fn images(case: &Value, contents: &mut Contents) -> Vec<ImageSetup> {
-    let mut views: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut setups = Vec::new();
-    for image in case["images"].as_array().unwrap() {
-        let file = format!("/run/{}", image["file"].as_str().unwrap());
-        let format = image["fmt"].as_str().unwrap_or("qcow2");
-        let backing = image["backing"].as_str().map(str::to_owned);
-        let below = backing
-            .as_deref()
-            .map(|name| if name.starts_with('/') { name.to_owned() } else { format!("/run/{name}") });
-        let below = below.and_then(|name| views.get(&name).cloned()).unwrap_or_default();
-        let size = image["size"].as_u64().unwrap_or(below.len() as u64);
-        let size = if format == "qcow2" { size.div_ceil(512) * 512 } else { size };
-        let held = size.min(BYTES_MAX) as usize;
-        let mut bytes = vec![0; held];
-        let shared = below.len().min(held);
-        bytes[..shared].copy_from_slice(&below[..shared]);
-        let cluster = image["cluster_size"].as_u64().unwrap_or(65536);
-        let parts = if image["opts"]["extended_l2"].is_null() { 1 } else { 32 };
-        let unit = (cluster / parts) as usize;
-        let mut own = vec![format == "raw"; held.div_ceil(SECTOR)];
-        for write in image["writes"].as_array().into_iter().flatten() {
-            let (from, len) =
-                (write["offset"].as_u64().unwrap() as usize, write["len"].as_u64().unwrap() as usize);
-            let value = match write["op"].as_str().unwrap_or("write") {
-                "write" => write["pattern"].as_u64().unwrap_or(0) as u8,
-                _ => 0,
-            };
-            if from >= held {
-                continue;
-            }
-            let end = (from + len).min(held);
-            bytes[from..end].fill(value);
-            let covered = from / unit * unit / SECTOR..(end.div_ceil(unit) * unit).min(held).div_ceil(SECTOR);
-            own[covered].fill(true);
-        }
-        let sectors = bytes.chunks(SECTOR).enumerate().filter(|(index, _)| own[*index]);
-        let own: Vec<(u64, u64)> =
-            sectors.map(|(index, bytes)| (index as u64, contents.value(bytes))).collect();
-        setups.push(ImageSetup {
-            file: file.clone(),
-            format: if format == "raw" { Format::Raw } else { Format::Qcow2 },
-            size_bytes: size,
-            cluster_bytes: cluster / parts,
-            backing,
-            own,
-        });
-        views.insert(file, bytes);
-    }
-    setups
-}
+pub const SECTOR: usize = 512;
 
 /// What is known of a job while its case is read.
 #[derive(Default)]
@@ -482,49 +426,4 @@ impl Reading<'_> {
         }
         self.seen.extend(all);
     }
-}
-
-/// Edges as the runner keeps them, as the daemon reported them.
-fn block_graph(edges: &[Value]) -> Value {
-    let mut names: Vec<String> = Vec::new();
-    let mut list = Vec::new();
-    for (index, edge) in edges.iter().enumerate() {
-        let text = edge.as_str().unwrap();
-        let (parent, rest) = text.split_once(" -").unwrap();
-        let (name, rest) = rest.split_once("-> ").unwrap();
-        let (child, permissions) = rest.rsplit_once(" [").unwrap();
-        let (needs, shares) = permissions.trim_end_matches(']').split_once('/').unwrap();
-        // Every device is one of its own.
-        let parent = if parent.starts_with("blk:") { format!("blk:{index}") } else { parent.to_owned() };
-        let mut place = |name: &str| {
-            names.iter().position(|other| other == name).unwrap_or_else(|| {
-                names.push(name.to_owned());
-                names.len() - 1
-            })
-        };
-        let (parent, child) = (place(&parent), place(child));
-        list.push(json!({"parent": parent, "child": child, "name": name, "perm": words(needs),
-            "shared-perm": words(shares)}));
-    }
-    let nodes: Vec<Value> = names
-        .iter()
-        .enumerate()
-        .map(|(id, name)| match name.split_once(':') {
-            Some(("blk", _)) => json!({"id": id, "type": "block-backend", "name": ""}),
-            Some((_, job)) => json!({"id": id, "type": "block-job", "name": job}),
-            None => json!({"id": id, "type": "block-driver", "name": name}),
-        })
-        .collect();
-    json!({"nodes": nodes, "edges": list})
-}
-
-fn words(letters: &str) -> Vec<&'static str> {
-    let word = |letter| match letter {
-        'c' => "consistent-read",
-        'w' => "write",
-        'u' => "write-unchanged",
-        'r' => "resize",
-        other => panic!("no permission {other}"),
-    };
-    letters.chars().filter(|letter| *letter != '-').map(word).collect()
 }
