@@ -150,10 +150,10 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
             (seen, judged) => panic!("seed {seed}: {seen:?} was judged {judged:?}"),
         }
         // How far a job has got while guests never rest, and what a file takes, is seen by the world alone: no line of a
-        // history tells it.
+        // history shows it.
         let of_the_world = [LawId::BoundedProgress, LawId::SpaceReturned];
-        let told = laws().zip(&outcome.laws_checked).filter(|(law, _)| !of_the_world.contains(law));
-        assert_eq!(judged.checks, told.map(|(_, checks)| checks).sum::<u64>(), "seed {seed}");
+        let checked = laws().zip(&outcome.laws_checked).filter(|(law, _)| !of_the_world.contains(law));
+        assert_eq!(judged.checks, checked.map(|(_, checks)| checks).sum::<u64>(), "seed {seed}");
         crashed += usize::from(String::from_utf8_lossy(&file).contains("\"crash\":{"));
     }
     assert!(clean > 100 && crashed > 10, "{clean} clean, {crashed} crashed");

@@ -139,7 +139,8 @@ fn the_model_says_today_what_the_screens_say() {
                 let detail = midstream::content::named(&detail);
                 // Between its lines, traces have what the check of an image found.
                 let mut verdict = trace.verdict.lines();
-                let is_there = detail.lines().all(|line| verdict.any(|told| told == line));
+                let is_there =
+                    detail.lines().all(|line| verdict.any(|line_of_verdict| line_of_verdict == line));
                 assert!(is_there, "{bug}: {detail}\nis not\n{}", trace.verdict);
             }
             clean => assert!(trace.law == LIVENESS && clean == Judged::Clean, "{bug}: {clean:?}"),

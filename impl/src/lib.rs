@@ -28,7 +28,7 @@
 //! - `core.rs`, `core/` are what guests, jobs and commands all stand on: the world, the graph with its gate, and what becomes of
 //!   nodes that leave it; `access` changes layers between read-only and read-write, `events` are who listens.
 //! - `job/`: `status` holds the two tables, `state` is what a job can be, `life` makes every transition, `verbs` admits
-//!   every verb, `group` is jobs that take effect together; `task` is the order of every job's life (QEMU's words: run, prepare,
+//!   every verb, `group` is jobs that commit or abort together; `task` is the order of every job's life (QEMU's words: run, prepare,
 //!   abort, clean), `pace` is where it
 //!   pauses, `rate` limits it; `stream_start` checks and attaches, `stream` does the work; so do `mirror_start` and
 //!   `mirror`, for active commits too; `passes` sees when guests outrun it and are to be held back. What a mirror's filter,
@@ -40,7 +40,7 @@
 //!   and `count` are the file as a whole; `mapping`, `alloc`, `entry`, `subclusters` (extended L2), `counter`, `pointers`,
 //!   `cache` and `metadata` are its tables in memory, changed one step at a time under one short-held mutex; `read`,
 //!   `write`, `zero`, `resize`, `backing`, `pack` (compressed clusters; `compressed` is the codec), `snapshot`, `bitmaps`,
-//!   `info` are the requests; `repair` sets right what was not closed cleanly; `flush` is the only file that writes tables,
+//!   `info` are the requests; `repair` repairs what was not closed cleanly; `flush` is the only file that writes tables,
 //!   in `write_in_order`; `discard` gives the space of freed clusters back. Persistent bitmaps hang on a node's place while
 //!   it is open and go into the image when it is closed (`bitmaps`; `bitmap_directory` is their list, `bitmap_bits` what
 //!   they hold).

@@ -154,7 +154,7 @@ fn snapshots_that_cannot_be_are_refused() {
     assert_eq!(block_on(image.create_snapshot("a", 0, 0)), Err(Errno::EEXIST));
 }
 
-// Version 3 is repaired where it was cut off; version 2 leaks at worst, or has COPIED flags to set right.
+// Version 3 is repaired where it was cut off; version 2 leaks at worst, or has COPIED flags to repair.
 #[test]
 fn every_cut_of_a_snapshot_is_survived() {
     for (version, bits, order) in [(3, 9, 4), (3, 12, 2)] {

@@ -67,8 +67,8 @@
 //! what ended while an edit waited that may have come first. What changes a state in sight is an observable step: `step.rs`
 //! and `step/`, where `seen` is an observation as states take it, `client` holds commands and replies, `answers` what a command may be answered, `start` how jobs
 //! begin, `jobs` and `verb` their life, `copying` what they do to contents, `ending` the parts of their end, `edit` edits
-//! and exports, `guest` reads and writes, `query` and `edges` what queries tell, `crash` what must be there afterwards,
-//! `goals` which jobs met which. States share what they have in common (`shared.rs`), tell by a number whether they may be
+//! and exports, `guest` reads and writes, `query` and `edges` what queries report, `crash` what must be there afterwards,
+//! `goals` which jobs met which. States share what they have in common (`shared.rs`), show by a number whether they may be
 //! equal (`step/sketch.rs`), and one that a kept state still leads to by silent steps is not kept itself, so there is one most
 //! of the time.
 //!
@@ -89,7 +89,7 @@
 //! looked at for one observation), when what guests do lies outside the specification, and after a command of unknown
 //! effect: from then on only what `holding.rs` says is judged, that guests read what they wrote.
 //! `model/tests/exhaustive.rs` walks every state of small chains; `model/tests/corpus.rs` plays every recorded case of the
-//! real daemon, and spoilt ones; `model/tests/generated.rs` walks at random through a small world of its own: what it tells
+//! real daemon, and spoilt ones; `model/tests/generated.rs` walks at random through a small world of its own: what it reports
 //! must be accepted, and spoilt refused; `model/tests/mutants.rs` takes away the rules that a recorded case needs.
 
 pub mod command;

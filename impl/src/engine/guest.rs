@@ -21,7 +21,7 @@ pub struct Guest {
 }
 
 impl Engine {
-    /// Attaches a guest to a node, if everybody else there bears it.
+    /// Attaches a guest to a node, if everybody else there allows it.
     pub fn open_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
         let (user, dropped) = self.try_edit(|graph| {
             let node = graph.lookup(node_name)?;

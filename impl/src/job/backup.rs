@@ -56,7 +56,7 @@ impl Task for Backup {
     /// What was saved is of no use, and stays where it is.
     async fn abort(&mut self) {}
 
-    /// Takes the filter out, and lets go of target.
+    /// Takes the filter out, and releases target.
     async fn clean(&mut self) {
         let _alone = self.core.gate().drain().await;
         let dropped = self.core.edit(|graph| {

@@ -1,6 +1,6 @@
-//! Jobs that take effect together or not at all: a grouped transaction.
+//! Jobs that commit together or not at all: a grouped transaction.
 //!
-//! None is `pending` before all are `waiting`; all take effect before one concludes well; the first that fails or is
+//! None is `pending` before all are `waiting`; all commit before one concludes well; the first that fails or is
 //! cancelled takes the others with it. A group's lock is taken before those of its jobs.
 
 use super::life::{Cancelled, Job};
@@ -47,12 +47,12 @@ impl Group {
         });
     }
 
-    /// An operator lets one of them take effect: all do.
+    /// An operator commits one of them: all do.
     pub(super) fn finalize_all(&self) {
         self.with_members(|jobs| jobs.iter().for_each(|job| job.let_take_effect(&mut job.life.lock())));
     }
 
-    /// One more took effect; when all have, none can fail any more.
+    /// One more has committed; when all have, none can fail any more.
     pub(super) fn one_is_prepared(&self, job: &Job) -> Result<(), Cancelled> {
         let mut result = Ok(());
         self.with_members(|jobs| {
@@ -79,7 +79,7 @@ impl Group {
                 let mut life = job.life.lock();
                 match life.state {
                     State::Pending(Finalize::Granted) => {
-                        panic!("job {} is cancelled by its group, which has taken effect", job.id)
+                        panic!("job {} is cancelled by its group, which has committed", job.id)
                     }
                     State::Pending(_) => job.transition(&mut life, State::Pending(Finalize::Cancelled)),
                     _ if life.state.status() < Status::Aborting => {
@@ -190,7 +190,7 @@ mod tests {
         one.abort(Outcome::Cancelled);
         assert_eq!(other.pause_point(), Err(Cancelled));
 
-        // One has taken effect already, the other cannot.
+        // One has committed already, the other cannot.
         let [one, other] = two(false);
         assert_eq!([one.work_done(), other.work_done()], [Ok(true); 2]);
         let mut prepared = pin!(one.prepared());

@@ -34,7 +34,7 @@ pub(crate) struct Job {
     pub manual_finalize: bool,
     /// Whether an ended job waits in `concluded` for the operator.
     pub manual_dismiss: bool,
-    /// The jobs it takes effect together with, itself among them.
+    /// The jobs it commits together with, itself among them.
     pub(super) group: Option<Arc<Group>>,
     /// A mirror's filter, and an active commit's.
     pub(super) mirror: Option<Arc<MirrorTop>>,
@@ -111,7 +111,7 @@ pub(crate) struct NewJob {
     pub options: JobOptions,
     /// Expected total, bytes.
     pub len: u64,
-    /// The jobs it takes effect together with; none: it is alone.
+    /// The jobs it commits together with; none: it is alone.
     pub group: Option<Arc<Group>>,
     /// A mirror's filter, and an active commit's.
     pub mirror: Option<Arc<MirrorTop>>,
@@ -298,7 +298,7 @@ impl Job {
         }
     }
 
-    /// Waits in `waiting` and `pending` until the job may take effect.
+    /// Waits in `waiting` and `pending` until the job may commit.
     pub(crate) async fn finalized(&self) -> Result<(), Cancelled> {
         loop {
             let seen = self.changes();
@@ -314,7 +314,7 @@ impl Job {
         }
     }
 
-    /// The job took effect; waits until every job of its group has.
+    /// The job has committed; waits until every job of its group has.
     pub(crate) async fn prepared(&self) -> Result<(), Cancelled> {
         let Some(group) = &self.group else {
             return Ok(());

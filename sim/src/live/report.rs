@@ -1,4 +1,4 @@
-//! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
+//! What a live campaign reports: each kind of failure when it was minimised, a table at the end, one line of JSON.
 
 use super::again::AGAIN;
 use super::bucket::buckets;
@@ -47,7 +47,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     let mut text = String::new();
     for found in campaign.found.values() {
         if !found.is_known && found.shortest.is_none() {
-            // It did not come again, or there was no time to make it short: all there is was told the first time.
+            // It did not come again, or there was no time to minimise it: all there is was reported the first time.
             text += &failure(found);
         }
     }

@@ -1,7 +1,7 @@
 //! What an entry of an L1 or L2 table means, and how one is written.
 //!
 //! Entries come from the image and are not trusted: what leads nowhere that can be is `Malformed`. Reserved bits lead
-//! nowhere: like QEMU, only the checker minds them, and an entry that is written anew has none. An extended L2 entry
+//! nowhere: like QEMU, only the checker looks at them, and an entry that is written anew has none. An extended L2 entry
 //! has a second number, a bitmap: its low half says which subclusters are data, its high half which are zeroes.
 
 use super::geometry::{Geometry, SECTOR};

@@ -165,7 +165,7 @@ impl Qcow2 {
         let written = self.disk.write(0, bytes).await;
         let mut metadata = self.metadata.lock();
         metadata.wrote_up_to(end);
-        metadata.header_is_unsure = written.is_err();
+        metadata.header_may_be_old = written.is_err();
         written?;
         metadata.header = header.clone();
         Ok(())
@@ -206,7 +206,7 @@ impl Metadata {
         let header_for_refcounts = self.header_with_refcounts();
         let header_for_l1 = self.header_with_l1(header_for_refcounts.as_ref().unwrap_or(&self.header));
         let is_written = header_for_refcounts.is_some() || header_for_l1.is_some();
-        let header_again = (self.header_is_unsure && !is_written).then(|| self.header.clone());
+        let header_again = (self.header_may_be_old && !is_written).then(|| self.header.clone());
         Snapshot {
             refcount_blocks: self.cache.take_dirty(TableKind::RefcountBlock),
             refcount_table: self.refcount_table.take_dirty(),
