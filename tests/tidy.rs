@@ -211,18 +211,34 @@ fn every_dependency_stands_once_in_the_workspace_with_its_reason() {
     }
 }
 
+/// Where texts say which file does what, and how many they name at least.
+const GUIDES: [(&str, usize); 6] = [
+    ("ARCHITECTURE.md", 30),
+    ("tests/README.md", 5),
+    ("impl/src/lib.rs", 5),
+    ("model/src/lib.rs", 5),
+    ("midstream/src/lib.rs", 5),
+    ("sim/src/lib.rs", 1),
+];
+
 #[test]
-fn the_architecture_names_files_that_exist() {
+fn guides_name_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the document");
-    let quoted = text.split('`').skip(1).step_by(2);
-    let paths: Vec<&str> = quoted.filter(|word| word.contains('/') && !word.contains(' ')).collect();
-    assert!(paths.len() > 10, "the document names hardly any file");
-    for path in paths {
-        let place = if path.ends_with(".rs") || path.contains("src/") { path } else { continue };
-        let crates = ["", "impl/src/", "sim/src/", "model/src/", "midstream/src/", "seam/src/"];
-        let known = crates.map(|folder| format!("{folder}{place}"));
-        assert!(known.iter().any(|known| root.join(known).exists()), "ARCHITECTURE.md names {path}");
+    let places: Vec<String> =
+        sources(&EVERYTHING).into_iter().map(|source| format!("/{}", source.path)).collect();
+    for (guide, least) in GUIDES {
+        let text = fs::read_to_string(root.join(guide)).expect("a guide");
+        let text: String =
+            text.lines().take_while(|line| !line.starts_with("use ")).collect::<Vec<_>>().join("\n");
+        let words = text.split(|c: char| c.is_whitespace() || "`,;:()[]|".contains(c));
+        let is_path = |word: &&str| word.ends_with(".rs") || word.contains("src/");
+        let paths: Vec<&str> = words.map(|word| word.trim_end_matches('.')).filter(is_path).collect();
+        assert!(paths.len() >= least, "{guide} names {} files", paths.len());
+        for path in paths {
+            let is_named_from_its_room = |place: &String| place.ends_with(&format!("/{path}"));
+            let exists = root.join(path).exists() || places.iter().any(is_named_from_its_room);
+            assert!(exists, "{guide} names {path}");
+        }
     }
 }
 

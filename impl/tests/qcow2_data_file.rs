@@ -2,16 +2,14 @@
 //!
 //! What needs QEMU is skipped, with a line that says so, where there is none.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Qemu, Verdict, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, DataFile, OpenCause, Qcow2, Zeroing, check};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Qemu, Verdict, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 const CLEAN: Option<Verdict> = Some(Verdict { corruptions: 0, leaks: 0 });

@@ -1,7 +1,7 @@
 //! What must be true of any device that keeps data: a specification of reads, writes, flushes and crashes alone.
 //!
 //! It needs no QMP and knows of no chain: every image is a device of its own, called by its file's name. What each
-//! sector may read as is [`sector`]'s; this file follows the requests. The promises:
+//! sector may read as is `sector`'s; this file follows the requests. The promises:
 //!
 //! - A read returns a value that was there at some moment between its beginning and its end. Where writes overlap in
 //!   time any of them may be last; a write that fails may have changed each of its sectors, or not.
