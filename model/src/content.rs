@@ -51,6 +51,10 @@ pub type Moment = u32;
 const NEVER: Moment = Moment::MAX;
 const NONE: u32 = u32::MAX;
 
+/// The request of a change that may have reached an image's overlay instead: unlike what was there before all requests, it
+/// is somebody's.
+const LATE: u64 = u64::MAX;
+
 /// Whether a layer itself decides a sector, rather than its backing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decides {

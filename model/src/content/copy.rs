@@ -3,7 +3,7 @@
 //! While a copy is under way its target shows, sector by sector, what it showed before or what is being copied: the
 //! copied values are versions of a request that has not ended. Once it has ended well, they are all there is.
 
-use super::{Decides, NEVER, NONE, Version, Views};
+use super::{Decides, LATE, NEVER, NONE, Version, Views};
 use crate::content::{Layer, Moment};
 use crate::graph::ImageId;
 
@@ -188,7 +188,8 @@ impl Views {
             // Where the overlay decides, and past the image's end, its readers do not see what reached the image.
             let shows = self.layer(over).decides(at) != Decides::Yes && at < below;
             if let Some(value) = written(at).filter(|_| !shows) {
-                self.show(over, at, Version { value, replaces: false, ..Version::before_all(over) });
+                let late = Version { value, request: LATE, replaces: false, ..Version::before_all(over) };
+                self.show(over, at, late);
             }
         }
         if !sectors.is_empty() {
