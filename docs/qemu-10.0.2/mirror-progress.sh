@@ -1,5 +1,5 @@
 #!/bin/sh
-# query-block-jobs tells a mirror's offset past its len, where its granularity is finer than the clusters of the target
+# query-block-jobs reports a mirror's offset past its len, where its granularity is finer than the clusters of the target
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "job j1 at 2048 of 1024 bytes; was at 0 of None\nt0\nt1\nn0 <- n1 <- n2 <- n3 <- (filter)\njob j1 mirror running 0/? bytes"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# a backup tells its completion without a flush of its target, so a kill of the daemon right after it loses the copy
+# a backup reports its completion without a flush of its target, so a kill of the daemon right after it loses the copy
 # Needs qemu-storage-daemon, qemu-img and python3; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - <<'END_OF_SCRIPT'
 DETAIL = "sector 0 of /t0.qcow2 after the crash: expected n0, found zeroes\nn0 <- n1\nt0\nt1"

@@ -1,6 +1,6 @@
 //! What an ended job still holds of nodes that are gone: the name, until the job is dismissed.
 //!
-//! A stream's filter leaves the graph when the job takes effect, but the job that was made on it does not release it before
+//! A stream's filter leaves the graph when the job commits, but the job that was made on it does not release it before
 //! it is dismissed. Nothing can be read or done through what is left; only its name is not free yet.
 
 use super::permission::{Edge, Parent};

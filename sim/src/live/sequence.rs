@@ -33,7 +33,7 @@ pub(super) const OPERATOR: u32 = 99;
 /// A sequence, looked back on.
 #[derive(Debug)]
 pub struct Record {
-    /// The judgement, the tape, and the readable history if it was asked for.
+    /// The judgement, the choice log, and the readable history if it was asked for.
     pub outcome: Outcome,
     /// What was done, until it broke first.
     pub actions: Vec<Action>,
