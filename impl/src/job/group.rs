@@ -24,7 +24,11 @@ impl Group {
 
     /// Another job belongs to it.
     pub(super) fn add(&self, job: &Arc<Job>) {
-        self.members.lock().push(Arc::downgrade(job));
+        let mut members = self.members.lock();
+        // Who comes once another has started could find it waiting for nobody.
+        let has_started = |job: Arc<Job>| job.life.lock().state != State::Created;
+        assert!(!members.iter().filter_map(Weak::upgrade).any(has_started), "job {} joins late", job.id);
+        members.push(Arc::downgrade(job));
     }
 
     /// Every job that still lives, with nothing changing in between.
@@ -140,14 +144,14 @@ mod tests {
     fn two(manual_finalize: bool) -> [Arc<Job>; 2] {
         let events = Arc::new(Events::new(Arc::new(Nowhere)));
         let group = Group::new();
-        [1, 2].map(|serial| {
+        let jobs = [1, 2].map(|serial| {
             let id = Some(format!("j{serial}"));
             let options = JobOptions { id, speed: 0, manual_finalize, manual_dismiss: true };
             let new = NewJob { kind: "backup", options, len: 0, group: Some(group.clone()), mirror: None };
-            let job = Job::create(JobSerial(serial), new, events.clone());
-            job.start();
-            job
-        })
+            Job::create(JobSerial(serial), new, events.clone())
+        });
+        jobs.iter().for_each(|job| job.start());
+        jobs
     }
 
     fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {

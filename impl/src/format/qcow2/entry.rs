@@ -154,6 +154,10 @@ impl Mapping {
             let descriptor = COMPRESSED | further_sectors << offset_bits | host;
             return RawEntry { descriptor, bitmap: 0 };
         }
+        // An entry has room for the offset of a cluster, and for nothing in between.
+        let host = self.host().map_or(0, |(host, _)| host);
+        assert_eq!(host & !HOST_OFFSET, 0, "{self:?} does not fit into an entry");
+        assert!(geometry.is_aligned(host), "{self:?} begins within a cluster");
         if geometry.extended_l2 {
             let Subclusters { host, copied, data, zero } = self.subclusters();
             let descriptor = host.map_or(0, |host| host | flag(copied));

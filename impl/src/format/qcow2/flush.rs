@@ -76,7 +76,12 @@ impl Qcow2 {
         let written = self.write_in_order(&mut snapshot).await;
         let frees = self.metadata.lock().settle(snapshot, written.is_ok());
         written?;
-        self.flushes.lock().succeeded = number;
+        {
+            let mut turns = self.flushes.lock();
+            // Flushes take turns, so they end in the order in which they began.
+            assert!(turns.succeeded < number, "flush {number} ends after flush {}", turns.succeeded);
+            turns.succeeded = number;
+        }
         for freed in &frees {
             // A reference that cannot be taken leaks.
             let _leaks = self.release(freed).await;

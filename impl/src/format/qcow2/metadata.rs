@@ -181,6 +181,7 @@ impl Metadata {
 
     /// Notes host bytes that lost a pointer.
     pub(super) fn free_later(&mut self, at: u64, len: u64, why: Why) {
+        assert!(len > 0, "nothing loses its pointer at {at:#x}");
         let discard = self.discards.passes(why);
         match self.pending_frees.last_mut() {
             Some(last) if last.bytes.end == at && last.discard == discard && self.geometry.is_aligned(at) => {
