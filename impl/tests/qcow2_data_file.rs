@@ -172,3 +172,22 @@ fn growing_makes_the_data_file_longer() {
     block_on(image.close()).unwrap();
     assert_eq!(data.bytes()[2 * LEN as usize - 1], 3);
 }
+
+// Clusters of a data file lie at their guest's offsets, and an entry has room for 56 bits of one: a mapping of what lies
+// further out would lead somewhere else.
+#[test]
+fn what_no_entry_can_say_is_not_written() {
+    const END: u64 = 1 << 56;
+    let (disk, data) = (MemoryDisk::new(Vec::new()), MemoryDisk::new(Vec::new()));
+    let data_file = Some(DataFile { name: "image.data".into(), raw: false });
+    let options =
+        CreateOptions { cluster_bits: 21, len_bytes: END + LEN, data_file, ..CreateOptions::default() };
+    block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &options)).unwrap();
+    let image = open(&disk, &data);
+    assert_eq!(block_on(image.write(END, &[1; 512], &NONE)), Err(Errno::EFBIG));
+    let mut content = [1; 512];
+    block_on(image.read(END, &mut content, &NONE)).unwrap();
+    assert_eq!(content, [0; 512]);
+    assert!(data.bytes().is_empty(), "nothing was written either");
+    block_on(image.write(512, &[2; 512], &NONE)).unwrap();
+}
