@@ -157,7 +157,7 @@ fn crates_use_only_the_crates_that_they_may() {
 #[test]
 fn who_tests_a_layer_of_their_own_compiles_neither_our_engine_nor_its_host() {
     let mut tree = std::process::Command::new(env!("CARGO"));
-    tree.args(["tree", "--package", "midstream", "--edges", "normal", "--prefix", "none", "--offline"]);
+    tree.args(["tree", "--package", "midstream-check", "--edges", "normal", "--prefix", "none", "--offline"]);
     let output = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).expect("names of packages");

@@ -99,7 +99,7 @@ fn a_failure_is_small_and_says_how_to_repeat_it() {
     assert!(requests <= 3, "{text}");
     assert!(found.steps.iter().any(|step| step.ends_with("crash     power cut")), "{text}");
     let (seed, trace) = (found.seed.expect("a run has a seed"), found.trace.expect("it was written"));
-    let again = "cargo test -p midstream -- --exact a_failure_is_small_and_says_how_to_repeat_it";
+    let again = "cargo test -p midstream-check -- --exact a_failure_is_small_and_says_how_to_repeat_it";
     assert!(text.contains(&format!("\nrepro   MIDSTREAM_SEED={seed} MIDSTREAM_RUNS=1 {again}\n")), "{text}");
     assert!(text.ends_with(&format!("\ntrace   MIDSTREAM_TRACE={} {again}", trace.display())), "{text}");
     assert!(trace.parent().is_some_and(|folder| folder.ends_with("midstream")), "{text}");

@@ -1,6 +1,7 @@
 //! The recorded corpus of the real daemon, played through the model: it must accept every case but those that are named
 //! here, each with the law it breaks; and it must reject recordings in which anything was changed.
 
+#[path = "../../sim/src/mutants/kept/recorded/mod.rs"]
 mod recorded;
 
 use model::quirk::QUIRKS;

@@ -3,6 +3,7 @@
 //! Here are the rules that a short recording needs; `midstream mutants --of model` takes all of them away, and looks at
 //! traces and fresh runs as well.
 
+#[path = "../../sim/src/mutants/kept/recorded/mod.rs"]
 mod recorded;
 
 use model::Rule;

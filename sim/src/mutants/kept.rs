@@ -1,6 +1,5 @@
 //! What was kept of runs that are right: traces of the engine, recordings of the real daemon, histories; and fresh runs.
 
-#[path = "../../../model/tests/recorded/mod.rs"]
 mod recorded;
 
 use super::rules::Run;

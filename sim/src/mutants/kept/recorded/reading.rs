@@ -274,7 +274,8 @@ impl Reading<'_> {
         }
         let result = match shown["err"].as_u64() {
             Some(0) => Ok(values),
-            other => Err(format!("error {other:?}")),
+            Some(number) => Err(format!("error {number}")),
+            None => Err("no answer".to_owned()),
         };
         self.seen.push(Seen::Begin { request, guest, op });
         self.seen.push(Seen::End { request, result });
