@@ -357,7 +357,7 @@ impl Job {
     /// Emits how it ended and concludes.
     pub(crate) fn conclude(&self, outcome: Outcome) {
         let mut life = self.life.lock();
-        // What operators are told is what became of it.
+        // What its events say is what became of it.
         let has_committed = matches!(life.state, State::Pending(Finalize::UnderWay | Finalize::Granted));
         assert_eq!(outcome == Outcome::Success, has_committed, "job {} ends with {outcome:?}", self.id);
         if self.is_block_job() {
