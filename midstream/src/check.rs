@@ -1,5 +1,5 @@
 //! Tests anybody's block layer: many small runs, each another order of requests, completions, faults and a crash, each
-//! judged by what must be true of any device that keeps data.
+//! judged by what must be true of any device that keeps data; where clients command the layer, by what QEMU would do.
 
 mod guest;
 mod settings;
@@ -27,8 +27,13 @@ use std::thread;
 /// The slot of a request.
 const REQUEST: &str = "guest # lane # request #";
 
-static LAWS: LazyLock<Vec<Law>> =
-    LazyLock::new(|| witness::laws().map(|name| Law { name, is_goal: false }).collect());
+/// The laws of runs of guests alone, and of runs with clients.
+static LAWS_OF_GUESTS: LazyLock<Vec<Law>> = LazyLock::new(|| laws(witness::laws_of_guests()));
+static LAWS_OF_CLIENTS: LazyLock<Vec<Law>> = LazyLock::new(|| laws(witness::laws_of_clients()));
+
+fn laws(names: impl Iterator<Item = &'static str>) -> Vec<Law> {
+    names.map(|name| Law { name, is_goal: false }).collect()
+}
 
 /// What runs are made of: drawn from a profile, or one scenario in every order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -145,11 +150,12 @@ fn with_abilities<L: BlockLayer, T>(
     abilities: Abilities,
     work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
 ) -> Result<T, Box<Failure>> {
-    refuse_chains(workload, abilities)?;
+    refuse(workload, abilities)?;
+    let laws = if workload.is_commanded() { &LAWS_OF_CLIENTS } else { &LAWS_OF_GUESTS };
     let run = |choices: Choices, detail: Detail| {
         world::run(layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
-    work(&Subject { run: &run, laws: &LAWS, slots: SLOTS, command: REQUEST })
+    work(&Subject { run: &run, laws, slots: SLOTS, command: REQUEST })
 }
 
 impl Workload {
@@ -160,6 +166,11 @@ impl Workload {
         }
     }
 
+    /// Whether it is a scenario in which somebody commands the layer.
+    fn is_commanded(&self) -> bool {
+        matches!(self, Workload::Scenario(scenario) if scenario.is_commanded())
+    }
+
     /// Whether it is a scenario in which somebody resizes an image.
     fn is_resizing(&self) -> bool {
         let Workload::Scenario(scenario) = self else { return false };
@@ -168,15 +179,20 @@ impl Workload {
     }
 }
 
-fn refuse_chains(workload: &Workload, abilities: Abilities) -> Result<(), Box<Failure>> {
+/// Refuses a scenario that has what the layer lacks, or what no judge has a word for.
+fn refuse(workload: &Workload, abilities: Abilities) -> Result<(), Box<Failure>> {
     let Workload::Scenario(scenario) = workload else { return Ok(()) };
     let has_chain = scenario.images.iter().any(|content| content.image.backing.is_some());
-    if has_chain && !abilities.chains {
-        return Err(Failure::unfounded(
-            "the scenario has a chain, and the layer none: see BlockLayer::CHAINS",
-        ));
-    }
-    Ok(())
+    let why = if has_chain && !abilities.chains {
+        "the scenario has a chain, and the layer none: see BlockLayer::CHAINS"
+    } else if scenario.is_commanded() && !abilities.commands {
+        "the scenario has clients, and the layer no monitor: see BlockLayer::monitor"
+    } else if scenario.is_commanded() && scenario.is_more_than_io() {
+        "in a scenario with clients, guests resize nothing and have no operations of the layer's own: clients do that"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::unfounded(why))
 }
 
 /// A layer that was found to be wrong, or a check that could not be made.

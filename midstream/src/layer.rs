@@ -3,8 +3,12 @@
 //! A layer meets the world through [`seam::Host`] alone: no clock, threads, chance or files of its own. Then a run is a
 //! pure function of its seed, and a failure can be repeated and made small.
 
+mod monitor;
+
 use seam::{Errno, Host, IoResult};
 use std::sync::Arc;
+
+pub use monitor::{Events, Monitor};
 
 /// One image, kept in one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,6 +87,9 @@ pub trait BlockLayer: Send + Sync + 'static {
     /// ```
     const OPERATIONS: &'static [&'static str] = &[];
 
+    /// The unit in which an image takes space. Asked only of layers with a [`monitor`](BlockLayer::monitor).
+    const CLUSTER_BYTES: u64 = 65_536;
+
     /// Makes an image in its empty file: all of it reads as zeroes, or as its backing image. What this leaves in the
     /// files is taken as durable.
     fn create(&self, host: Arc<dyn Host>, image: &Image) -> impl Future<Output = IoResult<()>> + Send {
@@ -107,6 +114,24 @@ pub trait BlockLayer: Send + Sync + 'static {
     ) -> impl Future<Output = IoResult<Option<Checked>>> + Send {
         let _nothing_to_check = (host, image);
         async { Ok(None) }
+    }
+
+    /// Starts the layer as a daemon that is commanded in QEMU's language. Nothing, if it knows none: then no scenario with
+    /// [`clients`](crate::Scenario::client) can be played on it.
+    fn monitor(&self, host: Arc<dyn Host>, events: Events) -> Option<Arc<dyn Monitor<Self::Device>>> {
+        let _without_commands = (host, events);
+        None
+    }
+
+    /// The image that this one lies on by what its own file says: jobs change that. Asked only of layers with a
+    /// [`monitor`](BlockLayer::monitor), after a crash and after a clean end.
+    fn backing(
+        &self,
+        host: Arc<dyn Host>,
+        image: &Image,
+    ) -> impl Future<Output = IoResult<Option<String>>> + Send {
+        let _never_changes = host;
+        std::future::ready(Ok(image.backing.clone()))
     }
 }
 

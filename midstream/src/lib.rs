@@ -88,7 +88,7 @@ mod witness;
 pub mod world;
 
 pub use check::{Failure, check, event_log, explain, find, replay, survey};
-pub use layer::{BlockLayer, Checked, Device, Image};
+pub use layer::{BlockLayer, Checked, Device, Events, Image, Monitor};
 pub use scenario::{Profile, Scenario};
 pub use seam;
 

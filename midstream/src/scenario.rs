@@ -1,6 +1,7 @@
-//! What a run of a block layer is built from: images and what they hold, guests, faults, a crash. A test writes it down
+//! What a run of a block layer is built from: images and what they hold, guests, clients, faults, a crash. A test writes it down
 //! ([`Scenario`]), or it is drawn ([`Profile`]).
 
+mod command;
 mod profile;
 
 use crate::content::SECTOR_BYTES;
@@ -10,6 +11,8 @@ use crate::world::crash::Ending;
 use crate::world::fault::{Fault, Kind, Often};
 use seam::Errno;
 
+pub(crate) use command::command;
+pub use command::{Command, cancel, commit, complete, pause, qmp, resume, stream};
 pub(crate) use profile::Abilities;
 pub use profile::{Profile, SLOTS};
 
@@ -25,12 +28,27 @@ pub use profile::{Profile, SLOTS};
 ///     .crash(power_cut());
 /// assert_eq!(scenario.images.len(), 3);
 /// ```
+///
+/// With clients it is judged in QEMU's language, of layers that have a [`monitor`](crate::BlockLayer::monitor): each image is
+/// a node of its name then.
+///
+/// ```
+/// use midstream::scenario::{Scenario, pause, read, resume, stream};
+///
+/// let scenario = Scenario::chain(["base dddd....", "mid  ..dd..dd", "top  d......."])
+///     .client(stream("mid").base("base").job("s"))
+///     .client([pause("s"), resume("s")])
+///     .guest("mid", [read(0, 8)]);
+/// assert_eq!(scenario.clients.len(), 2);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scenario {
     /// The images, a backing image before those that lie on it.
     pub images: Vec<Content>,
     /// Who uses them.
     pub guests: Vec<Guest>,
+    /// Who commands the layer: each sends its commands one after the other.
+    pub clients: Vec<Vec<Command>>,
     /// What the disk does badly while they do.
     pub faults: Vec<Fault>,
     /// Whether the world ends at some step, and how.
@@ -216,6 +234,12 @@ impl Scenario {
         self
     }
 
+    /// One more client of the layer's monitor, with what it says: one command, or several one after the other.
+    pub fn client(mut self, commands: impl IntoIterator<Item = Command>) -> Scenario {
+        self.clients.push(commands.into_iter().collect());
+        self
+    }
+
     /// One more fault.
     ///
     /// # Panics
@@ -256,6 +280,11 @@ impl Scenario {
         self.images.iter().any(|other| other.image.backing.as_ref() == Some(path))
     }
 
+    /// Whether anybody commands the layer: then it is judged in QEMU's language.
+    pub fn is_commanded(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
     /// The lengths that guests give an image, in sectors.
     fn lengths(&self, image: usize) -> impl Iterator<Item = u64> {
         let guests = self.guests.iter().filter(move |guest| guest.image == image);
@@ -269,6 +298,12 @@ impl Scenario {
     /// Whether anybody resizes an image.
     pub(crate) fn is_resized(&self, image: usize) -> bool {
         self.lengths(image).next().is_some()
+    }
+
+    /// Whether guests ask for more than data.
+    pub(crate) fn is_more_than_io(&self) -> bool {
+        let mut requests = self.guests.iter().flat_map(|guest| guest.lanes.iter().flatten());
+        requests.any(|request| !matches!(request.action, Action::Io { .. }))
     }
 
     /// The longest that an image becomes, in sectors.

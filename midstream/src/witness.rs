@@ -1,7 +1,9 @@
-//! Watches a block layer at work: turns what happens into observations, shows them to the data-only specification, and
-//! keeps them as the run's history, if anybody wants it. The first broken law stops the world.
+//! Watches a block layer at work: turns what happens into observations, shows them to a specification - the data-only one, or
+//! that of QEMU's language - and keeps them as the run's history, if anybody wants it. The first broken law stops the world.
 
+pub(crate) mod commanded;
 pub(crate) mod length;
+mod level;
 mod resize;
 
 use crate::choice::Point;
@@ -13,8 +15,8 @@ use crate::request::{Operation, RequestId};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::world::crash::Ending;
 use crate::world::host::SimHost;
-use model::data_only::{DataOnly, LAWS, Law};
-use model::{CrashKind, ImageSetup};
+use level::Level;
+use model::{CrashKind, ImageSetup, LawId};
 use resize::Look;
 use seam::IoResult;
 use std::fmt;
@@ -35,7 +37,7 @@ pub(crate) struct Witness {
 }
 
 struct Inner {
-    judge: DataOnly,
+    judge: Level,
     recording: Recording,
     resized: Resized,
     /// How often a checker looked at an image.
@@ -52,21 +54,31 @@ impl fmt::Debug for Witness {
 }
 
 impl Witness {
-    pub(crate) fn new(
+    /// Of a run of guests alone, judged by its data.
+    pub(crate) fn of_guests(
         images: Vec<ImageSetup>,
         resized: Resized,
         host: SimHost,
         halt: Arc<AtomicBool>,
         detail: Detail,
     ) -> Witness {
-        let inner = Inner {
-            judge: DataOnly::new(&resized.devices(&images), false),
-            recording: Recording::new(images, halt, detail),
-            resized,
-            images_checked: 0,
-            images_opened: 0,
-            awaited: None,
-        };
+        let judge = Level::data(&resized.devices(&images));
+        Witness::new(judge, resized, host, Recording::new(images, halt, detail))
+    }
+
+    /// Of a run with clients, judged in QEMU's language.
+    pub(crate) fn of_clients(
+        images: Vec<ImageSetup>,
+        host: SimHost,
+        halt: Arc<AtomicBool>,
+        detail: Detail,
+    ) -> Witness {
+        let judge = Level::qemu(&images);
+        Witness::new(judge, Resized::default(), host, Recording::new(images, halt, detail))
+    }
+
+    fn new(judge: Level, resized: Resized, host: SimHost, recording: Recording) -> Witness {
+        let inner = Inner { judge, recording, resized, images_checked: 0, images_opened: 0, awaited: None };
         Witness { host, inner: Mutex::new(inner) }
     }
 
@@ -81,10 +93,13 @@ impl Witness {
         if !inner.recording.is_judged() {
             return None;
         }
+        if !inner.judge.is_of_data() {
+            self.show_strikes(&mut inner, step, at);
+        }
         let observed = inner.recording.observed(step, at, observed);
         let filled = inner.resized.filled(&observed);
         if let Err(broken) = filled.as_ref().unwrap_or(&observed).show(|seen| inner.judge.observe(seen)) {
-            inner.recording.break_law(broken.law.name(), broken.detail);
+            inner.recording.break_law_by(&observed, broken.law, &broken.detail);
         }
         Some(observed)
     }
@@ -101,7 +116,7 @@ impl Witness {
     }
 
     /// A law that needs no specification to be seen broken.
-    fn break_law(&self, law: &str, detail: String) {
+    pub(crate) fn break_law(&self, law: &str, detail: String) {
         self.inner().recording.break_law(law, detail);
     }
 
@@ -238,13 +253,19 @@ impl Witness {
     pub(crate) fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);
-        outcome.is_inconclusive = inner.judge.inconclusive().is_some();
-        outcome.laws_checked = inner.judge.checks().to_vec();
-        outcome.laws_checked.extend([inner.images_checked, inner.images_opened]);
+        inner.judge.report(outcome);
+        if inner.judge.is_of_data() {
+            outcome.laws_checked.extend([inner.images_checked, inner.images_opened]);
+        }
     }
 }
 
-/// The laws that a run is judged by, in the order of an outcome's counts.
-pub(crate) fn laws() -> impl Iterator<Item = &'static str> {
-    LAWS.into_iter().map(Law::name).chain([SOUND, OPENS])
+/// The laws that a run of guests alone is judged by, in the order of an outcome's counts.
+pub(crate) fn laws_of_guests() -> impl Iterator<Item = &'static str> {
+    level::data_laws().chain([SOUND, OPENS])
+}
+
+/// The laws that a run with clients is judged by, in the order of an outcome's counts.
+pub(crate) fn laws_of_clients() -> impl Iterator<Item = &'static str> {
+    level::qemu_laws().map(LawId::name)
 }

@@ -1,6 +1,6 @@
 //! The engine behind the door that is there for anybody's block layer: no oracle, no QMP, only its data.
 
-use midstream::scenario::{Scenario, eio, flush, own, power_cut, read, write};
+use midstream::scenario::{Scenario, eio, flush, own, power_cut, read, resize, write};
 use midstream::{Profile, event_log, find};
 use sim::layer::Ours;
 
@@ -34,4 +34,20 @@ fn a_stream_is_played_in_every_order_with_what_guests_do() {
     midstream::check(Ours::<true>, busy(), RUNS);
     midstream::check(Ours::<true>, busy().crash(power_cut()), RUNS);
     midstream::check(Ours::<true>, busy().fault(eio("base").on_read().once()), RUNS);
+}
+
+#[test]
+fn images_change_their_length_under_guests_streams_and_crashes() {
+    // The base is longer than what lies on it: nothing of it may show where top grows.
+    let busy = || {
+        Scenario::chain(["base dddddddddddddddddddddddd", "top  d..............."])
+            .guest("top", [own(0), resize(8), resize(24), flush(), read(0, 24)])
+            .guest("top", [write(4, 8), read(0, 16), flush()])
+    };
+    midstream::check(Ours::<true>, busy(), RUNS);
+    midstream::check(Ours::<true>, busy().crash(power_cut()), RUNS);
+    midstream::check(Ours::<true>, busy().fault(eio("top").after(3).once()), RUNS);
+    let log = |seed| event_log(Ours::<false>, Profile::default(), seed).unwrap_or_else(|f| panic!("{f}"));
+    let resizes = (1..RUNS).flat_map(log).filter(|line| line.contains(" Resize to ")).count();
+    assert!(resizes > 50, "only {resizes} resizes in {RUNS} runs");
 }

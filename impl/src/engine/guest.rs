@@ -9,6 +9,7 @@ use crate::id::{NodeId, UserId};
 use crate::io::extent::{self, Extent};
 use crate::io::write::Change;
 use crate::io::{read, write};
+use crate::permission::Set;
 use seam::{Errno, IoResult};
 use std::sync::Arc;
 
@@ -21,14 +22,23 @@ pub struct Guest {
 }
 
 impl Engine {
-    /// Attaches a guest to a node, if everybody else there allows it.
+    /// Attaches a guest to a node, if everybody else there allows it. While it is there nobody changes the node's size.
     pub fn open_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
+        self.attach(node_name, writable, Set::ALL.without(Set::RESIZE))
+    }
+
+    /// As `open_guest`, for a guest that lets the node's size change.
+    pub fn open_resizable_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
+        self.attach(node_name, writable, Set::ALL)
+    }
+
+    fn attach(self: &Arc<Self>, node_name: &str, writable: bool, shared: Set) -> Result<Guest, Refused> {
         let (user, dropped) = self.try_edit(|graph| {
             let node = graph.lookup(node_name)?;
             if writable && graph.place(graph.unfiltered(node)).read_only {
                 return Err(Refused::ReadOnly);
             }
-            let user = graph.add_guest(node, writable);
+            let user = graph.add_guest(node, writable, shared);
             graph.admit_permissions()?;
             Ok::<_, Refused>(user)
         })?;

@@ -103,10 +103,10 @@ impl Graph {
         id
     }
 
-    /// Attaches a guest, who reads, or reads and writes; nobody may change the size meanwhile.
-    pub(crate) fn add_guest(&mut self, node: NodeId, writable: bool) -> UserId {
+    /// Attaches a guest, who reads, or reads and writes, and lets others do so much.
+    pub(crate) fn add_guest(&mut self, node: NodeId, writable: bool, shared: Set) -> UserId {
         let taken = if writable { Set::READ.and(Set::WRITE) } else { Set::READ };
-        self.add_user(node, UserKind::Guest, taken, Set::ALL.without(Set::RESIZE))
+        self.add_user(node, UserKind::Guest, taken, shared)
     }
 
     /// Removes a user.

@@ -2,22 +2,25 @@
 //! at every image at rest; close; reopen the files. A crash may end the second part at any step, and is followed
 //! by the last. Parts without anything to decide take option 0 everywhere.
 
+mod commanded;
+mod images;
+
 use super::guest::{Lane, read_all, run_lane};
 use crate::choice::{Choices, Draw, Point};
-use crate::content::{Tag, initial_tag, sectors_of};
+use crate::content::Tag;
 use crate::history::What;
-use crate::layer::{BlockLayer, Device, Image};
+use crate::layer::{BlockLayer, Device, Image, Monitor};
 use crate::panics::quietly;
 use crate::scenario::{Abilities, Content, Guest, Scenario};
 use crate::verdict::{Detail, Outcome, Verdict};
+use crate::witness::Witness;
 use crate::witness::length::Length;
-use crate::witness::{Resized, Witness};
 use crate::world::crash::{Ending, crash_images};
 use crate::world::disk::{Disks, File};
 use crate::world::host::SimHost;
 use crate::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use crate::world::waiting::waiting;
-use model::{Format, ImageSetup};
+use images::{make, resized, setups, take_files};
 use seam::{Errno, IoResult, Pending};
 use std::sync::{Arc, Mutex};
 
@@ -62,7 +65,10 @@ pub(super) fn run<L: BlockLayer>(
 /// judged there.
 pub(super) fn abilities<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
     let own = u32::try_from(L::OPERATIONS.len()).expect("a layer names its operations one by one");
-    let mut abilities = Abilities { chains: L::CHAINS, write_zeroes: true, discard: true, resize: true, own };
+    let [write_zeroes, discard, resize] = [true; 3];
+    let scratch = Arc::new(SimHost::new(Disks::new(Vec::new())));
+    let commands = quietly(|| layer.monitor(scratch, Arc::new(drop)).is_some()).unwrap_or(true);
+    let mut abilities = Abilities { chains: L::CHAINS, write_zeroes, discard, resize, commands, own };
     let asked = quietly(|| {
         let scenario = Scenario::chain(["disk0 ........"]);
         let files = make(layer, &scenario)?;
@@ -82,48 +88,6 @@ pub(super) fn abilities<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
         abilities.resize = resized != Err(Errno::ENOTSUP);
     }
     abilities
-}
-
-/// Makes the images and what they hold, the lowest first, in a world where nothing goes wrong.
-fn make<L: BlockLayer>(layer: &Arc<L>, scenario: &Scenario) -> Result<Vec<File>, String> {
-    let empty = |content: &Content| File::new(&content.image.path, Vec::new());
-    let host = SimHost::new(Disks::new(scenario.images.iter().map(empty).collect()));
-    let mut scheduler = Scheduler::new(host.clone());
-    for index in 0..scenario.images.len() {
-        let images: Vec<Image> = scenario.plain_images().drain(..=index).collect();
-        let (layer, host, content) = (layer.clone(), host.clone(), scenario.images[index].clone());
-        let made = plain(&mut scheduler, "make", async move {
-            layer.create(Arc::new(host.clone()), &images[index]).await?;
-            let device = open(&*layer, &host, &images).await?.remove(index);
-            for (first, count) in runs(&content.data) {
-                let data = sectors_of(initial_tag(index as u32, 0) & !0xffff_ffff, first, count);
-                device.write(first * SECTOR, data).await?;
-            }
-            device.close().await
-        });
-        made?.map_err(|errno| format!("{}: {errno}", scenario.images[index].image.path))?;
-    }
-    drop(scheduler);
-    Ok(take_files(&host))
-}
-
-/// Stretches of data: first sector and how many.
-fn runs(data: &[bool]) -> Vec<(u64, u64)> {
-    let mut runs = Vec::new();
-    let mut at = 0;
-    for run in data.chunk_by(|a, b| a == b) {
-        if run[0] {
-            runs.push((at, run.len() as u64));
-        }
-        at += run.len() as u64;
-    }
-    runs
-}
-
-/// The files of a host, as durable as they can be.
-fn take_files(host: &SimHost) -> Vec<File> {
-    let files = std::mem::take(&mut host.core().disks.files);
-    files.into_iter().map(|file| File::new(&file.path, file.bytes)).collect()
 }
 
 async fn open<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> IoResult<Vec<L::Device>> {
@@ -166,8 +130,9 @@ enum Stop {
 /// When and how the world ends early.
 #[derive(Copy, Clone)]
 struct Crash {
-    /// So many steps after the awaited request has begun.
+    /// So many steps after the awaited request has begun, or after a step that is known.
     steps: u64,
+    from: Option<u64>,
     ending: Ending,
 }
 
@@ -183,10 +148,15 @@ fn idle() -> Stop {
 struct World<L: BlockLayer> {
     layer: Arc<L>,
     scenario: Scenario,
+    /// Whether clients command the layer.
+    is_commanded: bool,
     host: SimHost,
     scheduler: Scheduler,
     witness: Arc<Witness>,
     devices: Vec<Arc<L::Device>>,
+    /// The daemon, in a run with clients, and the guests on its nodes.
+    monitor: Option<Arc<dyn Monitor<L::Device>>>,
+    seats: Vec<(u32, Arc<L::Device>)>,
     /// How long each image is.
     lengths: Vec<Arc<Mutex<Length>>>,
 }
@@ -195,15 +165,34 @@ impl<L: BlockLayer> World<L> {
     fn new(layer: &Arc<L>, scenario: Scenario, files: Vec<File>, detail: Detail) -> World<L> {
         let host = SimHost::new(Disks::new(files));
         let scheduler = Scheduler::new(host.clone());
-        let (judged, halt) = (setups::<L>(&scenario), scheduler.halt_flag());
-        let witness = Arc::new(Witness::new(judged, resized(&scenario), host.clone(), halt, detail));
+        let halt = scheduler.halt_flag();
+        let witness = match scenario.is_commanded() {
+            true => Witness::of_clients(commanded::setups::<L>(&scenario), host.clone(), halt, detail),
+            false => {
+                let (images, resized) = (setups::<L>(&scenario), resized(&scenario));
+                Witness::of_guests(images, resized, host.clone(), halt, detail)
+            }
+        };
+        let witness = Arc::new(witness);
         let length = |content: &Content| Arc::new(Mutex::new(Length::new(content.sectors())));
         let lengths = scenario.images.iter().map(length).collect();
-        World { layer: layer.clone(), scenario, host, scheduler, witness, devices: Vec::new(), lengths }
+        World {
+            layer: layer.clone(),
+            is_commanded: scenario.is_commanded(),
+            scenario,
+            host,
+            scheduler,
+            witness,
+            devices: Vec::new(),
+            monitor: None,
+            seats: Vec::new(),
+            lengths,
+        }
     }
 
     fn live(&mut self, choices: &mut Choices) -> Verdict {
-        let lived = self.begin().and_then(|()| self.run_workload(choices)).and_then(|()| self.look());
+        let mut lived = self.begin().and_then(|()| self.run_workload(choices));
+        lived = lived.and_then(|()| self.rest(choices)).and_then(|()| self.look());
         let ended = match lived {
             Ok(()) => self.quit(),
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
@@ -221,6 +210,9 @@ impl<L: BlockLayer> World<L> {
         for line in self.scenario.lines() {
             self.witness.note(What::Note(line));
         }
+        if self.is_commanded {
+            return self.begin_commanded();
+        }
         let (layer, host, images) = (self.layer.clone(), self.host.clone(), self.scenario.plain_images());
         let opened = self.plain("open", async move { open(&*layer, &host, &images).await })?;
         let devices = opened.map_err(|errno| Stop::Stuck(format!("the images cannot be opened: {errno}")))?;
@@ -236,7 +228,10 @@ impl<L: BlockLayer> World<L> {
         }
         let mut lanes = Vec::new();
         for guest in std::mem::take(&mut self.scenario.guests) {
-            lanes.extend(self.spawn(guest));
+            lanes.extend(self.spawn(guest)?);
+        }
+        if self.is_commanded {
+            lanes.extend(self.spawn_clients(crash.is_some(), choices));
         }
         if let Some(crash) = crash {
             return Err(self.run_until(crash, &lanes, choices));
@@ -254,6 +249,13 @@ impl<L: BlockLayer> World<L> {
     /// When the world ends: so many steps after some request has begun. That stays so when other requests are left out.
     fn draw_crash(&self, choices: &mut Choices) -> Option<Crash> {
         let ending = self.scenario.crash?;
+        if self.is_commanded {
+            return Some(Crash {
+                steps: Self::draw_steps(choices),
+                from: Some(self.scheduler.steps()),
+                ending,
+            });
+        }
         let requests = self.scenario.requests();
         if !requests.is_empty() {
             let names: Vec<Point> = requests.iter().map(|request| request.point()).collect();
@@ -262,14 +264,18 @@ impl<L: BlockLayer> World<L> {
         }
         let table = [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 64];
         let steps = Draw::new(choices).entry("crash step", [0; 3], &table);
-        Some(Crash { steps, ending })
+        Some(Crash { steps, from: None, ending })
     }
 
     /// Puts a guest to work.
-    fn spawn(&mut self, guest: Guest) -> Vec<TaskId> {
+    fn spawn(&mut self, guest: Guest) -> Result<Vec<TaskId>, Stop> {
+        let device = match self.is_commanded {
+            true => self.attach(&guest)?,
+            false => Some(self.devices[guest.image].clone()),
+        };
+        let Some(device) = device else { return Ok(Vec::new()) };
         let writable = !self.scenario.is_backing(guest.image);
         let content = &self.scenario.images[guest.image];
-        let device = self.devices[guest.image].clone();
         self.witness.attached(guest.guest, &content.image.path, writable);
         let mut tasks = Vec::new();
         for (lane, requests) in (0..).zip(guest.lanes).filter(|(_, requests)| !requests.is_empty()) {
@@ -280,13 +286,13 @@ impl<L: BlockLayer> World<L> {
             let task = run_lane(at, requests, device.clone(), witness, host);
             tasks.push(self.scheduler.spawn(name, Box::pin(task)));
         }
-        tasks
+        Ok(tasks)
     }
 
     /// Runs until the crash, which comes at the latest when the scripts are over.
     fn run_until(&mut self, crash: Crash, lanes: &[TaskId], choices: &mut Choices) -> Stop {
         for _ in 0..STEPS_MAX {
-            let due = self.witness.awaited_began_at().map(|step| step + crash.steps);
+            let due = crash.from.or_else(|| self.witness.awaited_began_at()).map(|step| step + crash.steps);
             if due.is_some_and(|due| self.scheduler.steps() >= due) {
                 return Stop::Crash(crash.ending);
             }
@@ -301,10 +307,18 @@ impl<L: BlockLayer> World<L> {
         bound()
     }
 
-    /// Stops the faults and reads every image at rest.
-    fn look(&mut self) -> Result<(), Stop> {
+    /// Stops the faults, and lets what goes on by itself come to its end.
+    fn rest(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         self.host.core().disks.faults.stop();
         self.witness.note(What::FaultsStopped);
+        if self.is_commanded { self.settle(choices) } else { Ok(()) }
+    }
+
+    /// Reads every image at rest.
+    fn look(&mut self) -> Result<(), Stop> {
+        if self.is_commanded {
+            return self.look_commanded();
+        }
         for (device, image) in self.devices.clone().into_iter().zip(self.scenario.plain_images()) {
             let values = self.plain("look", async move { read_all(&*device, image.size_bytes).await })?;
             self.witness.viewed(&image.path, values);
@@ -314,6 +328,11 @@ impl<L: BlockLayer> World<L> {
 
     /// Closes every image, those on top first, and reopens the files.
     fn quit(&mut self) -> Result<(), Stop> {
+        if self.is_commanded {
+            self.quit_commanded()?;
+            let files = take_files(&self.host);
+            return self.reopen_chains(files, true);
+        }
         let devices = std::mem::take(&mut self.devices);
         let closed = self.plain("close", async move {
             for device in devices.into_iter().rev() {
@@ -332,7 +351,7 @@ impl<L: BlockLayer> World<L> {
         self.witness.crashed(ending);
         let files = take_files(&self.host);
         let files = files.into_iter().zip(left).map(|(file, bytes)| File::new(&file.path, bytes)).collect();
-        self.reopen(files, false)
+        if self.is_commanded { self.reopen_chains(files, false) } else { self.reopen(files, false) }
     }
 
     /// A new host, as the next process would find it: checks the images, opens them, reads all of each.
@@ -385,41 +404,4 @@ async fn show<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> Vec
         values.push(read_all(device, image.size_bytes).await);
     }
     values
-}
-
-/// The images that guests resize.
-fn resized(scenario: &Scenario) -> Resized {
-    let mut resized = Resized::default();
-    for (index, content) in
-        scenario.images.iter().enumerate().filter(|(index, _)| scenario.is_resized(*index))
-    {
-        resized.add(&content.image.path, scenario.sectors_max(index));
-    }
-    resized
-}
-
-/// The images as the specification knows them: each a device of its own, with what its readers see.
-fn setups<L: BlockLayer>(scenario: &Scenario) -> Vec<ImageSetup> {
-    let mut setups: Vec<ImageSetup> = Vec::with_capacity(scenario.images.len());
-    for (index, Content { image, data }) in scenario.images.iter().enumerate() {
-        let below = image.backing.as_ref().and_then(|path| setups.iter().find(|below| below.file == *path));
-        let through = |sector: u64| {
-            let found = below?.own.iter().find(|(at, _)| *at == sector);
-            found.map(|(_, value)| *value)
-        };
-        let own = (0..).zip(data).filter_map(|(sector, data)| {
-            let value = if *data { Some(initial_tag(index as u32, sector)) } else { through(sector) };
-            Some((sector, value?))
-        });
-        setups.push(ImageSetup {
-            file: image.path.clone(),
-            // The specification lets a device with a format of its own lose what was not flushed when it is killed.
-            format: if L::SURVIVES_KILL { Format::Raw } else { Format::Qcow2 },
-            size_bytes: image.size_bytes,
-            cluster_bytes: SECTOR,
-            backing: None,
-            own: own.collect(),
-        });
-    }
-    setups
 }

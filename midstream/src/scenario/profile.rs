@@ -51,6 +51,8 @@ pub(crate) struct Abilities {
     pub(crate) write_zeroes: bool,
     pub(crate) discard: bool,
     pub(crate) resize: bool,
+    /// Whether it has a monitor.
+    pub(crate) commands: bool,
     /// How many operations of its own.
     pub(crate) own: u32,
 }
@@ -181,11 +183,12 @@ mod tests {
     use crate::strategy::of_seed;
 
     const ALL: Abilities =
-        Abilities { chains: true, write_zeroes: true, discard: true, resize: true, own: 2 };
+        Abilities { chains: true, write_zeroes: true, discard: true, resize: true, commands: true, own: 2 };
 
     #[test]
     fn what_a_layer_lacks_is_not_drawn() {
-        let none = Abilities { chains: false, write_zeroes: false, discard: false, resize: false, own: 0 };
+        let (write_zeroes, discard, resize) = (false, false, false);
+        let none = Abilities { chains: false, write_zeroes, discard, resize, commands: false, own: 0 };
         let mut seen = [false; 2];
         for seed in 0..200 {
             for (abilities, seen) in [none, ALL].into_iter().zip(&mut seen) {

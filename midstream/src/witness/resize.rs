@@ -128,7 +128,7 @@ impl Witness {
         if let Err(broken) = judged {
             let expected = lengths(&broken.detail);
             let detail = format!("{image} has {sectors} sectors, and should have {expected}");
-            return inner.recording.break_law(broken.law.name(), detail);
+            return inner.recording.break_law(broken.law, detail);
         }
         // What the image lacks is zeroes from now on: nobody reads it any more, and the image itself is not longer.
         let missing = sectors_max.saturating_sub(sectors);
@@ -144,12 +144,13 @@ impl Witness {
 }
 
 impl Inner {
-    /// Shows the specification what is not recorded.
+    /// Shows the specification of data what is not recorded. The other one knows lengths by itself.
     fn show(&mut self, seen: &Observation<'_>) {
         if self.recording.is_judged()
+            && self.judge.is_of_data()
             && let Err(broken) = self.judge.observe(seen)
         {
-            self.recording.break_law(broken.law.name(), broken.detail);
+            self.recording.break_law(broken.law, broken.detail);
         }
     }
 
