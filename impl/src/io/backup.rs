@@ -99,7 +99,7 @@ impl<'a> Saving<'a> {
     /// Saves whole chunks from `at`, as far as they are of one kind. The caller is alone there.
     async fn save(&self, at: u64, to: u64) -> Result<Step, CopyError> {
         let chunk = self.state.chunk_bytes();
-        assert!(at < to && at % chunk == 0, "{at}..{to} is saved, in chunks of {chunk}");
+        assert!(at < to && at.is_multiple_of(chunk), "{at}..{to} is saved, in chunks of {chunk}");
         let whole = |len: u64| if at + len >= to { to - at } else { len / chunk * chunk };
         if self.state.top_only {
             let run = self.own(at, to).await.map_err(CopyError::Read)?;
