@@ -1,6 +1,6 @@
-//! Two storage daemons beside each other: ours and QEMU's, each with its own chain of real files, told the same.
+//! Two storage daemons beside each other: ours and QEMU's, each with its own chain of real files, given the same commands.
 //!
-//! QEMU's may be missing; whoever asks for it is told so.
+//! QEMU's may be missing; whoever asks for it is informed.
 
 #[allow(dead_code, reason = "the benchmarks use their part of it")]
 #[path = "../tests/support/daemon.rs"]
@@ -105,7 +105,7 @@ pub fn strewn_requests(uri: &str, requests: u64, writes: bool) -> Duration {
     arguments.push(uri);
     let said = run("qemu-img", &arguments);
     let seconds = said.split("completed in ").nth(1).and_then(|rest| rest.split(' ').next());
-    Duration::from_secs_f64(seconds.expect("qemu-img tells its time").parse().expect("in seconds"))
+    Duration::from_secs_f64(seconds.expect("qemu-img reports its time").parse().expect("in seconds"))
 }
 
 fn text(path: &Path) -> String {

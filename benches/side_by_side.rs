@@ -28,7 +28,7 @@ impl Samples {
         Some(sorted[sorted.len() / 2])
     }
 
-    fn tell_ratios(&self) {
+    fn print_ratios(&self) {
         for (what, _, _) in self.0.iter().filter(|(_, who, _)| *who == "midstreamd") {
             let ours = self.median(what, "midstreamd").expect("it was just found").as_secs_f64();
             match self.median(what, "qemu-storage-daemon") {
@@ -86,5 +86,5 @@ fn main() {
     streams(&mut criterion, &samples);
     requests(&mut criterion, &samples);
     criterion.final_summary();
-    samples.borrow().tell_ratios();
+    samples.borrow().print_ratios();
 }

@@ -32,7 +32,7 @@ pub fn check() {
     step 19    g0.0.3    write of 1 at 2
     step 21    g0.0.3    is done
     step 21    crash     power cut
-    step 21    afresh    disk: n0 g0.0.0x2 0x5
+    step 21    reopened  disk: n0 g0.0.0x2 0x5
     step 21    end
     ");
 }

@@ -136,8 +136,8 @@ impl Foreign {
         command.args(["-m", "sh", "-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut foreign = Foreign(command.stderr(Stdio::null()).spawn().ok()?);
         let mut line = String::new();
-        let told = foreign.0.stdout.take().expect("a pipe was asked for");
-        let _end_of_file = BufReader::new(told).read_line(&mut line);
+        let stdout = foreign.0.stdout.take().expect("a pipe was asked for");
+        let _end_of_file = BufReader::new(stdout).read_line(&mut line);
         (line == "ready\n").then_some(foreign)
     }
 }

@@ -53,7 +53,7 @@ fn speaks(client: &mut Client) -> bool {
 }
 
 // The real daemon loses greetings and bytes of clients that come while it starts. All of these try to connect from
-// before there is a socket, and say everything at once, before they have heard a word.
+// before there is a socket, and say everything at once, before they have received a word.
 #[test]
 fn a_thousand_clients_of_the_first_moments_lose_no_byte() {
     const STARTS: usize = 250;
@@ -126,13 +126,13 @@ fn assert_served(stream: &mut UnixStream, number: usize) {
     );
     stream.write_all(words.as_bytes()).expect("the kernel takes it");
     stream.shutdown(Shutdown::Write).expect("connected");
-    let mut heard = String::new();
-    stream.read_to_string(&mut heard).expect("the daemon answers, and ends what we have ended");
-    let lines: Vec<&str> = heard.lines().collect();
-    assert_eq!(lines.len(), 3, "client {number} heard {heard:?}");
-    assert!(lines[0].starts_with(r#"{"QMP""#), "client {number} was not greeted: {heard:?}");
-    assert!(lines[1].ends_with(&format!(r#""id": {number}}}"#)), "client {number} heard {heard:?}");
-    assert!(lines[2].ends_with(&format!(r#""id": "{number}"}}"#)), "client {number} heard {heard:?}");
+    let mut received = String::new();
+    stream.read_to_string(&mut received).expect("the daemon answers, and ends what we have ended");
+    let lines: Vec<&str> = received.lines().collect();
+    assert_eq!(lines.len(), 3, "client {number} received {received:?}");
+    assert!(lines[0].starts_with(r#"{"QMP""#), "client {number} was not greeted: {received:?}");
+    assert!(lines[1].ends_with(&format!(r#""id": {number}}}"#)), "client {number} received {received:?}");
+    assert!(lines[2].ends_with(&format!(r#""id": "{number}"}}"#)), "client {number} received {received:?}");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_killed_daemon_does_not_stand_in_the_way_of_the_next() {
 }
 
 #[test]
-fn wrong_usage_and_wrong_nodes_are_told_apart() {
+fn wrong_usage_and_wrong_nodes_are_distinguished() {
     let ends_with = |arguments: &[&str]| Daemon::start_with(arguments).wait().code();
     assert_eq!(ends_with(&["--no-such-option"]), Some(1));
     assert_eq!(ends_with(&["--monitor", "chardev=none"]), Some(1));

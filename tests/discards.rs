@@ -207,8 +207,8 @@ fn every_combination_of_options_leaves_files_as_large_as_qemus() {
 
 // Nodes that stand on others by name inherit nothing.
 #[test]
-fn nodes_by_reference_take_discards_only_if_they_were_told() {
-    if !have(PROGRAMS, "nodes_by_reference_take_discards_only_if_they_were_told") {
+fn nodes_by_reference_take_discards_only_if_they_were_asked_to() {
+    if !have(PROGRAMS, "nodes_by_reference_take_discards_only_if_they_were_asked_to") {
         return;
     }
     let unmap = r#""discard":"unmap""#;
@@ -238,8 +238,8 @@ fn nodes_by_reference_take_discards_only_if_they_were_told() {
 }
 
 #[test]
-fn a_reopened_node_takes_discards_as_it_was_told_last() {
-    if !have(PROGRAMS, "a_reopened_node_takes_discards_as_it_was_told_last") {
+fn a_reopened_node_takes_discards_as_it_was_asked_last() {
+    if !have(PROGRAMS, "a_reopened_node_takes_discards_as_it_was_asked_last") {
         return;
     }
     let mut differ = Vec::new();
@@ -265,8 +265,8 @@ fn a_reopened_node_takes_discards_as_it_was_told_last() {
 }
 
 #[test]
-fn a_deleted_snapshot_gives_its_space_back_unless_told_otherwise() {
-    if !have(PROGRAMS, "a_deleted_snapshot_gives_its_space_back_unless_told_otherwise") {
+fn a_deleted_snapshot_gives_its_space_back_unless_asked_otherwise() {
+    if !have(PROGRAMS, "a_deleted_snapshot_gives_its_space_back_unless_asked_otherwise") {
         return;
     }
     let mut differ = Vec::new();
@@ -288,8 +288,8 @@ fn a_deleted_snapshot_gives_its_space_back_unless_told_otherwise() {
 
 // An L1 table of a MiB moves when the image grows.
 #[test]
-fn a_table_that_moved_gives_its_space_back_only_if_told() {
-    if !have(PROGRAMS, "a_table_that_moved_gives_its_space_back_only_if_told") {
+fn a_table_that_moved_gives_its_space_back_only_if_asked() {
+    if !have(PROGRAMS, "a_table_that_moved_gives_its_space_back_only_if_asked") {
         return;
     }
     let mut differ = Vec::new();

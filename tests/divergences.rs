@@ -19,18 +19,18 @@ fn stream(arguments: &str) -> String {
 }
 
 fn node(world: &mut World, name: &str) -> String {
-    let nodes = world.tell(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
+    let nodes = world.execute(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
     let mut nodes: serde_json::Value = serde_json::from_str(&nodes).expect("a reply is JSON");
     let nodes = nodes["return"].as_array_mut().expect("the query is answered");
     let found = nodes.iter_mut().find(|node| node["node-name"] == name);
     let found = found.unwrap_or_else(|| panic!("{name} is not in the graph"));
     // What was copied before an end takes space, whatever the end.
-    let image = found["image"].as_object_mut().expect("a node tells of its image");
+    let image = found["image"].as_object_mut().expect("a node shows its image");
     image.remove("actual-size").expect("and of its size");
     found.to_string()
 }
 
-fn was_told(world: &World, words: &[&str]) -> bool {
+fn was_emitted(world: &World, words: &[&str]) -> bool {
     world.log().iter().any(|line| words.iter().all(|word| line.contains(word)))
 }
 
@@ -43,7 +43,7 @@ fn assert_passed(world: World) {
 
 // Q1: the real daemon crashes when the nodes are asked for while a stream that is over waits to be dismissed.
 #[test]
-fn nodes_are_told_while_a_stream_waits_to_be_dismissed() {
+fn nodes_are_shown_while_a_stream_waits_to_be_dismissed() {
     let endings: [(&str, Option<&str>); 3] = [
         (r#""device":"n2","auto-dismiss":false"#, None),
         (r#""device":"n1","base-node":"n0","filter-node-name":"filt","auto-dismiss":false"#, None),
@@ -54,15 +54,15 @@ fn nodes_are_told_while_a_stream_waits_to_be_dismissed() {
     ];
     for (arguments, then) in endings {
         let mut world = World::open(Scenario::chain(&["dddd", ".dd.", "..d."]));
-        assert_eq!(world.tell(&stream(arguments)), DONE);
+        assert_eq!(world.execute(&stream(arguments)), DONE);
         if let Some(then) = then {
-            assert_eq!(world.tell(then), DONE);
+            assert_eq!(world.execute(then), DONE);
         }
         world.settle();
-        let jobs = world.tell(r#"{"execute":"query-jobs"}"#);
+        let jobs = world.execute(r#"{"execute":"query-jobs"}"#);
         assert!(jobs.contains("concluded"), "the set-up is wrong: {jobs}");
         node(&mut world, "n0");
-        assert_eq!(world.tell(r#"{"execute":"job-dismiss","arguments":{"id":"s"}}"#), DONE);
+        assert_eq!(world.execute(r#"{"execute":"job-dismiss","arguments":{"id":"s"}}"#), DONE);
         assert_passed(world);
     }
 }
@@ -75,9 +75,9 @@ fn assert_zeroes_are_kept(scenario: Scenario, arguments: &str) {
     let mut world = World::open(scenario);
     let mut guest = world.attach(1, &format!("n{top}"), true).expect("nobody forbids a guest at the top");
     world.request(&mut guest, Operation::Read, 0, sectors);
-    assert_eq!(world.tell(&stream(arguments)), DONE);
+    assert_eq!(world.execute(&stream(arguments)), DONE);
     world.settle();
-    assert!(was_told(&world, &["BLOCK_JOB_COMPLETED"]), "the set-up is wrong: {}", world.log().join("\n"));
+    assert!(was_emitted(&world, &["BLOCK_JOB_COMPLETED"]), "the set-up is wrong: {}", world.log().join("\n"));
     world.request(&mut guest, Operation::Read, 0, sectors);
     world.detach(guest);
     assert_passed(world);
@@ -124,11 +124,11 @@ fn a_changed_backing_name_has_the_format_of_what_it_names() {
     for name in [known.as_str(), "/elsewhere.raw"] {
         let arguments = format!(r#"{{"device":"n1","image-node-name":"n1","backing-file":"{name}"}}"#);
         assert_eq!(
-            world.tell(&format!(r#"{{"execute":"change-backing-file","arguments":{arguments}}}"#)),
+            world.execute(&format!(r#"{{"execute":"change-backing-file","arguments":{arguments}}}"#)),
             DONE
         );
-        let told = world.tell(r#"{"execute":"query-named-block-nodes"}"#).replace(' ', "");
-        assert!(told.contains(r#""backing-filename-format":"raw""#), "{name}: {told}");
+        let shown = world.execute(r#"{"execute":"query-named-block-nodes"}"#).replace(' ', "");
+        assert!(shown.contains(r#""backing-filename-format":"raw""#), "{name}: {shown}");
     }
 }
 
@@ -147,10 +147,10 @@ fn a_header_that_cannot_be_written_leaves_the_graph_as_it_was() {
         range: Some((0, 512)),
         leaves: Fate::Lost,
     });
-    assert_eq!(world.tell(&stream(r#""device":"n2","base-node":"n0""#)), DONE);
+    assert_eq!(world.execute(&stream(r#""device":"n2","base-node":"n0""#)), DONE);
     world.settle();
     assert!(
-        was_told(&world, &["BLOCK_JOB_COMPLETED", "No space left on device"]),
+        was_emitted(&world, &["BLOCK_JOB_COMPLETED", "No space left on device"]),
         "{}",
         world.log().join("\n")
     );
@@ -166,9 +166,9 @@ fn a_backing_file_that_fits_no_header_leaves_the_graph_as_it_was() {
     let before = node(&mut world, "n2");
     let long = "x".repeat(1100);
     let asked = stream(&format!(r#""device":"n2","base-node":"n0","backing-file":"{long}""#));
-    assert_eq!(world.tell(&asked), DONE);
+    assert_eq!(world.execute(&asked), DONE);
     world.settle();
-    assert!(was_told(&world, &["BLOCK_JOB_COMPLETED", "Invalid argument"]), "{}", world.log().join("\n"));
+    assert!(was_emitted(&world, &["BLOCK_JOB_COMPLETED", "Invalid argument"]), "{}", world.log().join("\n"));
     assert_eq!(node(&mut world, "n2"), before);
     assert_passed(world);
 }
@@ -186,14 +186,14 @@ fn a_base_taken_away_or_put_under_a_stream_changes_nothing_at_its_end() {
     for (first, then) in [(r#""n0""#, "null"), ("null", r#""n0""#)] {
         let mut world = World::open(Scenario::chain(&["ddddd", "dd", "....."]));
         if first == "null" {
-            assert_eq!(world.tell(&reopen(first)), DONE);
+            assert_eq!(world.execute(&reopen(first)), DONE);
         }
-        assert_eq!(world.tell(&stream(r#""device":"n2","bottom":"n1","auto-finalize":false"#)), DONE);
+        assert_eq!(world.execute(&stream(r#""device":"n2","bottom":"n1","auto-finalize":false"#)), DONE);
         world.settle();
-        assert_eq!(world.tell(&reopen(then)), DONE);
+        assert_eq!(world.execute(&reopen(then)), DONE);
         let mut guest = world.attach(1, "n2", true).expect("nobody forbids a guest at the top");
         world.request(&mut guest, Operation::Read, 0, 10);
-        assert_eq!(world.tell(r#"{"execute":"job-finalize","arguments":{"id":"s"}}"#), DONE);
+        assert_eq!(world.execute(r#"{"execute":"job-finalize","arguments":{"id":"s"}}"#), DONE);
         world.settle();
         world.request(&mut guest, Operation::Read, 0, 10);
         world.detach(guest);

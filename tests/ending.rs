@@ -95,7 +95,7 @@ fn an_open_under_way_ends_at_once() {
     ends_at_once(daemon);
 }
 
-// Two signals in a row: the second comes while the first is heard, and nothing is waited for any more.
+// Two signals in a row: the second comes while the first is handled, and nothing is waited for any more.
 #[test]
 fn a_second_signal_ends_it_now() {
     let folder = tempfile::tempdir().expect("a scratch folder");
@@ -151,8 +151,8 @@ fn quit_is_answered_after_what_it_brings_about() {
     client.done("blockdev-mirror", mirror);
     client.done("quit", json!({}));
     // What came before the answer was kept; nothing comes after it.
-    let told: Vec<Value> = std::iter::from_fn(|| client.kept_event()).collect();
-    assert_eq!(told.last().map(|event| &event["data"]["status"]), Some(&json!("null")), "{told:?}");
+    let emitted: Vec<Value> = std::iter::from_fn(|| client.kept_event()).collect();
+    assert_eq!(emitted.last().map(|event| &event["data"]["status"]), Some(&json!("null")), "{emitted:?}");
     assert!(client.reads_nothing_more());
     assert!(daemon.wait().success());
 }

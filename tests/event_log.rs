@@ -24,11 +24,11 @@ fn check(name: &str, layers: &[&str], drive: impl FnOnce(&mut World)) {
 }
 
 fn stream(world: &mut World, arguments: &str) {
-    world.tell(&format!(r#"{{"execute":"block-stream","arguments":{{{arguments}}}}}"#));
+    world.execute(&format!(r#"{{"execute":"block-stream","arguments":{{{arguments}}}}}"#));
 }
 
-fn tell(world: &mut World, command: &str, member: &str) {
-    world.tell(&format!(r#"{{"execute":"{command}","arguments":{{"{member}":"s"}}}}"#));
+fn command(world: &mut World, command: &str, member: &str) {
+    world.execute(&format!(r#"{{"execute":"{command}","arguments":{{"{member}":"s"}}}}"#));
 }
 
 /// The top image's file fails, once, to take what is written to it.
@@ -45,7 +45,7 @@ fn a_stream_without_base_empties_the_chain_below_top() {
     check("success", &THREE, |world| {
         stream(world, r#""job-id":"s","device":"n2""#);
         world.settle();
-        world.tell(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
+        world.execute(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
     });
 }
 
@@ -62,7 +62,7 @@ fn cancel_while_running_keeps_the_chain() {
     check("cancel", &THREE, |world| {
         stream(world, r#""job-id":"s","device":"n2""#);
         world.pass(8);
-        tell(world, "block-job-cancel", "device");
+        command(world, "block-job-cancel", "device");
         world.settle();
     });
 }
@@ -71,10 +71,10 @@ fn cancel_while_running_keeps_the_chain() {
 fn cancel_while_paused_lifts_the_pause_first() {
     check("cancel_paused", &THREE, |world| {
         stream(world, r#""job-id":"s","device":"n2""#);
-        tell(world, "block-job-pause", "device");
+        command(world, "block-job-pause", "device");
         world.settle();
-        tell(world, "block-job-cancel", "device");
-        tell(world, "job-cancel", "id");
+        command(world, "block-job-cancel", "device");
+        command(world, "job-cancel", "id");
         world.settle();
     });
 }
@@ -84,12 +84,12 @@ fn a_paused_job_goes_on_where_it_was() {
     check("pause_resume", &THREE, |world| {
         stream(world, r#""job-id":"s","device":"n2""#);
         world.pass(8);
-        tell(world, "job-pause", "id");
-        tell(world, "job-pause", "id");
+        command(world, "job-pause", "id");
+        command(world, "job-pause", "id");
         world.settle();
-        world.tell(r#"{"execute":"query-block-jobs"}"#);
-        tell(world, "job-resume", "id");
-        tell(world, "job-resume", "id");
+        world.execute(r#"{"execute":"query-block-jobs"}"#);
+        command(world, "job-resume", "id");
+        command(world, "job-resume", "id");
         world.settle();
     });
 }
@@ -118,8 +118,8 @@ fn a_full_disk_stops_the_job_until_it_is_resumed() {
         world.arm(write_error(Errno::ENOSPC));
         stream(world, r#""job-id":"s","device":"n2","on-error":"enospc""#);
         world.settle();
-        world.tell(r#"{"execute":"query-block-jobs"}"#);
-        tell(world, "block-job-resume", "device");
+        world.execute(r#"{"execute":"query-block-jobs"}"#);
+        command(world, "block-job-resume", "device");
         world.settle();
     });
 }
@@ -130,7 +130,7 @@ fn a_flush_that_fails_at_the_end_leaves_the_chain_as_it_was() {
         world.arm(fault_on(2, Kind::Flush, Errno::EIO));
         stream(world, r#""job-id":"s","device":"n2","base-node":"n0""#);
         world.settle();
-        world.tell(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
+        world.execute(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
     });
 }
 
@@ -147,11 +147,11 @@ fn a_job_finalized_and_dismissed_by_hand_waits_twice() {
     check("finalize_dismiss", &THREE, |world| {
         stream(world, r#""job-id":"s","device":"n2","auto-finalize":false,"auto-dismiss":false"#);
         world.settle();
-        tell(world, "job-dismiss", "id");
-        tell(world, "job-finalize", "id");
-        world.tell(r#"{"execute":"query-jobs"}"#);
-        tell(world, "job-cancel", "id");
-        tell(world, "job-dismiss", "id");
+        command(world, "job-dismiss", "id");
+        command(world, "job-finalize", "id");
+        world.execute(r#"{"execute":"query-jobs"}"#);
+        command(world, "job-cancel", "id");
+        command(world, "job-dismiss", "id");
     });
 }
 
@@ -160,7 +160,7 @@ fn a_pending_job_can_still_be_cancelled() {
     check("cancel_pending", &THREE, |world| {
         stream(world, r#""job-id":"s","device":"n2","auto-finalize":false"#);
         world.settle();
-        tell(world, "job-cancel", "id");
+        command(world, "job-cancel", "id");
         world.settle();
     });
 }

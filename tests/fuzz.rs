@@ -1,4 +1,4 @@
-//! Random worlds inside `cargo test`: fixed seeds, and proptest over the same tape.
+//! Random worlds inside `cargo test`: fixed seeds, and proptest over the same choice log.
 
 use midstream::choice::{Choices, Point, Strategy as Decides};
 use midstream::strategy::of_seed;

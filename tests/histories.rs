@@ -63,35 +63,35 @@ const NEEDED: [(&str, &[Rule]); 31] = [
             Rule::SnapshotSyncRefused,
             Rule::ResizeZeroes,
             Rule::BitmapRefused,
-            Rule::StrangerVerb,
+            Rule::UnmodelledJobVerb,
             Rule::BackupRounded,
             Rule::ChangeRefused,
         ],
     ),
     ("daemon-base-by-another-name.jsonl", &[Rule::BaseByAnotherName]),
     ("daemon-base-of-a-faulty-node.jsonl", &[Rule::ChainOfFaultyNodes]),
-    ("daemon-last-words-unheard.jsonl", &[Rule::LastWordsUnheard]),
+    ("daemon-last-output-lost.jsonl", &[Rule::LastOutputLost]),
     ("daemon-mirror-zeroes-first.jsonl", &[Rule::MirrorZeroesTarget]),
-    ("campaign-qemu-export-of-unsure-node.jsonl", &[Rule::ExportOfUnsureNode]),
-    ("campaign-copies-blur.jsonl", &[Rule::CopiesBlur]),
+    ("campaign-qemu-export-still-read-only.jsonl", &[Rule::ExportStillReadOnly]),
+    ("campaign-copies-interfere.jsonl", &[Rule::CopiesInterfere]),
     ("campaign-turned-away-from-growing.jsonl", &[Rule::TurnedAwayFromGrowing]),
     ("hand-torn-read-of-a-node.jsonl", &[Rule::TornRead]),
     ("campaign-backup-into-a-read-only-image.jsonl", &[Rule::BackupTargetReadOnly]),
     ("campaign-backup-of-unknown-length.jsonl", &[Rule::BackupOfUnknownLength]),
     ("campaign-leak-after-a-fault.jsonl", &[Rule::LeakAfterFault]),
-    ("campaign-read-only-before-the-end-is-told.jsonl", &[Rule::JobRestoresNode]),
-    ("campaign-remnant-in-a-query.jsonl", &[Rule::RemnantShown]),
+    ("campaign-read-only-before-the-end-is-reported.jsonl", &[Rule::JobRestoresNode]),
+    ("campaign-orphan-in-a-query.jsonl", &[Rule::OrphanShown]),
     ("campaign-reopen-beside-a-writer.jsonl", &[Rule::ReopenConflict]),
     ("campaign-snapshot-under-a-backup-of-the-top.jsonl", &[Rule::BackupOfTopLosesTrack]),
     ("campaign-stopped-in-pending.jsonl", &[Rule::CrashInPending]),
-    ("campaign-stream-makes-an-unbearable-chain.jsonl", &[Rule::UnbearableChain]),
+    ("campaign-stream-makes-a-conflicting-chain.jsonl", &[Rule::ChainConflict]),
     ("campaign-two-ask-for-one-job.jsonl", &[Rule::EitherAskerCreates]),
     ("campaign-write-under-way-as-a-copy-starts.jsonl", &[Rule::CopySeesWrite]),
     ("daemon-bitmap-of-a-read-only-image.jsonl", &[Rule::ReopenBitmaps]),
     ("daemon-commit-into-what-failed-to-shrink.jsonl", &[Rule::UnknownLengthNeeds]),
-    ("daemon-filter-gone-when-its-name-is-told.jsonl", &[Rule::RefusalNamesEither]),
+    ("daemon-filter-gone-when-its-name-is-reported.jsonl", &[Rule::RefusalNamesEither]),
     ("daemon-header-changed-and-not-flushed.jsonl", &[Rule::HeaderChangeFails]),
-    ("daemon-query-told-late.jsonl", &[Rule::ProgressOfBefore]),
+    ("daemon-query-answered-late.jsonl", &[Rule::ProgressOfBefore]),
     ("campaign-discard-as-a-reopen-takes-the-backing.jsonl", &[Rule::WrittenZeroes]),
     ("hand-cancel-comes-too-late.jsonl", &[Rule::LateCancel]),
     ("daemon-reopen-past-a-commits-filter.jsonl", &[Rule::ReopenFrozen]),
@@ -150,10 +150,10 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
             (seen, judged) => panic!("seed {seed}: {seen:?} was judged {judged:?}"),
         }
         // How far a job has got while guests never rest, and what a file takes, is seen by the world alone: no line of a
-        // history tells it.
+        // history shows it.
         let of_the_world = [LawId::BoundedProgress, LawId::SpaceReturned];
-        let told = laws().zip(&outcome.laws_checked).filter(|(law, _)| !of_the_world.contains(law));
-        assert_eq!(judged.checks, told.map(|(_, checks)| checks).sum::<u64>(), "seed {seed}");
+        let checked = laws().zip(&outcome.laws_checked).filter(|(law, _)| !of_the_world.contains(law));
+        assert_eq!(judged.checks, checked.map(|(_, checks)| checks).sum::<u64>(), "seed {seed}");
         crashed += usize::from(String::from_utf8_lossy(&file).contains("\"crash\":{"));
     }
     assert!(clean > 100 && crashed > 10, "{clean} clean, {crashed} crashed");

@@ -23,7 +23,7 @@ const MIB: usize = 1 << 20;
 /// How much the process has held at most, in MiB.
 fn peak_mib(daemon: &Daemon) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux reports the peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of KiB") >> 10
 }
 
@@ -70,13 +70,13 @@ fn endless_messages_are_cut_off() {
         let (daemon, client) = start(folder.path());
         let mut greedy = UnixStream::connect(folder.path().join("greedy")).expect("it listens");
         greedy.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
-        let mut hears = BufReader::new(greedy.try_clone().expect("a second handle"));
+        let mut reader = BufReader::new(greedy.try_clone().expect("a second handle"));
         // What is answered meanwhile has to be taken, or the daemon waits for us, rightly.
         let listener = std::thread::spawn(move || {
             let mut errors = 0;
             loop {
                 let mut line = String::new();
-                hears.read_line(&mut line).expect("it answers");
+                reader.read_line(&mut line).expect("it answers");
                 errors += usize::from(line.contains("\"error\""));
                 assert!(line.starts_with('{'), "not a message: {line:?}");
                 if line.contains("\"the end\"") {
@@ -131,12 +131,12 @@ fn attack_on(binary: PathBuf, rounds: u64) -> Attack {
 #[test]
 fn a_short_attack_of_every_kind_finds_nothing() {
     let attack = attack_on(binary().to_owned(), 2 * KINDS.len() as u64);
-    let mut hear = |news: News<'_>| {
+    let mut report = |news: News<'_>| {
         if let News::Found(finding) = news {
             println!("{}: {}: {}", finding.kind, finding.verdict, finding.detail);
         }
     };
-    let attacked = attack.run(&AtomicBool::new(false), &mut hear).expect("the daemon starts");
+    let attacked = attack.run(&AtomicBool::new(false), &mut report).expect("the daemon starts");
     assert!(attacked.findings.is_empty(), "see above");
     assert_eq!(attacked.missing(&KINDS), []);
     let daemons = || attacked.totals.iter().filter(|(_, totals)| totals.peak_bytes > 0);
@@ -159,7 +159,7 @@ fn what_an_attack_found_once_is_found_no_more() {
 fn an_attack_finds_what_is_to_be_found() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let program = folder.path().join("midstreamd");
-    // Only one that is told to quit is waited for: nobody would end what a killed shell has started.
+    // Only one that is asked to quit is waited for: nobody would end what a killed shell has started.
     let daemon = binary().display();
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in *--confine*) {daemon} \"$@\"; exit 3;; *) exec {daemon} \"$@\";; esac\n"

@@ -16,14 +16,14 @@ use support::daemon::{Client, Daemon, binary};
 
 const CLUSTER: u64 = 1 << 16;
 /// As long as another client may wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const BITMAPS: u32 = 0x2385_2875;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 
 /// How much the process has held at most, in MiB.
 fn peak_mib(daemon: &Daemon) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux reports the peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of KiB") >> 10
 }
 
@@ -173,11 +173,11 @@ fn nothing_stands_deeper_than_it_may_however_it_is_said() {
     let too_deep = "Nodes cannot stand more than 200 deep on each other";
     for driver in ["raw", "copy-on-read", "qcow2", "compress"] {
         for deep in [200, 242, 500, 1000] {
-            let refused = client.tell(&nested(deep, driver)).unwrap_err();
+            let refused = client.exchange(&nested(deep, driver)).unwrap_err();
             assert_eq!(refused, too_deep, "{deep} times {driver}");
         }
     }
-    client.tell(&nested(199, "raw")).expect("as deep as may be");
+    client.exchange(&nested(199, "raw")).expect("as deep as may be");
     let above = json!({"driver": "raw", "node-name": "above", "file": "top"});
     assert_eq!(client.execute("blockdev-add", above).unwrap_err(), too_deep);
     // A guest's request goes all the way down.
@@ -232,7 +232,7 @@ fn an_image_that_names_itself_is_found_out() {
 
 // A table that says of every second cluster of bits that all of it is set, for 4,000 bitmaps: 16 million ranges.
 #[test]
-fn a_small_image_with_many_bitmaps_is_told_what_memory_there_is() {
+fn a_small_image_with_many_bitmaps_is_shown_what_memory_there_is() {
     let place = Place::new();
     let ranges = 4096;
     let table = [1_u64, 0].map(u64::to_be_bytes).concat().repeat(ranges);
@@ -246,8 +246,8 @@ fn a_small_image_with_many_bitmaps_is_told_what_memory_there_is() {
         refused.contains("bytes of memory, and") && refused.ends_with("for images are left"),
         "{refused}"
     );
-    let told = other.done("x-query-memory", json!({}));
-    assert_eq!((&told["held"], &told["refused"]), (&json!(0), &json!(refused)));
+    let shown = other.done("x-query-memory", json!({}));
+    assert_eq!((&shown["held"], &shown["refused"]), (&json!(0), &json!(refused)));
     assert!(peak_mib(&daemon) < 700, "{} MiB", peak_mib(&daemon));
     ends_well(daemon, client);
 }
@@ -273,19 +273,19 @@ fn the_budget_is_an_option_and_a_full_one_is_no_end() {
     );
     assert!(refused.ends_with(" of the 8388608 bytes for images are left"), "{refused}");
     client.done("blockdev-add", place.node("small", true));
-    let told = client.done("x-query-memory", json!({}));
-    assert_eq!(told["limit"], 8 << 20);
-    let held = told["held"].as_u64().expect("a number");
-    assert!((1..1 << 20).contains(&held), "{told}");
+    let shown = client.done("x-query-memory", json!({}));
+    assert_eq!(shown["limit"], 8 << 20);
+    let held = shown["held"].as_u64().expect("a number");
+    assert!((1..1 << 20).contains(&held), "{shown}");
     client.done("blockdev-del", json!({"node-name": "n"}));
     assert_eq!(client.done("x-query-memory", json!({}))["held"], 0);
     ends_well(daemon, client);
 }
 
 // Names of a thousand bytes that differ in the last ones, as many as there may be: looked up one by one they take
-// minutes. Told for each layer above they are gigabytes.
+// minutes. Reported for each layer above they are gigabytes.
 #[test]
-fn the_longest_list_of_bitmaps_is_read_in_time_and_told_in_bounds() {
+fn the_longest_list_of_bitmaps_is_read_in_time_and_reported_in_bounds() {
     let place = Place::new();
     let prefix = "x".repeat(990);
     let directory: Vec<Vec<u8>> =
@@ -295,7 +295,7 @@ fn the_longest_list_of_bitmaps_is_read_in_time_and_told_in_bounds() {
     let begun = Instant::now();
     client.done("blockdev-add", place.node("i", true));
     other.done("query-version", json!({}));
-    assert!(begun.elapsed() < 6 * PATIENCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 6 * TIMEOUT, "{:?}", begun.elapsed());
     let refused = client.execute("query-named-block-nodes", json!({})).unwrap_err();
     assert_eq!(refused, "The reply would be longer than 33554432 bytes");
     assert_eq!(client.done("query-jobs", json!({})), json!([]), "the connection is still there");
@@ -320,11 +320,11 @@ fn a_dirty_image_of_holes_is_repaired_without_reading_them() {
     let begun = Instant::now();
     client.send("blockdev-add", place.node("i", false));
     other.done("query-named-block-nodes", json!({}));
-    assert!(begun.elapsed() < PATIENCE, "another client waited {:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT, "another client waited {:?}", begun.elapsed());
     // Others do not only ask meanwhile.
     other.done("blockdev-add", json!({"driver": "null-co", "node-name": "m"}));
     client.reply().expect("it can be repaired");
-    assert!(begun.elapsed() < 6 * PATIENCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 6 * TIMEOUT, "{:?}", begun.elapsed());
     assert!(peak_mib(&daemon) < 300, "{} MiB", peak_mib(&daemon));
     ends_well(daemon, client);
 }

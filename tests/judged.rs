@@ -20,15 +20,15 @@ fn backing(node: usize, backing: &str) -> String {
 fn a_target_that_came_to_stand_on_its_source_stays_above_it_when_it_takes_its_place() {
     let mut world = World::open(Scenario::chain(&["dddd", ".dd.", "..d."]));
     let mirror = r#"{"execute":"blockdev-mirror","arguments":{"device":"n0","job-id":"m","target":"n2","sync":"none"}}"#;
-    assert_eq!(world.tell(&backing(1, "null")), DONE);
-    assert_eq!(world.tell(mirror), DONE);
+    assert_eq!(world.execute(&backing(1, "null")), DONE);
+    assert_eq!(world.execute(mirror), DONE);
     world.settle();
-    assert_eq!(world.tell(&backing(1, r#""n0""#)), DONE);
-    assert_eq!(world.tell(r#"{"execute":"job-complete","arguments":{"id":"m"}}"#), DONE);
+    assert_eq!(world.execute(&backing(1, r#""n0""#)), DONE);
+    assert_eq!(world.execute(r#"{"execute":"job-complete","arguments":{"id":"m"}}"#), DONE);
     world.settle();
-    let told = world.log().join("\n");
-    assert!(told.contains("BLOCK_JOB_COMPLETED"), "the set-up is wrong: {told}");
-    let nodes = world.tell(r#"{"execute":"query-named-block-nodes"}"#);
+    let log = world.log().join("\n");
+    assert!(log.contains("BLOCK_JOB_COMPLETED"), "the set-up is wrong: {log}");
+    let nodes = world.execute(r#"{"execute":"query-named-block-nodes"}"#);
     assert!(nodes.contains(r#""n1""#), "{nodes}");
     let log = world.log().join("\n");
     assert_eq!(world.finish().verdict, Verdict::Passed, "{log}");

@@ -6,7 +6,7 @@ mod support;
 use midstream::trace::{PASSED, Trace};
 use midstream::verdict::Detail;
 use sim::live::again::again;
-use sim::live::campaign::{Plan, Shorten, fuzz};
+use sim::live::campaign::{Minimise, Plan, fuzz};
 use sim::live::doc::{Defect, defects};
 use sim::live::script::{DRIVER, Driver, Fails, script};
 use sim::live::sequence::Record;
@@ -39,7 +39,7 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         time: None,
         jobs: 1,
         out: folder.path().to_owned(),
-        shorten: Shorten::Nothing,
+        minimise: Minimise::Nothing,
         history: None,
         until: None,
     };
@@ -71,7 +71,7 @@ fn cuts_of_sequences_on_the_simulated_disk_find_the_missing_flush_and_most_of_th
         time: None,
         jobs: 1,
         out: folder.path().to_owned(),
-        shorten: Shorten::Nothing,
+        minimise: Minimise::Nothing,
         history: None,
         until: None,
     };

@@ -35,7 +35,7 @@ impl Holder {
         let mut process = command.spawn().expect("qemu-io was found");
         let mut commands = process.stdin.take().expect("piped");
         let mut said = BufReader::new(process.stdout.take().expect("piped"));
-        // Its answer tells that it has the image open.
+        // Its answer shows that it has the image open.
         commands.write_all(b"length\n").expect("qemu-io listens");
         said.read_line(&mut String::new()).expect("qemu-io answers");
         Holder { process, commands, _said: said }

@@ -1,4 +1,4 @@
-//! Every known bug under `mutants/` can be put back into the engine as it is today, and names laws that exist.
+//! Every bug under `mutants/` can be put back into the engine as it is today, and names laws that exist.
 
 use midstream::verdict::{INVARIANTS, LIVENESS};
 use sim::mutants::Mutant;
@@ -6,7 +6,7 @@ use sim::subject::subject;
 use std::fs;
 use std::path::Path;
 
-/// Fewer known bugs would say little about the harness.
+/// Fewer bugs would say little about the harness.
 const MUTANTS_MIN: usize = 12;
 
 fn root() -> &'static Path {

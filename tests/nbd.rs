@@ -197,7 +197,7 @@ const CLIENTS: [&[&str]; 10] = [
 ];
 
 /// All of it, of a daemon's own chain of images; what only names the folder is left out.
-fn told_by(program: &Path) -> Vec<String> {
+fn output_of(program: &Path) -> Vec<String> {
     let chain = Chain::new(3);
     let (daemon, mut client) = serve_by(program, &chain, 3);
     export(&mut client, "n2", true);
@@ -206,9 +206,9 @@ fn told_by(program: &Path) -> Vec<String> {
     let said = CLIENTS.iter().map(|words| {
         let arguments: Vec<&str> =
             words[1..].iter().map(|word| if *word == "URI" { &uri } else { *word }).collect();
-        let told = output(words[0], &arguments);
-        let text = [told.stdout, told.stderr].map(|bytes| String::from_utf8(bytes).expect("text")).concat();
-        format!("{}\n{}", told.status, text.replace(folder, "DIR"))
+        let run = output(words[0], &arguments);
+        let text = [run.stdout, run.stderr].map(|bytes| String::from_utf8(bytes).expect("text")).concat();
+        format!("{}\n{}", run.status, text.replace(folder, "DIR"))
     });
     let said = said.collect();
     end(daemon, client);
@@ -221,7 +221,7 @@ fn ready_made_clients_find_what_they_find_at_qemus_own_server() {
     if !have(&["qemu-storage-daemon", "qemu-img", "qemu-io", "nbdinfo"], test) {
         return;
     }
-    let (ours, theirs) = (told_by(binary()), told_by(Path::new("qemu-storage-daemon")));
+    let (ours, theirs) = (output_of(binary()), output_of(Path::new("qemu-storage-daemon")));
     for (words, (ours, theirs)) in CLIENTS.iter().zip(ours.iter().zip(&theirs)) {
         assert_eq!(ours, theirs, "{words:?}");
     }

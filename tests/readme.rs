@@ -70,7 +70,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn the_compatibility_table_tells_what_the_corpus_shows() {
+fn the_compatibility_table_shows_what_the_corpus_shows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| fs::read_to_string(root.join(path)).expect("a file of the workspace");
     let recordings = corpus::read(&root.join("tests/conformance")).expect("the corpus can be read");

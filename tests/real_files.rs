@@ -25,14 +25,14 @@ fn add_nodes(client: &mut Client, chain: &Chain, len: usize) {
     }
 }
 
-/// The file of the node below, as the daemon tells it: by its plain name, or by all that opens it as it is, if its own
+/// The file of the node below, as the daemon shows it: by its plain name, or by all that opens it as it is, if its own
 /// header names its backing in another way.
 fn backing_of(client: &mut Client, node: &str) -> Value {
     let nodes = client.done("query-named-block-nodes", json!({"flat": true}));
     let found = nodes.as_array().expect("a list").iter().find(|n| n["node-name"] == node);
-    let told = found.expect("the node is there").get("backing_file").cloned().unwrap_or(Value::Null);
-    match told.as_str().and_then(|name| name.strip_prefix("json:")) {
-        None => told,
+    let shown = found.expect("the node is there").get("backing_file").cloned().unwrap_or(Value::Null);
+    match shown.as_str().and_then(|name| name.strip_prefix("json:")) {
+        None => shown,
         Some(all) => serde_json::from_str::<Value>(all).expect("JSON")["file"]["filename"].clone(),
     }
 }
@@ -64,7 +64,7 @@ fn a_stream_goes_around_the_page_cache() {
         }
     }
     // Each image is open twice: for requests through the cache, and for those around it.
-    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("Linux tells");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).expect("Linux reports");
     let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
     (0..2)
         .for_each(|i| assert_eq!(open.iter().filter(|file| **file == chain.image(i)).count(), 2, "{open:?}"));

@@ -20,7 +20,7 @@ fn world() -> World {
 }
 
 fn size(world: &mut World) -> u64 {
-    let nodes = world.tell(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
+    let nodes = world.execute(r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#);
     let nodes: serde_json::Value = serde_json::from_str(&nodes).expect("a reply is JSON");
     let nodes = nodes["return"].as_array().expect("a list of nodes");
     let found = nodes.iter().find(|node| node["node-name"] == "n1").expect("n1 is in the graph");
@@ -30,7 +30,7 @@ fn size(world: &mut World) -> u64 {
 #[test]
 fn what_a_longer_layer_below_has_does_not_show() {
     let mut world = world();
-    assert_eq!(world.tell(GROW), DONE);
+    assert_eq!(world.execute(GROW), DONE);
     assert_eq!(size(&mut world), 6144);
     let mut guest = world.attach(1, "n1", true).expect("nobody forbids a guest at the top");
     world.request(&mut guest, Operation::Read, 0, 12);
@@ -55,7 +55,7 @@ fn a_resize_that_fails_leaves_the_size_as_it_was() {
             range: None,
             leaves: Fate::Lost,
         });
-        let reply = world.tell(GROW);
+        let reply = world.execute(GROW);
         let expected = if reply == DONE { 6144 } else { 2048 };
         assert_eq!(size(&mut world), expected, "the write that fails is number {after}: {reply}");
         let outcome = world.end(Ending::Kill, Box::new(Random::new(u64::from(after))));

@@ -161,7 +161,7 @@ fn the_architecture_has_every_arrow() {
     let document = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the document");
     for folder in CRATES {
         let arrows = arrows(folder);
-        let table = table(&arrows, &from_the_top(&arrows).expect("another test tells of cycles"));
+        let table = table(&arrows, &from_the_top(&arrows).expect("another test reports cycles"));
         let (start, end) = (format!("<!-- rooms of {folder} -->\n"), "<!-- end -->");
         let there = document.split_once(&start).and_then(|(_, after)| after.split_once(end));
         let (there, _) = there.unwrap_or_else(|| panic!("ARCHITECTURE.md has no rooms of {folder}"));

@@ -21,14 +21,14 @@ fn complaint(arguments: &[&str]) -> String {
 }
 
 #[track_caller]
-fn assert_tame(said: &str, lines: usize) {
+fn assert_plain(said: &str, lines: usize) {
     assert_eq!(said.lines().count(), lines, "{said:?}");
     assert!(!said.contains(|c| c != '\n' && steers(c)), "{said:?}");
     assert!(!said.contains("Unknown error"), "{said:?}");
 }
 
 #[test]
-fn refused_options_are_told_on_one_plain_line() {
+fn refused_options_are_refused_on_one_plain_line() {
     let name = format!("/none/{EVIL}");
     for arguments in [
         ["--blockdev".to_owned(), format!("driver=file,node-name=n,filename={name}")],
@@ -48,7 +48,7 @@ fn refused_options_are_told_on_one_plain_line() {
         [EVIL.to_owned(), EVIL.to_owned()],
     ] {
         let said = complaint(&arguments.each_ref().map(String::as_str));
-        assert_tame(&said, 1);
+        assert_plain(&said, 1);
         assert!(said.starts_with("midstreamd: "), "{said:?}");
     }
 }
@@ -73,7 +73,7 @@ fn announcements_are_plain_too() {
     client.done("quit", json!({}));
     let output = daemon.wait_with_output().expect("it ends");
     let said = String::from_utf8(output.stderr).expect("text");
-    assert_tame(&said, 1);
+    assert_plain(&said, 1);
     assert!(said.contains("made\\u001B[31m\\nforged"), "{said:?}");
 }
 

@@ -45,7 +45,7 @@ class Monitor:
         line, self.pending = self.pending.split(b"\n", 1)
         return json.loads(line) if line.strip() else self.line()
 
-    def tell(self, text):
+    def execute(self, text):
         try:
             self.sock.sendall(text.replace('"/', '"' + FOLDER + "/").encode() + b"\r\n")
         except OSError:
@@ -60,7 +60,7 @@ class Monitor:
     def settle(self):
         end = time.monotonic() + WAIT
         while time.monotonic() < end:
-            jobs = self.tell('{"execute":"query-block-jobs"}').get("return", [])
+            jobs = self.execute('{"execute":"query-block-jobs"}').get("return", [])
             self.past_the_end += [job for job in jobs if job["offset"] > job["len"]]
             works = any(j["status"] in ("running", "paused", "ready", "standby") for j in jobs)
             busy = lambda j: j["status"] in ("aborting", "created") or j["status"] == "waiting" and not works or (
@@ -125,17 +125,17 @@ def show(value, sector):
 
 
 def plain(reply):
-    """What a reply tells, without what differs from run to run: folders, generated names, sizes of files."""
-    told = reply.get("return")
+    """What a reply reports, without what differs from run to run: folders, generated names, sizes of files."""
+    reported = reply.get("return")
     named = lambda name: "#" if name.startswith("#") else name
-    if isinstance(told, dict) and "edges" in told:
-        names = {node["id"]: (node["type"], named(node["name"])) for node in told["nodes"]}
+    if isinstance(reported, dict) and "edges" in reported:
+        names = {node["id"]: (node["type"], named(node["name"])) for node in reported["nodes"]}
         return sorted(
             [names[e["parent"]], names[e["child"]], e["name"], sorted(e["perm"]), sorted(e["shared-perm"])]
-            for e in told["edges"])
-    if isinstance(told, list) and told and "node-name" in told[0]:
+            for e in reported["edges"])
+    if isinstance(reported, list) and reported and "node-name" in reported[0]:
         last = lambda name: name and name.rsplit("/", 1)[-1]
-        return sorted([named(n["node-name"]), n["drv"], n["ro"], last(n.get("backing_file", ""))] for n in told)
+        return sorted([named(n["node-name"]), n["drv"], n["ro"], last(n.get("backing_file", ""))] for n in reported)
     return re.sub("#block[0-9]+", "#", json.dumps(reply, sort_keys=True).replace(FOLDER, ""))
 
 
@@ -168,12 +168,12 @@ def play():
     try:
         monitor = Monitor(listener.accept()[0])
         monitor.line()
-        monitor.tell('{"execute":"qmp_capabilities"}')
+        monitor.execute('{"execute":"qmp_capabilities"}')
         for action in ACTIONS:
             what = action[0]
             if what == "qmp":
                 print("->", action[1])
-                reply = monitor.tell(action[1])
+                reply = monitor.execute(action[1])
                 print("<-", json.dumps(reply).replace(FOLDER, "")[:2000])
             elif what == "settle":
                 monitor.settle()
@@ -189,15 +189,15 @@ def play():
                 daemon.kill()
                 daemon.wait()
             elif what == "quit":
-                monitor.tell('{"execute":"quit"}')
+                monitor.execute('{"execute":"quit"}')
                 daemon.wait(WAIT)
-            elif what == "afresh" and DEFECT == "corrupt":
+            elif what == "reopened" and DEFECT == "corrupt":
                 check = subprocess.run(["qemu-img", "check", "-f", action[2], "--output=json", FOLDER + action[1]],
                                        stdout=subprocess.PIPE)
                 values = json.loads(check.stdout)
                 print("qemu-img check: %d corruptions" % values.get("corruptions", 0))
-            elif what == "afresh":
-                raw = FOLDER + "/afresh.raw"
+            elif what == "reopened":
+                raw = FOLDER + "/reopened.raw"
                 subprocess.run(["qemu-img", "convert", "-f", action[2], "-O", "raw", FOLDER + action[1], raw],
                                check=True)
                 with open(raw, "rb") as file:
@@ -239,15 +239,15 @@ def play():
         print("\n".join(json.dumps(message) for message in monitor.errors[:3]))
         return bool(monitor.errors)
     if DEFECT == "reply":
-        told, untrue = plain(reply), plain(json.loads(UNTRUE))
-        if told == untrue:
-            print("told and untrue: %s" % told)
-        elif isinstance(told, list) and isinstance(untrue, list):
-            print("told:       %s" % [entry for entry in told if entry not in untrue])
-            print("not told:   %s" % [entry for entry in untrue if entry not in told])
+        reported, untrue = plain(reply), plain(json.loads(UNTRUE))
+        if reported == untrue:
+            print("reported and untrue: %s" % reported)
+        elif isinstance(reported, list) and isinstance(untrue, list):
+            print("reported:     %s" % [entry for entry in reported if entry not in untrue])
+            print("not reported: %s" % [entry for entry in untrue if entry not in reported])
         else:
-            print("told:       %s\nnot told:   %s" % (told, untrue))
-        return told == untrue
+            print("reported:     %s\nnot reported: %s" % (reported, untrue))
+        return reported == untrue
     return False
 
 

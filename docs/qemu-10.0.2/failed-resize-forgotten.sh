@@ -51,7 +51,7 @@ ACTIONS = [
     ["leave", 1003],
     ["qmp", "{\"execute\":\"block-export-del\",\"arguments\":{\"id\":\"g1003\",\"mode\":\"hard\"}}"],
     ["quit"],
-    ["afresh", "/n0.qcow2", "qcow2"],
+    ["reopened", "/n0.qcow2", "qcow2"],
 ]
 import runpy, sys
 

@@ -2,9 +2,9 @@
 # a mirror whose target, a writable layer, lies below its source is accepted if a backup of that layer, whose filter hid the link between the two, ends while the command waits
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "{\"execute\":\"blockdev-mirror\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j1\",\"target\":\"n1\",\"sync\":\"full\"}}\nfound    success\nexpected GenericError: Node 'n1' is busy: node is used as backing hd of 'n2'\nn0 <- n1 <- n2\nt0\nt1\njob j1 was started by client 0: blockdev-mirror device:n2,job-id:j1,target:n1,sync:full"
+DETAIL = "Ok(Start(Start { job_id: \"j1\", device: \"n2\", speed: 0, on_error: [Report], filter_node_name: None, auto_finalize: true, auto_dismiss: true, work: Mirror(CopyArguments { target: \"n1\", sync: Full, replaces: None, granularity: None, bitmap: None, blocks_writes: false, unmodelled: false }) }))\nfound    success\nexpected success\n      or GenericError: Node 'n1' is busy: node is used as backing hd of 'n2'\nn0 <- n1 <- n2\nt0\nt1"
 DEFECT = "reply"
-TRIES = 40
+TRIES = 1000
 UNTRUE = "{\"return\": {}}"
 IMAGES = {
     "/n0.qcow2": "eNrt1j1PwlAYQOGLoCIyODiIoqIyODj4gYrA4GCMKCoog4ODgwODgz/B/+1iIG9MWBw6Sc45Te/TmzZ3uGmTDq673ymlfJquNBlzv/O4Kse0MH3378YPj5KZ/dOKboEZsVzmw8xmvK/JuOJGmGG//9VwLayGtbAe7mdc/yA8DBthM+yElxnXvwpvwl7YD4fhS8b1X8O38D0chR/hpy+Uzdjvvyf5nFO0eUVbULTzinZB0S4q2qKiXVK0JUW7rGjLiraiaNcV7YairSraTUW7pWi3FW1N0e4o2l1Fu6do64r2SNEeK9oTRdtQtKeK9kzRnivapqK9ULQtRdtWtB1F21W0t4r2TtH2FO29on1QtI+Ktq9oB4r2SdE+K9qhov0BKjMfaw==",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# a backup tells its completion without a flush of its target, so a kill of the daemon right after it loses the copy
+# a backup reports its completion without a flush of its target, so a kill of the daemon right after it loses the copy
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
 DETAIL = "sector 0 of /t0.qcow2 after the crash: expected n0, found zeroes\nn0 <- n1\nt0\nt1"
@@ -25,7 +25,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"blockdev-backup\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j2\",\"target\":\"t0\",\"sync\":\"full\"}}"],
     ["settle"],
     ["kill"],
-    ["afresh", "/t0.qcow2", "qcow2"],
+    ["reopened", "/t0.qcow2", "qcow2"],
 ]
 import runpy, sys
 

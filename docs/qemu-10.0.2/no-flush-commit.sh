@@ -28,7 +28,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"block-commit\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j0\",\"top-node\":\"n1\"}}"],
     ["settle"],
     ["kill"],
-    ["afresh", "/n0.qcow2", "qcow2"],
+    ["reopened", "/n0.qcow2", "qcow2"],
 ]
 import runpy, sys
 

@@ -19,7 +19,7 @@ ACTIONS = [
     ["qmp", "{\"execute\":\"block-stream\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j2\"}}"],
     ["settle"],
     ["kill"],
-    ["afresh", "/n1.qcow2", "qcow2"],
+    ["reopened", "/n1.qcow2", "qcow2"],
 ]
 import runpy, sys
 

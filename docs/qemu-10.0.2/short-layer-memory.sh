@@ -1,5 +1,5 @@
 #!/bin/sh
-# while a stream runs, whoever reads past the end of a layer directly below its target, a guest or another job, is told success and gets whatever was in the daemon's memory; a write of part of a cluster makes that lasting
+# while a stream runs, whoever reads past the end of a layer directly below its target, a guest or another job, gets success and whatever was in the daemon's memory; a write of part of a cluster makes that lasting
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
 DETAIL = "sector 30 of /t0.qcow2: guest 1003 expected n1, read zeroes\nn0\nn1 <- n2\nt0\nt1"

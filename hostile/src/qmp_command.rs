@@ -2,7 +2,7 @@
 //! allow.
 
 use crate::random::Random;
-use crate::schema::{Member, Surface, Type};
+use crate::schema::{Member, Schema, Type};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ const DEPTH_MAX: u32 = 6;
 #[derive(Clone, Copy, Debug)]
 pub struct Commands<'a> {
     /// What the daemon understands.
-    pub surface: &'a Surface,
+    pub schema: &'a Schema,
     /// Names of nodes, jobs, exports and bitmaps that are or may be there.
     pub names: &'a [&'a str],
     /// Names of files that are or may be there.
@@ -51,7 +51,7 @@ impl Commands<'_> {
         if random.one_in(60) {
             return nested(random);
         }
-        let (name, of) = random.pick(&self.surface.commands);
+        let (name, of) = random.pick(&self.schema.commands);
         let (name, of) = if name == "quit" { ("query-version", "") } else { (name.as_str(), of.as_str()) };
         let mut drawing = Drawing { commands: *self, random };
         let mut arguments = drawing.value(of, "", 0);
@@ -93,15 +93,15 @@ struct Drawing<'a, 'r> {
 
 impl Drawing<'_, '_> {
     fn value(&mut self, of: &str, key: &str, depth: u32) -> Value {
-        let surface = self.commands.surface;
-        match surface.get(of) {
+        let schema = self.commands.schema;
+        match schema.get(of) {
             Some(Type::Object { members, variants }) => self.object(members, variants.as_ref(), depth),
             Some(Type::Array(of)) => {
                 (0..self.random.below(4)).map(|_| self.value(of, key, depth + 1)).collect()
             }
             Some(Type::Enum(words)) if !words.is_empty() => json!(self.random.pick(words)),
             Some(Type::Alternate(types)) if !types.is_empty() => {
-                let is_plain = |of: &&String| matches!(surface.get(of), Some(Type::Plain(_)));
+                let is_plain = |of: &&String| matches!(schema.get(of), Some(Type::Plain(_)));
                 let plain = types.iter().find(is_plain).filter(|_| depth > DEPTH_MAX);
                 let of = plain.unwrap_or_else(|| self.random.pick(types));
                 self.value(of, key, depth + 1)
@@ -121,7 +121,7 @@ impl Drawing<'_, '_> {
         self.members(members, depth, &mut object);
         if let Some((tag, cases)) = variants {
             let case = object.get(tag).and_then(Value::as_str).and_then(|tag| cases.get(tag));
-            if let Some(Type::Object { members, .. }) = case.and_then(|of| self.commands.surface.get(of)) {
+            if let Some(Type::Object { members, .. }) = case.and_then(|of| self.commands.schema.get(of)) {
                 self.members(members, depth, &mut object);
             }
         }
@@ -179,8 +179,8 @@ mod tests {
             { "name": "add", "meta-type": "command", "arg-type": "1", "ret-type": "0" },
             { "name": "quit", "meta-type": "command", "arg-type": "0", "ret-type": "0" },
         ]);
-        let surface = Surface::read(list.as_array().expect("a list"));
-        let commands = Commands { surface: &surface, names: &["n0"], files: &["f0"] };
+        let schema = Schema::read(list.as_array().expect("a list"));
+        let commands = Commands { schema: &schema, names: &["n0"], files: &["f0"] };
         let mut random = Random::new(1);
         let drawn: Vec<String> = (0..2000).map(|_| commands.draw(&mut random).to_string()).collect();
         let has = |text: &str| drawn.iter().any(|command| command.contains(text));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// Every command, and every type by the name that the schema gives it.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Surface {
+pub struct Schema {
     /// Names of commands with the types of their arguments, in the order of the names.
     pub commands: Vec<(String, String)>,
     types: BTreeMap<String, Type>,
@@ -42,20 +42,20 @@ pub struct Member {
     pub is_optional: bool,
 }
 
-impl Surface {
+impl Schema {
     /// Reads the list that `query-qmp-schema` returns. What is no entry of it is left out.
-    pub fn read(list: &[Value]) -> Surface {
-        let mut surface = Surface::default();
+    pub fn read(list: &[Value]) -> Schema {
+        let mut schema = Schema::default();
         for entry in list {
             let Some(name) = entry["name"].as_str() else { continue };
             if let ("command", Some(of)) = (kind(entry), entry["arg-type"].as_str()) {
-                surface.commands.push((name.to_owned(), of.to_owned()));
+                schema.commands.push((name.to_owned(), of.to_owned()));
             } else if let Some(of) = read_type(entry) {
-                surface.types.insert(name.to_owned(), of);
+                schema.types.insert(name.to_owned(), of);
             }
         }
-        surface.commands.sort();
-        surface
+        schema.commands.sort();
+        schema
     }
 
     /// The type of that name.

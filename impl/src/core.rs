@@ -101,7 +101,7 @@ impl Core {
         self.graph.get()
     }
 
-    /// Adds somebody who hears every event from now on.
+    /// Adds somebody who receives every event from now on.
     pub fn subscribe(&self, sink: Arc<dyn EventSink>) {
         self.events.subscribe(sink);
     }

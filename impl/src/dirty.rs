@@ -95,6 +95,7 @@ impl DirtyMap {
 
     /// Sets or clears the chunks `first..end`, a word at a time.
     fn change(&mut self, first: u64, end: u64, mark: bool) {
+        assert!(end <= self.chunks(), "chunks {first} to {end} of {}", self.chunks());
         let mut chunk = first;
         while chunk < end {
             let count = (64 - chunk % 64).min(end - chunk);
@@ -105,6 +106,7 @@ impl DirtyMap {
             self.marked = self.marked + u64::from(word.count_ones()) - u64::from(before);
             chunk += count;
         }
+        assert!(self.marked <= self.chunks(), "{} of {} chunks are marked", self.marked, self.chunks());
     }
 
     fn next_marked(&self, from: u64) -> Option<u64> {

@@ -44,7 +44,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What an operator is told whose last flush failed; the reason follows.
+/// What an operator gets whose last flush failed; the reason follows.
 pub const NOT_DURABLE: &str = "not everything that was written is durable";
 
 /// The engine.

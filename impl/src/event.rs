@@ -87,7 +87,7 @@ pub struct JobFacts {
     pub speed: i64,
 }
 
-/// Somebody who hears every event at the moment it happens, in order. Must not call back into the engine.
+/// Somebody who receives every event at the moment it happens, in order. Must not call back into the engine.
 pub trait EventSink: Send + Sync {
     /// One event.
     fn emit(&self, event: &Event, at: WallClock);

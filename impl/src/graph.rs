@@ -300,7 +300,7 @@ impl Graph {
             return Vec::new();
         }
         let owned = self.nodes.iter().filter(|(_, place)| place.monitor_owned).map(|(id, _)| *id);
-        // A job relies on the links it froze, whoever lets go of the node above them.
+        // A job relies on the links it froze, whoever releases the node above them.
         let frozen = self.nodes.iter().filter(|(_, place)| place.frozen_by.is_some()).map(|(id, _)| *id);
         let held = owned.chain(frozen).chain(self.users.values().map(|user| user.node)).collect();
         let reached = self.reached_from(held).into_iter();

@@ -2,16 +2,14 @@
 //!
 //! The chain is `base <- mid <- top`, with a guest that writes through top.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::{Event, MemoryDisk};
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::format::qcow2::{CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::memory_disk::{Event, MemoryDisk};
-use support::random::Random;
-use support::world::World;
 
 const LEN: u64 = 256 << 10;
 

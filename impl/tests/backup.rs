@@ -2,8 +2,10 @@
 //!
 //! The chain is `base <- top`, with a guest that writes through top; the targets stand beside it.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::engine::Guest;
 use block::format::qcow2::{CreateOptions, Qcow2};
 use block::sync::YieldNow;
@@ -11,10 +13,6 @@ use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::random::Random;
-use support::world::World;
 
 /// Many chunks of 64 KiB, and not a whole number of them.
 const LEN: u64 = (1 << 20) + (20 << 10);

@@ -2,18 +2,16 @@
 //!
 //! The chain is `base <- mid <- top <- over`, with layers of any size; guests read and write `over`.
 
-mod support;
-
+use crate::support::crash::{killed, powered_off};
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::format::qcow2::{BackingName, CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use support::crash::{killed, powered_off};
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::random::Random;
-use support::world::World;
 
 const NAMES: [&str; 4] = ["base", "mid", "top", "over"];
 const KIB: u64 = 1024;

@@ -2,17 +2,15 @@
 //!
 //! Every text is what qemu-storage-daemon 10.0.2 answered; `#B` stands for the name of the running job's filter.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::world::World;
 use block::format::Nothing;
 use block::format::qcow2::{BackingName, CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::world::World;
 
 const LAYERS: usize = 7;
 

@@ -1,17 +1,15 @@
 //! What is written through a stack of drivers is read back through it, lies where it should, and reads the same in QEMU.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::find;
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::format::qcow2::{CreateOptions, Qcow2, check};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::find;
-use support::random::Random;
-use support::world::World;
 
 /// The guest's disk.
 const LEN: u64 = 1 << 20;

@@ -1,15 +1,13 @@
 //! Names in headers that describe a node: what a job writes there, the next `blockdev-add` follows; and what a hostile
 //! header says is refused.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::world::World;
 use block::format::qcow2::{BackingName, CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::world::World;
 
 const LEN: u64 = 64 << 10;
 

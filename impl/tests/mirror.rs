@@ -2,8 +2,10 @@
 //!
 //! The chain is `base <- top`, with a guest that writes through top; target stands beside it.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::{Event, MemoryDisk};
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::engine::Guest;
 use block::format::qcow2::{CreateOptions, Qcow2};
 use block::sync::YieldNow;
@@ -11,10 +13,6 @@ use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use support::executor::block_on;
-use support::memory_disk::{Event, MemoryDisk};
-use support::random::Random;
-use support::world::World;
 
 const LEN: u64 = 256 << 10;
 const CHUNK: u64 = 4096;

@@ -95,31 +95,31 @@ fn after(input: &[&[u8]]) -> (Session, Vec<u8>, bool) {
 
 /// What stands in a well-formed stream of a server: replies to options, then replies to requests.
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     option_replies: Vec<(u32, u32, Vec<u8>)>,
     /// Cookie, error, bytes of data; of a structured reply one for each chunk.
     replies: Vec<(u64, u32, usize)>,
 }
 
 /// Reads all of what a server sent; panics at the first byte that no client could understand.
-fn understand(mut bytes: &[u8], oldest_way_in: bool) -> Heard {
+fn understand(mut bytes: &[u8], oldest_way_in: bool) -> Received {
     fn u32_at(bytes: &[u8], at: usize) -> u32 {
         u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
     }
-    let mut heard = Heard::default();
+    let mut received = Received::default();
     let mut names = oldest_way_in;
     while !bytes.is_empty() {
         if bytes.starts_with(&0x0003_e889_0455_65a9_u64.to_be_bytes()) {
             let len = u32_at(bytes, 16) as usize;
             let data = bytes[20..20 + len].to_vec();
-            heard.option_replies.push((u32_at(bytes, 8), u32_at(bytes, 12), data));
+            received.option_replies.push((u32_at(bytes, 8), u32_at(bytes, 12), data));
             bytes = &bytes[20 + len..];
         } else if bytes.starts_with(&0x6744_6698_u32.to_be_bytes()) {
             let (error, cookie) = (u32_at(bytes, 4), u64::from_be_bytes(bytes[8..16].try_into().unwrap()));
             bytes = &bytes[16..];
             // Our stand-in reads sevens, and no header begins with one.
             let data = bytes.iter().take_while(|byte| **byte == 7).count();
-            heard.replies.push((cookie, error, data));
+            received.replies.push((cookie, error, data));
             bytes = &bytes[data..];
         } else if bytes.starts_with(&0x668e_33ef_u32.to_be_bytes()) {
             let kind = u16::from_be_bytes(bytes[6..8].try_into().unwrap());
@@ -127,7 +127,7 @@ fn understand(mut bytes: &[u8], oldest_way_in: bool) -> Heard {
             let cookie = u64::from_be_bytes(bytes[8..16].try_into().unwrap());
             let len = u32_at(bytes, 16) as usize;
             let error = if kind == 0x8001 { u32_at(bytes, 20) } else { 0 };
-            heard.replies.push((cookie, error, len));
+            received.replies.push((cookie, error, len));
             bytes = &bytes[20 + len..];
         } else {
             assert!(std::mem::take(&mut names), "{:?} is no reply", &bytes[..bytes.len().min(32)]);
@@ -136,7 +136,7 @@ fn understand(mut bytes: &[u8], oldest_way_in: bool) -> Heard {
             bytes = &bytes[10 + zeroes..];
         }
     }
-    heard
+    received
 }
 
 #[test]
@@ -144,16 +144,16 @@ fn the_handshake_says_what_an_export_is() {
     let wanted = [&1_u16.to_be_bytes()[..], &1_u16.to_be_bytes()].concat();
     let (_, sent, open) = after(&[&FLAGS, &option(6, &named("ro", &wanted)), &option(3, &[])]);
     assert!(open);
-    let heard = understand(&sent, false);
+    let received = understand(&sent, false);
     let kinds: Vec<(u32, u32)> =
-        heard.option_replies.iter().map(|(option, kind, _)| (*option, *kind)).collect();
+        received.option_replies.iter().map(|(option, kind, _)| (*option, *kind)).collect();
     assert_eq!(kinds, [(6, 3), (6, 3), (6, 3), (6, 3), (6, 1), (3, 2), (3, 2), (3, 1)]);
-    assert_eq!(heard.option_replies[0].2, b"\0\x01ro");
-    assert_eq!(heard.option_replies[1].2, b"\0\x02read me");
-    let export = &heard.option_replies[3].2;
+    assert_eq!(received.option_replies[0].2, b"\0\x01ro");
+    assert_eq!(received.option_replies[1].2, b"\0\x02read me");
+    let export = &received.option_replies[3].2;
     // The flags were asked of the real daemon: a read-only export without structured replies.
     assert_eq!((&export[2..10], &export[10..]), (&SIZE.to_be_bytes()[..], &0x050f_u16.to_be_bytes()[..]));
-    assert_eq!(heard.option_replies[6].2, named("ro", b"read me"));
+    assert_eq!(received.option_replies[6].2, named("ro", b"read me"));
 }
 
 #[test]
@@ -187,14 +187,14 @@ fn contexts_hold_for_the_export_they_were_chosen_for() {
     let chosen = option(10, &named("ro", &queries));
     let status = request(7, 0, 0, 4096, &[]);
     for (name, chunks) in [("ro", 2), ("rw", 1)] {
-        let go = option(7, &named(name, &[0, 0]));
-        let (_, sent, open) = after(&[&FLAGS, &option(8, &[]), &chosen, &go, &status]);
+        let request = option(7, &named(name, &[0, 0]));
+        let (_, sent, open) = after(&[&FLAGS, &option(8, &[]), &chosen, &request, &status]);
         assert!(open);
-        let heard = understand(&sent, false);
-        let contexts = heard.option_replies.iter().filter(|(_, kind, _)| *kind == 4).count();
-        assert_eq!((contexts, heard.replies.len()), (2, chunks));
+        let received = understand(&sent, false);
+        let contexts = received.option_replies.iter().filter(|(_, kind, _)| *kind == 4).count();
+        assert_eq!((contexts, received.replies.len()), (2, chunks));
         // Without a context a status is refused.
-        assert_eq!(heard.replies[0].1, if name == "ro" { 0 } else { 22 });
+        assert_eq!(received.replies[0].1, if name == "ro" { 0 } else { 22 });
     }
 }
 
@@ -281,10 +281,10 @@ fn a_hundred_thousand_hostile_streams_get_errors_or_valid_replies() {
             // An empty stream; the greeting waits.
             sent = serve(&mut session).0;
         }
-        let heard = understand(&sent[GREETING_BYTES..], oldest);
-        refused += heard.option_replies.iter().filter(|(_, kind, _)| *kind >= 1 << 31).count() as u64;
-        refused += heard.replies.iter().filter(|(_, error, _)| *error != 0).count() as u64;
-        replied += heard.replies.iter().filter(|(_, error, _)| *error == 0).count() as u64;
+        let received = understand(&sent[GREETING_BYTES..], oldest);
+        refused += received.option_replies.iter().filter(|(_, kind, _)| *kind >= 1 << 31).count() as u64;
+        refused += received.replies.iter().filter(|(_, error, _)| *error != 0).count() as u64;
+        replied += received.replies.iter().filter(|(_, error, _)| *error == 0).count() as u64;
         hung_up += u64::from(!open);
         reached += u64::from(!session.is_negotiating() && open);
     }

@@ -3,20 +3,18 @@
 //!
 //! What needs QEMU is skipped, with a line that says so, where there is none.
 
-mod support;
-
+use crate::support::crash::{killed, powered_off};
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::find;
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::format::qcow2::{CreateOptions, Qcow2, StoredBitmap, check};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::Arc;
-use support::crash::{killed, powered_off};
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::find;
-use support::random::Random;
-use support::world::World;
 
 const NONE: Layer = Layer(None);
 const LEN: u64 = 4 << 20;

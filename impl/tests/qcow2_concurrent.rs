@@ -1,17 +1,15 @@
 //! Many requests at once, on a disk that ends them in any order.
 
-mod support;
-
+use crate::support::executor::{block_on, interleave};
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, Qcow2, check};
 use seam::Disk;
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use support::executor::{block_on, interleave};
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::random::Random;
 
 const LEN: u64 = 64 << 10;
 

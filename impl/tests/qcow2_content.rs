@@ -1,16 +1,14 @@
 //! What is written is read back, over versions, cluster sizes, refcount widths and layers below.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::{Event, MemoryDisk};
+use crate::support::random::Random;
 use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
 use block::format::raw::Raw;
 use block::format::{Below, RunKind};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::{Event, MemoryDisk};
-use support::random::Random;
 
 fn options(version: u32, cluster_bits: u32, refcount_order: u32, len_bytes: u64) -> CreateOptions {
     CreateOptions { version, len_bytes, cluster_bits, refcount_order, ..CreateOptions::default() }

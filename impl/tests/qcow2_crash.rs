@@ -2,18 +2,16 @@
 //!
 //! How that is found out stands in `support/recorded.rs`.
 
-mod support;
-
+use crate::support::crash::powered_off;
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::find;
+use crate::support::random::Random;
+use crate::support::recorded::{Done, Recorded, Request, SECTOR, below, record, sector};
 use block::format::qcow2::{BackingName, CreateOptions, DataFile, Qcow2};
 use seam::Disk;
 use std::sync::Arc;
-use support::crash::powered_off;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::find;
-use support::random::Random;
-use support::recorded::{Done, Recorded, Request, SECTOR, below, record, sector};
 
 fn options(version: u32, cluster_bits: u32, refcount_order: u32, len_bytes: u64) -> CreateOptions {
     CreateOptions { version, len_bytes, cluster_bits, refcount_order, ..CreateOptions::default() }

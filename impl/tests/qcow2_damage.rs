@@ -1,16 +1,14 @@
 //! Metadata that cannot be: reported once, marked on the disk, and never made worse. And memory that an image wants too
 //! much of.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
 use block::budget::{Allowance, Budget};
 use block::format::qcow2::{CreateOptions, OpenCause, Qcow2, StoredBitmap, check};
 use block::sync::ending::Ending;
 use seam::{Disk, Errno};
 use std::sync::{Arc, Mutex};
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
 
 const CLUSTER: u64 = 65536;
 const CORRUPT: u64 = 2;

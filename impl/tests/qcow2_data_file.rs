@@ -2,16 +2,14 @@
 //!
 //! What needs QEMU is skipped, with a line that says so, where there is none.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Qemu, Verdict, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, DataFile, OpenCause, Qcow2, Zeroing, check};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Qemu, Verdict, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 const CLEAN: Option<Verdict> = Some(Verdict { corruptions: 0, leaks: 0 });
@@ -173,4 +171,23 @@ fn growing_makes_the_data_file_longer() {
     block_on(image.write(2 * LEN - 512, &[3; 512], &NONE)).unwrap();
     block_on(image.close()).unwrap();
     assert_eq!(data.bytes()[2 * LEN as usize - 1], 3);
+}
+
+// Clusters of a data file lie at their guest's offsets, and an entry has room for 56 bits of one: a mapping of what lies
+// further out would lead somewhere else.
+#[test]
+fn what_no_entry_can_say_is_not_written() {
+    const END: u64 = 1 << 56;
+    let (disk, data) = (MemoryDisk::new(Vec::new()), MemoryDisk::new(Vec::new()));
+    let data_file = Some(DataFile { name: "image.data".into(), raw: false });
+    let options =
+        CreateOptions { cluster_bits: 21, len_bytes: END + LEN, data_file, ..CreateOptions::default() };
+    block_on(Qcow2::create(&(disk.clone() as Arc<dyn Disk>), &options)).unwrap();
+    let image = open(&disk, &data);
+    assert_eq!(block_on(image.write(END, &[1; 512], &NONE)), Err(Errno::EFBIG));
+    let mut content = [1; 512];
+    block_on(image.read(END, &mut content, &NONE)).unwrap();
+    assert_eq!(content, [0; 512]);
+    assert!(data.bytes().is_empty(), "nothing was written either");
+    block_on(image.write(512, &[2; 512], &NONE)).unwrap();
 }

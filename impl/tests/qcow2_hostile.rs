@@ -144,7 +144,7 @@ fn valid_images() -> Vec<Vec<u8>> {
 
 // Half of the images begin as valid ones; the other half are bytes behind a plausible start.
 #[test]
-fn mutated_images_are_answered_not_obeyed() {
+fn mutated_images_are_answered_not_executed() {
     let mut opened = 0;
     let mut random = Random::new(1);
     let images = valid_images();

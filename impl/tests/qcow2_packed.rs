@@ -3,16 +3,14 @@
 //!
 //! What needs QEMU is skipped, with a line that says so, where there is none.
 
-mod support;
-
+use crate::support::executor::{block_on, interleave};
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Verdict, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, Qcow2, check};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::executor::{block_on, interleave};
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Verdict, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 

@@ -3,16 +3,14 @@
 //!
 //! Skipped, with a line that says so, where there is no QEMU.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Qemu, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, Qcow2, Zeroing};
 use seam::Disk;
 use std::sync::Arc;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Qemu, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 

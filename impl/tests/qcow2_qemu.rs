@@ -2,18 +2,16 @@
 //!
 //! Skipped, with a line that says so, where there is no QEMU.
 
-mod support;
-
+use crate::support::crash::killed;
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Qemu, Verdict, find};
+use crate::support::random::Random;
 use block::format::RunKind;
 use block::format::qcow2::{BackingName, CreateOptions, OpenCause, Qcow2, check};
 use seam::Disk;
 use std::sync::Arc;
-use support::crash::killed;
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Qemu, Verdict, find};
-use support::random::Random;
 
 const GEOMETRIES: [(u32, u32, u32); 10] = [
     (2, 9, 4),

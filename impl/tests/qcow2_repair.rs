@@ -1,17 +1,15 @@
 //! A dirty image is repaired before it is written: whatever its refcounts say, afterwards they are right, and nothing a
 //! guest sees has changed.
 
-mod support;
-
+use crate::support::crash::{killed, powered_off};
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Verdict, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, OpenCause, Qcow2, check};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::crash::{killed, powered_off};
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Verdict, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 
@@ -57,7 +55,7 @@ fn content(image: &Qcow2) -> Vec<u8> {
 }
 
 #[test]
-fn stale_refcounts_are_set_right_before_a_write() {
+fn stale_refcounts_are_repaired_before_a_write() {
     let qemu = find();
     for (bits, order) in [(9, 4), (9, 6), (12, 4), (12, 0), (16, 4)] {
         for forget_table in [false, true] {

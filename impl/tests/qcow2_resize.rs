@@ -1,16 +1,14 @@
 //! An image that becomes smaller and larger again: what was cut off never comes back, and nothing else is lost.
 
-mod support;
-
+use crate::support::crash::{killed, powered_off};
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Verdict, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, Qcow2, check};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::crash::{killed, powered_off};
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Verdict, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 

@@ -2,17 +2,15 @@
 //!
 //! What needs QEMU is skipped, with a line that says so, where there is none.
 
-mod support;
-
+use crate::support::crash::{killed, powered_off};
+use crate::support::executor::block_on;
+use crate::support::layer::Layer;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::qemu::{Qemu, find};
+use crate::support::random::Random;
 use block::format::qcow2::{CreateOptions, Qcow2, check};
 use seam::{Disk, Errno};
 use std::sync::Arc;
-use support::crash::{killed, powered_off};
-use support::executor::block_on;
-use support::layer::Layer;
-use support::memory_disk::MemoryDisk;
-use support::qemu::{Qemu, find};
-use support::random::Random;
 
 const NONE: Layer = Layer(None);
 
@@ -156,7 +154,7 @@ fn snapshots_that_cannot_be_are_refused() {
     assert_eq!(block_on(image.create_snapshot("a", 0, 0)), Err(Errno::EEXIST));
 }
 
-// Version 3 is repaired where it was cut off; version 2 leaks at worst, or has COPIED flags to set right.
+// Version 3 is repaired where it was cut off; version 2 leaks at worst, or has COPIED flags to repair.
 #[test]
 fn every_cut_of_a_snapshot_is_survived() {
     for (version, bits, order) in [(3, 9, 4), (3, 12, 2)] {

@@ -9,7 +9,7 @@ use block::qmp::Monitor;
 use hostile::qmp_command::Commands;
 use hostile::qmp_text::{self, PROBE};
 use hostile::random::Random;
-use hostile::schema::Surface;
+use hostile::schema::Schema;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn play_round(round: u64) -> usize {
             for piece in sent.chunks(1 + random.index(40)) {
                 monitor.receive(piece).await;
             }
-            // What is left open is thrown away by a stray byte, and the next command must be heard.
+            // What is left open is thrown away by a stray byte, and the next command must be read.
             monitor.receive(PROBE).await;
             let said = output(&monitor);
             assert_eq!(
@@ -138,8 +138,8 @@ fn commands_drawn_from_the_table_are_answered_whatever_their_values() {
             let (mut random, mut done) = (Random::new(1000 + round), 0);
             let schema = monitor.execute(r#"{"execute":"query-qmp-schema"}"#).await.expect("an answer");
             let schema: Value = serde_json::from_str(&schema).expect("JSON");
-            let surface = Surface::read(schema["return"].as_array().expect("a list"));
-            let commands = Commands { surface: &surface, names: &NAMES, files: &["/nowhere", "f"] };
+            let schema = Schema::read(schema["return"].as_array().expect("a list"));
+            let commands = Commands { schema: &schema, names: &NAMES, files: &["/nowhere", "f"] };
             for node in [
                 json!({"driver": "null-co", "node-name": "n0", "size": 1 << 20}),
                 json!({"driver": "raw", "node-name": "n1", "file": "n0"}),
@@ -168,6 +168,6 @@ fn commands_drawn_from_the_table_are_answered_whatever_their_values() {
             done
         });
     }
-    assert!(done > DRAWN_ROUNDS as usize * DRAWN_COMMANDS / 10, "only {done} were obeyed");
+    assert!(done > DRAWN_ROUNDS as usize * DRAWN_COMMANDS / 10, "only {done} were executed");
     assert_peak_is_bounded();
 }

@@ -1,14 +1,12 @@
 //! `blockdev-reopen` changes what requests become: zeroes found in data, and discards.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::world::World;
 use block::format::qcow2::{CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::world::World;
 
 const LEN: u64 = 256 << 10;
 

@@ -3,17 +3,15 @@
 //!
 //! The chain is `base <- top`; target stands beside it. Every step takes virtual time, and the bounds are in steps.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::random::Random;
+use crate::support::world::World;
 use block::format::qcow2::{CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::random::Random;
-use support::world::World;
 
 const LEN: u64 = 256 << 10;
 

@@ -1,14 +1,12 @@
 //! `blockdev-snapshot` moves everybody who uses a node onto its overlay, but not what the overlay itself stands on.
 
-mod support;
-
+use crate::support::executor::block_on;
+use crate::support::memory_disk::MemoryDisk;
+use crate::support::world::World;
 use block::format::qcow2::{CreateOptions, Qcow2};
 use seam::Disk;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use support::executor::block_on;
-use support::memory_disk::MemoryDisk;
-use support::world::World;
 
 const GRAPH: &str = "x-debug-query-block-graph";
 

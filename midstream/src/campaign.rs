@@ -328,14 +328,14 @@ mod tests {
             ending_laws: Vec::new(),
             history: None,
         };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let found = run(&toy::SUBJECT, &plan, &AtomicBool::new(false), &mut |_, news| {
             if let News::Broken { seed, .. } = news {
-                told.push(seed);
+                reported.push(seed);
             }
         });
         assert_eq!(found.totals.runs, 3);
-        assert!(found.totals.failures() >= 2 && told.contains(&failing), "{told:?}");
+        assert!(found.totals.failures() >= 2 && reported.contains(&failing), "{reported:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one place where anything is decided: `choose` a number at a named point, or `pick` one of named options.
 //!
-//! A run is a pure function of its choices. The strategy behind says which; the tape remembers them.
+//! A run is a pure function of its choices. The strategy behind says which; the choice log remembers them.
 
 use std::fmt;
 
@@ -102,16 +102,16 @@ pub trait Strategy {
     fn pick(&mut self, at: Point, options: &[Point]) -> usize;
 }
 
-/// The tape of one run.
+/// The choice log of one run.
 pub struct Choices {
     strategy: Box<dyn Strategy + Send>,
     tape: Vec<Decision>,
 }
 
 impl Choices {
-    /// A fresh tape fed by `strategy`.
+    /// A fresh choice log fed by `strategy`.
     pub fn new(strategy: Box<dyn Strategy + Send>) -> Self {
-        // A small world decides a few hundred times; growing from nothing would copy the tape eight times.
+        // A small world decides a few hundred times; growing from nothing would copy the choice log eight times.
         Choices { strategy, tape: Vec::with_capacity(512) }
     }
 

@@ -43,6 +43,29 @@
 //! A run is a pure function of its choices ([`choice`]): [`strategy`] makes them, [`trace`] writes them to a file,
 //! [`minimise()`](minimise::minimise) makes them fewer. The [`world`] is simulated. [`campaign`] takes many runs on all cores, [`coverage`] adds them up, [`recording`]
 //! keeps what happens in one, [`verdict`] and [`history`] are what is left of it.
+//!
+//! # Where things are
+//!
+//! - `choice.rs` is the one door of chance; `strategy/` holds who answers (random, PCT, replay); `trace.rs` writes a run
+//!   down, `minimise.rs` minimises it. `campaign.rs` takes many runs on all cores, `coverage.rs` adds them up.
+//! - `world/` is the simulated world: `scheduler` with `ready`, `clock`, `disk`, `fault`, `crash`, `host`, `socket`; `on_disk` is a request as readers see it; `waiting` says
+//!   who waits for whom where it does not go on. `content.rs` is what
+//!   sectors hold, and what readers call it, `request.rs` what guests ask for.
+//! - `history.rs`, `history/` are what was seen of a run, kept once: `observed` is what a specification was shown, owned;
+//!   `lines` (what people read) and `fingerprint` follow from it; what simulated disks did stands beside it, for readers alone. `file` and `file/` are the form that others write too
+//!   (`docs/history.md`): `header`, `line`, `values`; `campaign/keep` says which runs leave such a file. `verdict.rs` is how a
+//!   run ended.
+//! - `layer.rs` is what a block layer offers, `layer/monitor.rs` the door of one that is commanded in QEMU's language. `scenario.rs` is
+//!   what is done to it, `scenario/command.rs` what its clients send, `scenario/profile.rs` how the rest is drawn. `check.rs` takes runs,
+//!   minimises the first failure and reports it: `check/world.rs` is one run, `check/world/images.rs` its images,
+//!   `check/world/commanded.rs` the parts that are there for clients, `check/guest.rs` a guest in it, `check/settings.rs` what the
+//!   environment says. `witness.rs` shows each run to a specification of `model` (`witness/level`): the data-only one, of which
+//!   `witness/length` and `witness/resize` know what it does not; or, where clients command the layer, QEMU's language
+//!   (`witness/commanded`). Nothing in it knows an engine.
+//! - `recording.rs` is what the witness and `sim`'s oracle have in common: the record of a run, the first law that broke, and
+//!   which command is behind it (`recording/commands.rs`).
+//! - `panics.rs` catches panics and knows whose they are; `terminal.rs` is the one way to print; `toy.rs` is a world small
+//!   enough to know its least failure by heart, for tests here and in `sim`.
 
 #![warn(unreachable_pub)]
 

@@ -1,11 +1,11 @@
 //! Minimises a failing run while the same law stays broken.
 //!
-//! There is one tape, so commands, guest requests, faults and schedule shrink together. Every decision's smallest
+//! There is one choice log, so commands, guest requests, faults and schedule shrink together. Every decision's smallest
 //! value is 0: nothing, none, the first, go on with what ran last. So the one move is *put 0 (or something lower) here
-//! and replay tolerantly*; what the run then really decided is the next tape, which replays strictly.
+//! and replay tolerantly*; what the run then really decided is the next choice log, which replays strictly.
 //!
 //! The order is that of delta debugging (Zeller and Hildebrandt 2002): large chunks first, halves next, from the end
-//! of the tape to its start; first the script slots, then everything; then numbers one by one. An entry may only be in
+//! of the choice log to its start; first the script slots, then everything; then numbers one by one. An entry may only be in
 //! the way because the schedule counts on it: so it is also left out together with a stretch of the schedule, under a
 //! handful of other schedules, and with some arguments drawn anew.
 
@@ -41,10 +41,10 @@ impl Default for Limits {
     }
 }
 
-/// What became of a tape.
+/// What became of a choice log.
 #[derive(Clone, Debug)]
 pub struct Minimised {
-    /// The shortest run found; its tape replays strictly.
+    /// The shortest run found; its choice log replays strictly.
     pub outcome: Outcome,
     /// How many runs it took.
     pub runs: u64,
@@ -55,7 +55,7 @@ pub struct Minimised {
 }
 
 /// Minimises `tape`, whose run breaks `law`. `slots` are the templates of the points where a script entry is decided,
-/// 0 meaning no entry. `None` if the tape does not break that law when it is replayed.
+/// 0 meaning no entry. `None` if the choice log does not break that law when it is replayed.
 pub fn minimise(
     run: &dyn Fn(Choices) -> Outcome,
     tape: &[Decision],
@@ -85,7 +85,7 @@ pub fn minimise(
     Some(Minimised { runs: search.runs, is_least, outcome: search.outcome, others: search.others })
 }
 
-/// How many script entries of a kind a tape has: commands, say.
+/// How many script entries of a kind a choice log has: commands, say.
 pub fn entries(tape: &[Decision], slot: &str) -> usize {
     tape.iter().filter(|d| d.at().name == slot && d.value() > 0).count()
 }
@@ -151,7 +151,7 @@ impl Search<'_> {
         self.runs >= self.limits.runs_max || self.started.elapsed() >= self.limits.time_max
     }
 
-    /// Replays the best tape with these values; keeps the result if the law is still broken and it is less.
+    /// Replays the best choice log with these values; keeps the result if the law is still broken and it is less.
     fn attempt(&mut self, values: Vec<u32>) -> bool {
         if self.is_spent() {
             return false;
@@ -178,7 +178,7 @@ impl Search<'_> {
         true
     }
 
-    /// Where on the best tape something remarkable of this sort was decided.
+    /// Where on the best choice log something remarkable of this sort was decided.
     fn remarkable(&self, sort: &impl Fn(&Decision) -> bool) -> Vec<usize> {
         let tape = self.best.tape().iter().enumerate();
         tape.filter(|(_, d)| d.value() > 0 && sort(d)).map(|(position, _)| position).collect()

@@ -13,7 +13,7 @@ use std::sync::Once;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    static HEARD: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    static CAUGHT: RefCell<Option<Panic>> = const { RefCell::new(None) };
 }
 
 static HOOK: Once = Once::new();
@@ -62,7 +62,7 @@ impl Panic {
 pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     HOOK.call_once(|| {
         let loud = panic::take_hook();
-        panic::set_hook(Box::new(move |info| if QUIET.get() { hear(info) } else { loud(info) }));
+        panic::set_hook(Box::new(move |info| if QUIET.get() { keep(info) } else { loud(info) }));
     });
     let before = QUIET.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f));
@@ -70,16 +70,16 @@ pub fn quietly<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     result.map_err(|payload| match payload.downcast::<Panic>() {
         Ok(raised) => *raised,
         Err(payload) => {
-            let unheard = || Panic { message: text(payload.as_ref()).to_owned(), place: None };
-            HEARD.take().unwrap_or_else(unheard)
+            let unseen = || Panic { message: text(payload.as_ref()).to_owned(), place: None };
+            CAUGHT.take().unwrap_or_else(unseen)
         }
     })
 }
 
-fn hear(info: &PanicHookInfo<'_>) {
+fn keep(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|l| (l.file().to_owned(), l.line()));
     // The last panic is the one that is caught: one raised while unwinding aborts.
-    HEARD.set(Some(Panic { message: text(info.payload()).to_owned(), place }));
+    CAUGHT.set(Some(Panic { message: text(info.payload()).to_owned(), place }));
 }
 
 /// Paths begin as the one of this file does, wherever this crate was compiled from.
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inner_call_hears_its_own_panic_and_the_outer_goes_on() {
+    fn an_inner_call_sees_its_own_panic_and_the_outer_goes_on() {
         let said = quietly(|| quietly(|| panic!("inner")).expect_err("it panicked"));
         assert!(said.expect("the outer ends well").to_string().starts_with("inner"));
     }
@@ -133,7 +133,7 @@ mod tests {
             first = Some(inner.clone());
             inner.raise()
         });
-        assert_eq!(said, Err(first.expect("it was heard")));
+        assert_eq!(said, Err(first.expect("it was caught")));
     }
 
     #[test]

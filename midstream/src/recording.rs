@@ -164,7 +164,7 @@ impl Recording {
         }
     }
 
-    /// Writes down what was recorded, and hears nothing any more.
+    /// Writes down what was recorded, and records nothing any more.
     pub fn report(&mut self, outcome: &mut Outcome) {
         self.is_over = true;
         outcome.history_hash = self.fingerprint.value();

@@ -46,7 +46,7 @@ pub const TABLES: [&[Option<Operation>; 16]; PROFILES as usize] = {
     ]
 };
 
-/// A guest's request, by where it was drawn in the script: `g1.0.3` is guest 1, lane 0, request 3. What it writes bears
+/// A guest's request, by where it was drawn in the script: `g1.0.3` is guest 1, lane 0, request 3. What it writes has
 /// this name, too.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Writes a text to the standard output.
 pub fn out(text: fmt::Arguments<'_>) {
-    // Who has closed it wants to hear no more: that is no failure.
+    // Who has closed it wants no more: that is no failure.
     let _closed = std::io::stdout().lock().write_all(lines(&text.to_string()).as_bytes());
 }
 

@@ -91,7 +91,7 @@ impl Outcome {
 /// How much of a run to keep.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Detail {
-    /// Verdict, hash, counts and tape.
+    /// Verdict, hash, counts and choice log.
     Quiet,
     /// The history as well.
     Full,

@@ -13,6 +13,7 @@ pub mod record;
 pub mod reply;
 pub mod starting;
 pub mod stream;
+mod wording;
 
 use crate::command::arguments::{Member, Type, check, optional, required};
 use crate::command::blockdev::NodeSpec;
@@ -231,7 +232,7 @@ impl Command {
         }
     }
 
-    /// Whether its success changes something before it is told: a job that it starts tells so itself.
+    /// Whether its success changes something before it is answered: a job that it starts reports so itself.
     pub fn changes(&self) -> bool {
         match self {
             Command::Add(_)
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bad_member_in_schema_order_speaks_and_strangers_come_last() {
+    fn the_first_bad_member_in_schema_order_speaks_and_unknown_ones_come_last() {
         let cases = [
             (r#"{"device":true,"speed":"x"}"#, Refusal::BadType("device".into(), "string")),
             (r#"{"top":"n1"}"#, Refusal::Missing("device".into())),
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn job_cancel_forces_and_block_job_cancel_must_be_told_to() {
+    fn job_cancel_forces_and_block_job_cancel_must_be_asked_to() {
         let force = |text: &str| match Command::parse(text).unwrap() {
             Command::Verb(verb) => verb.force,
             other => panic!("{other:?}"),

@@ -1,7 +1,7 @@
 //! What must be true of any device that keeps data: a specification of reads, writes, flushes and crashes alone.
 //!
 //! It needs no QMP and knows of no chain: every image is a device of its own, called by its file's name. What each
-//! sector may read as is [`sector`]'s; this file follows the requests. The promises:
+//! sector may read as is `sector`'s; this file follows the requests. The promises:
 //!
 //! - A read returns a value that was there at some moment between its beginning and its end. Where writes overlap in
 //!   time any of them may be last; a write that fails may have changed each of its sectors, or not.
@@ -104,12 +104,12 @@ pub struct DataOnly {
     tears: bool,
     now: u64,
     checks: [u64; LAWS.len()],
-    doubt: Option<Doubt>,
+    inconclusive: Option<Inconclusive>,
 }
 
 /// Why a run cannot be judged to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Doubt {
+pub enum Inconclusive {
     /// More than [`REQUESTS_MAX`] requests, or writes of [`IN_FLIGHT_MAX`] sectors, at once.
     Requests,
     /// More than [`SECTORS_MAX`] sectors, or four times as many values of them, are kept.
@@ -118,15 +118,15 @@ pub enum Doubt {
     Versions,
 }
 
-impl Doubt {
+impl Inconclusive {
     /// In words.
     pub fn text(self) -> String {
         match self {
-            Doubt::Requests => {
+            Inconclusive::Requests => {
                 format!("more than {REQUESTS_MAX} requests, or writes of {IN_FLIGHT_MAX} sectors, at once")
             }
-            Doubt::Sectors => format!("more than {SECTORS_MAX} different sectors were written"),
-            Doubt::Versions => format!("a sector had more than {VERSIONS_MAX} possible values"),
+            Inconclusive::Sectors => format!("more than {SECTORS_MAX} different sectors were written"),
+            Inconclusive::Versions => format!("a sector had more than {VERSIONS_MAX} possible values"),
         }
     }
 }
@@ -165,7 +165,7 @@ impl DataOnly {
             tears,
             now: 0,
             checks: [0; LAWS.len()],
-            doubt: None,
+            inconclusive: None,
         }
     }
 
@@ -180,14 +180,14 @@ impl DataOnly {
     }
 
     /// Why not everything could be judged, if something could not.
-    pub fn doubt(&self) -> Option<Doubt> {
-        self.doubt
+    pub fn inconclusive(&self) -> Option<Inconclusive> {
+        self.inconclusive
     }
 
     /// Takes the next observation, or says which law it breaks. What is no observation of data counts for nothing.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
         self.now += 1;
-        if matches!(self.doubt, Some(Doubt::Requests | Doubt::Sectors)) {
+        if matches!(self.inconclusive, Some(Inconclusive::Requests | Inconclusive::Sectors)) {
             return Ok(());
         }
         match *observation {
@@ -233,7 +233,7 @@ impl DataOnly {
         }
         self.requests.insert(number, request);
         let is_too_much = self.requests.len() > REQUESTS_MAX || self.in_flight > IN_FLIGHT_MAX;
-        self.doubt_if(is_too_much, Doubt::Requests);
+        self.inconclusive_if(is_too_much, Inconclusive::Requests);
     }
 
     fn ended(&mut self, number: u64, result: Option<&[u64]>) -> Result<(), Broken> {
@@ -270,7 +270,7 @@ impl DataOnly {
         }
         let kept = self.devices.values().map(Device::kept);
         let (sectors, versions) = kept.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-        self.doubt_if(sectors > SECTORS_MAX || versions > ALL_VERSIONS_MAX, Doubt::Sectors);
+        self.inconclusive_if(sectors > SECTORS_MAX || versions > ALL_VERSIONS_MAX, Inconclusive::Sectors);
     }
 
     /// When the oldest read without an end began: what was replaced before then, nobody can read any more.
@@ -334,7 +334,7 @@ impl DataOnly {
                 continue;
             }
             if device.has_forgotten(sector, began) {
-                self.doubt = self.doubt.or(Some(Doubt::Versions));
+                self.inconclusive = self.inconclusive.or(Some(Inconclusive::Versions));
                 continue;
             }
             let mut expected = device.readable(sector, began);
@@ -357,9 +357,9 @@ impl DataOnly {
         }
     }
 
-    fn doubt_if(&mut self, is_so: bool, doubt: Doubt) {
+    fn inconclusive_if(&mut self, is_so: bool, inconclusive: Inconclusive) {
         if is_so {
-            self.doubt = Some(doubt);
+            self.inconclusive = Some(inconclusive);
         }
     }
 }

@@ -12,7 +12,7 @@ pub struct Event<'a> {
     pub news: News<'a>,
 }
 
-/// What an event tells.
+/// What an event reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum News<'a> {
     /// `JOB_STATUS_CHANGE`

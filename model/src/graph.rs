@@ -7,12 +7,12 @@
 //! A node is never removed from the table, only marked dead, so that a [`NodeId`] stays good for texts.
 
 pub mod blocker;
+mod edit;
 pub mod permission;
 
+use crate::graph::blocker::{Blocker, Reason};
 use std::fmt::Write;
 use std::sync::Arc;
-
-use crate::graph::blocker::{Blocker, Reason};
 
 /// A node of the graph.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -85,7 +85,7 @@ impl Driver {
 /// One vertex.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
-    /// The node name; `None` for a generated one that nothing has told yet.
+    /// The node name; `None` for a generated one that nothing has shown yet.
     pub name: Option<Arc<str>>,
     /// What it does.
     pub driver: Driver,
@@ -112,7 +112,7 @@ pub struct Node {
     /// Was added by an operator, who may delete it.
     pub by_monitor: bool,
     /// Was opened with options whose effect the model does not know.
-    pub vague: bool,
+    pub unmodelled: bool,
     /// Its length, if the model knows it.
     pub bytes: Option<u64>,
     /// Still in the graph.
@@ -136,7 +136,7 @@ impl Node {
             auto_read_only: false,
             may_have_stayed_writable: false,
             by_monitor: true,
-            vague: false,
+            unmodelled: false,
             bytes: None,
             alive: true,
         }
@@ -165,7 +165,7 @@ pub struct User {
 
 impl User {
     /// The device of a stream that was refused late, which QEMU 10.0 forgets where the stream's filter stood. Nothing is
-    /// judged by it but what a query may tell.
+    /// judged by it but what a query may show.
     pub fn left_behind(node: NodeId) -> User {
         User { guest: u32::MAX, export: None, behind: Some(String::new()), node, writable: false }
     }
@@ -295,132 +295,6 @@ impl Graph {
     pub fn is_used(&self, id: NodeId) -> bool {
         let is_there = |user: &User| user.node == id && user.behind.is_none();
         self.parents(id).next().is_some() || self.users.iter().any(is_there)
-    }
-
-    /// Puts an overlay between a node and all that stands on it.
-    pub fn put_above(&mut self, overlay: NodeId, node: NodeId) {
-        self.replace(node, overlay);
-        self.set_backing(overlay, Some(node));
-    }
-
-    /// Moves a backing link, and with it the prohibitions it puts on the node it points to.
-    pub fn set_backing(&mut self, overlay: NodeId, backing: Option<NodeId>) {
-        self.blockers.retain(|b| b.reason != Reason::BackingOf(overlay));
-        self.node_mut(overlay).backing = backing;
-        if let Some(node) = backing.filter(|_| !self.is_filter(overlay)) {
-            self.blockers.push(Blocker { node, reason: Reason::BackingOf(overlay) });
-        }
-    }
-
-    /// Somebody comes to a node. One that is written through has stayed writable.
-    pub fn let_in(&mut self, user: User) {
-        let node = self.node_mut(user.node);
-        node.read_only &= !(user.writable && node.may_have_stayed_writable);
-        self.users.push(user);
-    }
-
-    /// A node and everything it uses in any way.
-    pub fn reached(&self, id: NodeId) -> Vec<NodeId> {
-        let mut found = vec![id];
-        let mut index = 0;
-        // Each node is found once.
-        while let Some(&at) = found.get(index) {
-            let node = self.node(at);
-            for child in node.children() {
-                if !found.contains(&child) {
-                    found.push(child);
-                }
-            }
-            index += 1;
-        }
-        found
-    }
-
-    /// Moves everything that stands on `from` to `to`, except `to` itself.
-    pub fn replace(&mut self, from: NodeId, to: NodeId) {
-        // What `to` itself stands on keeps what it has, or the graph would bite its tail.
-        let own = self.reached(to);
-        let parents: Vec<NodeId> = self.parents(from).filter(|parent| !own.contains(parent)).collect();
-        for parent in parents {
-            if self.node(parent).file == Some(from) {
-                self.node_mut(parent).file = Some(to);
-            }
-            if self.node(parent).backing == Some(from) {
-                self.set_backing(parent, Some(to));
-            }
-            if self.node(parent).target == Some(from) {
-                self.node_mut(parent).target = Some(to);
-            }
-        }
-        // A job holds its nodes; its own devices move like everybody's.
-        for blocker in self.blockers.iter_mut().filter(|blocker| blocker.node == from) {
-            if matches!(blocker.reason, Reason::Job(_, role) if role.is_device()) {
-                blocker.node = to;
-            }
-        }
-        for user in self.users.iter_mut().filter(|user| user.node == from) {
-            user.node = to;
-        }
-    }
-
-    /// Puts a job's filter directly above `target`: every parent of `target` now reads the filter.
-    pub fn insert_filter(&mut self, target: NodeId, filter: Node) -> NodeId {
-        let node = self.node(target);
-        let filter = Node {
-            filename: node.filename.clone(),
-            image: node.image,
-            file: Some(target),
-            read_only: node.read_only,
-            by_monitor: false,
-            bytes: node.bytes,
-            ..filter
-        };
-        let filter = self.add(filter);
-        self.replace(target, filter);
-        filter
-    }
-
-    /// Takes a filter out again: its parents read its child. The node itself dies with its last holder, and a commit's
-    /// filter reads its child until then.
-    pub fn drop_filter(&mut self, filter: NodeId) {
-        let node = self.node_mut(filter);
-        let child = match node.driver {
-            Driver::CommitTop => node.file,
-            _ => node.file.take(),
-        };
-        if let Some(child) = child {
-            self.replace(filter, child);
-        }
-    }
-
-    /// Whether a node is a filter that was taken out and whose name its job still holds. QEMU 10.0 dies of a query that
-    /// meets one; whether it is told otherwise is open.
-    pub fn is_remnant(&self, id: NodeId) -> bool {
-        self.is_filter(id) && self.node(id).file.is_none()
-    }
-
-    /// Drops every node that nothing holds any more. Returns whether any was.
-    pub fn collect(&mut self) -> bool {
-        let mut left = std::mem::take(&mut self.users);
-        left.retain(|user| !user.is_left_behind() || self.node(user.node).alive);
-        self.users = left;
-        let mut any = false;
-        // One pass drops at most one level of a chain, so passes are bounded by its depth.
-        loop {
-            let unheld = self.alive().map(|(id, _)| id).find(|id| !self.is_held(*id));
-            let Some(dead) = unheld else { return any };
-            self.set_backing(dead, None);
-            let node = self.node_mut(dead);
-            node.alive = false;
-            node.file = None;
-            node.target = None;
-            any = true;
-        }
-    }
-
-    fn is_held(&self, id: NodeId) -> bool {
-        let is_frozen = self.frozen.iter().any(|(_, node)| *node == id);
-        self.node(id).by_monitor || self.is_used(id) || self.held_by_job(id).is_some() || is_frozen
     }
 
     /// What is wrong with the graph, if anything: links end at living nodes and no chain bites its tail.

@@ -4,13 +4,15 @@
 //! out. A state that another one still leads to by a silent step is not kept: it will come again when it matters. So there
 //! is one state most of the time.
 
+mod kept;
+
 use crate::command::plan::JobType;
 use crate::command::record::JobStanding;
 use crate::content::Moment;
-use crate::holding::Holding;
+use crate::data_judge::DataJudge;
+use crate::inconclusive::Inconclusive;
 use crate::json::Json;
 use crate::law::{Broken, LawId, Tally};
-use crate::lost::Lost;
 use crate::observation::{ImageSetup, Observation};
 use crate::quirk::Quirk;
 use crate::rule::Rule;
@@ -19,6 +21,7 @@ use crate::step::seen::Seen;
 use crate::step::silent::{Footprint, Silent};
 use crate::step::sketch::Sketched;
 use crate::step::state::State;
+use kept::{alike, sort_out};
 
 /// So many states are kept. Beyond, and only then, a run is inconclusive.
 pub const STATES_MAX: usize = 512;
@@ -37,7 +40,7 @@ pub struct Judge {
     /// The states outgrew their bound: from then on nothing is judged.
     is_overgrown: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
-    holding: Option<Holding>,
+    data_judge: Option<DataJudge>,
 }
 
 /// How many states there were.
@@ -90,7 +93,7 @@ impl Judge {
             tally: Tally::default(),
             census: Census::default(),
             is_overgrown: false,
-            holding: None,
+            data_judge: None,
         }
     }
 
@@ -122,13 +125,13 @@ impl Judge {
 
     /// Takes the next observation, or says which law it breaks.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
-        if self.holding.is_some() {
+        if self.data_judge.is_some() {
             return self.hold_on(observation);
         }
-        if *observation == Observation::Unlisted {
+        if *observation == Observation::SchemaCommand {
             let is_mirror = |state: &State, id| state.job(id).plan.job_type() == JobType::Mirror;
             let mirrors = self.states.iter().any(|state| state.live_jobs().any(|id| is_mirror(state, id)));
-            self.holding = Some(Holding::new(mirrors));
+            self.data_judge = Some(DataJudge::new(mirrors));
         }
         let json = match *observation {
             // Most replies are this one; it need not be read each time.
@@ -139,7 +142,7 @@ impl Judge {
         self.see(&Seen::read(observation, json.as_ref()))
     }
 
-    /// Nobody can tell what the graph is: what guests wrote is held all the same, and no image is corrupt.
+    /// Nobody knows what the graph is: what guests wrote is held all the same, and no image is corrupt.
     fn hold_on(&mut self, observation: &Observation<'_>) -> Result<(), Broken> {
         if let Observation::Closed { file, check_corruptions: found, .. }
         | Observation::Recovered { file, check_corruptions: found, .. } = observation
@@ -150,7 +153,7 @@ impl Judge {
                 return Err(Broken { law: LawId::NoCorruption, detail });
             }
         }
-        let holding = self.holding.as_mut().expect("asked for only while something is held");
+        let holding = self.data_judge.as_mut().expect("asked for only while something is held");
         let before = holding.compared;
         let held = holding.observe(observation);
         if holding.compared > before {
@@ -243,19 +246,23 @@ impl Judge {
     }
 
     /// Why not everything was judged, if that is so.
-    pub fn lost(&self) -> Option<Lost> {
+    pub fn inconclusive(&self) -> Option<Inconclusive> {
         if self.is_overgrown {
-            return Some(Lost::States);
+            return Some(Inconclusive::States);
         }
-        let unlisted = self.holding.is_some().then_some(Lost::Unlisted);
-        let of_states =
-            || self.states.iter().all(|state| state.lost().is_some()).then(|| self.plain().lost());
-        unlisted.or_else(|| of_states().flatten())
+        let unknown_effect = self.data_judge.is_some().then_some(Inconclusive::UnknownEffect);
+        let of_states = || {
+            self.states
+                .iter()
+                .all(|state| state.inconclusive().is_some())
+                .then(|| self.plain().inconclusive())
+        };
+        unknown_effect.or_else(|| of_states().flatten())
     }
 
     /// Whether not everything was judged.
     pub fn is_inconclusive(&self) -> bool {
-        self.lost().is_some()
+        self.inconclusive().is_some()
     }
 
     /// How often each law was checked, and which goals were reached.
@@ -334,90 +341,6 @@ impl Judge {
     pub fn stuck(&self) -> Option<String> {
         self.plain().stuck()
     }
-}
-
-/// The places of those that may be equal to one with this sketch. The sketches stand side by side: with many states, what
-/// is slow is to go through them.
-fn alike(controls: &[u64], control: u64) -> impl Iterator<Item = usize> {
-    controls.iter().enumerate().filter(move |(_, other)| **other == control).map(|(at, _)| at)
-}
-
-/// States that are all different.
-#[derive(Default)]
-struct Kept {
-    states: Vec<Sketched>,
-    controls: Vec<u64>,
-}
-
-impl Kept {
-    /// One more, unless it is there already: then what both allow is added up.
-    fn take(&mut self, state: State) {
-        let state = Sketched::of(state);
-        let same = alike(&self.controls, state.of_control()).find(|at| self.states[*at].is(&state));
-        match same {
-            Some(same) => self.states[same].state.take_answers(&state.state),
-            None => {
-                self.controls.push(state.of_control());
-                self.states.push(state);
-            }
-        }
-    }
-}
-
-/// The states that the observation leaves. Where it leaves none, the one that explained most with the fewest silent steps
-/// says why, and stands for what was known then.
-fn sort_out(
-    candidates: Vec<Candidate>,
-    seen: &Seen<'_>,
-    concern: Concern<'_>,
-) -> (Vec<State>, Result<(), Broken>) {
-    let mut left: Vec<Vec<State>> = Vec::with_capacity(candidates.len());
-    let mut kept = Kept::default();
-    let mut is_parent = vec![false; candidates.len()];
-    candidates.iter().filter_map(|candidate| candidate.from).for_each(|(parent, _)| is_parent[parent] = true);
-    // What the step by which the last candidate came leads to from what is left of its parent.
-    let mut again: (Option<(usize, Silent)>, Vec<State>) = (None, Vec::new());
-    let mut failed: Option<(usize, Broken, State)> = None;
-    for Candidate { sketched, from } in candidates {
-        let mut state = sketched.state;
-        let mut after = Vec::new();
-        let before = state.marks.0.len();
-        match state.step(seen, &mut after) {
-            Ok(()) => after.insert(0, state),
-            Err(broken) => {
-                // So many checks it passed before one failed.
-                let explained = state.marks.0.len() - before;
-                if failed.as_ref().is_none_or(|(most, ..)| explained > *most) {
-                    failed = Some((explained, broken, state));
-                }
-            }
-        }
-        // Whoever comes from another one only by a silent step that can still be taken is not kept.
-        let may_come_again = from.filter(|(parent, _)| !after.is_empty() && !left[*parent].is_empty());
-        if let Some((parent, step)) = may_come_again {
-            if !left[parent][0].footprint_of(step).meets(concern.footprint) {
-                left.push(after);
-                continue;
-            }
-            // One step may lead to several states, one after the other.
-            if again.0 != from {
-                again = (from, left[parent].iter().flat_map(|state| state.silently(step)).collect());
-                again.1.iter_mut().for_each(|state| state.note_answers(concern.footprint, None));
-            }
-        }
-        // Only what others come from is looked at again.
-        left.push(if is_parent[left.len()] { after.clone() } else { Vec::new() });
-        for state in after {
-            if may_come_again.is_none() || !again.1.iter().any(|other| other.covers(&state)) {
-                kept.take(state);
-            }
-        }
-    }
-    if !kept.states.is_empty() {
-        return (kept.states.into_iter().map(|kept| kept.state).collect(), Ok(()));
-    }
-    let (_, broken, state) = failed.expect("a state that is not left says why");
-    (vec![state], Err(broken))
 }
 
 impl State {

@@ -127,7 +127,7 @@ laws! {
     Sometimes CommitRefusedBusy = "a commit is refused by another job's blocker",
     Sometimes MirrorRefusedBusy = "a mirror is refused by another job's blocker",
     Sometimes BackupRefusedBusy = "a backup is refused by another job's blocker",
-    Sometimes TradesTogether = "jobs of any kind run side by side in one chain",
+    Sometimes JobTypesTogether = "jobs of any kind run side by side in one chain",
     Sometimes ReopenDone = "a node is reopened",
     Sometimes ReopenRefused = "a reopen is refused by a job",
     Sometimes SnapshotDone = "a snapshot puts an overlay on a node",

@@ -50,7 +50,7 @@ pub enum Observation<'a> {
     },
     /// A command that the model was not shown has succeeded, and may have done anything that leaves the data alone.
     /// From now on only that is judged.
-    Unlisted,
+    SchemaCommand,
     /// A guest's device was put on a node.
     GuestAttached {
         /// Which guest.
@@ -106,7 +106,7 @@ pub enum Observation<'a> {
         /// The error's text, like `Input/output error`.
         error: &'a str,
     },
-    /// From now on this kind of I/O on this file may fail with this text, at moments that nobody tells.
+    /// From now on this kind of I/O on this file may fail with this text, at moments that nobody knows.
     FaultArmed {
         /// The image file.
         file: &'a str,
@@ -152,7 +152,7 @@ pub enum Observation<'a> {
         check_leaks: u64,
     },
     /// A command that the model was not shown was refused: it must have done nothing.
-    UnlistedRefused {
+    SchemaCommandRefused {
         /// The command.
         text: &'a str,
     },
@@ -232,7 +232,7 @@ impl FaultKind {
 pub enum CrashKind {
     /// The process was killed.
     Kill,
-    /// The process was killed, and may have done more than it was still heard to say.
+    /// The process was killed, and may have done more than the last output received from it shows.
     KillUnheard,
     /// The power failed.
     PowerCut,

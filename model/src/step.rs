@@ -2,6 +2,7 @@
 
 mod answers;
 pub(crate) mod client;
+mod copied;
 mod copying;
 mod crash;
 mod edges;
@@ -12,7 +13,10 @@ pub(crate) mod guest;
 mod jobs;
 pub(crate) mod late;
 pub(crate) mod marred;
+mod marred_control;
+mod met;
 mod query;
+mod replied;
 pub(crate) mod seen;
 pub(crate) mod silent;
 pub(crate) mod sketch;
@@ -30,7 +34,7 @@ impl State {
     /// Takes what was seen. Where it can have come about in several ways, the others are added to `more`; there may be
     /// some even if this one is broken.
     pub(crate) fn step(&mut self, seen: &Seen<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
-        if self.lost().is_some() {
+        if self.inconclusive().is_some() {
             return Ok(());
         }
         match seen {
@@ -55,8 +59,8 @@ impl State {
                 unreachable!("texts are read before")
             }
             // From then on only what guests wrote is judged, and not by this.
-            Observation::Unlisted => Ok(()),
-            Observation::UnlistedRefused { text } => {
+            Observation::SchemaCommand => Ok(()),
+            Observation::SchemaCommandRefused { text } => {
                 self.refused_command_leaves(&Command::read(text).0);
                 Ok(())
             }

@@ -38,7 +38,7 @@ const REFUSED: [(&str, LawId, &str); 14] = [
     ("size-short-middle-unaligned-base-n0", LawId::StreamUnseen, "short-layer"),
 ];
 
-/// What happens in these lies outside what the model can be told: it must refuse them, and would be blind if it did not.
+/// What happens in these lies outside what the model can be shown: it must refuse them, and would be blind if it did not.
 const BEYOND: [(&str, LawId, &str); 2] = [
     ("error-corrupt-base-l2", LawId::NoFaultNoFailure, "somebody overwrites an image file from outside"),
     (
@@ -131,87 +131,97 @@ fn job(event: &Value) -> &Value {
     if event["data"]["id"].is_null() { &event["data"]["device"] } else { &event["data"]["id"] }
 }
 
+/// What stands in the place of an observation; nothing, if it is left out.
+type Spoilt = (&'static str, Option<Seen>);
+
+fn spoilt_event(text: &str) -> Vec<Spoilt> {
+    let mut found = Vec::new();
+    let mut changed = |kind, new| found.push((kind, new));
+    changed("an event is lost", None);
+    if text.contains("\"offset\"") {
+        let other = text.replacen("\"speed\":0", "\"speed\":7", 1);
+        changed("an event reports another speed", (other != text).then_some(Seen::Event(other)));
+        for kind in ["stream", "commit", "mirror", "backup"] {
+            let old = format!("\"type\":\"{kind}\"");
+            if text.contains(&old) {
+                let other = text.replacen(&old, "\"type\":\"create\"", 1);
+                changed("an event reports another type", Some(Seen::Event(other)));
+            }
+        }
+    }
+    found
+}
+
+fn spoilt_reply(text: &str) -> Vec<Spoilt> {
+    let mut found = Vec::new();
+    let mut changed = |kind, new| found.push((kind, new));
+    if text.starts_with("{\"error\"") {
+        let fine = "{\"return\":{}}".to_owned();
+        changed("a refusal becomes a success", Some(Seen::Reply(fine)));
+        let mut value: Value = serde_json::from_str(text).unwrap();
+        let desc = value["error"]["desc"].as_str().unwrap_or("").to_owned();
+        value["error"]["desc"] = format!("{desc}!").into();
+        changed("a refusal has another text", Some(Seen::Reply(value.to_string())));
+        if desc.contains("block job: ") {
+            value["error"]["desc"] = desc.replace("block job: ", "block job: un").into();
+            changed("a blocker is another job's", Some(Seen::Reply(value.to_string())));
+            value["error"]["desc"] = desc.replacen("Node '", "Node 'x", 1).into();
+            changed("a blocker stands on another node", Some(Seen::Reply(value.to_string())));
+        }
+    } else if text == "{\"return\":{}}" {
+        let other = "{\"error\":{\"class\":\"GenericError\",\"desc\":\"Job is tired\"}}".to_owned();
+        changed("a success becomes a refusal", Some(Seen::Reply(other)));
+    } else if text.contains("\"shared-perm\"") {
+        let other = text.replacen("\"shared-perm\":[\"write-unchanged\"", "\"shared-perm\":[\"resize\"", 1);
+        changed("an edge shares something else", (other != text).then_some(Seen::Reply(other)));
+    } else if text.contains("\"backing_file\"") {
+        let other = text.replacen("\"backing_file\":\"", "\"backing_file\":\"/elsewhere", 1);
+        changed("a node has another backing", Some(Seen::Reply(other)));
+    } else if text.contains("\"status\":\"running\"") {
+        let other = text.replacen("\"status\":\"running\"", "\"status\":\"aborting\"", 1);
+        changed("a job is reported in another status", Some(Seen::Reply(other)));
+    }
+    found
+}
+
+fn spoilt_file(seen: &Seen) -> Vec<Spoilt> {
+    let mut found = Vec::new();
+    let mut changed = |kind, new| found.push((kind, new));
+    let Seen::File { file, hash, chain, corruptions, leaks } = seen else { return found };
+    let (file, leaks) = (file.clone(), *leaks);
+    let file_of =
+        |chain, corruptions| Seen::File { file: file.clone(), hash: hash.clone(), chain, corruptions, leaks };
+    changed("an image is corrupt", Some(file_of(chain.clone(), corruptions + 1)));
+    if chain.len() > 1 {
+        changed("a header names nothing", Some(file_of(chain[..1].to_vec(), *corruptions)));
+    }
+    if chain.len() > 2 {
+        let mut skipped = chain.clone();
+        skipped.remove(1);
+        changed("a header names another base", Some(file_of(skipped, *corruptions)));
+    }
+    found
+}
+
 /// Every way to spoil the observation at `index`.
 fn mutations(all: &[Seen], index: usize) -> Vec<Mutation> {
+    let spoilt = match &all[index] {
+        Seen::Event(text) => spoilt_event(text),
+        Seen::Reply(text) => spoilt_reply(text),
+        Seen::Node { node, .. } => {
+            let hash = "0".repeat(24);
+            vec![("a node shows something else", Some(Seen::Node { node: node.clone(), hash }))]
+        }
+        seen => spoilt_file(seen),
+    };
     let mut found = Vec::new();
-    let mut changed = |kind, new: Option<Seen>| {
+    for (kind, new) in spoilt {
         let mut seen = all.to_vec();
         match new {
             Some(new) => seen[index] = new,
             None => drop(seen.remove(index)),
         }
         found.push(Mutation { kind, seen, from: index });
-    };
-    match &all[index] {
-        Seen::Event(text) => {
-            changed("an event is lost", None);
-            if text.contains("\"offset\"") {
-                let other = text.replacen("\"speed\":0", "\"speed\":7", 1);
-                changed("an event tells another speed", (other != *text).then_some(Seen::Event(other)));
-                for kind in ["stream", "commit", "mirror", "backup"] {
-                    let old = format!("\"type\":\"{kind}\"");
-                    if text.contains(&old) {
-                        let other = text.replacen(&old, "\"type\":\"create\"", 1);
-                        changed("an event tells another type", Some(Seen::Event(other)));
-                    }
-                }
-            }
-        }
-        Seen::Reply(text) if text.starts_with("{\"error\"") => {
-            let fine = "{\"return\":{}}".to_owned();
-            changed("a refusal becomes a success", Some(Seen::Reply(fine)));
-            let mut value: Value = serde_json::from_str(text).unwrap();
-            let desc = value["error"]["desc"].as_str().unwrap_or("").to_owned();
-            value["error"]["desc"] = format!("{desc}!").into();
-            changed("a refusal has another text", Some(Seen::Reply(value.to_string())));
-            if desc.contains("block job: ") {
-                value["error"]["desc"] = desc.replace("block job: ", "block job: un").into();
-                changed("a blocker is another job's", Some(Seen::Reply(value.to_string())));
-                value["error"]["desc"] = desc.replacen("Node '", "Node 'x", 1).into();
-                changed("a blocker stands on another node", Some(Seen::Reply(value.to_string())));
-            }
-        }
-        Seen::Reply(text) if text == "{\"return\":{}}" => {
-            let other = "{\"error\":{\"class\":\"GenericError\",\"desc\":\"Job is tired\"}}".to_owned();
-            changed("a success becomes a refusal", Some(Seen::Reply(other)));
-        }
-        Seen::Reply(text) if text.contains("\"shared-perm\"") => {
-            let other =
-                text.replacen("\"shared-perm\":[\"write-unchanged\"", "\"shared-perm\":[\"resize\"", 1);
-            changed("an edge shares something else", (other != *text).then_some(Seen::Reply(other)));
-        }
-        Seen::Reply(text) if text.contains("\"backing_file\"") => {
-            let other = text.replacen("\"backing_file\":\"", "\"backing_file\":\"/elsewhere", 1);
-            changed("a node has another backing", Some(Seen::Reply(other)));
-        }
-        Seen::Reply(text) if text.contains("\"status\":\"running\"") => {
-            let other = text.replacen("\"status\":\"running\"", "\"status\":\"aborting\"", 1);
-            changed("a job is told in another status", Some(Seen::Reply(other)));
-        }
-        Seen::Node { node, .. } => {
-            let hash = "0".repeat(24);
-            changed("a node shows something else", Some(Seen::Node { node: node.clone(), hash }));
-        }
-        Seen::File { file, hash, chain, corruptions, leaks } => {
-            let (file, leaks) = (file.clone(), *leaks);
-            let file_of = |chain, corruptions| Seen::File {
-                file: file.clone(),
-                hash: hash.clone(),
-                chain,
-                corruptions,
-                leaks,
-            };
-            changed("an image is corrupt", Some(file_of(chain.clone(), corruptions + 1)));
-            if chain.len() > 1 {
-                changed("a header names nothing", Some(file_of(chain[..1].to_vec(), *corruptions)));
-            }
-            if chain.len() > 2 {
-                let mut skipped = chain.clone();
-                skipped.remove(1);
-                changed("a header names another base", Some(file_of(skipped, *corruptions)));
-            }
-        }
-        _ => {}
     }
     if let (Some(this), Some(next)) = (event(&all[index]), all.get(index + 1).and_then(event))
         && job(&this) == job(&next)

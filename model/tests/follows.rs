@@ -232,7 +232,7 @@ fn a_job_that_stays_is_stuck_unless_it_waits_for_an_operator() {
         < 1 ok
         ! j waiting
         ! j pending
-        ! j pending-told
+        ! j pending-reported
         over";
     accept(THREE, manual);
 }
@@ -245,7 +245,7 @@ fn pending_is_left_only_when_finalizing_is_asked_for() {
         < 1 ok
         ! j waiting
         ! j pending
-        ! j pending-told\n";
+        ! j pending-reported\n";
     reject(THREE, &format!("{manual}! j completed 8"), LawId::Cause, "finalizing allowed: false");
     accept(
         THREE,
@@ -333,10 +333,10 @@ fn bytes_that_are_no_command_never_stop_the_model() {
     }
 }
 
-// A query was answered, and before its reply was on the wire events told of more.
+// A query was answered, and before its reply was on the wire events reported more.
 #[test]
-fn a_query_may_tell_progress_of_the_moment_it_was_asked_and_no_older() {
-    let told = |sectors: u64| {
+fn a_query_may_report_progress_of_the_moment_it_was_asked_and_no_older() {
+    let jobs = |sectors: u64| {
         let job = serde_json::json!({
             "device": "j", "type": "stream", "status": "running", "offset": sectors * 512, "len": 4096, "speed": 0,
             "auto-finalize": true, "auto-dismiss": true, "busy": true, "paused": false, "ready": false,
@@ -348,7 +348,7 @@ fn a_query_may_tell_progress_of_the_moment_it_was_asked_and_no_older() {
         let text = r#"{"execute":"query-block-jobs"}"#;
         run.model.observe(&Observation::Sent { client: 9, text }).expect("anybody may ask");
         run.play(meanwhile).expect("the job goes on");
-        run.model.observe(&Observation::Reply { client: 9, text: &told(sectors) })
+        run.model.observe(&Observation::Reply { client: 9, text: &jobs(sectors) })
     };
     let mut run = Run::open(THREE);
     run.play(RUNNING).expect("the stream starts");
@@ -409,16 +409,16 @@ fn what_is_in_an_image_is_not_known_any_more_once_its_raw_bytes_were_written() {
 // After a fault a start may be refused for it, or for a chain that goes by another name then. That excuses an error; where
 // there was none, it is nothing that anybody expected.
 #[test]
-fn what_excuses_an_error_is_told_only_where_there_was_one() {
-    let told = |reply: &str| {
+fn what_excuses_an_error_is_listed_only_where_there_was_one() {
+    let answered = |reply: &str| {
         let mut run = Run::open(THREE);
         run.play("fault mid.img Input/output error\n> 1 block-stream job-id=j device=nowhere").unwrap();
         run.play(&format!("< 1 {reply}")).expect_err("nobody is called so").detail
     };
     let refusal = "expected GenericError: Cannot find device='nowhere' nor node-name='nowhere'";
-    let success = told("ok");
+    let success = answered("ok");
     assert!(success.contains(refusal) && !success.contains("      or "), "{success}");
-    let error = told("Out of luck");
+    let error = answered("Out of luck");
     assert!(error.contains("found    GenericError: Out of luck\n"), "{error}");
     assert!(error.contains("an error about `in the backing chain`"), "{error}");
 }

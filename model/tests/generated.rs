@@ -20,7 +20,7 @@ use support::Run;
 /// Histories, the same in every run of this test.
 const HISTORIES: usize = 600;
 
-/// How often each is told in another order.
+/// How often each is shown in another order.
 const ORDERS: usize = 4;
 
 /// Of a hundred spoilt histories at least so many are refused.
@@ -51,7 +51,7 @@ fn judge(lines: &[String]) -> Result<Run, String> {
 }
 
 #[test]
-fn every_generated_history_is_accepted_in_whatever_order_it_is_told() {
+fn every_generated_history_is_accepted_in_whatever_order_it_is_shown() {
     let mut reached = model::Tally::default();
     for mut tape in tapes() {
         let lines = history(&mut tape).lines;

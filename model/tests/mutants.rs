@@ -15,7 +15,7 @@ const NEEDED: [(Rule, &str); 13] = [
     (Rule::EarlierAnswer, "backup-group-refused"),
     (Rule::UnknownAccepted, "schema-query-commands"),
     (Rule::UnknownRefused, "graphop-internal-snapshot-n2"),
-    (Rule::VagueStart, "readonly-mid-force-share"),
+    (Rule::UnmodelledStart, "readonly-mid-force-share"),
     (Rule::ResizeConflict, "edit-resize"),
     (Rule::ResizeReadOnly, "backup-busy"),
     (Rule::DeviceLeftBehind, "export-n0-w-stream-n2"),

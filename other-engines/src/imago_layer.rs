@@ -86,7 +86,7 @@ impl Device for Open {
     }
 }
 
-/// The system's number, if it came through; no support is told as such.
+/// The system's number, if it came through; no support is reported as such.
 fn errno(error: io::Error) -> Errno {
     match error.kind() {
         io::ErrorKind::Unsupported => Errno::ENOTSUP,
@@ -174,7 +174,7 @@ impl Storage for OnDisk {
 
     async fn settle_writes(&self) -> io::Result<()> {
         let changes = self.changes.lock().expect("nobody panics holding it").clone();
-        let _each_is_told_to_whoever_asked = futures::future::join_all(changes).await;
+        let _each_is_reported_to_whoever_asked = futures::future::join_all(changes).await;
         Ok(())
     }
 

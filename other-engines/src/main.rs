@@ -1,4 +1,4 @@
-//! A campaign for each engine, level by level. Ends with 0 if nothing broke that the page does not tell of, 1 if something
+//! A campaign for each engine, level by level. Ends with 0 if nothing broke that is not on the page, 1 if something
 //! did, 2 if it could not be judged.
 
 use clap::Parser;
@@ -43,15 +43,15 @@ fn main() -> ExitCode {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let jobs = (cores / engines.len()).max(1);
     // All at once: then the whole takes as long as one of them.
-    let told: Vec<Told> = thread::scope(|scope| {
+    let reported: Vec<Reported> = thread::scope(|scope| {
         let running: Vec<_> =
             engines.iter().map(|engine| scope.spawn(|| campaign(*engine, jobs, &options))).collect();
         running.into_iter().map(|engine| engine.join().expect("a campaign does not panic")).collect()
     });
     let mut code = 0;
-    for told in told {
-        println!("{}", told.text);
-        code = code.max(told.code);
+    for reported in reported {
+        println!("{}", reported.text);
+        code = code.max(reported.code);
     }
     if options.write_page
         && let Err(why) = page::write()
@@ -64,19 +64,19 @@ fn main() -> ExitCode {
 
 /// What a campaign has to say.
 #[derive(Default)]
-struct Told {
+struct Reported {
     text: String,
     code: u8,
 }
 
-impl Told {
+impl Reported {
     fn say(&mut self, line: impl fmt::Display) {
         writeln!(self.text, "{line}").expect("a string takes any text");
     }
 }
 
 /// All levels of one engine.
-fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
+fn campaign(engine: Engine, jobs: usize, options: &Options) -> Reported {
     let levels: Vec<Level> =
         engine.levels().filter(|level| level.to_string().contains(&options.level)).collect();
     let plan = Plan {
@@ -88,36 +88,36 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Told {
         ending_laws: Vec::new(),
         history: None,
     };
-    let mut told = Told::default();
-    told.say(engine.name());
+    let mut reported = Reported::default();
+    reported.say(engine.name());
     let mut news: Vec<(Level, String)> = Vec::new();
     for level in levels {
         let totals = match engine.survey(level, &plan) {
             Ok(totals) => totals,
             Err(why) => {
-                told.say(format_args!("  {level}: {}", lines(&why.to_string())));
-                told.code = 2;
+                reported.say(format_args!("  {level}: {}", lines(&why.to_string())));
+                reported.code = 2;
                 continue;
             }
         };
-        told.say(format_args!("  {level}: {} runs", totals.runs));
+        reported.say(format_args!("  {level}: {} runs", totals.runs));
         for (law, broken) in totals.broken {
             let known = findings::of(engine).filter(|finding| finding.explains(level, &law));
             let mut names: Vec<&str> = known.map(|finding| finding.name).collect();
-            let is_told = news.iter().any(|(easier, told)| *told == law && level.includes(*easier));
+            let is_reported = news.iter().any(|(easier, reported)| *reported == law && level.includes(*easier));
             if names.is_empty() {
-                names.push(if is_told { "NEW, as above" } else { "NEW" });
-                told.code = told.code.max(1);
+                names.push(if is_reported { "NEW, as above" } else { "NEW" });
+                reported.code = reported.code.max(1);
             }
             let (names, runs, seed) = (names.join(" or "), broken.runs, broken.seed);
-            told.say(format_args!("    {law}: in {runs} runs, from seed {seed} on: {names}"));
+            reported.say(format_args!("    {law}: in {runs} runs, from seed {seed} on: {names}"));
             if names == "NEW" {
-                told.say(explained(engine, level, seed, options.write_page));
+                reported.say(explained(engine, level, seed, options.write_page));
                 news.push((level, law));
             }
         }
     }
-    told
+    reported
 }
 
 /// What is not known, made small.

@@ -22,8 +22,8 @@ the images by our checker. This page is made by
 
 and `cargo test --release --manifest-path other-engines/Cargo.toml` plays every trace that it names. Levels go from images alone,
 with one request at a time, to overlays with requests beside each other, each in a world that is well, has errors, kills
-or cuts the power; what is told is the easiest level at which a law was seen to break, and the shortest run that was found there.
-At harder levels the same law may break for more reasons: they are not told apart.
+or cuts the power; what is shown is the easiest level at which a law was seen to break, and the shortest run that was found there.
+At harder levels the same law may break for more reasons: they are not distinguished.
 
 Our own engine goes through the same levels, under the same judge and checker (`--engine ours`), and breaks nothing; the
 tests ask it at every level that a finding names. The adapters are a page each: [imago](../other-engines/src/imago_layer.rs), [qcow2-rs](../other-engines/src/qcow2_rs_layer.rs).

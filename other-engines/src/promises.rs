@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 
-/// The promises of an engine, as the page tells them.
+/// The promises of an engine, as the page shows them.
 pub fn of(engine: Engine) -> &'static str {
     match engine {
         Engine::Imago => IMAGO,

@@ -138,7 +138,7 @@ impl Device for Open {
     async fn read(&self, offset: u64, len: u64) -> IoResult<Vec<u8>> {
         let mut data = vec![0; len as usize];
         let read = on_one_thread(self.device.read_at(&mut data, offset)).await.map_err(errno)?;
-        // An error of one cluster of several is told as a short read.
+        // An error of one cluster of several is reported as a short read.
         if read as u64 == len { Ok(data) } else { Err(Errno::EIO) }
     }
 

@@ -170,7 +170,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn claim(&self) -> Pending<'static, IoResult<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
-    /// Hears of a moment in the work of the driver above. Only a filter that injects errors minds.
+    /// Is called at a moment in the work of the driver above. Only a filter that injects errors does anything.
     fn debug_event(&self, _event: DebugEvent) {}
 }
 

@@ -136,8 +136,8 @@ fn said(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words = std::env::args_os().map(|word| one_line(&word.to_string_lossy()).into_owned());
-    let told = Cli::try_parse_from(words).err().map(|error| error.render().to_string());
-    complain!("{}", told.unwrap_or_else(|| error.render().to_string()).trim_end());
+    let usage = Cli::try_parse_from(words).err().map(|error| error.render().to_string());
+    complain!("{}", usage.unwrap_or_else(|| error.render().to_string()).trim_end());
     ExitCode::from(Exit::Usage.code())
 }
 

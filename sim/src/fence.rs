@@ -1,7 +1,7 @@
 //! A program that is started here may change nothing outside its folder, and reaches no network.
 //!
 //! What a daemon does follows from traces, cases and images that others wrote, and no look at those can know all that
-//! a header may make it do. So the kernel is told (Landlock). It holds for the program and whatever it starts. On a
+//! a header may make it do. So the kernel forbids it (Landlock). It holds for the program and whatever it starts. On a
 //! kernel without Landlock there is no fence; reading is not fenced, for programs lie in many places.
 
 use landlock::{

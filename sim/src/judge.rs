@@ -175,7 +175,7 @@ fn follow(
     judge: &mut Judge,
 ) -> Result<Option<(u64, String)>, Stop> {
     // The first line from which on not everything was judged.
-    let mut doubt = None;
+    let mut inconclusive = None;
     let mut commands = Commands::default();
     while let Some(text) = lines.next()? {
         let line: Line = parsed(text)?;
@@ -187,14 +187,14 @@ fn follow(
         let admitted = protocol.admit(observed, judge)?;
         commands.see(&admitted);
         judge.show(&admitted).map_err(|stop| stop.by(&commands, &admitted))?;
-        if doubt.is_none() {
-            doubt = judge.doubt().map(|why| (lines.number, why));
+        if inconclusive.is_none() {
+            inconclusive = judge.inconclusive().map(|why| (lines.number, why));
         }
         if lines.number >= LINES_MAX {
             return Err(Stop::Bound(format!("more than {LINES_MAX} lines")));
         }
     }
-    Ok(doubt)
+    Ok(inconclusive)
 }
 
 fn header(line: &[u8]) -> Result<Header, Fault> {

@@ -1,4 +1,4 @@
-//! A live daemon under the model: the same generator and tape drive a real process behind sockets, and the same model
+//! A live daemon under the model: the same generator and choices drive a real process behind sockets, and the same model
 //! judges what it says, what its guests read and what its files hold afterwards.
 //!
 //! One sequence is one process in a fresh folder with private sockets; nothing outside that folder is touched, and the
@@ -14,12 +14,13 @@ pub mod doc;
 mod ending;
 pub mod fall;
 mod guests;
+mod image_store;
 mod in_flight;
 pub mod journal;
 pub mod judge;
 pub mod known;
+pub mod minimise;
 mod monitor;
-pub mod patience;
 pub mod plan;
 pub mod planned;
 pub mod process;
@@ -27,13 +28,12 @@ pub mod qmp;
 mod repaired;
 pub mod report;
 pub mod rounds;
+pub mod schema;
+mod schema_command;
 pub mod script;
 pub mod second_reader;
 pub mod sequence;
-pub mod shorten;
 pub mod stack;
-mod stage;
-pub mod surface;
 pub mod target;
+pub mod timeout;
 mod turns;
-mod unlisted;

@@ -1,4 +1,4 @@
-//! Mutants: known bugs put back into a scratch copy of the engine, which the harness must find.
+//! Mutants: bugs put back into a scratch copy of the engine, which the harness must find.
 //!
 //! A mutant is a unified diff under `tests/mutants/`, with lines above it: `name:`, `bug:`, `source:`, and `law:` for
 //! each law that may catch it. The engine itself stays clean; the copy lives below `target/mutants/`.
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
-/// One known bug.
+/// One planted bug.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mutant {
     /// Short, in words with hyphens.

@@ -32,13 +32,13 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// The laws that a check of an image breaks: whoever tells of one has the check's findings to tell, too.
+/// The laws that a check of an image breaks: whoever reports one has the check's findings to report, too.
 pub const OF_DAMAGE: [LawId; 2] = [LawId::NoCorruption, LawId::NoLeak];
 
 /// The judge of one world.
 pub struct Oracle {
     host: SimHost,
-    /// How many sectors a cluster has, by file, of images in which a discarded cluster can be told from one that was never
+    /// How many sectors a cluster has, by file, of images in which a discarded cluster can be distinguished from one that was never
     /// written.
     cluster_sectors: BTreeMap<String, u64>,
     inner: Mutex<Inner>,
@@ -53,7 +53,7 @@ struct Inner {
     bounded: Bounded,
     /// What guests have given back.
     space: Space,
-    /// Whether files hear of what is discarded.
+    /// Whether files see what is discarded.
     is_passed_on: bool,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
     links_move: bool,
@@ -86,7 +86,7 @@ impl fmt::Debug for Oracle {
 
 impl EventSink for Oracle {
     fn emit(&self, event: &Event, at: WallClock) {
-        self.tell(Observed::Event { text: event_text(event, at) });
+        self.observe(Observed::Event { text: event_text(event, at) });
     }
 }
 
@@ -124,13 +124,13 @@ impl Oracle {
     }
 
     /// One more thing that happened: into the history, and before the model. Gives it back, if anybody listens.
-    fn tell(&self, observed: Observed) -> Option<Observed> {
+    fn observe(&self, observed: Observed) -> Option<Observed> {
         let mut inner = self.inner();
         if !inner.recording.is_judged() {
             return None;
         }
         let (now, step) = self.moment();
-        self.tell_strikes(&mut inner, now, step);
+        self.observe_strikes(&mut inner, now, step);
         let (observed, verdict) = inner.show(step, now, observed);
         if let Err(broken) = verdict {
             inner.recording.break_law_by(&observed, broken.law.name(), &broken.detail);
@@ -145,7 +145,7 @@ impl Oracle {
     }
 
     /// Faults that have struck: whatever is under way may fail by them. One that is only armed excuses nothing.
-    fn tell_strikes(&self, inner: &mut Inner, now: u64, step: u64) {
+    fn observe_strikes(&self, inner: &mut Inner, now: u64, step: u64) {
         let mut core = self.host.core();
         let strikes = core.disks.faults.take_strikes();
         for (file, kind, errno) in strikes {
@@ -157,8 +157,8 @@ impl Oracle {
             };
             let file = core.disks.files[file as usize].path.clone();
             let observed = Observed::FaultStruck { file, kind, error: errno.text() };
-            let (_, told) = inner.show(step, now, observed);
-            assert!(told.is_ok(), "a fault breaks no law by itself");
+            let (_, judged) = inner.show(step, now, observed);
+            assert!(judged.is_ok(), "a fault breaks no law by itself");
         }
     }
 
@@ -174,8 +174,8 @@ impl Oracle {
             inner.bounded.sent(client, text);
             inner.space.sent(client, text);
         }
-        let told = self.tell(Observed::Sent { client, text: text.to_owned() });
-        self.awaits(Point::new("client #", [client, 0, 0]), told);
+        let observed = self.observe(Observed::Sent { client, text: text.to_owned() });
+        self.awaits(Point::new("client #", [client, 0, 0]), observed);
     }
 
     /// Its reply.
@@ -186,22 +186,22 @@ impl Oracle {
             inner.bounded.reply(client, &text);
             inner.space.reply(client);
         }
-        self.tell(Observed::Reply { client, text });
+        self.observe(Observed::Reply { client, text });
     }
 
     /// A guest sits at its node now.
     pub fn attached(&self, guest: u32, node: &str, writable: bool) {
-        self.tell(Observed::Attached { guest, node: node.to_owned(), writable });
+        self.observe(Observed::Attached { guest, node: node.to_owned(), writable });
     }
 
     /// A guest was not let in.
     pub fn turned_away(&self, guest: u32, node: &str, writable: bool, refused: &Refused) {
-        self.tell(Observed::Refused { guest, node: node.to_owned(), writable, why: refused.to_string() });
+        self.observe(Observed::Refused { guest, node: node.to_owned(), writable, why: refused.to_string() });
     }
 
     /// A guest has left.
     pub fn detached(&self, guest: u32) {
-        self.tell(Observed::Detached { guest });
+        self.observe(Observed::Detached { guest });
     }
 
     /// A guest's request is about to be handed in. Its number counts lanes and requests without those that are empty; it is
@@ -209,12 +209,12 @@ impl Oracle {
     pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
         let asked = Asked::new(operation, sector, sectors, tag);
         let name = midstream::content::request_of(tag);
-        let told =
-            self.tell(Observed::Began { request: request.number(), guest: request.guest, name, asked });
-        self.awaits(request.point(), told);
+        let observed =
+            self.observe(Observed::Began { request: request.number(), guest: request.guest, name, asked });
+        self.awaits(request.point(), observed);
     }
 
-    /// What it changes, if it does: told before it begins.
+    /// What it changes, if it does: reported before it begins.
     pub fn changes(&self, request: RequestId, change: Change) {
         self.inner().space.began(request.number(), change);
     }
@@ -227,7 +227,7 @@ impl Oracle {
             Ok(tags) => Ok(tags.unwrap_or_default()),
             Err(errno) => Err(Failure { errno: errno.0, text: errno.text() }),
         };
-        self.tell(Observed::Ended { request: request.number(), result });
+        self.observe(Observed::Ended { request: request.number(), result });
     }
 
     /// From now on this may go wrong.
@@ -251,7 +251,7 @@ impl Oracle {
             }
         };
         if let Some(Observed::View { values, .. }) =
-            self.tell(Observed::View { node: node.to_owned(), values })
+            self.observe(Observed::View { node: node.to_owned(), values })
         {
             self.inner().looked.push(Look { image, chain, values });
         }
@@ -263,7 +263,7 @@ impl Oracle {
             Ending::Kill => CrashKind::Kill,
             Ending::PowerCut => CrashKind::PowerCut,
         };
-        self.tell(Observed::Crash { kind });
+        self.observe(Observed::Crash { kind });
         self.inner().recording.forget_all();
     }
 
@@ -272,7 +272,7 @@ impl Oracle {
         let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
         let seen =
             recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered);
-        self.tell_damage(seen, &damage);
+        self.report_damage(seen, &damage);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
@@ -281,10 +281,10 @@ impl Oracle {
         let damage = std::mem::take(&mut recovered.damage);
         let found = match recovered.found() {
             Ok(found) => found,
-            Err(why) => return drop(self.tell(Observed::Unreadable { file, why })),
+            Err(why) => return drop(self.observe(Observed::Unreadable { file, why })),
         };
         let differs = self.differs(image, &found);
-        self.tell_damage(Observed::Closed(found.clone()), &damage);
+        self.report_damage(Observed::Closed(found.clone()), &damage);
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
         }
@@ -298,8 +298,8 @@ impl Oracle {
     }
 
     /// What a file shows; if its check breaks a law, with each finding.
-    fn tell_damage(&self, seen: Observed, damage: &[String]) {
-        if self.tell(seen).is_some() {
+    fn report_damage(&self, seen: Observed, damage: &[String]) {
+        if self.observe(seen).is_some() {
             let mut inner = self.inner();
             OF_DAMAGE.iter().for_each(|law| inner.recording.explain(law.name(), damage));
         }
@@ -335,12 +335,12 @@ impl Oracle {
 
     /// The run is over.
     pub fn over(&self) {
-        self.tell(Observed::End);
+        self.observe(Observed::End);
     }
 
     /// What was begun waits for its end.
-    fn awaits(&self, point: Point, told: Option<Observed>) {
-        if let Some(observed) = told {
+    fn awaits(&self, point: Point, observed: Option<Observed>) {
+        if let Some(observed) = observed {
             self.inner().recording.awaits(point, observed);
         }
     }
@@ -369,7 +369,7 @@ impl Oracle {
         self.inner().recording.verdict()
     }
 
-    /// Writes down what was seen, and hears nothing any more.
+    /// Writes down what was seen, and records nothing any more.
     pub fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);

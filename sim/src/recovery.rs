@@ -1,4 +1,4 @@
-//! Reads files afresh, as the next process would: each by the chain its own header names, after a check of its own.
+//! Reopens files, as the next process would: each by the chain its own header names, after a check of its own.
 //!
 //! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
 
@@ -78,7 +78,7 @@ fn read_files(scenario: &Scenario, host: &SimHost) -> Result<Vec<Recovered>, &'s
     let task = scheduler.spawn(Point::new("recovery", [0; 3]), reading);
     match scheduler.run(&[task], STEPS_MAX, None) {
         Rest::Done => {}
-        _ => return Err("reading the files afresh does not end"),
+        _ => return Err("reading the reopened files does not end"),
     }
     drop(scheduler);
     Ok(std::mem::take(&mut *found.lock().expect("nobody panics holding it")))
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_lost_its_header_or_its_backing_is_told_so() {
+    fn a_file_that_lost_its_header_or_its_backing_is_reported() {
         let scenario = Scenario::chain(&["dd", ".d", "d."]);
         let mut files = scenario.files();
         files[0][0] = 0;

@@ -1,4 +1,4 @@
-//! What the command tells: text for people, one line of JSON for programs.
+//! What the command prints: text for people, one line of JSON for programs.
 
 pub mod chain;
 pub mod json;
@@ -17,17 +17,17 @@ use std::time::Duration;
 pub struct Cost {
     /// On the wall.
     pub wall: Duration,
-    /// Of all threads, as far as the system tells.
+    /// Of all threads, as far as the system reports.
     pub cpu_seconds: f64,
     /// Of all processes it started and saw the end of.
     pub children_cpu_seconds: f64,
 }
 
 impl Cost {
-    /// The cost of this process so far. `jobs` threads are assumed busy all the time where the system does not tell.
+    /// The cost of this process so far. `jobs` threads are assumed busy all the time where the system does not report it.
     pub fn now(wall: Duration, jobs: usize) -> Self {
-        let told = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat));
-        let (cpu_seconds, children_cpu_seconds) = told.unwrap_or((wall.as_secs_f64() * jobs as f64, 0.0));
+        let measured = fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat));
+        let (cpu_seconds, children_cpu_seconds) = measured.unwrap_or((wall.as_secs_f64() * jobs as f64, 0.0));
         Cost { wall, cpu_seconds, children_cpu_seconds }
     }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 /// A program that takes longer to say its version is no daemon. One that is takes some milliseconds.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// No version is longer.
 const SAID_BYTES_MAX: u64 = 4 << 10;
 
@@ -20,8 +20,8 @@ pub fn check(program: &Path, names: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let first = said.lines().next().unwrap_or_default();
-    let told = if first.is_empty() { "nothing".to_owned() } else { format!("`{}`", one_line(first)) };
-    Err(format!("{} is no {}: to --version it says {told}", program.display(), names.join(" or ")))
+    let line = if first.is_empty() { "nothing".to_owned() } else { format!("`{}`", one_line(first)) };
+    Err(format!("{} is no {}: to --version it says {line}", program.display(), names.join(" or ")))
 }
 
 /// What it says to `--version`.
@@ -30,20 +30,20 @@ fn ask(program: &Path) -> Result<String, String> {
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let said = child.stdout.take().expect("it is piped");
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     // Whoever still holds the other end when nobody listens any more keeps this thread alone.
     thread::spawn(move || {
         let mut text = Vec::new();
         let read = said.take(SAID_BYTES_MAX).read_to_end(&mut text);
-        let _late = tell.send(read.map(|_| String::from_utf8_lossy(&text).into_owned()));
+        let _late = sender.send(read.map(|_| String::from_utf8_lossy(&text).into_owned()));
     });
-    let answer = told.recv_timeout(PATIENCE);
+    let answer = receiver.recv_timeout(TIMEOUT);
     // It may have ended by itself.
     let _ended = child.kill();
     let _gone = child.wait();
     match answer {
         Ok(said) => said.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("does not tell its version within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("does not report its version within {} s", TIMEOUT.as_secs())),
     }
 }
 
@@ -65,8 +65,8 @@ mod tests {
         let right = program("#!/bin/sh\necho midstreamd 1.2.3\n");
         assert_eq!(check(&right, &["qemu-storage-daemon", "midstreamd"]), Ok(()));
         let other = program("#!/bin/sh\necho something else\n");
-        let told = check(&other, &["midstreamd"]).expect_err("another program");
-        assert!(told.ends_with(" is no midstreamd: to --version it says `something else`"), "{told}");
+        let refused = check(&other, &["midstreamd"]).expect_err("another program");
+        assert!(refused.ends_with(" is no midstreamd: to --version it says `something else`"), "{refused}");
         let silent = check(&program("#!/bin/sh\n"), &["midstreamd"]).expect_err("it says nothing");
         assert!(silent.ends_with("it says nothing"), "{silent}");
         let text = check(&program("no program at all"), &["midstreamd"]).expect_err("a text");
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_program_that_says_nothing_and_does_not_end_is_not_waited_for() {
-        let told = check(&program("#!/bin/sh\nexec tail -f /dev/null\n"), &["midstreamd"]);
-        assert!(told.expect_err("it waits").ends_with("does not tell its version within 3 s"));
+        let refused = check(&program("#!/bin/sh\nexec tail -f /dev/null\n"), &["midstreamd"]);
+        assert!(refused.expect_err("it waits").ends_with("does not report its version within 3 s"));
     }
 }

@@ -1,6 +1,6 @@
 //! What a world is built from and what is done to it: images and nodes, guest requests, operator commands.
 //!
-//! Everything is drawn up front, each slot at its own named choice with 0 for the plainest, so that a run gets
+//! Everything is drawn up front, each slot at its own named choice with 0 for the default, so that a run gets
 //! shorter by zeroing choices and nothing shifts.
 
 pub mod client;

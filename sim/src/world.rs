@@ -1,8 +1,8 @@
 //! Builds a scenario, runs it to a verdict.
 //!
 //! A run has up to five parts: set up the nodes; run the workload of guests, operators and faults; stop the faults and bring
-//! every job to its end; look at every node at rest; close, and read the files afresh. A crash may end the second or
-//! third part at any step, and is followed by the last. Parts without anything to decide take the plainest course.
+//! every job to its end; look at every node at rest; close, and reopen the files. A crash may end the second or
+//! third part at any step, and is followed by the last. Parts without anything to decide take option 0.
 
 pub mod client;
 pub mod guest;
@@ -66,10 +66,10 @@ fn run_with(draw: impl FnOnce(&mut Choices) -> Scenario, mut choices: Choices, d
             outcome.files = world.files();
         }
         outcome.history.disk = world.on_disk();
-        // After a panic the engine may not bear even to be dropped.
+        // After a panic the engine must not even be dropped.
         let _already_judged = quietly(|| drop(world));
     }
-    // The world stands no more, so whoever hears of the panic of another part of it can go on.
+    // The world stands no more, so whoever learns of the panic of another part of it can go on.
     if let Some(panic) = foreign {
         panic.raise();
     }
@@ -236,7 +236,7 @@ impl World {
         layers.take(graph.nodes().count()).map(|layer| graph.node(layer).filename.clone()).collect()
     }
 
-    /// Closes the engine, and reads the files afresh: each shows what its node showed.
+    /// Closes the engine, and reopens the files: each shows what its node showed.
     fn quit(&mut self) -> Result<(), Stop> {
         let engine = self.engine.clone();
         self.plain("quit", async move { engine.quit().await })?;
@@ -274,7 +274,7 @@ impl World {
         }
     }
 
-    /// Runs one task to its end, taking the plainest course.
+    /// Runs one task to its end, taking option 0.
     fn plain(
         &mut self,
         name: &'static str,

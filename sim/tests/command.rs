@@ -46,11 +46,11 @@ fn a_plain_run_says_which_seeds_failed_before_and_which_one_is_fresh() {
     fs::create_dir_all(here.join("traces/new")).expect("room");
     fs::write(here.join("traces/new/7.json"), trace.to_string()).expect("room");
     let output = midstream(here, &["fuzz", "--runs", "1"]);
-    let [said, told] =
+    let [said, reported] =
         [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(said.starts_with("1 seed that failed before, first: 7\nfuzz from seed "), "{said}");
     assert!(said.contains(" (fresh), 1 run, "), "{said}");
-    assert!(told.starts_with("1 seed that failed before: none fails any more; "), "{told}");
+    assert!(reported.starts_with("1 seed that failed before: none fails any more; "), "{reported}");
     let named = midstream(here, &["fuzz", "--seed", "5", "--runs", "1"]);
     let said = String::from_utf8_lossy(&named.stderr).into_owned();
     assert!(said.starts_with("fuzz from seed 5, 1 run, "), "{said}");
@@ -133,7 +133,7 @@ fn a_trace_names_no_program() {
 }
 
 #[test]
-fn to_show_a_live_trace_starts_nothing_and_tells_what_it_holds() {
+fn to_show_a_live_trace_starts_nothing_and_shows_what_it_holds() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let here = folder.path();
     hostile(here, "qemu");

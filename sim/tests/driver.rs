@@ -71,18 +71,10 @@ fn script(writer: u32, choices: &mut Choices) -> Vec<(u32, u64, u64)> {
         .collect()
 }
 
-fn crash_once(seed: u64) -> bool {
-    let mut choices = strategy::of_seed(seed);
-    let scenario = scenario(&mut choices);
-    let host = SimHost::new(Disks::new(vec![File::new("/n0.qcow2", scenario.files().remove(0))]));
-    let mut scheduler = Scheduler::new(host.clone());
-    let allowed = Arc::new(Mutex::new(Allowed(vec![BTreeSet::from([0]); SECTORS as usize])));
-    let scripts: Vec<_> = (0..WRITERS).map(|w| script(w, &mut choices)).collect();
-    let (world, may) = (host.clone(), allowed.clone());
-    let flushed = Arc::new(Mutex::new(None));
-    let flushes = flushed.clone();
+/// Opens the one image of a world.
+fn open(scheduler: &mut Scheduler, host: &SimHost) -> Arc<Qcow2> {
     let opened = Arc::new(Mutex::new(None));
-    let put = opened.clone();
+    let (put, world) = (opened.clone(), host.clone());
     let open = scheduler.spawn(
         Point::new("open", [0; 3]),
         Box::pin(async move {
@@ -91,7 +83,34 @@ fn crash_once(seed: u64) -> bool {
         }),
     );
     assert_eq!(scheduler.run(&[open], 1_000, None), Rest::Done);
-    let image = opened.lock().unwrap().take().expect("it was opened");
+    opened.lock().unwrap().take().expect("it was opened")
+}
+
+/// Everything is written: what a last flush keeps is what a reader sees now.
+fn last_flush(scheduler: &mut Scheduler, image: Arc<Qcow2>, choices: &mut Choices) -> Vec<Tag> {
+    let flushed = Arc::new(Mutex::new(None));
+    let put = flushed.clone();
+    let last = scheduler.spawn(
+        Point::new("last flush", [0; 3]),
+        Box::pin(async move {
+            image.flush().await.expect("no fault was armed");
+            let mut bytes = vec![0; SECTORS as usize * 512];
+            image.read(0, &mut bytes, &Nothing).await.expect("no fault was armed");
+            *put.lock().unwrap() = Some(midstream::content::tags(&bytes));
+        }),
+    );
+    assert_eq!(scheduler.run(&[last], 10_000, Some(choices)), Rest::Done);
+    flushed.lock().unwrap().take().expect("it was flushed")
+}
+
+fn crash_once(seed: u64) -> bool {
+    let mut choices = strategy::of_seed(seed);
+    let scenario = scenario(&mut choices);
+    let host = SimHost::new(Disks::new(vec![File::new("/n0.qcow2", scenario.files().remove(0))]));
+    let mut scheduler = Scheduler::new(host.clone());
+    let allowed = Arc::new(Mutex::new(Allowed(vec![BTreeSet::from([0]); SECTORS as usize])));
+    let scripts: Vec<_> = (0..WRITERS).map(|w| script(w, &mut choices)).collect();
+    let image = open(&mut scheduler, &host);
     let mut tasks = Vec::new();
     for (number, script) in scripts.into_iter().enumerate() {
         let task = writer(image.clone(), number as u32, script, allowed.clone());
@@ -108,33 +127,20 @@ fn crash_once(seed: u64) -> bool {
         }),
     ));
     let crash_after = u64::from(choices.choose(Point::new("crash after", [0; 3]), 220));
-    let rest = scheduler.run(&tasks, crash_after, Some(&mut choices));
-    if rest == Rest::Done {
-        // Everything is written: what a last flush keeps is what a reader sees now.
-        let last = scheduler.spawn(
-            Point::new("last flush", [0; 3]),
-            Box::pin(async move {
-                image.flush().await.expect("no fault was armed");
-                let mut bytes = vec![0; SECTORS as usize * 512];
-                image.read(0, &mut bytes, &Nothing).await.expect("no fault was armed");
-                *flushes.lock().unwrap() = Some(midstream::content::tags(&bytes));
-            }),
-        );
-        assert_eq!(scheduler.run(&[last], 10_000, Some(&mut choices)), Rest::Done);
-    }
+    let is_done = scheduler.run(&tasks, crash_after, Some(&mut choices)) == Rest::Done;
+    let kept = is_done.then(|| last_flush(&mut scheduler, image, &mut choices));
     let ending = if seed.is_multiple_of(2) { Ending::Kill } else { Ending::PowerCut };
     let mut images = crash_images(&host.core().disks, ending, &mut choices);
     let recovered = read_all(&scenario, &mut images).expect("it ends").remove(0);
     let values = recovered.values.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     assert_eq!(recovered.corruptions, 0, "seed {seed}: corrupt after a {ending:?}");
-    let kept = flushed.lock().unwrap().take();
     for (sector, value) in values.into_iter().enumerate() {
         match &kept {
             Some(kept) => {
                 assert_eq!(value, kept[sector], "seed {seed}, sector {sector}: flushed, then {ending:?}")
             }
             None => {
-                let may = &may.lock().unwrap().0[sector];
+                let may = &allowed.lock().unwrap().0[sector];
                 assert!(may.contains(&value), "seed {seed}, sector {sector}: {value:x} is none of {may:x?}");
             }
         }

@@ -49,7 +49,7 @@ fn each_verdict_has_its_own_end() {
 }
 
 #[test]
-fn bad_input_is_told_with_its_line_its_field_and_the_reason() {
+fn a_bad_header_is_reported_with_its_field_and_the_reason() {
     let header = |change: (&str, &str)| HEADER.replace(change.0, change.1);
     for (changed, said) in [
         (header((":1,", ":9,")), "line 1, midstream-history: version 9 is not known; this program reads 1"),
@@ -75,6 +75,10 @@ fn bad_input_is_told_with_its_line_its_field_and_the_reason() {
     ] {
         check(&[&changed], 2, said);
     }
+}
+
+#[test]
+fn a_bad_line_is_reported_with_its_number_its_field_and_the_reason() {
     for (line, said) in [
         ("{}", "line 3: the line says nothing"),
         (r#"{"end":{},"flush":{"request":1,"guest":1}}"#, "line 3: the line says more than one thing"),
@@ -127,6 +131,10 @@ fn bad_input_is_told_with_its_line_its_field_and_the_reason() {
     ] {
         check(&[HEADER, ATTACHED, line], 2, said);
     }
+}
+
+#[test]
+fn what_does_not_fit_what_came_before_is_reported() {
     check(&[HEADER, ATTACHED, READ, r#"{"ended":{"request":1}}"#], 2, "line 4, ended.values: missing");
     check(
         &[HEADER, ATTACHED, READ, r#"{"ended":{"request":1,"values":[0,0]}}"#],
@@ -170,7 +178,7 @@ fn too_much_at_once_is_inconclusive() {
 /// A history that is judged without an end: the memory that the judge has held at most by then, in MiB.
 fn peak_mib(child: &Child) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux reports the peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number of KiB") >> 10
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What is wrong is told within this.
+/// What is wrong is reported within this.
 const SOON: Duration = Duration::from_secs(1);
 /// A machine that does other things may be late now and then, but not so often in turn.
 const TRIES: u32 = 5;
@@ -138,7 +138,7 @@ fn prepare(here: &Path) {
 }
 
 /// What came of it, and whether it came soon.
-fn told(here: &Path, line: &str) -> (Output, bool) {
+fn refused(here: &Path, line: &str) -> (Output, bool) {
     let mut tries = (1..=TRIES).map(|_| {
         let began = Instant::now();
         let mut command = Command::new(env!("CARGO_BIN_EXE_midstream"));
@@ -158,16 +158,16 @@ fn told(here: &Path, line: &str) -> (Output, bool) {
 }
 
 #[test]
-fn whatever_is_wrong_is_told_at_once_with_its_place() {
+fn whatever_is_wrong_is_reported_at_once_with_its_place() {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let here = folder.path();
     prepare(here);
     let mut wrong = Vec::new();
     for (line, reasons) in ROWS {
-        let (output, is_soon) = told(here, line);
+        let (output, is_soon) = refused(here, line);
         let said = String::from_utf8_lossy(&output.stderr);
-        let is_told = reasons.iter().all(|reason| said.contains(reason)) && output.stdout.is_empty();
-        if output.status.code() != Some(2) || !is_told || !is_soon {
+        let is_reported = reasons.iter().all(|reason| said.contains(reason)) && output.stdout.is_empty();
+        if output.status.code() != Some(2) || !is_reported || !is_soon {
             let soon = if is_soon { "soon" } else { "late" };
             wrong.push(format!("midstream {line}\n  {}, {soon}: {said}", output.status));
         }

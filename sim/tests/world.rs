@@ -11,7 +11,7 @@ use sim::workload::client::{ClientPlan, Command};
 use sim::workload::guest::{GuestPlan, Place, Request};
 use sim::workload::scenario::Scenario;
 use sim::world::World;
-use sim::world::scripted::Plainest;
+use sim::world::scripted::First;
 
 fn stream(arguments: &str) -> String {
     format!(r#"{{"execute":"block-stream","arguments":{{{arguments}}}}}"#)
@@ -46,15 +46,15 @@ fn different_seeds_are_different_histories() {
 #[test]
 fn a_stream_into_the_middle_leaves_base_below_and_every_view_as_it_was() {
     let mut world = World::open(base_mid_top());
-    let reply = world.tell(&stream(r#""device":"n1","job-id":"s""#));
+    let reply = world.execute(&stream(r#""device":"n1","job-id":"s""#));
     assert_eq!(reply, r#"{"return": {}}"#);
     world.settle();
     let outcome = world.finish();
     assert_eq!(outcome.verdict, Verdict::Passed, "{}", outcome.history.text());
     let lines = outcome.history.lines();
-    let afresh: Vec<&String> = lines.iter().filter(|line| line.contains("afresh")).collect();
-    assert!(afresh[1].contains("/n1.qcow2: "), "n1 stands alone: {afresh:?}");
-    assert!(afresh[2].contains("/n2.qcow2 -> /n1.qcow2: "), "n2 stands on n1: {afresh:?}");
+    let reopened: Vec<&String> = lines.iter().filter(|line| line.contains("reopened")).collect();
+    assert!(reopened[1].contains("/n1.qcow2: "), "n1 stands alone: {reopened:?}");
+    assert!(reopened[2].contains("/n2.qcow2 -> /n1.qcow2: "), "n2 stands on n1: {reopened:?}");
 }
 
 // The guest's write lands in a cluster that the job has not copied yet; copying must not put old data over it.
@@ -62,9 +62,9 @@ fn a_stream_into_the_middle_leaves_base_below_and_every_view_as_it_was() {
 fn a_write_before_the_copy_survives_the_copy() {
     let mut world = World::open(base_mid_top());
     let mut guest = world.attach(1, "n2", true).expect("the top is writable");
-    world.tell(&stream(r#""device":"n2","job-id":"s","speed":1024"#));
+    world.execute(&stream(r#""device":"n2","job-id":"s","speed":1024"#));
     world.request(&mut guest, Operation::Write, 11, 1);
-    world.tell(r#"{"execute":"block-job-set-speed","arguments":{"device":"s","speed":0}}"#);
+    world.execute(r#"{"execute":"block-job-set-speed","arguments":{"device":"s","speed":0}}"#);
     world.settle();
     world.request(&mut guest, Operation::Read, 10, 2);
     let log = world.log();
@@ -90,10 +90,10 @@ fn a_flushed_write_survives_the_power_cut_and_an_unflushed_one_may_not() {
         if flush {
             world.request(&mut guest, Operation::Flush, 0, 0);
         }
-        let outcome = world.end(Ending::PowerCut, Box::new(Plainest));
+        let outcome = world.end(Ending::PowerCut, Box::new(First));
         assert_eq!(outcome.verdict, Verdict::Passed, "{}", outcome.history.text());
         let lines = outcome.history.lines();
-        let top = lines.iter().find(|line| line.contains("/n2.qcow2 ->")).expect("it was read afresh");
+        let top = lines.iter().find(|line| line.contains("/n2.qcow2 ->")).expect("it was read reopened");
         assert_eq!(top.contains("g1.0.0"), flush, "{top}");
     }
 }
@@ -118,7 +118,7 @@ fn a_small_stream_survives_a_crash_at_every_step() {
 
 #[test]
 fn a_run_without_any_choice_is_short_and_passes() {
-    let outcome = sim::world::run(Choices::new(Box::new(Plainest)), Detail::Full);
+    let outcome = sim::world::run(Choices::new(Box::new(First)), Detail::Full);
     assert_eq!(outcome.verdict, Verdict::Passed);
     assert!(outcome.history.entries.len() < 25, "{}", outcome.history.text());
 }

@@ -12,7 +12,7 @@ use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails: a bound, not a wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The daemon's binary, built if it is missing or old.
 pub fn binary() -> &'static Path {
@@ -104,7 +104,7 @@ impl Drop for Daemon {
 fn accept(listener: UnixListener) -> UnixStream {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(listener.accept()));
-    let accepted = receiver.recv_timeout(PATIENCE).expect("the daemon connects");
+    let accepted = receiver.recv_timeout(TIMEOUT).expect("the daemon connects");
     accepted.expect("a connection").0
 }
 
@@ -119,7 +119,7 @@ pub struct Client {
 impl Client {
     /// Connects to a daemon that may not listen yet: tries until it does.
     pub fn connect(path: &Path) -> Client {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             match UnixStream::connect(path) {
                 Ok(stream) => return Client::new(stream),
@@ -130,7 +130,7 @@ impl Client {
     }
 
     fn new(stream: UnixStream) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         let mut client = Client { lines: BufReader::new(stream), events: VecDeque::new() };
         let greeting = client.line();
         assert!(greeting.get("QMP").is_some(), "{greeting}");
@@ -151,7 +151,7 @@ impl Client {
     }
 
     /// Says a message as it is, and waits for its answer.
-    pub fn tell(&mut self, message: &str) -> Result<Value, String> {
+    pub fn exchange(&mut self, message: &str) -> Result<Value, String> {
         self.lines.get_mut().write_all(message.as_bytes()).expect("the daemon listens");
         self.reply()
     }

@@ -5,12 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connects and enters an export of a short name.
 pub fn enter(path: &Path, export: &str) -> UnixStream {
     let mut stream = UnixStream::connect(path).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     stream.read_exact(&mut [0; 18]).expect("a greeting");
     let len = u8::try_from(export.len()).expect("a short name");
     let hello = [&[0, 0, 0, 3][..], b"IHAVEOPT\0\0\0\x01\0\0\0", &[len], export.as_bytes()].concat();
@@ -35,10 +35,10 @@ pub fn is_greeted(stream: &mut UnixStream) -> bool {
 
 /// Whether a greeting comes.
 pub fn is_greeted_in_time(stream: &mut UnixStream) -> bool {
-    reads_greeting(stream, PATIENCE)
+    reads_greeting(stream, TIMEOUT)
 }
 
-fn reads_greeting(stream: &mut UnixStream, patience: Duration) -> bool {
-    stream.set_read_timeout(Some(patience)).expect("a timeout");
+fn reads_greeting(stream: &mut UnixStream, timeout: Duration) -> bool {
+    stream.set_read_timeout(Some(timeout)).expect("a timeout");
     stream.read_exact(&mut [0; 18]).is_ok()
 }

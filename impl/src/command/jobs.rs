@@ -218,7 +218,7 @@ pub enum Verb {
     SetSpeed(i64),
     /// Let a ready job finish.
     Complete,
-    /// Let a pending job take effect.
+    /// Commits a pending job.
     Finalize,
     /// Forget a concluded job.
     Dismiss,

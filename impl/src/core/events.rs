@@ -1,4 +1,4 @@
-//! Who hears the engine's events.
+//! Who receives the engine's events.
 
 use crate::event::{Event, EventSink};
 use crate::sync::shim::Mutex;
@@ -24,7 +24,7 @@ impl Events {
         Events { host, sinks: Mutex::new(Vec::new()) }
     }
 
-    /// Adds a listener, who hears everything from now on.
+    /// Adds a listener, who receives everything from now on.
     pub(crate) fn subscribe(&self, sink: Arc<dyn EventSink>) {
         self.sinks.lock().push(sink);
     }

@@ -22,12 +22,12 @@ pub struct Guest {
 }
 
 impl Engine {
-    /// Attaches a guest to a node, if everybody else there bears it. While it is there nobody changes the node's size.
+    /// Attaches a guest to a node, if everybody else there allows it. While it is there nobody changes the node's size.
     pub fn open_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
         self.attach(node_name, writable, Set::ALL.without(Set::RESIZE))
     }
 
-    /// As `open_guest`, for a guest that bears it when the node's size changes.
+    /// As `open_guest`, for a guest that lets the node's size change.
     pub fn open_resizable_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
         self.attach(node_name, writable, Set::ALL)
     }

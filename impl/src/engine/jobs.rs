@@ -95,7 +95,7 @@ impl Engine {
         found.ok_or_else(|| not_found(family, id))
     }
 
-    /// A job that takes effect lets nothing come between: who asks meanwhile sees what comes after.
+    /// A job that is being committed lets nothing come between: who asks meanwhile sees what comes after.
     pub(crate) async fn let_jobs_take_effect(&self) {
         loop {
             let found = self.jobs.lock().by_serial.values().find(|job| job.is_finalizing()).cloned();
@@ -117,7 +117,7 @@ impl Engine {
 
     async fn verb_on_job(self: &Arc<Self>, family: Family, id: &str, verb: Verb) -> Result<(), Refused> {
         let mut job = self.find_job(family, id)?;
-        // A job that takes effect lets nothing come between; what is said to it then is said to what comes after.
+        // A job that is being committed lets nothing come between; what is said to it then is said to what comes after.
         while job.is_finalizing() {
             wait_until_over(&job).await;
             job = self.find_job(family, id)?;

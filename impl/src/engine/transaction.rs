@@ -64,7 +64,7 @@ impl fmt::Debug for Action {
 pub struct Transaction {
     /// What is to be done, in order.
     pub actions: Vec<Action>,
-    /// `completion-mode` is `grouped`: the jobs take effect together or not at all.
+    /// `completion-mode` is `grouped`: the jobs commit together or not at all.
     pub grouped: bool,
 }
 

@@ -86,7 +86,7 @@ pub struct Qcow2 {
     flushes: Mutex<flush::Turns>,
     /// One compressed cluster at a time is put behind the last.
     packing: RangeLock,
-    /// Who hears of damage.
+    /// Who learns of damage.
     alarm: damage::Alarm,
     allowance: Allowance,
 }

@@ -52,7 +52,10 @@ impl CopyBeforeWrite {
 
     /// These whole chunks are saved, or need not be.
     pub fn saved(&self, start: u64, end: u64) {
-        self.unsaved.lock().forget(start, end);
+        let mut unsaved = self.unsaved.lock();
+        // A chunk of which a part is saved is not.
+        assert_eq!(start % unsaved.chunk_bytes(), 0, "what is saved begins within a chunk, at {start}");
+        unsaved.forget(start, end);
     }
 
     /// The whole chunks around a range.

@@ -167,7 +167,10 @@ impl MirrorTop {
 
     /// Takes out the next range to copy.
     pub fn take(&self, bytes_max: u64) -> Option<(u64, u64)> {
-        self.state.lock().dirty.take(bytes_max)
+        let mut state = self.state.lock();
+        // Who is in step has nothing left to copy.
+        assert!(state.sync == InStep::No || state.dirty.is_clean(), "a mirror in step has something to copy");
+        state.dirty.take(bytes_max)
     }
 
     /// A guest's write did not reach target: the range is to be copied again, and the job has an error to deal with. A

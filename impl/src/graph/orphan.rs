@@ -1,6 +1,6 @@
 //! What an ended job still holds of nodes that are gone: the name, until the job is dismissed.
 //!
-//! A stream's filter leaves the graph when the job takes effect, but the job that was made on it does not let go before
+//! A stream's filter leaves the graph when the job commits, but the job that was made on it does not release it before
 //! it is dismissed. Nothing can be read or done through what is left; only its name is not free yet.
 
 use super::permission::{Edge, Parent};
@@ -31,7 +31,7 @@ impl Graph {
     }
 
     /// Whether nobody uses a node but a stream that has ended. QEMU looks at what such a layer takes of its children
-    /// only when the job lets go; until then it is as it was when somebody read through it.
+    /// only when the job releases it; until then it is as it was when somebody read through it.
     pub fn is_left_behind<'a, E: Iterator<Item = &'a Edge>>(
         &self,
         is_used: bool,

@@ -211,7 +211,7 @@ fn data_permissions(taken: Set, shared: Set) -> (Set, Set) {
     (taken.and(grows), shared.without(Set::RESIZE))
 }
 
-/// An overlay only reads its backing, and lets it change as far as its own users bear it.
+/// An overlay only reads its backing, and lets it change as far as its own users allow.
 fn backing_permissions(taken: Set, shared: Set) -> (Set, Set) {
     let quiet = Set::READ.and(Set::WRITE_UNCHANGED);
     let loud = if shared.has(Set::WRITE) { Set::WRITE.and(Set::RESIZE) } else { Set::NONE };

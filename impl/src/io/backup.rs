@@ -77,8 +77,8 @@ impl<'a> Saving<'a> {
         }
     }
 
-    /// Crosses out what source itself does not decide, for a range from `start`. Answers where it ends.
-    pub(crate) async fn cross_out(&self, start: u64, end: u64) -> IoResult<u64> {
+    /// Marks as copied what source itself does not decide, for a range from `start`. Answers where it ends.
+    pub(crate) async fn mark_copied(&self, start: u64, end: u64) -> IoResult<u64> {
         let _alone = self.state.copies.acquire(start, end, Mode::Exclusive).await;
         let run = self.own(start, end).await?;
         let chunk = self.state.chunk_bytes();
@@ -99,6 +99,7 @@ impl<'a> Saving<'a> {
     /// Saves whole chunks from `at`, as far as they are of one kind. The caller is alone there.
     async fn save(&self, at: u64, to: u64) -> Result<Step, CopyError> {
         let chunk = self.state.chunk_bytes();
+        assert!(at < to && at.is_multiple_of(chunk), "{at}..{to} is saved, in chunks of {chunk}");
         let whole = |len: u64| if at + len >= to { to - at } else { len / chunk * chunk };
         if self.state.top_only {
             let run = self.own(at, to).await.map_err(CopyError::Read)?;

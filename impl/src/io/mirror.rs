@@ -36,7 +36,7 @@ impl CopyError {
     }
 }
 
-/// Who hears of every piece of a copy when it ends.
+/// Who learns of every piece of a copy when it ends.
 pub(crate) trait Watch: Sync {
     /// So many bytes were copied.
     fn copied(&self, bytes: u64);

@@ -41,7 +41,7 @@ impl Task for Backup {
         match self.plan.sync {
             BackupSync::None => self.stand_by().await,
             BackupSync::Top => {
-                self.cross_out().await?;
+                self.mark_copied().await?;
                 self.save_all().await
             }
             _ => self.save_all().await,
@@ -56,7 +56,7 @@ impl Task for Backup {
     /// What was saved is of no use, and stays where it is.
     async fn abort(&mut self) {}
 
-    /// Takes the filter out, and lets go of target.
+    /// Takes the filter out, and releases target.
     async fn clean(&mut self) {
         let _alone = self.core.gate().drain().await;
         let dropped = self.core.edit(|graph| {
@@ -78,8 +78,8 @@ impl Backup {
         }
     }
 
-    /// Crosses out what source leaves to the layers below.
-    async fn cross_out(&self) -> Result<(), Outcome> {
+    /// Marks as copied what source leaves to the layers below.
+    async fn mark_copied(&self) -> Result<(), Outcome> {
         let mut offset = 0;
         while offset < self.plan.len_bytes {
             pace(&self.core, &self.job, &mut RateLimit::default()).await?;
@@ -87,7 +87,7 @@ impl Backup {
             let graph = self.core.graph();
             let end = self.plan.len_bytes.min(offset + LOOK_BYTES_MAX);
             let saving = Saving::of(&graph, self.filter).expect("the filter stands until the job ends");
-            offset = saving.cross_out(offset, end).await?;
+            offset = saving.mark_copied(offset, end).await?;
         }
         self.job.set_remaining(self.plan.state.unsaved_bytes());
         Ok(())

@@ -1,6 +1,6 @@
-//! Jobs that take effect together or not at all: a grouped transaction.
+//! Jobs that commit together or not at all: a grouped transaction.
 //!
-//! None is `pending` before all are `waiting`; all take effect before one concludes well; the first that fails or is
+//! None is `pending` before all are `waiting`; all commit before one concludes well; the first that fails or is
 //! cancelled takes the others with it. A group's lock is taken before those of its jobs.
 
 use super::life::{Cancelled, Job};
@@ -24,7 +24,11 @@ impl Group {
 
     /// Another job belongs to it.
     pub(super) fn add(&self, job: &Arc<Job>) {
-        self.members.lock().push(Arc::downgrade(job));
+        let mut members = self.members.lock();
+        // Who comes once another has started could find it waiting for nobody.
+        let has_started = |job: Arc<Job>| job.life.lock().state != State::Created;
+        assert!(!members.iter().filter_map(Weak::upgrade).any(has_started), "job {} joins late", job.id);
+        members.push(Arc::downgrade(job));
     }
 
     /// Every job that still lives, with nothing changing in between.
@@ -47,12 +51,12 @@ impl Group {
         });
     }
 
-    /// An operator lets one of them take effect: all do.
+    /// An operator commits one of them: all do.
     pub(super) fn finalize_all(&self) {
         self.with_members(|jobs| jobs.iter().for_each(|job| job.let_take_effect(&mut job.life.lock())));
     }
 
-    /// One more took effect; when all have, none can fail any more.
+    /// One more has committed; when all have, none can fail any more.
     pub(super) fn one_is_prepared(&self, job: &Job) -> Result<(), Cancelled> {
         let mut result = Ok(());
         self.with_members(|jobs| {
@@ -79,7 +83,7 @@ impl Group {
                 let mut life = job.life.lock();
                 match life.state {
                     State::Pending(Finalize::Granted) => {
-                        panic!("job {} is cancelled by its group, which has taken effect", job.id)
+                        panic!("job {} is cancelled by its group, which has committed", job.id)
                     }
                     State::Pending(_) => job.transition(&mut life, State::Pending(Finalize::Cancelled)),
                     _ if life.state.status() < Status::Aborting => {
@@ -140,14 +144,14 @@ mod tests {
     fn two(manual_finalize: bool) -> [Arc<Job>; 2] {
         let events = Arc::new(Events::new(Arc::new(Nowhere)));
         let group = Group::new();
-        [1, 2].map(|serial| {
+        let jobs = [1, 2].map(|serial| {
             let id = Some(format!("j{serial}"));
             let options = JobOptions { id, speed: 0, manual_finalize, manual_dismiss: true };
             let new = NewJob { kind: "backup", options, len: 0, group: Some(group.clone()), mirror: None };
-            let job = Job::create(JobSerial(serial), new, events.clone());
-            job.start();
-            job
-        })
+            Job::create(JobSerial(serial), new, events.clone())
+        });
+        jobs.iter().for_each(|job| job.start());
+        jobs
     }
 
     fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
@@ -190,7 +194,7 @@ mod tests {
         one.abort(Outcome::Cancelled);
         assert_eq!(other.pause_point(), Err(Cancelled));
 
-        // One has taken effect already, the other cannot.
+        // One has committed already, the other cannot.
         let [one, other] = two(false);
         assert_eq!([one.work_done(), other.work_done()], [Ok(true); 2]);
         let mut prepared = pin!(one.prepared());

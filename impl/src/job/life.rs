@@ -34,7 +34,7 @@ pub(crate) struct Job {
     pub manual_finalize: bool,
     /// Whether an ended job waits in `concluded` for the operator.
     pub manual_dismiss: bool,
-    /// The jobs it takes effect together with, itself among them.
+    /// The jobs it commits together with, itself among them.
     pub(super) group: Option<Arc<Group>>,
     /// A mirror's filter, and an active commit's.
     pub(super) mirror: Option<Arc<MirrorTop>>,
@@ -111,7 +111,7 @@ pub(crate) struct NewJob {
     pub options: JobOptions,
     /// Expected total, bytes.
     pub len: u64,
-    /// The jobs it takes effect together with; none: it is alone.
+    /// The jobs it commits together with; none: it is alone.
     pub group: Option<Arc<Group>>,
     /// A mirror's filter, and an active commit's.
     pub mirror: Option<Arc<MirrorTop>>,
@@ -216,6 +216,13 @@ impl Job {
     /// So many bytes more are done.
     pub(crate) fn advance(&self, done: u64) {
         let mut life = self.life.lock();
+        // Only who works makes progress.
+        assert!(
+            life.state.phase().is_some(),
+            "job {} advances while {}",
+            self.id,
+            life.state.status().word()
+        );
         life.offset += done;
         life.len = life.len.max(life.offset);
     }
@@ -291,6 +298,8 @@ impl Job {
 
     /// On to `pending`, and at once to taking effect if nobody waits for an operator.
     pub(super) fn enter_pending(&self, life: &mut Life, at_once: bool) {
+        // Nobody who was cancelled gets as far as this.
+        assert_eq!(life.state, State::Waiting { cancelled: false }, "job {} becomes pending", self.id);
         let next = if at_once { Finalize::UnderWay } else { Finalize::Awaited };
         self.transition(life, State::Pending(next));
         if self.manual_finalize {
@@ -298,7 +307,7 @@ impl Job {
         }
     }
 
-    /// Waits in `waiting` and `pending` until the job may take effect.
+    /// Waits in `waiting` and `pending` until the job may commit.
     pub(crate) async fn finalized(&self) -> Result<(), Cancelled> {
         loop {
             let seen = self.changes();
@@ -314,7 +323,7 @@ impl Job {
         }
     }
 
-    /// The job took effect; waits until every job of its group has.
+    /// The job has committed; waits until every job of its group has.
     pub(crate) async fn prepared(&self) -> Result<(), Cancelled> {
         let Some(group) = &self.group else {
             return Ok(());
@@ -334,6 +343,7 @@ impl Job {
 
     /// The job failed or was cancelled and now undoes what it prepared; the others of its group end with it.
     pub(crate) fn abort(&self, outcome: Outcome) {
+        assert_ne!(outcome, Outcome::Success, "job {} gives up what it did well", self.id);
         {
             let mut life = self.life.lock();
             let user_paused = life.state.is_user_paused();
@@ -347,6 +357,9 @@ impl Job {
     /// Emits how it ended and concludes.
     pub(crate) fn conclude(&self, outcome: Outcome) {
         let mut life = self.life.lock();
+        // What its events say is what became of it.
+        let has_committed = matches!(life.state, State::Pending(Finalize::UnderWay | Finalize::Granted));
+        assert_eq!(outcome == Outcome::Success, has_committed, "job {} ends with {outcome:?}", self.id);
         if self.is_block_job() {
             let job = self.facts(&life);
             self.events.emit(match outcome {

@@ -1,4 +1,4 @@
-//! Where a job pauses, sleeps for its speed limit, and hears that it was cancelled.
+//! Where a job pauses, sleeps for its speed limit, and learns that it was cancelled.
 
 use super::life::{Cancelled, Job, PausePoint};
 use super::rate::RateLimit;
@@ -46,7 +46,7 @@ pub(crate) async fn pace_busily(core: &Core, job: &Job, rate: &mut RateLimit) ->
     pace_watched(core, job, rate, &|turn| job.set_busy(turn == Turn::Goes)).await
 }
 
-/// As `pace`; `watch` hears of each turn as it begins.
+/// As `pace`; `watch` is called at each turn as it begins.
 pub(crate) async fn pace_watched(
     core: &Core,
     job: &Job,

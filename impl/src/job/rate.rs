@@ -36,6 +36,8 @@ impl RateLimit {
         if self.charged < quota {
             return now;
         }
+        // A slice that is not used up delays nobody.
+        assert!(self.charged >= quota, "{} of {quota} bytes delay the next", self.charged);
         let slices = self.charged as f64 / quota as f64;
         let end = self.slice_start.plus(Nanos((slices * SLICE.0 as f64).ceil() as u64));
         // Worked out anew each time: a raised speed is felt at once.

@@ -66,9 +66,9 @@ pub(super) enum Finalize {
     Awaited,
     Cancelled,
     UnderWay,
-    /// It took effect, and others of its group have not yet.
+    /// It has committed, and others of its group have not yet.
     Prepared,
-    /// Every job of its group took effect.
+    /// Every job of its group has committed.
     Granted,
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Status {
     Standby,
     /// Done, waiting for the other jobs of its transaction.
     Waiting,
-    /// Done, waiting to take effect.
+    /// Done, waiting to commit.
     Pending,
     /// Undoing what it prepared.
     Aborting,

@@ -1,4 +1,4 @@
-//! The life that all jobs share: work, wait until it may take effect, take effect or give up, conclude.
+//! The life that all jobs share: work, wait until it may commit, commit or abort, conclude.
 
 use super::life::{Failure, Job, Outcome};
 use super::pace::pace;
@@ -8,7 +8,7 @@ use std::future::Future;
 
 /// What one kind of job does. Each step is called at most once, in this order.
 pub(crate) trait Task: Send + 'static {
-    /// Works until nothing is left but to take effect.
+    /// Works until nothing is left but to commit.
     fn work(&mut self) -> impl Future<Output = Result<(), Outcome>> + Send;
 
     /// Makes what it worked for visible and lasting. If it fails, it is as if it had not been tried.
@@ -39,7 +39,7 @@ pub(crate) async fn run(core: &Core, job: &Job, mut task: impl Task) -> Outcome 
 
 async fn succeed(core: &Core, job: &Job, task: &mut impl Task) -> Result<(), Outcome> {
     task.work().await?;
-    // A pause asked for at the very end is honoured before anything takes effect.
+    // A pause asked for at the very end is honoured before anything is committed.
     while !job.work_done()? {
         pace(core, job, &mut RateLimit::default()).await?;
     }

@@ -15,7 +15,7 @@ pub(crate) enum CancelStep {
     Asked,
     /// It was done, and ends now.
     Ends,
-    /// It takes effect already, and nothing comes between: what was said is said to what comes after.
+    /// It is being committed, and nothing comes between: what was said is said to what comes after.
     TooLate,
 }
 
@@ -147,7 +147,7 @@ impl Job {
         Ok(())
     }
 
-    /// Lets a pending job take effect, and with it its group.
+    /// Commits a pending job, and with it its group.
     pub(crate) fn finalize(&self) -> Result<(), Refused> {
         {
             let mut life = self.life.lock();

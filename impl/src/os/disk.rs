@@ -168,7 +168,7 @@ impl Disk for OsDisk {
                 *present.lock() = Arc::new(new);
                 return Ok(());
             }
-            // Locks belong to descriptors, so the old one must let go before the new one can hold.
+            // Locks belong to descriptors, so the old one must be released before the new one is taken.
             lock::unlock(&old.cached);
             if let Err(refused) = lock::lock(&new.cached, writable) {
                 lock::lock(&old.cached, is_writable(&old.cached)?)?;

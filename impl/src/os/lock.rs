@@ -41,7 +41,7 @@ pub(super) fn lock(descriptor: &OwnedFd, writable: bool) -> IoResult<()> {
     }
 }
 
-/// Lets go of everything the descriptor holds.
+/// Releases everything the descriptor holds.
 pub(super) fn unlock(descriptor: &OwnedFd) {
     // Fails only where locking did.
     let _none_held = set(descriptor, libc::F_UNLCK, 0, 0);

@@ -124,7 +124,7 @@ pub async fn run(
     Ok(answer)
 }
 
-/// Whether what a command shows depends on jobs that are about to take effect.
+/// Whether what a command shows depends on jobs that are about to commit.
 pub(crate) fn asks_of_jobs(command: &Command) -> bool {
     let asks =
         [Action::QueryBlockJobs, Action::QueryJobs, Action::QueryNamedBlockNodes, Action::QueryBlockGraph];

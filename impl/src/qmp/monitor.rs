@@ -36,7 +36,7 @@ pub struct Monitor {
 /// What the client may do now.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Only negotiate capabilities; it hears no events.
+    /// Only negotiate capabilities; it receives no events.
     Negotiating,
     /// Everything.
     Open,
@@ -44,7 +44,7 @@ enum Phase {
     Quitting,
 }
 
-/// Hears the engine's events for a monitor without keeping it alive.
+/// Receives the engine's events for a monitor without keeping it alive.
 #[derive(Debug)]
 struct Subscriber(Weak<Monitor>);
 
@@ -190,7 +190,7 @@ impl Monitor {
         dispatch::run(&self.engine, command, &request.arguments, begun).await
     }
 
-    /// A command that only asks waits for the one that works, and for jobs that take effect, so that it sees what
+    /// A command that only asks waits for the one that works, and for jobs that commit, so that it sees what
     /// comes after; but not for ever: what it sees then is what was before.
     async fn turn_to_ask(&self, command: &Command) -> Option<RangeGuard<'_>> {
         let mut turn = std::pin::pin!(async {

@@ -24,7 +24,7 @@ impl fmt::Display for Nondeterminism {
     }
 }
 
-/// Takes a run again by its tape and says where it differs.
+/// Takes a run again by its choice log and says where it differs.
 pub fn check_again(subject: &Subject<'_>, seed: u64, outcome: &Outcome) -> Option<Nondeterminism> {
     let (again, divergence) = strict(|choices| subject.quiet(choices), &outcome.tape);
     if divergence.is_none() && again.history_hash == outcome.history_hash {

@@ -52,7 +52,7 @@ pub(super) fn run<L: BlockLayer>(
     if let Some(world) = world {
         outcome.steps = world.scheduler.steps();
         world.witness.report(&mut outcome);
-        // After a panic the layer may not bear even to be dropped.
+        // After a panic the layer must not even be dropped.
         let _already_judged = quietly(|| drop(world));
     }
     if let Some(panic) = ours {

@@ -85,12 +85,12 @@ impl Entry {
             Observed::End => put(&[15], &[], ""),
             Observed::Closed(found) => put(&[16], &found.values, &found.file),
             Observed::Unreadable { file, .. } => put(&[17], &[], file),
-            // What is armed is shown by a note of its own; worlds have neither exports nor unlisted commands.
+            // What is armed is shown by a note of its own; worlds have neither exports nor schema commands.
             Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. }
             | Observed::Connected { .. }
-            | Observed::Unlisted
-            | Observed::UnlistedRefused { .. } => {}
+            | Observed::SchemaCommand
+            | Observed::SchemaCommandRefused { .. } => {}
         }
     }
 }

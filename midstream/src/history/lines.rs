@@ -96,8 +96,8 @@ impl Observed {
             Observed::Sent { client, text } => format!("client {client:<2} -> {}", brief(text)),
             Observed::Reply { client, text } => format!("client {client:<2} <- {}", text.trim_end()),
             Observed::Event { text } => format!("event     {}", without_time(text)),
-            Observed::UnlistedRefused { text } => format!("unlisted  {} was refused", brief(text)),
-            Observed::Unlisted => "only data is judged from here".to_owned(),
+            Observed::SchemaCommandRefused { text } => format!("schema    {} was refused", brief(text)),
+            Observed::SchemaCommand => "only data is judged from here".to_owned(),
             Observed::Attached { guest, node, writable } => {
                 format!("guest {guest:<3} attaches to {node}{}", if *writable { ", to write" } else { "" })
             }
@@ -118,8 +118,8 @@ impl Observed {
             Observed::Crash { kind: CrashKind::KillUnheard } => "kill".to_owned(),
             Observed::Crash { kind: CrashKind::Kill } => "crash     kill".to_owned(),
             Observed::Crash { kind: CrashKind::PowerCut } => "crash     power cut".to_owned(),
-            Observed::Unreadable { file, why } => format!("afresh    {file} cannot be read: {why}"),
-            Observed::Recovered(found) | Observed::Closed(found) => format!("afresh    {}", found.text()),
+            Observed::Unreadable { file, why } => format!("reopened  {file} cannot be read: {why}"),
+            Observed::Recovered(found) | Observed::Closed(found) => format!("reopened  {}", found.text()),
             Observed::End => "end".to_owned(),
         }
     }

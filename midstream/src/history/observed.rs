@@ -28,7 +28,7 @@ pub enum Observed {
         text: String,
     },
     /// A command that the model was not shown has succeeded.
-    Unlisted,
+    SchemaCommand,
     /// A guest's device was put on a node.
     Attached {
         /// Which guest.
@@ -114,7 +114,7 @@ pub enum Observed {
     /// After a clean end: an image file, reopened.
     Closed(Found),
     /// A command that the model was not shown was refused.
-    UnlistedRefused {
+    SchemaCommandRefused {
         /// The command.
         text: String,
     },
@@ -177,7 +177,7 @@ impl Observed {
             Observation::Sent { client, text } => Observed::Sent { client, text: text.to_owned() },
             Observation::Reply { client, text } => Observed::Reply { client, text: text.to_owned() },
             Observation::Event { text } => Observed::Event { text: text.to_owned() },
-            Observation::Unlisted => Observed::Unlisted,
+            Observation::SchemaCommand => Observed::SchemaCommand,
             Observation::GuestAttached { guest, node, writable } => {
                 Observed::Attached { guest, node: node.to_owned(), writable }
             }
@@ -195,7 +195,9 @@ impl Observed {
                 let failure = |text: &str| Failure { errno: 0, text: text.to_owned() };
                 Observed::Ended { request, result: result.map(<[Tag]>::to_vec).map_err(failure) }
             }
-            Observation::UnlistedRefused { text } => Observed::UnlistedRefused { text: text.to_owned() },
+            Observation::SchemaCommandRefused { text } => {
+                Observed::SchemaCommandRefused { text: text.to_owned() }
+            }
             Observation::Unreadable { file, why } => {
                 Observed::Unreadable { file: file.to_owned(), why: why.to_owned() }
             }
@@ -234,7 +236,7 @@ impl Observed {
             Observed::Sent { client, text } => Observation::Sent { client: *client, text },
             Observed::Reply { client, text } => Observation::Reply { client: *client, text },
             Observed::Event { text } => Observation::Event { text },
-            Observed::Unlisted => Observation::Unlisted,
+            Observed::SchemaCommand => Observation::SchemaCommand,
             Observed::Attached { guest, node, writable } => {
                 Observation::GuestAttached { guest: *guest, node, writable: *writable }
             }
@@ -271,7 +273,7 @@ impl Observed {
                 check_corruptions: found.corruptions,
                 check_leaks: found.leaks,
             },
-            Observed::UnlistedRefused { text } => Observation::UnlistedRefused { text },
+            Observed::SchemaCommandRefused { text } => Observation::SchemaCommandRefused { text },
             Observed::Unreadable { file, why } => Observation::Unreadable { file, why },
             Observed::End => Observation::End,
         }

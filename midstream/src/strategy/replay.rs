@@ -1,6 +1,6 @@
-//! A run taken again from its tape.
+//! A run taken again from its choice log.
 //!
-//! Strict replay follows the tape in its order and stops at the first decision that is not on offer. Tolerant replay
+//! Strict replay follows the choice log in its order and stops at the first decision that is not on offer. Tolerant replay
 //! lets every point use up its own recorded values in order, carries on where they do not fit, and counts the drifts.
 
 use crate::choice::{Choices, Decision, Point, Strategy};
@@ -9,12 +9,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a strict replay left its tape.
+/// Where a strict replay left its choice log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Divergence {
     /// How many decisions fitted before.
     pub after: usize,
-    /// What the tape says; `None` past its end.
+    /// What the choice log says; `None` past its end.
     pub recorded: Option<Decision>,
     /// What the run asked instead.
     pub offered: Offer,
@@ -116,13 +116,13 @@ fn place(options: &[Point], wanted: Point) -> Option<u32> {
     options.iter().position(|&option| option == wanted).map(|index| index as u32)
 }
 
-/// A tape with its decisions sorted by point, so that many variants of it can be replayed quickly.
+/// A choice log with its decisions sorted by point, so that many variants of it can be replayed quickly.
 #[derive(Debug)]
 pub struct Recording {
     tape: Vec<Decision>,
-    /// Every point of the tape, once, sorted.
+    /// Every point of the choice log, once, sorted.
     points: Vec<Point>,
-    /// For each point, where on the tape its decisions are, in order.
+    /// For each point, where on the choice log its decisions are, in order.
     queues: Vec<Vec<u32>>,
     /// For each decision, its point's place in `points`, and its own place in that point's queue.
     place: Vec<(u32, u32)>,
@@ -144,7 +144,7 @@ impl Recording {
         Recording { tape, points, queues, place }
     }
 
-    /// The tape.
+    /// The choice log.
     pub fn tape(&self) -> &[Decision] {
         &self.tape
     }
@@ -202,7 +202,7 @@ struct Tolerant {
     values: Vec<u32>,
     /// How much of each point's queue is used up.
     used: Vec<u32>,
-    /// Where on the tape the next decision stands if nothing has drifted.
+    /// Where on the choice log the next decision stands if nothing has drifted.
     guess: usize,
     /// Picks in place of the recorded picks.
     schedule: Option<Box<dyn Strategy + Send>>,
@@ -218,7 +218,7 @@ impl Tolerant {
         }
     }
 
-    /// The tape position of the point's next decision but `ahead`.
+    /// The choice log position of the point's next decision but `ahead`.
     fn peek(&self, point: usize, ahead: u32) -> Option<usize> {
         self.recording.queues[point]
             .get((self.used[point] + ahead) as usize)

@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Point, String> {
     Ok(Point { name, of })
 }
 
-/// A character as a text tells it that must not have it.
+/// A character as a text shows it that must not have it.
 pub(super) fn character(c: char) -> String {
     if steers(c) { format!("control character U+{:04X}", u32::from(c)) } else { format!("`{c}`") }
 }

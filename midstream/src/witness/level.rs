@@ -48,7 +48,7 @@ impl Level {
     pub(super) fn report(&self, outcome: &mut Outcome) {
         match self {
             Level::Data(judge) => {
-                outcome.is_inconclusive = judge.doubt().is_some();
+                outcome.is_inconclusive = judge.inconclusive().is_some();
                 outcome.laws_checked = judge.checks().to_vec();
             }
             Level::Qemu(judge) => {

@@ -36,7 +36,7 @@ impl Alarms {
         self.set
     }
 
-    /// Whether an alarm has rung; if it has not, `waker` is who hears it.
+    /// Whether an alarm has rung; if it has not, `waker` is woken by it.
     pub fn has_rung(&mut self, id: u64, waker: &Waker) -> bool {
         let Some(alarm) = self.alarms.iter_mut().find(|a| a.id == id) else {
             return true;
@@ -66,7 +66,7 @@ impl Alarms {
         self.next = self.alarms.iter().map(|a| a.at).min().unwrap_or(u64::MAX);
     }
 
-    /// Takes the oldest alarm due at `now`. The caller wakes after it has let go of its locks.
+    /// Takes the oldest alarm due at `now`. The caller wakes after it has released its locks.
     pub fn ring(&mut self, now: u64) -> Option<Option<Waker>> {
         let due = self.alarms.iter().enumerate().filter(|(_, a)| a.at <= now);
         let (index, _) = due.min_by_key(|(_, a)| (a.at, a.id))?;

@@ -254,7 +254,7 @@ impl Disks {
         id
     }
 
-    /// The answer of a request, once; until it is there, `waker` is who hears of it.
+    /// The answer of a request, once; until it is there, `waker` is woken by it.
     pub fn answer(&mut self, id: u64, waker: &Waker) -> Option<Answer> {
         let index =
             self.waiting.iter().position(|w| w.id == id).expect("a request is asked for its answer once");
@@ -307,7 +307,7 @@ impl Disks {
         OnDisk { step, since: *since, what, file: path.clone(), range, holds, by: String::new() }
     }
 
-    /// Completes one request in flight, by its index in `names`. The caller wakes after it has let go of its locks.
+    /// Completes one request in flight, by its index in `names`. The caller wakes after it has released its locks.
     pub fn complete(&mut self, index: usize) -> Option<Waker> {
         self.names.remove(index);
         let Request { id, file, number, ask, landed, .. } = self.in_flight.remove(index);

@@ -70,7 +70,7 @@ impl Core {
         if others.into_iter().any(|other| writable || other.writable) {
             return Err(Errno::EAGAIN);
         }
-        self.let_go(id);
+        self.release(id);
         self.holders.push(Holder { id, file, writable });
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Core {
         self.disks.complete(request)
     }
 
-    fn let_go(&mut self, id: u64) {
+    fn release(&mut self, id: u64) {
         self.holders.retain(|holder| holder.id != id);
     }
 
@@ -285,7 +285,7 @@ struct SimDisk {
 
 impl Drop for SimDisk {
     fn drop(&mut self) {
-        self.host.core().let_go(self.id);
+        self.host.core().release(self.id);
     }
 }
 

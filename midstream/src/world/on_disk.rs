@@ -13,7 +13,7 @@ pub struct OnDisk {
     pub file: String,
     /// Its bytes: from where on, and how many.
     pub range: Option<(u64, u64)>,
-    /// What these hold, as far as anybody can tell.
+    /// What these hold, as far as anybody knows.
     pub holds: String,
     /// Who asked for it, once somebody has looked that up.
     pub by: String,

@@ -6,20 +6,25 @@ use crate::world::on_disk::OnDisk;
 use crate::world::scheduler::Scheduler;
 use std::collections::BTreeMap;
 
-/// So many of the last steps tell who kept the world busy.
+/// So many of the last steps show who kept the world busy.
 const STEPS: usize = 1_000;
 /// So many of those that ran in them are named.
 const BUSIEST_MAX: usize = 4;
 
 /// Why the world does not go on, and whose the last steps were; below, the requests under way, and the tasks that have not
-/// ended and of which nothing else is told.
-pub fn waiting(why: &str, scheduler: &Scheduler, host: &SimHost, is_told: &dyn Fn(Point) -> bool) -> String {
+/// ended and of which nothing else is reported.
+pub fn waiting(
+    why: &str,
+    scheduler: &Scheduler,
+    host: &SimHost,
+    is_reported: &dyn Fn(Point) -> bool,
+) -> String {
     let mut text = format!("{why}; {}", busiest(scheduler.ran(), host));
     for request in under_way(scheduler, host) {
         let OnDisk { by, since, .. } = &request;
         text += &format!("\n  {by} waits for the disk: {}, since step {since}", request.asked());
     }
-    for task in scheduler.unfinished().filter(|task| !is_told(*task)) {
+    for task in scheduler.unfinished().filter(|task| !is_reported(*task)) {
         text += &format!("\n  {} has not ended", host.label(task));
     }
     text
@@ -58,9 +63,9 @@ fn busiest(ran: &[Point], host: &SimHost) -> String {
     }
     let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let told: Vec<String> =
+    let shown: Vec<String> =
         counts.iter().take(BUSIEST_MAX).map(|(who, count)| format!("{who} ran in {count}")).collect();
-    format!("of the last {} steps {}", last.len(), told.join(", "))
+    format!("of the last {} steps {}", last.len(), shown.join(", "))
 }
 
 #[cfg(test)]
@@ -75,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_disk_is_told_with_what_it_asked_for() {
+    fn who_waits_for_a_disk_is_reported_with_what_it_asked_for() {
         let (mut scheduler, host) = world();
         let own = host.clone();
         let asks = async move {
@@ -86,15 +91,15 @@ mod tests {
         assert!(scheduler.step_now() && scheduler.step_now() && scheduler.step_now());
         let idle = Point::new("guest # lane #", [1, 0, 0]);
         scheduler.spawn(idle, Box::pin(std::future::pending()));
-        let told = waiting("nothing moves", &scheduler, &host, &|task| task.name == "job #");
+        let text = waiting("nothing moves", &scheduler, &host, &|task| task.name == "job #");
         let expected = "nothing moves; what ran last was job copy\
                         \n  job copy waits for the disk: write /a 0x200+0x200, since step 2\
                         \n  g1.0 has not ended";
-        assert_eq!(told, expected);
+        assert_eq!(text, expected);
     }
 
     #[test]
-    fn who_kept_the_world_busy_is_told_at_the_bound() {
+    fn who_kept_the_world_busy_is_reported_at_the_bound() {
         let (mut scheduler, host) = world();
         let spins = async {
             std::future::poll_fn(|context| {
@@ -106,7 +111,7 @@ mod tests {
         host.spawn("job j0 0", Box::pin(spins));
         let rest = scheduler.run(&[], 1_500, None);
         assert_eq!(rest, crate::world::scheduler::Rest::Bound);
-        let told = waiting("the bound of steps was reached", &scheduler, &host, &|_| true);
-        assert_eq!(told, "the bound of steps was reached; of the last 1000 steps job j0 ran in 1000");
+        let text = waiting("the bound of steps was reached", &scheduler, &host, &|_| true);
+        assert_eq!(text, "the bound of steps was reached; of the last 1000 steps job j0 ran in 1000");
     }
 }

@@ -32,7 +32,7 @@ pub struct NodeSpec {
     /// `size` of a null-co.
     pub size: Option<i64>,
     /// Has options whose effect the model does not know.
-    pub vague: bool,
+    pub unmodelled: bool,
 }
 
 /// A child: a node that exists, or one to be opened.
@@ -214,15 +214,15 @@ impl NodeSpec {
             auto_read_only: arguments.get("auto-read-only").and_then(Json::boolean).unwrap_or(false),
             throttle_group: arguments.text_of("throttle-group").map(str::to_owned),
             size: arguments.integer_of("size").filter(|_| driver == Driver::NullCo),
-            vague: given.iter().any(|(name, _)| !HARMLESS.contains(&&**name)),
+            unmodelled: given.iter().any(|(name, _)| !HARMLESS.contains(&&**name)),
         }))
     }
 
     /// Whether it, or a node written inside it, has options whose effect the model does not know.
-    pub fn is_vague(&self) -> bool {
-        let below = |child: &Child| matches!(child, Child::Inline(spec) if spec.is_vague());
+    pub fn is_unmodelled(&self) -> bool {
+        let below = |child: &Child| matches!(child, Child::Inline(spec) if spec.is_unmodelled());
         let backing = matches!(&self.backing, Backing::Given(child) if below(child));
-        self.vague || backing || self.file.as_ref().is_some_and(below)
+        self.unmodelled || backing || self.file.as_ref().is_some_and(below)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `block-commit`: which nodes are emptied into which base, and the fixed order in which it is refused.
 //!
 //! Where nobody writes the top, the job copies once and then drops the nodes from the chain; where somebody does, or the
-//! top is the active layer, it follows the writes until it is told to complete: an *active* commit, a mirror by nature.
+//! top is the active layer, it follows the writes until it is asked to complete: an *active* commit, a mirror by nature.
 
 use crate::command::plan::{Plan, Work, admit_filter, admit_job_id};
 use crate::command::reply::Refusal;
@@ -20,7 +20,7 @@ pub struct Span {
     pub base: NodeId,
     /// Every node from `top` down to the one above the base, filters included.
     pub between: Vec<NodeId>,
-    /// It follows the writes of the top until it is told to complete.
+    /// It follows the writes of the top until it is asked to complete.
     pub is_active: bool,
     /// The string to be written into the overlays' headers, if the operator gave one.
     pub backing_file: Option<String>,
@@ -72,22 +72,27 @@ pub fn plan(
         return Err(Refusal::Plain("Invalid files for merge: top and base are the same"));
     }
     admit_job_id(&start.job_id, job_id_in_use)?;
-    let mut holds = vec![(device, Role::Device)];
-    holds.extend(span.between.iter().map(|node| (*node, Role::Committed)));
-    holds.extend([
-        (base, Role::Base),
-        (base, Role::BaseDevice(must_grow(graph, base, top))),
-        (top, Role::TopDevice),
-    ]);
     Ok(Plan {
         under: top,
         filter: Driver::CommitTop,
-        holds,
+        holds: holds(graph, device, &span),
         holds_filter: Vec::new(),
         written: Some(base),
         frozen_to: Some(base),
         work: Work::Commit(span),
     })
+}
+
+/// The nodes that a commit of layers nobody writes to holds.
+fn holds(graph: &Graph, device: NodeId, span: &Span) -> Vec<(NodeId, Role)> {
+    let mut holds = vec![(device, Role::Device)];
+    holds.extend(span.between.iter().map(|node| (*node, Role::Committed)));
+    holds.extend([
+        (span.base, Role::Base),
+        (span.base, Role::BaseDevice(must_grow(graph, span.base, span.top))),
+        (span.top, Role::TopDevice),
+    ]);
+    holds
 }
 
 fn active(

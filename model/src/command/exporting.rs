@@ -109,7 +109,7 @@ impl Exporting {
     }
 
     /// Whether a fault may have kept the node from turning read-only again, so that nobody knows whether it can be written.
-    pub fn is_unsure(&self, graph: &Graph) -> bool {
+    pub fn may_be_read_only(&self, graph: &Graph) -> bool {
         match self {
             Exporting::Add { node, writable: true, .. } => {
                 graph.find(node).is_some_and(|id| graph.node(id).may_have_stayed_writable)

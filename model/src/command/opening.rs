@@ -19,7 +19,7 @@ pub struct Opening<'a> {
 impl Opening<'_> {
     /// The answers a `blockdev-add` may get.
     pub fn answers(&self, graph: &Graph, spec: &NodeSpec, answers: &mut Vec<Answer>) {
-        if spec.is_vague() {
+        if spec.is_unmodelled() {
             answers.push(Answer::AnyError);
         }
         if spec.name.is_none() {
@@ -57,7 +57,7 @@ impl Opening<'_> {
             read_only,
             auto_read_only: spec.auto_read_only,
             by_monitor: spec.name.is_some(),
-            vague: spec.vague,
+            unmodelled: spec.unmodelled,
             ..Node::new(spec.driver)
         };
         if spec.driver == Driver::NullCo {
@@ -66,18 +66,7 @@ impl Opening<'_> {
             return Ok(graph.add(node));
         }
         if spec.driver == Driver::File {
-            admit_own_name(graph, spec)?;
-            let filename = spec.filename.clone().unwrap_or_default();
-            node.image = Some(self.find(&filename).ok_or(Refusal::NoSuchFile(filename.clone()))?);
-            node.filename = Some(filename.into());
-            node.bytes = node
-                .image
-                .map(|image| self.facts(image))
-                .filter(|facts| !facts.qcow2)
-                .map(|facts| facts.size_bytes);
-            // Reopening a format node reopens its protocol node too, unless that was told otherwise.
-            node.read_only_for_good = spec.read_only == Some(true);
-            return Ok(graph.add(node));
+            return self.open_file(graph, spec, node);
         }
         let file = match spec.file.as_ref().expect("the schema requires `file` of a format node") {
             Child::Named(name) => find_child(graph, name)?,
@@ -116,6 +105,18 @@ impl Opening<'_> {
             node.header =
                 image.and_then(|image| self.facts(image).headers.last()?.as_deref().map(Into::into));
         }
+        Ok(graph.add(node))
+    }
+
+    fn open_file(&self, graph: &mut Graph, spec: &NodeSpec, mut node: Node) -> Result<NodeId, Refusal> {
+        admit_own_name(graph, spec)?;
+        let filename = spec.filename.clone().unwrap_or_default();
+        node.image = Some(self.find(&filename).ok_or(Refusal::NoSuchFile(filename.clone()))?);
+        node.filename = Some(filename.into());
+        let facts = node.image.map(|image| self.facts(image));
+        node.bytes = facts.filter(|facts| !facts.qcow2).map(|facts| facts.size_bytes);
+        // Reopening a format node reopens its protocol node too, unless that was given otherwise.
+        node.read_only_for_good = spec.read_only == Some(true);
         Ok(graph.add(node))
     }
 
@@ -174,7 +175,7 @@ impl Opening<'_> {
             auto_read_only: true,
             throttle_group: None,
             size: None,
-            vague: false,
+            unmodelled: false,
         };
         let protocol = blank(Driver::File, Some(file), None);
         let format = blank(driver, None, Some(Child::Inline(Box::new(protocol))));

@@ -373,7 +373,7 @@ impl Graph {
             // QEMU 10.0 then takes the mode for the operator's own wish and may refuse to reopen what stands above.
             let parents: Vec<NodeId> = self.parents(node).collect();
             for parent in parents {
-                self.node_mut(parent).vague = true;
+                self.node_mut(parent).unmodelled = true;
             }
         }
     }

@@ -54,26 +54,26 @@ pub struct Job {
     pub group: Option<u16>,
     /// Completion was asked for: a mirror's target will take its place.
     pub complete_asked: bool,
-    /// It was told to end where it stands, well and without a pivot.
+    /// It was asked to end where it stands, well and without a pivot.
     pub soft_cancelled: bool,
     /// `BLOCK_JOB_READY` has been seen.
-    pub ready_told: bool,
+    pub ready_reported: bool,
     /// By sector of its target: it is copied for certain.
     pub copies: Vec<bool>,
     /// What it made headers name when it changed the chain.
     pub headers: Vec<Header>,
-    /// Another job wrote below what it copies: what it copied, nobody can tell.
-    pub blurred: bool,
+    /// Another job wrote below what it copies: what it copied, nobody knows.
+    pub interfered: bool,
     /// Nothing was below its target when it began: zeroes may have no cluster there.
     pub copies_onto_nothing: bool,
-    /// Sectors that guests have changed below its source, of which it did not hear.
+    /// Sectors that guests have changed below its source, of which it was not notified.
     pub changed_beside: Vec<u32>,
     /// It cannot succeed: its target is too short for what it copies.
     pub cannot_fit: bool,
     /// Its base is to grow over a longer layer, which an image of the old version cannot.
     pub may_not_grow: bool,
     /// It failed because somebody could not have borne what it made of the chain.
-    pub unbearable: bool,
+    pub chain_conflict: bool,
     /// Its status.
     pub status: Status,
     /// What its command must be refused with, since it meets others' needs: any of these.
@@ -90,10 +90,10 @@ pub struct Job {
     pub failure: Option<Failure>,
     /// An error stopped it and the operator has not resumed it since.
     pub stopped: bool,
-    /// The event that tells its end has been seen.
+    /// The event that reports its end has been seen.
     pub ended: bool,
     /// `BLOCK_JOB_PENDING` has been seen.
-    pub pending_told: bool,
+    pub pending_reported: bool,
     /// Its speed limit.
     pub speed: i64,
     /// The furthest progress it has shown.
@@ -136,15 +136,15 @@ impl Job {
             group: None,
             complete_asked: false,
             soft_cancelled: false,
-            ready_told: false,
+            ready_reported: false,
             copies: Vec::new(),
             headers: Vec::new(),
-            blurred: false,
+            interfered: false,
             copies_onto_nothing: false,
             changed_beside: Vec::new(),
             cannot_fit: false,
             may_not_grow: false,
-            unbearable: false,
+            chain_conflict: false,
             status: Status::Created,
             late: Vec::new(),
             paused: false,
@@ -154,7 +154,7 @@ impl Job {
             failure: None,
             stopped: false,
             ended: false,
-            pending_told: false,
+            pending_reported: false,
             speed: start.speed,
             offset: 0,
             edited: false,
@@ -177,7 +177,7 @@ impl Job {
         self.status != Status::Null
     }
 
-    /// Whether it is known to have let go of what it copied between, told or not.
+    /// Whether it has certainly released what it copied between, reported or not.
     pub fn has_left(&self) -> bool {
         self.edited
     }

@@ -16,7 +16,7 @@ pub enum Answer {
     /// `{"return": {}}`
     Done,
     /// The answer of a query; judged apart.
-    Told,
+    Report,
     /// This refusal.
     Refused(Refusal),
     /// Any error: the model has no opinion on the text.
@@ -32,7 +32,7 @@ pub enum Answer {
 impl Answer {
     /// Whether it says that the command was carried out.
     pub fn is_success(&self) -> bool {
-        matches!(self, Answer::Done | Answer::Told | Answer::Unknown)
+        matches!(self, Answer::Done | Answer::Report | Answer::Unknown)
     }
 }
 
@@ -99,7 +99,7 @@ pub enum Refusal {
     JobIdInUse(String),
     /// A negative speed.
     NegativeSpeed,
-    /// Two users of a node cannot live together: any of these texts tells which, for each pair of them.
+    /// Two users of a node cannot live together: any of these texts says which, for each pair of them.
     Conflict(Vec<String>),
     /// A text without names that the model must know.
     Plain(&'static str),
@@ -158,7 +158,7 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn job(&self, id: JobId) -> &str {
+    pub(super) fn job(&self, id: JobId) -> &str {
         &self.jobs[usize::from(id.0)].id
     }
 }
@@ -177,7 +177,7 @@ impl Refusal {
     }
 
     /// Whether an error with this text is this refusal.
-    pub fn is_told_by(&self, text: &str, names: Names<'_>) -> bool {
+    pub fn is_worded_as(&self, text: &str, names: Names<'_>) -> bool {
         match self {
             Refusal::NotJson => text.starts_with("JSON parse error"),
             Refusal::Unexpected(any) => any.iter().any(|m| text == format!("Parameter '{m}' is unexpected")),
@@ -187,111 +187,18 @@ impl Refusal {
             // Which of several overlays is named hangs on the order of lists that a refused change alters as well.
             Refusal::Busy(id, Reason::BackingOf(first)) => {
                 names.graph.overlays(*id).chain([*first]).any(|overlay| {
-                    let told = Refusal::Busy(*id, Reason::BackingOf(overlay));
-                    matches_generated(&told.text(names), text)
+                    let named = Refusal::Busy(*id, Reason::BackingOf(overlay));
+                    matches_generated(&named.text(names), text)
                 })
             }
             Refusal::Conflict(any) => any.iter().any(|pattern| matches_generated(pattern, text)),
             _ => matches_generated(&self.text(names), text),
         }
     }
-
-    /// The description, with [`GENERATED`] where a generated node name goes.
-    pub fn text(&self, names: Names<'_>) -> String {
-        let node = |id: NodeId| names.graph.name(id);
-        match self {
-            Refusal::NotNegotiated => "Expecting capabilities negotiation with 'qmp_capabilities'".into(),
-            Refusal::AlreadyNegotiated => {
-                "Capabilities negotiation is already complete, command ignored".into()
-            }
-            Refusal::NotJson => "JSON parse error".into(),
-            Refusal::NotAnObject => "QMP input must be a JSON object".into(),
-            Refusal::NoExecute => "QMP input lacks member 'execute'".into(),
-            Refusal::BadExecute => "QMP input member 'execute' must be a string".into(),
-            Refusal::BadArguments => "QMP input member 'arguments' must be an object".into(),
-            Refusal::UnexpectedMember(any) => {
-                format!("QMP input member '{}' is unexpected", any.join("' or '"))
-            }
-            Refusal::UnknownCommand(name) => format!("The command {name} has not been found"),
-            Refusal::Missing(member) => format!("Parameter '{member}' is missing"),
-            Refusal::Unexpected(any) => format!("Parameter '{}' is unexpected", any.join("' or '")),
-            Refusal::BadType(member, kind) => {
-                format!("Invalid parameter type for '{member}', expected: {kind}")
-            }
-            Refusal::BadWord(member, word) => format!("Parameter '{member}' does not accept value '{word}'"),
-            Refusal::Both(one, two) => {
-                format!("'{one}' and '{two}' cannot be specified at the same time")
-            }
-            Refusal::NoSuchNode(device, name) => {
-                format!("Cannot find device='{device}' nor node-name='{name}'")
-            }
-            Refusal::NoSuchDevice(name) => format!("Device '{name}' not found"),
-            Refusal::NoSuchBase(file) => format!("Can't find '{file}' in the backing chain"),
-            Refusal::NotBacking(base, device) => {
-                format!("Node '{base}' is not a backing image of '{device}'")
-            }
-            Refusal::BottomIsFilter(name) => {
-                format!("Node '{name}' is a filter, use a non-filter node as 'bottom'")
-            }
-            Refusal::BottomElsewhere(name, device) => {
-                format!("Node '{name}' is not in a chain starting from '{device}'")
-            }
-            Refusal::NotInChain(base, target) => {
-                format!("'{base}' is not in the backing chain of '{target}'")
-            }
-            Refusal::Busy(id, Reason::Job(job, _)) => {
-                let kind = names.jobs.get(usize::from(job.0)).map_or("", |job| job.plan.kind().word());
-                format!("Node '{}' is busy: block device is in use by block job: {kind}", node(*id))
-            }
-            Refusal::Busy(id, Reason::BackingOf(parent)) => {
-                format!("Node '{}' is busy: node is used as backing hd of '{}'", node(*id), node(*parent))
-            }
-            Refusal::BackingFileWithoutBase => {
-                "backing file specified, but streaming the entire chain".into()
-            }
-            Refusal::FrozenLink(above, below) => {
-                format!("Cannot change frozen 'backing' link from '{}' to '{}'", node(*above), node(*below))
-            }
-            Refusal::CannotFreeze(id) => format!("Cannot freeze 'backing' link to '{}'", node(*id)),
-            Refusal::Plain(text) => (*text).to_owned(),
-            Refusal::Named(before, name, after) => format!("{before}{name}{after}"),
-            Refusal::Paired([before, between, after], one, two) => {
-                format!("{before}{one}{between}{two}{after}")
-            }
-            Refusal::ReadOnly => "Block node is read-only".into(),
-            Refusal::Name(why, prefix) => format!("{prefix}{}", why.text()),
-            Refusal::BadJobId(id) => format!("Invalid job ID '{id}'"),
-            Refusal::JobIdInUse(id) => format!("Job ID '{id}' already in use"),
-            Refusal::NegativeSpeed => "Parameter 'speed' expects a non-negative value".into(),
-            Refusal::Conflict(any) => any.join("\n      or "),
-            Refusal::NoJob(id, true) => format!("Block job '{id}' not found"),
-            Refusal::NoJob(_, false) => "Job not found".into(),
-            Refusal::WrongStatus(job, status, verb) => format!(
-                "Job '{}' in state '{}' cannot accept command verb '{}'",
-                names.job(*job),
-                status.word(),
-                verb.word()
-            ),
-            Refusal::AlreadyPaused => "Job is already paused".into(),
-            Refusal::NotPaused => "Can't resume a job that was not paused".into(),
-            Refusal::CurrentlyPaused(job) => {
-                format!("The block job for device '{}' is currently paused", names.job(*job))
-            }
-            Refusal::NothingToChange => "Job type does not support change".into(),
-            Refusal::NothingToDelete(name) => format!("Failed to find node with node-name='{name}'"),
-            Refusal::InUse(id) => format!("Node {} is in use", node(*id)),
-            Refusal::NotOwned(id) => format!("Node {} is not owned by the monitor", node(*id)),
-            Refusal::DeviceInUse(id) => format!("Block device {} is in use", node(*id)),
-            Refusal::NameNeeded => "'node-name' must be specified for the root node".into(),
-            Refusal::NoSuchFile(file) => format!("Could not open '{file}': No such file or directory"),
-            Refusal::NotQcow2 => "Image is not in qcow2 format".into(),
-            Refusal::Backing(why) => format!("Could not open backing file: {}", why.text(names)),
-        }
-    }
 }
 
 impl NameRefusal {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             NameRefusal::Duplicate(name) => format!("Duplicate nodes with node-name='{name}'"),
             NameRefusal::Invalid(name) => format!("Invalid node-name: '{name}'"),

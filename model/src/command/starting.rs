@@ -68,7 +68,7 @@ pub struct CopyArguments {
     /// `copy-mode` is `write-blocking`.
     pub blocks_writes: bool,
     /// Has options whose effect the model does not know.
-    pub vague: bool,
+    pub unmodelled: bool,
 }
 
 /// How much of a source is copied.
@@ -179,7 +179,7 @@ const BACKUP: &[Member] = &[
 ];
 
 /// Options of a copy whose effect the model does not know.
-const VAGUE: [&str; 8] = [
+const UNMODELLED: [&str; 8] = [
     "bitmap",
     "bitmap-mode",
     "compress",
@@ -215,7 +215,7 @@ impl Start {
             granularity: arguments.integer_of("granularity"),
             bitmap: text("bitmap"),
             blocks_writes: arguments.text_of("copy-mode") == Some(COPY_MODES[1]),
-            vague: VAGUE.iter().any(|name| arguments.get(name).is_some()),
+            unmodelled: UNMODELLED.iter().any(|name| arguments.get(name).is_some()),
         };
         let work = match kind {
             Kind::Stream => Asked::Stream(ends),
@@ -242,8 +242,8 @@ impl Start {
     }
 
     /// Whether it has options whose effect the model does not know.
-    pub fn is_vague(&self) -> bool {
-        matches!(&self.work, Asked::Mirror(copy) | Asked::Backup(copy) if copy.vague)
+    pub fn is_unmodelled(&self) -> bool {
+        matches!(&self.work, Asked::Mirror(copy) | Asked::Backup(copy) if copy.unmodelled)
     }
 
     /// The type of the job it starts, as events name it.

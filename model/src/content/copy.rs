@@ -3,7 +3,7 @@
 //! While a copy is under way its target shows, sector by sector, what it showed before or what is being copied: the
 //! copied values are versions of a request that has not ended. Once it has ended well, they are all there is.
 
-use super::{Decides, NEVER, NONE, Version, Views};
+use super::{Decides, LATE, NEVER, NONE, Version, Views};
 use crate::content::{Layer, Moment};
 use crate::graph::ImageId;
 
@@ -175,20 +175,26 @@ impl Views {
         self.recompose(id, self.layer_count());
     }
 
-    /// A change of an image may have reached these sectors of its overlay `over` instead.
+    /// A change of an image may have reached these sectors of its overlay `over` instead; if it is under way, as this
+    /// request, which began then.
     pub fn may_be_written(
         &mut self,
         over: ImageId,
         image: ImageId,
         sectors: std::ops::Range<u32>,
+        under_way: Option<(u64, Moment)>,
         written: impl Fn(u32) -> Option<u64>,
     ) {
         let below = self.layer(image).sectors();
+        let (request, began) = under_way.unwrap_or((LATE, 0));
+        let ended = if under_way.is_some() { NEVER } else { 0 };
         for at in sectors.clone() {
             // Where the overlay decides, and past the image's end, its readers do not see what reached the image.
             let shows = self.layer(over).decides(at) != Decides::Yes && at < below;
             if let Some(value) = written(at).filter(|_| !shows) {
-                self.show(over, at, Version { value, replaces: false, ..Version::before_all(over) });
+                let late =
+                    Version { value, request, began, ended, replaces: false, ..Version::before_all(over) };
+                self.show(over, at, late);
             }
         }
         if !sectors.is_empty() {

@@ -111,7 +111,7 @@ impl Graph {
         self.blockers.push(Blocker { node, reason: Reason::Job(job, role) });
     }
 
-    /// A job lets go of everything it held.
+    /// A job releases everything it held.
     pub fn release(&mut self, job: JobId) {
         self.frozen.retain(|(holder, _)| *holder != job);
         self.blockers.retain(|b| !matches!(b.reason, Reason::Job(holder, _) if holder == job));

@@ -13,7 +13,7 @@ use crate::rule::Rule;
 use crate::step::client::SUCCESS;
 use crate::step::state::{EVER, State};
 
-/// What is told where the needs of two users meet.
+/// What is reported where the needs of two users meet.
 const CONFLICT: Answer = Answer::ErrorAbout("Permission conflict on node");
 
 impl State {
@@ -40,9 +40,9 @@ impl State {
                 true => Answer::Refused(Refusal::AlreadyNegotiated),
             }),
             Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema => {
-                answers.push(Answer::Told);
+                answers.push(Answer::Report);
             }
-            Command::QueryGraph | Command::QueryExports => answers.push(Answer::Told),
+            Command::QueryGraph | Command::QueryExports => answers.push(Answer::Report),
             Command::Quit => answers.push(Answer::Done),
             Command::Other { .. } => {
                 answers.push(Answer::Unknown);
@@ -98,10 +98,10 @@ impl State {
                     Err(refusal) => Answer::Refused(refusal),
                     Ok(()) => Answer::Done,
                 });
-                // Whether a server runs, and what it serves, only its own answers tell.
+                // Whether a server runs, and what it serves, only its own answers show.
                 self.perhaps(Rule::ServerRefuses, Answer::ErrorAbout("NBD server"), answers);
-                if exporting.is_unsure(graph) {
-                    self.perhaps(Rule::ExportOfUnsureNode, Answer::ErrorAbout("read-only"), answers);
+                if exporting.may_be_read_only(graph) {
+                    self.perhaps(Rule::ExportStillReadOnly, Answer::ErrorAbout("read-only"), answers);
                 }
             }
             _ => {}
@@ -113,12 +113,12 @@ impl State {
         let front = &self.clients[client].pending[0];
         let is_error = found != SUCCESS;
         let matters = |answer: &&Answer| self.matters(answer, is_error, front.sent);
-        let mut telling: Vec<&Answer> = allowed.iter().filter(matters).collect();
-        if telling.is_empty() {
-            telling = allowed.iter().collect();
+        let mut worth_listing: Vec<&Answer> = allowed.iter().filter(matters).collect();
+        if worth_listing.is_empty() {
+            worth_listing = allowed.iter().collect();
         }
         let mut expected: Vec<String> = Vec::new();
-        for answer in telling {
+        for answer in worth_listing {
             let text = self.answer_text(answer, front.sent);
             if !expected.contains(&text) {
                 expected.push(text);
@@ -127,20 +127,20 @@ impl State {
         format!("{}\nfound    {found}\nexpected {}", *front.asked.text, expected.join("\n      or "))
     }
 
-    /// Whether an answer is worth telling beside the one that was found. What excuses an error matters only where there was
+    /// Whether an answer is worth listing beside the one that was found. What excuses an error matters only where there was
     /// one, and a fault only once it has struck.
     fn matters(&self, answer: &Answer, is_error: bool, sent: Moment) -> bool {
         match answer {
             Answer::AnyError | Answer::ErrorAbout(_) => is_error,
             Answer::Fault => is_error && self.is_struck_since(sent),
-            Answer::Done | Answer::Told | Answer::Unknown | Answer::Refused(_) => true,
+            Answer::Done | Answer::Report | Answer::Unknown | Answer::Refused(_) => true,
         }
     }
 
     fn answer_text(&self, answer: &Answer, sent: Moment) -> String {
         match answer {
             Answer::Done => SUCCESS.into(),
-            Answer::Told => "an answer".into(),
+            Answer::Report => "an answer".into(),
             Answer::AnyError => "any error".into(),
             Answer::Unknown => "success of unknown effect".into(),
             Answer::ErrorAbout(about) => format!("an error about `{about}`"),
@@ -191,8 +191,8 @@ impl State {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             // A job that never runs is created all the same, and its events come first.
             Ok(plan) => {
-                if graph.node(plan.under).vague || start.is_vague() {
-                    self.perhaps(Rule::VagueStart, Answer::AnyError, answers);
+                if graph.node(plan.under).unmodelled || start.is_unmodelled() {
+                    self.perhaps(Rule::UnmodelledStart, Answer::AnyError, answers);
                 }
                 answers.push(Answer::Done);
             }
@@ -215,7 +215,7 @@ impl State {
             }
             Editing::Reopen(list) => {
                 if editing.judge(graph).is_err() {
-                    // A link past a commit's named filter: where somebody reads through it, QEMU tells the conflict with
+                    // A link past a commit's named filter: where somebody reads through it, QEMU reports the conflict with
                     // the commit. Where nobody does, it dies.
                     self.perhaps(Rule::ReopenFrozen, CONFLICT, answers);
                 }

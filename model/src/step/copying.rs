@@ -3,7 +3,7 @@
 use crate::command::plan::{JobType, Work};
 use crate::command::record::Job;
 use crate::command::starting::Sync;
-use crate::content::{Decides, SECTOR_BYTES};
+use crate::content::Decides;
 use crate::graph::{ImageId, JobId, NodeId};
 use crate::law::LawId;
 use crate::quirk::Quirk;
@@ -16,7 +16,7 @@ const JOB_REQUESTS: u64 = 1 << 63;
 /// A mirror copies whole chunks of this many sectors, unless its target's clusters are larger.
 const CHUNK_SECTORS: u32 = 128;
 
-fn request_of(id: JobId) -> u64 {
+pub(super) fn request_of(id: JobId) -> u64 {
     JOB_REQUESTS | u64::from(id.0)
 }
 
@@ -26,12 +26,12 @@ fn is_being_changed(changes: &[(ImageId, u32, u32)], image: ImageId, sector: u32
 }
 
 /// What a job copies from, and to, and how much of it.
-struct Route {
-    source: NodeId,
-    target: NodeId,
-    sync: Sync,
+pub(super) struct Route {
+    pub(super) source: NodeId,
+    pub(super) target: NodeId,
+    pub(super) sync: Sync,
     /// Layers whose sectors are copied, where not all are.
-    layers: Vec<NodeId>,
+    pub(super) layers: Vec<NodeId>,
 }
 
 /// What a guest changes.
@@ -48,7 +48,7 @@ pub(super) struct Changed {
 }
 
 impl State {
-    fn route(&self, id: JobId) -> Option<Route> {
+    pub(super) fn route(&self, id: JobId) -> Option<Route> {
         match &self.job(id).plan.work {
             Work::Stream(_) => None,
             Work::Commit(span) => Some(Route {
@@ -80,7 +80,7 @@ impl State {
     }
 
     /// The two images a job copies between.
-    fn images_of(&self, route: &Route) -> Option<(ImageId, ImageId)> {
+    pub(super) fn images_of(&self, route: &Route) -> Option<(ImageId, ImageId)> {
         let source = self.layer_of(&self.graph, route.source)?;
         Some((source, self.layer_of(&self.graph, route.target)?))
     }
@@ -100,23 +100,40 @@ impl State {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
         if matches!(self.job(id).plan.work, Work::Commit(_)) {
-            let before = self.views.layer(target).sectors();
-            if before < self.views.layer(source).sectors() {
-                let length = self.views.layer(source).sectors();
-                // Perhaps another job, or a command, has tried to make it longer before.
-                let shortest = self.shortest_length(target) as u32;
-                self.set_sectors(target, length);
-                self.length_may_be_forgotten(target, before);
-                self.shortest[usize::from(target.0)] = Some(shortest);
-                self.set_bytes(route.target, None);
-            }
+            self.base_may_grow(route.target, source, target);
         }
-        let sectors = self.views.layer(target).sectors();
         let zeroes_first = route.sync == Sync::Full && self.allows(Rule::MirrorZeroesTarget);
         if self.job(id).plan.job_type() == JobType::Mirror && zeroes_first {
             // A target that may hold anything is zeroed first, as QEMU does.
             self.views.may_be_zeroed(target, request_of(id), self.now);
         }
+        self.touched[usize::from(target.0)] = true;
+        self.job_mut(id).copies = self.copy_sectors(id, &route, source, target);
+        self.memory_is_copied(id, source, target);
+        self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
+        self.copies_interfere(id);
+        for (image, sector, count) in self.changes_under_way() {
+            self.copies_may_see(id, image, sector, count);
+        }
+    }
+
+    /// A commit makes its base as long as its top, if it is shorter.
+    fn base_may_grow(&mut self, node: NodeId, source: ImageId, target: ImageId) {
+        let before = self.views.layer(target).sectors();
+        if before < self.views.layer(source).sectors() {
+            let length = self.views.layer(source).sectors();
+            // Perhaps another job, or a command, has tried to make it longer before.
+            let shortest = self.shortest_length(target) as u32;
+            self.set_sectors(target, length);
+            self.length_may_be_forgotten(target, before);
+            self.shortest[usize::from(target.0)] = Some(shortest);
+            self.set_bytes(node, None);
+        }
+    }
+
+    /// What the job may copy shows in its target from now on. Gives the sectors that it must have copied at its end.
+    fn copy_sectors(&mut self, id: JobId, route: &Route, source: ImageId, target: ImageId) -> Vec<bool> {
+        let sectors = self.views.layer(target).sectors();
         let layers = self.layers(&route.layers);
         let mut copies = vec![false; sectors as usize];
         let chunk = match self.job(id).plan.job_type() {
@@ -128,7 +145,7 @@ impl State {
         // Of a source whose length is not known nobody must copy more than it has for sure.
         let certain = self.shortest_length(source) as u32;
         for sector in 0..sectors {
-            // Nobody but a commit cares for what lies past its source's end.
+            // Only a commit reads what lies past its source's end.
             let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
             if sector >= length && !is_commit {
                 break;
@@ -156,14 +173,7 @@ impl State {
                 self.views.copy_sector(source, target, sector, request_of(id), self.now);
             }
         }
-        self.touched[usize::from(target.0)] = true;
-        self.job_mut(id).copies = copies;
-        self.memory_is_copied(id, source, target);
-        self.job_mut(id).copies_onto_nothing = self.views.layer(target).below.is_none();
-        self.copies_blur_each_other(id);
-        for (image, sector, count) in self.changes_under_way() {
-            self.copies_may_see(id, image, sector, count);
-        }
+        copies
     }
 
     /// A change did not pass the filters of those who mirror an image: what is there they may have copied or not.
@@ -192,7 +202,7 @@ impl State {
         for at in sector - sector % chunk..end.min(self.views.layer(target).sectors()) {
             self.views.copy_sector(source, target, at, request_of(id), self.now);
             if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
-                // Of a change somewhere below its source it is not told.
+                // Of a change somewhere below its source it is not notified.
                 *copied &= image == source;
             }
         }
@@ -215,7 +225,7 @@ impl State {
     }
 
     /// Of two jobs of which one writes what lies below the other's source.
-    fn copies_blur_each_other(&mut self, id: JobId) {
+    fn copies_interfere(&mut self, id: JobId) {
         let images = |id: JobId| self.route(id).and_then(|route| self.images_of(&route));
         let writes_below = |one: JobId, other: JobId| {
             images(one)
@@ -224,18 +234,18 @@ impl State {
         };
         let others = self.live_jobs().filter(|other| *other != id && !self.job(*other).has_left());
         let pairs = others.flat_map(|other| [(id, other), (other, id)]);
-        let blurred: Vec<JobId> =
+        let interfered: Vec<JobId> =
             pairs.filter(|(one, other)| writes_below(*one, *other)).map(|(_, other)| other).collect();
-        for id in blurred.into_iter().filter(|_| self.allows(Rule::CopiesBlur)).collect::<Vec<_>>() {
-            self.job_mut(id).blurred = true;
+        for id in interfered.into_iter().filter(|_| self.allows(Rule::CopiesInterfere)).collect::<Vec<_>>() {
+            self.job_mut(id).interfered = true;
         }
-        self.blurred_copies_see();
+        self.interfered_copies_see();
     }
 
     /// What stands below their source has changed, or is about to: mirrors may copy what it shows now, whatever comes after.
-    /// (A backup copies what was there at its start, or, where it is blurred, what is there at its end.)
-    fn blurred_copies_see(&mut self) {
-        let is_mirror = |job: &Job| job.blurred && job.plan.becomes_ready() && !job.has_left();
+    /// (A backup copies what was there at its start, or, where it is interfered, what is there at its end.)
+    fn interfered_copies_see(&mut self) {
+        let is_mirror = |job: &Job| job.interfered && job.plan.becomes_ready() && !job.has_left();
         let mirrors: Vec<JobId> = self.live_jobs().filter(|id| is_mirror(self.job(*id))).collect();
         for id in mirrors {
             let images = self.route(id).and_then(|route| self.images_of(&route));
@@ -262,7 +272,7 @@ impl State {
     }
 
     /// The job may or may not have copied what its source shows now.
-    fn copy_loses_track(&mut self, id: JobId) {
+    pub(super) fn copy_loses_track(&mut self, id: JobId) {
         let Some((source, target)) = self.route(id).and_then(|route| self.images_of(&route)) else { return };
         self.job_mut(id).copies.fill(false);
         if source == target {
@@ -312,7 +322,7 @@ impl State {
     /// A guest is about to change sectors of `image`: whoever copies from it copies the change, or what was there.
     pub(super) fn copies_see_a_write(&mut self, changed: Changed, before: bool) {
         let Changed { node, image, sectors: (sector, count), is_discard } = changed;
-        // A mirror's filter tells its target of every write until the target takes its place.
+        // A mirror's filter passes every write to its target until the target takes its place.
         let follows = |id: &JobId| {
             let job = self.job(*id);
             job.is_at_work() || job.plan.becomes_ready() && !job.has_left()
@@ -347,169 +357,18 @@ impl State {
                 if !is_copied || !(sector..sector + count).contains(&at) {
                     continue;
                 }
-                // Of a writer somewhere below its source a mirror does not hear, nor of one that writes its target.
+                // Of a writer somewhere below its source a mirror is not notified, nor of one that writes its target.
                 let is_past = self.backup_is_bypassed(id, node);
-                let is_heard = image == source && !is_past && !is_being_changed(&changes, target, at);
-                if !is_heard && !self.job(id).changed_beside.contains(&at) {
+                let is_notified = image == source && !is_past && !is_being_changed(&changes, target, at);
+                if !is_notified && !self.job(id).changed_beside.contains(&at) {
                     self.job_mut(id).changed_beside.push(at);
                 }
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
                     // A discard may do nothing, and then there is nothing to copy.
-                    *copied = is_heard && (*copied || !is_discard);
+                    *copied = is_notified && (*copied || !is_discard);
                 }
             }
         }
-        self.blurred_copies_see();
-    }
-
-    /// The job has succeeded. `self.graph` is what it made of it.
-    pub(super) fn copy_succeeded(&mut self, id: JobId) {
-        if self.job(id).blurred {
-            self.copy_loses_track(id);
-        }
-        let plan = self.job(id).plan.clone();
-        match &plan.work {
-            Work::Stream(span) => self.stream_succeeded(span),
-            Work::Commit(span) => {
-                self.has_grown(span.base, span.top);
-                let before = self.before_copy(Quirk::CommitDoesNotFlush, span.base);
-                self.copy_has_followed(id);
-                if !span.is_active {
-                    self.relink_above(plan.under, span.base);
-                    self.copy_was_not_flushed(before);
-                }
-                let goal = if span.is_active { LawId::ActiveCommitCompletes } else { LawId::CommitCompletes };
-                self.count(goal);
-            }
-            Work::Mirror(span) => {
-                self.copy_has_followed(id);
-                self.count(match span.sync {
-                    Sync::Full => LawId::MirrorFullCompletes,
-                    Sync::Top => LawId::MirrorTopCompletes,
-                    _ => LawId::MirrorNothingCompletes,
-                });
-            }
-            Work::Backup(span) => {
-                let before = self.before_copy(Quirk::BackupDoesNotFlush, span.target);
-                if let Some(target) = self.layer_of(&self.graph, span.target) {
-                    let copies = std::mem::take(&mut self.job_mut(id).copies);
-                    let on_nothing = self.job(id).copies_onto_nothing;
-                    self.views.copy_stands(target, &copies, on_nothing, request_of(id), self.now);
-                }
-                self.copy_was_not_flushed(before);
-                self.count(match span.sync {
-                    Sync::Full => LawId::BackupFullCompletes,
-                    _ => LawId::BackupTopCompletes,
-                });
-            }
-        }
-        if plan.becomes_ready() {
-            let pivots = self.job(id).pivots();
-            if pivots {
-                self.relink_pivot(id);
-            }
-            self.count(if pivots { LawId::ReadyCompleted } else { LawId::ReadySoftlyCancelled });
-        }
-    }
-
-    /// A base is as long as what was committed into it.
-    fn has_grown(&mut self, base: NodeId, top: NodeId) {
-        let Some(image) = self.layer_of(&self.graph, base) else { return };
-        let top = self.layer_of(&self.graph, top);
-        let sectors = self.views.layer(image).sectors();
-        let is_open = |top: ImageId| {
-            self.shortest[usize::from(top.0)].is_some() || self.views.layer(top).sectors() < sectors
-        };
-        if top.is_some_and(is_open) {
-            // Nobody knows how long the top is.
-            return;
-        }
-        if self.shortest[usize::from(image.0)].take().is_some() {
-            let bytes = u64::from(self.views.layer(image).sectors()) * SECTOR_BYTES;
-            self.images[usize::from(image.0)].size_bytes = bytes;
-            self.set_bytes(base, Some(bytes));
-        }
-    }
-
-    fn copy_has_followed(&mut self, id: JobId) {
-        let Some(route) = self.route(id) else { return };
-        let Some((source, target)) = self.images_of(&route) else { return };
-        let copies = std::mem::take(&mut self.job_mut(id).copies);
-        let on_nothing = self.job(id).copies_onto_nothing;
-        self.views.copy_has_followed(source, target, &copies, on_nothing);
-        self.views.copy_stops(target, on_nothing, request_of(id), self.now);
-    }
-
-    /// The job gave up in the middle.
-    pub(super) fn copy_stopped(&mut self, id: JobId) {
-        let Some(route) = self.route(id) else { return };
-        let Some((_, target)) = self.images_of(&route) else { return };
-        let on_nothing = self.job(id).copies_onto_nothing;
-        self.views.copy_stops(target, on_nothing, request_of(id), self.now);
-    }
-
-    /// The overlays of a committed top sit on the base now.
-    fn relink_above(&mut self, top: NodeId, base: NodeId) {
-        let (Some(top), Some(base)) = (self.layer_of(&self.graph, top), self.layer_of(&self.graph, base))
-        else {
-            return;
-        };
-        let overlays: Vec<NodeId> = self.graph.alive().map(|(id, _)| id).collect();
-        for overlay in overlays {
-            let below = self.graph.backing_layer(overlay).and_then(|below| self.layer_of(&self.graph, below));
-            let Some(image) = self.layer_of(&self.graph, overlay) else { continue };
-            if self.views.layer(image).below == Some(top) && below == Some(base) {
-                self.views.link(image, Some(base));
-                self.short_commit_shows_base(image, top, base);
-                self.touched[usize::from(image.0)] = true;
-            }
-        }
-    }
-
-    /// The overlays of a mirror's source sit on its target now.
-    fn relink_pivot(&mut self, id: JobId) {
-        let Some(route) = self.route(id) else { return };
-        let Some((source, target)) = self.images_of(&route) else { return };
-        let above: Vec<ImageId> = self
-            .views
-            .at_or_above(source)
-            .into_iter()
-            // What the target itself stands on stays where it is.
-            .filter(|image| *image != source && !self.views.at_or_above(*image).contains(&target))
-            .collect();
-        for image in above {
-            if self.views.layer(image).below == Some(source) {
-                self.views.link(image, Some(target));
-                if matches!(self.job(id).plan.work, Work::Commit(_)) {
-                    self.short_commit_shows_base(image, source, target);
-                }
-            }
-        }
-        let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
-        if route.sync != Sync::Full && !is_commit || self.was_bypassed(id) {
-            // What was not to be copied its readers do not see any more.
-            self.views.recompose_above(target);
-        }
-        if is_commit {
-            // Nor what a guest has changed in the target since.
-            let changed = self.job(id).changed_beside.clone();
-            self.views.show_through(target, &changed);
-        }
-    }
-
-    pub(super) fn stream_succeeded(&mut self, span: &crate::command::stream::Span) {
-        let intermediate = self.graph.parents(span.target).next().is_some();
-        self.count(match (span.no_op, intermediate) {
-            (true, _) => LawId::NoOpStream,
-            (false, true) => LawId::StreamIntermediateCompletes,
-            (false, false) => LawId::StreamActiveCompletes,
-        });
-        let Some(target) = self.layer_of(&self.graph, span.target) else { return };
-        let below = self.graph.backing_layer(span.target);
-        let below = below.and_then(|base| self.layer_of(&self.graph, base));
-        let between = self.layers(&span.between);
-        self.stream_was_not_flushed(span);
-        self.views.stream_ends(target, &between, below);
-        self.short_layer_shows_base(target, between.first(), below);
+        self.interfered_copies_see();
     }
 }

@@ -17,8 +17,8 @@ const GENERATED: &str = "#";
 
 impl State {
     /// `x-debug-query-block-graph`
-    pub(super) fn graph_told(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
-        let Some(told) = told_lines(value) else {
+    pub(super) fn check_graph(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
+        let Some(reported) = reported_lines(value) else {
             return Err(self.broken(LawId::QueryTruth, "the answer is no graph"));
         };
         self.count(LawId::QueryTruth);
@@ -29,18 +29,23 @@ impl State {
                 false => Vec::new(),
             };
             // A fault may have kept any node that a job wrote from turning read-only again.
-            let unsure = match model.allows(Rule::KeptWritable) {
-                true => unsure_parents(graph, model.is_struck_since(EVER)),
+            let possibly_writable = match model.allows(Rule::KeptWritable) {
+                true => possibly_writable_parents(graph, model.is_struck_since(EVER)),
                 false => Vec::new(),
             };
-            let is_told = |graph: &Graph| {
+            let fits = |graph: &Graph| {
                 let unknown = match model.allows(Rule::UnknownLengthNeeds) {
                     true => of_unknown_length(graph),
                     false => Vec::new(),
                 };
-                same(&fixed(&model.lines(graph), &unknown), &fixed(&told, &unknown), &stale, &unsure)
+                same(
+                    &fixed(&model.lines(graph), &unknown),
+                    &fixed(&reported, &unknown),
+                    &stale,
+                    &possibly_writable,
+                )
             };
-            is_told(graph) || has_left_behind(graph) && is_told(&with_left_behind(graph))
+            fits(graph) || has_left_behind(graph) && fits(&with_left_behind(graph))
         };
         if fits(self, graph) || self.has_inactive_nodes() {
             return Ok(());
@@ -49,9 +54,12 @@ impl State {
         let only = |one: &[Line], other: &[Line]| -> Vec<Line> {
             one.iter().filter(|line| !other.contains(line)).cloned().collect()
         };
-        let (strange, missing) = (only(&told, &expected), only(&expected, &told));
-        let what =
-            format!("edges told and not true:{}\nedges true and not told:{}", list(&strange), list(&missing));
+        let (strange, missing) = (only(&reported, &expected), only(&expected, &reported));
+        let what = format!(
+            "edges reported and not true:{}\nedges true and not reported:{}",
+            list(&strange),
+            list(&missing)
+        );
         Err(self.broken(LawId::QueryTruth, what))
     }
 
@@ -80,7 +88,7 @@ impl State {
     }
 
     /// `query-block-exports`
-    pub(super) fn exports_told(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn check_exports(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
         let list = value.list().unwrap_or_default();
         let ids: Vec<&str> = list.iter().filter_map(|entry| entry.text_of("id")).collect();
         let known: Vec<String> = graph.users.iter().filter_map(|user| user.export.clone()).collect();
@@ -88,7 +96,7 @@ impl State {
         let strange = ids.iter().find(|id| !known.iter().any(|known| known == *id));
         let strange = strange.map(|id| (*id).to_owned());
         self.hold(LawId::QueryTruth, missing.is_none() && strange.is_none(), |_| {
-            format!("exports told {}, expected {}", or_none(&ids), or_none(&known))
+            format!("exports reported {}, expected {}", or_none(&ids), or_none(&known))
         })
     }
 }
@@ -142,21 +150,21 @@ fn all_parents(graph: &Graph) -> Vec<String> {
 }
 
 /// Nodes that are read-only, or may not yet be so again, and those below them that hold their files.
-fn unsure_parents(graph: &Graph, any: bool) -> Vec<String> {
-    let is_unsure = |node: &Node| node.read_only && (any || node.may_have_stayed_writable);
-    let read_only = graph.alive().filter(|(_, node)| is_unsure(node)).map(|(id, _)| id);
+fn possibly_writable_parents(graph: &Graph, any: bool) -> Vec<String> {
+    let is_possibly_writable = |node: &Node| node.read_only && (any || node.may_have_stayed_writable);
+    let read_only = graph.alive().filter(|(_, node)| is_possibly_writable(node)).map(|(id, _)| id);
     let files = |id| std::iter::successors(Some(id), |id| graph.node(*id).file);
     read_only.flat_map(files).map(|id| format!("{} -", graph.name(id))).collect()
 }
 
-/// Whether the same is told, apart from what stale nodes need and what those may need that are not surely read-only.
-fn same(expected: &[Line], told: &[Line], stale: &[String], unsure: &[String]) -> bool {
+/// Whether the same is reported, apart from what stale nodes need and what those may need that are not surely read-only.
+fn same(expected: &[Line], reported: &[Line], stale: &[String], possibly_writable: &[String]) -> bool {
     let is_of =
         |line: &Line, parents: &[String]| parents.iter().any(|parent| line.starts_with(parent.as_str()));
     let masked = |line: &Line| {
         let mut line = line.clone();
         // A node may be both: first what it may write still, then what it may not even read.
-        if is_of(&line, unsure) {
+        if is_of(&line, possibly_writable) {
             let writes = format!("[{}/", CONSISTENT | WRITE | RESIZE);
             line = line.replacen(&writes, &format!("[{CONSISTENT}/"), 1);
         }
@@ -170,7 +178,7 @@ fn same(expected: &[Line], told: &[Line], stale: &[String], unsure: &[String]) -
         lines.sort();
         lines
     };
-    expected == told || sorted(expected) == sorted(told)
+    expected == reported || sorted(expected) == sorted(reported)
 }
 
 /// Lines for readers, permissions by their names.
@@ -215,7 +223,7 @@ fn line(parent: &str, name: &str, child: &str, needs: Permissions, shares: Permi
     format!("{parent} -{name}-> {child} [{needs}/{shares}]")
 }
 
-fn told_lines(value: &Json<'_>) -> Option<Vec<Line>> {
+fn reported_lines(value: &Json<'_>) -> Option<Vec<Line>> {
     let nodes = value.get("nodes")?.list()?;
     let name = |id: i64| {
         let node = nodes.iter().find(|node| node.integer_of("id") == Some(id))?;
@@ -252,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_are_told_by_the_names_of_their_permissions() {
+    fn edges_are_reported_by_the_names_of_their_permissions() {
         let lines =
             [line("n2", "backing", "n1", CONSISTENT, ALL), line("job:j0", "main", "n2", 0, WRITE | RESIZE)];
         assert_eq!(

@@ -5,8 +5,8 @@ use crate::command::editing::{Edit, Editing, Reopen, is_unchanged};
 use crate::command::exporting::Exporting;
 use crate::content::{Layer, Moment, SECTOR_BYTES};
 use crate::graph::{Driver, ImageId, Node, NodeId, User};
+use crate::inconclusive::Inconclusive;
 use crate::law::{Broken, LawId};
-use crate::lost::Lost;
 use crate::rule::Rule;
 use crate::step::state::{SECTORS_MAX, State};
 
@@ -22,8 +22,9 @@ impl State {
         let before = self.headers_of_ending_jobs();
         match edit {
             Edit::Header(node, file) => {
-                let is_contested = self.ending_jobs().next().is_some() && self.allows(Rule::ContestedHeader);
-                self.header_changed(node, file, is_contested);
+                let names_either =
+                    self.ending_jobs().next().is_some() && self.allows(Rule::HeaderNamesEither);
+                self.header_changed(node, file, names_either);
             }
             Edit::Overlay(overlay, node) => self.overlay_added(overlay, node, sent),
             Edit::NewOverlay(node, file, name) => self.overlay_made(node, file, name, sent),
@@ -38,11 +39,11 @@ impl State {
         }
         self.zeroes_may_come_late();
         let after = self.headers_of_ending_jobs();
-        if before != after && self.allows(Rule::ContestedHeader) {
+        if before != after && self.allows(Rule::HeaderNamesEither) {
             // Which of the two a job that is ending wrote, nobody saw.
             for (image, header) in before.into_iter().chain(after) {
                 self.images[usize::from(image.0)].headers.insert(0, header);
-                self.contested.push(image);
+                self.either_headers.push(image);
             }
         }
         assert_eq!(self.graph.malformed(), None, "after {editing:?}");
@@ -53,15 +54,15 @@ impl State {
         self.ending_jobs().flat_map(|job| self.next_headers(job)).collect()
     }
 
-    fn header_changed(&mut self, node: NodeId, file: String, is_contested: bool) {
+    fn header_changed(&mut self, node: NodeId, file: String, names_either: bool) {
         let header = Some(file).filter(|file| !file.is_empty());
         self.graph.node_mut(node).header = header.as_deref().map(Into::into);
         if let Some(image) = self.layer_of(&self.graph, node) {
             self.header_was_not_flushed(image);
-            self.contested.retain(|other| *other != image);
+            self.either_headers.retain(|other| *other != image);
             let headers = &mut self.images[usize::from(image.0)].headers;
-            if is_contested {
-                self.contested.push(image);
+            if names_either {
+                self.either_headers.push(image);
             } else {
                 headers.clear();
             }
@@ -77,13 +78,13 @@ impl State {
         self.graph.put_above(overlay, node);
         // What lies under a snapshot is not written any more.
         self.graph.restore(node, true);
-        let is_unsure = self.is_struck_since(sent);
+        let is_struck = self.is_struck_since(sent);
         let old = self.graph.node_mut(node);
-        old.may_have_stayed_writable |= old.read_only && is_unsure;
+        old.may_have_stayed_writable |= old.read_only && is_struck;
         let below = self.layer_of(&self.graph, node);
         // What lies in the raw bytes of a format, the model does not know.
         if below.is_none() {
-            self.lose(Lost::SnapshotOfRaw);
+            self.lose(Inconclusive::SnapshotOfRaw);
         }
         if let Some(image) = self.layer_of(&self.graph, overlay) {
             self.views.compose(image, below);
@@ -172,7 +173,7 @@ impl State {
         let Some(image) = self.layer_of(&self.graph, node) else { return };
         let header = Some(file.clone()).filter(|file| !file.is_empty());
         self.images[usize::from(image.0)].headers.insert(0, header);
-        self.contested.push(image);
+        self.either_headers.push(image);
     }
 
     /// A resize met a fault: the image may have either length.

@@ -27,14 +27,14 @@ impl State {
     }
 
     /// Whether a job may have changed the chain when everything stopped: one in pending may have been finalizing itself on
-    /// behalf of a command that was not answered; one whose last words were not heard may have got there as well.
+    /// behalf of a command that was not answered; one whose last output was not received may have got there as well.
     pub(super) fn may_have_ended(&self, id: JobId) -> bool {
         let job = self.job(id);
         let by_crash = match self.phase {
             Phase::Crashed(kind) => match job.status {
                 Status::Pending => self.allows(Rule::CrashInPending),
                 Status::Running | Status::Ready | Status::Waiting => {
-                    kind == CrashKind::KillUnheard && self.allows(Rule::LastWordsUnheard)
+                    kind == CrashKind::KillUnheard && self.allows(Rule::LastOutputLost)
                 }
                 _ => false,
             },
@@ -119,7 +119,7 @@ impl State {
         } else {
             self.graph.abandon(&plan, id, filter);
             if plan.job_type() == JobType::Commit {
-                // A commit that fails lets go of its nodes at once, one that succeeds when it is forgotten.
+                // A commit that fails releases its nodes at once, one that succeeds when it is forgotten.
                 self.graph.release(id);
             }
         }
@@ -162,10 +162,10 @@ impl State {
         } else {
             self.graph.restore(node, was_read_only);
         }
-        let is_unsure = self.is_struck_since(self.job(id).since);
+        let is_struck = self.is_struck_since(self.job(id).since);
         let node = self.graph.node_mut(node);
         // A job that found it writable, as an earlier one had left it, leaves it so.
-        node.may_have_stayed_writable = node.read_only && (is_unsure || node.may_have_stayed_writable);
+        node.may_have_stayed_writable = node.read_only && (is_struck || node.may_have_stayed_writable);
     }
 
     /// A fault strikes: it may keep a job that is about to end from making read-only what it wrote, where nobody is let in to
@@ -187,12 +187,12 @@ impl State {
         self.graph.collect();
     }
 
-    /// The end of the job is told: by now it has done all that it does to the graph.
+    /// The end of the job is reported: by now it has done all that it does to the graph.
     fn has_ended(&mut self, id: JobId) {
         if !self.job(id).edited && self.requests.is_empty() {
             self.job_edits_graph(id);
         } else if !self.job(id).edited {
-            // Other ways for requests are those in which the chain was changed before this was told.
+            // Other ways for requests are those in which the chain was changed before this was reported.
             *self = self.chain_edited_by(id).swap_remove(0);
         }
         if !self.job(id).restored {
@@ -205,10 +205,10 @@ impl State {
     pub(super) fn finish(&mut self, id: JobId) {
         self.has_ended(id);
         if let Work::Mirror(span) = &self.job(id).plan.work {
-            let is_unsure = self.is_struck_since(self.job(id).since);
+            let is_struck = self.is_struck_since(self.job(id).since);
             let target = span.target;
             let target = self.graph.node_mut(target);
-            target.may_have_stayed_writable |= target.read_only && is_unsure;
+            target.may_have_stayed_writable |= target.read_only && is_struck;
         }
         for Header { image, names, is_certain } in self.job(id).headers.clone() {
             let over = |(id, _): &(NodeId, &Node)| {
@@ -220,7 +220,7 @@ impl State {
             }
             self.overlay_forgotten(is_certain);
             self.header_was_not_flushed(image);
-            let is_certain = is_certain && !self.contested.contains(&image);
+            let is_certain = is_certain && !self.either_headers.contains(&image);
             let headers = &mut self.images[usize::from(image.0)].headers;
             if is_certain {
                 headers.clear();

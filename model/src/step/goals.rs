@@ -1,4 +1,4 @@
-//! Which jobs met which: every two trades in one chain, by how their regions lie to each other.
+//! Which jobs met which: every two job types in one chain, by how their regions lie to each other.
 
 use crate::command::plan::{JOB_TYPES, JobType, Plan, Work};
 use crate::graph::{JobId, NodeId};
@@ -107,7 +107,7 @@ impl State {
         let plan = self.job(id).plan.clone();
         let others = self.neighbours(&plan, Some(id));
         if !others.is_empty() {
-            self.count(LawId::TradesTogether);
+            self.count(LawId::JobTypesTogether);
         }
     }
 

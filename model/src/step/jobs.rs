@@ -18,7 +18,7 @@ impl State {
         }
         let Some(id) = self.find_job(event.job) else {
             if let Some(at) = self.unmodelled.iter().position(|(name, _)| name == event.job) {
-                return self.stranger_told(at, event);
+                return self.unmodelled_job_reported(at, event);
             }
             let what = format!("{} for `{}`, which is no living job", event.words(), event.job);
             return Err(self.broken(LawId::EventOrder, what));
@@ -31,15 +31,15 @@ impl State {
                 Ok(())
             }
             News::Error(action, operation) => self.failed(id, action, operation),
-            News::Pending(kind) => self.told_pending(id, kind),
-            News::Ready(progress) => self.told_ready(id, progress),
+            News::Pending(kind) => self.reported_pending(id, kind),
+            News::Ready(progress) => self.reported_ready(id, progress),
             News::Completed(progress, error) => self.completed(id, progress, error),
             News::Cancelled(progress) => self.cancelled(id, progress),
         }
     }
 
     /// Of a job of an unknown type only the table is known.
-    fn stranger_told(&mut self, at: usize, event: &Event<'_>) -> Result<(), Broken> {
+    fn unmodelled_job_reported(&mut self, at: usize, event: &Event<'_>) -> Result<(), Broken> {
         let News::Status(next) = event.news else { return Ok(()) };
         let (name, status) = self.unmodelled[at].clone();
         self.hold(LawId::StatusTable, status.may_become(next), |_| {
@@ -91,11 +91,11 @@ impl State {
         Ok(())
     }
 
-    /// What the table leaves open: an end is told before it is concluded, a failed job does not complete.
+    /// What the table leaves open: an end is reported before it is concluded, a failed job does not complete.
     fn in_order(&self, id: JobId, status: Status, next: Status) -> Result<(), Broken> {
         let job = self.job(id);
         let wrong = match next {
-            Status::Concluded if !job.ended => "was concluded before its end was told",
+            Status::Concluded if !job.ended => "was concluded before its end was reported",
             Status::Waiting if job.failure.is_some() => "waits for completion after an error",
             Status::Waiting if job.cancelled => "waits for completion after it was cancelled",
             Status::Ready if status == Status::Running && !job.plan.becomes_ready() => {
@@ -104,9 +104,11 @@ impl State {
             Status::Waiting if status == Status::Running && job.plan.becomes_ready() => {
                 "waits for completion and was never ready"
             }
-            Status::Waiting if status == Status::Ready && !job.ready_told => "was ready without saying so",
+            Status::Waiting if status == Status::Ready && !job.ready_reported => {
+                "was ready without saying so"
+            }
             Status::Waiting if job.plan.never_ends() => "has no end of its own",
-            Status::Aborting if job.ended => "aborts after its end was told",
+            Status::Aborting if job.ended => "aborts after its end was reported",
             Status::Null if status == Status::Created && !self.may_fail_at_start(id) => {
                 "vanished instead of starting"
             }
@@ -135,15 +137,15 @@ impl State {
             (Status::Created, Status::Aborting) if self.is_in_open_transaction(id) => (true, ""),
             (Status::Pending | Status::Waiting, Status::Aborting) if self.group_fails(id) => (true, ""),
             (Status::Pending, Status::Aborting) => {
-                let unbearable = self.is_unbearable(id) && self.allows(Rule::UnbearableChain);
+                let chain_conflict = self.has_chain_conflict(id) && self.allows(Rule::ChainConflict);
                 let job = self.job_mut(id);
-                job.unbearable = unbearable;
-                let hopeless = job.is_hopeless() || unbearable;
+                job.chain_conflict = chain_conflict;
+                let hopeless = job.is_hopeless() || chain_conflict;
                 let meets_fault =
                     self.is_struck_since(self.job(id).since) && self.allows(Rule::FinalizingFails);
                 let fails = meets_fault && self.job(id).may_finalize() || hopeless;
                 let fails = fails || self.fails_for_no_cause(id);
-                // Which of the two it was, its end will tell.
+                // Which of the two it was, its end will show.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
             }
             (_, Status::Aborting) => {
@@ -162,7 +164,7 @@ impl State {
     }
 
     /// Whether the chain that a stream makes breaks what another job needs.
-    fn is_unbearable(&self, id: JobId) -> bool {
+    fn has_chain_conflict(&self, id: JobId) -> bool {
         let Work::Stream(span) = &self.job(id).plan.work else { return false };
         let mut after = self.graph.clone();
         after.finish_stream(span);
@@ -174,7 +176,7 @@ impl State {
         let job = self.job(id);
         let is_silent = job.plan.job_type() != JobType::Stream
             && (self.is_struck_since(job.since) || self.may_fail_anyway(id));
-        let silent = is_silent && self.allows(Rule::FailsUntold);
+        let silent = is_silent && self.allows(Rule::FailsSilently);
         if silent {
             self.job_mut(id).failure = Some(Failure::Reported);
         }
@@ -237,7 +239,7 @@ impl State {
         self.hold(LawId::EventFields, named && allowed, |_| {
             let choices: Vec<&str> = on_error.iter().map(|choice| choice.word()).collect();
             let (choices, action) = (choices.join(" and "), action.word());
-            format!("job {name} with on-error {choices} told {action} for a {operation}")
+            format!("job {name} with on-error {choices} reported {action} for a {operation}")
         })?;
         let job = self.job_mut(id);
         let goal = match action {
@@ -262,29 +264,29 @@ impl State {
         Ok(())
     }
 
-    fn told_pending(&mut self, id: JobId, kind: &str) -> Result<(), Broken> {
+    fn reported_pending(&mut self, id: JobId, kind: &str) -> Result<(), Broken> {
         let job = self.job(id);
-        let in_order = job.status == Status::Pending && !job.auto_finalize && !job.pending_told;
+        let in_order = job.status == Status::Pending && !job.auto_finalize && !job.pending_reported;
         if !in_order || kind != job.plan.kind().word() {
             let what = format!("BLOCK_JOB_PENDING of type {kind} for job {} out of order", job.id);
             return Err(self.broken(LawId::EventOrder, what));
         }
-        self.job_mut(id).pending_told = true;
+        self.job_mut(id).pending_reported = true;
         Ok(())
     }
 
-    fn told_ready(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
+    fn reported_ready(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         let job = self.job(id);
-        if job.status != Status::Ready || job.ready_told {
-            let what = format!("job {} told that it is ready in {}", job.id, job.status.word());
+        if job.status != Status::Ready || job.ready_reported {
+            let what = format!("job {} reported that it is ready in {}", job.id, job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
-        self.job_mut(id).ready_told = true;
-        self.progress_told(id, progress)
+        self.job_mut(id).ready_reported = true;
+        self.progress_reported(id, progress)
     }
 
     fn completed(&mut self, id: JobId, progress: Progress<'_>, error: Option<&str>) -> Result<(), Broken> {
-        self.progress_told(id, progress)?;
+        self.progress_reported(id, progress)?;
         match error {
             None => self.succeeded(id, progress),
             Some(error) => self.ended_with(id, error),
@@ -294,8 +296,8 @@ impl State {
     fn succeeded(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         let job = self.job(id);
         let name = job.id.clone();
-        let is_told = job.auto_finalize || job.pending_told;
-        if job.status != Status::Pending || job.ended || !is_told || job.failure.is_some() {
+        let is_reported = job.auto_finalize || job.pending_reported;
+        if job.status != Status::Pending || job.ended || !is_reported || job.failure.is_some() {
             let what = format!("job {name} completed in {}", job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
@@ -332,7 +334,7 @@ impl State {
         let hopeless = job.cannot_fit
             || job.may_not_grow && error == "Operation not supported"
             || job.is_hopeless() && error == "Invalid argument"
-            || job.unbearable && error == "Operation not permitted";
+            || job.chain_conflict && error == "Operation not permitted";
         let armed = self.is_fault(error, job.since) || self.may_fail_anyway(id);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |state| {
             let since = state.job(id).since;
@@ -346,35 +348,35 @@ impl State {
     }
 
     fn cancelled(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
-        self.progress_told(id, progress)?;
+        self.progress_reported(id, progress)?;
         let caused = self.group_fails(id) || self.is_in_open_transaction(id) || self.was_cancelled(id);
         let job = self.job(id);
         if job.status != Status::Aborting || job.ended || !caused {
-            let what = format!("job {} told its cancellation in {}", job.id, job.status.word());
+            let what = format!("job {} reported its cancellation in {}", job.id, job.status.word());
             return Err(self.broken(LawId::EventOrder, what));
         }
-        // The rest of its transaction may hear of it later than everybody else.
+        // The rest of its transaction may notice it later than everybody else.
         self.job_mut(id).cancelled = true;
         self.give_up(id);
         Ok(())
     }
 
-    fn progress_told(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
+    fn progress_reported(&mut self, id: JobId, progress: Progress<'_>) -> Result<(), Broken> {
         let job = self.job(id);
         let fits = progress.kind == job.plan.kind().word() && job.speed == progress.speed;
         self.hold(LawId::EventFields, fits, |state| {
             let job = state.job(id);
             let kind = job.plan.kind().word();
-            let Progress { kind: told, speed, .. } = progress;
+            let Progress { kind: reported, speed, .. } = progress;
             format!(
-                "job {}: told as a {told} with a speed of {speed}, expected a {kind} with a speed of {}",
+                "job {}: reported as a {reported} with a speed of {speed}, expected a {kind} with a speed of {}",
                 job.id, job.speed
             )
         })?;
         self.advanced(id, progress.offset, progress.len)
     }
 
-    /// Progress was told, by an event or a query.
+    /// Progress was reported, by an event or a query.
     pub(super) fn advanced(&mut self, id: JobId, offset: i64, len: i64) -> Result<(), Broken> {
         let job = self.job(id);
         let before = job.offset;

@@ -26,6 +26,8 @@ pub(crate) struct Lately {
 struct Change {
     image: ImageId,
     op: Op,
+    /// Its request and when that began, while it is under way.
+    under_way: Option<(u64, Moment)>,
 }
 
 impl State {
@@ -46,21 +48,23 @@ impl State {
     /// A change has ended.
     pub(super) fn change_ended(&mut self, image: ImageId, op: Op) {
         if self.lately.before.is_some() {
-            self.lately.changes.push(Change { image, op });
+            self.lately.changes.push(Change { image, op, under_way: None });
         }
     }
 
     /// The changes that an edit which takes effect now may come before.
     fn late_changes(&self) -> Vec<Change> {
         let is_change = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
-        let under_way =
-            is_change.filter_map(|request| Some(Change { image: request.image?, op: request.op.clone() }));
+        let under_way = is_change.filter_map(|request| {
+            let under_way = Some((request.number, request.began));
+            Some(Change { image: request.image?, op: request.op.clone(), under_way })
+        });
         self.lately.changes.iter().cloned().chain(under_way).collect()
     }
 
     /// An image may stand on nothing since an edit: zeroes that come after it need no cluster.
     pub(super) fn zeroes_may_come_late(&mut self) {
-        for Change { image, op } in self.late_changes() {
+        for Change { image, op, .. } in self.late_changes() {
             let Range { start, end } = op.sectors_in(self.views.layer(image));
             self.zeroes_may_need_no_cluster(image, (start, end - start), &op);
         }
@@ -70,20 +74,20 @@ impl State {
     pub(super) fn changes_may_reach_overlay(&mut self, image: ImageId, overlay: NodeId) {
         let Some(over) = self.layer_of(&self.graph, overlay) else { return };
         let all = self.late_changes().into_iter();
-        let changes: Vec<Op> = all.filter(|change| change.image == image).map(|change| change.op).collect();
+        let changes: Vec<Change> = all.filter(|change| change.image == image).collect();
         let (before, since) = self.lately.before.clone().unwrap_or_else(|| (self.views.clone(), self.now));
-        for op in &changes {
+        for Change { op, under_way, .. } in &changes {
             let sectors = op.sectors_in(self.views.layer(over));
             let range = (sectors.start, sectors.end - sectors.start);
             self.change_may_corrupt(over, range, !matches!(op, Op::Write(..)));
-            self.views.may_be_written(over, image, sectors, |sector| op.value(sector));
+            self.views.may_be_written(over, image, sectors, *under_way, |sector| op.value(sector));
             for sector in op.sectors_in(self.views.layer(image)) {
                 self.views.is_flushed_with(over, image, sector, since);
-                let written = changes.iter().filter_map(|other| other.value(sector));
+                let written = changes.iter().filter_map(|other| other.op.value(sector));
                 self.views.may_lack(image, over, sector, &before, written);
             }
         }
-        for op in &changes {
+        for Change { op, .. } in &changes {
             let Range { start, end } = op.sectors_in(self.views.layer(image));
             for id in self.live_jobs().collect::<Vec<_>>() {
                 self.copies_may_see(id, image, start, end - start);

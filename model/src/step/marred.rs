@@ -2,17 +2,10 @@
 //!
 //! Where a function is called for every run, it does nothing as long as its quirk is not had.
 
-use crate::command::Command;
-use crate::command::editing::Editing;
 use crate::command::plan::{JobType, Work};
-use crate::command::record::Failure;
-use crate::command::reply::{Answer, Refusal};
-use crate::command::starting::{Asked, Start};
 use crate::command::stream::Span;
 use crate::content::{ANYTHING, Decides, Moment, Views};
-use crate::graph::{Driver, ImageId, JobId, NodeId};
-use crate::job::Status;
-use crate::lost::Lost;
+use crate::graph::{ImageId, JobId, NodeId};
 use crate::observation::CrashKind;
 use crate::quirk::Quirk;
 use crate::step::state::{Phase, State};
@@ -27,18 +20,18 @@ pub(crate) struct Marred {
     /// Streams under way, and those that are over while somebody may still read as if they were not.
     streams: Vec<Window>,
     /// Images with a bitmap; those of them that nobody can write any more.
-    bitmapped: Vec<ImageId>,
-    unwritable: Vec<ImageId>,
+    pub(super) bitmapped: Vec<ImageId>,
+    pub(super) unwritable: Vec<ImageId>,
     /// Jobs that change the graph although they fail.
-    half: Vec<JobId>,
+    pub(super) half: Vec<JobId>,
     /// Jobs that fail at their end for no cause.
-    causeless: Vec<JobId>,
+    pub(super) causeless: Vec<JobId>,
     /// A node was left read-only by a stream that was refused.
-    read_only: bool,
+    pub(super) read_only: bool,
     /// A commit has left the header of an overlay behind a filter as it was.
-    forgot_overlay: bool,
+    pub(super) forgot_overlay: bool,
     /// Nodes are inactive that nobody made so.
-    inactive: bool,
+    pub(super) inactive: bool,
     /// Lengths, in sectors, that images may go back to.
     lengths: Vec<(ImageId, u32)>,
     /// Sectors of a mirror's source that went past the mirror.
@@ -335,150 +328,6 @@ impl State {
         self.has(Quirk::MirrorPassesItsEnd) && self.job(id).plan.becomes_ready()
     }
 
-    /// A bitmap was put on a node.
-    pub(super) fn bitmap_added(&mut self, editing: &Editing) {
-        if let Editing::Bitmap { node, verb: "add", .. } = editing
-            && self.has(Quirk::RefusedReopenBreaksWrites)
-            && let Some(image) = self.graph.find(node).and_then(|node| self.layer_of(&self.graph, node))
-        {
-            self.marred.bitmapped.push(image);
-        }
-    }
-
-    /// A reopen to read-only was refused: the image stays as if it had not been.
-    fn refused_reopen_leaves(&mut self, editing: &Editing) {
-        let Editing::Reopen(list) = editing else { return };
-        for options in list.iter().filter(|options| options.read_only) {
-            let image = self.graph.find(&options.name).and_then(|node| self.layer_of(&self.graph, node));
-            if let Some(image) = image.filter(|image| self.marred.bitmapped.contains(image)) {
-                self.marred.unwritable.push(image);
-            }
-        }
-    }
-
-    /// Whether writers of an image may fail.
-    pub(super) fn is_unwritable(&self, image: ImageId) -> bool {
-        self.marred.unwritable.contains(&image)
-    }
-
-    /// Whether a job writes an image whose writers may fail, or may fail at its end for no cause.
-    pub(super) fn may_fail_anyway(&self, id: JobId) -> bool {
-        let written = self.job(id).plan.written.and_then(|node| self.layer_of(&self.graph, node));
-        written.is_some_and(|image| self.is_unwritable(image)) || self.marred.causeless.contains(&id)
-    }
-
-    /// A job fails at its end: whether it may do so for no cause.
-    pub(super) fn fails_for_no_cause(&mut self, id: JobId) -> bool {
-        let over_filter = |node: NodeId| {
-            let mut below = self.graph.downwards(node).skip(1);
-            below.any(|node| matches!(self.graph.node(node).driver, Driver::CopyOnRead | Driver::CommitTop))
-        };
-        let is_behind = match &self.job(id).plan.work {
-            Work::Commit(span) if !span.is_active && self.has(Quirk::CommitBehindAStream) => {
-                let filter = self.job(id).filter;
-                let reaches =
-                    |other: JobId| self.graph.downwards(self.job(other).filter).any(|node| node == filter);
-                let is_stream = |other: &JobId| self.job(*other).plan.job_type() == JobType::Stream;
-                self.live_jobs().filter(is_stream).any(reaches)
-            }
-            Work::Stream(span) if self.has(Quirk::JsonNameTooLong) => {
-                self.graph.stream_base(span).is_some_and(|base| self.graph.is_filter(base))
-                    || over_filter(span.target)
-            }
-            _ => false,
-        };
-        if is_behind {
-            self.marred.causeless.push(id);
-        }
-        is_behind
-    }
-
-    /// A stream fails at its end: it may have changed the graph by then.
-    pub(super) fn half_finalized(&self, id: JobId, before: Status, next: Status) -> Option<State> {
-        let job = self.job(id);
-        let is_half = (before, next) == (Status::Pending, Status::Aborting)
-            && self.has(Quirk::FailedHeaderChangesGraph)
-            && job.failure == Some(Failure::Finalizing)
-            && job.plan.job_type() == JobType::Stream;
-        is_half.then(|| {
-            let mut state = self.clone();
-            state.marred.half.push(id);
-            state
-        })
-    }
-
-    /// Whether a job that fails changes the graph.
-    pub(super) fn is_half(&self, id: JobId) -> bool {
-        self.marred.half.contains(&id)
-    }
-
-    /// A stream of a file's node was refused: that node stays read-only.
-    fn refused_stream_leaves(&mut self, start: &Start) {
-        let of_file = |node: NodeId| self.graph.node(node).driver == Driver::File;
-        if self.has(Quirk::RefusedStreamReadOnly)
-            && matches!(start.work, Asked::Stream(_))
-            && self.graph.find(&start.device).is_some_and(of_file)
-        {
-            self.marred.read_only = true;
-        }
-    }
-
-    /// Whether a node may be read-only that nobody made so.
-    pub(super) fn left_read_only(&self) -> bool {
-        self.marred.read_only
-    }
-
-    /// The refusals that only what went wrong before explains.
-    pub(super) fn answers_of_quirks(&self) -> Vec<Answer> {
-        let read_only = ["read-only", "Could not reopen"].map(Answer::ErrorAbout);
-        let read_only = read_only.into_iter().filter(|_| self.left_read_only());
-        // Names lead to other nodes than those that the graph has there.
-        let other_chain = ["in the backing chain", "is busy: block device is in use by block job"];
-        let other_chain = other_chain.into_iter().map(Answer::ErrorAbout);
-        let inactive = Some(Answer::ErrorAbout("nactive")).filter(|_| self.marred.inactive);
-        let read_only = read_only.chain(inactive);
-        read_only.chain(other_chain.filter(|_| self.marred.forgot_overlay)).collect()
-    }
-
-    /// A command that was refused has left something all the same.
-    pub(super) fn refused_command_leaves(&mut self, command: &Result<Command, Refusal>) {
-        match command {
-            Ok(Command::Edit(editing)) => self.refused_reopen_leaves(editing),
-            Ok(Command::Start(start)) => self.refused_stream_leaves(start),
-            Ok(Command::Other { name, .. }) if name == "blockdev-set-active" => {
-                self.marred.inactive |= self.has(Quirk::HalfInactivation);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether nodes may be inactive, and need nothing of each other.
-    pub(super) fn has_inactive_nodes(&self) -> bool {
-        self.marred.inactive
-    }
-
-    /// A link past a commit's filter was to be frozen. What comes of it nobody follows.
-    pub(super) fn reopens_past_a_commit(&mut self, editing: &Editing) -> bool {
-        let is_frozen = matches!(editing.judge(&self.graph), Err(Refusal::FrozenLink(..)));
-        let is_done = self.has(Quirk::ReopenPastCommit) && is_frozen;
-        if is_done {
-            self.lose(Lost::ReopenedPastCommit);
-        }
-        is_done
-    }
-
-    /// A mirror that writes what lies below its source. What it makes of that nobody follows.
-    pub(super) fn mirrors_into_own_chain(&mut self, start: &Start) -> bool {
-        let Asked::Mirror(copy) = &start.work else { return false };
-        let nodes = self.graph.find(&start.device).zip(self.graph.find(&copy.target));
-        let is_below = nodes.is_some_and(|(source, target)| self.graph.reached(source).contains(&target));
-        let is_done = self.has(Quirk::MirrorIntoOwnChain) && is_below;
-        if is_done {
-            self.lose(Lost::MirroredIntoOwnChain);
-        }
-        is_done
-    }
-
     /// A commit has not rewritten the header of an overlay.
     pub(super) fn overlay_forgotten(&mut self, is_certain: bool) {
         if !is_certain && self.has(Quirk::CommitLeavesHeader) {
@@ -501,7 +350,7 @@ impl State {
         self.marred.lengths.iter().filter(move |(other, _)| *other == image).map(|(_, length)| *length)
     }
 
-    /// A guest changes what a mirror copies, below the mirror's filter: the mirror may not be told.
+    /// A guest changes what a mirror copies, below the mirror's filter: the mirror may not be notified.
     pub(super) fn mirror_may_be_bypassed(&mut self, node: NodeId, (sector, count): (u32, u32)) {
         if !self.has(Quirk::MirrorIsBypassed) {
             return;

@@ -1,4 +1,4 @@
-//! Queries: what they tell must have been true at some moment between the question and the answer.
+//! Queries: what they report must have been true at some moment between the question and the answer.
 
 use crate::command::record::Job;
 use crate::command::reply::generated_name;
@@ -11,7 +11,7 @@ use crate::step::state::State;
 
 impl State {
     /// `query-jobs` and `query-block-jobs`.
-    pub(super) fn jobs_told(
+    pub(super) fn check_jobs(
         &mut self,
         jobs: &[Shared<Job>],
         value: &Json<'_>,
@@ -21,22 +21,22 @@ impl State {
         let Some(list) = value.list() else {
             return Err(self.broken(LawId::QueryTruth, "the jobs are no list"));
         };
-        let mut told: Vec<JobId> = Vec::new();
+        let mut reported: Vec<JobId> = Vec::new();
         let is_strange = |entry: &&Json<'_>| {
             let name = entry.text_of(if block { "device" } else { "id" });
             self.unmodelled.iter().any(|(id, _)| Some(id.as_str()) == name)
         };
         let list: Vec<&Json<'_>> = list.iter().filter(|entry| !is_strange(entry)).collect();
         for entry in list {
-            let id = self.job_told(jobs, entry, block)?;
+            let id = self.check_job(jobs, entry, block)?;
             // The newest job comes first.
-            if told.last().is_some_and(|last| *last <= id) {
+            if reported.last().is_some_and(|last| *last <= id) {
                 return Err(self.broken(LawId::QueryTruth, format!("job {} out of order", self.job(id).id)));
             }
-            told.push(id);
+            reported.push(id);
         }
         let lived = (0u16..).zip(jobs).filter(|(_, job)| job.is_live());
-        let missing = lived.into_iter().find(|(index, _)| !told.contains(&JobId(*index)));
+        let missing = lived.into_iter().find(|(index, _)| !reported.contains(&JobId(*index)));
         match missing {
             Some((_, job)) => {
                 Err(self.broken(LawId::QueryTruth, format!("{} is missing from the list", job.line())))
@@ -45,12 +45,14 @@ impl State {
         }
     }
 
-    fn job_told(&mut self, jobs: &[Shared<Job>], entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
+    fn check_job(&mut self, jobs: &[Shared<Job>], entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
         let names =
             if block { ["device", "offset", "len"] } else { ["id", "current-progress", "total-progress"] };
         let name = entry.text_of(names[0]).unwrap_or("");
         let Some(index) = jobs.iter().rposition(|job| job.is_live() && job.id == name) else {
-            return Err(self.broken(LawId::QueryTruth, format!("job `{name}` is told and does not exist")));
+            return Err(
+                self.broken(LawId::QueryTruth, format!("job `{name}` is reported and does not exist"))
+            );
         };
         let (id, job) = (JobId(index as u16), &jobs[index]);
         let status_fits = entry.text_of("status") == Some(job.status.word());
@@ -60,19 +62,19 @@ impl State {
                 && auto("auto-dismiss", job.auto_dismiss)
                 && entry.integer_of("speed") == Some(job.speed));
         if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
-            let what = format!("told {entry}\nit is a {} with a speed of {}", job.line(), job.speed);
+            let what = format!("reported {entry}\nit is a {} with a speed of {}", job.line(), job.speed);
             return Err(self.broken(LawId::QueryTruth, what));
         }
         let (offset, len) = (entry.integer_of(names[1]), entry.integer_of(names[2]));
         let (Some(offset), Some(len)) = (offset, len) else {
-            return Err(self.broken(LawId::QueryTruth, format!("told {entry} without progress")));
+            return Err(self.broken(LawId::QueryTruth, format!("reported {entry} without progress")));
         };
-        // Events since may have told more.
+        // Events since may have reported more.
         let before = job.offset;
         let job = self.job(id);
         let is_of_before = before <= offset && offset < job.offset && offset <= len;
         let is_of_before = is_of_before && self.allows(Rule::ProgressOfBefore);
-        // A job that has ended is told as it ended, however long ago.
+        // A job that has ended is reported as it ended, however long ago.
         if job.is_live() && !is_of_before {
             self.advanced(id, offset, len)?;
         }
@@ -80,7 +82,7 @@ impl State {
     }
 
     /// `query-named-block-nodes`.
-    pub(super) fn nodes_told(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn check_nodes(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
         self.count(LawId::QueryTruth);
         let Some(list) = value.list() else {
             return Err(self.broken(LawId::QueryTruth, "the nodes are no list"));
@@ -98,7 +100,7 @@ impl State {
         Err(self.broken(law, lie))
     }
 
-    /// A generated name is told by a query if only one node can bear it.
+    /// A generated name is shown by a query if only one node can have it.
     fn learn_names(&mut self, list: &[Json<'_>]) {
         const DRIVERS: [Driver; 7] = [
             Driver::CopyOnRead,
@@ -127,9 +129,9 @@ impl State {
         }
     }
 
-    /// `query-qmp-schema`: `base-node` must be among the arguments of `block-stream`, for it tells that
+    /// `query-qmp-schema`: `base-node` must be among the arguments of `block-stream`, for it shows that
     /// any node may be a target.
-    pub(super) fn schema_told(&mut self, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn check_schema(&mut self, value: &Json<'_>) -> Result<(), Broken> {
         let list = value.list().unwrap_or(&[]);
         let entry = |name: &str| list.iter().find(|entry| entry.text_of("name") == Some(name));
         let arguments = entry("block-stream").and_then(|command| entry(command.text_of("arg-type")?));
@@ -142,15 +144,15 @@ impl State {
 /// The first entry that is not true of `graph`, or the first node that is missing; and whether it names a
 /// node that is gone.
 fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) -> Option<(bool, String)> {
-    let names_file = |told: &str, file: &str| names_file(told, file, allows(Rule::FileNameInJson));
-    let may_be_left_out = |id| graph.is_remnant(id) && allows(Rule::RemnantShown);
+    let names_file = |reported: &str, file: &str| names_file(reported, file, allows(Rule::FileNameInJson));
+    let may_be_left_out = |id| graph.is_orphan(id) && allows(Rule::OrphanShown);
     for entry in list {
         let name = entry.text_of("node-name").unwrap_or("");
         let Some(id) = graph.find(name) else {
             if generated_name(name) == Some(name) {
                 continue;
             }
-            return Some((true, format!("node `{name}` is told and does not exist")));
+            return Some((true, format!("node `{name}` is reported and does not exist")));
         };
         if let Some(lie) = lie(graph, id, entry, &names_file) {
             return Some((false, format!("node `{name}`: {lie}")));
@@ -164,24 +166,24 @@ fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) ->
             return Some((false, format!("node `{name}` is missing from the list")));
         }
     }
-    let (stand_on, told_to) = (unnamed_filters(graph), told_filters(graph, list));
+    let (stand_on, reported_on) = (unnamed_filters(graph), reported_filters(graph, list));
     let fits = |file: &&str| stand_on.iter().any(|expected| names_file(file, expected));
-    if stand_on.len() == told_to.len() && !told_to.iter().all(fits) {
-        let lie = format!("filters on {}, expected on {}", told_to.join(", "), stand_on.join(", "));
+    if stand_on.len() == reported_on.len() && !reported_on.iter().all(fits) {
+        let lie = format!("filters on {}, expected on {}", reported_on.join(", "), stand_on.join(", "));
         return Some((false, lie));
     }
     let unnamed = graph.alive().filter(|(_, node)| node.name.is_none()).count();
     let orphans = graph.alive().filter(|(id, node)| node.name.is_none() && may_be_left_out(*id)).count();
     let strange = list.iter().filter(|entry| graph.find(entry.text_of("node-name").unwrap_or("")).is_none());
-    let told = strange.count();
-    (!(unnamed - orphans..=unnamed).contains(&told))
-        .then(|| (told > unnamed, format!("{told} nodes with generated names, expected {unnamed}")))
+    let reported = strange.count();
+    (!(unnamed - orphans..=unnamed).contains(&reported))
+        .then(|| (reported > unnamed, format!("{reported} nodes with generated names, expected {unnamed}")))
 }
 
 /// Whether a query names a file. Where a header does not lead to what was opened, QEMU shows the opened chain as a
 /// `json:` name.
-fn names_file(told: &str, file: &str, in_json: bool) -> bool {
-    told == file || in_json && told.starts_with("json:") && told.contains(file)
+fn names_file(reported: &str, file: &str, in_json: bool) -> bool {
+    reported == file || in_json && reported.starts_with("json:") && reported.contains(file)
 }
 
 /// The files that filters with generated names stand on.
@@ -194,7 +196,7 @@ fn unnamed_filters(graph: &Graph) -> Vec<&str> {
 }
 
 /// The files that a query says such filters stand on.
-fn told_filters<'a>(graph: &Graph, list: &'a [Json<'_>]) -> Vec<&'a str> {
+fn reported_filters<'a>(graph: &Graph, list: &'a [Json<'_>]) -> Vec<&'a str> {
     let is_unnamed = |entry: &&Json<'_>| {
         let name = entry.text_of("node-name").unwrap_or("");
         entry.text_of("drv") == Some(Driver::CopyOnRead.word()) && graph.find(name).is_none()
@@ -216,13 +218,15 @@ fn lie(
     if driver != Some(node.driver.word()) {
         return Some(format!("driver {}, expected {}", driver.unwrap_or("none"), node.driver.word()));
     }
-    if node.driver != Driver::Qcow2 || node.vague {
+    if node.driver != Driver::Qcow2 || node.unmodelled {
         return None;
     }
     let backing = node.backing.and_then(|below| graph.unfiltered(below));
     let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
-    let told = entry.text_of("backing_file");
-    let fits = told == expected || told.zip(expected).is_some_and(|(told, file)| names_file(told, file));
-    (!fits)
-        .then(|| format!("backing file {}, expected {}", told.unwrap_or("none"), expected.unwrap_or("none")))
+    let reported = entry.text_of("backing_file");
+    let fits = reported == expected
+        || reported.zip(expected).is_some_and(|(reported, file)| names_file(reported, file));
+    (!fits).then(|| {
+        format!("backing file {}, expected {}", reported.unwrap_or("none"), expected.unwrap_or("none"))
+    })
 }

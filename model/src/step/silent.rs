@@ -88,7 +88,7 @@ impl Footprint {
         Footprint { looks_at, changes }
     }
 
-    /// Whether two steps concern each other. Whoever lets go of nodes does not concern others that do.
+    /// Whether two steps concern each other. Whoever releases nodes does not concern others that do.
     pub fn meets(self, other: Footprint) -> bool {
         let both = self.changes & other.changes & !HOLDS;
         self.looks_at & other.changes | self.changes & other.looks_at | both != 0
@@ -104,7 +104,7 @@ impl Footprint {
         self == Footprint::NOTHING
     }
 
-    /// What carrying out a command looks at or changes. Of edits only their state can tell.
+    /// What carrying out a command looks at or changes. Of edits only their state can show.
     fn of_command(command: &Command) -> Footprint {
         match command {
             Command::Edit(_) => Footprint::of(GRAPH | REQUESTS, GRAPH | REQUESTS),

@@ -1,4 +1,4 @@
-//! A number that states which are equal have in common: whether two may be equal, it tells without comparing them.
+//! A number that states which are equal have in common: whether two may be equal, it shows without comparing them.
 
 use std::cell::OnceCell;
 

@@ -123,8 +123,8 @@ impl State {
         let mut refusals = Vec::new();
         if let Work::Mirror(span) = &plan.work {
             let target = self.graph.node(span.target);
-            let is_unsure = target.read_only && target.may_have_stayed_writable;
-            if is_unsure && self.allows(Rule::MirrorTargetReadOnly) {
+            let is_possibly_writable = target.read_only && target.may_have_stayed_writable;
+            if is_possibly_writable && self.allows(Rule::MirrorTargetReadOnly) {
                 refusals.push(Refusal::ReadOnly);
             }
         }

@@ -12,9 +12,9 @@ use crate::command::record::Job;
 use crate::command::reply::Names;
 use crate::content::{Layer, Moment, SECTOR_BYTES, Views};
 use crate::graph::{Driver, Graph, ImageId, JobId, NodeId};
+use crate::inconclusive::Inconclusive;
 use crate::job::Status;
 use crate::law::{Broken, LawId};
-use crate::lost::Lost;
 use crate::observation::{CrashKind, FaultKind, Format, ImageSetup};
 use crate::quirk::{Quirk, Quirks};
 use crate::rule::{Rule, Without};
@@ -67,14 +67,14 @@ pub(crate) struct State {
     /// By image: the shortest it may still be, in sectors, where a job or a command makes it longer.
     pub shortest: Shared<Vec<Option<u32>>>,
     /// Images whose header a command and a job changed, in an order that nobody saw.
-    pub contested: Vec<ImageId>,
+    pub either_headers: Vec<ImageId>,
     /// Throttle groups.
     pub groups: Shared<Vec<String>>,
     pub faults: Shared<Vec<Fault>>,
     /// A read beside a write may show a part of the one and a part of the other, even within a sector.
     pub tears: bool,
     /// Why it cannot be followed any more: then nothing is judged.
-    pub lost: Option<Lost>,
+    pub inconclusive: Option<Inconclusive>,
     /// Rules that it goes without.
     pub without: Without,
     /// Quirks that it has.
@@ -113,8 +113,8 @@ impl State {
             streamed: vec![false; facts.len()].into(),
             touched: vec![false; facts.len()].into(),
             shortest: vec![None; facts.len()].into(),
-            contested: Vec::new(),
-            lost: None,
+            either_headers: Vec::new(),
+            inconclusive: None,
             tears: false,
             without: Without::default(),
             quirks: Quirks::default(),
@@ -267,13 +267,13 @@ impl State {
     }
 
     /// Why it cannot be followed any more.
-    pub fn lost(&self) -> Option<Lost> {
-        self.lost.or(self.views.stands_on_itself.then_some(Lost::StandsOnItself))
+    pub fn inconclusive(&self) -> Option<Inconclusive> {
+        self.inconclusive.or(self.views.stands_on_itself.then_some(Inconclusive::StandsOnItself))
     }
 
     /// From now on it cannot be followed.
-    pub fn lose(&mut self, why: Lost) {
-        self.lost.get_or_insert(why);
+    pub fn lose(&mut self, why: Inconclusive) {
+        self.inconclusive.get_or_insert(why);
     }
 
     /// Whether a permissive rule holds.

@@ -14,7 +14,7 @@ impl State {
     pub(super) fn verb_answers(&self, asked: &VerbArguments, answers: &mut Vec<Answer>) {
         if self.unmodelled.iter().any(|(name, _)| *name == asked.job) {
             answers.push(Answer::Done);
-            return self.perhaps(Rule::StrangerVerb, Answer::AnyError, answers);
+            return self.perhaps(Rule::UnmodelledJobVerb, Answer::AnyError, answers);
         }
         let Some(id) = self.find_job(&asked.job) else {
             return answers.push(Answer::Refused(Refusal::NoJob(asked.job.clone(), asked.block_job)));
@@ -81,7 +81,6 @@ impl State {
 
     fn apply_verb(&mut self, id: JobId, verb: &VerbArguments) {
         let job = self.job_mut(id);
-        let status = job.status;
         let mut kind = None;
         let goal = match verb.verb {
             Verb::Pause => {
@@ -94,7 +93,7 @@ impl State {
                 if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
             }
             Verb::Cancel if job.is_ready() && !verb.force => {
-                // Who was told to complete before pivots all the same.
+                // Who was asked to complete before pivots all the same.
                 job.soft_cancelled = true;
                 job.paused = false;
                 return;
@@ -102,18 +101,8 @@ impl State {
             Verb::Cancel => {
                 job.cancelled = true;
                 job.paused = false;
-                match job.plan.job_type() {
-                    JobType::Stream => {}
-                    JobType::Commit | JobType::ActiveCommit => kind = Some(LawId::CommitCancelled),
-                    JobType::Mirror => kind = Some(LawId::MirrorCancelled),
-                    JobType::Backup => kind = Some(LawId::BackupCancelled),
-                }
-                match status {
-                    Status::Ready | Status::Standby => LawId::CancelledReady,
-                    Status::Paused => LawId::CancelledPaused,
-                    Status::Pending => LawId::CancelledPending,
-                    _ => LawId::CancelledRunning,
-                }
+                kind = cancelled(job.plan.job_type());
+                cancelled_in(job.status)
             }
             Verb::SetSpeed => {
                 job.speed = verb.speed;
@@ -140,5 +129,25 @@ impl State {
         if verb.verb == Verb::Finalize {
             self.finalizing(id);
         }
+    }
+}
+
+/// The goal of whoever cancels a job of this type, if it has one of its own.
+fn cancelled(job_type: JobType) -> Option<LawId> {
+    match job_type {
+        JobType::Stream => None,
+        JobType::Commit | JobType::ActiveCommit => Some(LawId::CommitCancelled),
+        JobType::Mirror => Some(LawId::MirrorCancelled),
+        JobType::Backup => Some(LawId::BackupCancelled),
+    }
+}
+
+/// The goal of whoever cancels a job in this status.
+fn cancelled_in(status: Status) -> LawId {
+    match status {
+        Status::Ready | Status::Standby => LawId::CancelledReady,
+        Status::Paused => LawId::CancelledPaused,
+        Status::Pending => LawId::CancelledPending,
+        _ => LawId::CancelledRunning,
     }
 }

@@ -23,7 +23,7 @@ impl Tape {
 
     /// True once in so many.
     pub fn once_in(&mut self, of: usize) -> bool {
-        // The plainest choice is that nothing special happens.
+        // The first choice is that nothing special happens.
         self.below(of) == of - 1
     }
 
@@ -33,9 +33,9 @@ impl Tape {
     }
 }
 
-/// What a line tells.
+/// What a line is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told {
+pub enum LineKind {
     /// A client sends a command, or a guest begins a request.
     Begins,
     /// The client gets its reply, or the request ends.
@@ -46,12 +46,12 @@ pub enum Told {
     Mark,
 }
 
-pub fn told(line: &str) -> Told {
+pub fn kind_of(line: &str) -> LineKind {
     match line.split(' ').next().unwrap_or_default() {
-        ">" | "read" | "write" | "discard" | "flush" => Told::Begins,
-        "<" | "end" => Told::Ends,
-        "!" => Told::Event,
-        _ => Told::Mark,
+        ">" | "read" | "write" | "discard" | "flush" => LineKind::Begins,
+        "<" | "end" => LineKind::Ends,
+        "!" => LineKind::Event,
+        _ => LineKind::Mark,
     }
 }
 
@@ -73,10 +73,10 @@ pub fn widened(lines: &[String], tape: &mut Tape) -> Vec<String> {
         let at = tape.below(lines.len() - 1);
         let (first, second) = (&lines[at], &lines[at + 1]);
         let is_other = party(first) != party(second);
-        let holds = told(first) == Told::Mark || told(second) == Told::Mark;
-        let widens = told(first) == Told::Ends && told(second) != Told::Ends
-            || told(second) == Told::Begins && told(first) != Told::Begins
-            || told(first) == told(second) && told(first) != Told::Event;
+        let holds = kind_of(first) == LineKind::Mark || kind_of(second) == LineKind::Mark;
+        let widens = kind_of(first) == LineKind::Ends && kind_of(second) != LineKind::Ends
+            || kind_of(second) == LineKind::Begins && kind_of(first) != LineKind::Begins
+            || kind_of(first) == kind_of(second) && kind_of(first) != LineKind::Event;
         if is_other && !holds && widens {
             lines.swap(at, at + 1);
         }

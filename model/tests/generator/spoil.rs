@@ -1,16 +1,16 @@
 //! Ways to spoil a history in one place, so that it can hardly be right any more.
 
 use super::world::History;
-use super::{Tape, Told, party, told};
+use super::{LineKind, Tape, kind_of, party};
 
 /// What is done to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
-    /// An event is not told.
+    /// An event is left out.
     EventLost,
-    /// An event is told twice.
+    /// An event is shown twice.
     EventTwice,
-    /// An event is told before the command that caused it was sent.
+    /// An event is shown before the command that caused it was sent.
     EventBeforeCause,
     /// A read brings what another sector holds.
     ReadOfAnother,
@@ -26,7 +26,7 @@ pub enum Kind {
 pub fn spoil(kind: Kind, history: &History, tape: &mut Tape) -> Option<(usize, Vec<String>)> {
     let mut lines = history.lines.clone();
     let fits = |at: &usize| match kind {
-        Kind::EventLost | Kind::EventTwice => told(&lines[*at]) == Told::Event,
+        Kind::EventLost | Kind::EventTwice => kind_of(&lines[*at]) == LineKind::Event,
         Kind::EventBeforeCause => cause(&lines, *at).is_some(),
         Kind::ReadOfAnother => lines[*at].starts_with("end ") && lines[*at].contains(" w"),
         Kind::RefusalTurned => is_refusal(&lines[*at]),

@@ -4,10 +4,13 @@
 //! Commands are carried out at one moment between their sending and their reply; requests likewise. It knows what is on
 //! the disk, so it can end without warning.
 
+mod requests;
+
 use super::Tape;
 use model::job::{Status, Verb};
+use requests::{Request, Sector};
 
-/// The two chains; the first letter of a node tells which.
+/// The two chains; the first letter of a node shows which.
 pub const CHAINS: &str = "abase <- alow <- amid <- atop | bbase <- blow <- bmid <- btop";
 
 /// The sectors of every layer.
@@ -30,7 +33,7 @@ struct Job {
     finalize: bool,
     dismiss: bool,
     edited: bool,
-    told: bool,
+    announced: bool,
     offset_bytes: u64,
 }
 
@@ -45,36 +48,6 @@ enum What {
     Start { id: &'static str, into: usize, base: Option<usize>, by_hand: bool },
     Verb(Verb, &'static str),
     Query,
-}
-
-/// A guest's request.
-struct Request {
-    number: u64,
-    chain: usize,
-    sector: usize,
-    count: usize,
-    kind: Kind,
-    /// What it has read, once it was done.
-    done: Option<Vec<u64>>,
-    /// The end of every write that it makes durable.
-    covers: usize,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Read,
-    Write(u64),
-    Discard,
-    Flush,
-}
-
-/// What one sector of a top was and is: the values since the last that is durable.
-#[derive(Clone)]
-struct Sector {
-    /// With the moment in which its request ended.
-    values: Vec<(u64, usize)>,
-    /// The last that cannot come back.
-    before: Option<u64>,
 }
 
 /// Not ended yet.
@@ -139,7 +112,7 @@ impl World {
         }
     }
 
-    fn tell(&mut self, line: String) {
+    fn emit(&mut self, line: String) {
         self.lines.push(line);
     }
 
@@ -199,7 +172,7 @@ impl World {
             What::Verb(verb, id) => format!("job-{} id={id}", verb.word()),
             What::Query => "query-jobs".to_owned(),
         };
-        self.tell(format!("> {who} {text}"));
+        self.emit(format!("> {who} {text}"));
         self.clients[who] = Some(Command { text, what, reply: None });
     }
 
@@ -236,10 +209,10 @@ impl World {
             finalize: false,
             dismiss: false,
             edited: false,
-            told: false,
+            announced: false,
             offset_bytes: 0,
         });
-        self.tell(format!("! {id} created"));
+        self.emit(format!("! {id} created"));
         self.become_(self.jobs.len() - 1, Status::Running);
         "ok".to_owned()
     }
@@ -290,14 +263,14 @@ impl World {
     fn reply(&mut self, who: usize) {
         let Some(command) = self.clients[who].take_if(|command| command.reply.is_some()) else { return };
         assert!(!command.text.is_empty());
-        self.tell(format!("< {who} {}", command.reply.unwrap_or_default()));
+        self.emit(format!("< {who} {}", command.reply.unwrap_or_default()));
     }
 
     // Jobs.
 
     fn become_(&mut self, index: usize, status: Status) {
         self.jobs[index].status = status;
-        self.tell(format!("! {} {}", self.jobs[index].id, status.word()));
+        self.emit(format!("! {} {}", self.jobs[index].id, status.word()));
     }
 
     fn job_moves(&mut self, tape: &mut Tape) {
@@ -323,21 +296,21 @@ impl World {
             Status::Paused if !job.paused => self.become_(index, Status::Running),
             Status::Waiting if job.cancelled => self.become_(index, Status::Aborting),
             Status::Waiting => self.become_(index, Status::Pending),
-            Status::Pending if job.by_hand && !job.told => {
-                self.jobs[index].told = true;
-                self.tell(format!("! {id} pending-told"));
+            Status::Pending if job.by_hand && !job.announced => {
+                self.jobs[index].announced = true;
+                self.emit(format!("! {id} pending-reported"));
             }
             Status::Pending if job.cancelled && !job.edited => self.become_(index, Status::Aborting),
             Status::Pending if !may_finalize => {}
             Status::Pending if !job.edited => self.edit(index),
             Status::Pending => {
-                self.tell(format!("! {id} completed 8"));
+                self.emit(format!("! {id} completed 8"));
                 self.become_(index, Status::Concluded);
             }
             Status::Aborting if !job.edited => self.jobs[index].edited = true,
             Status::Aborting => {
                 let offset = job.offset_bytes / 512;
-                self.tell(format!("! {id} cancelled {offset}"));
+                self.emit(format!("! {id} cancelled {offset}"));
                 self.become_(index, Status::Concluded);
             }
             Status::Concluded if !job.by_hand || job.dismiss => self.become_(index, Status::Null),
@@ -351,89 +324,6 @@ impl World {
         let stays = |at: &usize| *at >= into || base.is_some_and(|base| *at <= base);
         self.chains[chain].retain(stays);
         self.jobs[index].edited = true;
-    }
-
-    // Guests.
-
-    fn begin(&mut self, chain: usize, tape: &mut Tape) {
-        let number = self.next_request;
-        self.next_request += 1;
-        let sector = tape.below(SECTORS);
-        let count = 1 + tape.below(2).min(SECTORS - 1 - sector);
-        let kind = match tape.below(8) {
-            0..2 => Kind::Read,
-            2..5 => Kind::Write(1000 + number),
-            5 | 6 => Kind::Flush,
-            _ => Kind::Discard,
-        };
-        let busy = |other: &Request| {
-            other.chain == chain && other.sector < sector + count && sector < other.sector + other.count
-        };
-        // Of two writes that meet, the disk of this world would have to know which came first.
-        let meets = self.requests.iter().any(|other| other.kind != Kind::Read && busy(other));
-        if meets && matches!(kind, Kind::Write(_) | Kind::Discard) {
-            return;
-        }
-        let guest = 7 + chain;
-        self.tell(match kind {
-            Kind::Read => format!("read r{number} {guest} {sector} {count}"),
-            Kind::Write(value) => {
-                format!("write r{number} {guest} {sector}{}", format!(" w{value}").repeat(count))
-            }
-            Kind::Discard => format!("discard r{number} {guest} {sector} {count}"),
-            Kind::Flush => format!("flush r{number} {guest}"),
-        });
-        let (sector, count) = if kind == Kind::Flush { (0, 0) } else { (sector, count) };
-        let covers = self.lines.len();
-        self.requests.push(Request { number, chain, sector, count, kind, done: None, covers });
-    }
-
-    /// It takes effect; nobody sees that.
-    fn request_is_done(&mut self, tape: &mut Tape) {
-        if self.requests.is_empty() {
-            return;
-        }
-        let index = tape.below(self.requests.len());
-        let request = &mut self.requests[index];
-        if request.done.is_some() {
-            return;
-        }
-        let sectors = &mut self.disks[request.chain][request.sector..request.sector + request.count];
-        let mut read = Vec::new();
-        for sector in sectors {
-            let present = sector.values.last().expect("a sector has a value").0;
-            match request.kind {
-                Kind::Read => read.push(present),
-                Kind::Write(value) => sector.values.push((value, NEVER)),
-                // It may do nothing.
-                Kind::Discard if tape.below(2) == 0 => sector.values.push((present, NEVER)),
-                Kind::Discard => sector.values.push((0, NEVER)),
-                Kind::Flush => {}
-            }
-        }
-        request.done = Some(read);
-    }
-
-    fn request_ends(&mut self, tape: &mut Tape) {
-        if self.requests.is_empty() {
-            return;
-        }
-        let index = tape.below(self.requests.len());
-        if self.requests[index].done.is_none() {
-            return;
-        }
-        let Request { number, chain, sector, count, kind, done, covers } = self.requests.remove(index);
-        let read: String = done.unwrap_or_default().iter().map(|value| format!(" w{value}")).collect();
-        let now = self.lines.len();
-        self.tell(format!("end r{number}{read}"));
-        match kind {
-            Kind::Read => {}
-            Kind::Flush => self.disks[chain].iter_mut().for_each(|sector| sector.flushed(covers)),
-            _ => {
-                let written = self.disks[chain][sector..sector + count].iter_mut();
-                written.for_each(|sector| sector.values.last_mut().expect("it was written").1 = now);
-            }
-        }
     }
 
     // Ends.
@@ -456,7 +346,9 @@ impl World {
                 let id = job.id;
                 let verb = match job.status {
                     Status::Running | Status::Paused if job.paused => Some(Verb::Resume),
-                    Status::Pending if job.told && !job.finalize && !job.cancelled => Some(Verb::Finalize),
+                    Status::Pending if job.announced && !job.finalize && !job.cancelled => {
+                        Some(Verb::Finalize)
+                    }
                     Status::Concluded if job.by_hand && !job.dismiss => Some(Verb::Dismiss),
                     _ => None,
                 };
@@ -473,14 +365,14 @@ impl World {
         for (chain, letter) in LETTERS.into_iter().enumerate() {
             let values: String =
                 self.disks[chain].iter().map(|sector| format!(" w{}", sector.present())).collect();
-            self.tell(format!("view {}top{values}", letter));
+            self.emit(format!("view {}top{values}", letter));
         }
-        self.tell("over".to_owned());
+        self.emit("over".to_owned());
     }
 
     /// Everything stops; what was not durable is there or not.
     fn crash(&mut self, tape: &mut Tape) {
-        self.tell("crash".to_owned());
+        self.emit("crash".to_owned());
         for (chain, letter) in LETTERS.into_iter().enumerate() {
             let mut values = String::new();
             for (index, sector) in self.disks[chain].iter().enumerate() {
@@ -495,20 +387,7 @@ impl World {
             }
             let file = |at: &usize| format!("{}{}.img", letter, LAYERS[*at]);
             let files: Vec<String> = self.chains[chain].iter().rev().map(file).collect();
-            self.tell(format!("recovered {}top.img {}{values}", letter, files.join(",")));
+            self.emit(format!("recovered {}top.img {}{values}", letter, files.join(",")));
         }
-    }
-}
-
-impl Sector {
-    fn present(&self) -> u64 {
-        self.values.last().expect("a sector has a value").0
-    }
-
-    /// A flush that began then has ended: of what had ended before, the last stays.
-    fn flushed(&mut self, began: usize) {
-        let last = self.values.iter().rposition(|(_, ended)| *ended < began);
-        self.before =
-            self.values.drain(..last.unwrap_or(0)).next_back().map(|(value, _)| value).or(self.before);
     }
 }

@@ -7,9 +7,9 @@
 //! < 1 {"return": ...}            client 1 gets this
 //! < 1 [DeviceNotActive] ...      client 1 gets an error of that class
 //! ! j running                    job j changes its status
-//! ! j completed 8                ... tells its completion, at 8 sectors
+//! ! j completed 8                ... reports its completion, at 8 sectors
 //! ! j failed 2 Input/output error
-//! ! j cancelled 2 | pending-told | error report
+//! ! j cancelled 2 | pending-reported | error report
 //! !! {"event": ...}              any other event, as it is
 //! attach 7 top rw                guest 7 is put on a node; detach 7
 //! write r1 7 3 w5 w6             guest 7 begins to write sectors 3 and 4; read r1 7 3 2; zero; discard; flush r1 7
@@ -186,7 +186,7 @@ fn event(job: &str, news: &str, rest: &[&str]) -> String {
             data["error"] = rest[1..].join(" ").into();
             ("BLOCK_JOB_COMPLETED", data)
         }
-        "pending-told" => ("BLOCK_JOB_PENDING", json!({"type": "stream", "id": job})),
+        "pending-reported" => ("BLOCK_JOB_PENDING", json!({"type": "stream", "id": job})),
         "error" => ("BLOCK_JOB_ERROR", json!({"device": job, "operation": "read", "action": rest[0]})),
         status => ("JOB_STATUS_CHANGE", json!({"id": job, "status": status})),
     };

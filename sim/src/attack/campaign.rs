@@ -64,7 +64,7 @@ pub struct Attacked {
     pub is_early: bool,
 }
 
-/// Something an attack tells while it goes on.
+/// Something an attack reports while it goes on.
 #[derive(Debug)]
 pub enum News<'a> {
     /// A round is over: so many were played, and so many found something.
@@ -74,8 +74,8 @@ pub enum News<'a> {
 }
 
 impl Attack {
-    /// Attacks; `hear` is told of every round and of every finding.
-    pub fn run(&self, stop: &AtomicBool, hear: &mut dyn FnMut(News<'_>)) -> Result<Attacked, String> {
+    /// Attacks; `report` gets every round and every finding.
+    pub fn run(&self, stop: &AtomicBool, report: &mut dyn FnMut(News<'_>)) -> Result<Attacked, String> {
         let material = Material::gather(&self.target)?;
         let ring = self.ring(&material);
         let kinds = if self.kinds.is_empty() { KINDS.to_vec() } else { self.kinds.clone() };
@@ -98,10 +98,10 @@ impl Attack {
             attacked.totals.entry(kind).or_default().add(&played);
             if let Some(wrong) = played.wrong {
                 let finding = ring.smallest(kind, inputs, wrong);
-                hear(News::Found(&finding));
+                report(News::Found(&finding));
                 attacked.findings.push(finding);
             }
-            hear(News::Round(number + 1, attacked.findings.len() as u64));
+            report(News::Round(number + 1, attacked.findings.len() as u64));
         }
         Ok(attacked)
     }

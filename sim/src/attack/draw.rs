@@ -29,7 +29,7 @@ fn input(kind: Kind, material: &Material, random: &mut Random) -> Vec<u8> {
     match kind {
         Kind::QmpBytes => qmp_text::bytes(random),
         Kind::QmpCommands => {
-            let commands = Commands { surface: &material.surface, names: &NAMES, files: &FILES };
+            let commands = Commands { schema: &material.schema, names: &NAMES, files: &FILES };
             commands.draw(random).to_string().into_bytes()
         }
         Kind::NbdBytes => nbd::stream(EXPORT_BYTES, random),

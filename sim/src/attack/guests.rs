@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Clients at a time.
 const TOGETHER: usize = 6;
 /// So long a client waits for more answers, or for room for more bytes.
-const PATIENCE: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_millis(300);
 /// So long one goes on at all.
 const LIFE_MAX: Duration = Duration::from_secs(3);
 /// More than this is not read of what one is answered.
@@ -32,7 +32,7 @@ pub(super) fn streams(victim: &Victim, inputs: &[Vec<u8>]) -> Result<usize, Stri
 
 fn client(victim: &Victim, input: &[u8], is_deaf: bool) -> Result<(), String> {
     let mut stream = victim.nbd().map_err(|error| format!("no NBD connection: {error}"))?;
-    let set = stream.set_write_timeout(Some(PATIENCE)).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
+    let set = stream.set_write_timeout(Some(TIMEOUT)).and_then(|()| stream.set_read_timeout(Some(TIMEOUT)));
     set.map_err(|error| error.to_string())?;
     if is_deaf {
         let _refused = stream.write_all(input);

@@ -1,10 +1,10 @@
 //! What is mutated: images of every form, the daemon's schema, and traces and histories of runs of our own.
 
 use crate::attack::images::valid_images;
-use crate::live::surface::surface_of;
+use crate::live::schema::schema_of;
 use crate::live::target::Target;
 use crate::world;
-use hostile::schema::Surface;
+use hostile::schema::Schema;
 use midstream::strategy::of_seed;
 use midstream::trace::Trace;
 use midstream::verdict::Detail;
@@ -18,7 +18,7 @@ const TEXT_BYTES_MAX: usize = 200 << 10;
 /// Sound input of every kind.
 #[derive(Debug)]
 pub(super) struct Material {
-    pub(super) surface: Arc<Surface>,
+    pub(super) schema: Arc<Schema>,
     pub(super) images: Vec<Vec<u8>>,
     pub(super) traces: Vec<Vec<u8>>,
     pub(super) histories: Vec<Vec<u8>>,
@@ -27,9 +27,9 @@ pub(super) struct Material {
 impl Material {
     /// All there is, the same for every daemon but for its schema.
     pub(super) fn gather(target: &Target) -> Result<Material, String> {
-        let surface = surface_of(target);
-        if surface.commands.is_empty() {
-            return Err(format!("{} tells no schema", target.binary.display()));
+        let schema = schema_of(target);
+        if schema.commands.is_empty() {
+            return Err(format!("{} reports no schema", target.binary.display()));
         }
         let (mut traces, mut histories) = (Vec::new(), Vec::new());
         for seed in 1..=RUNS {
@@ -43,7 +43,7 @@ impl Material {
             texts.retain(|text| text.len() < TEXT_BYTES_MAX);
             assert!(!texts.is_empty(), "every one of {RUNS} runs was long");
         }
-        Ok(Material { surface, images: valid_images(), traces, histories })
+        Ok(Material { schema, images: valid_images(), traces, histories })
     }
 
     /// The files that every daemon finds in its folder: those its nodes stand on, and what images name.

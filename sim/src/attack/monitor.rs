@@ -1,6 +1,6 @@
 //! Hostile bytes and commands on a monitor. What is answered is nobody's business here, but something must be.
 //!
-//! A command may wait for as long as it was told to (a latency, a limit): then the rest of the round is given up, and the
+//! A command may wait for as long as it was asked to (a latency, a limit): then the rest of the round is given up, and the
 //! daemon is asked to end all the same.
 
 use super::victim::Victim;
@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// So long a command of ours is waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sends bytes; after each a probe, whose answer says that the connection lives. Gives how many were sent.
 pub(super) fn bytes(victim: &Victim, inputs: &[Vec<u8>]) -> Result<usize, String> {
@@ -50,7 +50,7 @@ fn writer_of(qmp: &Qmp) -> std::io::Result<UnixStream> {
 
 /// Waits for the answer to the probe, past whatever else is said.
 fn probe_answered(qmp: &mut Qmp) -> Result<(), Lost> {
-    let deadline = Some(Instant::now() + PATIENCE);
+    let deadline = Some(Instant::now() + TIMEOUT);
     loop {
         if qmp.line(deadline)?.contains(PROBED) {
             return Ok(());
@@ -75,7 +75,7 @@ pub(super) fn commands(victim: &Victim, inputs: &[Vec<u8>]) -> Result<usize, Str
 /// Sends one command; its reply, past events.
 pub(super) fn execute(qmp: &mut Qmp, command: &str) -> Result<String, Lost> {
     qmp.send(command)?;
-    let deadline = Some(Instant::now() + PATIENCE);
+    let deadline = Some(Instant::now() + TIMEOUT);
     loop {
         let line = qmp.line(deadline)?;
         is_in_time(deadline)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const SECTOR_BYTES: u64 = 512;
 /// So long a guest waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// More of an image is not copied: its size may be anything.
 const TARGET_BYTES_MAX: u64 = 1 << 30;
 
@@ -76,7 +76,7 @@ fn image(victim: &Victim, qmp: &mut Qmp, writable: bool) -> Result<(), Lost> {
 /// Lets the copy go on for a moment, then gives it up.
 fn end_job(run: &mut impl FnMut(&str, Value) -> Result<Value, Lost>) -> Result<(), Lost> {
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < TIMEOUT {
         let jobs = run("query-jobs", json!({}))?;
         let job =
             jobs["return"].as_array().and_then(|jobs| jobs.iter().find(|job| job["id"] == "i").cloned());
@@ -85,7 +85,7 @@ fn end_job(run: &mut impl FnMut(&str, Value) -> Result<Value, Lost>) -> Result<(
             Some("concluded") => {
                 run("job-dismiss", json!({"id": "i"}))?;
             }
-            Some(_) if began.elapsed() > PATIENCE / 20 => {
+            Some(_) if began.elapsed() > TIMEOUT / 20 => {
                 run("job-cancel", json!({"id": "i"}))?;
             }
             Some(_) => {}
@@ -113,7 +113,7 @@ fn guest(victim: &Victim, len: u64) {
         session.extend(request(0, 0, offset, count, &[]));
     }
     session.extend(request(2, 0, 0, 0, &[]));
-    let set = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+    let set = stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT)));
     if set.is_ok() && stream.write_all(&session).is_ok() {
         // The server closes after the last request; one that waits longer is given up.
         let _answers = stream.read_to_end(&mut Vec::new());

@@ -15,9 +15,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How long an answer on the other monitor is waited for: a hang, then. What is late already is told as late.
+/// How long an answer on the other monitor is waited for: a hang, then. What is late already is reported as late.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// How long a daemon may take to its end after it was told to end.
+/// How long a daemon may take to its end after it was asked to end.
 const END_MAX: Duration = Duration::from_secs(5);
 /// A machine under load may need so much more.
 const END_SLACK: Duration = Duration::from_secs(5);
@@ -199,7 +199,7 @@ pub(super) fn open_stderr(scratch: &Scratch) -> std::io::Result<File> {
 /// The end of what it said there.
 pub(super) fn stderr(scratch: &Scratch) -> String {
     const BYTES_MAX: usize = 2 << 10;
-    let told = fs::read(scratch.path().join("stderr.txt")).unwrap_or_default();
-    let from = told.len().saturating_sub(BYTES_MAX);
-    String::from_utf8_lossy(&told[from..]).replace(scratch.text(), "").trim().to_owned()
+    let stderr = fs::read(scratch.path().join("stderr.txt")).unwrap_or_default();
+    let from = stderr.len().saturating_sub(BYTES_MAX);
+    String::from_utf8_lossy(&stderr[from..]).replace(scratch.text(), "").trim().to_owned()
 }

@@ -1,7 +1,7 @@
 //! The other monitor: asks all the time while somebody attacks, and measures the longest answer.
 //!
 //! On a busy machine everybody waits for a processor. What the daemon's threads and the one that asks have waited for one is
-//! not counted, as far as Linux tells (`schedstat`).
+//! not counted, as far as Linux reports (`schedstat`).
 
 use super::victim::ANSWER_MAX;
 use crate::live::qmp::{Lost, Qmp};
@@ -125,7 +125,7 @@ impl Queues {
 
 /// The second number of `schedstat`, in nanoseconds.
 fn waited(thread: &Path) -> Duration {
-    let told = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
-    let nanos = told.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    let schedstat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let nanos = schedstat.split_ascii_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }

@@ -26,7 +26,7 @@ const BUDGET_MAX: u64 = 1 << 20;
 /// command's own readers with traces and histories.
 ///
 /// Every round has a fresh daemon, confined to a scratch folder and held to little memory, while a second monitor asks it
-/// questions all the time. A finding is: it ends by itself or does not end when told to, an answer on the other monitor after
+/// questions all the time. A finding is: it ends by itself or does not end when asked to, an answer on the other monitor after
 /// more than 5 seconds, more memory than the budget and 64 MiB, a reader that panics or dies. Each is made small and kept as a file
 /// that `--replay` and `cargo test` play again.
 ///
@@ -95,14 +95,14 @@ impl AttackArgs {
         complain!("attack from seed {}, {} s", self.seed, self.seconds);
         let mut progress = Progress::new(self.rounds, attack.time);
         let attacked = attack.run(&stop, &mut |news| match news {
-            News::Round(rounds, findings) => progress.tell(rounds, findings),
-            News::Found(finding) => progress.print(|| self.tell(finding)),
+            News::Round(rounds, findings) => progress.report(rounds, findings),
+            News::Found(finding) => progress.print(|| self.report_finding(finding)),
         })?;
         progress.end();
         Ok(self.report(&attacked))
     }
 
-    fn tell(&self, finding: &Finding) {
+    fn report_finding(&self, finding: &Finding) {
         let kept = match finding.write(&self.out) {
             Ok(path) => format!("{} attack --replay {}", program(), quoted(&path.display().to_string())),
             Err(why) => format!("it could not be kept in {}: {why}", self.out.display()),

@@ -65,7 +65,7 @@ impl Conform {
             return Err(format!("no case is called like `{}`", self.matching));
         }
         for recording in &recordings {
-            // What is no case at all is told when its turn comes.
+            // What is no case at all is reported when its turn comes.
             let Ok(case) = Case::deserialize(&recording.case) else { continue };
             // The engine in this process runs no programs: such a case says so itself.
             admit(&case, self.run_programs || self.daemon.is_none())
@@ -142,10 +142,10 @@ fn line(text: &mut String, line: String) {
 }
 
 fn show(text: &mut String, place: &Difference) {
-    let told = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
+    let shown = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
     line(text, format!("    {}", place.path));
-    line(text, format!("        recorded {}", told(&place.want)));
-    line(text, format!("        played   {}", told(&place.got)));
+    line(text, format!("        recorded {}", shown(&place.want)));
+    line(text, format!("        played   {}", shown(&place.got)));
 }
 
 fn json_report(recordings: &[Recording], verdicts: &[Verdict], totals: &Totals) -> Value {
@@ -159,16 +159,16 @@ fn json_report(recordings: &[Recording], verdicts: &[Verdict], totals: &Totals) 
             Verdict::NotHere(why) => ("not here", &[][..], Some(why)),
             Verdict::Panicked(why) => ("panicked", &[][..], Some(why)),
         };
-        let mut told = json!({"name": recording.name(), "verdict": verdict});
+        let mut entry = json!({"name": recording.name(), "verdict": verdict});
         let place =
             |place: &Difference| json!({"path": place.path, "recorded": place.want, "played": place.got});
         if !places.is_empty() {
-            told["differences"] = places.iter().map(place).collect();
+            entry["differences"] = places.iter().map(place).collect();
         }
         if let Some(why) = why {
-            told["why"] = json!(why);
+            entry["why"] = json!(why);
         }
-        told
+        entry
     });
     let categories = totals.categories.iter();
     let categories =

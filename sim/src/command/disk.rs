@@ -228,15 +228,15 @@ fn write_all(folder: &Path, names: &[String], all: &[Vec<u8>]) -> Result<(), Str
 /// Somewhere from which a byte can be read when a signal has come, or a line `quit`. An end of the standard input says
 /// nothing.
 fn until_over() -> io::Result<UnixStream> {
-    let (over, tell) = UnixStream::pair()?;
+    let (over, notify) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM] {
-        pipe::register(signal, tell.try_clone()?)?;
+        pipe::register(signal, notify.try_clone()?)?;
     }
     thread::spawn(move || {
         let mut lines = io::stdin().lock().lines().map_while(Result::ok);
         if lines.any(|line| line.trim() == "quit") {
             // Nobody listens any more: the end has begun.
-            let _late = (&tell).write_all(b"q");
+            let _late = (&notify).write_all(b"q");
         }
         // The signals keep their own ends of it.
     });

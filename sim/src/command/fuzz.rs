@@ -1,5 +1,6 @@
 //! `midstream fuzz`: a campaign of random runs, and a short trace for every law it breaks.
 
+mod ending;
 mod failures;
 mod live;
 
@@ -9,17 +10,14 @@ use super::seeds::{self, Seed};
 use super::{Exit, refuse};
 use crate::live::target::Target;
 use crate::report::progress::Progress;
-use crate::report::text::program;
-use crate::report::{Cost, json, text};
+use crate::report::{Cost, text};
 use clap::Args;
+use ending::Ended;
 use failures::Failures;
 use midstream::campaign::keep::Keep;
-use midstream::campaign::{self, Campaign, News, Plan, Seeds, Subject};
-use midstream::coverage::Totals;
+use midstream::campaign::{self, News, Plan, Seeds, Subject};
 use midstream::panics::{Panic, quietly};
-use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::fmt::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +61,7 @@ pub(super) struct Fuzz {
     /// End with the first failure; of a live daemon, with the first that is not known.
     #[arg(long)]
     until_failure: bool,
-    /// Only a failure of this law is the first failure; others are told and counted. Can be given more than once;
+    /// Only a failure of this law is the first failure; others are reported and counted. Can be given more than once;
     /// `midstream laws` lists them.
     #[arg(long, value_name = "LAW", requires = "until_failure", value_parser = sentence)]
     law: Vec<String>,
@@ -71,12 +69,12 @@ pub(super) struct Fuzz {
     /// of job is among the commands, and the seeds of two campaigns need not give the same.
     #[arg(long, value_name = "KIND[:PATH]")]
     target: Option<Target>,
-    /// The images of the live daemon lie on a simulated disk behind NBD, which the tape orders; every sequence is judged as
+    /// The images of the live daemon lie on a simulated disk behind NBD, which the choice log orders; every sequence is judged as
     /// if it had been killed, or the power cut, at many of its points. The same as `--target KIND+disk`. Not midstreamd,
     /// which is no NBD client.
     #[arg(long, requires = "target")]
     disk: bool,
-    /// Known divergences of the live daemon fail the campaign too, and end it with --until-failure.
+    /// Known defects of the live daemon fail the campaign too, and end it with --until-failure.
     #[arg(long, requires = "target")]
     strict: bool,
 }
@@ -91,8 +89,8 @@ impl Fuzz {
     }
 
     fn simulated(&self, subject: &Subject) -> Result<Exit, String> {
-        let known = self.law.iter().try_for_each(|law| check_law(subject, law));
-        known.map_err(|problem| format!("--law: {problem}"))?;
+        let named = self.law.iter().try_for_each(|law| check_law(subject, law));
+        named.map_err(|problem| format!("--law: {problem}"))?;
         check_folder("--out", &self.out)?;
         let stop = stop_on_interrupt()?;
         let plan = Plan { history: self.keep()?, ..self.plan() };
@@ -114,14 +112,14 @@ impl Fuzz {
         Ok(self.conclude(&ended, ended.campaign.totals.runs, &failures, &before, &again))
     }
 
-    /// Runs a campaign; tells of each law that it breaks.
+    /// Runs a campaign; reports each law that it breaks.
     fn campaign(&self, plan: &Plan, stop: &AtomicBool, failures: &mut Failures<'_>) -> Ended {
         let started = Instant::now();
         let mut progress = Progress::new(Some(plan.runs).filter(|runs| *runs < u64::MAX), plan.time);
         let mut trouble = None;
         let subject = failures.subject;
         let mut campaign = campaign::run(subject, plan, stop, &mut |totals, news| match news {
-            News::Tick => progress.tell(totals.runs, totals.failures()),
+            News::Tick => progress.report(totals.runs, totals.failures()),
             News::Broken { law, seed } => match quietly(|| failures.block(law, seed)) {
                 Ok(block) => progress.print(|| self.say(&block)),
                 Err(panic) => {
@@ -182,127 +180,15 @@ impl Fuzz {
         }
     }
 
-    /// The command that does what is left after so many runs.
-    fn resume(&self, done: u64) -> String {
-        let mut line = format!("resume  {} fuzz --seed {}", program(), self.seed.number.wrapping_add(done));
-        let mut option = |name: &str, value: &dyn fmt::Display| {
-            write!(line, " --{name} {value}").expect("a string takes any text");
-        };
-        if let Some(runs) = self.runs {
-            option("runs", &runs.saturating_sub(done));
-        }
-        if let Some(seconds) = self.seconds {
-            option("seconds", &seconds);
-        }
-        if let Some(jobs) = self.jobs {
-            option("jobs", &jobs);
-        }
-        option("out", &text::quoted(&self.out.display().to_string()));
-        if let Some(history) = &self.history {
-            option("history", &text::quoted(&history.display().to_string()));
-        }
-        for law in &self.law {
-            option("law", &text::quoted(law));
-        }
-        if let Some(target) = &self.target {
-            option("target", &text::quoted(&target.to_string()));
-        }
-        line + if self.disk { " --disk" } else { "" }
-            + if self.strict { " --strict" } else { "" }
-            + if self.history_all { " --history-all" } else { "" }
-            + if self.until_failure { " --until-failure" } else { "" }
-            + if self.json { " --json" } else { "" }
-    }
-
     /// Whether the trace of a law is what somebody waits for.
     fn is_wanted(&self, law: &str) -> bool {
         self.law.iter().any(|wanted| wanted == law)
-    }
-
-    /// Says what came of a campaign that got so far from its seed; of what failed before, some may have failed again.
-    fn conclude(
-        &self,
-        ended: &Ended,
-        done: u64,
-        failures: &Failures<'_>,
-        before: &[u64],
-        again: &Ended,
-    ) -> Exit {
-        let (campaign, cost, laws) = (&ended.campaign, ended.cost.unwrap_or_default(), failures.subject.laws);
-        let totals = &campaign.totals;
-        if let Some(nondeterminism) = &campaign.nondeterminism {
-            let repro = text::repro(Some(nondeterminism.seed), None);
-            self.say(&format!("FAIL  not deterministic\n{nondeterminism}\n{repro}"));
-        }
-        if let Some(panicked) = &campaign.panicked {
-            self.say(&format!("FAIL  the harness panicked\n{panicked}"));
-        }
-        if let Some(unwritten) = &campaign.unwritten {
-            self.say(&format!("history not written {unwritten}"));
-        }
-        let exit = exit(campaign, totals.vacuous(laws).is_empty());
-        // Beside anything worse, and in a campaign that was cut short, what was not seen means nothing.
-        if exit == Exit::Vacuous {
-            for vacuous in totals.vacuous(laws) {
-                self.say(&format!("VACUOUS  {vacuous}"));
-            }
-        }
-        if campaign.is_early {
-            self.say(&self.resume(done));
-        }
-        self.say(&text::totals(totals, laws, self.seed.number, cost));
-        let failed_again = again.campaign.totals.failures();
-        if self.json {
-            let mut told = json::campaign(campaign, laws, self.seed.number, cost, &failures.traces);
-            told["failed_before"] = json!({ "seeds": before, "failed_again": failed_again });
-            say!("{told}");
-        }
-        match exit {
-            Exit::Clean | Exit::Vacuous | Exit::Early if failed_again > 0 => Exit::Broken,
-            exit => exit,
-        }
-    }
-}
-
-/// A campaign, looked back on, with its cost.
-#[derive(Default)]
-struct Ended {
-    campaign: Campaign,
-    cost: Option<Cost>,
-}
-
-impl Ended {
-    /// Whether nothing comes after it: what was waited for was found, or somebody stopped it, or it cannot go on.
-    fn ends(&self, plan: &Plan, stop: &AtomicBool) -> bool {
-        let Campaign { totals, nondeterminism, panicked, unwritten, .. } = &self.campaign;
-        let is_stopped = nondeterminism.is_some() || panicked.is_some() || unwritten.is_some();
-        is_stopped || stop.load(Ordering::Relaxed) || totals.broken.keys().any(|law| plan.ends_with(law))
     }
 }
 
 /// The panic of the harness in a variant of a run.
 fn minimising(seed: u64, panic: &Panic) -> String {
-    format!("seed {seed}, while its trace was made shorter: {panic}")
-}
-
-/// What is worst about a campaign.
-fn exit(campaign: &Campaign, is_telling: bool) -> Exit {
-    let totals: &Totals = &campaign.totals;
-    if campaign.panicked.is_some() {
-        Exit::Panicked
-    } else if campaign.nondeterminism.is_some() {
-        Exit::Nondeterministic
-    } else if !totals.broken.is_empty() {
-        Exit::Broken
-    } else if campaign.unwritten.is_some() {
-        Exit::Usage
-    } else if campaign.is_early {
-        Exit::Early
-    } else if !is_telling {
-        Exit::Vacuous
-    } else {
-        Exit::Clean
-    }
+    format!("seed {seed}, while its trace was minimised: {panic}")
 }
 
 fn stop_on_interrupt() -> Result<Arc<AtomicBool>, String> {
@@ -319,9 +205,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use midstream::campaign::again::Nondeterminism;
     use midstream::choice::Choices;
-    use midstream::coverage::Broken;
     use midstream::minimise::entries;
     use midstream::strategy::of_seed;
     use midstream::toy;
@@ -347,27 +231,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_left_is_told_with_every_option_that_was_given() {
-        let given =
-            Fuzz { jobs: Some(3), law: vec!["every job ends".to_owned()], ..fuzz(PathBuf::from("a b")) };
-        assert_eq!(
-            given.resume(1_500),
-            format!(
-                "resume  {} fuzz --seed 1501 --runs 500 --jobs 3 --out 'a b' --law 'every job ends' \
-                 --until-failure --json",
-                program()
-            )
-        );
-        let kept =
-            Fuzz { history: Some(PathBuf::from("h")), history_all: true, ..fuzz(PathBuf::from("new")) };
-        assert!(kept.resume(1).contains(" --history h --history-all --until-failure"), "{}", kept.resume(1));
-        let (runs, seconds) = (None, Some(9));
-        let plain = Fuzz { runs, seconds, until_failure: false, json: false, ..fuzz(PathBuf::from("new")) };
-        assert_eq!(plain.resume(5), format!("resume  {} fuzz --seed 6 --seconds 9 --out new", program()));
-    }
-
-    /// The toy, but a failure of two commands is more than its harness bears: only the minimiser gets there.
+    /// The toy, but a failure of two commands is more than its harness can take: only the minimiser gets there.
     fn fragile(choices: Choices, detail: Detail) -> Outcome {
         let outcome = toy::world(choices, detail);
         let is_short = entries(&outcome.tape, toy::COMMAND) <= 2;
@@ -376,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_harness_that_falls_over_while_a_trace_is_made_shorter_is_its_own_end() {
+    fn a_harness_that_falls_over_while_a_trace_is_minimised_is_its_own_end() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let subject = Subject { run: &fragile, ..toy::SUBJECT };
         assert_eq!(fuzz(folder.path().join("new")).run(&subject), Exit::Panicked);
@@ -387,24 +251,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let fuzz = Fuzz { law: vec!["no such law".to_owned()], ..fuzz(folder.path().to_owned()) };
         assert_eq!(fuzz.run(&toy::SUBJECT), Exit::Usage);
-    }
-
-    #[test]
-    fn the_worst_of_a_campaign_is_its_end() {
-        let mut campaign = Campaign::default();
-        assert_eq!(exit(&campaign, true), Exit::Clean);
-        assert_eq!(exit(&campaign, false), Exit::Vacuous);
-        campaign.is_early = true;
-        assert_eq!(exit(&campaign, false), Exit::Early);
-        campaign.unwritten = Some(String::new());
-        assert_eq!(exit(&campaign, true), Exit::Usage);
-        campaign.totals.broken.insert("a law".to_owned(), Broken { runs: 1, seed: 1 });
-        assert_eq!(exit(&campaign, true), Exit::Broken);
-        let difference = String::new();
-        campaign.nondeterminism = Some(Nondeterminism { seed: 1, hashes: [1, 2], difference });
-        assert_eq!(exit(&campaign, true), Exit::Nondeterministic);
-        campaign.panicked = Some(String::new());
-        assert_eq!(exit(&campaign, true), Exit::Panicked);
     }
 
     #[test]

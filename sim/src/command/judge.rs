@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 /// Judge a run that anybody recorded, in the form that docs/history.md specifies.
 ///
-/// Ends with 0 if nothing broke, with 1 if a law did (told with the line and the values), with 2 if the file makes no
-/// sense (told with the line, the field and the reason), with 4 if nothing was checked, or not everything could be: the
+/// Ends with 0 if nothing broke, with 1 if a law did (reported with the line and the values), with 2 if the file makes no
+/// sense (reported with the line, the field and the reason), with 4 if nothing was checked, or not everything could be: the
 /// run is larger than what is followed, or may have come about in too many ways.
 #[derive(Args, Debug)]
 pub(super) struct Judge {
@@ -53,7 +53,7 @@ impl Judge {
             },
         };
         match quietly(|| judge(input, self.spec)) {
-            Ok(judged) => self.tell(&judged),
+            Ok(judged) => self.report(&judged),
             Err(panic) => {
                 complain!("FAIL  the harness panicked\n{}: {panic}", shown(&self.history));
                 Exit::Panicked
@@ -87,7 +87,7 @@ impl Judge {
         }
     }
 
-    fn tell(&self, judged: &Judged) -> Exit {
+    fn report(&self, judged: &Judged) -> Exit {
         let spec = judged.spec.map_or("", Spec::name);
         let counts =
             format!("{} lines, {} checks, spec {spec}", grouped(judged.lines), grouped(judged.checks));

@@ -128,12 +128,12 @@ mod tests {
             ("no image is corupt after crash", "no image is corrupt after a crash"),
             ("every job and request end", LIVENESS),
         ] {
-            let told = check_law(&subject(), wrong).expect_err("it is not its name");
-            assert!(told.contains(&format!("but one is `{law}`")), "{told}");
+            let why = check_law(&subject(), wrong).expect_err("it is not its name");
+            assert!(why.contains(&format!("but one is `{law}`")), "{why}");
             assert_eq!(check_law(&subject(), law), Ok(()));
         }
-        let told = check_live_law(&subject(), "daemon crash").expect_err("it is not its name");
-        assert!(told.contains("but one is `daemon crashed`"), "{told}");
+        let why = check_live_law(&subject(), "daemon crash").expect_err("it is not its name");
+        assert!(why.contains("but one is `daemon crashed`"), "{why}");
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_like_nothing_leads_to_the_list() {
-        let told = check_law(&subject(), "xyzzy").expect_err("no law");
-        assert_eq!(told, "no law is called `xyzzy`; `midstream laws` lists all");
+        let why = check_law(&subject(), "xyzzy").expect_err("no law");
+        assert_eq!(why, "no law is called `xyzzy`; `midstream laws` lists all");
     }
 }

@@ -1,4 +1,4 @@
-//! What a number or a place on the command line may be, so that what cannot work is told before anything is done.
+//! What a number or a place on the command line may be, so that what cannot work is refused before anything is done.
 
 use clap::builder::RangedU64ValueParser;
 use clap::value_parser;
@@ -85,8 +85,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a scratch file");
         let below = file.path().join("x");
         for place in [file.path(), &below, Path::new("/proc/none/x")] {
-            let told = check_folder("--out", place).expect_err("no folder");
-            assert!(told.starts_with(&format!("--out {}: ", place.display())), "{told}");
+            let why = check_folder("--out", place).expect_err("no folder");
+            assert!(why.starts_with(&format!("--out {}: ", place.display())), "{why}");
         }
         assert!(check_file("--out", &below).is_err());
         assert!(check_file("--out", Path::new("/nowhere/x")).is_err());

@@ -3,8 +3,8 @@
 use super::limits::{at_least_1, check_file, seconds};
 use super::{Exit, guarded, live_target, read, refuse};
 use crate::live::campaign::COMMAND;
+use crate::live::minimise::{Effort, minimise as minimise_live};
 use crate::live::sequence::Record;
-use crate::live::shorten::{Effort, shorten};
 use crate::live::target::Target;
 use crate::report::text;
 use clap::{Args, value_parser};
@@ -46,7 +46,7 @@ impl Minimise {
         if self.failures > self.tries {
             return refuse(&format!("{} failures do not come from {} tries", self.failures, self.tries));
         }
-        self.shorten(subject).unwrap_or_else(|exit| exit)
+        self.minimise(subject).unwrap_or_else(|exit| exit)
     }
 
     fn limits(&self) -> Limits {
@@ -62,7 +62,7 @@ impl Minimise {
             record.outcome.verdict.law() == trace.law && *first_name.get_or_init(name) == name()
         };
         let effort = Effort { limits: self.limits(), tries: self.tries, failures: self.failures };
-        let least = shorten(&target, &trace.choices, &is_same, &effort);
+        let least = minimise_live(&target, &trace.choices, &is_same, &effort);
         let Some(least) = least else {
             return Err(refuse(&format!(
                 "{}: does not break `{}` often enough when replayed",
@@ -75,12 +75,12 @@ impl Minimise {
         shorter.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         put!("{}{}", text::failure(outcome), text::repro(None, Some(path)));
         let commands = entries(&outcome.tape, COMMAND);
-        let shortened = text::shortened(commands, [outcome.tape.len(), trace.choices.len()], least.took);
-        say!("        {shortened}; reproduced {} of {}", least.reproduced, least.times);
+        let minimised = text::minimised(commands, [outcome.tape.len(), trace.choices.len()], least.took);
+        say!("        {minimised}; reproduced {} of {}", least.reproduced, least.times);
         Ok(Exit::Broken)
     }
 
-    fn shorten(&self, subject: &Subject) -> Result<Exit, Exit> {
+    fn minimise(&self, subject: &Subject) -> Result<Exit, Exit> {
         if let Some(out) = &self.out {
             check_file("--out", out).map_err(|problem| refuse(&problem))?;
         }
@@ -100,16 +100,16 @@ impl Minimise {
         let limits = self.limits();
         let run = |choices| subject.quiet(choices);
         let tape = &replayed.outcome.tape;
-        let shorten = || minimise(&run, tape, &trace.law, subject.slots, limits);
-        let least = guarded(&self.trace, &trace, shorten)?
+        let search = || minimise(&run, tape, &trace.law, subject.slots, limits);
+        let least = guarded(&self.trace, &trace, search)?
             .ok_or_else(|| refuse(&format!("{name}: does not break `{}` when replayed", trace.law)))?;
         let path = self.out.as_ref().unwrap_or(&self.trace);
         let written = Trace::of(&least.outcome, trace.seed).write(path);
         written.map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         put!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path)));
         let commands = entries(&least.outcome.tape, subject.command);
-        let shortened = text::shortened(commands, [least.outcome.tape.len(), tape.len()], least.runs);
-        say!("        {shortened}{}", if least.is_least { "" } else { "; a limit ended the search" });
+        let minimised = text::minimised(commands, [least.outcome.tape.len(), tape.len()], least.runs);
+        say!("        {minimised}{}", if least.is_least { "" } else { "; a limit ended the search" });
         Ok(Exit::Broken)
     }
 }

@@ -29,13 +29,13 @@ const PROFILE: &str = "mutant";
 /// Of what there are mutants.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
 enum Of {
-    /// Of the engine: each has a known bug.
+    /// Of the engine: each has a planted bug.
     Engine,
     /// Of the specification: each lacks a permissive rule.
     Model,
 }
 
-/// Build known bugs into a scratch copy of the engine and check that each is found.
+/// Plant known bugs in a scratch copy of the engine and check that each is found.
 #[derive(Args, Debug)]
 pub(super) struct Mutants {
     /// Mutants of the engine, or of the specification it is judged by.
@@ -75,8 +75,8 @@ impl Mutants {
         let root = tree::workspace(&here).ok_or("no workspace with tests/mutants around here")?;
         let mutants = self.selected(root)?;
         for mutant in &mutants {
-            let known = mutant.laws.iter().try_for_each(|law| check_law(subject, law));
-            known.map_err(|problem| format!("{}: {problem}", mutant.name))?;
+            let named = mutant.laws.iter().try_for_each(|law| check_law(subject, law));
+            named.map_err(|problem| format!("{}: {problem}", mutant.name))?;
         }
         let mut all_caught = true;
         say!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
@@ -247,7 +247,7 @@ fn line(name: &str, row: &Result<Caught, Missed>) -> String {
     }
 }
 
-/// What is hidden, and what the real daemon does there as well, so that nobody can tell them apart.
+/// What is hidden, and what the real daemon does there as well, so that nobody can distinguish them.
 fn masked_lines(masked: &Masked) -> String {
     let why = masked.quirks.iter().map(|quirk| format!("\n      {}: {}", quirk.name(), quirk.about().what));
     format!("\n    {}{}", masked.line(), why.collect::<String>())

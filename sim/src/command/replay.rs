@@ -139,7 +139,7 @@ impl Replay {
                     say!("      known as {}", known.name());
                     known.what().iter().for_each(|what| say!("      {what}"));
                 }
-                None => say!("      no known divergence"),
+                None => say!("      no known defect"),
             }
         }
         let is_failed =
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_that_does_not_fit_is_refused_unless_told_otherwise() {
+    fn a_trace_that_does_not_fit_is_refused_unless_asked_for() {
         let mut changed = trace();
         changed.choices.remove(5);
         assert_eq!(replay(&changed, |_| ()).0, Exit::Nondeterministic);

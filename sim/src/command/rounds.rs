@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 /// Stop a real daemon in the middle of guests' writes, flushes and jobs: by SIGKILL, by SIGTERM, and after its disk got full.
 ///
-/// After each round the images are read afresh: nothing that was flushed is lost and nothing is corrupt; clusters that leaked
+/// After each round the images are reopened: nothing that was flushed is lost and nothing is corrupt; clusters that leaked
 /// are given back by our own repair. SIGTERM must end the daemon within 5 seconds, with status 0 and no leak. The full disk is
 /// a blkdebug node below one image, which refuses with ENOSPC whatever needs new space from some moment on.
 ///
@@ -56,11 +56,11 @@ impl RoundsArgs {
             let rounds = Rounds { target, ordeal, seed: self.seed, rounds: self.rounds, jobs };
             complain!("{name}: {} rounds from seed {}", self.rounds, self.seed);
             let progress = Mutex::new(Progress::new(Some(self.rounds), None));
-            let hear = |rounds, broken| progress.lock().expect("it does not panic").tell(rounds, broken);
-            let (totals, broken) = rounds.run(&stop, &hear);
+            let report = |rounds, broken| progress.lock().expect("it does not panic").report(rounds, broken);
+            let (totals, broken) = rounds.run(&stop, &report);
             progress.into_inner().expect("it does not panic").end();
             is_broken |= !broken.is_empty();
-            broken.iter().for_each(|broken| tell(name, broken));
+            broken.iter().for_each(|broken| report_broken(name, broken));
             rows.push((ordeal, name, totals));
         }
         if self.json {
@@ -90,7 +90,7 @@ fn is_vacuous(ordeal: Ordeal, totals: &Totals) -> bool {
     totals.rounds >= FEW && (!has_all || ordeal == Ordeal::Full && totals.errors == 0)
 }
 
-fn tell(name: &str, broken: &Broken) {
+fn report_broken(name: &str, broken: &Broken) {
     let Broken { seed, law, detail, .. } = broken;
     complain!("FAIL  {name}, seed {seed}: law `{}`\n{}", one_line(law), one_line(detail));
 }

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_seed_that_nobody_names_is_fresh() {
-        assert!(Seed::parse("random").expect("the clock tells").is_fresh);
+        assert!(Seed::parse("random").expect("the clock runs").is_fresh);
         assert_eq!(Seed::parse("7"), Ok(Seed { number: 7, is_fresh: false }));
         assert_eq!(Seed::parse("soon"), Err("neither a number nor `random`".to_owned()));
     }

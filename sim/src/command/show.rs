@@ -22,7 +22,7 @@ const REQUEST: &str = "guest # lane # request #";
 /// Show a recorded run: the chain and what was planned to go wrong, the history lane by lane, the law, the final chain.
 ///
 /// As wide as the terminal, or 100 columns; in colours on a terminal, unless NO_COLOR is set. Nodes are added at first,
-/// which is told in one line. The lane of the disks has the engine's own requests, each when it is completed.
+/// which is shown in one line. The lane of the disks has the engine's own requests, each when it is completed.
 ///
 /// Of a live run, what stands in the trace: the chain, what operators and guests were to do, and what was found. No
 /// daemon is started; `replay` does that.
@@ -30,10 +30,10 @@ const REQUEST: &str = "guest # lane # request #";
 pub(super) struct Show {
     /// The trace file.
     trace: PathBuf,
-    /// Every decision that is not the plainest, too.
+    /// Every decision that is not option 0, too.
     #[arg(long)]
     decisions: bool,
-    /// Keep long replies whole, and tell the set-up, too.
+    /// Keep long replies whole, and show the set-up, too.
     #[arg(long)]
     wide: bool,
 }
@@ -131,7 +131,7 @@ fn verdict(text: &str, is_good: bool, width: usize) -> Vec<Line> {
     lines
 }
 
-/// Every decision that is not the plainest.
+/// Every decision that is not option 0.
 fn decisions(tape: &[Decision]) -> String {
     let remarkable = tape.iter().filter(|decision| decision.value() > 0);
     remarkable.map(|decision| format!("  {}\n", called(decision))).collect()
@@ -147,11 +147,11 @@ fn called(decision: &Decision) -> String {
     format!("{}{what}{}", RequestId { guest, lane, slot }, &text[before..])
 }
 
-/// What the files show when they are read afresh, overlays last. A run that a broken law ended has none: then the
+/// What the files show when they are reopened, overlays last. A run that a broken law ended has none: then the
 /// chain stands with the law's values.
 fn final_chain(history: &History) -> String {
     let files: String = history.reopened().map(|found| format!("      {}\n", found.text())).collect();
-    if files.is_empty() { files } else { format!("final chain, files read afresh\n{files}") }
+    if files.is_empty() { files } else { format!("final chain, files reopened\n{files}") }
 }
 
 #[cfg(test)]

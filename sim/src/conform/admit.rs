@@ -346,8 +346,8 @@ mod tests {
             &["python3", "-c", r"f=open('a','r+b');f.seek(0x0);f.write(b'\xff'*64);import os"],
         ] {
             assert_eq!(Change::of(&words(program)), None, "{program:?}");
-            let told = refusal(|case| case["steps"][0] = json!({"host": program})).expect("a refusal");
-            assert!(told.contains("--run-programs"), "{told}");
+            let why = refusal(|case| case["steps"][0] = json!({"host": program})).expect("a refusal");
+            assert!(why.contains("--run-programs"), "{why}");
         }
         let file = "a.qcow2".to_owned();
         let mode = Change::Mode { file: file.clone(), mode: 0o444 };

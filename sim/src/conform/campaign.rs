@@ -93,7 +93,7 @@ impl Totals {
         self.categories.values().map(|(_, compared)| compared).sum()
     }
 
-    /// Whether at least one case was compared, all were equal, and every known divergence is as it should be.
+    /// Whether at least one case was compared, all were equal, and every divergence is as it should be.
     pub fn is_clean(&self) -> bool {
         self.compared() > 0 && self.equal() == self.compared() && self.divergences.0 == self.divergences.1
     }

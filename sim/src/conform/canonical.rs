@@ -1,4 +1,4 @@
-//! Rules C1 to C5: the form in which two results are compared. `tests/conformance/README.md` tells why.
+//! Rules C1 to C5: the form in which two results are compared. `tests/conformance/README.md` says why.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -155,9 +155,9 @@ fn compare(want: &Value, got: &Value, path: &mut String, paths: &mut Vec<String>
         }
         (Value::Array(want), Value::Array(got)) => {
             paths.push(format!("{path}#len"));
-            // Lines that shift tell nothing one by one; steps and events do.
-            let told = want.iter().zip(got).enumerate().filter(|(_, (want, _))| want.is_object());
-            for (index, (want, got)) in told {
+            // Lines that shift say nothing one by one; steps and events do.
+            let objects = want.iter().zip(got).enumerate().filter(|(_, (want, _))| want.is_object());
+            for (index, (want, got)) in objects {
                 below(path, &index.to_string(), |path| compare(want, got, path, paths));
             }
         }

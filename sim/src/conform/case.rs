@@ -1,4 +1,4 @@
-//! A recorded case, taken apart: images, nodes, steps. The format is told in `tests/conformance/README.md`.
+//! A recorded case, taken apart: images, nodes, steps. The format is described in `tests/conformance/README.md`.
 //!
 //! Whatever is not understood is an error: a case that is played in part proves nothing.
 

@@ -1,6 +1,6 @@
 //! Reads the corpus: recorded cases, each with its recorded result.
 //!
-//! The format is told in `tests/conformance/README.md`. The model's tests read the same files through this file, so
+//! The format is described in `tests/conformance/README.md`. The model's tests read the same files through this file, so
 //! it knows nothing of engine, model or world.
 
 use serde_json::Value;

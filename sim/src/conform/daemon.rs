@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the end may take.
 const END_MAX: Duration = Duration::from_secs(15);
-/// Between two looks whether the process has ended: nothing tells of that.
+/// Between two looks whether the process has ended: nothing reports that.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A daemon.
@@ -137,8 +137,8 @@ impl Subject for Daemon {
     fn start(&mut self, arguments: &[String]) -> Result<(), Lost> {
         let path = self.path("qmp.sock");
         let listener = UnixListener::bind(&path).map_err(|_| Lost::Died)?;
-        let told = File::create(self.path("stderr.txt")).map_err(|_| Lost::Died)?;
-        let told_too = told.try_clone().map_err(|_| Lost::Died)?;
+        let output = File::create(self.path("stderr.txt")).map_err(|_| Lost::Died)?;
+        let output_too = output.try_clone().map_err(|_| Lost::Died)?;
         let nbd = format!("addr.type=unix,addr.path={},max-connections=16", self.path("nbd.sock").display());
         let mut command = Command::new(&self.binary);
         command
@@ -148,16 +148,16 @@ impl Subject for Daemon {
             .args(["--monitor", "chardev=m", "--nbd-server", &nbd])
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(told)
-            .stderr(told_too);
+            .stdout(output)
+            .stderr(output_too);
         self.process = Some(fence::spawn(&mut command, &self.folder).map_err(|_| Lost::Died)?);
         let stream = accept(listener, &path, ANSWER_MAX).ok_or(Lost::Hung)?;
         self.qmp = Some(QmpSocket::new(stream));
         self.next_reply(Instant::now() + ANSWER_MAX)?;
-        self.tell(&json!({"execute": "qmp_capabilities"}).to_string()).map(drop)
+        self.execute(&json!({"execute": "qmp_capabilities"}).to_string()).map(drop)
     }
 
-    fn tell(&mut self, text: &str) -> Result<Value, Lost> {
+    fn execute(&mut self, text: &str) -> Result<Value, Lost> {
         let deadline = Instant::now() + ANSWER_MAX;
         self.qmp.as_mut().ok_or(Lost::Died)?.send(text)?;
         self.next_reply(deadline)
@@ -217,15 +217,15 @@ impl Subject for Daemon {
 
     fn stop(&mut self, lost: Option<Lost>) -> End {
         let mut end = End::default();
-        if lost.is_none() && self.tell(&json!({"execute": "quit"}).to_string()).is_ok() {
+        if lost.is_none() && self.execute(&json!({"execute": "quit"}).to_string()).is_ok() {
             // Its last events come before it closes the connection.
             let _closed = self.pass(END_MAX.as_secs_f64());
         }
         let ended = if matches!(lost, Some(Lost::Hung | Lost::Flooding)) { None } else { self.wait() };
         end.hung = ended.is_none() && lost.is_none();
         end.exit = ended.unwrap_or_else(|| self.kill());
-        let told = fs::read(self.path("stderr.txt")).unwrap_or_default();
-        end.stderr = String::from_utf8_lossy(&told).into_owned();
+        let output = fs::read(self.path("stderr.txt")).unwrap_or_default();
+        end.stderr = String::from_utf8_lossy(&output).into_owned();
         end
     }
 

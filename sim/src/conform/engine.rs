@@ -64,7 +64,7 @@ impl Inside {
     }
 
     fn command(&mut self, name: &str, arguments: Value) -> Result<(), Lost> {
-        let reply = self.tell(&json!({"execute": name, "arguments": arguments}).to_string())?;
+        let reply = self.execute(&json!({"execute": name, "arguments": arguments}).to_string())?;
         assert!(reply.get("return").is_some(), "{name} at the start or the end: {reply}");
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Subject for Inside {
         Ok(())
     }
 
-    fn tell(&mut self, text: &str) -> Result<Value, Lost> {
+    fn execute(&mut self, text: &str) -> Result<Value, Lost> {
         let world = self.world();
         let monitor = world.monitor.clone();
         let bytes = [text.as_bytes(), b"\r\n"].concat();

@@ -35,10 +35,10 @@ fn graph(session: &mut Session<'_>) -> Result<Value, Lost> {
     let (mut lines, children) = edges(&drawn["return"].take());
     let names = &mut session.names;
     let mut by_name = Map::new();
-    // Generated names are numbered as they appear, so nodes and members come in the order in which they were told.
+    // Generated names are numbered as they appear, so nodes and members come in the order in which they were reported.
     for node in &nodes {
-        let told = node["node-name"].as_str().unwrap_or_default();
-        let name = names.text(told);
+        let reported = node["node-name"].as_str().unwrap_or_default();
+        let name = names.text(reported);
         let mut members = Map::new();
         for (place, member) in
             [("drv", "drv"), ("ro", "ro"), ("file", "file"), ("backing_file", "backing_file")]
@@ -52,7 +52,7 @@ fn graph(session: &mut Session<'_>) -> Result<Value, Lost> {
         }
         let mine: Map<String, Value> = children
             .iter()
-            .filter(|child| child.parent == told)
+            .filter(|child| child.parent == reported)
             .map(|child| (child.role.clone(), Value::String(names.text(&child.node))))
             .collect();
         if !mine.is_empty() {
@@ -108,7 +108,7 @@ fn vertex_name(vertex: &Value) -> String {
     }
 }
 
-/// Permissions as letters, in the order in which they were told.
+/// Permissions as letters, in the order in which they were reported.
 fn letters(permissions: &Value) -> String {
     let list = permissions.as_array().map(Vec::as_slice).unwrap_or_default();
     let letter = |permission: &Value| match permission.as_str() {
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_are_told_with_their_permissions() {
+    fn edges_are_shown_with_their_permissions() {
         let drawn = json!({
             "nodes": [{"id": 1, "type": "block-driver", "name": "n0"}, {"id": 2, "type": "block-driver", "name": "f0"},
                 {"id": 3, "type": "block-job", "name": "j"}, {"id": 4, "type": "block-backend", "name": ""}],

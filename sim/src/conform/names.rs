@@ -46,7 +46,7 @@ impl Names {
         }
     }
 
-    /// A text in which nothing tells this run from another.
+    /// A text in which nothing distinguishes this run from another.
     pub fn text(&mut self, text: &str) -> String {
         let text = text.replace(&self.folder, FOLDER).replace(self.last(), NAME);
         let mut pieces = text.split(GENERATED);
@@ -65,7 +65,7 @@ impl Names {
         out
     }
 
-    /// A value in which nothing tells this run from another.
+    /// A value in which nothing distinguishes this run from another.
     pub fn value(&mut self, value: &Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(text)),

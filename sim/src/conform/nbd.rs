@@ -57,7 +57,7 @@ pub fn hello(wire: &mut dyn Wire, export: &str) -> Result<u64, Disconnected> {
             _ => {}
         }
     }
-    len_bytes.ok_or_else(|| Disconnected("no size of the export was told".to_owned()))
+    len_bytes.ok_or_else(|| Disconnected("no size of the export was reported".to_owned()))
 }
 
 /// Does one request.

@@ -77,9 +77,9 @@ impl Player<'_> {
         for node in &case.blockdevs {
             let node = self.session.names.fill_value(node);
             let reply = self.session.command("blockdev-add", node)?;
-            let told =
+            let answer =
                 if reply.get("return").is_some() { json!("ok") } else { self.session.names.value(&reply) };
-            push(result, "blockdevs", told);
+            push(result, "blockdevs", answer);
         }
         let mut seen = Members::new();
         let looked = self.look(&mut seen);
@@ -124,8 +124,8 @@ impl Player<'_> {
             Action::WaitEvent(wait) => {
                 let event = self.session.wait_event(wait)?;
                 let named = event.map(|event| self.session.names.value(&event));
-                let told = named.map_or(json!({"timeout": true}), |event| json!({"event": event}));
-                ("wait_event", told)
+                let answer = named.map_or(json!({"timeout": true}), |event| json!({"event": event}));
+                ("wait_event", answer)
             }
             Action::WaitJob(wait) => ("wait_job", self.wait_job(wait)?),
             Action::Finish(_) => ("finish", self.finish()?),
@@ -146,7 +146,7 @@ impl Player<'_> {
             Some(raw) => raw.to_owned(),
             None => message.to_string(),
         };
-        let mut reply = self.session.tell(&text)?;
+        let mut reply = self.session.execute(&text)?;
         let lists_jobs = ["query-block-jobs", "query-jobs"].iter().any(|query| message["execute"] == *query);
         if lists_jobs && let Some(jobs) = reply["return"].as_array_mut() {
             jobs.sort_by_key(|job| job.get("device").or(job.get("id")).map(Value::to_string));
@@ -157,7 +157,7 @@ impl Player<'_> {
     fn host(&mut self, program: &[String]) -> Result<Value, Lost> {
         let program: Vec<String> = program.iter().map(|word| self.session.names.fill(word)).collect();
         match self.session.subject.host(&program) {
-            Some(told) => Ok(self.session.names.value(&told)),
+            Some(answer) => Ok(self.session.names.value(&answer)),
             None => {
                 self.not_here = Some(format!("`{}` needs a real host", program.join(" ")));
                 Err(Lost::Hung)
@@ -182,9 +182,9 @@ impl Player<'_> {
         }
     }
 
-    /// Brings every job to its end, telling each what it needs once.
+    /// Brings every job to its end, sending each what it needs once.
     fn finish(&mut self) -> Result<Value, Lost> {
-        let mut told = BTreeSet::new();
+        let mut sent = BTreeSet::new();
         let mut waited = 0.0;
         loop {
             let jobs = self.session.jobs()?;
@@ -192,7 +192,7 @@ impl Player<'_> {
             for (id, job) in jobs.iter().filter(|(_, job)| job.contains_key("job")) {
                 left.push(id.clone());
                 if job.get("block").is_some_and(|block| block["speed"].as_u64() > Some(0))
-                    && told.insert((id.clone(), "speed"))
+                    && sent.insert((id.clone(), "speed"))
                 {
                     self.session.command("block-job-set-speed", json!({"device": id, "speed": 0}))?;
                 }
@@ -203,7 +203,7 @@ impl Player<'_> {
                     Some("concluded") => "job-dismiss",
                     _ => continue,
                 };
-                if told.insert((id.clone(), verb)) {
+                if sent.insert((id.clone(), verb)) {
                     self.session.command(verb, json!({"id": id}))?;
                 }
             }
@@ -237,9 +237,9 @@ impl Player<'_> {
         if reply.get("error").is_some() {
             return Ok(json!({"export": self.session.names.value(&reply)}));
         }
-        let told = self.request(&id, io, true);
+        let answer = self.request(&id, io, true);
         self.session.drop_export(&id)?;
-        Ok(told)
+        Ok(answer)
     }
 
     fn request(&mut self, export: &str, io: &Io, close: bool) -> Value {
@@ -247,8 +247,8 @@ impl Player<'_> {
             Some(connection) if io.op != IoOp::Hash => Ok(*connection),
             _ => self.session.subject.connect(export),
         };
-        let told = connected.and_then(|connection| {
-            let told = match io.op {
+        let answer = connected.and_then(|connection| {
+            let answer = match io.op {
                 IoOp::Hash => self.hash(connection),
                 _ => self.ask(connection, io),
             };
@@ -258,9 +258,9 @@ impl Player<'_> {
             } else {
                 self.connections.insert(export.to_owned(), connection);
             }
-            told
+            answer
         });
-        told.unwrap_or_else(|Disconnected(why)| {
+        answer.unwrap_or_else(|Disconnected(why)| {
             self.connections.remove(export);
             json!({"nbd_error": self.session.names.text(&why)})
         })
@@ -313,8 +313,8 @@ impl Player<'_> {
             let mut hashes = Members::new();
             for node in self.nodes_to_read() {
                 let io = serde_json::from_value(json!({"node": node, "op": "hash"}));
-                let told = self.io(&io.expect("a request to hash a node is one"))?;
-                hashes.insert(node, told);
+                let answer = self.io(&io.expect("a request to hash a node is one"))?;
+                hashes.insert(node, answer);
             }
             into.insert("live_hash".to_owned(), Value::Object(hashes));
         }
@@ -335,23 +335,23 @@ impl Player<'_> {
     }
 
     fn end(&mut self, lost: Option<Lost>, result: &mut Members) {
-        let mut tell = |what: &str| drop(result.insert(what.to_owned(), json!(true)));
+        let mut mark = |what: &str| drop(result.insert(what.to_owned(), json!(true)));
         match lost {
-            Some(Lost::Died) => tell("daemon_died"),
-            Some(Lost::Hung) => tell("daemon_hung"),
-            Some(Lost::Flooding) => tell("event_flood"),
+            Some(Lost::Died) => mark("daemon_died"),
+            Some(Lost::Hung) => mark("daemon_hung"),
+            Some(Lost::Flooding) => mark("event_flood"),
             None => {}
         }
         let end = self.session.subject.stop(lost);
         if end.hung {
-            tell("quit_hung");
+            mark("quit_hung");
         }
-        // A flood at the very end is one event too many; those before it are told.
+        // A flood at the very end is one event too many; those before it are reported.
         let _flood = self.session.listen();
         result.insert("exit".to_owned(), json!(end.exit));
         if !end.stderr.is_empty() {
-            let told = self.session.names.text(&end.stderr).replace("qemu-storage-daemon: ", "qsd: ");
-            result.insert("stderr".to_owned(), json!(tail(&told, 2_000)));
+            let text = self.session.names.text(&end.stderr).replace("qemu-storage-daemon: ", "qsd: ");
+            result.insert("stderr".to_owned(), json!(tail(&text, 2_000)));
         }
         let (events, steps) = self.session.events();
         result.insert("events".to_owned(), events);
@@ -394,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sectors_are_told_as_runs_of_their_first_byte() {
+    fn sectors_are_shown_as_runs_of_their_first_byte() {
         assert_eq!(runs(&[7; 1024]), [(7, 1024)]);
         assert_eq!(runs(&[[7; 512], [8; 512]].concat()), [(7, 512), (8, 512)]);
     }

@@ -14,11 +14,11 @@ pub fn summary(schema: &[Value], command: &str) -> Value {
         .flatten()
         .map(|member| {
             let optional = member.get("default").is_some();
-            let mut told = json!({"type": type_text(schema, &member["type"]), "optional": optional});
+            let mut shown = json!({"type": type_text(schema, &member["type"]), "optional": optional});
             if let Some(features) = member.get("features") {
-                told["features"] = features.clone();
+                shown["features"] = features.clone();
             }
-            (member["name"].as_str().unwrap_or_default().to_owned(), told)
+            (member["name"].as_str().unwrap_or_default().to_owned(), shown)
         })
         .collect();
     let features = found.get("features").cloned().unwrap_or(json!([]));
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_told_with_its_arguments() {
+    fn a_command_is_shown_with_its_arguments() {
         let schema = json!([
             {"name": "go", "meta-type": "command", "arg-type": "1", "ret-type": "[2]"},
             {"name": "1", "meta-type": "object", "members": [{"name": "far", "type": "int", "default": null}]},
@@ -59,9 +59,9 @@ mod tests {
             {"name": "int", "meta-type": "builtin"}
         ]);
         let schema = schema.as_array().unwrap();
-        let told =
+        let shown =
             json!({"args": {"far": {"type": "int", "optional": true}}, "ret": "[enum(a|b)]", "features": []});
-        assert_eq!(summary(schema, "go"), told);
+        assert_eq!(summary(schema, "go"), shown);
         assert_eq!(summary(schema, "stop"), json!({"missing": "stop"}));
     }
 }

@@ -24,11 +24,11 @@ pub struct Session<'a> {
     pub names: Names,
     /// The step that is being done: -1 before the first.
     pub step: i64,
-    events: Vec<Heard>,
+    events: Vec<Emitted>,
 }
 
 /// An event, and what became of it.
-struct Heard {
+struct Emitted {
     step: i64,
     event: Value,
     /// A wait of the case has taken it.
@@ -36,15 +36,15 @@ struct Heard {
 }
 
 impl<'a> Session<'a> {
-    /// A session that has heard nothing yet.
+    /// A session that has received nothing yet.
     pub fn new(subject: &'a mut dyn Subject) -> Session<'a> {
         let names = Names::new(subject.folder());
         Session { subject, names, step: -1, events: Vec::new() }
     }
 
     /// Sends a text and gives the next reply, without its id.
-    pub fn tell(&mut self, text: &str) -> Result<Value, Lost> {
-        let reply = self.subject.tell(text);
+    pub fn execute(&mut self, text: &str) -> Result<Value, Lost> {
+        let reply = self.subject.execute(text);
         self.listen()?;
         let mut reply = reply?;
         if let Some(members) = reply.as_object_mut() {
@@ -55,12 +55,12 @@ impl<'a> Session<'a> {
 
     /// Does a command and gives its reply.
     pub fn command(&mut self, name: &str, arguments: Value) -> Result<Value, Lost> {
-        self.tell(&json!({"execute": name, "arguments": arguments}).to_string())
+        self.execute(&json!({"execute": name, "arguments": arguments}).to_string())
     }
 
     /// Asks for a list; nothing if the command is refused.
     pub fn list(&mut self, name: &str) -> Result<Vec<Value>, Lost> {
-        let mut reply = self.tell(&json!({"execute": name}).to_string())?;
+        let mut reply = self.execute(&json!({"execute": name}).to_string())?;
         match reply["return"].take() {
             Value::Array(items) => Ok(items),
             _ => Ok(Vec::new()),
@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
         passed
     }
 
-    /// Takes over what the subject has told meanwhile.
+    /// Takes over what the subject has emitted meanwhile.
     pub fn listen(&mut self) -> Result<(), Lost> {
         for mut event in self.subject.take_events() {
             if self.events.len() >= EVENTS_MAX {
@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
             if let Some(members) = event.as_object_mut() {
                 members.remove("timestamp");
             }
-            self.events.push(Heard { step: self.step, event, taken: false });
+            self.events.push(Emitted { step: self.step, event, taken: false });
         }
         Ok(())
     }
@@ -127,15 +127,15 @@ impl<'a> Session<'a> {
     pub fn wait_event(&mut self, wait: &WaitEvent) -> Result<Option<Value>, Lost> {
         let mut waited = 0.0;
         loop {
-            let wanted = |heard: &&mut Heard| {
-                let data = &heard.event["data"];
-                !heard.taken
-                    && heard.event["event"] == wait.event.as_str()
+            let wanted = |emitted: &&mut Emitted| {
+                let data = &emitted.event["data"];
+                !emitted.taken
+                    && emitted.event["event"] == wait.event.as_str()
                     && wait.matching.iter().all(|(name, value)| data.get(name) == Some(value))
             };
-            if let Some(heard) = self.events.iter_mut().find(wanted) {
-                heard.taken = true;
-                return Ok(Some(heard.event.clone()));
+            if let Some(emitted) = self.events.iter_mut().find(wanted) {
+                emitted.taken = true;
+                return Ok(Some(emitted.event.clone()));
             }
             if waited >= wait.timeout {
                 return Ok(None);
@@ -150,8 +150,8 @@ impl<'a> Session<'a> {
         self.command("block-export-del", json!({"id": id, "mode": "hard"}))?;
         let mut waited = 0.0;
         while waited < EXPORT_SECONDS_MAX {
-            let is_end = |heard: &Heard| {
-                heard.event["event"] == "BLOCK_EXPORT_DELETED" && heard.event["data"]["id"] == id
+            let is_end = |emitted: &Emitted| {
+                emitted.event["event"] == "BLOCK_EXPORT_DELETED" && emitted.event["data"]["id"] == id
             };
             if let Some(index) = self.events.iter().position(is_end) {
                 self.events.remove(index);
@@ -166,8 +166,8 @@ impl<'a> Session<'a> {
     /// All events and the steps during which they came.
     pub fn events(&mut self) -> (Value, Value) {
         let events = std::mem::take(&mut self.events);
-        let named = events.iter().map(|heard| self.names.value(&heard.event)).collect();
-        (named, events.iter().map(|heard| Value::from(heard.step)).collect())
+        let named = events.iter().map(|emitted| self.names.value(&emitted.event)).collect();
+        (named, events.iter().map(|emitted| Value::from(emitted.step)).collect())
     }
 }
 

@@ -71,7 +71,7 @@ pub trait Subject {
     /// Starts with these arguments added; the monitor is ready for commands then.
     fn start(&mut self, arguments: &[String]) -> Result<(), Lost>;
     /// Sends one text and gives the next reply.
-    fn tell(&mut self, text: &str) -> Result<Value, Lost>;
+    fn execute(&mut self, text: &str) -> Result<Value, Lost>;
     /// Lets so many seconds pass.
     fn pass(&mut self, seconds: f64) -> Result<(), Lost>;
     /// The events that came since the last time.

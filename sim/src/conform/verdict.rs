@@ -98,9 +98,9 @@ impl Divergences {
 }
 
 impl Divergence {
-    /// Whether what is right at a path is told: by itself, or with the whole list that it is an element of.
+    /// Whether what is right at a path is given: by itself, or with the whole list that it is an element of.
     fn covers(&self, path: &str) -> bool {
-        let lists = self.right.keys().filter_map(|told| told.strip_suffix("#len"));
+        let lists = self.right.keys().filter_map(|key| key.strip_suffix("#len"));
         let mut members = lists.filter_map(|list| path.strip_prefix(list));
         self.right.contains_key(path) || members.any(|rest| rest.starts_with('/'))
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_told_with_both_values() {
+    fn a_difference_is_reported_with_both_values() {
         let verdict =
             Divergences::default().judge(&recording(json!({"x": 1})), Played::Result(json!({"x": 2})));
         let difference = Difference { path: "/x".to_owned(), want: Some(json!(1)), got: Some(json!(2)) };

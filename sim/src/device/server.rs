@@ -203,14 +203,14 @@ impl Server {
             if ready.somebody_comes {
                 self.accept();
             }
-            let mut heard = false;
+            let mut received = false;
             for index in 0..self.clients.len() {
                 if ready.clients.get(index) == Some(&true) {
-                    heard |= self.clients[index].hear();
+                    received |= self.clients[index].receive();
                 }
                 self.clients[index].take_requests(&self.shared);
             }
-            self.complete(is_waiting && !heard && !ready.somebody_comes);
+            self.complete(is_waiting && !received && !ready.somebody_comes);
             self.clients.iter_mut().for_each(Client::send);
             self.clients.retain(|client| !client.is_leaving || !client.unsent.is_empty());
         }
@@ -278,7 +278,7 @@ struct Ready {
 
 impl Client {
     /// Takes what the client has sent. False: nothing was there.
-    fn hear(&mut self) -> bool {
+    fn receive(&mut self) -> bool {
         let mut piece = [0; READ_BYTES];
         match self.stream.read(&mut piece) {
             Ok(0) => self.leave(),

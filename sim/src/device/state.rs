@@ -55,7 +55,7 @@ struct Held {
     flushes: Option<u32>,
 }
 
-/// What the client is told when all goes well.
+/// What the client gets when all goes well.
 #[derive(Copy, Clone, Debug)]
 enum Reply {
     Done,
@@ -188,7 +188,7 @@ impl State {
         !self.held.is_empty()
     }
 
-    /// Completes the next request that is due; any, if nothing more comes. Gives the client, and what it is told.
+    /// Completes the next request that is due; any, if nothing more comes. Gives the client, and its answer.
     pub(super) fn complete(&mut self, is_idle: bool, said_bytes: u64) -> Option<(u64, Ticket, Answer)> {
         let is_due = |held: &Held| is_idle || held.due <= self.come;
         let next = self.held.iter().enumerate().filter(|(_, held)| is_due(held));

@@ -80,8 +80,8 @@ impl Protocol {
             Observed::Unreadable { file, .. } => self.unreadable(file, judge)?,
             Observed::End => self.is_over = true,
             Observed::Event { .. }
-            | Observed::Unlisted
-            | Observed::UnlistedRefused { .. }
+            | Observed::SchemaCommand
+            | Observed::SchemaCommandRefused { .. }
             | Observed::Refused { .. }
             | Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. } => {}

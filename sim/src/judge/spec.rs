@@ -109,10 +109,10 @@ impl Judge {
     }
 
     /// Why not everything is judged, if that is so.
-    pub(super) fn doubt(&self) -> Option<String> {
+    pub(super) fn inconclusive(&self) -> Option<String> {
         match self {
-            Judge::Qemu(qemu) => qemu.judge.lost().map(|why| why.to_string()),
-            Judge::DataOnly(devices) => devices.doubt().map(|doubt| doubt.text()),
+            Judge::Qemu(qemu) => qemu.judge.inconclusive().map(|why| why.to_string()),
+            Judge::DataOnly(devices) => devices.inconclusive().map(|why| why.text()),
         }
     }
 }

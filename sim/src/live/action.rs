@@ -50,14 +50,14 @@ pub enum Action {
         /// What it showed.
         values: Vec<Tag>,
     },
-    /// The daemon was told to quit, and ended.
+    /// The daemon was asked to quit, and ended.
     Quit,
     /// The daemon was killed.
     Kill,
     /// The devices were looked at as if everything had ended so at an earlier moment.
     Cut(Ending),
-    /// A file was read afresh.
-    Afresh {
+    /// A file was reopened and read.
+    Reopened {
         /// Index of the image.
         image: usize,
         /// What it showed, or why nobody can read it.

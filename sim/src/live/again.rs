@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// So often a sequence is taken again to see how reliably it fails.
 pub const AGAIN: u32 = 5;
 
-/// Takes a sequence again by its tape, as far as it fits.
+/// Takes a sequence again by its choice log, as far as it fits.
 pub fn again(target: &Target, tape: &[Decision], detail: Detail) -> Record {
     let kept = RefCell::new(None);
     let recording = Arc::new(Recording::new(tape.to_vec()));

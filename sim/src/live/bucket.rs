@@ -1,4 +1,4 @@
-//! Known crashes, hangs and the like: one file, one entry for each, told apart as fuzzers do it.
+//! Known crashes, hangs and the like: one file, one entry for each, distinguished as fuzzers do it.
 //!
 //! A failure is compared by how the process ended, what it said (the text of an assertion), the functions on its stack, the
 //! command that was in flight or answered last, and how jobs stood. What came before must be explained by the specification,
@@ -134,16 +134,16 @@ mod tests {
             assert!(!bucket.alike.is_empty(), "{}", bucket.name);
             assert_eq!(all.iter().filter(|other| other.name == bucket.name).count(), 1);
             for job in bucket.alike.iter().filter_map(|alike| alike.job.as_ref()) {
-                let is_trade = |word: &String| JOB_TYPES.iter().any(|job_type| job_type.word() == word);
+                let is_job_type = |word: &String| JOB_TYPES.iter().any(|job_type| job_type.word() == word);
                 let is_status = |word: &String| STATUSES.iter().any(|status| status.word() == word);
-                assert!(job.job_type.iter().all(is_trade), "{}: {job:?}", bucket.name);
+                assert!(job.job_type.iter().all(is_job_type), "{}: {job:?}", bucket.name);
                 assert!(job.status.iter().all(is_status), "{}: {job:?}", bucket.name);
             }
         }
     }
 
     #[test]
-    fn a_crash_is_told_by_its_assertion_and_by_functions_that_follow_each_other() {
+    fn a_crash_is_recognised_by_its_assertion_and_by_functions_that_follow_each_other() {
         let alike = |text: &str| serde_json::from_str::<Alike>(text).expect("what is alike");
         let mut fall = Fall::new(Fell::Crash, "a.c:1: f: Assertion `x' failed.".to_owned(), "", Vec::new());
         fall.how = "signal 6".to_owned();

@@ -1,13 +1,13 @@
-//! A campaign against a live daemon: several at once, each failure put to its name, the first of each made short.
+//! A campaign against a live daemon: several at once, each failure put to its name, the first of each minimised.
+
+mod plan;
 
 use super::again::AGAIN;
 use super::cuts::Tried;
+use super::minimise::{Effort, minimise};
 use super::second_reader;
 use super::sequence::{Record, run};
-use super::shorten::{Effort, shorten};
-use super::target::Target;
 use crate::subject;
-use midstream::campaign::keep::Keep;
 use midstream::choice::Decision;
 use midstream::minimise::entries;
 use midstream::panics::{Panic, quietly};
@@ -22,11 +22,13 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures that nobody knows are made short for so many different kinds; others are only counted.
+pub use plan::{Minimise, Plan, Until};
+
+/// Failures that nobody knows are minimised for so many different kinds; others are only counted.
 const NEW_MAX: usize = 24;
-/// When the time is over, what was found and not made short yet gets at least so much more, or a quarter of all.
+/// When the time is over, what was found and not minimised yet gets at least so much more, or a quarter of all.
 const GRACE_MIN: Duration = Duration::from_secs(30);
-/// How often a campaign tells of its progress.
+/// How often a campaign reports its progress.
 const TICK: Duration = Duration::from_millis(200);
 /// The law that the harness breaks when it falls over.
 pub const PANICKED: &str = "the harness panicked";
@@ -49,82 +51,19 @@ pub const SLOTS: [&str; 12] = [
 /// The slot of a command.
 pub const COMMAND: &str = "client # command #";
 
-/// How far a campaign goes.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The daemon.
-    pub target: Target,
-    /// The seeds of sequences that failed before, which go first.
-    pub before: Vec<u64>,
-    /// The seed of the first sequence after them.
-    pub seed: u64,
-    /// At most so many sequences, those of before not counted.
-    pub runs: u64,
-    /// No new ones after so long.
-    pub time: Option<Duration>,
-    /// Daemons side by side.
-    pub jobs: usize,
-    /// Where traces go.
-    pub out: PathBuf,
-    /// Of which kinds the first failure is made short.
-    pub shorten: Shorten,
-    /// Which sequences leave their history.
-    pub history: Option<Keep>,
-    /// What ends the campaign, if anything that it finds does.
-    pub until: Option<Until>,
-}
-
-impl Plan {
-    /// The seed of a sequence, counted from 0; none after the last one.
-    fn seed_of(&self, number: u64) -> Option<u64> {
-        let after = number.checked_sub(self.before.len() as u64);
-        match after {
-            None => self.before.get(number as usize).copied(),
-            Some(after) => (after < self.runs).then(|| self.seed.wrapping_add(after)),
-        }
-    }
-}
-
-/// The failure that a campaign waits for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Until {
-    /// Only of these laws; without any, of every law.
-    pub laws: Vec<String>,
-    /// Known ones count, too.
-    pub known_too: bool,
-}
-
-impl Until {
-    fn is_met(&self, found: &Found) -> bool {
-        let is_wanted = self.laws.is_empty() || self.laws.contains(&found.law);
-        is_wanted && (self.known_too || !found.is_known)
-    }
-}
-
-/// Something a campaign tells while it runs.
+/// Something a campaign reports while it runs.
 #[derive(Debug)]
 pub enum News {
     /// Time passed: so many sequences, and so many of them that failed.
     Tick(u64, u64),
-    /// A kind of failure, once it has been made short.
+    /// A kind of failure, once it has been minimised.
     Found(Box<Found>),
-}
-
-/// Which kinds of failures are made short.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Shorten {
-    /// Failures are only counted.
-    Nothing,
-    /// Those that nobody knows; a known divergence has its trace already.
-    New,
-    /// All.
-    All,
 }
 
 /// One kind of failure.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The known divergence, or what it looks like.
+    /// The known defect, or what it looks like.
     pub name: String,
     /// Whether it is known.
     pub is_known: bool,
@@ -140,7 +79,7 @@ pub struct Found {
     pub detail: String,
     /// The file that says how the first of them went, if nobody knows why.
     pub history: Option<PathBuf>,
-    /// Its commands, and all of its decisions; none as long as it was not made shorter.
+    /// Its commands, and all of its decisions; none as long as it was not minimised.
     pub shortest: Option<Shortest>,
 }
 
@@ -164,8 +103,8 @@ pub struct Shortest {
 pub struct Campaign {
     /// Sequences, those of the minimiser apart.
     pub runs: u64,
-    /// Those of which only a part was judged: the model lost track.
-    pub lost: u64,
+    /// Those that were inconclusive.
+    pub inconclusive: u64,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
     /// Requests that were in flight when a command was sent, those of the minimiser apart.
@@ -180,7 +119,7 @@ pub struct Campaign {
     pub unwritten: Option<String>,
     /// Whether somebody asked to stop.
     pub is_early: bool,
-    /// Failures that wait to be made short: the name, the seed and the decisions.
+    /// Failures that wait to be minimised: the name, the seed and the decisions.
     waiting: VecDeque<(String, u64, Vec<Decision>)>,
 }
 
@@ -194,8 +133,8 @@ struct Shared<'a> {
     campaign: Mutex<Campaign>,
 }
 
-/// Runs a campaign; `hear` is told in this thread what happens.
-pub fn fuzz(plan: &Plan, stop: &AtomicBool, hear: &mut dyn FnMut(News)) -> Campaign {
+/// Runs a campaign; `report` gets in this thread what happens.
+pub fn fuzz(plan: &Plan, stop: &AtomicBool, report: &mut dyn FnMut(News)) -> Campaign {
     let shared = Shared {
         plan,
         stop,
@@ -213,8 +152,8 @@ pub fn fuzz(plan: &Plan, stop: &AtomicBool, hear: &mut dyn FnMut(News)) -> Campa
         drop(sender);
         loop {
             match found.recv_timeout(TICK) {
-                Ok(found) => hear(News::Found(Box::new(found))),
-                Err(RecvTimeoutError::Timeout) => hear(shared.campaign().tick()),
+                Ok(found) => report(News::Found(Box::new(found))),
+                Err(RecvTimeoutError::Timeout) => report(shared.campaign().tick()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -231,21 +170,23 @@ impl Shared<'_> {
 
     fn is_over(&self) -> bool {
         let is_late = self.plan.time.is_some_and(|time| self.started.elapsed() >= time);
-        let is_told = self.stop.load(Ordering::Relaxed) || self.done.load(Ordering::Relaxed);
-        is_late || is_told || self.campaign().unwritten.is_some()
+        let is_stopped = self.stop.load(Ordering::Relaxed) || self.done.load(Ordering::Relaxed);
+        is_late || is_stopped || self.campaign().unwritten.is_some()
     }
 
-    fn work(&self, tell: &Sender<Found>) {
-        self.search(tell);
-        // What is left over is made short when the search has ended.
+    fn work(&self, sender: &Sender<Found>) {
+        self.search(sender);
+        // What is left over is minimised when the search has ended.
         let grace = self.plan.time.map_or(GRACE_MIN, |time| (time / 4).max(GRACE_MIN));
         let end = Instant::now() + grace;
-        while Instant::now() < end && !self.stop.load(Ordering::Relaxed) && self.shorten_next(false, tell) {}
+        while Instant::now() < end && !self.stop.load(Ordering::Relaxed) && self.minimise_next(false, sender)
+        {
+        }
     }
 
-    fn search(&self, tell: &Sender<Found>) {
+    fn search(&self, sender: &Sender<Found>) {
         while !self.is_over() {
-            if self.shorten_next(true, tell) {
+            if self.minimise_next(true, sender) {
                 continue;
             }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -267,7 +208,7 @@ impl Shared<'_> {
                     return;
                 }
                 campaign.runs += 1;
-                campaign.lost += u64::from(record.outcome.is_inconclusive);
+                campaign.inconclusive += u64::from(record.outcome.is_inconclusive);
                 campaign.crashes += record.crashes;
                 campaign.in_flight += record.in_flight;
                 campaign.read_twice += record.read_twice;
@@ -278,7 +219,7 @@ impl Shared<'_> {
         }
     }
 
-    /// The harness fell over: counted as a kind of its own, and never made short.
+    /// The harness fell over: counted as a kind of its own, and never minimised.
     fn panicked(&self, seed: u64, panic: &Panic) {
         let verdict = Verdict::Broken { law: PANICKED.to_owned(), detail: panic.to_string() };
         let (name, after) = (format!("{PANICKED}: {panic}"), self.started.elapsed());
@@ -288,10 +229,10 @@ impl Shared<'_> {
         campaign.found.entry(name).and_modify(|found| found.runs += 1).or_insert(found);
     }
 
-    /// Writes down how a run went that is to be made short, or that nobody can explain.
+    /// Writes down how a run went that is to be minimised, or that nobody can explain.
     fn keep_history(&self, name: &str, seed: u64, record: &Record) -> Option<PathBuf> {
         let file = file_name(name, seed);
-        // What is not made short can be taken again all the same, as long as it is.
+        // What is not minimised can be taken again all the same, as long as it is.
         let _long = self.trace_of(&record.outcome, seed).write(&self.plan.out.join(format!("{file}.json")));
         let path = self.plan.out.join(format!("{file}.txt"));
         let text = format!("{}\n{}\n", record.outcome.history.text(), detail(&record.outcome));
@@ -315,10 +256,10 @@ impl Shared<'_> {
             if self.plan.until.as_ref().is_some_and(|until| until.is_met(&found)) {
                 self.done.store(true, Ordering::Relaxed);
             }
-            let is_wanted = match self.plan.shorten {
-                Shorten::Nothing => false,
-                Shorten::New => !is_known,
-                Shorten::All => true,
+            let is_wanted = match self.plan.minimise {
+                Minimise::Nothing => false,
+                Minimise::New => !is_known,
+                Minimise::All => true,
             };
             found.history =
                 if is_wanted || !is_known { self.keep_history(&name, seed, record) } else { None };
@@ -333,8 +274,8 @@ impl Shared<'_> {
         campaign.waiting.insert(place, (name, seed, record.outcome.tape.clone()));
     }
 
-    /// Makes one failure short, if any waits. `fairly`: only if no more runs went into that than into the search.
-    fn shorten_next(&self, fairly: bool, tell: &Sender<Found>) -> bool {
+    /// Minimises one failure, if any waits. `fairly`: only if no more runs went into that than into the search.
+    fn minimise_next(&self, fairly: bool, sender: &Sender<Found>) -> bool {
         let (name, seed, tape) = {
             let mut campaign = self.campaign();
             if fairly && campaign.minimiser_runs > campaign.runs {
@@ -345,13 +286,13 @@ impl Shared<'_> {
             campaign.minimiser_runs += 1;
             next
         };
-        self.shorten_one(&name, seed, &tape, tell);
+        self.minimise_one(&name, seed, &tape, sender);
         true
     }
 
-    fn shorten_one(&self, name: &str, seed: u64, tape: &[Decision], tell: &Sender<Found>) {
+    fn minimise_one(&self, name: &str, seed: u64, tape: &[Decision], sender: &Sender<Found>) {
         let is_same = |record: &Record| !self.stop.load(Ordering::Relaxed) && record.name() == name;
-        let least = shorten(&self.plan.target, tape, &is_same, &Effort::default());
+        let least = minimise(&self.plan.target, tape, &is_same, &Effort::default());
         let mut campaign = self.campaign();
         let Some(least) = least else { return };
         campaign.minimiser_runs += least.took + u64::from(AGAIN);
@@ -366,8 +307,8 @@ impl Shared<'_> {
             trace: trace.write(&path).is_ok().then_some(path),
             others: least.others.into_iter().filter(|other| other != name).collect(),
         });
-        // Who hears it lives as long as this thread.
-        let _heard = tell.send(found.clone());
+        // Its receiver lives as long as this thread.
+        let _received = sender.send(found.clone());
     }
 
     fn trace_of(&self, outcome: &Outcome, seed: u64) -> Trace {
@@ -424,49 +365,4 @@ fn file_name(name: &str, seed: u64) -> String {
 /// The laws and goals that live sequences count.
 pub fn laws() -> &'static [midstream::coverage::Law] {
     subject::subject().laws
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::live::target::Kind;
-
-    fn plan(before: Vec<u64>, runs: u64) -> Plan {
-        let target = Target { kind: Kind::Midstreamd, binary: PathBuf::new(), on_disk: false };
-        Plan {
-            target,
-            before,
-            seed: 100,
-            runs,
-            time: None,
-            jobs: 1,
-            out: PathBuf::new(),
-            shorten: Shorten::Nothing,
-            history: None,
-            until: None,
-        }
-    }
-
-    #[test]
-    fn sequences_that_failed_before_go_first() {
-        let seeds = |plan: Plan| (0..6).map_while(|number| plan.seed_of(number)).collect::<Vec<_>>();
-        assert_eq!(seeds(plan(vec![7, 9], 3)), [7, 9, 100, 101, 102]);
-        assert_eq!(seeds(plan(Vec::new(), 2)), [100, 101]);
-        assert_eq!(seeds(plan(Vec::new(), u64::MAX)).len(), 6);
-    }
-
-    #[test]
-    fn a_live_campaign_ends_with_the_failure_it_waits_for() {
-        let verdict = Verdict::Broken { law: "daemon hung".to_owned(), detail: String::new() };
-        let found = |is_known| Found::of("x", is_known, 1, Duration::ZERO, &Outcome::of(verdict.clone()));
-        let until = |laws: &[&str], known_too| Until {
-            laws: laws.iter().map(|law| (*law).to_owned()).collect(),
-            known_too,
-        };
-        assert!(until(&[], false).is_met(&found(false)));
-        assert!(!until(&[], false).is_met(&found(true)));
-        assert!(until(&[], true).is_met(&found(true)));
-        assert!(until(&["daemon hung"], false).is_met(&found(false)));
-        assert!(!until(&["daemon crashed"], false).is_met(&found(false)));
-    }
 }

@@ -25,8 +25,8 @@ use xxhash_rust::xxh3::Xxh3;
 const POINTS_MAX: usize = 40;
 /// Power cuts at each point, each leaving another part of what was not flushed.
 const POWER_CUTS: u32 = 3;
-/// Decisions about survivors that are told of a failure.
-const TOLD_MAX: usize = 24;
+/// Decisions about survivors that are shown of a failure.
+const SHOWN_MAX: usize = 24;
 
 /// How many crashes of one kind were tried, and how many of them nothing was lost in.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -208,8 +208,8 @@ impl Cutter<'_> {
                 format!("after step {at} of {}: {}", self.log.steps.len(), self.log.step_text(last))
             }
         };
-        let told: Vec<String> = decided.iter().take(TOLD_MAX).map(Decision::to_string).collect();
-        format!("{how} {after}\n{}", told.join("; "))
+        let shown: Vec<String> = decided.iter().take(SHOWN_MAX).map(Decision::to_string).collect();
+        format!("{how} {after}\n{}", shown.join("; "))
     }
 }
 

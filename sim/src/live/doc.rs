@@ -27,7 +27,7 @@ pub struct Defect {
     pub found_after_seconds: Option<f64>,
 }
 
-/// Every known defect: first what mars data and what is told, then what ends or stops the daemon.
+/// Every known defect: first what mars data and what is reported, then what ends or stops the daemon.
 pub fn defects() -> impl Iterator<Item = Defect> {
     let of_quirk = |quirk: Quirk| {
         let About { name, id, what, right, trace, tries, found_after_seconds, .. } = quirk.about();
@@ -66,7 +66,7 @@ pub struct Shown {
 pub fn page(version: &str, all: &[Shown], command: &str) -> String {
     let mut text = format!("# What midstream finds in qemu-storage-daemon {version}\n\n");
     text += "Generated from the traces in `traces/live` by `cargo midstream document`; do not edit.\n\n\
-        Each sequence was found by the live campaign (`cargo midstream fuzz --target qemu`) and made short by machine: the \
+        Each sequence was found by the live campaign (`cargo midstream fuzz --target qemu`) and minimised by machine: the \
         nodes are added, the commands below are sent, jobs are then brought to their end and everything is read. Sequences \
         are drawn at random over images, commands, guest requests, injected errors and kills; nothing in the search is made \
         for one of these cases. Where it says *killed* or *power cut* after a step, the images lay on the simulated disk \
@@ -162,15 +162,15 @@ fn steps(record: &Record) -> String {
 
 /// Lines that follow each other and are the same, as one.
 fn once(lines: impl Iterator<Item = String>) -> Vec<String> {
-    let mut told: Vec<(String, usize)> = Vec::new();
+    let mut counted: Vec<(String, usize)> = Vec::new();
     for line in lines {
-        match told.last_mut() {
+        match counted.last_mut() {
             Some((last, times)) if *last == line => *times += 1,
-            _ => told.push((line, 1)),
+            _ => counted.push((line, 1)),
         }
     }
     let say = |(line, times)| if times == 1 { line } else { format!("{line} (so {times} times)") };
-    told.into_iter().map(say).collect()
+    counted.into_iter().map(say).collect()
 }
 
 fn capital(text: &str) -> String {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_again_and_again_is_told_once() {
+    fn what_is_said_again_and_again_is_shown_once() {
         let lines = ["a", "b", "b", "b", "a"].map(str::to_owned).into_iter();
         assert_eq!(once(lines), ["a", "b (so 3 times)", "a"]);
     }

@@ -1,16 +1,16 @@
-//! How a sequence comes to rest and to its end: jobs are waited for and urged on, nodes looked at, files read afresh.
+//! How a sequence comes to rest and to its end: jobs are waited for and urged on, nodes looked at, files reopened.
 
 use super::action::Action;
 use super::fall::{Fall, Fell};
 use super::in_flight::Asked;
 use super::judge::{Broken, CRASHED, HUNG, SPINS, STUCK};
-use super::patience::Patience;
 use super::plan::Stop;
 use super::process::ANSWER_MAX;
 use super::qmp::Lost;
 use super::repaired::{LEAKS_STAY, repaired};
 use super::second_reader::{self, READERS_DIFFER, SecondReader};
 use super::sequence::{End, Live, OPERATOR};
+use super::timeout::Timeout;
 use crate::recovery::{self, Recovered};
 use midstream::content::{GARBAGE, SECTOR_BYTES, Tag};
 use midstream::recording::explained;
@@ -24,7 +24,7 @@ const LOOKER: u32 = 1000;
 /// How often the closing operator looks after the jobs: more than there is time for while nothing moves.
 const ROUNDS_MAX: u32 = 2_000;
 /// After so many looks a job that still runs is cancelled: an error may strike it for ever, a copy may have no end.
-const PATIENCE: u32 = 4;
+const ROUNDS_RUNNING: u32 = 4;
 /// How long a busy job is waited for between two looks at it; an event ends the wait.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The same for a job that rests although it should end.
@@ -45,10 +45,10 @@ fn shown(tag: Tag) -> String {
 }
 
 impl Live<'_> {
-    /// Waits until no job is busy. Where events have told of the end of every job, or of nothing since all were found
+    /// Waits until no job is busy. Where events have reported the end of every job, or of nothing since all were found
     /// to stay where they are, nobody needs to ask.
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
-        self.hear(None, "waiting for a job")?;
+        self.receive(None, "waiting for a job")?;
         self.settled(|live| live.jobs.is_empty() || live.all_stay).map(drop)
     }
 
@@ -73,14 +73,14 @@ impl Live<'_> {
                 let fall = self.judge.fall(Fell::Stuck, "", "");
                 return Err(self.judge.fell(STUCK, found, fall));
             }
-            self.hear(Some(Instant::now() + PAUSE), "waiting for a job")?;
+            self.receive(Some(Instant::now() + PAUSE), "waiting for a job")?;
             if is_known(self) {
                 return Ok(Vec::new());
             }
         }
     }
 
-    /// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses.
+    /// Brings every job to its end: resumes, lifts the speed limit, completes, finalizes, dismisses.
     pub(super) fn close(&mut self) -> Result<(), Broken> {
         for guest in self.guests.keys().copied().collect::<Vec<_>>() {
             self.leave(guest)?;
@@ -92,7 +92,7 @@ impl Live<'_> {
     pub(super) fn urge_all(&mut self) -> Result<(), Broken> {
         let (mut before, mut moved) = (String::new(), Instant::now());
         for round in 0..ROUNDS_MAX {
-            // At the end the jobs are asked for, whatever events have told.
+            // At the end the jobs are asked for, whatever events have reported.
             let jobs = self.settled(|_| false)?;
             if jobs.is_empty() {
                 return Ok(());
@@ -102,10 +102,10 @@ impl Live<'_> {
             } else if moved.elapsed() > ANSWER_MAX {
                 break;
             } else {
-                self.hear(Some(Instant::now() + LONG_PAUSE), "waiting for a job")?;
+                self.receive(Some(Instant::now() + LONG_PAUSE), "waiting for a job")?;
             }
             for job in &jobs {
-                for text in urge(job, round >= PATIENCE) {
+                for text in urge(job, round >= ROUNDS_RUNNING) {
                     self.command(OPERATOR, &text)?;
                 }
             }
@@ -146,15 +146,15 @@ impl Live<'_> {
         self.mark();
         self.actions.push(Action::Quit);
         self.exchange(OPERATOR, QUIT, false)?;
-        let mut patience = Patience::begin();
+        let mut timeout = Timeout::begin();
         loop {
-            match self.process.line(&mut patience) {
+            match self.process.line(&mut timeout) {
                 Ok(line) => {
                     self.judge.said(self.process.qmp.said_bytes());
-                    self.judge.event(&self.stage.told(&line))?;
+                    self.judge.event(&self.store.plain(&line))?;
                 }
                 Err(Lost::Closed) => break,
-                Err(lost) => return Err(self.lost_after(&patience, lost, "quit")),
+                Err(lost) => return Err(self.lost_after(&timeout, lost, "quit")),
             }
         }
         match self.process.wait() {
@@ -168,15 +168,15 @@ impl Live<'_> {
     }
 
     pub(super) fn kill(&mut self) -> Result<(), Broken> {
-        self.hear(None, "waiting for nothing")?;
+        self.receive(None, "waiting for nothing")?;
         self.actions.push(Action::Kill);
         self.process.kill();
         self.judge.killed()
     }
 
-    /// Tells it to end by a signal. It must do so soon, and soundly; what was flushed is judged as after a kill.
+    /// Asks it to end by a signal. It must do so soon, and soundly; what was flushed is judged as after a kill.
     pub(super) fn terminate(&mut self) -> Result<(), Broken> {
-        self.hear(None, "waiting for nothing")?;
+        self.receive(None, "waiting for nothing")?;
         self.actions.push(Action::Kill);
         let began = Instant::now();
         self.process.terminate();
@@ -208,12 +208,12 @@ impl Live<'_> {
     }
 
     /// Reads the files as the next process would.
-    pub(super) fn afresh(&mut self, end: End) -> Result<(), Broken> {
-        let mut images = match self.stage.images() {
+    pub(super) fn reopen(&mut self, end: End) -> Result<(), Broken> {
+        let mut images = match self.store.images() {
             Ok(images) => images,
             Err(found) => return Err(self.judge.break_law("an image file is gone", found)),
         };
-        let all = match recovery::read_all(&self.stage.scenario(), &mut images) {
+        let all = match recovery::read_all(&self.store.scenario(), &mut images) {
             Ok(all) => all,
             Err(why) => return Err(self.judge.break_law("an image cannot be read", why.to_owned())),
         };
@@ -221,14 +221,14 @@ impl Live<'_> {
             self.repair(images, &all)?;
         }
         for (image, mut found) in all.into_iter().enumerate() {
-            found.file = self.stage.told(&found.file);
-            found.chain = found.chain.iter().map(|file| self.stage.told(file)).collect();
-            found.values = found.values.map_err(|why| self.stage.told(&why));
+            found.file = self.store.plain(&found.file);
+            found.chain = found.chain.iter().map(|file| self.store.plain(file)).collect();
+            found.values = found.values.map_err(|why| self.store.plain(&why));
             self.mark();
-            self.actions.push(Action::Afresh { image, values: found.values.clone() });
-            self.judge.afresh(&found, end == End::Quit)?;
+            self.actions.push(Action::Reopened { image, values: found.values.clone() });
+            self.judge.reopened(&found, end == End::Quit)?;
             let looked = self.looked.iter().find(|(at, chain, _)| *at == image && *chain == found.chain);
-            // An injected error may strike the last flush, and nobody is told of that one.
+            // An injected error may strike the last flush, and nobody learns of that one.
             if let (Some((_, _, seen)), Ok(values)) = (looked, &found.values)
                 && self.plan.rules.is_empty()
                 && !self.judge.is_excused()
@@ -258,7 +258,7 @@ impl Live<'_> {
             let detail = explained(&format!("{leaks} clusters after SIGTERM"), &damage);
             return Err(self.judge.break_law(LawId::NoLeak.name(), detail));
         }
-        match repaired(&self.stage.scenario(), images, all) {
+        match repaired(&self.store.scenario(), images, all) {
             Ok(()) => self.leaks += leaks,
             Err(why) => return Err(self.judge.break_law(LEAKS_STAY, why)),
         }
@@ -267,13 +267,13 @@ impl Live<'_> {
 
     /// A second reader must find in an image what ours has found. Names of images over errors lead it to these errors.
     fn read_twice(&mut self, image: usize, ours: &Recovered) -> Result<(), Broken> {
-        let image = &self.stage.scenario().images[image];
+        let image = &self.store.scenario().images[image];
         // What a command of unknown effect made of an image may be nothing that anybody can read.
         let may_be_broken = !self.plan.rules.is_empty() || self.judge.is_lost();
         if image.format.driver() != "qcow2" || may_be_broken || !second_reader::is_there() {
             return Ok(());
         }
-        let reader = SecondReader { stage: self.stage, scratch: self.scratch };
+        let reader = SecondReader { store: self.store, scratch: self.scratch };
         if let Some(found) = reader.difference(image, ours) {
             let fall = self.judge.fall(Fell::ReadersDiffer, &found, "");
             return Err(self.judge.fell(READERS_DIFFER, found, fall));
@@ -295,7 +295,7 @@ fn is_busy(job: &Value, all: &[Value]) -> bool {
     }
 }
 
-/// Whether a job stays where it is until an event tells of it.
+/// Whether a job stays where it is until an event reports a change.
 fn stays(job: &Value) -> bool {
     ["paused", "standby", "pending", "concluded"].iter().any(|status| job["status"] == *status)
 }
@@ -324,7 +324,7 @@ fn urge(job: &Value, is_late: bool) -> Vec<String> {
     }
 }
 
-/// The files behind a node, from the top down, as the daemon tells of its image.
+/// The files behind a node, from the top down, as the daemon shows its image.
 fn chain(image: &Value) -> Vec<String> {
     let links = std::iter::successors(Some(image), |image| image.get("backing-image"));
     links.take(64).filter_map(|image| image["filename"].as_str()).map(recovery::plain_name).collect()

@@ -20,7 +20,7 @@ pub struct Fall {
     pub actions: Vec<String>,
     /// A guest had connected a moment ago.
     pub connecting: bool,
-    /// The jobs, as far as events have told.
+    /// The jobs, as far as events have reported.
     pub jobs: Vec<Standing>,
     /// The functions on its stacks, innermost first.
     pub stacks: Vec<Vec<String>>,

@@ -4,8 +4,8 @@ use super::action::Action;
 use super::fall::Fell;
 use super::in_flight::{Asked, Unanswered};
 use super::judge::{Broken, EXPORT_STAYS, HUNG};
-use super::patience::Patience;
 use super::sequence::{Live, OPERATOR};
+use super::timeout::Timeout;
 use crate::conform::daemon::socket::NbdSocket;
 use crate::conform::nbd;
 use crate::workload::guest::{GuestPlan, Place, Request};
@@ -17,7 +17,7 @@ pub(super) struct Seat {
     pub(super) socket: NbdSocket,
     pub(super) len_bytes: u64,
     pub(super) requests: u64,
-    /// What it has asked and not been told yet.
+    /// What it has asked for and has no answer to yet.
     pub(super) unanswered: Option<Unanswered>,
     /// It leaves as soon as it is answered.
     pub(super) leaves: bool,
@@ -59,7 +59,7 @@ impl Live<'_> {
     /// An NBD client got no answer at all.
     pub(super) fn unserved(&mut self, what: &str, why: &str) -> Broken {
         let soon = Instant::now() + Duration::from_millis(200);
-        match self.hear(Some(soon), what) {
+        match self.receive(Some(soon), what) {
             Err(broken) => broken,
             Ok(()) => {
                 let fall = self.judge.fall(Fell::Unserved, why, "");
@@ -109,15 +109,15 @@ impl Live<'_> {
             return Ok(());
         }
         // The reply may come before the server has noticed that its client left; until then the export is in use.
-        let (export, mut patience) = (format!("g{guest}"), Patience::begin());
+        let (export, mut timeout) = (format!("g{guest}"), Timeout::begin());
         while !self.exports_gone.contains(&export) {
-            if patience.look(self.process.ticks()).is_some() {
-                let (late, state) = (patience.text(), self.judge.state_text());
+            if timeout.look(self.process.ticks()).is_some() {
+                let (late, state) = (timeout.text(), self.judge.state_text());
                 let found = format!("{export} is not gone within {late}\nafter {text}\n{state}");
                 let fall = self.judge.fall(Fell::ExportStays, "", &text);
                 return Err(self.judge.fell(EXPORT_STAYS, found, fall));
             }
-            self.hear(Some(patience.next_look()), &text)?;
+            self.receive(Some(timeout.next_look()), &text)?;
         }
         Ok(())
     }

@@ -5,14 +5,14 @@
 //! a kill gives them up.
 //!
 //! Whether an answer on a guest's socket is older or younger than a line on the monitor, nobody can know. So the judge
-//! is told of an answer that comes beside a command only after the command's reply: that a request took longer than it
+//! sees an answer that comes beside a command only after the command's reply: that a request took longer than it
 //! did allows more, and never forbids what was right.
 
 use super::action::Action;
 use super::guests::Seat;
 use super::judge::Broken;
-use super::patience::Patience;
 use super::sequence::Live;
+use super::timeout::Timeout;
 use super::turns::{Turn, What};
 use crate::conform::case::IoOp;
 use crate::conform::nbd;
@@ -29,7 +29,7 @@ use std::time::Duration;
 /// One request in so many is in flight while the next turn is taken.
 const IN_FLIGHT_IN: u32 = 3;
 /// A guest that waits longer than this waits for a job.
-const GUEST_PATIENCE: Duration = Duration::from_millis(700);
+const GUEST_TIMEOUT: Duration = Duration::from_millis(700);
 /// Whoever waits for the monitor looks after the guests for so long first.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
@@ -108,7 +108,7 @@ impl Live<'_> {
         self.mark();
         self.actions.push(Action::Request { guest, operation, sector, sectors, tag, is_in_flight });
         // Of what was said before the request, nothing depends on it.
-        self.hear(None, "a guest's request")?;
+        self.receive(None, "a guest's request")?;
         self.request += 1;
         let number = self.request;
         self.judge.began(number, guest, operation, (sector, sectors), tag)?;
@@ -127,7 +127,7 @@ impl Live<'_> {
         let Some(seat) = self.guests.get_mut(&guest).filter(|seat| seat.unanswered.is_some()) else {
             return Ok(None);
         };
-        if !seat.comes(GUEST_PATIENCE) {
+        if !seat.comes(GUEST_TIMEOUT) {
             // A job may hold guests up for as long as it waits for its operator.
             self.urge_all()?;
         }
@@ -136,10 +136,10 @@ impl Live<'_> {
             // Its answer came before that of a command that urged a job.
             return Ok(None);
         }
-        let mut patience = Patience::begin();
-        while !seat.comes(patience.pause()) {
-            if patience.look(self.process.ticks()).is_some() {
-                let late = Disconnected(format!("no answer within {}", patience.text()));
+        let mut timeout = Timeout::begin();
+        while !seat.comes(timeout.pause()) {
+            if timeout.look(self.process.ticks()).is_some() {
+                let late = Disconnected(format!("no answer within {}", timeout.text()));
                 seat.unanswered.as_mut().expect("it still waits").came = Some(Err(late));
             }
         }
@@ -147,7 +147,7 @@ impl Live<'_> {
         match answer {
             Err(gone) => Err(self.unserved(&unanswered.asked.text(), &gone.0)),
             Ok(answer) => {
-                self.hear(None, "a guest's request")?;
+                self.receive(None, "a guest's request")?;
                 self.ended(&unanswered, answer).map(Some)
             }
         }
@@ -199,20 +199,20 @@ impl Live<'_> {
 
     /// Takes the answers to guests that come before the monitor says anything, and keeps them. The monitor's lines are
     /// not touched: the next one may be the reply that somebody waits for.
-    pub(super) fn hear_guests(&mut self) {
+    pub(super) fn receive_answers(&mut self) {
         while let Some(guest) = self.next_answer() {
             let seat = self.guests.get_mut(&guest).expect("its answer has come");
             seat.keep_answer();
         }
     }
 
-    /// A command has its reply: the judge is told of the answers that were kept.
-    pub(super) fn tell_answers(&mut self) -> Result<(), Broken> {
+    /// A command has its reply: the judge sees the answers that were kept.
+    pub(super) fn report_answers(&mut self) -> Result<(), Broken> {
         let has_answer = |seat: &&mut Seat| {
             seat.unanswered.as_ref().is_some_and(|waiting| matches!(waiting.came, Some(Ok(_))))
         };
         while let Some(seat) = self.guests.values_mut().find(has_answer) {
-            // Of a broken connection the monitor tells why, if it is the daemon's end; if not, the guest's turn does.
+            // Of a broken connection the monitor reports why, if it is the daemon's end; if not, the guest's turn does.
             if let (unanswered, Ok(answer)) = seat.take_answer() {
                 drop(self.ended(&unanswered, answer)?);
             }

@@ -125,7 +125,7 @@ impl Judge {
         self.history.push(self.steps, 0, What::Note(line));
     }
 
-    fn tell(&mut self, observed: Observed) -> Result<(), Broken> {
+    fn observe(&mut self, observed: Observed) -> Result<(), Broken> {
         self.steps += 1;
         let at = self.history.push(self.steps, 0, What::Observed(observed));
         let observed = self.history.observed(at);
@@ -193,17 +193,17 @@ impl Judge {
     /// A command is about to be sent.
     pub fn sent(&mut self, client: u32, text: &str) -> Result<(), Broken> {
         text.clone_into(&mut self.last_command);
-        self.tell(Observed::Sent { client, text: text.to_owned() })
+        self.observe(Observed::Sent { client, text: text.to_owned() })
     }
 
     /// A command that it was not shown has succeeded.
-    pub fn unlisted(&mut self) -> Result<(), Broken> {
-        self.tell(Observed::Unlisted)
+    pub fn schema_command(&mut self) -> Result<(), Broken> {
+        self.observe(Observed::SchemaCommand)
     }
 
     /// A command that it was not shown was refused.
-    pub fn unlisted_refused(&mut self, text: &str) -> Result<(), Broken> {
-        self.tell(Observed::UnlistedRefused { text: text.to_owned() })
+    pub fn schema_command_refused(&mut self, text: &str) -> Result<(), Broken> {
+        self.observe(Observed::SchemaCommandRefused { text: text.to_owned() })
     }
 
     /// Whether not everything is judged any more.
@@ -213,28 +213,28 @@ impl Judge {
 
     /// Its reply.
     pub fn reply(&mut self, client: u32, text: &str) -> Result<(), Broken> {
-        self.tell(Observed::Reply { client, text: text.to_owned() })
+        self.observe(Observed::Reply { client, text: text.to_owned() })
     }
 
     /// An event.
     pub fn event(&mut self, text: &str) -> Result<(), Broken> {
-        self.tell(Observed::Event { text: text.to_owned() })
+        self.observe(Observed::Event { text: text.to_owned() })
     }
 
     /// From now on this may go wrong.
     pub fn armed(&mut self, file: &str, error: &str) -> Result<(), Broken> {
         let (file, error) = (file.to_owned(), error.to_owned());
-        self.tell(Observed::FaultArmed { file, kind: FaultKind::Any, error })
+        self.observe(Observed::FaultArmed { file, kind: FaultKind::Any, error })
     }
 
     /// A guest is connected to an export.
     pub fn connected(&mut self, guest: u32, export: &str) -> Result<(), Broken> {
-        self.tell(Observed::Connected { guest, export: export.to_owned() })
+        self.observe(Observed::Connected { guest, export: export.to_owned() })
     }
 
     /// A guest has left.
     pub fn detached(&mut self, guest: u32) -> Result<(), Broken> {
-        self.tell(Observed::Detached { guest })
+        self.observe(Observed::Detached { guest })
     }
 
     /// A guest's request is about to be made.
@@ -248,35 +248,36 @@ impl Judge {
     ) -> Result<(), Broken> {
         let (name, asked) =
             (midstream::content::request_of(tag), Asked::new(operation, sector, sectors, tag));
-        self.tell(Observed::Began { request, guest, name, asked })
+        self.observe(Observed::Began { request, guest, name, asked })
     }
 
     /// It has ended. A read brings its tags.
     pub fn ended(&mut self, request: u64, result: Result<&[Tag], &str>) -> Result<(), Broken> {
         let failure = |text: &str| Failure { errno: 0, text: text.to_owned() };
-        self.tell(Observed::Ended { request, result: result.map(<[Tag]>::to_vec).map_err(failure) })
+        self.observe(Observed::Ended { request, result: result.map(<[Tag]>::to_vec).map_err(failure) })
     }
 
     /// A node's whole content, at rest.
     pub fn viewed(&mut self, node: &str, values: &[Tag]) -> Result<(), Broken> {
-        self.tell(Observed::View { node: node.to_owned(), values: values.to_vec() })
+        self.observe(Observed::View { node: node.to_owned(), values: values.to_vec() })
     }
 
     /// The daemon was killed.
     pub fn killed(&mut self) -> Result<(), Broken> {
-        self.tell(Observed::Crash { kind: CrashKind::KillUnheard })
+        self.observe(Observed::Crash { kind: CrashKind::KillUnheard })
     }
 
     /// What a file shows to the next process, after a clean end or not.
-    pub fn afresh(&mut self, found: &Recovered, is_clean: bool) -> Result<(), Broken> {
+    pub fn reopened(&mut self, found: &Recovered, is_clean: bool) -> Result<(), Broken> {
         let values = match found.clone().found() {
             Ok(values) => values,
-            // Headers may name what somebody told them to.
+            // Headers may name what somebody made them name.
             Err(_) if self.judge.is_inconclusive() => return Ok(()),
-            Err(why) => return self.tell(Observed::Unreadable { file: found.file.clone(), why }),
+            Err(why) => return self.observe(Observed::Unreadable { file: found.file.clone(), why }),
         };
-        let told = self.tell(if is_clean { Observed::Closed(values) } else { Observed::Recovered(values) });
-        told.inspect_err(|_| self.explain(&found.damage))
+        let judged =
+            self.observe(if is_clean { Observed::Closed(values) } else { Observed::Recovered(values) });
+        judged.inspect_err(|_| self.explain(&found.damage))
     }
 
     /// What a check has found, if that has just broken a law.
@@ -290,7 +291,7 @@ impl Judge {
 
     /// The sequence is over.
     pub fn over(&mut self) -> Result<(), Broken> {
-        self.tell(Observed::End)
+        self.observe(Observed::End)
     }
 
     /// The chains and jobs as the model knows them.

@@ -66,7 +66,7 @@ pub fn explained(history: &History, quirks: &[Quirk]) -> Option<model::Judge> {
         }
     }
     // What was not judged is not explained.
-    (judge.lost() != Some(model::Lost::States)).then_some(judge)
+    (judge.inconclusive() != Some(model::Inconclusive::States)).then_some(judge)
 }
 
 /// The smallest set of quirks that explains a history: none, if nothing is wrong with it; nothing, if all do not.

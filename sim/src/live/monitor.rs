@@ -3,10 +3,10 @@
 use super::action::Action;
 use super::fall::{Fall, Fell};
 use super::judge::{Broken, CRASHED, FLOODED, HUNG, SPINS};
-use super::patience::Patience;
 use super::process::Ended;
 use super::qmp::Lost;
 use super::sequence::{Live, OPERATOR};
+use super::timeout::Timeout;
 use serde_json::Value;
 use std::time::Instant;
 
@@ -29,17 +29,17 @@ impl Live<'_> {
 
     pub(super) fn exchange(&mut self, client: u32, text: &str, is_poll: bool) -> Result<Value, Broken> {
         self.mark();
-        self.hear(None, text)?;
+        self.receive(None, text)?;
         self.judge.sent(client, text)?;
         self.send(text)?;
         if !is_poll {
             self.count_in_flight();
         }
-        let mut patience = Patience::begin();
+        let mut timeout = Timeout::begin();
         loop {
-            let (line, message) = self.message(&mut patience, text)?;
+            let (line, message) = self.message(&mut timeout, text)?;
             if message.get("event").is_some() {
-                self.heard(&line)?;
+                self.received(&line)?;
                 continue;
             }
             if is_poll {
@@ -48,23 +48,23 @@ impl Live<'_> {
             self.judge.said(self.process.qmp.said_bytes());
             *self.last_reply = Some(line.clone());
             self.judge.reply(client, &line)?;
-            self.tell_answers()?;
+            self.report_answers()?;
             return Ok(message);
         }
     }
 
     /// Sends one text as the daemon gets it.
     pub(super) fn send(&mut self, text: &str) -> Result<(), Broken> {
-        let wire = self.stage.wire(text);
+        let wire = self.store.wire(text);
         self.process.qmp.send(&wire).map_err(|lost| self.lost(lost, text))
     }
 
-    /// What is said next while a reply to `text` is waited for. Guests are heard meanwhile.
-    pub(super) fn message(&mut self, patience: &mut Patience, text: &str) -> Result<(String, Value), Broken> {
-        self.hear_guests();
-        let line = match self.process.line(patience) {
-            Ok(line) => self.stage.told(&line),
-            Err(lost) => return Err(self.lost_after(patience, lost, text)),
+    /// What is said next while a reply to `text` is waited for. Guests' answers are received meanwhile.
+    pub(super) fn message(&mut self, timeout: &mut Timeout, text: &str) -> Result<(String, Value), Broken> {
+        self.receive_answers();
+        let line = match self.process.line(timeout) {
+            Ok(line) => self.store.plain(&line),
+            Err(lost) => return Err(self.lost_after(timeout, lost, text)),
         };
         match serde_json::from_str(&line) {
             Ok(message) => Ok((line, message)),
@@ -76,22 +76,22 @@ impl Live<'_> {
     }
 
     /// Takes what was said unasked: what is there already, or whatever comes first before a deadline.
-    pub(super) fn hear(&mut self, deadline: Option<Instant>, during: &str) -> Result<(), Broken> {
+    pub(super) fn receive(&mut self, deadline: Option<Instant>, during: &str) -> Result<(), Broken> {
         let mut deadline = deadline;
         for _ in 0..EVENTS_MAX {
             let line = match self.process.qmp.line(deadline) {
-                Ok(line) => self.stage.told(&line),
+                Ok(line) => self.store.plain(&line),
                 Err(Lost::Silent) => return Ok(()),
                 Err(lost) => return Err(self.lost(lost, during)),
             };
-            self.heard(&line)?;
+            self.received(&line)?;
             deadline = None;
         }
         Err(self.lost(Lost::Flooding, during))
     }
 
     /// An event came.
-    pub(super) fn heard(&mut self, line: &str) -> Result<(), Broken> {
+    pub(super) fn received(&mut self, line: &str) -> Result<(), Broken> {
         let is_of = |name: &str| line.contains(name);
         if (is_of("BLOCK_EXPORT_DELETED")
             || is_of("JOB_STATUS_CHANGE")
@@ -109,7 +109,7 @@ impl Live<'_> {
         self.judge.event(line)
     }
 
-    /// Keeps which jobs events have told of and not told to be gone.
+    /// Keeps which jobs events have reported, and not reported as gone.
     fn follow(&mut self, event: &Value) {
         let data = &event["data"];
         if let (Some("JOB_STATUS_CHANGE"), Some(id)) = (event["event"].as_str(), data["id"].as_str()) {
@@ -122,18 +122,18 @@ impl Live<'_> {
 
     /// Why nothing came back although it was not waited for.
     pub(super) fn lost(&mut self, lost: Lost, during: &str) -> Broken {
-        self.lost_after(&Patience::begin(), lost, during)
+        self.lost_after(&Timeout::begin(), lost, during)
     }
 
     /// Why nothing came back.
-    pub(super) fn lost_after(&mut self, patience: &Patience, lost: Lost, during: &str) -> Broken {
+    pub(super) fn lost_after(&mut self, timeout: &Timeout, lost: Lost, during: &str) -> Broken {
         let state = self.judge.state_text();
         let (law, kind, found) = match lost {
             Lost::Silent => {
-                let late = format!("no answer within {}", patience.text());
+                let late = format!("no answer within {}", timeout.text());
                 if self.process.spins() { (SPINS, Fell::Spin, late) } else { (HUNG, Fell::Hang, late) }
             }
-            Lost::Spinning => (SPINS, Fell::Spin, format!("no answer within {}", patience.text())),
+            Lost::Spinning => (SPINS, Fell::Spin, format!("no answer within {}", timeout.text())),
             Lost::Flooding => (FLOODED, Fell::Flood, format!("more than {EVENTS_MAX} events at once")),
             Lost::Closed => match self.process.wait() {
                 Some(ended) => return self.crashed(during, &ended, &format!("after {during}\n{state}")),

@@ -18,7 +18,7 @@ pub struct Plan {
     pub stop: Stop,
 }
 
-/// How a process is stopped that is not told to quit.
+/// How a process is stopped that is not asked to quit.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum Stop {
     /// By SIGKILL, without warning.

@@ -1,6 +1,6 @@
 //! What the trace of a live sequence holds by itself: its images, the errors that are injected, its turns in order.
 //!
-//! Nothing is started for it. What the daemon answered does not stand in a trace; taking it again tells.
+//! Nothing is started for it. What the daemon answered does not stand in a trace; taking it again shows.
 
 use super::plan::{Plan, Rule};
 use super::turns::{Turn, What, scripts};
@@ -34,12 +34,12 @@ pub fn planned(tape: &[Decision]) -> Option<Planned> {
         let plan = Plan::draw(&mut choices, &scenario);
         plan.fit(&mut scenario);
         let turns = in_order(scripts(&mut choices, &scenario));
-        all = Some(told(&scenario, &plan, &turns));
+        all = Some(shown(&scenario, &plan, &turns));
         let mut outcome = Outcome::of(Verdict::Passed);
         outcome.tape = choices.into_tape();
         outcome
     };
-    // What the tape says beyond the plan was decided while it ran.
+    // What the choice log says beyond the plan was decided while it ran.
     let (_, divergence) = strict(draw, tape);
     all.filter(|_| divergence.is_none_or(|divergence| divergence.offered == Offer::End))
 }
@@ -54,7 +54,7 @@ fn in_order<'a>(mut scripts: Vec<VecDeque<Turn<'a>>>) -> Vec<What<'a>> {
     }
 }
 
-fn told(scenario: &Scenario, plan: &Plan, turns: &[What<'_>]) -> Planned {
+fn shown(scenario: &Scenario, plan: &Plan, turns: &[What<'_>]) -> Planned {
     let mut chain = chain(scenario);
     for rule in &plan.rules {
         writeln!(chain, "error  {}", rule_text(rule, scenario)).expect("a string takes any text");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_sequence_is_told_by_its_trace_alone() {
+    fn a_recorded_sequence_is_shown_by_its_trace_alone() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/live");
         let trace = Trace::read(&folder.join("no-flush.json")).expect("a recorded trace");
         let Planned { chain, rows, end } = planned(&trace.choices).expect("it fits");

@@ -3,8 +3,8 @@
 //! A process serves one sequence. To start one with its nodes takes 7 ms of processor time; the daemon reads its monitor
 //! byte by byte, 4 us each, so that to empty one with commands, to prove it empty and to fill it again takes longer.
 
-use super::patience::{Over, Patience};
 use super::qmp::{Lost, Qmp};
+use super::timeout::{Over, Timeout};
 use crate::conform::daemon::socket::{NbdSocket, accept};
 use crate::fence;
 use block::engine::NOT_DURABLE;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// How long any answer may take: a verdict, so far longer than a busy machine needs.
 pub const ANSWER_MAX: Duration = Duration::from_secs(8);
-/// Between two looks whether the process has ended: nothing tells of that.
+/// Between two looks whether the process has ended: nothing reports that.
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// A silent process is watched for so long to see whether it is busy,
 const SPIN_LOOK: Duration = Duration::from_millis(400);
@@ -98,15 +98,15 @@ impl Process {
         let path = folder.join("qmp.sock");
         let failed = |error: io::Error| error.to_string();
         let listener = UnixListener::bind(&path).map_err(failed)?;
-        let told = File::create(folder.join("stderr.txt")).map_err(failed)?;
-        let told_too = told.try_clone().map_err(failed)?;
+        let output = File::create(folder.join("stderr.txt")).map_err(failed)?;
+        let output_too = output.try_clone().map_err(failed)?;
         let nbd =
             format!("addr.type=unix,addr.path={},max-connections=64", folder.join("nbd.sock").display());
         allow_core_files();
         let mut command = Command::new(binary);
         command
             .current_dir(folder)
-            // Where a daemon of ours fell, its core tells; what it said must not drown in that.
+            // Where a daemon of ours fell, its core shows; what it said must not drown in that.
             .env("RUST_BACKTRACE", "0")
             // Before the monitor, which comes to its socket when they are there.
             .args(nodes.iter().flat_map(|node| ["--blockdev", node]))
@@ -114,8 +114,8 @@ impl Process {
             .arg(format!("socket,id=m,path={}", path.display()))
             .args(["--monitor", "chardev=m", "--nbd-server", &nbd])
             .stdin(Stdio::null())
-            .stdout(told)
-            .stderr(told_too);
+            .stdout(output)
+            .stderr(output_too);
         let child = fence::spawn(&mut command, folder).map_err(failed)?;
         let folder = folder.to_owned();
         let Some(stream) = accept(listener, &path, ANSWER_MAX) else {
@@ -164,14 +164,14 @@ impl Process {
         Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
     }
 
-    /// The next line on its monitor, waited for while there is patience left.
-    pub fn line(&mut self, patience: &mut Patience) -> Result<String, Lost> {
+    /// The next line on its monitor, waited for until the timeout.
+    pub fn line(&mut self, timeout: &mut Timeout) -> Result<String, Lost> {
         loop {
-            match self.qmp.line(Some(patience.next_look())) {
+            match self.qmp.line(Some(timeout.next_look())) {
                 Err(Lost::Silent) => {}
                 came => return came,
             }
-            match patience.look(self.ticks()) {
+            match timeout.look(self.ticks()) {
                 None => {}
                 Some(Over::Late) => return Err(Lost::Silent),
                 Some(Over::Spins) => return Err(Lost::Spinning),
@@ -191,7 +191,7 @@ impl Process {
         let _reaped = self.child.wait();
     }
 
-    /// Tells it to end, by SIGTERM.
+    /// Asks it to end, by SIGTERM.
     pub fn terminate(&self) {
         if let Some(id) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
             // Fails only if it has ended.
@@ -243,9 +243,9 @@ pub(super) fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 fn stderr(folder: &Path) -> String {
-    let told = fs::read(folder.join("stderr.txt")).unwrap_or_default();
-    let from = told.len().saturating_sub(STDERR_BYTES_MAX);
-    String::from_utf8_lossy(&told[from..]).replace(&folder.display().to_string(), "").trim().to_owned()
+    let output = fs::read(folder.join("stderr.txt")).unwrap_or_default();
+    let from = output.len().saturating_sub(STDERR_BYTES_MAX);
+    String::from_utf8_lossy(&output[from..]).replace(&folder.display().to_string(), "").trim().to_owned()
 }
 
 /// Lets what this process starts write core files, each into its own folder.
@@ -253,7 +253,7 @@ fn allow_core_files() {
     static ALLOWED: Once = Once::new();
     ALLOWED.call_once(|| {
         let limit = Rlimit { current: getrlimit(Resource::Core).maximum, ..getrlimit(Resource::Core) };
-        // Without a core file a crash is told without its stack.
+        // Without a core file a crash is reported without its stack.
         let _allowed = setrlimit(Resource::Core, limit);
     });
 }

@@ -53,7 +53,7 @@ impl Qmp {
         Qmp { stream, read: Vec::with_capacity(1 << 14), from: 0, taken: Arc::default() }
     }
 
-    /// Tells anybody how many bytes the other side has said, whether or not they were read yet.
+    /// Shows anybody how many bytes the other side has said, whether or not they were read yet.
     pub fn watch(&self) -> io::Result<impl Fn() -> u64 + Send + Sync + 'static> {
         let (stream, taken) = (self.stream.try_clone()?, Arc::clone(&self.taken));
         Ok(move || {

@@ -1,4 +1,4 @@
-//! What a live campaign tells: each kind of failure when it was made short, a table at the end, one line of JSON.
+//! What a live campaign reports: each kind of failure when it was minimised, a table at the end, one line of JSON.
 
 use super::again::AGAIN;
 use super::bucket::buckets;
@@ -47,7 +47,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     let mut text = String::new();
     for found in campaign.found.values() {
         if !found.is_known && found.shortest.is_none() {
-            // It did not come again, or there was no time to make it short: all there is was told the first time.
+            // It did not come again, or there was no time to minimise it: all there is was reported the first time.
             text += &failure(found);
         }
     }
@@ -79,7 +79,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         per_core(campaign, cost),
         campaign.minimiser_runs,
         campaign.found.len(),
-        campaign.lost,
+        campaign.inconclusive,
         campaign.in_flight,
         campaign.read_twice,
         plan.seed
@@ -128,7 +128,7 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     };
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
-        "sequences": campaign.runs, "inconclusive": campaign.lost, "minimiser_sequences": campaign.minimiser_runs,
+        "sequences": campaign.runs, "inconclusive": campaign.inconclusive, "minimiser_sequences": campaign.minimiser_runs,
         "requests_in_flight": campaign.in_flight, "images_read_twice": campaign.read_twice,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,

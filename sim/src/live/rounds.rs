@@ -67,8 +67,8 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// Plays them all, unless somebody asks to stop; `hear` is told how many were played, and how many broke a law.
-    pub fn run(&self, stop: &AtomicBool, hear: &(dyn Fn(u64, u64) + Sync)) -> (Totals, Vec<Broken>) {
+    /// Plays them all, unless somebody asks to stop; `report` gets how many were played, and how many broke a law.
+    pub fn run(&self, stop: &AtomicBool, report: &(dyn Fn(u64, u64) + Sync)) -> (Totals, Vec<Broken>) {
         let (next, done) = (AtomicU64::new(0), Mutex::new((Totals::default(), Vec::new())));
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
@@ -82,7 +82,7 @@ impl Rounds {
                         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                         done.0.add(&totals);
                         done.1.extend(broken);
-                        hear(done.0.rounds, done.0.broken);
+                        report(done.0.rounds, done.0.broken);
                     }
                 });
             }

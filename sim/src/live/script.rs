@@ -92,11 +92,11 @@ fn data(record: &Record, fails: Fails) -> Result<String, NoScript> {
     }
     define("IMAGES", &images(record));
     text += "ACTIONS = [\n";
-    let is_afresh = matches!(record.actions.last(), Some(Action::Afresh { .. }));
+    let is_reopened = matches!(record.actions.last(), Some(Action::Reopened { .. }));
     for (index, action) in record.actions.iter().enumerate() {
-        // Only the last file that was read afresh is the one that was wrong.
+        // Only the last file that was reopened is the one that was wrong.
         let is_last = index + 1 == record.actions.len();
-        if let Some(line) = line(action, record, is_afresh && is_last) {
+        if let Some(line) = line(action, record, is_reopened && is_last) {
             writeln!(text, "    {},", python(&line)).expect("a string takes any text");
         }
     }
@@ -111,12 +111,12 @@ enum Defect {
         sector: u64,
         expected: Vec<String>,
     },
-    /// An image has become shorter than it was told to be.
+    /// An image has become shorter than it was asked to be.
     Length {
         sectors: u64,
     },
     Reply(String),
-    /// A job's offset is told past its len.
+    /// A job's offset is reported past its len.
     Progress,
     /// A job meets an I/O error though nothing was to fail.
     JobError,
@@ -218,7 +218,7 @@ fn images(record: &Record) -> String {
     text + "}"
 }
 
-fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Value> {
+fn line(action: &Action, record: &Record, is_wanted_reopened: bool) -> Option<Value> {
     Some(match action {
         Action::Command(text) => json!(["qmp", text]),
         Action::Settle => json!(["settle"]),
@@ -238,11 +238,11 @@ fn line(action: &Action, record: &Record, is_wanted_afresh: bool) -> Option<Valu
         Action::Leave { guest } => json!(["leave", guest]),
         Action::Kill => json!(["kill"]),
         Action::Quit => json!(["quit"]),
-        Action::Afresh { image, .. } if is_wanted_afresh => {
+        Action::Reopened { image, .. } if is_wanted_reopened => {
             let image = &record.scenario.images[*image];
-            json!(["afresh", image.path, image.format.driver()])
+            json!(["reopened", image.path, image.format.driver()])
         }
-        Action::Afresh { .. } | Action::Look { .. } | Action::Cut(_) => return None,
+        Action::Reopened { .. } | Action::Look { .. } | Action::Cut(_) => return None,
     })
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Both read the same files after a clean end. Which of the two is wrong nobody knows yet when they differ.
 
+use super::image_store::ImageStore;
 use super::process::wait;
-use super::stage::Stage;
 use crate::fence;
 use crate::recovery::{Recovered, plain_name};
 use crate::workload::image::Image;
@@ -46,7 +46,7 @@ pub(super) fn is_there() -> bool {
 
 /// What qemu-img finds in one image, and what ours does.
 pub(super) struct SecondReader<'a> {
-    pub(super) stage: &'a Stage,
+    pub(super) store: &'a ImageStore,
     /// Where it may write.
     pub(super) scratch: &'a Path,
 }
@@ -55,21 +55,21 @@ impl SecondReader<'_> {
     /// Where the two readers of an image differ, in words.
     pub(super) fn difference(&self, image: &Image, ours: &Recovered) -> Option<String> {
         let found = self.compare(image, ours).err()?;
-        Some(format!("{}: {}", ours.file, self.stage.told(&found)))
+        Some(format!("{}: {}", ours.file, self.store.plain(&found)))
     }
 
     fn compare(&self, image: &Image, ours: &Recovered) -> Result<(), String> {
         let path = image.path.as_str();
-        let check = self.told(&["check", "-f", image.format.driver(), "--output=json", path])?;
+        let check = self.ask(&["check", "-f", image.format.driver(), "--output=json", path])?;
         let count = |name: &str| check[name].as_u64().unwrap_or(0);
         agree("corruptions", &count("corruptions"), &ours.corruptions)?;
         agree("leaks", &count("leaks"), &ours.leaks)?;
         let values = ours.values.as_ref().map_err(|why| format!("our reader cannot read it: {why}"))?;
         let chain =
-            self.told(&["info", "-f", image.format.driver(), "--output=json", "--backing-chain", path])?;
+            self.ask(&["info", "-f", image.format.driver(), "--output=json", "--backing-chain", path])?;
         let layers = chain.as_array().map_or(&[][..], Vec::as_slice);
         let name =
-            |layer: &Value| plain_name(&self.stage.told(layer["filename"].as_str().unwrap_or_default()));
+            |layer: &Value| plain_name(&self.store.plain(layer["filename"].as_str().unwrap_or_default()));
         let theirs: Vec<String> = layers.iter().map(name).collect();
         agree("the chain", &theirs.join(" -> "), &ours.chain.join(" -> "))?;
         let bytes = self.content(image)?;
@@ -87,7 +87,7 @@ impl SecondReader<'_> {
         fs::read(&raw).map_err(|error| format!("qemu-img convert left nothing: {error}"))
     }
 
-    fn told(&self, words: &[&str]) -> Result<Value, String> {
+    fn ask(&self, words: &[&str]) -> Result<Value, String> {
         let text = self.run(words)?;
         serde_json::from_slice(&text)
             .map_err(|_| format!("qemu-img {} said {}", words[0], String::from_utf8_lossy(&text)))
@@ -160,13 +160,13 @@ mod tests {
         }
         let scenario = Scenario::chain(&["dd.d", ".d.d", "d..."]);
         let scratch = Scratch::new().expect("a folder for temporary files");
-        let stage = Stage::set(&scenario, &scratch, false, None).expect("files can be written");
-        let reader = SecondReader { stage: &stage, scratch: scratch.path() };
-        let placed = stage.scenario();
-        let mut images = stage.images().expect("they were just written");
+        let store = ImageStore::set(&scenario, &scratch, false, None).expect("files can be written");
+        let reader = SecondReader { store: &store, scratch: scratch.path() };
+        let placed = store.scenario();
+        let mut images = store.images().expect("they were just written");
         let mut all = read_all(&placed, &mut images).expect("it ends");
         for (image, ours) in placed.images.iter().zip(&mut all) {
-            ours.chain = ours.chain.iter().map(|file| stage.told(file)).collect();
+            ours.chain = ours.chain.iter().map(|file| store.plain(file)).collect();
             assert_eq!(reader.difference(image, ours), None);
         }
         let mut longer_chain = all[2].clone();

@@ -8,17 +8,17 @@ use super::bucket::bucket_of;
 use super::cuts::{self, Tried};
 use super::fall::{Fall, Fell};
 use super::guests::Seat;
+use super::image_store::ImageStore;
 use super::in_flight;
 use super::judge::{Broken, Judge, NOT_STARTED};
 use super::known::{Known, key, quirks_of};
 use super::plan::{Ordeal, Plan, Stop};
 use super::process::{Process, Scratch};
+use super::schema::schema_of;
 use super::second_reader;
 use super::stack;
-use super::stage::Stage;
-use super::surface::surface_of;
 use super::target::Target;
-use super::turns::{Turn, What, add_unlisted, scripts};
+use super::turns::{Turn, What, add_schema_commands, scripts};
 use crate::workload::scenario::Scenario;
 use midstream::choice::{Choices, Point};
 use midstream::content::Tag;
@@ -33,7 +33,7 @@ pub(super) const OPERATOR: u32 = 99;
 /// A sequence, looked back on.
 #[derive(Debug)]
 pub struct Record {
-    /// The judgement, the tape, and the readable history if it was asked for.
+    /// The judgement, the choice log, and the readable history if it was asked for.
     pub outcome: Outcome,
     /// What was done, until it broke first.
     pub actions: Vec<Action>,
@@ -86,64 +86,19 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
     let reads_twice = !target.on_disk && second_reader::draw(&mut choices);
     // On devices, cuts are judged by a model that follows to the end; and so are ordeals.
     if !target.on_disk && ordeal.is_none() {
-        add_unlisted(&mut choices, &scenario, || surface_of(target), &mut scripts);
+        add_schema_commands(&mut choices, &scenario, || schema_of(target), &mut scripts);
     }
     let choices = Arc::new(Mutex::new(choices));
     let mut judge = Judge::new(&scenario, quirks_of(target.kind));
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
     let orders = (!is_ordered).then(|| Arc::clone(&choices));
-    let stage = Stage::set(&scenario, &scratch, target.on_disk, orders)
+    let store = ImageStore::set(&scenario, &scratch, target.on_disk, orders)
         .expect("a folder for temporary files can be written to");
-    let (mut actions, mut last_reply) = (Vec::new(), None);
-    let (mut left, mut excused_at) = (None, None);
-    let (mut in_flight, mut read_twice, mut leaks) = (0, 0, 0);
-    let at_start = at_start(target, &scenario, &plan);
-    let nodes: Vec<String> = at_start.iter().map(|command| stage.wire(options(command))).collect();
-    match Process::start(&target.binary, scratch.path(), &nodes) {
-        Err(why) => {
-            judge.break_law(NOT_STARTED, why);
-        }
-        Ok(process) => {
-            let mut live = Live {
-                process,
-                judge: &mut judge,
-                scenario: &scenario,
-                plan: &plan,
-                stage: &stage,
-                actions: &mut actions,
-                last_reply: &mut last_reply,
-                guests: BTreeMap::new(),
-                at_start,
-                exports_gone: Vec::new(),
-                jobs: BTreeSet::new(),
-                excused_at: None,
-                all_stay: false,
-                request: 0,
-                in_flight: 0,
-                scratch: scratch.path(),
-                reads_twice,
-                read_twice: 0,
-                leaks: 0,
-                last_poll: String::new(),
-                looked: Vec::new(),
-            };
-            live.watch();
-            // What broke stands with the judge.
-            let lived = live.all(scripts);
-            (in_flight, read_twice, leaks) = (live.in_flight, live.read_twice, live.leaks);
-            live.mark();
-            excused_at = live.excused_at.take().filter(|_| lived.is_ok());
-            if lived.is_err() {
-                // Of a process that ended well nobody asks where it stands.
-                left = Some(live.process);
-            }
-        }
-    }
-    if let Some((done, reply)) = excused_at {
-        actions.truncate(done);
-        last_reply = reply;
-    }
-    let crashes = crash(&mut judge, &stage, &mut actions, salt);
+    let setting =
+        Setting { target, scenario: &scenario, plan: &plan, store: &store, scratch: &scratch, reads_twice };
+    let Done { mut actions, last_reply, in_flight, read_twice, leaks, left } =
+        setting.perform(scripts, &mut judge);
+    let crashes = crash(&mut judge, &store, &mut actions, salt);
     let fall = judge.take_fall().map(|fall| look_inside(target, &scratch, left.as_ref(), &actions, fall));
     let known = judge.known(target.kind, fall.as_ref());
     let mut outcome = judge.outcome(detail);
@@ -153,14 +108,87 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
     let mut record =
         Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, known, leaks };
     // The devices' thread, which decides too, ends with them.
-    drop(stage);
+    drop(store);
     let choices = Arc::try_unwrap(choices).expect("nobody decides any more");
     record.outcome.tape = choices.into_inner().unwrap_or_else(PoisonError::into_inner).into_tape();
     record
 }
 
+/// What a sequence runs on.
+struct Setting<'a> {
+    target: &'a Target,
+    scenario: &'a Scenario,
+    plan: &'a Plan,
+    store: &'a ImageStore,
+    scratch: &'a Scratch,
+    reads_twice: bool,
+}
+
+/// What a sequence did, until it broke first.
+#[derive(Default)]
+struct Done {
+    actions: Vec<Action>,
+    last_reply: Option<String>,
+    in_flight: u64,
+    read_twice: u64,
+    leaks: u64,
+    /// The daemon, unless it ended well: then nobody asks where it stands.
+    left: Option<Process>,
+}
+
+impl Setting<'_> {
+    /// Starts a daemon and runs the sequence on it. What broke stands with the judge.
+    fn perform(&self, scripts: Vec<VecDeque<Turn<'_>>>, judge: &mut Judge) -> Done {
+        let mut done = Done::default();
+        let at_start = at_start(self.target, self.scenario, self.plan);
+        let nodes: Vec<String> = at_start.iter().map(|command| self.store.wire(options(command))).collect();
+        let process = match Process::start(&self.target.binary, self.scratch.path(), &nodes) {
+            Ok(process) => process,
+            Err(why) => {
+                judge.break_law(NOT_STARTED, why);
+                return done;
+            }
+        };
+        let mut live = Live {
+            process,
+            judge,
+            scenario: self.scenario,
+            plan: self.plan,
+            store: self.store,
+            actions: &mut done.actions,
+            last_reply: &mut done.last_reply,
+            guests: BTreeMap::new(),
+            at_start,
+            exports_gone: Vec::new(),
+            jobs: BTreeSet::new(),
+            excused_at: None,
+            all_stay: false,
+            request: 0,
+            in_flight: 0,
+            scratch: self.scratch.path(),
+            reads_twice: self.reads_twice,
+            read_twice: 0,
+            leaks: 0,
+            last_poll: String::new(),
+            looked: Vec::new(),
+        };
+        live.watch();
+        let ran = live.all(scripts);
+        live.mark();
+        let excused_at = live.excused_at.take().filter(|_| ran.is_ok());
+        let Live { process, in_flight, read_twice, leaks, .. } = live;
+        let left = ran.is_err().then_some(process);
+        done = Done { in_flight, read_twice, leaks, left, ..done };
+        if let Some((count, reply)) = excused_at {
+            done.actions.truncate(count);
+            done.last_reply = reply;
+        }
+        done
+    }
+}
+
 /// The commands of the set-up that the daemon gets as options when it starts: those before the first node that errors
-/// lie under, which may be refused. Its devices want to be told when what was said.
+/// lie under, which may be refused. Its devices want to know when what was said.
 fn at_start(target: &Target, scenario: &Scenario, plan: &Plan) -> Vec<String> {
     let is_safe = |command: &String| {
         let is_file = |image: usize| command.contains(&format!(r#""node-name":"f{image}""#));
@@ -175,7 +203,7 @@ fn options(command: &str) -> &str {
     options.and_then(|options| options.strip_suffix('}')).expect("a set-up adds nodes and does nothing else")
 }
 
-/// Where a daemon fell or hangs, if nothing else tells why.
+/// Where a daemon fell or hangs, if nothing else shows why.
 fn look_inside(
     target: &Target,
     scratch: &Scratch,
@@ -198,13 +226,13 @@ fn look_inside(
 }
 
 /// Tries crashes in what the devices saw of a sequence that ended well.
-fn crash(judge: &mut Judge, stage: &Stage, actions: &mut Vec<Action>, salt: Option<u32>) -> Tried {
-    let (Some(devices), Some(salt), Some(journal)) = (stage.devices(), salt, judge.take_journal()) else {
+fn crash(judge: &mut Judge, store: &ImageStore, actions: &mut Vec<Action>, salt: Option<u32>) -> Tried {
+    let (Some(devices), Some(salt), Some(journal)) = (store.devices(), salt, judge.take_journal()) else {
         return Tried::default();
     };
     let history = judge.history();
     let (tried, loss) =
-        cuts::try_all(journal, history, &devices.take_log(), &stage.scenario(), (salt, judge.quirks()));
+        cuts::try_all(journal, history, &devices.take_log(), &store.scenario(), (salt, judge.quirks()));
     if let Some(loss) = loss {
         actions.push(Action::Cut(loss.ending));
         judge.cut(loss);
@@ -224,7 +252,7 @@ pub(super) struct Live<'a> {
     pub(super) judge: &'a mut Judge,
     pub(super) scenario: &'a Scenario,
     pub(super) plan: &'a Plan,
-    pub(super) stage: &'a Stage,
+    pub(super) store: &'a ImageStore,
     pub(super) actions: &'a mut Vec<Action>,
     pub(super) last_reply: &'a mut Option<String>,
     pub(super) guests: BTreeMap<u32, Seat>,
@@ -234,9 +262,9 @@ pub(super) struct Live<'a> {
     pub(super) exports_gone: Vec<String>,
     /// Jobs of which events said that they were made and not that they are gone.
     pub(super) jobs: BTreeSet<String>,
-    /// What had been done, and told last, when something broke first that quirks explain.
+    /// What had been done, and reported last, when something broke first that quirks explain.
     excused_at: Option<(usize, Option<String>)>,
-    /// The last look found all jobs where they stay until an event tells of them, and none has come since.
+    /// The last look found all jobs where they stay until an event reports a change, and none has come since.
     pub(super) all_stay: bool,
     pub(super) request: u64,
     /// Requests that were in flight when a command was sent.
@@ -256,7 +284,7 @@ pub(super) struct Live<'a> {
 impl Live<'_> {
     /// The devices note how much the daemon had said before every step, and the judge keeps what it is shown.
     fn watch(&mut self) {
-        if let (Some(devices), Ok(watch)) = (self.stage.devices(), self.process.qmp.watch()) {
+        if let (Some(devices), Ok(watch)) = (self.store.devices(), self.process.qmp.watch()) {
             devices.watch(Arc::new(watch));
             self.judge.keep_journal(devices);
         }
@@ -286,12 +314,12 @@ impl Live<'_> {
                 self.quit()?;
             }
         }
-        self.afresh(end)?;
+        self.reopen(end)?;
         self.judge.over()
     }
 
     pub(super) fn set_up(&mut self) -> Result<(), Broken> {
-        for (file, error) in self.stage.limits() {
+        for (file, error) in self.store.limits() {
             self.judge.armed(&file, error)?;
         }
         let mut done = 0;
@@ -346,8 +374,8 @@ impl Live<'_> {
             if let Some(look) = turn.look {
                 self.command(OPERATOR, look)?;
             }
-            if let Some(text) = turn.unlisted {
-                self.try_unlisted(&text)?;
+            if let Some(text) = turn.schema_command {
+                self.try_schema_command(&text)?;
             }
         }
     }

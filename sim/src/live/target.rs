@@ -105,7 +105,7 @@ impl Recorded {
         match &self.program {
             None => Target::at(self.kind, self.on_disk, None),
             Some(program) => Err(format!(
-                "a trace names a kind of daemon and no program, and this one names `{program}`: --target {}:PATH tells \
+                "a trace names a kind of daemon and no program, and this one names `{program}`: --target {}:PATH says \
                  which program to run",
                 self.kind.name()
             )),

@@ -1,7 +1,7 @@
 //! The scripts of a sequence, turn by turn: what is done, in which order, and what is looked at in between.
 
-use super::surface::Surface;
-use super::unlisted;
+use super::schema::Schema;
+use super::schema_command;
 use crate::workload::client::Command;
 use crate::workload::guest::{GuestPlan, Request};
 use crate::workload::scenario::Scenario;
@@ -24,7 +24,7 @@ pub(super) struct Turn<'a> {
     /// What the operator looks at afterwards.
     pub(super) look: Option<&'static str>,
     /// A command that nobody listed, after that.
-    pub(super) unlisted: Option<String>,
+    pub(super) schema_command: Option<String>,
 }
 
 /// What is done.
@@ -54,7 +54,7 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
                 runs_on: choices.choose(Point::new("client # command # runs on", of), 4) == 3,
                 in_flight: false,
                 look: LOOKS[choices.choose(Point::new("client # command # look", of), 12) as usize],
-                unlisted: None,
+                schema_command: None,
             }
         };
         scripts.push(plan.commands.iter().map(turn).collect());
@@ -73,7 +73,7 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
                     runs_on: choices.choose(Point::new("guest # lane # request # runs on", of), 4) == 3,
                     in_flight: false,
                     look: LOOKS[choices.choose(Point::new("guest # lane # request # look", of), 12) as usize],
-                    unlisted: None,
+                    schema_command: None,
                 }
             };
             scripts.push(requests.iter().enumerate().map(turn).collect());
@@ -83,24 +83,24 @@ pub(super) fn scripts<'a>(choices: &mut Choices, scenario: &'a Scenario) -> Vec<
 }
 
 /// One sequence in so many has commands that nobody listed, and there a turn in so many.
-const UNLISTED_IN: [u32; 2] = [4, 3];
+const SCHEMA_COMMAND_IN: [u32; 2] = [4, 3];
 
 /// Puts commands that nobody listed behind turns of operators.
-pub(super) fn add_unlisted(
+pub(super) fn add_schema_commands(
     choices: &mut Choices,
     scenario: &Scenario,
-    surface: impl FnOnce() -> Arc<Surface>,
+    schema: impl FnOnce() -> Arc<Schema>,
     scripts: &mut [VecDeque<Turn<'_>>],
 ) {
-    if choices.choose(Point::new("live unlisted", [0; 3]), UNLISTED_IN[0]) != 1 {
+    if choices.choose(Point::new("live unlisted", [0; 3]), SCHEMA_COMMAND_IN[0]) != 1 {
         return;
     }
-    let surface = surface();
+    let schema = schema();
     for turn in scripts.iter_mut().flatten() {
         let What::Command { client, slot, .. } = turn.what else { continue };
         let at = Point::new("client # command # unlisted", [client, slot, 0]);
-        if choices.choose(at, UNLISTED_IN[1]) == 1 {
-            turn.unlisted = unlisted::draw(choices, [client, slot], &surface, scenario);
+        if choices.choose(at, SCHEMA_COMMAND_IN[1]) == 1 {
+            turn.schema_command = schema_command::draw(choices, [client, slot], &schema, scenario);
         }
     }
 }

@@ -117,8 +117,8 @@ mod tests {
         refresh(root, copy.path()).expect("copied");
         let mut metadata = Command::new(env!("CARGO"));
         metadata.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
-        let told = metadata.current_dir(copy.path()).output().expect("cargo runs");
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+        let output = metadata.current_dir(copy.path()).output().expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     #[test]

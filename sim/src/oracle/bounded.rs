@@ -1,5 +1,5 @@
 //! The law of bounded progress: what a job that copies may copy before it is in step with guests that never rest, and before
-//! it ends once somebody told it to.
+//! it ends once somebody asked it to.
 //!
 //! The bound is in bytes copied, so it holds for disks of any speed, for jobs that are paused or slowed down, and for
 //! every schedule. A job that guests outrun for ever copies without end.
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// In step after its device was copied so often: the first pass, one that shows that guests outrun it, and what they
 /// write until they are held back.
 const COPIES_TO_READY_MAX: u64 = 8;
-/// At its end after so much more, from the moment on that it was told to: what is on its way then, what guests had written
+/// At its end after so much more, from the moment on that it was asked to: what is on its way then, what guests had written
 /// by then, and what they write until they are held back.
 const COPIES_TO_END_MAX: u64 = 3;
 
@@ -29,8 +29,8 @@ pub struct Seen<'a> {
 pub struct Bounded {
     /// Jobs that clients want to end and have no answer yet.
     asked: BTreeMap<u32, String>,
-    /// Jobs that were told to end, and what each had copied when that was first seen.
-    told: BTreeMap<String, Option<u64>>,
+    /// Jobs that were asked to end, and what each had copied when that was first seen.
+    asked_to_end: BTreeMap<String, Option<u64>>,
     looks: u64,
 }
 
@@ -48,7 +48,7 @@ impl Bounded {
         if let Some(id) = self.asked.remove(&client)
             && text.starts_with(r#"{"return""#)
         {
-            self.told.entry(id).or_default();
+            self.asked_to_end.entry(id).or_default();
         }
     }
 
@@ -57,18 +57,18 @@ impl Bounded {
         self.looks += 1;
         let Seen { id, status, offset } = *seen;
         if status == "running" {
-            // Whatever was told to end went by this name before.
-            self.told.remove(id);
+            // Whatever was asked to end went by this name before.
+            self.asked_to_end.remove(id);
             let is_outrun = offset > COPIES_TO_READY_MAX * device_bytes;
             return is_outrun
                 .then(|| format!("job {id} copied {offset} bytes of {device_bytes} and is not in step"));
         }
-        let start = *self.told.get_mut(id)?.get_or_insert(offset);
+        let start = *self.asked_to_end.get_mut(id)?.get_or_insert(offset);
         let copied = offset.saturating_sub(start);
         let is_outrun = copied > COPIES_TO_END_MAX * device_bytes;
         is_outrun.then(|| {
             format!(
-                "job {id} was told to end, copied {copied} bytes of {device_bytes} since, and has not ended"
+                "job {id} was asked to end, copied {copied} bytes of {device_bytes} since, and has not ended"
             )
         })
     }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_was_told_to_end_copies_little_more() {
+    fn a_job_that_was_asked_to_end_copies_little_more() {
         for complete in [
             r#"{"execute":"job-complete","arguments":{"id":"j"}}"#,
             r#"{"execute":"block-job-complete","arguments":{"device":"j"}}"#,

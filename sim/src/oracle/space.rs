@@ -74,7 +74,7 @@ impl Space {
     }
 
     /// What a file takes after a clean end. Says how it breaks the law, if it does; `is_passed_on` says whether the file
-    /// itself hears of what is discarded.
+    /// itself sees what is discarded.
     pub fn closed(&mut self, file: &str, allocation: &Allocation, is_passed_on: bool) -> Option<String> {
         let nothing = BTreeSet::new();
         let given = self.given_back.get(file).unwrap_or(&nothing);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_stays_in_the_file_is_seen_where_the_file_hears_of_discards() {
+    fn data_that_stays_in_the_file_is_seen_where_the_file_sees_discards() {
         let stale = Allocation { taken_clusters: 0, all_clusters: 4, stale_clusters: vec![9] };
         assert_eq!(discarded().closed("/n0", &stale, false), None);
         let broken = discarded().closed("/n0", &stale, true).expect("cluster 9 is left");

@@ -10,7 +10,7 @@ pub struct Allocation {
     /// Guest clusters of the whole disk.
     pub all_clusters: u64,
     /// Clusters of the file that nobody counts and that still hold data of guests: tables and bitmaps that moved are not
-    /// among them. A hole reads as zeroes, and what only ever held zeroes is not told from one.
+    /// among them. A hole reads as zeroes, and what only ever held zeroes is not distinguished from one.
     pub stale_clusters: Vec<u64>,
 }
 

@@ -12,7 +12,7 @@ use std::fmt::Write;
 /// Refcounts have 16 bits unless somebody wishes otherwise.
 const USUAL_ORDER: u32 = 4;
 
-/// The scenario that a tape began with, or `None` if it began with something else.
+/// The scenario that a choice log began with, or `None` if it began with something else.
 pub fn scenario_of(tape: &[Decision]) -> Option<Scenario> {
     let mut drawn = None;
     // Only runs with every kind of job decide this.
@@ -25,7 +25,7 @@ pub fn scenario_of(tape: &[Decision]) -> Option<Scenario> {
         },
         tape,
     );
-    // What the tape says beyond the scenario is the schedule.
+    // What the choice log says beyond the scenario is the schedule.
     let fits = divergence.is_none_or(|divergence| divergence.offered == Offer::End);
     drawn.filter(|_| fits)
 }

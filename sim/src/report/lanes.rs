@@ -1,6 +1,6 @@
 //! A history in lanes: one each for clients, guests, jobs, disks and the world, a row for each thing that happened.
 //!
-//! A lane is how far in a text begins; it may go on to the right edge and over several lines, so nothing is cut that tells
+//! A lane is how far in a text begins; it may go on to the right edge and over several lines, so nothing is cut that says
 //! what a job was to do. A line of the history that is not known stands in the world's lane as it is.
 
 use super::page::{Line, Paint, wrapped};
@@ -15,7 +15,7 @@ const LANE_WIDTH_MIN: usize = 9;
 const LANE_WIDTH_MAX: usize = 30;
 /// Room for a text, if there is any.
 const TEXT_WIDTH: usize = 40;
-/// What is no command is told in so many lines.
+/// What is no command is shown in so many lines.
 const LINES_MAX: usize = 3;
 /// The client that sets up and closes, beside the scenario's own.
 const OPERATOR: &str = "99 ";
@@ -54,7 +54,7 @@ pub struct Row {
     pub text: String,
 }
 
-/// The rows of a history, set-up folded to one, unless all is to be told.
+/// The rows of a history, set-up folded to one, unless all is to be shown.
 pub fn rows(history: &History, is_whole: bool) -> Vec<Row> {
     let all: Vec<Row> = history.lines().iter().map(|line| Row::of(line)).collect();
     let set_up = all.iter().take_while(|row| row.is_set_up()).count();
@@ -203,7 +203,7 @@ mod tests {
         r#"step 19    client 0  <- {"error": {"class": "GenericError", "desc": "Job 'j0' in state 'aborting' cannot accept command verb 'resume'"}}"#,
         "step 22    event     BLOCK_JOB_CANCELLED {device:j0,len:0,offset:0,speed:0,type:stream}",
         "step 76    crash     kill",
-        "step 76    afresh    /n1.qcow2 -> /n0.qcow2: 0x16",
+        "step 76    reopened  /n1.qcow2 -> /n0.qcow2: 0x16",
         "step 77    end",
     ];
 
@@ -225,7 +225,7 @@ mod tests {
             "22                       BLOCK_JOB_CANCELLED {device:j0,len:0,offset:0,speed:0,",
             "                           type:stream}",
             "76                                         crash kill",
-            "                                           afresh /n1.qcow2 -> /n0.qcow2: 0x16",
+            "                                           reopened /n1.qcow2 -> /n0.qcow2: 0x16",
             "77                                         end",
         ];
         assert_eq!(laid_out(&RECORDED, 80, false), expected);

@@ -71,7 +71,7 @@ pub fn show(lines: &[Line]) {
     }
 }
 
-/// Whether colours are wanted there: https://no-color.org says how to refuse them.
+/// Whether colours are wanted there: <https://no-color.org> says how to refuse them.
 fn has_colours(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
     let is_refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     is_terminal && !is_refused && variable("TERM").is_none_or(|term| term != "dumb")

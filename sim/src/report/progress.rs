@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
-    told: Instant,
+    reported: Instant,
     runs_max: Option<u64>,
     time_max: Option<Duration>,
 }
@@ -30,18 +30,18 @@ impl Progress {
     pub fn new(runs_max: Option<u64>, time_max: Option<Duration>) -> Self {
         let now = Instant::now();
         let bar = stderr().is_terminal().then(|| bar(runs_max.is_some() || time_max.is_some()));
-        Progress { bar, started: now, told: now, runs_max, time_max }
+        Progress { bar, started: now, reported: now, runs_max, time_max }
     }
 
-    /// Tells how far it is.
-    pub fn tell(&mut self, runs: u64, failures: u64) {
+    /// Reports how far it is.
+    pub fn report(&mut self, runs: u64, failures: u64) {
         let elapsed = self.started.elapsed();
         let message = format!("{} runs, {} failed", grouped(runs), grouped(failures));
         if let Some(bar) = &self.bar {
             bar.set_position((self.share(runs, elapsed) * 1000.0) as u64);
             bar.set_message(message);
-        } else if self.told.elapsed() >= PAUSE {
-            self.told = Instant::now();
+        } else if self.reported.elapsed() >= PAUSE {
+            self.reported = Instant::now();
             complain(format_args!("{:>5} s  {message}", elapsed.as_secs()));
         }
     }

@@ -27,25 +27,25 @@ pub fn screen(outcome: &Outcome) -> String {
         wrapped(line.trim_start(), inset, WIDTH).into_iter().for_each(|line| text += &(line + "\n"));
     }
     let lines_left = LINES_MAX.saturating_sub(text.lines().count());
-    let rows = telling(rows(&outcome.history, false));
+    let rows = notable(rows(&outcome.history, false));
     fitting(rows, lines_left.max(ROWS_MIN)).into_iter().for_each(|line| text += &(line + "\n"));
     text
 }
 
 /// The rows that say how it came about, those of one job's statuses in one.
-fn telling(all: Vec<Row>) -> Vec<Row> {
-    let mut telling: Vec<Row> = Vec::with_capacity(all.len());
-    for row in all.iter().filter(|row| is_telling(row)) {
+fn notable(all: Vec<Row>) -> Vec<Row> {
+    let mut notable: Vec<Row> = Vec::with_capacity(all.len());
+    for row in all.iter().filter(|row| matters(row)) {
         let row = Row { text: brief(row), ..row.clone() };
-        match telling.last().and_then(|last| joined(last, &row)) {
-            Some(text) => telling.last_mut().expect("there is a last one").text = text,
-            None => telling.push(row),
+        match notable.last().and_then(|last| joined(last, &row)) {
+            Some(text) => notable.last_mut().expect("there is a last one").text = text,
+            None => notable.push(row),
         }
     }
-    if telling.is_empty() { all } else { telling }
+    if notable.is_empty() { all } else { notable }
 }
 
-fn is_telling(row: &Row) -> bool {
+fn matters(row: &Row) -> bool {
     let text = row.text.as_str();
     match row.lane {
         Lane::Clients => !text.contains(r#"<- {"return""#) && !text.contains("-> query-"),
@@ -56,7 +56,7 @@ fn is_telling(row: &Row) -> bool {
             let is_table = TABLES.iter().any(|table| text.contains(table));
             !is_frame && (!text.contains(": read ") || text.contains('(') && !is_table)
         }
-        Lane::World => !["look ", "afresh "].iter().any(|word| text.starts_with(word)) && text != "end",
+        Lane::World => !["look ", "reopened "].iter().any(|word| text.starts_with(word)) && text != "end",
     }
 }
 
@@ -93,7 +93,7 @@ fn joined(last: &Row, next: &Row) -> Option<String> {
     is_same.then(|| format!("{}, {status}", last.text))
 }
 
-/// The lines of as many rows as fit: what tells least goes first, the oldest before others; how many went stands below the
+/// The lines of as many rows as fit: what matters least goes first, the oldest before others; how many went stands below the
 /// first row.
 fn fitting(mut rows: Vec<Row>, lines_max: usize) -> Vec<String> {
     let laid_out = |rows: &[Row]| -> Vec<String> {
@@ -115,7 +115,7 @@ fn fitting(mut rows: Vec<Row>, lines_max: usize) -> Vec<String> {
     }
 }
 
-/// How much a row tells.
+/// How much a row matters.
 fn weight(row: &Row) -> u32 {
     match row.lane {
         Lane::Disk if row.text.contains(": flush ") => 0,
@@ -149,9 +149,9 @@ mod tests {
             row(7, Lane::Disk, "look: read /n0 0x0+0x200 (n0)"),
             row(7, Lane::World, "look n0: n0x16"),
         ];
-        let told: Vec<String> = telling(rows).into_iter().map(|row| row.text).collect();
+        let shown: Vec<String> = notable(rows).into_iter().map(|row| row.text).collect();
         assert_eq!(
-            told,
+            shown,
             [
                 "0 -> block-stream device:n1,job-id:j0",
                 "j0 created, running",
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_story_keeps_what_tells_most_and_its_end() {
+    fn a_long_story_keeps_what_matters_most_and_its_end() {
         let happens = |step| row(step, Lane::World, &format!("{step} happens"));
         let mut rows: Vec<Row> = (0..50).map(happens).collect();
         rows.insert(7, row(6, Lane::Clients, "0 -> block-stream device:n1"));

@@ -23,8 +23,8 @@ pub fn failure(outcome: &Outcome) -> String {
     text
 }
 
-/// A failure whose cause was told for another law, briefly: shorter forms of the one run broke the other's law.
-pub fn told_already(outcome: &Outcome, seed: u64, other: &str) -> String {
+/// A failure whose cause was reported for another law, briefly: shorter forms of the one run broke the other's law.
+pub fn reported_already(outcome: &Outcome, seed: u64, other: &str) -> String {
     let (law, step) = (outcome.verdict.law(), outcome.steps);
     format!("ALSO  law `{law}`  at step {step}\n      most likely by the cause of seed {seed}: `{other}`\n")
 }
@@ -124,7 +124,7 @@ pub fn counted(count: u64, what: &str) -> String {
 /// take more decisions.
 ///
 /// None were needed where an earlier campaign has done it.
-pub fn shortened(commands: usize, decisions: [usize; 2], took: u64) -> String {
+pub fn minimised(commands: usize, decisions: [usize; 2], took: u64) -> String {
     let [after, before] = decisions;
     let instead = if after < before { format!(" instead of {before}") } else { String::new() };
     let how =
@@ -192,19 +192,19 @@ mod tests {
             let command = format!("printf %s {}", quoted(word));
             assert!(!command.contains(steers), "{command}");
             let mut bash = std::process::Command::new("bash");
-            let told = bash.args(["-c", &command]).env("LC_ALL", "C.UTF-8").output();
-            let Ok(told) = told else { continue };
-            assert_eq!(String::from_utf8_lossy(&told.stdout), word, "{command}");
+            let output = bash.args(["-c", &command]).env("LC_ALL", "C.UTF-8").output();
+            let Ok(output) = output else { continue };
+            assert_eq!(String::from_utf8_lossy(&output.stdout), word, "{command}");
         }
     }
 
     #[test]
-    fn a_trace_is_never_told_to_have_more_decisions_than_there_were() {
+    fn a_trace_is_never_reported_with_more_decisions_than_there_were() {
         assert_eq!(
-            shortened(1, [115, 302], 599),
+            minimised(1, [115, 302], 599),
             "1 command, 115 decisions instead of 302, minimised in 599 runs"
         );
-        assert_eq!(shortened(2, [13, 9], 1), "2 commands, 13 decisions, minimised in 1 run");
+        assert_eq!(minimised(2, [13, 9], 1), "2 commands, 13 decisions, minimised in 1 run");
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_are_told_apart() {
+    fn thousands_are_set_apart() {
         assert_eq!([0, 999, 1000, 1234567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 }

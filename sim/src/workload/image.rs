@@ -1,6 +1,6 @@
 //! Builds an image file from a description, independently of the engine's own drivers.
 //!
-//! A qcow2 image is laid out as header, refcount table, refcount blocks, L1 table, L2 tables, data: the plainest
+//! A qcow2 image is laid out as header, refcount table, refcount blocks, L1 table, L2 tables, data: the simplest
 //! valid file. Every sector of a data cluster repeats an eight-byte tag, so that a reader can say where it came from.
 
 use midstream::content::{SECTOR_BYTES, Tag, fill, initial_tag};

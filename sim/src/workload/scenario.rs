@@ -1,7 +1,7 @@
 //! Draws what a world is built from: images and their content, nodes, guests, clients, faults, crash.
 //!
 //! First a profile is drawn (swarm): which kinds of things happen at all, and how often. Then every slot is drawn at
-//! its own named choice, where 0 is the plainest.
+//! its own named choice, where 0 is the default.
 
 use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};

@@ -28,9 +28,9 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
 /// How often the closing client looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
 /// After so many looks a backup that still runs is cancelled.
-const PATIENCE: u32 = 20;
+const ROUNDS_RUNNING: u32 = 20;
 
-/// Brings every job to its end: resumes, unleashes, completes, finalizes, dismisses. Each must have ended within a bound.
+/// Brings every job to its end: resumes, lifts the speed limit, completes, finalizes, dismisses. Each must have ended within a bound.
 pub async fn close(
     client: u32,
     engine: Arc<Engine>,
@@ -48,7 +48,7 @@ pub async fn close(
                 send(client, &text, &monitor, &oracle).await;
             }
             // A backup of nothing but what is overwritten has no end of its own.
-            if round >= PATIENCE && job.kind == "backup" && job.status == "running" {
+            if round >= ROUNDS_RUNNING && job.kind == "backup" && job.status == "running" {
                 let text = execute("job-cancel", &format!(r#""id":"{}""#, job.device));
                 send(client, &text, &monitor, &oracle).await;
             }

@@ -1,6 +1,6 @@
 //! A world driven by hand, for tests that know what they want: one command, one request, so many steps.
 //!
-//! Whatever is done here takes the plainest course; the oracle watches as ever. `finish` lives through the rest.
+//! Whatever is done here takes option 0; the oracle watches as ever. `finish` lives through the rest.
 
 use super::{OPERATOR, Stop, World};
 use crate::workload::guest::{Place, Request};
@@ -15,11 +15,11 @@ use midstream::world::fault::Fault;
 use midstream::world::scheduler::{Rest, STEPS_MAX};
 use std::sync::{Arc, Mutex};
 
-/// Takes the plainest course everywhere.
+/// Takes option 0 everywhere.
 #[derive(Copy, Clone, Debug, Default)]
-pub struct Plainest;
+pub struct First;
 
-impl Strategy for Plainest {
+impl Strategy for First {
     fn choose(&mut self, _: Point, _: u32) -> u32 {
         0
     }
@@ -46,8 +46,8 @@ impl World {
         world
     }
 
-    /// Says something to the engine and gives its reply.
-    pub fn tell(&mut self, text: &str) -> String {
+    /// Executes a command on the engine and gives its reply.
+    pub fn execute(&mut self, text: &str) -> String {
         let (monitor, oracle, text) = (self.monitor.clone(), self.oracle.clone(), text.to_owned());
         self.get("operator", async move {
             oracle.sent(OPERATOR, &text);
@@ -114,9 +114,9 @@ impl World {
         self.oracle.lines().iter().map(|line| line.get(11..).unwrap_or_default().to_owned()).collect()
     }
 
-    /// Brings every job to its end, looks, closes, reads afresh, and judges.
+    /// Brings every job to its end, looks, closes, reopens the files, and judges.
     pub fn finish(mut self) -> Outcome {
-        let mut choices = Choices::new(Box::new(Plainest));
+        let mut choices = Choices::new(Box::new(First));
         let ended = self.close(&mut choices).and_then(|()| self.look()).and_then(|()| self.quit());
         self.outcome(ended)
     }

@@ -12,8 +12,9 @@ impl World {
         let jobs = self.engine.query_block_jobs();
         let is_listed = |task: Point| jobs.iter().any(|job| self.host.label(task) == task_of(job));
         let is_closing = |task: Point| task.name == CLOSING;
-        let is_told = |task: Point| self.oracle.is_outstanding(task) || is_listed(task) || is_closing(task);
-        let mut who = waiting(why, &self.scheduler, &self.host, &is_told);
+        let is_reported =
+            |task: Point| self.oracle.is_outstanding(task) || is_listed(task) || is_closing(task);
+        let mut who = waiting(why, &self.scheduler, &self.host, &is_reported);
         for waiting in self.oracle.outstanding() {
             who += &format!("\n  {waiting}");
         }

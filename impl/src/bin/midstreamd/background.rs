@@ -34,7 +34,7 @@ pub fn leave_session() {
     let _already_alone = rustix::process::setsid();
 }
 
-/// Notifies the one who waits that we serve, and lets go of everything that was theirs.
+/// Notifies the one who waits that we serve, and releases everything that was theirs.
 pub fn say_ready() -> Result<(), String> {
     let detach = || -> std::io::Result<()> {
         std::env::set_current_dir("/")?;

@@ -159,7 +159,7 @@ fn serve_all(endpoints: Vec<Endpoint>, engine: &Arc<Engine>, quit: &Arc<Notify>)
     endpoints.into_iter().map(serve).collect()
 }
 
-/// Ends the engine first, so that clients still hear how their jobs ended.
+/// Ends the engine first, so that clients still learn how their jobs ended.
 async fn end(engine: &Arc<Engine>, clients: Vec<Client>) {
     {
         let _alone = engine.commands().drain().await;

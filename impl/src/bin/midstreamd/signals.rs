@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT: the first ends everything, soon; a second one, or too long an end, ends it now.
 //!
-//! They are heard on a thread of their own, so that no work, whatever it is, is in their way.
+//! They are handled on a thread of their own, so that no work, whatever it is, is in their way.
 
 use crate::complain;
 use block::engine::Engine;
@@ -16,7 +16,7 @@ const END_MAX: Duration = Duration::from_secs(4);
 /// The status of an end that was cut short.
 const CUT_SHORT: i32 = 1;
 
-/// From now on signals are heard; the first makes the engine hurry and notifies `stop`.
+/// From now on signals are handled; the first makes the engine hurry and notifies `stop`.
 pub fn watch(engine: &Arc<Engine>, stop: &Arc<Notify>) -> Result<(), String> {
     let failed = |e: io::Error| format!("cannot catch signals: {e}");
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;

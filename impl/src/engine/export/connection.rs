@@ -81,7 +81,7 @@ pub(crate) async fn converse(connection: Connection, handshake_max: Nanos) {
         reading: None,
         writing: None,
         deadline,
-        hears: true,
+        receives: true,
         speaks: true,
     };
     let mut visitor = Visitor { connection, export: None };
@@ -117,7 +117,7 @@ struct Talk {
     /// When a client still in the handshake is sent away.
     deadline: Option<Pending<'static, ()>>,
     /// Whether more may come from the client.
-    hears: bool,
+    receives: bool,
     /// Whether the client takes what is sent.
     speaks: bool,
 }
@@ -135,11 +135,11 @@ impl Talk {
             self.writing_bytes = output.as_ref().map_or(0, |bytes| bytes.len() as u64);
             self.writing = output.map(|bytes| self.stream.write(bytes));
         }
-        let may_read = self.hears && self.reading.is_none() && self.session.has_room();
+        let may_read = self.receives && self.reading.is_none() && self.session.has_room();
         if may_read && self.parked.is_none() && self.has_memory(READ_BYTES as u64) {
             self.reading = Some(self.stream.read(READ_BYTES));
         }
-        self.hears || self.writing.is_some() || self.parked.is_some() || !self.running.is_empty()
+        self.receives || self.writing.is_some() || self.parked.is_some() || !self.running.is_empty()
     }
 
     fn take_steps(&mut self, visitor: &mut Visitor) {
@@ -153,7 +153,7 @@ impl Talk {
                 let answer = request::run(Arc::clone(guest), request, ticket.headroom);
                 self.running.push((ticket, answer));
             }
-            match self.hears.then(|| self.session.next(visitor)).flatten() {
+            match self.receives.then(|| self.session.next(visitor)).flatten() {
                 None => return,
                 Some(Step::Do(ticket, request)) => self.parked = Some((ticket, request)),
                 Some(Step::Close) => self.hang_up(),
@@ -188,7 +188,7 @@ impl Talk {
 
     /// Listens no more; what is under way is still answered.
     fn hang_up(&mut self) {
-        self.hears = false;
+        self.receives = false;
         self.reading = None;
         self.deadline = None;
     }

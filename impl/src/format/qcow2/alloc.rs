@@ -3,6 +3,7 @@
 //! An *area* is the clusters one refcount block counts. A new block lies in the first cluster of its own area and
 //! counts itself; a larger refcount table lies in the first areas that the old one cannot reach.
 
+use super::check::TABLE_RESERVED;
 use super::counter;
 use super::discard::Why;
 use super::geometry::{MAX_HOST_OFFSET, MAX_REFCOUNT_TABLE_BYTES};
@@ -16,7 +17,10 @@ const BLOCK: TableKind = TableKind::RefcountBlock;
 impl Metadata {
     /// Takes up to `wanted` free clusters in a row, at least one, and counts each once.
     pub(super) fn allocate(&mut self, wanted: u64) -> Result<Range<u64>, Trouble> {
+        assert!(wanted > 0, "an allocation of nothing");
         let found = self.find_free(wanted, 1)?;
+        // Who asks for a run gets a part of it that is not empty, and no more than all of it.
+        assert!(!found.is_empty() && found.end - found.start <= wanted, "{found:?} for {wanted} clusters");
         self.first_free = found.start;
         self.take(found.clone())?;
         self.first_free = found.end;
@@ -28,6 +32,7 @@ impl Metadata {
         assert!(count > 0, "an allocation of nothing");
         if count < self.geometry.area_clusters() {
             let found = self.find_free(count, count)?;
+            assert_eq!(found.end - found.start, count, "a whole run is {count} clusters");
             self.take(found.clone())?;
             return Ok(found);
         }
@@ -69,6 +74,7 @@ impl Metadata {
         let order = self.geometry.refcount_order;
         let first = clusters.start % per_area;
         let count = clusters.end - clusters.start;
+        assert!(count > 0, "no cluster is counted");
         assert!(first + count <= per_area, "clusters {clusters:?} lie in one area of {per_area}");
         let at = self.refcount_block(clusters.start / per_area)?.ok_or(Trouble::Failed(Errno::EIO))?;
         let block = self.cache.get_mut(at, BLOCK, counter::bytes_of(first, count, order))?;
@@ -134,6 +140,15 @@ impl Metadata {
     /// Adds a block for `area` in cluster `place`, with the area's first `used` clusters counted once.
     fn insert_block(&mut self, area: u64, place: u64, used: u64) {
         let offset = self.geometry.offset_of(place);
+        // An area has one block: a second would forget what the first counts.
+        let before = self.refcount_table.entries()[area as usize];
+        assert_eq!(
+            before & !TABLE_RESERVED,
+            0,
+            "area {area} has a block at {before:#x}, and gets one at {offset:#x}"
+        );
+        // What counts a cluster lies within the area, or just in front of what it counts.
+        assert!(used <= self.geometry.area_clusters(), "{used} clusters of area {area} are counted");
         let mut block = vec![0; self.geometry.cluster_bytes() as usize];
         (0..used).for_each(|index| counter::set(&mut block, index, self.geometry.refcount_order, 1));
         self.cache.insert_new(offset, BLOCK, block);
@@ -155,6 +170,13 @@ impl Metadata {
         let first = self.first_fresh_area();
         let place = self.fresh_place(first, clusters)?;
         self.refcount_table.move_to(self.geometry.offset_of(place.start), (clusters * per_cluster) as usize);
+        // The larger table reaches the area it was made for, and the areas that it lies in itself.
+        let reached = self.refcount_table.entries().len() as u64;
+        assert!(area < reached, "a table of {reached} entries does not reach area {area}");
+        assert!(
+            place.end <= reached * self.geometry.area_clusters(),
+            "a table of {reached} entries at {place:?}"
+        );
         self.insert_fresh_blocks(first, place.end);
         self.free_later(old, entries * 8, Why::Other);
         Ok(())

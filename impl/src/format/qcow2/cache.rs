@@ -129,6 +129,9 @@ impl TableCache {
     /// Adds a table that the disk does not have yet; all of it is dirty.
     pub(super) fn insert_new(&mut self, at: u64, kind: TableKind, bytes: Vec<u8>) {
         assert_eq!(bytes.len(), self.table_bytes, "a table of one cluster at {at:#x}");
+        assert_eq!(at % self.table_bytes as u64, 0, "a table begins within a cluster, at {at:#x}");
+        // What is there and dirty would be lost.
+        assert!(!self.dirty.contains(&at), "a new table takes the place of a changed one at {at:#x}");
         self.mark_stale(at);
         self.make_room();
         self.dirty.insert(at);
@@ -204,13 +207,15 @@ impl TableCache {
         self.is_pressed = false;
     }
 
-    /// Lets go of so many tables, if there are as many that may go. Answers how many went.
+    /// Releases so many tables, if there are as many that may go. Answers how many went.
     fn evict(&mut self, count: usize) -> usize {
         let mut idle: Vec<(u64, u64)> =
             self.tables.iter().filter(|(_, t)| t.is_evictable()).map(|(at, t)| (t.used, *at)).collect();
         idle.sort_unstable();
         idle.truncate(count);
         for (_, at) in &idle {
+            // Only the memory has what is dirty.
+            assert!(!self.dirty.contains(at), "the table at {at:#x} is changed, and goes");
             self.mark_stale(*at);
             self.take_out(*at);
         }
@@ -237,6 +242,9 @@ impl TableCache {
                 return true;
             }
             let range = std::mem::replace(&mut table.dirty, 0..0);
+            assert!(!range.is_empty(), "nothing of the table at {at:#x} is dirty");
+            // Flushes take turns: two that write one table could end in either order.
+            assert!(!table.in_flight, "the table at {at:#x} is being written already");
             table.in_flight = true;
             let bytes = table.bytes[range.clone()].to_vec();
             pieces.push(Piece { table: *at, range, bytes });

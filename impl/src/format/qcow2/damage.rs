@@ -22,7 +22,7 @@ pub struct Damage {
     pub range: Option<(u64, u64)>,
 }
 
-/// Who hears of damage; `true`: the image was open for writing, and is written no more.
+/// Who learns of damage; `true`: the image was open for writing, and is written no more.
 pub type OnDamage = Box<dyn Fn(&Damage, bool) + Send + Sync>;
 
 /// Nobody, until somebody is named.
@@ -36,7 +36,7 @@ impl fmt::Debug for Alarm {
 }
 
 impl Qcow2 {
-    /// From now on this one hears of damage.
+    /// From now on this one learns of damage.
     pub fn on_damage(&self, on_damage: OnDamage) {
         *self.alarm.0.lock() = Some(on_damage);
     }

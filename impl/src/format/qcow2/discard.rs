@@ -68,6 +68,7 @@ impl Qcow2 {
 
     /// Takes a reference from every cluster that some bytes lie in.
     pub(super) async fn release(&self, freed: &Freed) -> IoResult<()> {
+        assert!(!freed.bytes.is_empty(), "nothing is freed at {:#x}", freed.bytes.start);
         let clusters = self.geometry.touched(freed.bytes.start, freed.bytes.end - freed.bytes.start);
         if freed.discard {
             let last = self.step(|m| m.last_references(clusters.clone())).await?;

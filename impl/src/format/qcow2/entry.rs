@@ -1,7 +1,7 @@
 //! What an entry of an L1 or L2 table means, and how one is written.
 //!
 //! Entries come from the image and are not trusted: what leads nowhere that can be is `Malformed`. Reserved bits lead
-//! nowhere: like QEMU, only the checker minds them, and an entry that is written anew has none. An extended L2 entry
+//! nowhere: like QEMU, only the checker looks at them, and an entry that is written anew has none. An extended L2 entry
 //! has a second number, a bitmap: its low half says which subclusters are data, its high half which are zeroes.
 
 use super::geometry::{Geometry, SECTOR};
@@ -154,6 +154,10 @@ impl Mapping {
             let descriptor = COMPRESSED | further_sectors << offset_bits | host;
             return RawEntry { descriptor, bitmap: 0 };
         }
+        // An entry has room for the offset of a cluster, and for nothing in between.
+        let host = self.host().map_or(0, |(host, _)| host);
+        assert_eq!(host & !HOST_OFFSET, 0, "{self:?} does not fit into an entry");
+        assert!(geometry.is_aligned(host), "{self:?} begins within a cluster");
         if geometry.extended_l2 {
             let Subclusters { host, copied, data, zero } = self.subclusters();
             let descriptor = host.map_or(0, |host| host | flag(copied));

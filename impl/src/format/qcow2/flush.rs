@@ -76,7 +76,12 @@ impl Qcow2 {
         let written = self.write_in_order(&mut snapshot).await;
         let frees = self.metadata.lock().settle(snapshot, written.is_ok());
         written?;
-        self.flushes.lock().succeeded = number;
+        {
+            let mut turns = self.flushes.lock();
+            // Flushes take turns, so they end in the order in which they began.
+            assert!(turns.succeeded < number, "flush {number} ends after flush {}", turns.succeeded);
+            turns.succeeded = number;
+        }
         for freed in &frees {
             // A reference that cannot be taken leaks.
             let _leaks = self.release(freed).await;
@@ -165,7 +170,7 @@ impl Qcow2 {
         let written = self.disk.write(0, bytes).await;
         let mut metadata = self.metadata.lock();
         metadata.wrote_up_to(end);
-        metadata.header_is_unsure = written.is_err();
+        metadata.header_may_be_old = written.is_err();
         written?;
         metadata.header = header.clone();
         Ok(())
@@ -206,7 +211,7 @@ impl Metadata {
         let header_for_refcounts = self.header_with_refcounts();
         let header_for_l1 = self.header_with_l1(header_for_refcounts.as_ref().unwrap_or(&self.header));
         let is_written = header_for_refcounts.is_some() || header_for_l1.is_some();
-        let header_again = (self.header_is_unsure && !is_written).then(|| self.header.clone());
+        let header_again = (self.header_may_be_old && !is_written).then(|| self.header.clone());
         Snapshot {
             refcount_blocks: self.cache.take_dirty(TableKind::RefcountBlock),
             refcount_table: self.refcount_table.take_dirty(),

@@ -75,6 +75,7 @@ impl Metadata {
 
     /// Plans how `len` guest bytes from `offset` are written, for as long as one way does.
     pub(super) fn plan_write(&mut self, offset: u64, len: u64) -> Result<WritePlan, Trouble> {
+        assert!(len > 0, "a write of nothing at {offset:#x}");
         let geometry = self.geometry;
         let first = geometry.cluster_of(offset);
         let clusters = geometry.touched(offset, len);
@@ -103,6 +104,8 @@ impl Metadata {
             return Ok(WritePlan::Allocate { clusters: n });
         };
         let len = bytes.min(len);
+        // Whoever writes as far as the plan goes, and asks again, comes to an end.
+        assert!(len > 0, "a plan for nothing at {offset:#x}");
         // A mapping that leads into metadata: the image is damaged.
         if !geometry.data_file {
             self.admit_data(host, len)?;
@@ -139,6 +142,7 @@ impl Metadata {
         let slot = (first % per_table) as usize;
         let count = count.min(per_table - first % per_table) as usize;
         let table = self.own_l2_table(first / per_table)?;
+        assert!(count > 0, "no mapping is changed at cluster {first}");
         let (mut freed, mut broken) = (Vec::new(), None);
         let entry_bytes = geometry.l2_entry_bytes() as usize;
         let entries = self.cache.get_mut(table, L2, slot * entry_bytes..(slot + count) * entry_bytes)?;
@@ -174,6 +178,8 @@ impl Metadata {
             None => vec![0; self.geometry.cluster_bytes() as usize],
         };
         let place = self.geometry.offset_of(self.allocate(1)?.start);
+        // A table that is copied or made lies where no other table does.
+        assert!(!self.l2_at.contains(&place), "two L2 tables at {place:#x}");
         self.cache.insert_new(place, L2, bytes);
         self.l2_at.insert(place);
         self.l1.set(index as usize, place | COPIED);

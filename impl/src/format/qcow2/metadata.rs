@@ -30,7 +30,7 @@ pub(super) struct Metadata {
     /// Cluster 0 as it is on the disk. The tables may have moved in memory already.
     pub header: Header,
     /// A write of cluster 0 failed, and may have landed all the same: the next flush writes it again.
-    pub header_is_unsure: bool,
+    pub header_may_be_old: bool,
     /// The guest's disk size: the header's, in whole sectors.
     pub len_bytes: u64,
     /// The header's size field, as the next flush is to leave it.
@@ -87,7 +87,7 @@ impl Metadata {
             blocks_at: tables(refcount_table.entries(), !511),
             cache: TableCache::new(geometry.cluster_bytes(), share.budget().nothing()),
             header,
-            header_is_unsure: false,
+            header_may_be_old: false,
             l1,
             refcount_table,
             pending_frees: Vec::new(),
@@ -181,6 +181,7 @@ impl Metadata {
 
     /// Notes host bytes that lost a pointer.
     pub(super) fn free_later(&mut self, at: u64, len: u64, why: Why) {
+        assert!(len > 0, "nothing loses its pointer at {at:#x}");
         let discard = self.discards.passes(why);
         match self.pending_frees.last_mut() {
             Some(last) if last.bytes.end == at && last.discard == discard && self.geometry.is_aligned(at) => {

@@ -42,7 +42,7 @@ pub(super) async fn load(
     let place = (header.refcount_table_offset, table_bytes);
     let refcount_table = load_pointers(&file, place, (name, "refcount table"), &mut share).await?;
     let bitmaps = load_bitmap_directory(&header, &file, name, &mut share).await?;
-    // Whoever opened it hears of the end, and others have a turn, before the long part.
+    // Whoever opened it learns of the end, and others have a turn, before the long part.
     allowance
         .breath()
         .after(l1_bytes)

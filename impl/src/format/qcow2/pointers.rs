@@ -43,6 +43,7 @@ impl PointerTable {
     /// Grows the table and gives it a new place; all of it is to be written there.
     pub(super) fn move_to(&mut self, offset: u64, len: usize) {
         assert!(len >= self.entries.len(), "tables only grow: {} to {len}", self.entries.len());
+        assert_eq!(offset % SECTOR, 0, "a table at {offset:#x}");
         self.entries.resize(len, 0);
         self.offset = offset;
         self.mark_dirty(0..len * 8);

@@ -6,7 +6,7 @@
 use super::Qcow2;
 use super::discard::Why;
 use super::entry::Mapping;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, MAX_HOST_OFFSET};
 use super::mapping::WritePlan;
 use super::subclusters::mask_of;
 use crate::format::Below;
@@ -71,6 +71,7 @@ impl Qcow2 {
                 }
                 WritePlan::Allocate { clusters } => self.write_new(at, rest, clusters, below).await?,
             };
+            assert!(written > 0, "a write makes no progress at {at:#x}");
             done += written as usize;
         }
         assert_eq!(done, data.len(), "every byte was written once");
@@ -104,7 +105,8 @@ impl Qcow2 {
         let geometry = self.geometry;
         let first = geometry.cluster_of(at);
         let place = match geometry.data_file {
-            // A data file has every guest cluster at its own offset.
+            // A data file has every guest cluster at its own offset, as far as an entry can say it.
+            true if geometry.offset_of(first + clusters) > MAX_HOST_OFFSET => return Err(Errno::EFBIG),
             true => first..first + clusters,
             false => {
                 self.disk.debug_event(DebugEvent::ClusterAlloc);
@@ -160,6 +162,9 @@ impl Qcow2 {
         below: &dyn Below,
     ) -> Result<(), Unmapped> {
         let geometry = self.geometry;
+        // What is written whole holds what the guest writes.
+        assert!(units.start <= at && at + data.len() as u64 <= units.end, "{units:?} around {at:#x}");
+        assert!(geometry.is_aligned(base), "clusters from {base:#x} on");
         let first = geometry.cluster_of(base);
         let count = geometry.touched(units.start, units.end - units.start);
         let clusters = first..first + (count.end - count.start);
@@ -192,6 +197,9 @@ impl Qcow2 {
         let geometry = self.geometry;
         let first = geometry.cluster_of(units.start);
         let count = place.end - place.start;
+        // Each guest cluster has one host cluster.
+        let guest = geometry.touched(units.start, units.end - units.start);
+        assert_eq!(guest.end - guest.start, count, "{guest:?} is mapped to {place:?}");
         let mut done = 0;
         while done < count {
             let mut change = |n: u64, old: Mapping| {

@@ -54,7 +54,7 @@ impl Qcow2 {
         } else {
             match zeroing {
                 Zeroing::KeepClusters => self.remap_all(whole, &mut zeroed).await?,
-                Zeroing::FreeClusters => self.let_go(whole, &mut |_| Mapping::Zero).await?,
+                Zeroing::FreeClusters => self.release_clusters(whole, &mut |_| Mapping::Zero).await?,
             }
         }
         self.zero_parts(last, end, below).await
@@ -150,7 +150,7 @@ impl Qcow2 {
         // A discard may leave anything there; zeroes are what the guest is promised.
         self.zero_raw_data_file(start, end.min(self.len_bytes()) - start, Zeroing::FreeClusters).await?;
         if below_exists {
-            return self.let_go(whole, &mut |_| Mapping::Zero).await;
+            return self.release_clusters(whole, &mut |_| Mapping::Zero).await;
         }
         self.give_up(whole).await
     }
@@ -166,7 +166,7 @@ impl Qcow2 {
             let clusters = self.geometry.touched(at, extent.len);
             // Nothing there: no reason to make an L2 table.
             if extent.place != Place::Below || extent.len < self.geometry.cluster_bytes() {
-                self.let_go(clusters.clone(), &mut change).await?;
+                self.release_clusters(clusters.clone(), &mut change).await?;
             }
             at = self.geometry.offset_of(clusters.end);
         }
@@ -188,7 +188,7 @@ impl Qcow2 {
     /// Changes the mappings of clusters that nobody needs. Where a host cluster keeps its place all the same, because the
     /// operator wants that or because it lies in a data file, the host still gets its space back. The caller is alone
     /// on the clusters, so nobody writes there meanwhile.
-    async fn let_go(
+    async fn release_clusters(
         &self,
         clusters: Range<u64>,
         change: &mut (dyn FnMut(Mapping) -> Mapping + Send),

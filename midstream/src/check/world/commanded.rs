@@ -23,7 +23,7 @@ const OPERATOR: u32 = 99;
 /// How often it looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
 /// After so many looks it cancels what still runs: an error may strike it for ever.
-const PATIENCE: u32 = 20;
+const TIMEOUT_ROUNDS: u32 = 20;
 
 /// How many steps there are between commands, and before the end of a world that ends early.
 const THINK: [u32; 8] = [0, 0, 1, 2, 4, 8, 16, 32];
@@ -197,7 +197,7 @@ async fn settle<D>(monitor: &Daemon<D>, witness: &Witness, host: &SimHost) {
         if jobs.is_empty() {
             return;
         }
-        for line in jobs.iter().flat_map(|job| urge(job, round >= PATIENCE)) {
+        for line in jobs.iter().flat_map(|job| urge(job, round >= TIMEOUT_ROUNDS)) {
             send(OPERATOR, line, monitor, witness).await;
         }
     }

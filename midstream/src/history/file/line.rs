@@ -86,8 +86,8 @@ impl Line {
                 line.reply = Some(Reply { client, text: text.trim_end().to_owned() });
             }
             Observed::Event { text } => line.event = Some(Event { text: text.trim_end().to_owned() }),
-            Observed::UnlistedRefused { text } => line.unlisted_refused = Some(UnlistedRefused { text }),
-            Observed::Unlisted => line.unlisted = Some(Unlisted {}),
+            Observed::SchemaCommandRefused { text } => line.unlisted_refused = Some(UnlistedRefused { text }),
+            Observed::SchemaCommand => line.unlisted = Some(Unlisted {}),
             Observed::Attached { guest, node, writable } => {
                 line.attached = Some(Attached { guest, node, writable });
             }
@@ -183,8 +183,8 @@ macro_rules! span {
     };
 }
 
-form!(Unlisted {} => Observed::Unlisted);
-form!(UnlistedRefused { text: String, } => Observed::UnlistedRefused { text });
+form!(Unlisted {} => Observed::SchemaCommand);
+form!(UnlistedRefused { text: String, } => Observed::SchemaCommandRefused { text });
 form!(Unreadable { file: String, why: String, } => Observed::Unreadable { file, why });
 form!(End {} => Observed::End);
 span!(Read);

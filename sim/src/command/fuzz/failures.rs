@@ -1,4 +1,4 @@
-//! What a campaign says of each law that it breaks: the run made short, what it shows, and the commands that repeat it.
+//! What a campaign says of each law that it breaks: the run minimised, what it shows, and the commands that repeat it.
 
 use super::Fuzz;
 use crate::report::{story, text};
@@ -18,24 +18,24 @@ const TRACES_MAX: usize = 10;
 /// A failure is minimised for at most so long.
 const MINIMISE_MAX: Duration = Duration::from_secs(10);
 
-/// What was told so far.
+/// What was reported so far.
 pub(super) struct Failures<'a> {
     fuzz: &'a Fuzz,
     pub(super) subject: &'a Subject<'a>,
     /// The trace that was written for a law.
     pub(super) traces: BTreeMap<String, PathBuf>,
-    /// The laws whose failures were told at length, with the seed of each.
-    told: BTreeMap<String, u64>,
-    /// Laws that shorter forms of a run broke, with the law that was told of it.
+    /// The laws whose failures were reported at length, with the seed of each.
+    reported: BTreeMap<String, u64>,
+    /// Laws that shorter forms of a run broke, with the law that was reported of it.
     seen: BTreeMap<String, String>,
 }
 
 impl<'a> Failures<'a> {
     pub(super) fn new(fuzz: &'a Fuzz, subject: &'a Subject<'a>) -> Failures<'a> {
-        Failures { fuzz, subject, traces: BTreeMap::new(), told: BTreeMap::new(), seen: BTreeMap::new() }
+        Failures { fuzz, subject, traces: BTreeMap::new(), reported: BTreeMap::new(), seen: BTreeMap::new() }
     }
 
-    /// Minimises the run of `seed`, writes its trace, and tells all about it; briefly, if what broke was told already by the
+    /// Minimises the run of `seed`, writes its trace, and reports all about it; briefly, if what broke was reported already by the
     /// name of another law.
     pub(super) fn block(&mut self, law: &str, seed: u64) -> String {
         let found = self.subject.quiet(of_seed(seed));
@@ -60,30 +60,30 @@ impl<'a> Failures<'a> {
         }
         let commands = entries(&outcome.tape, self.subject.command);
         let decisions = [outcome.tape.len(), found.tape.len()];
-        block + &format!("        {}\n", text::shortened(commands, decisions, runs))
+        block + &format!("        {}\n", text::minimised(commands, decisions, runs))
     }
 
-    /// The failure with what led to it; or two lines, if the same cause was told for another law.
+    /// The failure with what led to it; or two lines, if the same cause was reported for another law.
     fn head(&self, law: &str, outcome: &Outcome, others: &BTreeMap<String, u64>) -> String {
         if let Some((seed, other)) = self.same_as(law, others) {
-            return text::told_already(outcome, seed, other);
+            return text::reported_already(outcome, seed, other);
         }
         let (whole, _) = strict(|choices| self.subject.full(choices), &outcome.tape);
         let also = others.iter().map(|(law, count)| text::also(law, *count));
         story::screen(&whole) + &also.collect::<String>()
     }
 
-    /// The law by which the cause of this failure was told: shorter forms of the one run broke the other's law.
+    /// The law by which the cause of this failure was reported: shorter forms of the one run broke the other's law.
     fn same_as(&self, law: &str, others: &BTreeMap<String, u64>) -> Option<(u64, &str)> {
-        let by_them = self.seen.get(law).and_then(|other| self.told.get_key_value(other));
-        let by_us = || others.keys().find_map(|other| self.told.get_key_value(other));
+        let by_them = self.seen.get(law).and_then(|other| self.reported.get_key_value(other));
+        let by_us = || others.keys().find_map(|other| self.reported.get_key_value(other));
         by_them.or_else(by_us).map(|(other, seed)| (*seed, other.as_str()))
     }
 
     fn learn(&mut self, law: &str, seed: u64, others: BTreeMap<String, u64>) {
         let first = self.seen.get(law).unwrap_or(&law.to_owned()).clone();
         if self.same_as(law, &others).is_none() {
-            self.told.insert(law.to_owned(), seed);
+            self.reported.insert(law.to_owned(), seed);
         }
         for other in others.into_keys() {
             self.seen.entry(other).or_insert_with(|| first.clone());
@@ -123,7 +123,7 @@ mod tests {
     use midstream::verdict::{INVARIANTS, Verdict};
 
     #[test]
-    fn a_law_that_nobody_waits_for_is_told_without_a_trace() {
+    fn a_law_that_nobody_waits_for_is_reported_without_a_trace() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let fuzz = Fuzz { law: vec![INVARIANTS.to_owned()], ..fuzz(folder.path().join("new")) };
         let mut failures = Failures::new(&fuzz, &toy::SUBJECT);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_told_in_the_block() {
+    fn a_folder_that_cannot_be_written_is_reported_in_the_block() {
         let file = tempfile::NamedTempFile::new().expect("a scratch file");
         let fuzz = fuzz(file.path().join("new"));
         let mut failures = Failures::new(&fuzz, &toy::SUBJECT);
@@ -156,7 +156,7 @@ mod tests {
     const OTHER: &str = "the same by another name";
 
     #[test]
-    fn laws_that_one_cause_breaks_are_told_once_and_named() {
+    fn laws_that_one_cause_breaks_are_reported_once_and_named() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let fuzz = fuzz(folder.path().join("new"));
         let subject = Subject { run: &two_names, ..toy::SUBJECT };
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_that_is_there_is_not_made_short_again() {
+    fn a_trace_that_is_there_is_not_minimised_again() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let fuzz = fuzz(folder.path().join("new"));
         let seed = toy::first_failure().0;

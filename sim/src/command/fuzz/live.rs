@@ -5,7 +5,7 @@ use super::super::laws::check_live_law;
 use super::super::limits::check_folder;
 use super::super::seeds;
 use super::{Fuzz, stop_on_interrupt};
-use crate::live::campaign::{Found, News, PANICKED, Plan, Shorten, Until, fuzz};
+use crate::live::campaign::{Found, Minimise, News, PANICKED, Plan, Until, fuzz};
 use crate::live::report;
 use crate::live::target::Target;
 use crate::report::Cost;
@@ -32,14 +32,14 @@ impl Fuzz {
             time: plan.time,
             jobs: plan.jobs,
             out: self.out.clone(),
-            // A known divergence has its trace already; only who wants to see them all wants theirs made anew.
-            shorten: if self.strict { Shorten::All } else { Shorten::New },
+            // A known defect has its trace already; only who wants to see them all wants theirs made anew.
+            minimise: if self.strict { Minimise::All } else { Minimise::New },
             until: self.until_failure.then(|| Until { laws: self.law.clone(), known_too: self.strict }),
         };
         let started = Instant::now();
         let mut progress = Progress::new(self.runs, plan.time);
         let campaign = fuzz(&plan, &stop, &mut |news| match news {
-            News::Tick(runs, failures) => progress.tell(runs, failures),
+            News::Tick(runs, failures) => progress.report(runs, failures),
             News::Found(found) => progress.print(|| self.say(&report::failure(&found))),
         });
         progress.end();
@@ -68,8 +68,8 @@ impl Fuzz {
 
     /// The daemon to drive, if all that was asked of it can be done.
     fn checked(&self, subject: &Subject, target: &Target) -> Result<Target, String> {
-        let known = self.law.iter().try_for_each(|law| check_live_law(subject, law));
-        known.map_err(|problem| format!("--law: {problem}"))?;
+        let named = self.law.iter().try_for_each(|law| check_live_law(subject, law));
+        named.map_err(|problem| format!("--law: {problem}"))?;
         check_folder("--out", &self.out)?;
         let target = if self.disk { target.on_disk()? } else { target.clone() };
         target.check().map_err(|problem| format!("--target: {problem}"))?;

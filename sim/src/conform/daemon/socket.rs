@@ -111,8 +111,8 @@ impl NbdSocket {
         }
         let mut byte = [0];
         let waited = self.stream.set_read_timeout(Some(max)).and_then(|()| self.stream.read(&mut byte));
-        let told = self.stream.set_read_timeout(Some(self.max));
-        match (waited, told) {
+        let is_set = self.stream.set_read_timeout(Some(self.max));
+        match (waited, is_set) {
             (Ok(1), Ok(())) => {
                 self.first = Some(byte[0]);
                 true

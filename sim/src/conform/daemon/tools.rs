@@ -15,8 +15,8 @@ use std::process::{Command, Output, Stdio};
 
 /// A disk larger than this is not read.
 const CONTENT_BYTES_MAX: u64 = 64 << 20;
-/// More extents than this are not told one by one.
-const EXTENTS_TOLD: usize = 200;
+/// More extents than this are not listed one by one.
+const EXTENTS_LISTED: usize = 200;
 /// Of what a program says, so many characters are kept.
 const SAID_CHARACTERS: usize = 400;
 
@@ -172,10 +172,10 @@ pub fn look(image: &Image, folder: &Path) -> Value {
         let words: Vec<&str> = [&["qemu-img"], words, &["-f", &image.format, &path]].concat();
         run(&words, folder)
     };
-    let mut told = Map::new();
+    let mut shown = Map::new();
     if image.format == "qcow2" {
         let checked = ask(&["check", "--output=json"]);
-        told.insert("check_rc".to_owned(), json!(checked.code));
+        shown.insert("check_rc".to_owned(), json!(checked.code));
         let members = [
             "check-errors",
             "corruptions",
@@ -185,15 +185,15 @@ pub fn look(image: &Image, folder: &Path) -> Value {
             "image-end-offset",
         ];
         let report = serde_json::from_slice(&checked.whole).ok();
-        put(&mut told, "check", "check_err", report.map(|report| pick(&report, &members)), &checked);
+        put(&mut shown, "check", "check_err", report.map(|report| pick(&report, &members)), &checked);
     }
     let members =
         ["filename", "format", "virtual-size", "backing-filename", "backing-filename-format", "cluster-size"];
     let info = ask(&["info", "--backing-chain", "--output=json"]);
     let chain = list(&info).map(|layers| layers.iter().map(|layer| pick(layer, &members)).collect());
-    put(&mut told, "chain", "info_err", chain, &info);
+    put(&mut shown, "chain", "info_err", chain, &info);
     let mapped = ask(&["map", "--output=json"]);
-    put(&mut told, "map", "map_err", list(&mapped).map(|extents| map(&extents)), &mapped);
+    put(&mut shown, "map", "map_err", list(&mapped).map(|extents| map(&extents)), &mapped);
     if image.size <= CONTENT_BYTES_MAX {
         let raw = folder.join("content.raw");
         let raw_text = raw.display().to_string();
@@ -201,17 +201,17 @@ pub fn look(image: &Image, folder: &Path) -> Value {
             run(&["qemu-img", "convert", "-f", &image.format, "-O", "raw", &path, &raw_text], folder);
         let bytes = if converted.code == 0 { fs::read(&raw).ok() } else { None };
         let content = bytes.map(|bytes| json!({"size": bytes.len(), "sha256": hash(&bytes, 24)}));
-        put(&mut told, "content", "convert_err", content, &converted);
+        put(&mut shown, "content", "convert_err", content, &converted);
         // The next image's content takes its place in any case.
         let _gone = fs::remove_file(raw);
     }
-    Value::Object(told)
+    Value::Object(shown)
 }
 
-fn put(told: &mut Map<String, Value>, name: &str, error_name: &str, what: Option<Value>, run: &Run) {
+fn put(shown: &mut Map<String, Value>, name: &str, error_name: &str, what: Option<Value>, run: &Run) {
     match what {
-        Some(value) => told.insert(name.to_owned(), value),
-        None => told.insert(error_name.to_owned(), json!(run.complaints.trim())),
+        Some(value) => shown.insert(name.to_owned(), value),
+        None => shown.insert(error_name.to_owned(), json!(run.complaints.trim())),
     };
 }
 
@@ -234,7 +234,7 @@ fn map(extents: &[Value]) -> Value {
         format!("{}+{} d{} {data}{zero}{present}", extent["start"], extent["length"], extent["depth"])
     };
     let lines: Vec<String> = extents.iter().map(line).collect();
-    if lines.len() <= EXTENTS_TOLD {
+    if lines.len() <= EXTENTS_LISTED {
         return json!(lines);
     }
     json!({"entries": lines.len(), "sha256": hash(lines.join("\n").as_bytes(), 16)})

@@ -13,15 +13,15 @@ use serde_json::{Map, Value, json};
 
 /// A disk larger than this is not read.
 const CONTENT_BYTES_MAX: u64 = 64 << 20;
-/// More extents than this are not told one by one.
-const EXTENTS_TOLD: usize = 200;
+/// More extents than this are not listed one by one.
+const EXTENTS_LISTED: usize = 200;
 
 /// Looks at one image.
 pub fn look(image: &Image, path: &str, files: &Files) -> Value {
     if !files.contains_key(path) {
         return json!({"missing": true});
     }
-    let mut told = Map::new();
+    let mut shown = Map::new();
     let opened = open(files, path, &image.format);
     let refused = opened.as_ref().err().map(|not| refusal(path, not));
     if image.format == "qcow2" {
@@ -31,8 +31,8 @@ pub fn look(image: &Image, path: &str, files: &Files) -> Value {
             (None, Ok(report)) => (check_code(&report), Ok(check_text(&report))),
             (None, Err(error)) => (1, Err(error.to_string())),
         };
-        told.insert("check_rc".to_owned(), json!(code));
-        put(&mut told, "check", "check_err", report);
+        shown.insert("check_rc".to_owned(), json!(code));
+        put(&mut shown, "check", "check_err", report);
     }
     let chain = match &opened {
         Ok(layers) => Ok(chain(layers)),
@@ -40,22 +40,22 @@ pub fn look(image: &Image, path: &str, files: &Files) -> Value {
             Err(format!("qemu-img: {}", could_not_open(&not.path, &could_not_open(&not.path, &not.why))))
         }
     };
-    put(&mut told, "chain", "info_err", chain);
+    put(&mut shown, "chain", "info_err", chain);
     let on_layers = |ask: &dyn Fn(&[Layer]) -> IoResult<Value>| match (&opened, &refused) {
         (Ok(layers), _) => ask(layers).map_err(|errno| format!("qemu-img: {errno}")),
         (Err(_), why) => Err(why.clone().unwrap_or_default()),
     };
-    put(&mut told, "map", "map_err", on_layers(&map));
+    put(&mut shown, "map", "map_err", on_layers(&map));
     if image.size <= CONTENT_BYTES_MAX {
-        put(&mut told, "content", "convert_err", on_layers(&content));
+        put(&mut shown, "content", "convert_err", on_layers(&content));
     }
-    Value::Object(told)
+    Value::Object(shown)
 }
 
-fn put(told: &mut Map<String, Value>, name: &str, error_name: &str, what: Result<Value, String>) {
+fn put(shown: &mut Map<String, Value>, name: &str, error_name: &str, what: Result<Value, String>) {
     match what {
-        Ok(value) => told.insert(name.to_owned(), value),
-        Err(error) => told.insert(error_name.to_owned(), json!(error)),
+        Ok(value) => shown.insert(name.to_owned(), value),
+        Err(error) => shown.insert(error_name.to_owned(), json!(error)),
     };
 }
 
@@ -81,7 +81,7 @@ fn check_code(report: &CheckReport) -> i32 {
 }
 
 fn check_text(report: &CheckReport) -> Value {
-    let mut told = json!({"check-errors": 0});
+    let mut shown = json!({"check-errors": 0});
     let numbers = [
         ("corruptions", report.corruptions),
         ("leaks", report.leaks),
@@ -90,25 +90,25 @@ fn check_text(report: &CheckReport) -> Value {
         ("image-end-offset", report.image_end_bytes),
     ];
     for (name, number) in numbers.into_iter().filter(|(_, number)| *number > 0) {
-        told[name] = json!(number);
+        shown[name] = json!(number);
     }
-    told
+    shown
 }
 
 fn chain(layers: &[Layer]) -> Value {
     let layer = |layer: &Layer| {
-        let mut told =
+        let mut shown =
             json!({"filename": layer.path, "format": layer.format, "virtual-size": layer.len_bytes()});
         if let Some(bytes) = layer.cluster_bytes() {
-            told["cluster-size"] = json!(bytes);
+            shown["cluster-size"] = json!(bytes);
         }
         if let Some(backing) = layer.backing() {
-            told["backing-filename"] = json!(backing.file);
+            shown["backing-filename"] = json!(backing.file);
             if let Some(format) = backing.format {
-                told["backing-filename-format"] = json!(format);
+                shown["backing-filename-format"] = json!(format);
             }
         }
-        told
+        shown
     };
     layers.iter().map(layer).collect()
 }
@@ -139,7 +139,7 @@ fn map(layers: &[Layer]) -> IoResult<Value> {
     }
     let line = |extent: &Extent| format!("{}+{} {}", extent.start, extent.len, extent.what);
     let lines: Vec<String> = extents.iter().map(line).collect();
-    if lines.len() <= EXTENTS_TOLD {
+    if lines.len() <= EXTENTS_LISTED {
         return Ok(json!(lines));
     }
     Ok(json!({"entries": lines.len(), "sha256": hash(lines.join("\n").as_bytes(), 16)}))

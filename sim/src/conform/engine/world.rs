@@ -28,7 +28,7 @@ pub struct World {
     scheduler: Scheduler,
 }
 
-/// Hears that what is done from outside can go on.
+/// Learns that what is done from outside can go on.
 #[derive(Default)]
 struct Woken(AtomicBool);
 

@@ -1,10 +1,13 @@
 //! The recorded corpus as runs the model can follow: each case becomes a list of what was seen, in its order.
 
 mod contents;
+mod edges;
+mod images;
 mod reading;
 
 pub use contents::Contents;
-pub use reading::{images, seen};
+pub use images::images;
+pub use reading::seen;
 
 use model::{Broken, FaultKind, GuestOp, ImageSetup, Judge, Observation};
 use serde_json::Value;
@@ -99,7 +102,7 @@ fn recording(line: &str) -> Recording {
 pub struct Run<'a> {
     pub model: Judge,
     pub contents: &'a mut Contents,
-    /// Is told what the model is shown, contents and all.
+    /// Sees what the model is shown, contents and all.
     pub listener: Option<&'a mut dyn FnMut(&Observation<'_>)>,
 }
 

@@ -1,67 +1,11 @@
 //! From a recorded case and its result to the list of what was seen, in its order.
 
-use super::{Contents, Op, Seen};
-use model::{Format, ImageSetup};
+use super::edges::block_graph;
+use super::{Op, Seen};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const SECTOR: usize = 512;
-
-/// Contents past this are not judged, neither here nor by the model.
-const BYTES_MAX: u64 = 128 << 20;
-
-/// The images of a case, with what their own clusters hold.
-pub fn images(case: &Value, contents: &mut Contents) -> Vec<ImageSetup> {
-    let mut views: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut setups = Vec::new();
-    for image in case["images"].as_array().unwrap() {
-        let file = format!("/run/{}", image["file"].as_str().unwrap());
-        let format = image["fmt"].as_str().unwrap_or("qcow2");
-        let backing = image["backing"].as_str().map(str::to_owned);
-        let below = backing
-            .as_deref()
-            .map(|name| if name.starts_with('/') { name.to_owned() } else { format!("/run/{name}") });
-        let below = below.and_then(|name| views.get(&name).cloned()).unwrap_or_default();
-        let size = image["size"].as_u64().unwrap_or(below.len() as u64);
-        let size = if format == "qcow2" { size.div_ceil(512) * 512 } else { size };
-        let held = size.min(BYTES_MAX) as usize;
-        let mut bytes = vec![0; held];
-        let shared = below.len().min(held);
-        bytes[..shared].copy_from_slice(&below[..shared]);
-        let cluster = image["cluster_size"].as_u64().unwrap_or(65536);
-        let parts = if image["opts"]["extended_l2"].is_null() { 1 } else { 32 };
-        let unit = (cluster / parts) as usize;
-        let mut own = vec![format == "raw"; held.div_ceil(SECTOR)];
-        for write in image["writes"].as_array().into_iter().flatten() {
-            let (from, len) =
-                (write["offset"].as_u64().unwrap() as usize, write["len"].as_u64().unwrap() as usize);
-            let value = match write["op"].as_str().unwrap_or("write") {
-                "write" => write["pattern"].as_u64().unwrap_or(0) as u8,
-                _ => 0,
-            };
-            if from >= held {
-                continue;
-            }
-            let end = (from + len).min(held);
-            bytes[from..end].fill(value);
-            let covered = from / unit * unit / SECTOR..(end.div_ceil(unit) * unit).min(held).div_ceil(SECTOR);
-            own[covered].fill(true);
-        }
-        let sectors = bytes.chunks(SECTOR).enumerate().filter(|(index, _)| own[*index]);
-        let own: Vec<(u64, u64)> =
-            sectors.map(|(index, bytes)| (index as u64, contents.value(bytes))).collect();
-        setups.push(ImageSetup {
-            file: file.clone(),
-            format: if format == "raw" { Format::Raw } else { Format::Qcow2 },
-            size_bytes: size,
-            cluster_bytes: cluster / parts,
-            backing,
-            own,
-        });
-        views.insert(file, bytes);
-    }
-    setups
-}
+pub const SECTOR: usize = 512;
 
 /// What is known of a job while its case is read.
 #[derive(Default)]
@@ -110,12 +54,12 @@ impl Reading<'_> {
             );
             self.reply(&json!({"return": {}}));
         }
-        for (node, told) in
+        for (node, shown) in
             case["blockdevs"].as_array().unwrap().iter().zip(result["blockdevs"].as_array().unwrap())
         {
             self.command(json!({"execute": "blockdev-add", "arguments": node}));
-            let told = if told == "ok" { json!({"return": {}}) } else { told.clone() };
-            self.reply(&told);
+            let shown = if shown == "ok" { json!({"return": {}}) } else { shown.clone() };
+            self.reply(&shown);
             for rule in node["inject-error"].as_array().into_iter().flatten() {
                 let text = if rule["errno"] == 28 { "No space left on device" } else { "Input/output error" };
                 self.seen.push(Seen::Fault(text.into()));
@@ -123,8 +67,8 @@ impl Reading<'_> {
         }
         self.snap(&result["initial"]);
         for (index, step) in case["steps"].as_array().unwrap().iter().enumerate() {
-            let Some(told) = result["steps"].get(index) else { break };
-            self.step(index, step, told);
+            let Some(shown) = result["steps"].get(index) else { break };
+            self.step(index, step, shown);
         }
         if result["final"].is_null() || result["daemon_died"] == true {
             return self.seen.push(Seen::Over);
@@ -166,7 +110,7 @@ impl Reading<'_> {
         self.seen.push(Seen::Event(event.to_string()));
     }
 
-    fn step(&mut self, index: usize, step: &Value, told: &Value) {
+    fn step(&mut self, index: usize, step: &Value, shown: &Value) {
         let events = self.events(index);
         let mut rest = &events[..];
         if let Some(command) = step.get("qmp") {
@@ -187,10 +131,10 @@ impl Reading<'_> {
                 self.event(event);
             }
             rest = &events[before..];
-            if told["reply"].is_null() {
+            if shown["reply"].is_null() {
                 return;
             }
-            let mut answer = told["reply"].clone();
+            let mut answer = shown["reply"].clone();
             if let (Some("query-block-jobs" | "query-jobs"), Some(list)) =
                 (command["execute"].as_str(), answer.get_mut("return").and_then(Value::as_array_mut))
             {
@@ -201,7 +145,7 @@ impl Reading<'_> {
             }
             self.reply(&answer);
         } else if let Some(io) = step.get("io") {
-            self.io(io, &told["io"]);
+            self.io(io, &shown["io"]);
         } else if step.get("finish").is_some() {
             self.finish(rest);
             rest = &[];
@@ -209,7 +153,7 @@ impl Reading<'_> {
         for event in rest {
             self.event(event);
         }
-        self.snap(told);
+        self.snap(shown);
     }
 
     /// The ids of the jobs a command shall start.
@@ -274,7 +218,7 @@ impl Reading<'_> {
         }
     }
 
-    fn io(&mut self, io: &Value, told: &Value) {
+    fn io(&mut self, io: &Value, shown: &Value) {
         let op = io["op"].as_str().unwrap();
         let name = match io["export"].as_str() {
             Some(export) => export.to_owned(),
@@ -284,7 +228,7 @@ impl Reading<'_> {
                 let writable = io["writable"].as_bool().unwrap_or(op != "read" && op != "hash");
                 self.command(json!({"execute": "block-export-add", "arguments": {"type": "nbd", "id": name,
                     "node-name": io["node"], "name": name, "writable": writable}}));
-                let refused = &told["export"];
+                let refused = &shown["export"];
                 self.reply(&if refused.is_null() { json!({"return": {}}) } else { refused.clone() });
                 if !refused.is_null() {
                     return;
@@ -292,7 +236,7 @@ impl Reading<'_> {
                 name
             }
         };
-        if !told["nbd_error"].is_null() {
+        if !shown["nbd_error"].is_null() {
             return;
         }
         let next = self.guests.len() as u32 + 1;
@@ -301,7 +245,7 @@ impl Reading<'_> {
         if fresh {
             self.seen.push(Seen::Connect { guest, export: name.clone() });
         }
-        self.request(guest, io, told);
+        self.request(guest, io, shown);
         if io["export"].is_null() || io["close"] == true {
             self.guests.remove(&name);
             self.seen.push(Seen::Leave { guest });
@@ -311,7 +255,7 @@ impl Reading<'_> {
         }
     }
 
-    fn request(&mut self, guest: u32, io: &Value, told: &Value) {
+    fn request(&mut self, guest: u32, io: &Value, shown: &Value) {
         let (offset, len) = (io["offset"].as_u64().unwrap_or(0), io["len"].as_u64().unwrap_or(0));
         assert!(offset % 512 == 0 && len % 512 == 0, "recorded requests are whole sectors");
         let (sector, count) = (offset / 512, len / 512);
@@ -325,10 +269,10 @@ impl Reading<'_> {
         self.requests += 1;
         let request = self.requests;
         let mut values = Vec::new();
-        for run in told["runs"].as_array().into_iter().flatten() {
+        for run in shown["runs"].as_array().into_iter().flatten() {
             values.extend(vec![run[0].as_u64().unwrap(); run[1].as_u64().unwrap() as usize / 512]);
         }
-        let result = match told["err"].as_u64() {
+        let result = match shown["err"].as_u64() {
             Some(0) => Ok(values),
             Some(number) => Err(format!("error {number}")),
             None => Err("no answer".to_owned()),
@@ -338,25 +282,25 @@ impl Reading<'_> {
     }
 
     /// The lists and the graph after a step.
-    fn snap(&mut self, told: &Value) {
-        if told["graph"].is_null() {
+    fn snap(&mut self, shown: &Value) {
+        if shown["graph"].is_null() {
             return;
         }
-        let graph = if told["graph"] == "same" { self.graph } else { None };
-        let graph = graph.cloned().unwrap_or_else(|| told["graph"].clone());
+        let graph = if shown["graph"] == "same" { self.graph } else { None };
+        let graph = graph.cloned().unwrap_or_else(|| shown["graph"].clone());
         self.look(&graph);
-        if told["graph"] != "same" {
-            self.keep(told);
+        if shown["graph"] != "same" {
+            self.keep(shown);
         }
-        self.lists(&told["jobs"]);
+        self.lists(&shown["jobs"]);
     }
 
-    fn keep(&mut self, told: &Value) {
+    fn keep(&mut self, shown: &Value) {
         // The borrow of the whole result lasts as long as the reading.
         let all = std::iter::once(&self.result["initial"])
             .chain(self.result["steps"].as_array().unwrap())
             .chain(std::iter::once(&self.result["final"]));
-        let graph = all.into_iter().map(|snap| &snap["graph"]).find(|graph| **graph == told["graph"]);
+        let graph = all.into_iter().map(|snap| &snap["graph"]).find(|graph| **graph == shown["graph"]);
         self.graph = graph;
     }
 
@@ -375,13 +319,14 @@ impl Reading<'_> {
         };
         order.sort_by_key(|id| std::cmp::Reverse(age(id)));
         let list = |part: &str, key: &str| -> Vec<Value> {
-            let told = order.iter().filter(|id| !jobs[**id][part].is_null());
-            told.map(|id| {
-                let mut entry = jobs[*id][part].clone();
-                entry[key] = json!(id);
-                entry
-            })
-            .collect()
+            let shown = order.iter().filter(|id| !jobs[**id][part].is_null());
+            shown
+                .map(|id| {
+                    let mut entry = jobs[*id][part].clone();
+                    entry[key] = json!(id);
+                    entry
+                })
+                .collect()
         };
         let (blocks, all) = (list("block", "device"), list("job", "id"));
         for entry in &blocks {
@@ -414,7 +359,7 @@ impl Reading<'_> {
     }
 
     fn end(&mut self, step: usize) {
-        let told = &self.result["final"];
+        let shown = &self.result["final"];
         let events = self.events(step);
         let leaves = self.case["final"]["leave_jobs"] == true;
         if !leaves {
@@ -428,8 +373,8 @@ impl Reading<'_> {
         for id in exports {
             self.done("block-export-del", json!({"id": id, "mode": "hard"}));
         }
-        self.snap(told);
-        for (node, hash) in told["live_hash"].as_object().into_iter().flatten() {
+        self.snap(shown);
+        for (node, hash) in shown["live_hash"].as_object().into_iter().flatten() {
             if let Some(hash) = hash["sha256"].as_str() {
                 self.seen.push(Seen::Node { node: node.clone(), hash: hash.to_owned() });
             }
@@ -448,11 +393,11 @@ impl Reading<'_> {
     /// The exports that steps made and no step took away.
     fn open_exports(&self) -> Vec<String> {
         let mut open: Vec<String> = Vec::new();
-        for (step, told) in
+        for (step, shown) in
             self.case["steps"].as_array().unwrap().iter().zip(self.result["steps"].as_array().unwrap())
         {
             let Some(id) = step["qmp"]["arguments"]["id"].as_str() else { continue };
-            let fine = told["reply"].get("return").is_some();
+            let fine = shown["reply"].get("return").is_some();
             match step["qmp"]["execute"].as_str() {
                 Some("block-export-add") if fine => open.push(id.to_owned()),
                 Some("block-export-del") if fine => open.retain(|other| other != id),
@@ -464,17 +409,17 @@ impl Reading<'_> {
 
     fn files(&mut self) {
         let mut all = Vec::new();
-        for (file, told) in self.result["offline"].as_object().into_iter().flatten() {
-            let Some(chain) = told["chain"].as_array() else { continue };
+        for (file, shown) in self.result["offline"].as_object().into_iter().flatten() {
+            let Some(chain) = shown["chain"].as_array() else { continue };
             let names: Vec<String> = chain
                 .iter()
                 .map(|link| link["filename"].as_str().unwrap())
                 .map(|name| if name.starts_with('/') { name.to_owned() } else { format!("/run/{name}") })
                 .collect();
-            let number = |name: &str| told["check"][name].as_u64().unwrap_or(0);
+            let number = |name: &str| shown["check"][name].as_u64().unwrap_or(0);
             all.push(Seen::File {
                 file: format!("/run/{file}"),
-                hash: told["content"]["sha256"].as_str().map(str::to_owned),
+                hash: shown["content"]["sha256"].as_str().map(str::to_owned),
                 chain: names,
                 corruptions: number("corruptions"),
                 leaks: number("leaks"),
@@ -482,49 +427,4 @@ impl Reading<'_> {
         }
         self.seen.extend(all);
     }
-}
-
-/// Edges as the runner keeps them, as the daemon told them.
-fn block_graph(edges: &[Value]) -> Value {
-    let mut names: Vec<String> = Vec::new();
-    let mut list = Vec::new();
-    for (index, edge) in edges.iter().enumerate() {
-        let text = edge.as_str().unwrap();
-        let (parent, rest) = text.split_once(" -").unwrap();
-        let (name, rest) = rest.split_once("-> ").unwrap();
-        let (child, permissions) = rest.rsplit_once(" [").unwrap();
-        let (needs, shares) = permissions.trim_end_matches(']').split_once('/').unwrap();
-        // Every device is one of its own.
-        let parent = if parent.starts_with("blk:") { format!("blk:{index}") } else { parent.to_owned() };
-        let mut place = |name: &str| {
-            names.iter().position(|other| other == name).unwrap_or_else(|| {
-                names.push(name.to_owned());
-                names.len() - 1
-            })
-        };
-        let (parent, child) = (place(&parent), place(child));
-        list.push(json!({"parent": parent, "child": child, "name": name, "perm": words(needs),
-            "shared-perm": words(shares)}));
-    }
-    let nodes: Vec<Value> = names
-        .iter()
-        .enumerate()
-        .map(|(id, name)| match name.split_once(':') {
-            Some(("blk", _)) => json!({"id": id, "type": "block-backend", "name": ""}),
-            Some((_, job)) => json!({"id": id, "type": "block-job", "name": job}),
-            None => json!({"id": id, "type": "block-driver", "name": name}),
-        })
-        .collect();
-    json!({"nodes": nodes, "edges": list})
-}
-
-fn words(letters: &str) -> Vec<&'static str> {
-    let word = |letter| match letter {
-        'c' => "consistent-read",
-        'w' => "write",
-        'u' => "write-unchanged",
-        'r' => "resize",
-        other => panic!("no permission {other}"),
-    };
-    letters.chars().filter(|letter| *letter != '-').map(word).collect()
 }

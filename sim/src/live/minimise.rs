@@ -1,11 +1,11 @@
-//! Makes a failing live sequence shorter. What depends on timing does not fail every time, so a shorter sequence may get
+//! Minimises a failing live sequence. What depends on timing does not fail every time, so a shorter sequence may get
 //! several tries, and may have to fail in several of them.
 
 use super::again::{AGAIN, again};
 use super::sequence::{Record, run};
 use super::target::Target;
 use midstream::choice::{Choices, Decision};
-use midstream::minimise::{Limits, minimise};
+use midstream::minimise::{self, Limits};
 use midstream::panics::quietly;
 use midstream::strategy::replay::{Recording, tolerant};
 use midstream::verdict::{Detail, Outcome, Verdict};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// A sequence is tried so often before it is given up as one that does not fail again.
 const FIRST_TRIES: u32 = 8;
-/// The law of a run that failed in another way than the one that is being made shorter.
+/// The law of a run that failed in another way than the one that is being minimised.
 const ANOTHER: &str = "another failure";
 
 /// How much is done for a shorter sequence.
@@ -38,7 +38,7 @@ impl Default for Effort {
     }
 }
 
-/// A sequence made shorter.
+/// A minimised sequence.
 #[derive(Debug)]
 pub struct Least {
     /// How it failed.
@@ -53,8 +53,8 @@ pub struct Least {
     pub others: BTreeSet<String>,
 }
 
-/// Makes a sequence shorter while `is_same` holds. `None` if it does not fail so again.
-pub fn shorten(
+/// Minimises a sequence while `is_same` holds. `None` if it does not fail so again.
+pub fn minimise(
     target: &Target,
     tape: &[Decision],
     is_same: &dyn Fn(&Record) -> bool,
@@ -68,7 +68,8 @@ pub fn shorten(
         let (outcome, _) = tolerant(run_one, &recording, recording.values());
         let law = outcome.verdict.law().to_owned();
         if outcome.verdict != Verdict::Passed && law != ANOTHER {
-            shorter = minimise(&run_one, &outcome.tape, &law, &super::campaign::SLOTS, effort.limits);
+            shorter =
+                minimise::minimise(&run_one, &outcome.tape, &law, &super::campaign::SLOTS, effort.limits);
             if shorter.is_some() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! What is judged once nobody can tell any more what the graph is: a command of unknown effect has succeeded, and what a
+//! What is judged once nobody knows any more what the graph is: a command of unknown effect has succeeded, and what a
 //! guest wrote it reads again all the same.
 //!
 //! Only writers are followed, for nobody else may change what they see: a job that would write a node refuses one with a
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What the guests have written since.
 #[derive(Clone, Debug, Default)]
-pub struct Holding {
+pub struct DataJudge {
     /// By guest: the sectors it wrote, with their values.
     wrote: BTreeMap<u32, BTreeMap<u64, u64>>,
     /// Requests on their way.
@@ -73,10 +73,10 @@ impl Effect {
     }
 }
 
-impl Holding {
+impl DataJudge {
     /// From now on. `mirrors`: one is under way.
-    pub fn new(mirrors: bool) -> Holding {
-        Holding { is_blind: mirrors, ..Holding::default() }
+    pub fn new(mirrors: bool) -> DataJudge {
+        DataJudge { is_blind: mirrors, ..DataJudge::default() }
     }
 
     /// Takes the next observation; or says what a guest read that it had not written.
@@ -97,7 +97,7 @@ impl Holding {
                     self.forget();
                 }
             }
-            Observation::Unlisted => self.forget(),
+            Observation::SchemaCommand => self.forget(),
             Observation::GuestDetached { guest } => {
                 self.wrote.remove(&guest);
             }
@@ -170,7 +170,7 @@ mod tests {
 
     /// Guest 7 writes two sectors, then `between` happens, then it reads `found`.
     fn after(between: &[Observation<'_>], found: &[u64]) -> (Result<(), String>, u64) {
-        let mut holding = Holding::new(false);
+        let mut holding = DataJudge::new(false);
         let write = GuestOp::Write { sector: 3, values: &[40, 41] };
         let read = GuestOp::Read { sector: 2, count: 4 };
         let before = [
@@ -203,12 +203,12 @@ mod tests {
         assert!(after(&stream, &[9, 0, 0, 9]).0.is_err());
         let reopen = command(r#"{"execute": "blockdev-reopen", "arguments": {"options": []}}"#);
         assert_eq!(after(&reopen, &[9, 0, 0, 9]), (Ok(()), 0));
-        assert_eq!(after(&[Observation::Unlisted], &[9, 0, 0, 9]), (Ok(()), 0));
+        assert_eq!(after(&[Observation::SchemaCommand], &[9, 0, 0, 9]), (Ok(()), 0));
     }
 
     #[test]
     fn of_two_writes_on_their_way_either_may_stay() {
-        let mut holding = Holding::new(false);
+        let mut holding = DataJudge::new(false);
         let write = |request, guest, values| Observation::GuestBegan {
             request,
             guest,
@@ -237,7 +237,7 @@ mod tests {
             Observation::GuestEnded { request: 5, result: Ok(&[]) },
         ];
         assert_eq!(after(&own, &[9, 0, 41, 9]), (Ok(()), 1));
-        let mut mirrored = Holding::new(true);
+        let mut mirrored = DataJudge::new(true);
         let write = GuestOp::Write { sector: 0, values: &[4] };
         let seen = [
             Observation::GuestBegan { request: 1, guest: 7, op: write },

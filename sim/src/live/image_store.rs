@@ -17,7 +17,7 @@ const SPARE_BYTES: u64 = 64 << 10;
 const UNIT_BYTES: u64 = 4096;
 
 /// The place of all images.
-pub(super) struct Stage {
+pub(super) struct ImageStore {
     /// The text before every path on the wire.
     folder: String,
     /// The images by the names that stand in headers.
@@ -25,31 +25,32 @@ pub(super) struct Stage {
     devices: Option<Arc<Devices>>,
 }
 
-impl Stage {
+impl ImageStore {
     /// Puts every image into its place. On devices, requests wait for each other as `orders` decides.
     pub(super) fn set(
         scenario: &Scenario,
         scratch: &Scratch,
         on_disk: bool,
         orders: Option<Arc<Mutex<Choices>>>,
-    ) -> io::Result<Stage> {
-        let mut stage = Stage { folder: scratch.text().to_owned(), placed: scenario.clone(), devices: None };
-        for image in &mut stage.placed.images {
+    ) -> io::Result<ImageStore> {
+        let mut store =
+            ImageStore { folder: scratch.text().to_owned(), placed: scenario.clone(), devices: None };
+        for image in &mut store.placed.images {
             image.path = match on_disk {
-                false => format!("{}{}", stage.folder, image.path),
-                true => address(&stage.folder, &image.path),
+                false => format!("{}{}", store.folder, image.path),
+                true => address(&store.folder, &image.path),
             };
         }
-        let files = stage.placed.files();
+        let files = store.placed.files();
         if !on_disk {
-            for (image, bytes) in stage.placed.images.iter().zip(files) {
+            for (image, bytes) in store.placed.images.iter().zip(files) {
                 fs::write(&image.path, bytes)?;
             }
-            return Ok(stage);
+            return Ok(store);
         }
         let devices = scenario.images.iter().zip(files).map(|(image, bytes)| device(image, bytes)).collect();
-        stage.devices = Some(Arc::new(Devices::serve(&scratch.path().join(SOCKET), devices, orders)?));
-        Ok(stage)
+        store.devices = Some(Arc::new(Devices::serve(&scratch.path().join(SOCKET), devices, orders)?));
+        Ok(store)
     }
 
     /// The devices, if the images lie on any.
@@ -84,15 +85,15 @@ impl Stage {
     }
 
     /// What the daemon says, with every image by the name that the model knows.
-    pub(super) fn told(&self, line: &str) -> String {
+    pub(super) fn plain(&self, line: &str) -> String {
         if self.devices.is_none() {
             return line.replace(&self.folder, "");
         }
         let mut line = line.replace(r#""drv": "nbd""#, r#""drv": "file""#);
         line = line.replace(&format!("?socket={}/{SOCKET}", self.folder), "").replace("nbd+unix:///", "/");
         if line.contains("export\\") {
-            let told = r#"{$1"driver$1": $1"file$1", $1"filename$1": $1"/$2$1"}"#;
-            line = OPTIONS.replace_all(&line, told).into_owned();
+            let plain = r#"{$1"driver$1": $1"file$1", $1"filename$1": $1"/$2$1"}"#;
+            line = OPTIONS.replace_all(&line, plain).into_owned();
         }
         line.replace(&self.folder, "")
     }
@@ -114,7 +115,7 @@ impl Stage {
             return Ok(devices.contents());
         }
         let read = |image: &Image| {
-            fs::read(&image.path).map_err(|error| self.told(&format!("{}: {error}", image.path)))
+            fs::read(&image.path).map_err(|error| self.plain(&format!("{}: {error}", image.path)))
         };
         self.placed.images.iter().map(read).collect()
     }
@@ -154,20 +155,20 @@ mod tests {
     fn images_on_devices_go_by_their_plain_names_and_back() {
         let scenario = Scenario::chain(&["d.", ".d"]);
         let scratch = Scratch::new().expect("a folder for temporary files");
-        let stage = Stage::set(&scenario, &scratch, true, None).expect("a socket can be made");
-        let wire = stage.wire(&scenario.setup()[0]);
+        let store = ImageStore::set(&scenario, &scratch, true, None).expect("a socket can be made");
+        let wire = store.wire(&scenario.setup()[0]);
         assert!(wire.contains(r#""driver":"nbd","server":{"type":"unix","path":""#), "{wire}");
         assert!(wire.contains(r#""export":"n0.qcow2","auto-read-only":true"#), "{wire}");
-        let wire = stage.wire(r#"{"backing-file":"/n1.qcow2"}"#);
+        let wire = store.wire(r#"{"backing-file":"/n1.qcow2"}"#);
         let address = format!("nbd+unix:///n1.qcow2?socket={}/d.sock", scratch.text());
         assert_eq!(wire, format!(r#"{{"backing-file":"{address}"}}"#));
-        assert_eq!(stage.told(&wire), r#"{"backing-file":"/n1.qcow2"}"#);
-        let told = stage.told(&format!(
+        assert_eq!(store.plain(&wire), r#"{"backing-file":"/n1.qcow2"}"#);
+        let plain = store.plain(&format!(
             r#"{{"file": "json:{{\"driver\": \"qcow2\", \"file\": {{\"server.path\": \"{}/d.sock\", \"driver\": \"nbd\", \"export\": \"n1.qcow2\", \"server.type\": \"unix\"}}}}"}}"#,
             scratch.text()
         ));
         let expected = r#"{"file": "json:{\"driver\": \"qcow2\", \"file\": {\"driver\": \"file\", \"filename\": \"/n1.qcow2\"}}"}"#;
-        assert_eq!(told, expected);
-        assert_eq!(stage.scenario().images[1].path, "/n1.qcow2");
+        assert_eq!(plain, expected);
+        assert_eq!(store.scenario().images[1].path, "/n1.qcow2");
     }
 }

@@ -22,16 +22,16 @@ pub enum Over {
 
 /// One wait.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Timeout {
     began: Instant,
     /// The processor time that the daemon had used at the first look.
     ticks_before: Option<u64>,
 }
 
-impl Patience {
+impl Timeout {
     /// A wait that begins now.
-    pub fn begin() -> Patience {
-        Patience { began: Instant::now(), ticks_before: None }
+    pub fn begin() -> Timeout {
+        Timeout { began: Instant::now(), ticks_before: None }
     }
 
     /// How long to wait before the next look.
@@ -66,19 +66,19 @@ mod tests {
 
     #[test]
     fn a_spin_is_known_by_the_time_used_since_the_first_look() {
-        let mut patience = Patience::begin();
-        assert_eq!(patience.look(Some(500)), None);
-        assert_eq!(patience.look(Some(500 + SPIN_TICKS - 1)), None);
-        assert_eq!(patience.look(Some(500 + SPIN_TICKS)), Some(Over::Spins));
+        let mut timeout = Timeout::begin();
+        assert_eq!(timeout.look(Some(500)), None);
+        assert_eq!(timeout.look(Some(500 + SPIN_TICKS - 1)), None);
+        assert_eq!(timeout.look(Some(500 + SPIN_TICKS)), Some(Over::Spins));
     }
 
     #[test]
     fn who_waits_without_using_time_is_late_at_the_end_only() {
-        let mut patience = Patience::begin();
-        assert_eq!(patience.look(Some(7)), None);
-        patience.began = patience.began.checked_sub(ANSWER_MAX).expect("the machine is up for longer");
-        assert_eq!(patience.pause(), Duration::ZERO);
-        assert_eq!(patience.look(Some(7)), Some(Over::Late));
-        assert_eq!(Patience::begin().look(None), None);
+        let mut timeout = Timeout::begin();
+        assert_eq!(timeout.look(Some(7)), None);
+        timeout.began = timeout.began.checked_sub(ANSWER_MAX).expect("the machine is up for longer");
+        assert_eq!(timeout.pause(), Duration::ZERO);
+        assert_eq!(timeout.look(Some(7)), Some(Over::Late));
+        assert_eq!(Timeout::begin().look(None), None);
     }
 }

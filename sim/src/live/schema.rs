@@ -2,7 +2,7 @@
 
 use super::process::{ANSWER_MAX, Process, Scratch};
 use super::target::Target;
-pub use hostile::schema::{Member, Surface, Type};
+pub use hostile::schema::{Member, Schema, Type};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The commands of a target and their arguments. A daemon that does not say has none.
-pub fn surface_of(target: &Target) -> Arc<Surface> {
-    static ASKED: Mutex<BTreeMap<PathBuf, Arc<Surface>>> = Mutex::new(BTreeMap::new());
+pub fn schema_of(target: &Target) -> Arc<Schema> {
+    static ASKED: Mutex<BTreeMap<PathBuf, Arc<Schema>>> = Mutex::new(BTreeMap::new());
     let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-    let surface = asked.entry(target.binary.clone());
-    Arc::clone(surface.or_insert_with(|| Arc::new(ask(target).unwrap_or_default())))
+    let schema = asked.entry(target.binary.clone());
+    Arc::clone(schema.or_insert_with(|| Arc::new(ask(target).unwrap_or_default())))
 }
 
-fn ask(target: &Target) -> Option<Surface> {
+fn ask(target: &Target) -> Option<Schema> {
     let scratch = Scratch::new().ok()?;
     let mut process = Process::start(&target.binary, scratch.path(), &[]).ok()?;
     process.qmp.send(r#"{"execute":"query-qmp-schema"}"#).ok()?;
     let line = process.qmp.line(Some(Instant::now() + ANSWER_MAX)).ok()?;
     let reply: Value = serde_json::from_str(&line).ok()?;
-    Some(Surface::read(reply["return"].as_array()?))
+    Some(Schema::read(reply["return"].as_array()?))
 }

@@ -8,9 +8,9 @@
 
 use super::action::Action;
 use super::judge::Broken;
-use super::patience::Patience;
+use super::schema::{Member, Schema, Type};
 use super::sequence::{Live, OPERATOR};
-use super::surface::{Member, Surface, Type};
+use super::timeout::Timeout;
 use crate::workload::scenario::Scenario;
 use midstream::choice::{Choices, Point};
 use serde_json::{Map, Value, json};
@@ -80,15 +80,15 @@ const DEPTH_MAX: u32 = 4;
 pub(super) fn draw(
     choices: &mut Choices,
     of: [u32; 2],
-    surface: &Surface,
+    schema: &Schema,
     scenario: &Scenario,
 ) -> Option<String> {
     let offered: Vec<&(String, String)> =
-        surface.commands.iter().filter(|(name, _)| !NEVER.contains(&name.as_str())).collect();
+        schema.commands.iter().filter(|(name, _)| !NEVER.contains(&name.as_str())).collect();
     if offered.is_empty() {
         return None;
     }
-    let mut drawing = Drawing { choices, of, drawn: 0, surface, scenario, command: "" };
+    let mut drawing = Drawing { choices, of, drawn: 0, schema, scenario, command: "" };
     let (name, arguments) = offered[drawing.number(offered.len() as u32) as usize];
     drawing.command = name;
     let arguments = drawing.value(arguments, "", 0)?;
@@ -98,14 +98,14 @@ pub(super) fn draw(
 impl Live<'_> {
     /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
     /// only that guests' data must hold.
-    pub(super) fn try_unlisted(&mut self, text: &str) -> Result<(), Broken> {
+    pub(super) fn try_schema_command(&mut self, text: &str) -> Result<(), Broken> {
         if is_judged(&read(text)) {
             return self.command(OPERATOR, text).map(drop);
         }
         self.actions.push(Action::Command(text.to_owned()));
-        self.hear(None, text)?;
+        self.receive(None, text)?;
         let mut events = Vec::new();
-        let reply = self.ask_unlisted(text, &mut events)?;
+        let reply = self.ask_schema_command(text, &mut events)?;
         let is_refused = reply.get("error").is_some();
         let command = read(text);
         let has_no_job = match (is_refused, command["execute"] == "blockdev-create") {
@@ -115,30 +115,30 @@ impl Live<'_> {
             (false, false) => false,
         };
         if is_refused && is_of_disk(&reply) {
-            // What it had done when its disk failed, nobody tells.
-            self.judge.unlisted()?;
+            // What it had done when its disk failed, nobody knows.
+            self.judge.schema_command()?;
         } else if is_refused {
-            self.judge.unlisted_refused(text)?;
+            self.judge.schema_command_refused(text)?;
         } else if let Some(listed) = listed(&command) {
             self.judge.sent(OPERATOR, &listed.to_string())?;
             self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
         } else if !has_no_job && !is_harmless(&command) {
-            self.judge.unlisted()?;
+            self.judge.schema_command()?;
         }
         let is_gone = |event: &Value| has_no_job && created(&events, &event["data"]["id"]);
         let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
-        kept.into_iter().try_for_each(|line| self.heard(line))
+        kept.into_iter().try_for_each(|line| self.received(line))
     }
 
     /// Asks something that the model is not shown. Events that come first are put to the others.
-    fn ask_unlisted(&mut self, text: &str, events: &mut Vec<String>) -> Result<Value, Broken> {
-        self.judge.note(format!("unlisted  -> {text}"));
+    fn ask_schema_command(&mut self, text: &str, events: &mut Vec<String>) -> Result<Value, Broken> {
+        self.judge.note(format!("schema    -> {text}"));
         self.send(text)?;
-        let mut patience = Patience::begin();
+        let mut timeout = Timeout::begin();
         loop {
-            let (line, message) = self.message(&mut patience, text)?;
+            let (line, message) = self.message(&mut timeout, text)?;
             if message.get("event").is_none() {
-                self.judge.note(format!("unlisted  <- {line}"));
+                self.judge.note(format!("schema    <- {line}"));
                 return Ok(message);
             }
             events.push(line);
@@ -148,18 +148,18 @@ impl Live<'_> {
     /// Waits for the end of a job that makes an image, and dismisses it, so that nobody meets it. Answers whether it has
     /// failed and so done nothing.
     fn ends_in_nothing(&mut self, id: &Value, events: &mut Vec<String>) -> Result<bool, Broken> {
-        let mut patience = Patience::begin();
+        let mut timeout = Timeout::begin();
         while !has_status(events, id, "concluded") {
-            events.push(self.message(&mut patience, "blockdev-create")?.0);
+            events.push(self.message(&mut timeout, "blockdev-create")?.0);
         }
-        let jobs = self.ask_unlisted(r#"{"execute":"query-jobs"}"#, events)?;
+        let jobs = self.ask_schema_command(r#"{"execute":"query-jobs"}"#, events)?;
         let jobs = jobs["return"].as_array().into_iter().flatten();
         let has_failed = jobs.into_iter().any(|job| job["id"] == *id && job["error"].is_string());
         let dismiss = json!({"execute": "job-dismiss", "arguments": {"id": id}});
-        self.ask_unlisted(&dismiss.to_string(), events)?;
-        let mut patience = Patience::begin();
+        self.ask_schema_command(&dismiss.to_string(), events)?;
+        let mut timeout = Timeout::begin();
         while !has_status(events, id, "null") {
-            events.push(self.message(&mut patience, "job-dismiss")?.0);
+            events.push(self.message(&mut timeout, "job-dismiss")?.0);
         }
         Ok(has_failed)
     }
@@ -185,7 +185,7 @@ fn has_status(events: &[String], id: &Value, status: &str) -> bool {
 }
 
 /// The command that the model knows and that does the same, where the given one succeeds: an export's name, description
-/// and thread change nothing that the model tells of.
+/// and thread change nothing that the model shows.
 fn listed(command: &Value) -> Option<Value> {
     let arguments = command["arguments"].as_object()?;
     match command["execute"].as_str()? {
@@ -211,7 +211,7 @@ fn read(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_default()
 }
 
-/// Whether the success of a command changes nothing that the model tells of.
+/// Whether the success of a command changes nothing that the model shows.
 fn is_harmless(command: &Value) -> bool {
     let Some(name) = command["execute"].as_str() else { return false };
     let arguments = &command["arguments"];
@@ -247,7 +247,7 @@ struct Drawing<'a> {
     choices: &'a mut Choices,
     of: [u32; 2],
     drawn: u32,
-    surface: &'a Surface,
+    schema: &'a Schema,
     scenario: &'a Scenario,
     command: &'a str,
 }
@@ -265,8 +265,8 @@ impl Drawing<'_> {
 
     /// A value of a type for the member `key`; `None` if every one of them would reach outside.
     fn value(&mut self, of: &str, key: &str, depth: u32) -> Option<Value> {
-        let surface = self.surface;
-        match surface.get(of)? {
+        let schema = self.schema;
+        match schema.get(of)? {
             Type::Object { members, variants } => self.object(members, variants.as_ref(), depth),
             Type::Array(of) => {
                 let count = [1, 2, 0][self.number(3) as usize];
@@ -274,7 +274,7 @@ impl Drawing<'_> {
             }
             Type::Enum(words) => self.word(words, key).map(Value::from),
             Type::Alternate(types) => {
-                let plain = |of: &&String| !matches!(surface.get(of), Some(Type::Object { .. }) | None);
+                let plain = |of: &&String| !matches!(schema.get(of), Some(Type::Object { .. }) | None);
                 let types: Vec<String> = match depth < DEPTH_MAX {
                     true => types.clone(),
                     false => types.iter().filter(plain).cloned().collect(),
@@ -296,7 +296,7 @@ impl Drawing<'_> {
         self.members(members, depth, &mut object)?;
         if let Some((tag, cases)) = variants {
             let case = object.get(tag).and_then(Value::as_str).and_then(|tag| cases.get(tag));
-            if let Some(Type::Object { members, .. }) = case.and_then(|of| self.surface.get(of)) {
+            if let Some(Type::Object { members, .. }) = case.and_then(|of| self.schema.get(of)) {
                 self.members(members, depth, &mut object)?;
             }
         }
@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use midstream::strategy::random::Random;
 
-    fn schema() -> Surface {
+    fn schema() -> Schema {
         let member = |name: &str, of: &str| json!({ "name": name, "type": of });
         let list = json!([
             { "name": "str", "meta-type": "builtin", "json-type": "string" },
@@ -392,16 +392,16 @@ mod tests {
             { "name": "quit", "meta-type": "command", "arg-type": "0", "ret-type": "0" },
             { "name": "watch", "meta-type": "command", "arg-type": "7", "ret-type": "0" },
         ]);
-        Surface::read(list.as_array().expect("a list"))
+        Schema::read(list.as_array().expect("a list"))
     }
 
     #[test]
     fn commands_are_drawn_from_the_schema_and_reach_nothing_outside() {
-        let (surface, scenario) = (schema(), Scenario::chain(&["d.", ".d"]));
+        let (schema, scenario) = (schema(), Scenario::chain(&["d.", ".d"]));
         let mut drawn = std::collections::BTreeSet::new();
         for seed in 0..200 {
             let mut choices = Choices::new(Box::new(Random::new(seed)));
-            drawn.extend(draw(&mut choices, [0, 0], &surface, &scenario));
+            drawn.extend(draw(&mut choices, [0, 0], &schema, &scenario));
         }
         assert!(
             drawn.contains(r#"{"execute":"blockdev-add","arguments":{"driver":"file","filename":"x0"}}"#)

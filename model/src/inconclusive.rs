@@ -2,7 +2,7 @@
 
 /// What the model cannot follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lost {
+pub enum Inconclusive {
     /// More states explain the run than are kept, or looked at.
     States,
     /// More requests were on their way when the graph was edited than there are orders of them that are followed.
@@ -18,20 +18,22 @@ pub enum Lost {
     /// A mirror writes into the chain that it copies, which must be refused.
     MirroredIntoOwnChain,
     /// A command of unknown effect has succeeded.
-    Unlisted,
+    UnknownEffect,
 }
 
-impl std::fmt::Display for Lost {
+impl std::fmt::Display for Inconclusive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Lost::States => "too many orders of what nobody saw explain the run",
-            Lost::Requests => "the graph was edited under too many requests of guests",
-            Lost::WrittenRaw => "a guest wrote the raw bytes of a format",
-            Lost::SnapshotOfRaw => "an overlay was put on the raw bytes of a format",
-            Lost::StandsOnItself => "an image stands on itself: two nodes have one file",
-            Lost::ReopenedPastCommit => "a link past a commit's filter was changed",
-            Lost::MirroredIntoOwnChain => "a mirror writes into the chain that it copies",
-            Lost::Unlisted => "a command of unknown effect has succeeded; only what guests read is judged",
+            Inconclusive::States => "too many orders of what nobody saw explain the run",
+            Inconclusive::Requests => "the graph was edited under too many requests of guests",
+            Inconclusive::WrittenRaw => "a guest wrote the raw bytes of a format",
+            Inconclusive::SnapshotOfRaw => "an overlay was put on the raw bytes of a format",
+            Inconclusive::StandsOnItself => "an image stands on itself: two nodes have one file",
+            Inconclusive::ReopenedPastCommit => "a link past a commit's filter was changed",
+            Inconclusive::MirroredIntoOwnChain => "a mirror writes into the chain that it copies",
+            Inconclusive::UnknownEffect => {
+                "a command of unknown effect has succeeded; only what guests read is judged"
+            }
         })
     }
 }
