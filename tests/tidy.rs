@@ -95,6 +95,44 @@ fn no_file_has_taken_in_a_second_idea() {
     }
 }
 
+/// The functions of a source and how many lines each takes: rustfmt puts the end below the beginning.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_function = |line: &str| {
+        let start = line.trim_start();
+        let words = ["pub ", "pub(crate) ", "pub(super) ", "const ", "async ", "unsafe "];
+        let mut rest = start;
+        while let Some(word) = words.iter().find(|word| rest.starts_with(**word)) {
+            rest = &rest[word.len()..];
+        }
+        rest.starts_with("fn ")
+    };
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate().filter(|(_, line)| is_function(line)) {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let is_end = |line: &&str| line.strip_prefix(indent).is_some_and(|rest| rest.starts_with('}'));
+        let is_short = line.ends_with(';') || line.ends_with('}');
+        let len = if is_short { Some(0) } else { lines[start..].iter().position(|line| is_end(&line)) };
+        found.push((line.trim(), len.map_or(lines.len(), |len| len + 1)));
+    }
+    found
+}
+
+#[test]
+fn every_function_fits_on_a_page() {
+    const LINES: usize = 60;
+    let mut seen = 0;
+    for source in sources(&EVERYTHING) {
+        for (function, lines) in functions(&source.text) {
+            seen += 1;
+            assert!(lines <= LINES, "{}: {lines} lines from `{function}` on", source.path);
+        }
+    }
+    assert!(seen > 3000, "{seen} functions");
+    let long = format!("impl A {{\n    fn b() {{\n{}    }}\n}}\n", "        c();\n".repeat(LINES));
+    assert_eq!(functions(&long), [("fn b() {", LINES + 2)], "and a long one is seen");
+}
+
 #[test]
 fn the_model_knows_neither_engine_nor_world() {
     for source in sources(&["model/src"]) {
