@@ -71,7 +71,7 @@ pub fn script(title: &str, record: &Record, fails: Fails, driver: Driver) -> Res
     Ok(text + &data(record, fails)? + &tail + "END_OF_SCRIPT\n")
 }
 
-/// What the driver is told: how the defect is recognised, the images, and what is done.
+/// What the driver gets: how the defect is recognised, the images, and what is done.
 fn data(record: &Record, fails: Fails) -> Result<String, NoScript> {
     let defect = Defect::of(record)?;
     let mut text = String::new();
