@@ -2,7 +2,7 @@
 # a guest discards a cluster that another guest's write has just been given: the cluster is free, and the table points to it all the same, so that the next one who gets it writes over the first one's data
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "/n3.qcow2: the check found 2 corruptions\nn0 <- n1 <- n2 <- n3"
+DETAIL = "/n3.qcow2 after a clean end: the check found 2 corruptions\nn0 <- n1 <- n2 <- n3"
 DEFECT = "corrupt"
 TRIES = 40
 IMAGES = {

@@ -2,7 +2,7 @@
 # a cluster is written and discarded while flushes of the file fail: the refcount goes down in the file and the table still points to the cluster, though every request of the guest succeeded
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "/n2.qcow2: the check found 2 corruptions\nn0 <- n1 <- n2"
+DETAIL = "/n2.qcow2 after a clean end: the check found 2 corruptions\nn0 <- n1 <- n2"
 DEFECT = "corrupt"
 TRIES = 40
 IMAGES = {

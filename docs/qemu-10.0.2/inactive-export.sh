@@ -2,7 +2,7 @@
 # an inactive node that cannot be made active by block-export-add refuses it; asked again, the daemon answers that the export is there, and it is not
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "connecting to g1: option error 0x80000006: export 'g1' not present"
+DETAIL = "connecting to g1: option error 6: export 'g1' not present"
 DEFECT = "hang"
 TRIES = 40
 IMAGES = {

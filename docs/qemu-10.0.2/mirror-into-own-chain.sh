@@ -2,7 +2,7 @@
 # a mirror whose target, a writable layer, lies below its source is accepted if a backup of that layer, whose filter hid the link between the two, ends while the command waits
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "Ok(Start(Start { job_id: \"j1\", device: \"n2\", speed: 0, on_error: [Report], filter_node_name: None, auto_finalize: true, auto_dismiss: true, work: Mirror(CopyArguments { target: \"n1\", sync: Full, replaces: None, granularity: None, bitmap: None, blocks_writes: false, unmodelled: false }) }))\nfound    success\nexpected success\n      or GenericError: Node 'n1' is busy: node is used as backing hd of 'n2'\nn0 <- n1 <- n2\nt0\nt1"
+DETAIL = "{\"execute\":\"blockdev-mirror\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j1\",\"target\":\"n1\",\"sync\":\"full\"}}\nfound    success\nexpected GenericError: Node 'n1' is busy: node is used as backing hd of 'n2'\nn0 <- n1 <- n2\nt0\nt1\njob j1 was started by client 0: blockdev-mirror device:n2,job-id:j1,target:n1,sync:full"
 DEFECT = "reply"
 TRIES = 1000
 UNTRUE = "{\"return\": {}}"

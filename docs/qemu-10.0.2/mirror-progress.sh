@@ -2,9 +2,9 @@
 # query-block-jobs reports a mirror's offset past its len, where its granularity is finer than the clusters of the target
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "job j1 at 2048 of 1024 bytes; was at 0 of None\nt0\nt1\nn0 <- n1 <- n2 <- n3 <- (filter)\njob j1 mirror running 0/? bytes"
+DETAIL = "job j1 at 2048 of 1024 bytes; was at 0 of unknown length\nt0\nt1\nn0 <- n1 <- n2 <- n3 <- (filter)\njob j1 mirror running 0/? bytes\nin reply to client 99: query-block-jobs"
 DEFECT = "progress"
-TRIES = 1000
+TRIES = 40
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAKMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAk0YDJA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuAlSYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAAXfEKpA==",

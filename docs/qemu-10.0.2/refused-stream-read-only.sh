@@ -2,7 +2,7 @@
 # block-stream of the node of a file that is refused leaves that node read-only for good, whatever its auto-read-only says: jobs that are to write the image in it fail
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "Ok(Start(Start { job_id: \"j0\", device: \"n1\", speed: 0, on_error: [EnoSpc], filter_node_name: None, auto_finalize: false, auto_dismiss: true, work: Stream(Ends { base: None, base_node: None, bottom: None, backing_file: None }) }))\nfound    GenericError: Block node is read-only\nexpected CommandNotFound: Expecting capabilities negotiation with 'qmp_capabilities'\n      or success\nn0 <- n1 <- n2 <- n3"
+DETAIL = "{\"execute\":\"block-stream\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j0\",\"on-error\":\"enospc\",\"auto-finalize\":false}}\nfound    GenericError: Block node is read-only\nexpected success\nn0 <- n1 <- n2 <- n3\nin reply to client 0: block-stream device:n1,job-id:j0,on-error:enospc,auto-finalize:false"
 DEFECT = "reply"
 TRIES = 40
 UNTRUE = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Block node is read-only\"}}"
