@@ -112,7 +112,7 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
         let indent = &line[..line.len() - line.trim_start().len()];
         let is_end = |line: &&str| line.strip_prefix(indent).is_some_and(|rest| rest.starts_with('}'));
         let is_short = line.ends_with(';') || line.ends_with('}');
-        let len = if is_short { Some(0) } else { lines[start..].iter().position(|line| is_end(line)) };
+        let len = if is_short { Some(0) } else { lines[start..].iter().position(is_end) };
         found.push((line.trim(), len.map_or(lines.len(), |len| len + 1)));
     }
     found
