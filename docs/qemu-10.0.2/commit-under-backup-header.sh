@@ -2,10 +2,10 @@
 # a commit whose top stands under the filter of a backup leaves the header of the overlay above as it was: it names the committed image, and who deletes that, as after every commit, loses the overlay
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "{\"execute\":\"block-commit\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j2\",\"base\":\"/n1.qcow2\"}}\nfound    GenericError: Node '#block019' is busy: block device is in use by block job: backup\nexpected GenericError: Can't find '/n1.qcow2' in the backing chain\nn0 <- n1\nn0 <- (filter) <- n2\nt1\njob j0 backup pending 65536/8192 bytes\nin reply to client 2: block-commit device:n2,job-id:j2,base:/n1.qcow2"
+DETAIL = "{\"execute\":\"block-commit\",\"arguments\":{\"device\":\"n2\",\"job-id\":\"j2\",\"base\":\"/n1.qcow2\"}}\nfound    GenericError: Node '#block012' is busy: block device is in use by block job: backup\nexpected GenericError: Can't find '/n1.qcow2' in the backing chain\nn0 <- n1\nn0 <- (filter) <- n2\nt1\njob j0 backup pending 65536/8192 bytes\nin reply to client 2: block-commit device:n2,job-id:j2,base:/n1.qcow2"
 DEFECT = "reply"
 TRIES = 40
-UNTRUE = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Node '#block019' is busy: block device is in use by block job: backup\"}}"
+UNTRUE = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Node '#block012' is busy: block device is in use by block job: backup\"}}"
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAKMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAk0YDJA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuAlSYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAAXfEKpA==",

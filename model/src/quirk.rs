@@ -307,6 +307,15 @@ quirks! {
         tries: 5,
         found_after_seconds: Some(127.0),
     }
+    IdleStreamCopies {
+        name: "idle-stream-copies",
+        id: "",
+        what: "while a stream whose base is directly below its target waits for its end, whoever reads through the target copies what the base has into it, and does not see what is written to the base from then on",
+        right: "a stream copies what lies between its target and its base, and here nothing does",
+        trace: "idle-stream-copies.json",
+        tries: 5,
+        found_after_seconds: Some(56.3),
+    }
 }
 
 impl Quirk {

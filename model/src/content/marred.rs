@@ -7,6 +7,12 @@ use crate::graph::ImageId;
 const NOBODY: ImageId = ImageId(u16::MAX);
 
 impl Views {
+    /// Whoever reads through an image may copy what is below into it.
+    pub fn may_populate(&mut self, image: ImageId) {
+        let layer = self.layer_mut(image);
+        (0..layer.sectors()).for_each(|sector| layer.may_decide(sector));
+    }
+
     /// Readers may see this value too, until the sector is written.
     pub fn may_show_too(&mut self, image: ImageId, sector: u32, value: u64) {
         if sector < self.layer(image).sectors() {

@@ -217,6 +217,9 @@ impl State {
         }
         debug_assert!(self.job(id).is_live(), "a job that starts is alive");
         self.views.stream_starts(target, &between);
+        if between.is_empty() && self.has(Quirk::IdleStreamCopies) {
+            self.views.may_populate(target);
+        }
         self.backups_of_top_may_copy_more(target);
         self.stream_opens_window(id, target);
         for image in self.views.at_or_above(target) {
