@@ -52,7 +52,7 @@ pub fn hello(wire: &mut dyn Wire, export: &str) -> Result<u64, Disconnected> {
             REPLY_ACK => break,
             kind if kind & REPLY_ERROR != 0 => {
                 let text = String::from_utf8_lossy(&body);
-                return Err(Disconnected(format!("option error {}: {text}", kind & !REPLY_ERROR)));
+                return Err(Disconnected(format!("option error {kind:#x}: {text}")));
             }
             _ => {}
         }

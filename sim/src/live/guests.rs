@@ -45,7 +45,7 @@ impl Live<'_> {
         let export = format!("g{guest}");
         self.actions.push(Action::Connect { guest, export: export.clone() });
         let connected = self.process.nbd().map_err(|error| error.to_string()).and_then(|mut socket| {
-            let len_bytes = nbd::hello(&mut socket, &export).map_err(|gone| gone.0)?;
+            let len_bytes = nbd::hello(&mut socket, &export).map_err(|gone| by_its_number(&gone.0))?;
             Ok(Seat { socket, len_bytes, requests: 0, unanswered: None, leaves: false })
         });
         match connected {
@@ -121,4 +121,9 @@ impl Live<'_> {
         }
         Ok(())
     }
+}
+
+/// The error of an NBD option by its number alone: with the bit that says error it reads like the value of a sector.
+fn by_its_number(error: &str) -> String {
+    error.replacen("option error 0x8000000", "option error ", 1)
 }
