@@ -104,7 +104,8 @@ fn campaign(engine: Engine, jobs: usize, options: &Options) -> Reported {
         for (law, broken) in totals.broken {
             let known = findings::of(engine).filter(|finding| finding.explains(level, &law));
             let mut names: Vec<&str> = known.map(|finding| finding.name).collect();
-            let is_reported = news.iter().any(|(easier, reported)| *reported == law && level.includes(*easier));
+            let is_reported =
+                news.iter().any(|(easier, reported)| *reported == law && level.includes(*easier));
             if names.is_empty() {
                 names.push(if is_reported { "NEW, as above" } else { "NEW" });
                 reported.code = reported.code.max(1);
