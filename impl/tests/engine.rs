@@ -1,5 +1,5 @@
-//! The engine's tests in one program: built once, it takes a fifth of the time that one for each file takes. Those that
-//! measure the memory of their whole process are programs of their own.
+//! The engine's tests in one program: what they share is built once, not once for each file. Those that measure the memory
+//! of their whole process are programs of their own.
 
 mod active_commit;
 mod backup;
