@@ -15,6 +15,7 @@ impl State {
         if self.job(id).interfered {
             self.copy_loses_track(id);
         }
+        let may_be_older = self.job(id).copies.contains(&false);
         let plan = self.job(id).plan.clone();
         match &plan.work {
             Work::Stream(span) => self.stream_succeeded(span),
@@ -54,7 +55,7 @@ impl State {
         if plan.becomes_ready() {
             let pivots = self.job(id).pivots();
             if pivots {
-                self.relink_pivot(id);
+                self.relink_pivot(id, may_be_older);
             }
             self.count(if pivots { LawId::ReadyCompleted } else { LawId::ReadySoftlyCancelled });
         }
@@ -114,8 +115,9 @@ impl State {
         }
     }
 
-    /// The overlays of a mirror's source sit on its target now.
-    fn relink_pivot(&mut self, id: JobId) {
+    /// The overlays of a mirror's source sit on its target now, which `may_be_older` than the source in some sectors: what
+    /// was not to be copied, or what the job may have copied before it changed.
+    fn relink_pivot(&mut self, id: JobId, may_be_older: bool) {
         let Some(route) = self.route(id) else { return };
         let Some((source, target)) = self.images_of(&route) else { return };
         let above: Vec<ImageId> = self
@@ -134,8 +136,7 @@ impl State {
             }
         }
         let is_commit = matches!(self.job(id).plan.work, Work::Commit(_));
-        if route.sync != Sync::Full && !is_commit || self.was_bypassed(id) {
-            // What was not to be copied its readers do not see any more.
+        if may_be_older && !is_commit || self.was_bypassed(id) {
             self.views.recompose_above(target);
         }
         if is_commit {
