@@ -51,6 +51,8 @@ struct Inner {
     looked: Vec<Look>,
     /// How far jobs have got whose guests never rest.
     bounded: Bounded,
+    /// How often it was looked at what a crash would leave.
+    what_ifs: u64,
     /// What guests have given back.
     space: Space,
     /// Whether files see what is discarded.
@@ -99,6 +101,7 @@ impl Oracle {
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
             bounded: Bounded::default(),
+            what_ifs: 0,
             space: Space::default(),
             // A node without options of its own on the file discards as the node over it does.
             is_passed_on: scenario.nodes == Nodes::InlineFile,
@@ -259,20 +262,29 @@ impl Oracle {
 
     /// The world has ended without warning.
     pub fn crashed(&self, ending: Ending) {
-        let kind = match ending {
-            Ending::Kill => CrashKind::Kill,
-            Ending::PowerCut => CrashKind::PowerCut,
-        };
-        self.observe(Observed::Crash { kind });
+        self.observe(Observed::Crash { kind: kind_of(ending) });
         self.inner().recording.forget_all();
+    }
+
+    /// Whether no law would break if the world had ended so just now, and this were what is left.
+    pub fn would_survive(&self, ending: Ending, all: &[Recovered]) -> bool {
+        let (now, step) = self.moment();
+        let mut inner = self.inner();
+        if !inner.recording.is_judged() {
+            return true;
+        }
+        self.observe_strikes(&mut inner, now, step);
+        inner.what_ifs += 1;
+        let mut judge = inner.judge.clone();
+        let mut survives = |observed: Observed| observed.show(|seen| judge.observe(seen)).is_ok();
+        survives(Observed::Crash { kind: kind_of(ending) })
+            && all.iter().cloned().all(|recovered| survives(seen_after_crash(recovered)))
     }
 
     /// What a file shows to the next process after a crash.
     pub fn recovered(&self, mut recovered: Recovered) {
-        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
-        let seen =
-            recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered);
-        self.report_damage(seen, &damage);
+        let damage = std::mem::take(&mut recovered.damage);
+        self.report_damage(seen_after_crash(recovered), &damage);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
@@ -379,11 +391,25 @@ impl Oracle {
         let looks = |law| match law {
             LawId::BoundedProgress => inner.bounded.looks(),
             LawId::SpaceReturned => inner.space.looks(),
+            LawId::FlushedSurvives => inner.what_ifs,
             _ => 0,
         };
         outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
     }
+}
+
+fn kind_of(ending: Ending) -> CrashKind {
+    match ending {
+        Ending::Kill => CrashKind::Kill,
+        Ending::PowerCut => CrashKind::PowerCut,
+    }
+}
+
+/// What the next process finds in a file after a crash.
+fn seen_after_crash(recovered: Recovered) -> Observed {
+    let file = recovered.file.clone();
+    recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered)
 }
 
 /// Laws that hold always or at the end, in the order of an outcome's counts.

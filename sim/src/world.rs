@@ -25,6 +25,7 @@ use midstream::world::host::SimHost;
 use midstream::world::on_disk::OnDisk;
 use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use midstream::world::waiting::ask_who;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ pub struct World {
     oracle: Arc<Oracle>,
     /// The step of the scheduler before which the world ends, and how.
     crash: Option<(u64, Ending)>,
+    /// The steps before which the run is looked at as if the world ended there, and how; the next one first.
+    what_ifs: VecDeque<(u64, Ending)>,
     /// What the run has left in its files, once it has ended.
     left: Vec<Vec<u8>>,
 }
@@ -127,7 +130,8 @@ impl World {
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());
-        World { scenario, host, scheduler, engine, monitor, oracle, crash: None, left: Vec::new() }
+        let (crash, what_ifs, left) = (None, VecDeque::new(), Vec::new());
+        World { scenario, host, scheduler, engine, monitor, oracle, crash, what_ifs, left }
     }
 
     /// Lives through all parts.
@@ -165,7 +169,9 @@ impl World {
 
     /// Runs guests, operators and faults, until the scripts are over.
     fn run_workload(&mut self, choices: &mut Choices) -> Result<(), Stop> {
-        self.crash = self.scenario.crash.map(|crash| (self.scheduler.steps() + crash.step, crash.ending));
+        let now = self.scheduler.steps();
+        self.crash = self.scenario.crash.map(|crash| (now + crash.step, crash.ending));
+        self.what_ifs = self.scenario.what_ifs.iter().map(|what_if| (now + what_if.step, what_if.ending)).collect();
         for fault in &self.scenario.faults {
             self.oracle.armed(fault, &self.scenario);
             self.host.core().disks.faults.arm(fault.clone());
@@ -261,8 +267,42 @@ impl World {
         Ok(())
     }
 
-    /// Runs until `tasks` have ended, the crash comes, a law breaks, or nobody can go on.
+    /// Looks at what would be left if the world ended now. Where that would break a law, it does end.
+    fn what_if(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
+        let mut left = {
+            let core = self.host.core();
+            if core.disks.are_settled() {
+                return Ok(());
+            }
+            crash_images(&core.disks, ending, choices)
+        };
+        let all = recovery::read_all(&self.scenario, &mut left).map_err(Stop::Stuck)?;
+        if self.oracle.would_survive(ending, &all) {
+            return Ok(());
+        }
+        self.left = left;
+        self.oracle.crashed(ending);
+        all.into_iter().for_each(|recovered| self.oracle.recovered(recovered));
+        self.oracle.over();
+        Err(Stop::Broken)
+    }
+
+    /// Runs until `tasks` have ended, the crash comes, a law breaks, or nobody can go on; and looks at what crashes would
+    /// leave on the way.
     fn advance(&mut self, tasks: &[TaskId], choices: &mut Choices) -> Result<(), Stop> {
+        while let Some(&(step, ending)) = self.what_ifs.front() {
+            if self.crash.is_some_and(|(end, _)| end <= step) {
+                break;
+            }
+            let steps_max = step.saturating_sub(self.scheduler.steps());
+            match self.scheduler.run(tasks, steps_max, Some(choices)) {
+                Rest::Bound => self.what_if(ending, choices)?,
+                Rest::Done => return Ok(()),
+                Rest::Halted => return Err(Stop::Broken),
+                Rest::Idle => return Err(Stop::Stuck("nothing can run any more")),
+            }
+            self.what_ifs.pop_front();
+        }
         let left = self.crash.map(|(step, _)| step.saturating_sub(self.scheduler.steps()));
         let steps_max = left.unwrap_or(STEPS_MAX).min(STEPS_MAX);
         match (self.scheduler.run(tasks, steps_max, Some(choices)), self.crash) {

@@ -26,6 +26,9 @@ pub struct Crash {
     pub ending: Ending,
 }
 
+/// How often a run that goes on is looked at, at most.
+const WHAT_IFS_MAX: u32 = 4;
+
 /// Draws whether the world ends early; most do not.
 pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
     let ending = match draw.below("crash", [0; 3], 8) {
@@ -36,6 +39,29 @@ pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
     // The scale first: most runs are over after some 200 steps, a few take 1,000.
     let scale = draw.entry("crash step scale", [0; 3], &[1, 2, 2, 4, 4, 4, 8, 32]);
     let step = draw.below("crash step", [0; 3], 32) * scale + draw.below("crash step rest", [0; 3], scale);
+    Some(Crash { step: u64::from(step), ending })
+}
+
+/// Draws at which moments a run is looked at as if the world ended there, the earliest first; it goes on. In every second
+/// run there are some.
+pub fn draw_what_ifs(draw: &mut Draw<'_>) -> Vec<Crash> {
+    let mut what_ifs = Vec::new();
+    if draw.below("what-ifs", [0; 3], 2) == 1 {
+        what_ifs.extend((0..WHAT_IFS_MAX).filter_map(|slot| draw_what_if(draw, [slot, 0, 0])));
+    }
+    what_ifs.sort_by_key(|crash| crash.step);
+    what_ifs
+}
+
+fn draw_what_if(draw: &mut Draw<'_>, of: [u32; 3]) -> Option<Crash> {
+    // A power cut has more to choose from.
+    let ending = match draw.below("what-if #", of, 4) {
+        0 => return None,
+        1 => Ending::Kill,
+        _ => Ending::PowerCut,
+    };
+    let scale = draw.entry("what-if # step scale", of, &[1, 2, 4, 4, 8, 16]);
+    let step = draw.below("what-if # step", of, 32) * scale;
     Some(Crash { step: u64::from(step), ending })
 }
 

@@ -334,6 +334,11 @@ impl Disks {
         self.waiting[index].waker.take()
     }
 
+    /// Whether everything that was asked for is done, and durable.
+    pub fn are_settled(&self) -> bool {
+        self.files.iter().all(|file| file.unflushed.is_empty()) && self.changes_in_flight().next().is_none()
+    }
+
     /// Changes that were in flight when the world ended: file, number, offset, what.
     pub fn changes_in_flight(&self) -> impl Iterator<Item = (u32, u32, u64, &Change)> {
         self.in_flight.iter().filter_map(|r| match &r.ask {

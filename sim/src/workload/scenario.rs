@@ -45,6 +45,8 @@ pub struct Scenario {
     pub request_nanos: u64,
     /// The end of the world, if it comes early.
     pub crash: Option<Crash>,
+    /// When the run is looked at as if the world ended there, the earliest first.
+    pub what_ifs: Vec<Crash>,
 }
 
 /// How `blockdev-add` builds a node.
@@ -91,6 +93,7 @@ impl Scenario {
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images),
             crash: crash::draw(&mut draw),
+            what_ifs: crash::draw_what_ifs(&mut draw),
             request_nanos: 0,
             images,
         };
@@ -122,6 +125,7 @@ impl Scenario {
             clients: Vec::new(),
             faults: Vec::new(),
             crash: None,
+            what_ifs: Vec::new(),
             request_nanos: 0,
             images,
         }
