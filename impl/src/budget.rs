@@ -34,6 +34,8 @@ pub struct Budget(Arc<State>);
 #[derive(Debug)]
 struct State {
     limit: u64,
+    /// How many tables of one image stay in memory while they can be read again; nothing: as many as the cache likes.
+    tables_max: Option<usize>,
     held: Mutex<Held>,
 }
 
@@ -54,7 +56,17 @@ impl Default for Budget {
 impl Budget {
     /// Nothing is held yet.
     pub fn new(limit: u64) -> Budget {
-        Budget(Arc::new(State { limit, held: Mutex::default() }))
+        Budget::with_tables(limit, None)
+    }
+
+    /// Of which so many tables of one image stay in memory while they can be read again.
+    pub fn with_tables(limit: u64, tables_max: Option<usize>) -> Budget {
+        Budget(Arc::new(State { limit, tables_max, held: Mutex::default() }))
+    }
+
+    /// How many tables of one image stay in memory, if somebody said so.
+    pub(crate) fn tables_max(&self) -> Option<usize> {
+        self.0.tables_max
     }
 
     /// How much may be held.

@@ -29,6 +29,8 @@ pub struct Tuning {
     pub backup_chunk_bytes_min: u64,
     /// What images may make the engine hold in memory, in bytes.
     pub memory_bytes: u64,
+    /// How many tables of one image stay in memory while they can be read again; nothing: as many as the cache likes.
+    pub tables_max: Option<usize>,
 }
 
 impl Default for Tuning {
@@ -38,6 +40,7 @@ impl Default for Tuning {
             stream_chunk_bytes: 512 << 10,
             backup_chunk_bytes_min: 64 << 10,
             memory_bytes: BUDGET_DEFAULT,
+            tables_max: None,
         }
     }
 }
@@ -59,7 +62,7 @@ impl Core {
     /// An empty graph.
     pub(crate) fn new(host: Arc<dyn Host>, tuning: Tuning) -> Arc<Core> {
         assert!(tuning.stream_chunk_bytes > 0, "a stream that copies nothing at a time never ends");
-        let budget = Budget::new(tuning.memory_bytes);
+        let budget = Budget::with_tables(tuning.memory_bytes, tuning.tables_max);
         Arc::new(Core {
             events: Arc::new(Events::new(host.clone())),
             graph: Arc::new(GraphCell::new(budget.clone())),

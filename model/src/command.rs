@@ -102,13 +102,12 @@ const JOB_TYPES: [&str; 9] = [
 ];
 
 /// Commands of QEMU that exist but are beyond this model.
-const BEYOND: [&str; 22] = [
+const BEYOND: [&str; 21] = [
     "blockdev-snapshot-internal-sync",
     "blockdev-snapshot-delete-internal-sync",
     "blockdev-create",
     "blockdev-set-active",
     "block-latency-histogram-set",
-    "block-set-write-threshold",
     "device_add",
     "drive-backup",
     "drive-mirror",

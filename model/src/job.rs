@@ -222,14 +222,37 @@ impl OnError {
         Self::WORDS[self as usize]
     }
 
-    /// Whether `BLOCK_JOB_ERROR` may name this action under this choice.
-    pub fn allows(self, action: ErrorAction) -> bool {
+    /// Whether `BLOCK_JOB_ERROR` may name this action under this choice. The event does not carry the error; `no_space` says
+    /// whether it was that the disk is full, as far as that is known.
+    pub fn allows(self, action: ErrorAction, no_space: Option<bool>) -> bool {
+        match (self, no_space) {
+            (OnError::Report, _) | (OnError::EnoSpc | OnError::Auto, Some(false)) => {
+                action == ErrorAction::Report
+            }
+            (OnError::Ignore, _) => action == ErrorAction::Ignore,
+            (OnError::Stop, _) | (OnError::EnoSpc | OnError::Auto, Some(true)) => action == ErrorAction::Stop,
+            (OnError::EnoSpc | OnError::Auto, None) => action != ErrorAction::Ignore,
+        }
+    }
+}
+
+/// What `query-block-jobs` says of the last error that stopped a job: the first since an operator last resumed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IoStatus {
+    /// There was none.
+    Ok,
+    /// There was one, and whether it was that the disk is full, as far as that is known.
+    Error(Option<bool>),
+}
+
+impl IoStatus {
+    /// Whether this is the word for it.
+    pub fn fits(self, word: &str) -> bool {
         match self {
-            OnError::Report => action == ErrorAction::Report,
-            OnError::Ignore => action == ErrorAction::Ignore,
-            OnError::Stop => action == ErrorAction::Stop,
-            // Which of the two depends on the error, which the event does not carry.
-            OnError::EnoSpc | OnError::Auto => action != ErrorAction::Ignore,
+            IoStatus::Ok => word == "ok",
+            IoStatus::Error(Some(true)) => word == "nospace",
+            IoStatus::Error(Some(false)) => word == "failed",
+            IoStatus::Error(None) => word == "nospace" || word == "failed",
         }
     }
 }

@@ -63,6 +63,8 @@ laws! {
     Always Progress = "progress never goes back and never passes the end",
     Always BoundedProgress = "a mirror gets in step, and ends once told to, however much guests write",
     Always SpaceReturned = "what a guest discards takes no space any more",
+    Always BitmapCovers = "a dirty bitmap misses no change",
+    Always ThresholdReported = "the first write past a write threshold is reported, once",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
     Always OverlapRefused = "an overlapping job is refused",
     Always NoFaultNoFailure = "no request fails without a fault",

@@ -3,11 +3,17 @@
 //! It turns what happens into observations, in the order in which it happens, shows them to the model, and keeps them as
 //! the run's history, if anybody wants it. The first broken law stops the world.
 
+pub mod bitmaps;
 pub mod bounded;
 pub mod space;
+pub mod thresholds;
+pub mod write;
 
+use crate::oracle::bitmaps::Bitmaps;
 use crate::oracle::bounded::{Bounded, Seen};
 use crate::oracle::space::{Change, Space};
+use crate::oracle::thresholds::Thresholds;
+use crate::oracle::write::Write;
 use crate::recovery::Recovered;
 use crate::workload::image::{Format, Image};
 use crate::workload::scenario::{Nodes, Scenario};
@@ -55,6 +61,12 @@ struct Inner {
     what_ifs: u64,
     /// What guests have given back.
     space: Space,
+    /// What guests have made dirty.
+    bitmaps: Bitmaps,
+    /// The marks past which writes are reported.
+    thresholds: Thresholds,
+    /// The name of each image's node.
+    nodes: Vec<String>,
     /// Whether files see what is discarded.
     is_passed_on: bool,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
@@ -88,7 +100,10 @@ impl fmt::Debug for Oracle {
 
 impl EventSink for Oracle {
     fn emit(&self, event: &Event, at: WallClock) {
-        self.observe(Observed::Event { text: event_text(event, at) });
+        let text = event_text(event, at);
+        let misreported = self.inner().thresholds.event(&text);
+        self.observe(Observed::Event { text });
+        self.break_law_if(LawId::ThresholdReported, misreported);
     }
 }
 
@@ -103,6 +118,9 @@ impl Oracle {
             bounded: Bounded::default(),
             what_ifs: 0,
             space: Space::default(),
+            bitmaps: Bitmaps::default(),
+            thresholds: Thresholds::default(),
+            nodes: (0..scenario.images.len()).map(|image| scenario.node(image)).collect(),
             // A node without options of its own on the file discards as the node over it does.
             is_passed_on: scenario.nodes == Nodes::InlineFile,
             links_move: scenario.spares() > 0,
@@ -176,6 +194,8 @@ impl Oracle {
             let mut inner = self.inner();
             inner.bounded.sent(client, text);
             inner.space.sent(client, text);
+            inner.bitmaps.sent(client, text);
+            inner.thresholds.sent(client, text);
         }
         let observed = self.observe(Observed::Sent { client, text: text.to_owned() });
         self.awaits(Point::new("client #", [client, 0, 0]), observed);
@@ -184,12 +204,15 @@ impl Oracle {
     /// Its reply.
     pub fn reply(&self, client: u32, text: String) {
         self.settle(Point::new("client #", [client, 0, 0]));
-        {
+        let missed = {
             let mut inner = self.inner();
             inner.bounded.reply(client, &text);
             inner.space.reply(client);
-        }
+            inner.thresholds.reply(client, &text);
+            inner.bitmaps.reply(client, &text)
+        };
         self.observe(Observed::Reply { client, text });
+        self.break_law_if(LawId::BitmapCovers, missed);
     }
 
     /// A guest sits at its node now.
@@ -222,9 +245,29 @@ impl Oracle {
         self.inner().space.began(request.number(), change);
     }
 
+    /// Which bytes of which node it changes, if it does: reported before it begins.
+    pub fn writes(&self, request: RequestId, write: &Write) {
+        let mut inner = self.inner();
+        inner.bitmaps.began(request.number(), write);
+        inner.thresholds.began(request.number(), write);
+    }
+
+    /// Its guest's node stands on another one now: which of the two it has changed, nobody saw.
+    pub fn writes_somewhere(&self, request: RequestId) {
+        let mut inner = self.inner();
+        inner.bitmaps.forget(request.number());
+        inner.thresholds.forget(request.number());
+    }
+
     /// It has ended. A read that went well brings its tags.
     pub fn ended(&self, request: RequestId, result: IoResult<Option<Vec<Tag>>>) {
-        self.inner().space.ended(request.number(), result.is_ok());
+        let unreported = {
+            let mut inner = self.inner();
+            inner.space.ended(request.number(), result.is_ok());
+            inner.bitmaps.ended(request.number(), result.is_ok());
+            inner.thresholds.ended(request.number(), result.is_ok())
+        };
+        self.break_law_if(LawId::ThresholdReported, unreported);
         self.settle(request.point());
         let result = match result {
             Ok(tags) => Ok(tags.unwrap_or_default()),
@@ -290,6 +333,7 @@ impl Oracle {
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, mut recovered: Recovered) {
         let (file, allocation) = (recovered.file.clone(), recovered.allocation.take());
+        let bitmaps = std::mem::take(&mut recovered.bitmaps);
         let damage = std::mem::take(&mut recovered.damage);
         let found = match recovered.found() {
             Ok(found) => found,
@@ -299,6 +343,14 @@ impl Oracle {
         self.report_damage(Observed::Closed(found.clone()), &damage);
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
+        }
+        if self.host.core().disks.faults.struck() == 0 {
+            let missed = {
+                let mut inner = self.inner();
+                let node = inner.nodes[image].clone();
+                inner.bitmaps.closed(&node, &bitmaps)
+            };
+            self.break_law_if(LawId::BitmapCovers, missed);
         }
         if let Some(allocation) = allocation.filter(|_| self.host.core().disks.faults.struck() == 0) {
             let mut inner = self.inner();
@@ -337,6 +389,12 @@ impl Oracle {
         let outrun = self.inner().bounded.look(seen, device_bytes);
         if let Some(outrun) = outrun {
             self.break_law(LawId::BoundedProgress, outrun);
+        }
+    }
+
+    fn break_law_if(&self, law: LawId, broken: Option<String>) {
+        if let Some(detail) = broken {
+            self.break_law(law, detail);
         }
     }
 
@@ -391,6 +449,8 @@ impl Oracle {
         let looks = |law| match law {
             LawId::BoundedProgress => inner.bounded.looks(),
             LawId::SpaceReturned => inner.space.looks(),
+            LawId::BitmapCovers => inner.bitmaps.looks(),
+            LawId::ThresholdReported => inner.thresholds.looks(),
             LawId::FlushedSurvives => inner.what_ifs,
             _ => 0,
         };

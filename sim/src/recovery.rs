@@ -9,7 +9,7 @@ use self::allocation::{Allocation, stale_clusters};
 use crate::workload::image::Format;
 use crate::workload::scenario::Scenario;
 use block::format::Below;
-use block::format::qcow2::{Qcow2, check};
+use block::format::qcow2::{Qcow2, StoredBitmap, check};
 use midstream::choice::Point;
 use midstream::content::Tag;
 use midstream::content::tags;
@@ -39,6 +39,8 @@ pub struct Recovered {
     pub allocation: Option<Allocation>,
     /// What the check found, a line each: in which table, where, what is there and what should be.
     pub damage: Vec<String>,
+    /// The bitmaps it keeps that can be read.
+    pub bitmaps: Vec<Kept>,
 }
 
 impl Recovered {
@@ -100,6 +102,7 @@ struct Layer {
     leaks: u64,
     allocation: Option<Allocation>,
     damage: Vec<String>,
+    bitmaps: Vec<Kept>,
 }
 
 enum Image {
@@ -118,6 +121,7 @@ impl Layer {
             leaks: 0,
             allocation: None,
             damage: Vec::new(),
+            bitmaps: Vec::new(),
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
@@ -142,6 +146,7 @@ impl Layer {
         }
         match Qcow2::open(disk, path, false).await {
             Ok(image) => {
+                layer.bitmaps = kept(&image).await;
                 layer.backing = image.backing().map(|backing| plain_name(&backing.file));
                 layer.image = Image::Qcow2(image);
             }
@@ -149,6 +154,26 @@ impl Layer {
         }
         layer
     }
+}
+
+/// The bitmaps of an image, unless their tables cannot be read; one that was not stored as it was last is left out.
+async fn kept(image: &Qcow2) -> Vec<Kept> {
+    let stored = image.load_bitmaps().await.unwrap_or_default();
+    let is_known = |bitmap: &&StoredBitmap| !bitmap.is_inconsistent;
+    let keep = |bitmap: &StoredBitmap| {
+        let granules: u64 = bitmap.dirty.iter().map(|range| range.end - range.start).sum();
+        Kept { name: bitmap.name.to_string(), dirty_bytes: granules * u64::from(bitmap.granularity) }
+    };
+    stored.iter().filter(is_known).map(keep).collect()
+}
+
+/// A bitmap that an image keeps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// How many bytes are dirty in it.
+    pub dirty_bytes: u64,
 }
 
 /// The file that a name leads to: a name may be options in JSON, whose innermost `filename` is the file, unless an image
@@ -187,6 +212,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         leaks: layers[index].leaks,
         allocation: layers[index].allocation.clone(),
         damage: layers[index].damage.clone(),
+        bitmaps: layers[index].bitmaps.clone(),
     };
     let mut chain: Vec<usize> = vec![index];
     while let Some(name) = &layers[chain[chain.len() - 1]].backing {

@@ -123,6 +123,7 @@ impl World {
         let tuning = Tuning {
             stream_chunk_bytes: scenario.stream_chunk_bytes,
             backup_chunk_bytes_min: scenario.stream_chunk_bytes,
+            tables_max: scenario.tables_max,
             ..Tuning::default()
         };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
@@ -171,7 +172,8 @@ impl World {
     fn run_workload(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         let now = self.scheduler.steps();
         self.crash = self.scenario.crash.map(|crash| (now + crash.step, crash.ending));
-        self.what_ifs = self.scenario.what_ifs.iter().map(|what_if| (now + what_if.step, what_if.ending)).collect();
+        self.what_ifs =
+            self.scenario.what_ifs.iter().map(|what_if| (now + what_if.step, what_if.ending)).collect();
         for fault in &self.scenario.faults {
             self.oracle.armed(fault, &self.scenario);
             self.host.core().disks.faults.arm(fault.clone());

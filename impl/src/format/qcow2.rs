@@ -332,25 +332,21 @@ impl Qcow2 {
     }
 
     async fn load(&self, Missing { at, kind }: Missing) -> IoResult<()> {
-        let may_load = {
+        let load = {
             let mut metadata = self.metadata.lock();
-            let may_load = metadata.may_load(at, kind);
-            if may_load {
-                metadata.cache.begin_load(at);
-            }
-            may_load
+            metadata.may_load(at, kind).then(|| metadata.cache.begin_load(at))
         };
-        if !may_load {
+        let Some(load) = load else {
             self.raise_alarm(&damage::table_elsewhere(at)).await;
             return Err(Errno::EIO);
-        }
+        };
         self.disk.debug_event(match kind {
             TableKind::L2 => DebugEvent::L2Load,
             TableKind::RefcountBlock => DebugEvent::RefblockLoad,
         });
         let read = self.disk.read(at, vec![0; self.geometry.cluster_bytes() as usize]).await;
         let failed = read.as_ref().err().copied();
-        self.metadata.lock().cache.end_load(at, kind, read.ok());
+        self.metadata.lock().cache.end_load(at, kind, load, read.ok());
         failed.map_or(Ok(()), Err)
     }
 

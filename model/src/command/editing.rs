@@ -57,6 +57,11 @@ pub enum Editing {
         /// The bitmap.
         name: String,
     },
+    /// `block-set-write-threshold`
+    Threshold {
+        /// The node.
+        node: String,
+    },
 }
 
 /// The new options of one node.
@@ -87,6 +92,7 @@ pub fn reader(name: &str) -> Option<Reader> {
         "blockdev-snapshot-sync" => snapshot_sync,
         "block_resize" => resize,
         "blockdev-reopen" => reopen,
+        "block-set-write-threshold" => threshold,
         "block-dirty-bitmap-add" => |arguments| bitmap("add", arguments),
         "block-dirty-bitmap-remove" => |arguments| bitmap("remove", arguments),
         "block-dirty-bitmap-clear" => |arguments| bitmap("clear", arguments),
@@ -120,6 +126,8 @@ const BITMAP: &[Member] = &[
     optional("persistent", Type::Boolean),
     optional("disabled", Type::Boolean),
 ];
+
+const THRESHOLD: &[Member] = &[required("node-name", Type::Text), required("write-threshold", Type::Integer)];
 
 fn text(arguments: &Json<'_>, name: &str) -> String {
     arguments.text_of(name).unwrap_or_default().to_owned()
@@ -156,6 +164,11 @@ fn bitmap(verb: &'static str, arguments: &Json<'_>) -> Result<Editing, Refusal> 
     Ok(Editing::Bitmap { verb, node: text(arguments, "node"), name: text(arguments, "name") })
 }
 
+fn threshold(arguments: &Json<'_>) -> Result<Editing, Refusal> {
+    check(&[THRESHOLD], "", arguments)?;
+    Ok(Editing::Threshold { node: text(arguments, "node-name") })
+}
+
 fn reopen(arguments: &Json<'_>) -> Result<Editing, Refusal> {
     check(&[REOPEN], "", arguments)?;
     let list = arguments.get("options").and_then(Json::list);
@@ -187,6 +200,8 @@ pub enum Edit {
     Options(Vec<(NodeId, Reopen)>),
     /// A bitmap comes or goes; no reader sees it.
     Bitmap,
+    /// A node reports a write from now on; no reader sees that.
+    Threshold,
 }
 
 impl Editing {
@@ -206,6 +221,10 @@ impl Editing {
                 find_device(graph, node)?;
                 Ok(Edit::Bitmap)
             }
+            Editing::Threshold { node } => match graph.find(node) {
+                Some(_) => Ok(Edit::Threshold),
+                None => Err(Refusal::NoSuchDevice(node.clone())),
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::command::reply::Refusal;
 use crate::command::starting::Start;
 use crate::content::Moment;
 use crate::graph::{ImageId, NodeId};
-use crate::job::{OnError, Status};
+use crate::job::{IoStatus, OnError, Status};
 
 /// What a job makes a header name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +90,8 @@ pub struct Job {
     pub failure: Option<Failure>,
     /// An error stopped it and the operator has not resumed it since.
     pub stopped: bool,
+    /// What stopped it, if an error did, and no operator has resumed it since.
+    pub io_status: IoStatus,
     /// The event that reports its end has been seen.
     pub ended: bool,
     /// `BLOCK_JOB_PENDING` has been seen.
@@ -153,6 +155,7 @@ impl Job {
             dismiss_asked: false,
             failure: None,
             stopped: false,
+            io_status: IoStatus::Ok,
             ended: false,
             pending_reported: false,
             speed: start.speed,
@@ -216,8 +219,8 @@ impl Job {
         self.cannot_fit || self.backing_file().is_some_and(|file| file.len() > BACKING_FILE_MAX)
     }
 
-    /// Whether nothing keeps it in `pending`.
-    pub fn may_finalize(&self) -> bool {
+    /// Whether nothing of its own keeps it in `pending`.
+    pub fn may_finalize_alone(&self) -> bool {
         self.auto_finalize || self.finalize_asked
     }
 
@@ -229,7 +232,11 @@ impl Job {
                 let asked = self.complete_asked || self.soft_cancelled;
                 (self.paused || !asked) && !self.cancelled
             }
-            Status::Pending => !self.auto_finalize && !self.finalize_asked && !self.cancelled,
+            Status::Pending => {
+                // One that finalizes itself may wait for another of its transaction.
+                let waits = !self.auto_finalize || self.group.is_some();
+                waits && !self.finalize_asked && !self.cancelled
+            }
             Status::Concluded => !self.auto_dismiss && !self.dismiss_asked,
             _ => false,
         }

@@ -223,12 +223,10 @@ impl Start {
             Kind::Mirror => Asked::Mirror(copy()),
             Kind::Backup => Asked::Backup(copy()),
         };
-        let given = ["on-error", "on-source-error", "on-target-error"].into_iter();
-        let mut on_error: Vec<OnError> =
-            given.filter_map(|name| arguments.text_of(name).and_then(OnError::from_word)).collect();
-        if on_error.len() < if kind.copies() { 2 } else { 1 } {
-            on_error.push(OnError::Report);
-        }
+        let names: &[&str] =
+            if kind.copies() { &["on-source-error", "on-target-error"] } else { &["on-error"] };
+        let choice = |name: &&str| arguments.text_of(name).and_then(OnError::from_word);
+        let on_error = names.iter().map(|name| choice(name).unwrap_or(OnError::Report)).collect();
         Ok(Start {
             job_id: text("job-id").unwrap_or_default(),
             device: text("device").unwrap_or_default(),

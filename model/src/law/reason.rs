@@ -112,6 +112,14 @@ impl LawId {
                 "guest.writer",
                 "two writers of one image, or one beside a job that relies on it, lose each other's data",
             ),
+            LawId::BitmapCovers => (
+                "bitmap.covers",
+                "what a bitmap misses is missing from every incremental backup that is made with it",
+            ),
+            LawId::ThresholdReported => (
+                "threshold.once",
+                "whoever gives an image more space when it fills up has to hear of it in time",
+            ),
             LawId::OverlapRefused => (
                 "blocker.overlap",
                 "two jobs on the same layers each do to them what the other does not expect",

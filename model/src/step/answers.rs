@@ -202,6 +202,7 @@ impl State {
     /// Beyond what [`Editing::judge`] says: what others' needs forbid.
     fn edit_answers(&self, graph: &Graph, editing: &Editing, answers: &mut Vec<Answer>) {
         match editing {
+            Editing::Threshold { .. } => {}
             Editing::Bitmap { .. } => self.perhaps(Rule::BitmapRefused, Answer::AnyError, answers),
             Editing::ChangeBackingFile { .. } => {
                 self.perhaps(Rule::HeaderChangeRefused, Answer::AnyError, answers);

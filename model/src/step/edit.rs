@@ -36,6 +36,7 @@ impl State {
                 self.count(LawId::ReopenDone);
             }
             Edit::Bitmap => self.bitmap_added(editing),
+            Edit::Threshold => {}
         }
         self.zeroes_may_come_late();
         let after = self.headers_of_ending_jobs();

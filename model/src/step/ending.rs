@@ -15,7 +15,7 @@ impl State {
         let job = self.job(id);
         !job.edited
             && match job.status {
-                Status::Pending => job.may_finalize(),
+                Status::Pending => self.may_finalize(id),
                 Status::Aborting => true,
                 _ => false,
             }

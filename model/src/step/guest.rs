@@ -345,8 +345,9 @@ impl State {
 
     /// Whether a fault, or the end of everything, may make such a request fail.
     fn may_fail(&self, kind: Kind, began: Moment) -> bool {
-        // A write or flush may need any kind of I/O on metadata; a read never needs a flush.
-        let excuses = |fault: &Fault| kind != Kind::Read || fault.kind != FaultKind::Flush;
+        // A write or flush may need any kind of I/O on metadata; a read needs a flush only where it copies what it reads.
+        let copies = self.jobs.iter().any(|job| job.plan.job_type() == JobType::Stream);
+        let excuses = |fault: &Fault| kind != Kind::Read || copies || fault.kind != FaultKind::Flush;
         let meets_fault = self.faults_since(began).any(excuses) && self.allows(Rule::RequestMeetsFault);
         self.phase == Phase::Quitting || meets_fault
     }

@@ -5,10 +5,13 @@ use crate::command::plan::{JobType, Work};
 use crate::command::record::{Failure, Job};
 use crate::event::{Event, News, Progress};
 use crate::graph::JobId;
-use crate::job::{ErrorAction, Status};
+use crate::job::{ErrorAction, IoStatus, Status};
 use crate::law::{Broken, LawId};
 use crate::rule::Rule;
 use crate::step::state::{Phase, State};
+
+/// The error of a full disk, in words.
+const NO_SPACE: &str = "No space left on device";
 
 impl State {
     pub(super) fn event(&mut self, event: &Event<'_>, more: &mut Vec<State>) -> Result<(), Broken> {
@@ -77,7 +80,7 @@ impl State {
         }
         self.job_mut(id).status = next;
         match next {
-            Status::Pending if self.job(id).auto_finalize => self.finalizing(id),
+            Status::Pending if self.may_finalize(id) => self.finalizing(id),
             Status::Aborting if status == Status::Created => self.give_up(id),
             Status::Aborting => {
                 let job = self.job_mut(id);
@@ -143,7 +146,7 @@ impl State {
                 let hopeless = job.is_hopeless() || chain_conflict;
                 let meets_fault =
                     self.is_struck_since(self.job(id).since) && self.allows(Rule::FinalizingFails);
-                let fails = meets_fault && self.job(id).may_finalize() || hopeless;
+                let fails = meets_fault && self.may_finalize(id) || hopeless;
                 let fails = fails || self.fails_for_no_cause(id);
                 // Which of the two it was, its end will show.
                 (fails || self.was_cancelled(id), "aborts in pending without cancel or fault")
@@ -195,6 +198,18 @@ impl State {
         self.jobs.iter().map(|job| &**job).filter(move |job| group.is_some() && job.group == group)
     }
 
+    /// Whether nothing keeps a job in `pending`: of a transaction all members wait while one waits to be finalized by hand,
+    /// and who finalizes one finalizes all.
+    pub(super) fn may_finalize(&self, id: JobId) -> bool {
+        match self.job(id).group {
+            None => self.job(id).may_finalize_alone(),
+            Some(_) => {
+                self.members(id).all(|job| job.auto_finalize)
+                    || self.members(id).any(|job| job.finalize_asked)
+            }
+        }
+    }
+
     /// Whether another job of the same transaction has failed or was cancelled.
     fn group_fails(&self, id: JobId) -> bool {
         let fails = |job: &Job| job.failure.is_some() || job.cancelled || job.status == Status::Aborting;
@@ -235,7 +250,10 @@ impl State {
         }
         // QEMU names every error of a stream a read, even when the write failed.
         let named = operation == "read" || operation == "write" && !is_stream;
-        let allowed = on_error.iter().any(|choice| choice.allows(action));
+        let no_space = self.is_no_space(id);
+        // The first choice is for what is read, the other for what is written.
+        let choice = if operation == "write" { on_error.last() } else { on_error.first() };
+        let allowed = choice.is_some_and(|choice| choice.allows(action, no_space));
         self.hold(LawId::EventFields, named && allowed, |_| {
             let choices: Vec<&str> = on_error.iter().map(|choice| choice.word()).collect();
             let (choices, action) = (choices.join(" and "), action.word());
@@ -257,11 +275,21 @@ impl State {
             ErrorAction::Stop => {
                 job.stopped = true;
                 job.paused = true;
+                if job.io_status == IoStatus::Ok {
+                    job.io_status = IoStatus::Error(no_space);
+                }
                 LawId::ErrorStopped
             }
         };
         self.count(goal);
         Ok(())
+    }
+
+    /// Whether the error that a job met just now says that the disk is full; nothing, if it may be this one or another.
+    fn is_no_space(&self, id: JobId) -> Option<bool> {
+        let mut errors = self.faults_since(self.job(id).since).map(|fault| fault.error == NO_SPACE);
+        let first = errors.next().filter(|_| !self.may_fail_anyway(id))?;
+        errors.all(|other| other == first).then_some(first)
     }
 
     fn reported_pending(&mut self, id: JobId, kind: &str) -> Result<(), Broken> {
@@ -303,7 +331,7 @@ impl State {
         }
         let cancelled = job.cancelled;
         let whole = progress.offset == progress.len;
-        let allowed = job.may_finalize();
+        let allowed = self.may_finalize(id);
         self.hold(LawId::Cause, allowed && !cancelled, |_| {
             format!("job {name} completed; finalizing allowed: {allowed}, cancelled: {cancelled}")
         })?;

@@ -151,7 +151,10 @@ impl State {
         match editing {
             Editing::Snapshot { .. } | Editing::SnapshotSync { .. } => true,
             Editing::Reopen(list) => list.iter().any(moves),
-            Editing::Resize { .. } | Editing::Bitmap { .. } | Editing::ChangeBackingFile { .. } => false,
+            Editing::Resize { .. }
+            | Editing::Bitmap { .. }
+            | Editing::Threshold { .. }
+            | Editing::ChangeBackingFile { .. } => false,
         }
     }
 }

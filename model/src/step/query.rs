@@ -60,9 +60,15 @@ impl State {
         let block_fits = !block
             || (auto("auto-finalize", job.auto_finalize)
                 && auto("auto-dismiss", job.auto_dismiss)
-                && entry.integer_of("speed") == Some(job.speed));
+                && entry.integer_of("speed") == Some(job.speed)
+                && job.io_status.fits(entry.text_of("io-status").unwrap_or("")));
         if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
-            let what = format!("reported {entry}\nit is a {} with a speed of {}", job.line(), job.speed);
+            let what = format!(
+                "reported {entry}\nit is a {} with a speed of {}, of I/O status {:?}",
+                job.line(),
+                job.speed,
+                job.io_status
+            );
             return Err(self.broken(LawId::QueryTruth, what));
         }
         let (offset, len) = (entry.integer_of(names[1]), entry.integer_of(names[2]));

@@ -172,7 +172,7 @@ impl State {
     pub(crate) fn footprint_of_command(&self, command: &Command) -> Footprint {
         match command {
             Command::Edit(editing) if !self.edit_moves_guests(editing) => match **editing {
-                Editing::Bitmap { .. } => Footprint::of(GRAPH, 0),
+                Editing::Bitmap { .. } | Editing::Threshold { .. } => Footprint::of(GRAPH, 0),
                 Editing::ChangeBackingFile { .. } => Footprint::of(GRAPH, LINKS),
                 Editing::Reopen(_) => Footprint::of(GRAPH, ACCESS),
                 _ => Footprint::of_command(command),

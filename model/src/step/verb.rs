@@ -4,7 +4,7 @@ use crate::command::VerbArguments;
 use crate::command::plan::JobType;
 use crate::command::reply::{Answer, Refusal};
 use crate::graph::JobId;
-use crate::job::{Status, Verb};
+use crate::job::{IoStatus, Status, Verb};
 use crate::law::LawId;
 use crate::rule::Rule;
 use crate::step::state::State;
@@ -68,7 +68,7 @@ impl State {
         let job = self.job(id);
         let is_soft = job.is_ready() && !verb.force;
         // A job that is finalizing itself may be past the point where it can be stopped.
-        let is_in_time = job.is_at_work() || job.status == Status::Pending && !job.may_finalize();
+        let is_in_time = job.is_at_work() || job.status == Status::Pending && !self.may_finalize(id);
         let is_late = !is_in_time && self.allows(Rule::LateCancel);
         if verb.verb == Verb::Cancel && !is_soft && is_late && !job.cancelled {
             let mut too_late = self.clone();
@@ -89,6 +89,7 @@ impl State {
             }
             Verb::Resume => {
                 job.paused = false;
+                job.io_status = IoStatus::Ok;
                 let stopped = std::mem::replace(&mut job.stopped, false);
                 if stopped { LawId::StoppedResumed } else { LawId::JobResumed }
             }

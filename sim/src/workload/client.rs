@@ -8,7 +8,7 @@ use super::{edits, jobs};
 use midstream::choice::Draw;
 
 /// How many tables of commands there are.
-pub const PROFILES: u32 = 8;
+pub const PROFILES: u32 = 9;
 /// The first table that also has commands for which spare images are needed.
 pub const FIRST_WITH_SPARES: u32 = 4;
 /// Command slots of a client.
@@ -62,7 +62,8 @@ enum Word {
 }
 
 /// The commands of each profile: a balance, streams alone, verbs, and an operator who means no good; then all kinds of
-/// jobs, each kind beside streams, edits of the graph under jobs, and everything.
+/// jobs, each kind beside streams, edits of the graph under jobs, everything, and verbs on jobs that become ready or end
+/// together.
 const TABLES: [&[Word; 32]; PROFILES as usize] = {
     use Word::{
         Add, Backup, Backups, Bitmap, Cancel, ChangeBackingFile, Commit, Complete, Del, Dismiss, Finalize,
@@ -166,6 +167,11 @@ const TABLES: [&[Word; 32]; PROFILES as usize] = {
             Mirror,
             Nothing,
             Nothing,
+        ],
+        &[
+            Nothing, Mirror, Mirror, Mirror, Mirror, Mirror, Commit, Commit, Backups, Backups, Backups,
+            Backups, Complete, Complete, Complete, Complete, Cancel, Cancel, Cancel, Cancel, Cancel, Cancel,
+            Pause, Pause, Pause, Resume, Resume, Resume, Finalize, Finalize, Query, Nothing,
         ],
     ]
 };

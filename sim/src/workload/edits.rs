@@ -6,11 +6,39 @@ use super::scenario::Scenario;
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
 
-/// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else.
+/// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else. Or of two layers in one
+/// command, each of which may have the other mode.
 pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
+    let second = draw.below("client # command # second", of, 8) as usize;
+    let first = options_of(draw, scenario, of, layer);
+    let both =
+        match second.checked_sub(4).map(|other| other % scenario.layers).filter(|other| *other != layer) {
+            Some(other) => format!("{first},{}", other_mode_of(scenario, other)),
+            None => first,
+        };
+    execute("blockdev-reopen", &format!(r#""options":[{both}]"#))
+}
+
+/// A layer as it is, but in the other mode.
+fn other_mode_of(scenario: &Scenario, layer: usize) -> String {
+    let backing = match (scenario.images[layer].format, scenario.below(layer).first()) {
+        (Format::Raw, _) => String::new(),
+        (_, Some(below)) => format!(r#","backing":"n{below}""#),
+        (_, None) => r#","backing":null"#.to_owned(),
+    };
+    options(scenario, layer, &backing, !scenario.read_only[layer])
+}
+
+fn options(scenario: &Scenario, layer: usize, backing: &str, read_only: bool) -> String {
+    let driver = scenario.images[layer].format.driver();
+    format!(
+        r#"{{"driver":"{driver}","node-name":"n{layer}","file":"f{layer}"{backing},"read-only":{read_only},"discard":"unmap"}}"#
+    )
+}
+
+fn options_of(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3], layer: usize) -> String {
     let facts = &scenario.images[layer];
-    let driver = facts.format.driver();
     let read_only = scenario.read_only[layer] != (draw.below("client # command # other mode", of, 4) == 1);
     let below = scenario.below(layer);
     let backing = match (facts.format, draw.below("client # command # new backing", of, 8)) {
@@ -22,10 +50,7 @@ pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
             None => r#","backing":null"#.to_owned(),
         },
     };
-    let options = format!(
-        r#"{{"driver":"{driver}","node-name":"n{layer}","file":"f{layer}"{backing},"read-only":{read_only},"discard":"unmap"}}"#
-    );
-    execute("blockdev-reopen", &format!(r#""options":[{options}]"#))
+    options(scenario, layer, &backing, read_only)
 }
 
 /// `blockdev-snapshot`: a spare image goes on top of a layer.
@@ -69,17 +94,22 @@ pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3
     )
 }
 
-/// `block-dirty-bitmap-add`, `-clear` and `-remove`; and a command of which the model knows nothing.
+/// `block-dirty-bitmap-add`, `-clear` and `-remove`; and the mark past which a write is reported.
 pub fn bitmap(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
     let verb = draw.entry("client # command # bitmap", of, &["add", "add", "clear", "remove", ""]);
     if verb.is_empty() {
-        let arguments = format!(r#""node-name":"n{layer}","write-threshold":4096"#);
+        let bytes = draw.entry("client # command # threshold", of, &[4096, 512, 1024, 3072, 8192, 0]);
+        let arguments = format!(r#""node-name":"n{layer}","write-threshold":{bytes}"#);
         return execute("block-set-write-threshold", &arguments);
     }
     let kind = match verb {
-        "add" => draw.entry("client # command # persistent", of, &["", r#","persistent":true"#]),
-        _ => "",
+        "add" => {
+            let kind = draw.entry("client # command # persistent", of, &["", r#","persistent":true"#]);
+            let fine = draw.entry("client # command # fine", of, &["", r#","granularity":512"#]);
+            format!("{kind}{fine}")
+        }
+        _ => String::new(),
     };
     execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0"{kind}"#))
 }

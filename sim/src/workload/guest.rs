@@ -14,6 +14,10 @@ use midstream::request::{Operation, TABLES};
 const LANES: u32 = 2;
 /// Request slots of a lane.
 pub const REQUESTS: u32 = 6;
+/// Where guests come to the same places, these are so many clusters.
+const HOT: u64 = 2;
+/// So many places are distinguished, evenly over an image.
+const SPOTS: u64 = 128;
 /// What a guest does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuestPlan {
@@ -106,16 +110,26 @@ fn draw_request(
         4 => per_cluster,
         5 => per_cluster + 1,
         6 => 3,
+        // Across tables, where an image has several.
+        _ if size > SPOTS => size / 2,
         _ => per_cluster * 2,
     };
     let place = match draw.below("guest # lane # request # place", of, 4) {
         0 | 1 => {
-            let cluster = u64::from(draw.below("guest # lane # request # cluster", of, 128))
-                % size.div_ceil(per_cluster);
+            let clusters = size.div_ceil(per_cluster);
+            let spot = u64::from(draw.below("guest # lane # request # cluster", of, SPOTS as u32));
+            let cluster =
+                spot * clusters.div_ceil(SPOTS) % if profile.is_hot { HOT.min(clusters) } else { clusters };
             let edge = draw.entry("guest # lane # request # edge", of, &[0, 0, 1, per_cluster - 1]);
             Place::Sector((cluster * per_cluster + edge).min(size - 1))
         }
-        2 => Place::Sector(u64::from(draw.below("guest # lane # request # sector", of, 128)) % size),
+        2 => {
+            let spot = u64::from(draw.below("guest # lane # request # sector", of, SPOTS as u32));
+            Place::Sector(
+                spot * size.div_ceil(SPOTS)
+                    % if profile.is_hot { (HOT * per_cluster).min(size) } else { size },
+            )
+        }
         _ => Place::NearJob(draw.entry("guest # lane # request # beside", of, &[0, 1, 2, -1, -2, 4])),
     };
     let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32, 64, 128]);

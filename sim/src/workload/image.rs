@@ -1,7 +1,7 @@
 //! Builds an image file from a description, independently of the engine's own drivers.
 //!
-//! A qcow2 image is laid out as header, refcount table, refcount blocks, L1 table, L2 tables, data: the simplest
-//! valid file. Every sector of a data cluster repeats an eight-byte tag, so that a reader can say where it came from.
+//! A qcow2 image is laid out as header, refcount table, refcount blocks, L1 table, then each L2 table with its data behind
+//! it: the simplest valid file in which no two L2 tables are one write. Every sector of a data cluster repeats an eight-byte tag, so that a reader can say where it came from.
 
 use midstream::content::{SECTOR_BYTES, Tag, fill, initial_tag};
 
@@ -170,26 +170,28 @@ impl Layout {
         for cluster in 0..self.clusters() {
             self.count(&mut file, cluster);
         }
-        let first_l2 = self.l1() + self.l1_clusters;
-        for table in 0..self.l1_entries {
-            put(&mut file, at(self.l1()) + table * 8, &(at(first_l2 + table) | COPIED).to_be_bytes());
-        }
-        // The L2 tables lie side by side, so together they are one array of entries.
-        let mut data = first_l2 + self.l1_entries;
-        for (index, cluster) in image.clusters.iter().enumerate() {
-            let entry = match cluster {
-                Cluster::Unallocated => continue,
-                Cluster::Zero => ZERO,
-                Cluster::ZeroAllocated => at(data) | COPIED | ZERO,
-                _ => at(data) | COPIED,
-            };
-            put(&mut file, at(first_l2) + index as u64 * 8, &entry.to_be_bytes());
-            if has_space(*cluster) {
-                let bytes = image.guest_bytes(index as u64 * self.cluster_bytes, self.cluster_bytes);
-                put(&mut file, at(data), &bytes);
-                data += 1;
+        let per_table = self.cluster_bytes / 8;
+        let mut next = self.l1() + self.l1_clusters;
+        for (table, clusters) in (0..).zip(image.clusters.chunks(per_table as usize)) {
+            let l2 = at(next);
+            next += 1;
+            put(&mut file, at(self.l1()) + table * 8, &(l2 | COPIED).to_be_bytes());
+            for (slot, cluster) in (0..).zip(clusters) {
+                let entry = match cluster {
+                    Cluster::Unallocated => continue,
+                    Cluster::Zero => ZERO,
+                    Cluster::ZeroAllocated => at(next) | COPIED | ZERO,
+                    _ => at(next) | COPIED,
+                };
+                put(&mut file, l2 + slot * 8, &entry.to_be_bytes());
+                if has_space(*cluster) {
+                    let offset = (table * per_table + slot) * self.cluster_bytes;
+                    put(&mut file, at(next), &image.guest_bytes(offset, self.cluster_bytes));
+                    next += 1;
+                }
             }
         }
+        assert_eq!(next, self.clusters(), "every cluster that is counted is used");
         self.header(&mut file, image, version, backing);
         file
     }

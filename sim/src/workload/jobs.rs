@@ -176,12 +176,20 @@ pub fn backups(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String
         scenario.layers - 1 - draw.below("client # command # distance", of, 60) as usize % scenario.layers;
     let sync = sync(draw, of);
     let speed = if draw.below("client # command # speed", of, 2) == 1 { r#","speed":512"# } else { "" };
+    // By hand the one, or both, or the other.
+    let by_hand = draw.entry(
+        "client # command # by hand",
+        of,
+        &[[false; 2], [false; 2], [true, false], [true; 2], [false, true]],
+    );
+    let ends = by_hand.map(|by_hand| if by_hand { r#","auto-finalize":false"# } else { "" });
     let action = |device: usize, job: u32, target: u32, speed: &str| {
         format!(
             r#"{{"type":"blockdev-backup","data":{{"device":"n{device}","job-id":"j{job}","target":"t{target}","sync":"{sync}"{speed}}}}}"#
         )
     };
-    let actions = format!("{},{}", action(first, job, 0, speed), action(second, 7 - job, 1, ""));
+    let (one, other) = (format!("{speed}{}", ends[0]), ends[1]);
+    let actions = format!("{},{}", action(first, job, 0, &one), action(second, 7 - job, 1, other));
     execute(
         "transaction",
         &format!(r#""actions":[{actions}],"properties":{{"completion-mode":"{grouped}"}}"#),

@@ -34,6 +34,8 @@ pub struct Scenario {
     pub nodes: Nodes,
     /// How much a stream copies at a time.
     pub stream_chunk_bytes: u64,
+    /// How many tables of one image the engine keeps in memory, if not as many as it likes.
+    pub tables_max: Option<usize>,
     /// Guests, each on one node.
     pub guests: Vec<GuestPlan>,
     /// Operators, each with a script.
@@ -66,6 +68,8 @@ pub struct Profile {
     pub commands: u32,
     /// Index of the table of guest operations.
     pub operations: u32,
+    /// Whether guests come to the same few places, where they meet.
+    pub is_hot: bool,
 }
 
 impl Scenario {
@@ -75,6 +79,7 @@ impl Scenario {
         let profile = Profile {
             commands: draw_commands(&mut draw),
             operations: draw.below("profile operations", [0; 3], PROFILES),
+            is_hot: draw.below("profile hot", [0; 3], 4) == 1,
         };
         let mut images = draw_images(&mut draw);
         let layers = images.len();
@@ -89,6 +94,7 @@ impl Scenario {
             layers,
             nodes,
             stream_chunk_bytes,
+            tables_max: draw.entry("tables in memory", [0; 3], &[None, None, None, Some(4)]),
             guests: Vec::new(),
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images),
@@ -121,6 +127,7 @@ impl Scenario {
             layers: images.len(),
             nodes: Nodes::Named,
             stream_chunk_bytes: 1024,
+            tables_max: None,
             guests: Vec::new(),
             clients: Vec::new(),
             faults: Vec::new(),
@@ -237,7 +244,8 @@ fn draw_commands(draw: &mut Draw<'_>) -> u32 {
 
 fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {
     let count = draw.entry("images", [0; 3], &[2, 3, 3, 3, 4, 4, 5]);
-    let sectors: u32 = draw.entry("sectors", [0; 3], &[16, 16, 32, 32, 64, 128]);
+    // In the widest, an image of the smallest clusters has five L2 tables and two refcount blocks.
+    let sectors: u32 = draw.entry("sectors", [0; 3], &[16, 16, 32, 32, 64, 128, 16, 16, 32, 32, 64, 320]);
     let fork = count > 2 && draw.below("fork", [0; 3], 4) == 1;
     let raw_base = draw.below("raw base", [0; 3], 4) == 1;
     (0..count)
@@ -329,7 +337,10 @@ fn draw_read_only(draw: &mut Draw<'_>, images: &[Image]) -> Vec<bool> {
 
 fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
     let largest = images.iter().map(|i| i.format.cluster_bytes()).max().expect("there are images");
-    largest * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
+    let sectors = images.iter().map(Image::sectors).max().expect("there are images");
+    // A wide image in small chunks would be a run of nothing else.
+    let wide = sectors.div_ceil(128).next_power_of_two();
+    largest * wide * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
 }
 
 fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {

@@ -3,6 +3,7 @@
 use crate::oracle::Oracle;
 use crate::oracle::bounded::Seen;
 use crate::oracle::space::Change;
+use crate::oracle::write::Write;
 use crate::workload::guest::{GuestPlan, Place, REQUESTS, Request};
 use block::engine::{Engine, Guest};
 use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
@@ -162,14 +163,32 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
     if let Some(change) = change_of(request.operation, sector..sector + sectors, guest, engine, oracle) {
         oracle.changes(id, change);
     }
+    let layer = layer_of(guest, engine);
+    if let (Some(node), false) =
+        (layer.clone(), matches!(request.operation, Operation::Read | Operation::Flush))
+    {
+        oracle.writes(id, &Write { node, operation: request.operation, bytes: offset..offset + len });
+    }
     oracle.began(id, request.operation, sector, sectors, request.tag);
     match request.operation {
         Operation::Read => {
             let read = guest.read(offset, len).await;
             oracle.ended(id, read.map(|bytes| Some(tags(&bytes))));
         }
-        change => oracle.ended(id, make(change, request.tag, guest, offset, len).await.map(|()| None)),
+        change => {
+            let made = make(change, request.tag, guest, offset, len).await;
+            if layer_of(guest, engine) != layer {
+                oracle.writes_somewhere(id);
+            }
+            oracle.ended(id, made.map(|()| None));
+        }
     }
+}
+
+/// The name of the node that keeps a guest's bytes.
+fn layer_of(guest: &Guest, engine: &Engine) -> Option<String> {
+    let graph = engine.graph();
+    Some(graph.name(graph.unfiltered(graph.find(&guest.node_name())?)).to_owned())
 }
 
 /// What a request changes, in clusters of the image that its guest writes.

@@ -10,7 +10,7 @@ use seam::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-/// Tables are evicted beyond this many bytes, but never below `MIN_TABLES` tables.
+/// Tables are evicted beyond this many bytes, but never below `MIN_TABLES` tables, unless the budget says another number.
 const CAPACITY_BYTES: usize = 16 << 20;
 const MIN_TABLES: usize = 16;
 
@@ -59,8 +59,9 @@ impl Table {
 #[derive(Copy, Clone, Debug, Default)]
 struct Loading {
     count: u32,
-    /// The table changed hands since: what was read is worth nothing.
-    stale: bool,
+    /// The table changed hands since the loads up to this one began: what they read is worth nothing. A later one reads what
+    /// is there, even if there was always one under way.
+    stale_up_to: u64,
 }
 
 /// The tables in memory, by host offset.
@@ -71,6 +72,8 @@ pub(super) struct TableCache {
     tables: BTreeMap<u64, Table>,
     dirty: BTreeSet<u64>,
     loading: BTreeMap<u64, Loading>,
+    /// Loads so far.
+    loads: u64,
     clock: u64,
     /// The memory of the tables.
     share: Share,
@@ -82,12 +85,14 @@ impl TableCache {
     /// An empty cache for tables of one cluster; `share` is of the budget that they are held in.
     pub(super) fn new(table_bytes: u64, share: Share) -> Self {
         let table_bytes = table_bytes as usize;
+        let usual = (CAPACITY_BYTES / table_bytes).max(MIN_TABLES);
         TableCache {
             table_bytes,
-            capacity: (CAPACITY_BYTES / table_bytes).max(MIN_TABLES),
+            capacity: share.budget().tables_max().unwrap_or(usual),
             tables: BTreeMap::new(),
             dirty: BTreeSet::new(),
             loading: BTreeMap::new(),
+            loads: 0,
             clock: 0,
             share,
             is_pressed: false,
@@ -162,20 +167,22 @@ impl TableCache {
 
     fn mark_stale(&mut self, at: u64) {
         if let Some(loading) = self.loading.get_mut(&at) {
-            loading.stale = true;
+            loading.stale_up_to = self.loads;
         }
     }
 
-    /// Notes that somebody begins to read the table at `at` from the disk.
-    pub(super) fn begin_load(&mut self, at: u64) {
+    /// Notes that somebody begins to read the table at `at` from the disk. Gives the number of the load.
+    pub(super) fn begin_load(&mut self, at: u64) -> u64 {
         self.loading.entry(at).or_default().count += 1;
+        self.loads += 1;
+        self.loads
     }
 
-    /// Takes what was read, unless the table is here already or what was read is stale.
-    pub(super) fn end_load(&mut self, at: u64, kind: TableKind, read: Option<Vec<u8>>) {
+    /// Takes what the load of that number has read, unless the table is here already or what was read is stale.
+    pub(super) fn end_load(&mut self, at: u64, kind: TableKind, load: u64, read: Option<Vec<u8>>) {
         let loading = self.loading.get_mut(&at).expect("every load was begun");
         loading.count -= 1;
-        let stale = loading.stale;
+        let stale = load <= loading.stale_up_to;
         if loading.count == 0 {
             self.loading.remove(&at);
         }
@@ -274,8 +281,8 @@ mod tests {
     const L2: TableKind = TableKind::L2;
 
     fn load(cache: &mut TableCache, at: u64, byte: u8) {
-        cache.begin_load(at);
-        cache.end_load(at, L2, Some(vec![byte; 1024]));
+        let number = cache.begin_load(at);
+        cache.end_load(at, L2, number, Some(vec![byte; 1024]));
     }
 
     #[test]
@@ -303,11 +310,25 @@ mod tests {
     #[test]
     fn a_load_that_was_overtaken_is_dropped() {
         let mut cache = TableCache::new(1024, Budget::default().nothing());
-        cache.begin_load(4096);
+        let number = cache.begin_load(4096);
         cache.insert_new(4096, L2, vec![2; 1024]);
         cache.remove(4096);
-        cache.end_load(4096, L2, Some(vec![1; 1024]));
+        cache.end_load(4096, L2, number, Some(vec![1; 1024]));
         assert!(matches!(cache.get(4096, L2), Err(Trouble::Missing(_))));
+    }
+
+    // Two requests load one table by turns, and there is always one on its way: whoever began after it went has it.
+    #[test]
+    fn a_load_that_began_afterwards_is_taken_though_one_that_was_overtaken_is_under_way() {
+        let mut cache = TableCache::new(1024, Budget::default().nothing());
+        let overtaken = cache.begin_load(4096);
+        cache.insert_new(4096, L2, vec![2; 1024]);
+        cache.remove(4096);
+        let later = cache.begin_load(4096);
+        cache.end_load(4096, L2, overtaken, Some(vec![1; 1024]));
+        assert!(matches!(cache.get(4096, L2), Err(Trouble::Missing(_))));
+        cache.end_load(4096, L2, later, Some(vec![3; 1024]));
+        assert_eq!(cache.get(4096, L2).expect("it is there")[0], 3);
     }
 
     #[test]

@@ -227,6 +227,7 @@ impl Qcow2 {
         while first < clusters.end {
             let mut each = |_: u64, old: Mapping| change(old);
             first += self.step(|m| m.remap(first, clusters.end - first, Why::Request, &mut each)).await?;
+            self.flush_if_crowded().await?;
         }
         Ok(())
     }

@@ -1,0 +1,232 @@
+//! The law of bitmaps: what a guest changed while a bitmap recorded is dirty in it.
+//!
+//! Followed is a bitmap from the moment on that the command that adds it is answered, until a client sends a command that
+//! may take it away or clear it. What it must have is what guests changed since, in requests that have ended; jobs may make
+//! more of it dirty. A query must show that much, and so must the image after a clean end, if the bitmap is persistent.
+
+use crate::oracle::write::Write;
+use crate::recovery::Kept;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A bitmap that is followed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Bitmap {
+    granularity: u64,
+    is_persistent: bool,
+    /// Dirty granules, as far as guests made them so.
+    dirty: BTreeSet<u64>,
+}
+
+/// The node and the name of a bitmap.
+type Name = (String, String);
+
+/// What must be dirty in bitmaps.
+#[derive(Clone, Debug, Default)]
+pub struct Bitmaps {
+    followed: BTreeMap<Name, Bitmap>,
+    /// The command of each client that waits for its answer, and what had to be dirty when it was sent.
+    asked: BTreeMap<u32, (Value, BTreeMap<Name, Bitmap>)>,
+    /// Changes under way, and the bitmaps that recorded when each began.
+    under_way: BTreeMap<u64, (Write, Vec<Name>)>,
+    looks: u64,
+}
+
+impl Bitmaps {
+    /// A client sends a command.
+    pub fn sent(&mut self, client: u32, text: &str) {
+        let command: Value = serde_json::from_str(text).unwrap_or_default();
+        if may_undo(command["execute"].as_str().unwrap_or_default()) {
+            self.undo(&command);
+        }
+        self.asked.insert(client, (command, self.followed.clone()));
+    }
+
+    /// It is answered. Says how the answer breaks the law, if it does.
+    pub fn reply(&mut self, client: u32, text: &str) -> Option<String> {
+        let (command, followed) = self.asked.remove(&client)?;
+        let is_query = command["execute"] == "query-named-block-nodes";
+        let is_addition = command["execute"] == "block-dirty-bitmap-add";
+        if !is_query && !is_addition {
+            return None;
+        }
+        let answer: Value = serde_json::from_str(text).ok()?;
+        let value = answer.get("return")?;
+        if is_query {
+            return self.queried(&followed, value);
+        }
+        self.added(&command["arguments"]);
+        None
+    }
+
+    /// Another one may be there to be taken away by a command under way.
+    fn added(&mut self, arguments: &Value) {
+        let undone =
+            self.asked.values().any(|(command, _)| may_undo(command["execute"].as_str().unwrap_or_default()));
+        let (Some(node), Some(name)) = (arguments["node"].as_str(), arguments["name"].as_str()) else {
+            return;
+        };
+        let Some(granularity) = arguments["granularity"].as_u64().filter(|_| !undone) else { return };
+        let is_persistent = arguments["persistent"] == true;
+        let bitmap = Bitmap { granularity, is_persistent, dirty: BTreeSet::new() };
+        self.followed.insert((node.to_owned(), name.to_owned()), bitmap);
+    }
+
+    /// What a command may take away is not followed any more.
+    fn undo(&mut self, command: &Value) {
+        match command["arguments"]["node"].as_str() {
+            Some(node) => self.followed.retain(|(of, _), _| of != node),
+            None => self.followed.clear(),
+        }
+    }
+
+    /// A guest's change begins.
+    pub fn began(&mut self, request: u64, write: &Write) {
+        let here = self.followed.keys().filter(|(node, _)| *node == write.node).cloned().collect();
+        self.under_way.insert(request, (write.clone(), here));
+    }
+
+    /// Nobody knows which node it changes.
+    pub fn forget(&mut self, request: u64) {
+        self.under_way.remove(&request);
+    }
+
+    /// It has ended: what it changed is dirty. One that failed may have changed nothing.
+    pub fn ended(&mut self, request: u64, is_well: bool) {
+        let Some((write, here)) = self.under_way.remove(&request).filter(|_| is_well) else { return };
+        for name in here {
+            if let Some(bitmap) = self.followed.get_mut(&name) {
+                let granules =
+                    write.bytes.start / bitmap.granularity..write.bytes.end.div_ceil(bitmap.granularity);
+                bitmap.dirty.extend(granules);
+            }
+        }
+    }
+
+    /// A query shows nodes; `followed` is what must have been dirty when it was asked.
+    fn queried(&mut self, followed: &BTreeMap<Name, Bitmap>, nodes: &Value) -> Option<String> {
+        for ((node, name), bitmap) in followed {
+            // What was taken away meanwhile may or may not be shown.
+            if !self.followed.contains_key(&(node.clone(), name.clone())) {
+                continue;
+            }
+            let Some(shown) = nodes.as_array()?.iter().find(|shown| shown["node-name"] == node.as_str())
+            else {
+                continue;
+            };
+            self.looks += 1;
+            let bitmaps = shown["dirty-bitmaps"].as_array();
+            let found =
+                bitmaps.and_then(|bitmaps| bitmaps.iter().find(|found| found["name"] == name.as_str()));
+            let kept = found.map(|found| found["count"].as_u64().unwrap_or_default());
+            if let Some(missed) = bitmap.missed(kept) {
+                return Some(format!("bitmap {name} of node `{node}` {missed}"));
+            }
+        }
+        None
+    }
+
+    /// What an image keeps after a clean end, whose node had this name. One that nobody wrote may have been read-only, and
+    /// keeps none.
+    pub fn closed(&mut self, node: &str, kept: &[Kept]) -> Option<String> {
+        let is_kept = |bitmap: &Bitmap| bitmap.is_persistent && !bitmap.dirty.is_empty();
+        let here: Vec<(&Name, &Bitmap)> =
+            self.followed.iter().filter(|((of, _), bitmap)| of == node && is_kept(bitmap)).collect();
+        self.looks += here.len() as u64;
+        here.into_iter().find_map(|((_, name), bitmap)| {
+            let found = kept.iter().find(|kept| kept.name == *name).map(|kept| kept.dirty_bytes);
+            bitmap
+                .missed(found)
+                .map(|missed| format!("bitmap {name} of node `{node}`, after a clean end, {missed}"))
+        })
+    }
+
+    /// How often there was something to find.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+}
+
+impl Bitmap {
+    /// What it misses, if so many bytes are dirty in it; nothing: it is gone.
+    fn missed(&self, dirty_bytes: Option<u64>) -> Option<String> {
+        let expected = self.dirty.len() as u64 * self.granularity;
+        match dirty_bytes {
+            None => Some("is gone".to_owned()),
+            Some(found) if found < expected => {
+                Some(format!("has {found} dirty bytes, and guests changed {expected}"))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// Whether a command may clear a bitmap, or take it away with its node.
+fn may_undo(name: &str) -> bool {
+    let is_of_bitmaps = name.starts_with("block-dirty-bitmap-") && name != "block-dirty-bitmap-add";
+    is_of_bitmaps || ["blockdev-del", "block_resize", "transaction", "blockdev-reopen"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use midstream::request::Operation;
+
+    const ADD: &str = r#"{"execute":"block-dirty-bitmap-add","arguments":{"node":"n1","name":"b","granularity":512,"persistent":true}}"#;
+    const QUERY: &str = r#"{"execute":"query-named-block-nodes"}"#;
+
+    fn said(bitmaps: &mut Bitmaps, text: &str, reply: &str) -> Option<String> {
+        bitmaps.sent(1, text);
+        bitmaps.reply(1, reply)
+    }
+
+    fn shows(count: u64) -> String {
+        format!(r#"{{"return":[{{"node-name":"n1","dirty-bitmaps":[{{"name":"b","count":{count}}}]}}]}}"#)
+    }
+
+    fn written() -> Bitmaps {
+        let mut bitmaps = Bitmaps::default();
+        let write = Write { node: "n1".to_owned(), operation: Operation::WriteZeroes, bytes: 512..1536 };
+        bitmaps.began(1, &write);
+        assert_eq!(said(&mut bitmaps, ADD, r#"{"return":{}}"#), None);
+        bitmaps.began(2, &write);
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(0)), None, "it is under way");
+        bitmaps.ended(1, true);
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(0)), None, "it began before the bitmap did");
+        bitmaps.ended(2, true);
+        bitmaps
+    }
+
+    #[test]
+    fn a_query_shows_at_least_what_guests_changed() {
+        let mut bitmaps = written();
+        let missed = said(&mut bitmaps, QUERY, &shows(512)).expect("half of it is missing");
+        assert_eq!(missed, "bitmap b of node `n1` has 512 dirty bytes, and guests changed 1024");
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(1024)), None);
+        assert!(said(&mut bitmaps, QUERY, r#"{"return":[{"node-name":"n1"}]}"#).is_some(), "it is gone");
+        assert_eq!(said(&mut bitmaps, QUERY, r#"{"return":[]}"#), None, "with its node");
+        assert_eq!(bitmaps.looks(), 5);
+    }
+
+    #[test]
+    fn a_persistent_one_is_in_the_image_after_a_clean_end() {
+        let kept = |dirty_bytes| [Kept { name: "b".to_owned(), dirty_bytes }];
+        assert!(written().closed("n1", &[]).is_some());
+        assert!(written().closed("n1", &kept(512)).is_some());
+        assert_eq!(written().closed("n1", &kept(1024)), None);
+    }
+
+    #[test]
+    fn what_a_command_may_take_away_is_not_followed() {
+        for undo in [
+            r#"{"execute":"block-dirty-bitmap-clear","arguments":{"node":"n1","name":"b"}}"#,
+            r#"{"execute":"block_resize","arguments":{"node-name":"n1","size":512}}"#,
+            r#"{"execute":"blockdev-del","arguments":{"node-name":"n1"}}"#,
+        ] {
+            let mut bitmaps = written();
+            bitmaps.sent(2, undo);
+            assert_eq!(said(&mut bitmaps, QUERY, &shows(0)), None, "{undo}");
+            assert_eq!(bitmaps.closed("n1", &[]), None, "{undo}");
+        }
+    }
+}
