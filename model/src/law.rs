@@ -65,6 +65,7 @@ laws! {
     Always SpaceReturned = "what a guest discards takes no space any more",
     Always BitmapCovers = "a dirty bitmap misses no change",
     Always ThresholdReported = "the first write past a write threshold is reported, once",
+    Always SnapshotKept = "an internal snapshot keeps what it had",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
     Always OverlapRefused = "an overlapping job is refused",
     Always NoFaultNoFailure = "no request fails without a fault",

@@ -5,12 +5,14 @@
 
 pub mod bitmaps;
 pub mod bounded;
+pub mod snapshots;
 pub mod space;
 pub mod thresholds;
 pub mod write;
 
 use crate::oracle::bitmaps::Bitmaps;
 use crate::oracle::bounded::{Bounded, Seen};
+use crate::oracle::snapshots::Snapshots;
 use crate::oracle::space::{Change, Space};
 use crate::oracle::thresholds::Thresholds;
 use crate::oracle::write::Write;
@@ -65,6 +67,8 @@ struct Inner {
     bitmaps: Bitmaps,
     /// The marks past which writes are reported.
     thresholds: Thresholds,
+    /// What internal snapshots hold.
+    snapshots: Snapshots,
     /// The name of each image's node.
     nodes: Vec<String>,
     /// Whether files see what is discarded.
@@ -120,6 +124,7 @@ impl Oracle {
             space: Space::default(),
             bitmaps: Bitmaps::default(),
             thresholds: Thresholds::default(),
+            snapshots: Snapshots::default(),
             nodes: (0..scenario.images.len()).map(|image| scenario.node(image)).collect(),
             // A node without options of its own on the file discards as the node over it does.
             is_passed_on: scenario.nodes == Nodes::InlineFile,
@@ -196,6 +201,7 @@ impl Oracle {
             inner.space.sent(client, text);
             inner.bitmaps.sent(client, text);
             inner.thresholds.sent(client, text);
+            inner.snapshots.sent(client, text);
         }
         let observed = self.observe(Observed::Sent { client, text: text.to_owned() });
         self.awaits(Point::new("client #", [client, 0, 0]), observed);
@@ -209,10 +215,21 @@ impl Oracle {
             inner.bounded.reply(client, &text);
             inner.space.reply(client);
             inner.thresholds.reply(client, &text);
+            if let Some((node, name)) = inner.snapshots.reply(client, &text) {
+                self.snapshot_made(&mut inner, &node, name);
+            }
             inner.bitmaps.reply(client, &text)
         };
         self.observe(Observed::Reply { client, text });
         self.break_law_if(LawId::BitmapCovers, missed);
+    }
+
+    /// An internal snapshot of a node was made.
+    fn snapshot_made(&self, inner: &mut Inner, node: &str, name: String) {
+        let Some(image) = inner.nodes.iter().position(|known| known == node) else { return };
+        let core = self.host.core();
+        let file = &core.disks.files[image];
+        inner.snapshots.made(&file.path, name, &file.bytes);
     }
 
     /// A guest sits at its node now.
@@ -322,18 +339,22 @@ impl Oracle {
         let mut survives = |observed: Observed| observed.show(|seen| judge.observe(seen)).is_ok();
         survives(Observed::Crash { kind: kind_of(ending) })
             && all.iter().cloned().all(|recovered| survives(seen_after_crash(recovered)))
+            && all.iter().all(|one| inner.snapshots.wrong(&one.file, &one.snapshots).is_none())
     }
 
     /// What a file shows to the next process after a crash.
     pub fn recovered(&self, mut recovered: Recovered) {
         let damage = std::mem::take(&mut recovered.damage);
+        let wrong = self.inner().snapshots.wrong(&recovered.file, &recovered.snapshots);
         self.report_damage(seen_after_crash(recovered), &damage);
+        self.break_law_if(LawId::SnapshotKept, wrong);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, mut recovered: Recovered) {
         let (file, allocation) = (recovered.file.clone(), recovered.allocation.take());
         let bitmaps = std::mem::take(&mut recovered.bitmaps);
+        let wrong = self.inner().snapshots.wrong(&file, &recovered.snapshots);
         let damage = std::mem::take(&mut recovered.damage);
         let found = match recovered.found() {
             Ok(found) => found,
@@ -341,6 +362,7 @@ impl Oracle {
         };
         let differs = self.differs(image, &found);
         self.report_damage(Observed::Closed(found.clone()), &damage);
+        self.break_law_if(LawId::SnapshotKept, wrong);
         if let Some(differs) = differs {
             self.break_law(LawId::ChainOnDisk, differs);
         }
@@ -450,6 +472,7 @@ impl Oracle {
             LawId::BoundedProgress => inner.bounded.looks(),
             LawId::SpaceReturned => inner.space.looks(),
             LawId::BitmapCovers => inner.bitmaps.looks(),
+            LawId::SnapshotKept => inner.snapshots.looks(),
             LawId::ThresholdReported => inner.thresholds.looks(),
             LawId::FlushedSurvives => inner.what_ifs,
             _ => 0,

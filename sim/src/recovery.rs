@@ -1,11 +1,14 @@
 //! Reopens files, as the next process would: each by the chain its own header names, after a check of its own.
 //!
-//! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
+//! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them. An image that
+//! says that it needs a repair has one first, as by the next process that opens it to write.
 
 pub mod allocation;
+pub mod snapshots;
 pub mod tables;
 
-use self::allocation::{Allocation, stale_clusters};
+use self::allocation::{Allocation, number, stale_clusters};
+use self::snapshots::{Snapshot, snapshots};
 use crate::workload::image::Format;
 use crate::workload::scenario::Scenario;
 use block::format::Below;
@@ -41,6 +44,8 @@ pub struct Recovered {
     pub damage: Vec<String>,
     /// The bitmaps it keeps that can be read.
     pub bitmaps: Vec<Kept>,
+    /// Its internal snapshots.
+    pub snapshots: Vec<Snapshot>,
 }
 
 impl Recovered {
@@ -53,12 +58,28 @@ impl Recovered {
 
 /// What each file of a scenario shows, with `images` in the files, which stay as they are. Fails if the reading does not end.
 pub fn read_all(scenario: &Scenario, images: &mut [Vec<u8>]) -> Result<Vec<Recovered>, &'static str> {
+    let marked: Vec<Option<Vec<u8>>> =
+        images.iter().map(|bytes| is_marked_dirty(bytes).then(|| bytes.clone())).collect();
     let named = images.iter_mut().map(std::mem::take).zip(&scenario.images);
     let host = SimHost::new(Disks::new(named.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
     let all = read_files(scenario, &host);
     let files = std::mem::take(&mut host.core().disks.files);
-    images.iter_mut().zip(files).for_each(|(image, file)| *image = file.bytes);
+    let left = files.into_iter().zip(marked).map(|(file, marked)| marked.unwrap_or(file.bytes));
+    images.iter_mut().zip(left).for_each(|(image, bytes)| *image = bytes);
     all
+}
+
+/// Whether an image says that its refcounts are not to be relied on: whoever opens it to write repairs them first.
+fn is_marked_dirty(file: &[u8]) -> bool {
+    file.starts_with(b"QFI\xfb") && number(file, 4, 4) >= 3 && number(file, 72, 8) & 1 == 1
+}
+
+/// Opens an image to write, and closes it. Whether that did any good, its check says.
+async fn repair(host: &SimHost, path: &str) {
+    let disk = host.open(path, OpenMode::ReadWrite).await.expect("every image has its file");
+    if let Ok(image) = Qcow2::open(disk, path, true).await {
+        let _checked_below = image.close().await;
+    }
 }
 
 fn read_files(scenario: &Scenario, host: &SimHost) -> Result<Vec<Recovered>, &'static str> {
@@ -103,6 +124,7 @@ struct Layer {
     allocation: Option<Allocation>,
     damage: Vec<String>,
     bitmaps: Vec<Kept>,
+    snapshots: Vec<Snapshot>,
 }
 
 enum Image {
@@ -122,19 +144,24 @@ impl Layer {
             allocation: None,
             damage: Vec::new(),
             bitmaps: Vec::new(),
+            snapshots: Vec::new(),
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
             layer.image = Image::Raw(host.core().disks.files[file as usize].bytes.clone().into());
             return layer;
         }
+        let file = host.core().disks.find(path).expect("every image has its file") as usize;
+        if is_marked_dirty(&host.core().disks.files[file].bytes) {
+            repair(host, path).await;
+        }
         let disk = host.open(path, OpenMode::ReadOnly).await.expect("every image has its file");
         match check(&*disk).await {
             Ok(report) => {
                 (layer.corruptions, layer.leaks) = (report.corruptions, report.leaks);
                 layer.damage = report.lines;
-                let file = host.core().disks.find(path).expect("it was opened");
-                let stale_clusters = stale_clusters(&host.core().disks.files[file as usize].bytes);
+                let stale_clusters = stale_clusters(&host.core().disks.files[file].bytes);
+                layer.snapshots = snapshots(&host.core().disks.files[file].bytes);
                 let (taken, all) = (report.allocated_clusters, report.total_clusters);
                 layer.allocation =
                     Some(Allocation { taken_clusters: taken, all_clusters: all, stale_clusters });
@@ -213,6 +240,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         allocation: layers[index].allocation.clone(),
         damage: layers[index].damage.clone(),
         bitmaps: layers[index].bitmaps.clone(),
+        snapshots: layers[index].snapshots.clone(),
     };
     let mut chain: Vec<usize> = vec![index];
     while let Some(name) = &layers[chain[chain.len() - 1]].backing {

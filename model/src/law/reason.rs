@@ -116,6 +116,9 @@ impl LawId {
                 "bitmap.covers",
                 "what a bitmap misses is missing from every incremental backup that is made with it",
             ),
+            LawId::SnapshotKept => {
+                ("snapshot.kept", "whoever goes back to a snapshot wants what was there when it was made")
+            }
             LawId::ThresholdReported => (
                 "threshold.once",
                 "whoever gives an image more space when it fills up has to hear of it in time",

@@ -213,6 +213,9 @@ impl State {
                 // An image of the old version has no clusters that read as zeroes over what lies below.
                 let error = Answer::ErrorAbout("Failed to zero out new clusters");
                 self.perhaps(Rule::ResizeZeroes, error, answers);
+                // Nor may its length change beside internal snapshots, of which the model knows nothing.
+                let error = Answer::ErrorAbout("a v2 image which has snapshots");
+                self.perhaps(Rule::ResizeZeroes, error, answers);
             }
             Editing::Reopen(list) => {
                 if editing.judge(graph).is_err() {

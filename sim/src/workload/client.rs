@@ -47,7 +47,7 @@ enum Word {
     Snapshot,
     Resize,
     ChangeBackingFile,
-    Bitmap,
+    Mark,
     Pause,
     Resume,
     SetSpeed,
@@ -66,7 +66,7 @@ enum Word {
 /// together.
 const TABLES: [&[Word; 32]; PROFILES as usize] = {
     use Word::{
-        Add, Backup, Backups, Bitmap, Cancel, ChangeBackingFile, Commit, Complete, Del, Dismiss, Finalize,
+        Add, Backup, Backups, Cancel, ChangeBackingFile, Commit, Complete, Del, Dismiss, Finalize, Mark,
         Mirror, Nonsense, Nothing, Pause, Query, Reopen, Resize, Resume, SetSpeed, Snapshot, Stream,
     };
     [
@@ -118,8 +118,8 @@ const TABLES: [&[Word; 32]; PROFILES as usize] = {
             Resize,
             Resize,
             ChangeBackingFile,
-            ChangeBackingFile,
-            Bitmap,
+            Mark,
+            Mark,
             Commit,
             Commit,
             Mirror,
@@ -149,7 +149,7 @@ const TABLES: [&[Word; 32]; PROFILES as usize] = {
             Snapshot,
             Resize,
             ChangeBackingFile,
-            Bitmap,
+            Mark,
             Pause,
             Resume,
             SetSpeed,
@@ -201,7 +201,7 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         Word::Snapshot => edits::snapshot(draw, scenario, of),
         Word::Resize => edits::resize(draw, scenario, of),
         Word::ChangeBackingFile => edits::change_backing_file(draw, scenario, of),
-        Word::Bitmap => edits::bitmap(draw, scenario, of),
+        Word::Mark => edits::mark(draw, scenario, of),
         Word::Query => draw.entry("client # command # query", of, &QUERIES).to_owned(),
         Word::Add => add(draw, scenario, of),
         Word::Del => {

@@ -234,12 +234,10 @@ fn draw_stream_commands(draw: &mut Draw<'_>) -> u32 {
 
 /// Which table of commands: half of the runs stay with streams, the others have every kind of job.
 fn draw_commands(draw: &mut Draw<'_>) -> u32 {
-    let others = client::PROFILES - client::FIRST_WITH_SPARES;
     let plain = draw_stream_commands(draw);
-    match draw.below("profile all jobs", [0; 3], 2 * others).checked_sub(others) {
-        None => plain,
-        Some(other) => client::FIRST_WITH_SPARES + other,
-    }
+    let tables: [Option<u32>; 10] =
+        [None, None, None, None, Some(4), Some(5), Some(6), Some(7), Some(8), None];
+    draw.entry("profile all jobs", [0; 3], &tables).unwrap_or(plain)
 }
 
 fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {

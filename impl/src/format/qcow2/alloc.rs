@@ -14,6 +14,40 @@ use std::ops::Range;
 
 const BLOCK: TableKind = TableKind::RefcountBlock;
 
+/// From where free clusters are searched.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Search {
+    /// No cluster before this one is free.
+    first_free: u64,
+    /// So many free clusters in a row begin at none before that one; only of runs that were searched last.
+    runs: Option<(u64, u64)>,
+}
+
+impl Search {
+    /// Where a search for so many clusters in a row begins.
+    fn start(&self, at_least: u64) -> u64 {
+        match self.runs {
+            Some((len, start)) if len <= at_least => self.first_free.max(start),
+            _ => self.first_free,
+        }
+    }
+
+    /// There are not so many in a row before this one.
+    pub(super) fn none_before(&mut self, cluster: u64, at_least: u64) {
+        if at_least == 1 {
+            self.first_free = self.first_free.max(cluster);
+        } else {
+            self.runs = Some((at_least, cluster));
+        }
+    }
+
+    /// A cluster has become free.
+    fn is_free(&mut self, cluster: u64) {
+        self.first_free = self.first_free.min(cluster);
+        self.runs = None;
+    }
+}
+
 impl Metadata {
     /// Takes up to `wanted` free clusters in a row, at least one, and counts each once.
     pub(super) fn allocate(&mut self, wanted: u64) -> Result<Range<u64>, Trouble> {
@@ -21,9 +55,8 @@ impl Metadata {
         let found = self.find_free(wanted, 1)?;
         // Who asks for a run gets a part of it that is not empty, and no more than all of it.
         assert!(!found.is_empty() && found.end - found.start <= wanted, "{found:?} for {wanted} clusters");
-        self.first_free = found.start;
         self.take(found.clone())?;
-        self.first_free = found.end;
+        self.search.none_before(found.end, 1);
         Ok(found)
     }
 
@@ -40,11 +73,14 @@ impl Metadata {
     }
 
     /// Finds `at_least` to `wanted` free clusters in a row within one area.
+    ///
+    /// Whoever misses a block loads it and asks again; what is known to be taken is not looked at again then, or a walk over
+    /// more blocks than the cache holds would begin anew for ever.
     pub(super) fn find_free(&mut self, wanted: u64, at_least: u64) -> Result<Range<u64>, Trouble> {
         let per_area = self.geometry.area_clusters();
         let order = self.geometry.refcount_order;
-        let mut cluster = self.first_free;
         loop {
+            let cluster = self.search.start(at_least);
             let area = cluster / per_area;
             let Some(at) = self.refcount_block(area)? else {
                 self.create_block(area)?;
@@ -54,7 +90,7 @@ impl Metadata {
             if let Some(found) = free_in(block, cluster % per_area, per_area, order, wanted, at_least) {
                 return Ok(area * per_area + found.start..area * per_area + found.end);
             }
-            cluster = (area + 1) * per_area;
+            self.search.none_before((area + 1) * per_area, at_least);
         }
     }
 
@@ -93,13 +129,14 @@ impl Metadata {
     /// Gives back clusters that nothing on the disk ever pointed at.
     pub(super) fn give_back(&mut self, clusters: Range<u64>) -> Result<(), Trouble> {
         self.set_counters(clusters.clone(), 0)?;
-        self.first_free = self.first_free.min(clusters.start);
+        self.search.is_free(clusters.start);
         Ok(())
     }
 
     /// Takes one reference from a cluster whose pointer is durably gone.
     ///
-    /// A count that is 0 already, or a cluster that holds metadata, is left alone: the image is damaged.
+    /// A count that is 0 already, or the last reference of a cluster that holds metadata, is left alone: the image is damaged.
+    /// A table that a snapshot shares has more than one.
     pub(super) fn release(&mut self, cluster: u64) -> Result<(), Trouble> {
         let per_area = self.geometry.area_clusters();
         let order = self.geometry.refcount_order;
@@ -107,13 +144,13 @@ impl Metadata {
         let Some(at) = self.refcount_block(cluster / per_area)? else { return Ok(()) };
         let count = counter::get(self.cache.get(at, BLOCK)?, index, order);
         let (offset, len) = self.bytes_of(&(cluster..cluster + 1));
-        if count == 0 || self.holds_metadata(offset, len) {
+        if count == 0 || count == 1 && self.holds_metadata(offset, len) {
             return Ok(());
         }
         let block = self.cache.get_mut(at, BLOCK, counter::bytes_of(index, 1, order))?;
         counter::set(block, index, order, count - 1);
         if count == 1 {
-            self.first_free = self.first_free.min(cluster);
+            self.search.is_free(cluster);
             self.cache.remove(offset);
             if self.packed_end.is_some_and(|end| self.geometry.cluster_of(end) == cluster) {
                 self.packed_end = None;

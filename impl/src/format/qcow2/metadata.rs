@@ -3,6 +3,7 @@
 //! Every method is one synchronous step under the image's mutex. A step that needs a table which is not in memory
 //! answers `Trouble::Missing` and is tried again after the load; nothing here waits.
 
+use super::alloc::Search;
 use super::bitmap_directory::{self, Entry};
 use super::bitmaps::StoredBitmap;
 use super::cache::TableCache;
@@ -45,8 +46,8 @@ pub(super) struct Metadata {
     pub pending_frees: Vec<Freed>,
     /// What goes back to the host when they do.
     pub discards: Discards,
-    /// No cluster before this one is free.
-    pub first_free: u64,
+    /// From where free clusters are searched.
+    pub search: Search,
     /// The length of the file, as far as this driver grew it.
     pub file_end: u64,
     /// Something was written since the last flush of the disk began.
@@ -92,7 +93,7 @@ impl Metadata {
             refcount_table,
             pending_frees: Vec::new(),
             discards: Discards::default(),
-            first_free: 0,
+            search: Search::default(),
             file_end,
             // Whoever wrote before us may have been killed before its flush.
             unflushed: true,

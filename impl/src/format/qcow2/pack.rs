@@ -155,9 +155,8 @@ impl Metadata {
     }
 
     fn take_next(&mut self, next: Range<u64>) -> Result<(), Trouble> {
-        self.first_free = next.start;
         self.take(next.clone())?;
-        self.first_free = next.end;
+        self.search.none_before(next.end, 1);
         Ok(())
     }
 

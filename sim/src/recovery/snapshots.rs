@@ -1,0 +1,67 @@
+//! What the internal snapshots of a qcow2 image hold: read from the bytes of its file, without the engine.
+
+use super::allocation::number;
+use midstream::content::{SECTOR_BYTES, Tag, tag_of};
+
+/// An internal snapshot, as its file has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: String,
+    /// By sector: what it holds itself; nothing, where it shows what lies below the image.
+    pub content: Vec<Option<Tag>>,
+}
+
+/// The bits of a table's entry that are an offset.
+const OFFSET: usize = 0x00ff_ffff_ffff_fe00;
+/// An L2 entry of zeroes.
+const ZERO: usize = 1;
+/// An L2 entry of a cluster that is packed: what is in it is not looked at.
+const PACKED: usize = 1 << 62;
+/// Before the id and the name of a snapshot in its list.
+const FIXED_BYTES: usize = 40;
+/// More than any image of a small world has.
+const SNAPSHOTS_MAX: usize = 16;
+
+/// The snapshots of a file, in the order of their list.
+pub fn snapshots(file: &[u8]) -> Vec<Snapshot> {
+    let mut at = number(file, 64, 8);
+    let mut found = Vec::new();
+    for _ in 0..number(file, 60, 4).min(SNAPSHOTS_MAX) {
+        let (l1, entries) = (number(file, at, 8), number(file, at + 8, 4));
+        let (id_len, name_len) = (number(file, at + 12, 2), number(file, at + 14, 2));
+        let name = at + FIXED_BYTES + number(file, at + 36, 4) + id_len;
+        let text = file.get(name..name + name_len).unwrap_or_default();
+        found.push(Snapshot {
+            name: String::from_utf8_lossy(text).into_owned(),
+            content: content(file, l1, entries),
+        });
+        at = (name + name_len).next_multiple_of(8);
+    }
+    found
+}
+
+fn content(file: &[u8], l1: usize, entries: usize) -> Vec<Option<Tag>> {
+    let cluster_bytes = 1usize << number(file, 20, 4);
+    let per_cluster = cluster_bytes / SECTOR_BYTES;
+    let mut content = Vec::new();
+    for table in 0..entries.min(file.len() / 8) {
+        let l2 = number(file, l1 + table * 8, 8) & OFFSET;
+        for slot in 0..cluster_bytes / 8 {
+            let entry = if l2 == 0 { 0 } else { number(file, l2 + slot * 8, 8) };
+            content.extend((0..per_cluster).map(|sector| held(file, entry, sector)));
+        }
+    }
+    content
+}
+
+/// What a sector of the cluster with this L2 entry holds.
+fn held(file: &[u8], entry: usize, sector: usize) -> Option<Tag> {
+    let start = (entry & OFFSET) + sector * SECTOR_BYTES;
+    match entry {
+        _ if entry & PACKED != 0 => None,
+        _ if entry & ZERO != 0 => Some(0),
+        _ if entry & OFFSET == 0 => None,
+        _ => Some(file.get(start..start + SECTOR_BYTES).map_or(0, tag_of)),
+    }
+}
