@@ -22,10 +22,11 @@ use midstream::recording::Recording;
 use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
 use midstream::world::crash::Ending;
-use midstream::world::fault::{Fault, Kind};
+use midstream::world::fault::Fault;
 use midstream::world::host::SimHost;
+use midstream::world::struck::SORTS;
 use model::law::{Kind as LawKind, LAWS, LawId};
-use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
+use model::{Broken, CrashKind, ImageSetup, Judge};
 use seam::{IoResult, WallClock};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -148,17 +149,11 @@ impl Oracle {
     fn observe_strikes(&self, inner: &mut Inner, now: u64, step: u64) {
         let mut core = self.host.core();
         let strikes = core.disks.faults.take_strikes();
-        for (file, kind, errno) in strikes {
-            let kind = match kind {
-                Kind::Read => FaultKind::Read,
-                Kind::Write => FaultKind::Write,
-                Kind::Flush => FaultKind::Flush,
-                Kind::Open => FaultKind::Any,
-            };
-            let file = core.disks.files[file as usize].path.clone();
-            let observed = Observed::FaultStruck { file, kind, error: errno.text() };
-            let (_, judged) = inner.show(step, now, observed);
-            assert!(judged.is_ok(), "a fault breaks no law by itself");
+        for strike in strikes {
+            for observed in Observed::of_strike(strike, &core.disks.files[strike.file as usize].path) {
+                let (_, judged) = inner.show(step, now, observed);
+                assert!(judged.is_ok(), "a fault breaks no law by itself");
+            }
         }
     }
 
@@ -382,7 +377,9 @@ impl Oracle {
             _ => 0,
         };
         outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();
-        outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
+        let core = self.host.core();
+        let struck = SORTS.into_iter().map(|(sort, _)| core.disks.faults.sorts().of(sort) > 0);
+        outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).chain(struck).collect();
     }
 }
 
@@ -391,7 +388,8 @@ pub fn laws() -> impl Iterator<Item = LawId> {
     LAWS.into_iter().filter(|law| law.kind() != LawKind::Sometimes)
 }
 
-/// Goals: what a campaign must reach, in the order of an outcome's flags.
+/// Goals of the specification: what a campaign must reach, in the order of an outcome's flags. Those of the disks
+/// ([`SORTS`]) come behind them.
 pub fn goals() -> impl Iterator<Item = LawId> {
     LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes)
 }

@@ -24,6 +24,7 @@ use midstream::world::disk::{Disks, File};
 use midstream::world::host::SimHost;
 use midstream::world::on_disk::OnDisk;
 use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
+use midstream::world::struck::Sort;
 use midstream::world::waiting::ask_who;
 use std::fmt;
 use std::sync::Arc;
@@ -137,7 +138,10 @@ impl World {
             lived = self.run_workload(choices).and_then(|()| self.close(choices)).and_then(|()| self.look());
         }
         let ended = match lived {
-            Ok(()) => self.quit(),
+            Ok(()) => match self.unclean() {
+                None => self.quit(),
+                Some(ending) => self.quit_and_crash(ending, choices),
+            },
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
             Err(stop) => Err(stop),
         };
@@ -248,6 +252,23 @@ impl World {
             self.oracle.closed(image, recovered);
         }
         Ok(())
+    }
+
+    /// Where a flush has failed, no end is clean: nothing that waits for a flush is written any more. What the disks have
+    /// forgotten shows only once the power is cut.
+    fn unclean(&self) -> Option<Ending> {
+        let core = self.host.core();
+        if core.disks.files.iter().any(File::has_forgotten) {
+            return Some(Ending::PowerCut);
+        }
+        (core.disks.faults.sorts().of(Sort::Flush) > 0).then_some(Ending::Kill)
+    }
+
+    /// Closes the engine, and lets the world end all the same.
+    fn quit_and_crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
+        let engine = self.engine.clone();
+        self.plain("quit", async move { engine.quit().await })?;
+        self.crash(ending, choices)
     }
 
     /// Ends the world without warning, and reads what is left.

@@ -9,7 +9,8 @@ use super::image::{Cluster, Format, Image};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
 use midstream::world::crash::{self, Crash};
-use midstream::world::fault::{self, Fault};
+use midstream::world::fault::Fault;
+use midstream::world::repertoire::{self, Repertoire, Turn};
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;
@@ -328,10 +329,36 @@ fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
     largest * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
 }
 
+/// Half of the faults stay as they were drawn.
+const OF_ENGINE: Repertoire = Repertoire {
+    opens: true,
+    turns: &[
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        Some(Turn::Forgets),
+        Some(Turn::Forgets),
+        Some(Turn::Reopen),
+        Some(Turn::Lock),
+        Some(Turn::Resize),
+        Some(Turn::Close),
+        Some(Turn::Late),
+        Some(Turn::Late),
+        Some(Turn::Full),
+        Some(Turn::Full),
+    ],
+};
+
 fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
     // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    fault::draw(draw, images.len() as u32, FAULTS, true)
+    repertoire::draw(draw, images.len() as u32, FAULTS, &OF_ENGINE)
 }

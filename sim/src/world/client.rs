@@ -27,7 +27,7 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
 
 /// How often the closing client looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
-/// After so many looks a backup that still runs is cancelled.
+/// After so many looks a backup that still runs is cancelled, and whatever stops with an error each time it goes on.
 const ROUNDS_RUNNING: u32 = 20;
 
 /// Brings every job to its end: resumes, lifts the speed limit, completes, finalizes, dismisses. Each must have ended within a bound.
@@ -47,14 +47,25 @@ pub async fn close(
             for text in urge(job) {
                 send(client, &text, &monitor, &oracle).await;
             }
-            // A backup of nothing but what is overwritten has no end of its own.
-            if round >= ROUNDS_RUNNING && job.kind == "backup" && job.status == "running" {
-                let text = execute("job-cancel", &format!(r#""id":"{}""#, job.device));
+            if round >= ROUNDS_RUNNING
+                && let Some(text) = give_up(job)
+            {
                 send(client, &text, &monitor, &oracle).await;
             }
         }
         // Time passes only when nothing else can happen, so after this the jobs have done all they could.
         host.sleep_until(host.now().plus(Nanos::SECOND)).await;
+    }
+}
+
+/// What ends a job that does not come to its end: a backup of nothing but what is overwritten has none of its own, and a file
+/// of which a flush has failed may fail all of them.
+fn give_up(job: &BlockJobInfo) -> Option<String> {
+    let BlockJobInfo { kind, device, status, io_status, .. } = job;
+    let is_endless = *kind == "backup" && *status == "running";
+    match *io_status {
+        "ok" => is_endless.then(|| execute("job-cancel", &format!(r#""id":"{device}""#))),
+        _ => Some(execute("block-job-cancel", &format!(r#""device":"{device}","force":true"#))),
     }
 }
 
