@@ -63,6 +63,8 @@ laws! {
     Always Progress = "progress never goes back and never passes the end",
     Always BoundedProgress = "a mirror gets in step, and ends once told to, however much guests write",
     Always SpaceReturned = "what a guest discards takes no space any more",
+    Always RotSeen = "wrong data is never silent where it can be checked",
+    Always RotContained = "a disk that lies makes nobody write over metadata",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
     Always OverlapRefused = "an overlapping job is refused",
     Always NoFaultNoFailure = "no request fails without a fault",

@@ -364,16 +364,24 @@ impl Oracle {
         self.inner().recording.verdict()
     }
 
+    /// How many lies there were, for the laws that speak of them.
+    fn lies(&self) -> u64 {
+        let core = self.host.core();
+        let lies = SORTS.into_iter().filter(|(sort, _)| sort.is_lie());
+        lies.map(|(sort, _)| core.disks.faults.sorts().of(sort)).sum()
+    }
+
     /// Writes down what was seen, and records nothing any more.
     pub fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
-        let tally = inner.judge.tally();
+        let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
             LawId::BoundedProgress => inner.bounded.looks(),
             LawId::SpaceReturned => inner.space.looks(),
+            LawId::RotSeen | LawId::RotContained => lies,
             _ => 0,
         };
         outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();

@@ -3,7 +3,6 @@
 //! Nothing of the engine that wrote them is left; a new host serves the bytes, and the image driver reads them.
 
 pub mod allocation;
-pub mod tables;
 
 use self::allocation::{Allocation, stale_clusters};
 use crate::workload::image::Format;
@@ -57,6 +56,22 @@ pub fn read_all(scenario: &Scenario, images: &mut [Vec<u8>]) -> Result<Vec<Recov
     let files = std::mem::take(&mut host.core().disks.files);
     images.iter_mut().zip(files).for_each(|(image, file)| *image = file.bytes);
     all
+}
+
+/// What a check of a file finds: corruptions and leaks, or why it cannot be checked; nothing, if that does not end.
+pub fn findings(path: &str, bytes: Vec<u8>) -> Option<Result<(u64, u64), String>> {
+    let host = SimHost::new(Disks::new(vec![File::new(path, bytes)]));
+    let (found, put) = (Arc::new(Mutex::new(None)), host.clone());
+    let (place, path) = (found.clone(), path.to_owned());
+    let checking: Pending<'static, ()> = Box::pin(async move {
+        let disk = put.open(&path, OpenMode::ReadOnly).await.expect("the file is there");
+        let report = check(&*disk).await.map(|report| (report.corruptions, report.leaks));
+        *place.lock().expect("nobody panics holding it") = Some(report.map_err(|error| error.to_string()));
+    });
+    let mut scheduler = Scheduler::new(host);
+    let task = scheduler.spawn(Point::new("check", [0; 3]), checking);
+    scheduler.run(&[task], STEPS_MAX, None);
+    found.lock().expect("nobody panics holding it").take()
 }
 
 fn read_files(scenario: &Scenario, host: &SimHost) -> Result<Vec<Recovered>, &'static str> {

@@ -73,6 +73,10 @@ pub enum Effect {
         /// When somebody has made room.
         steps: u64,
     },
+    /// No honest disk does it: a flush or a write answers success, and that is all.
+    Lies,
+    /// No honest disk does it: a write lands so many sectors further on, or further back.
+    Astray(i64),
 }
 
 /// How often a fault strikes.
@@ -133,6 +137,10 @@ impl Fault {
             ),
             Effect::Late(nanos) => {
                 format!("{kind} of {path}: late by {nanos} ns after {after} that do not, {often}")
+            }
+            Effect::Lies => format!("{kind} of {path}: does nothing, after {after} that do, {often}"),
+            Effect::Astray(sectors) => {
+                format!("{kind} of {path}: {sectors} sectors astray, after {after} that are not, {often}")
             }
             Effect::Full { free_bytes, steps } => {
                 format!("{path} may grow by {free_bytes} bytes: {errno} beyond, for {steps} steps")
@@ -222,6 +230,23 @@ impl Faults {
             if forgets && kind == Kind::Flush { Sort::Forgets } else { Sort::of(kind) },
         );
         Some(Strike { errno, leaves, forgets })
+    }
+
+    /// What becomes of a request that completes now and answers success: nothing, or, of a write, something elsewhere.
+    pub fn lie(&mut self, file: u32, kind: Kind, start: u64, end: u64) -> Option<Effect> {
+        let is_lie = |effect| matches!(effect, Effect::Lies | Effect::Astray(_));
+        let effect = self.take(file, kind, (start, end), is_lie)?.effect;
+        self.struck.count(match (effect, kind) {
+            (Effect::Astray(_), _) => Sort::Astray,
+            (_, Kind::Flush) => Sort::LostFlush,
+            _ => Sort::LostWrite,
+        });
+        Some(effect)
+    }
+
+    /// A bit has flipped.
+    pub fn rots(&mut self, sort: Sort) {
+        self.struck.count(sort);
     }
 
     /// How much longer a request that is asked now is on its way, in nanoseconds.

@@ -116,6 +116,15 @@ impl File {
         self.medium = Some(medium);
     }
 
+    /// A bit flips, on the medium and for readers; nothing, past the end.
+    pub(crate) fn rot(&mut self, offset: usize, bit: u32) {
+        for bytes in [Some(&mut self.bytes), self.medium.as_mut()].into_iter().flatten() {
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+    }
+
     /// Whether readers see what will never be durable.
     pub fn has_forgotten(&self) -> bool {
         self.medium.is_some()

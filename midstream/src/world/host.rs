@@ -371,7 +371,11 @@ impl Disk for SimDisk {
             let before = now.load(Ordering::Relaxed);
             let answer = asked.await.map(drop);
             match answer {
-                Ok(()) => now.store(writable, Ordering::Relaxed),
+                Ok(()) => {
+                    now.store(writable, Ordering::Relaxed);
+                    // The file is open anew; how it was open before is closed.
+                    host.core().disks.close(file);
+                }
                 // What cannot be opened anew stays open as it was.
                 Err(_) => host.core().hold(id, file, before).unwrap_or(()),
             }

@@ -29,10 +29,28 @@ pub enum Sort {
     Full,
     /// It would fit again.
     RoomAgain,
+    /// A flush answers success and makes nothing durable.
+    LostFlush,
+    /// A write answers success and changes nothing.
+    LostWrite,
+    /// A write lands elsewhere.
+    Astray,
+    /// A bit flips in the header of an image.
+    RotHeader,
+    /// In its L1 table.
+    RotL1,
+    /// In an L2 table.
+    RotL2,
+    /// In its refcount table.
+    RotRefcountTable,
+    /// In its refcounts.
+    RotRefcounts,
+    /// In data.
+    RotData,
 }
 
 /// All of them, each with its goal: a sentence.
-pub const SORTS: [(Sort, &str); 12] = [
+pub const SORTS: [(Sort, &str); 21] = [
     (Sort::Read, "a disk fails to read"),
     (Sort::Write, "a disk fails to write"),
     (Sort::Flush, "a disk fails to flush"),
@@ -45,9 +63,23 @@ pub const SORTS: [(Sort, &str); 12] = [
     (Sort::Late, "a request comes late"),
     (Sort::Full, "a disk is full"),
     (Sort::RoomAgain, "a full disk has room again"),
+    (Sort::LostFlush, "a flush is lost on a lying disk"),
+    (Sort::LostWrite, "a write is lost on a lying disk"),
+    (Sort::Astray, "a write goes astray on a lying disk"),
+    (Sort::RotHeader, "a bit of a header rots"),
+    (Sort::RotL1, "a bit of an L1 table rots"),
+    (Sort::RotL2, "a bit of an L2 table rots"),
+    (Sort::RotRefcountTable, "a bit of a refcount table rots"),
+    (Sort::RotRefcounts, "a bit of a refcount rots"),
+    (Sort::RotData, "a bit of data rots"),
 ];
 
 impl Sort {
+    /// Whether it is a lie: something that no honest disk does.
+    pub fn is_lie(self) -> bool {
+        self as usize >= Sort::LostFlush as usize
+    }
+
     /// The failing of such a request.
     pub(crate) fn of(kind: Kind) -> Sort {
         match kind {

@@ -6,10 +6,11 @@
 use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Format, Image};
+use super::lies::{self, Rot};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
 use midstream::world::crash::{self, Crash};
-use midstream::world::fault::Fault;
+use midstream::world::fault::{Effect, Fault};
 use midstream::world::repertoire::{self, Repertoire, Turn};
 
 /// Slots of a run; what is drawn into most of them may be nothing.
@@ -41,6 +42,8 @@ pub struct Scenario {
     pub clients: Vec<ClientPlan>,
     /// Faults, armed when the scripts begin.
     pub faults: Vec<Fault>,
+    /// Bits that flip: the disks lie, and the run is judged for safety alone. So it is if a fault is a lie.
+    pub rots: Vec<Rot>,
     /// How long a request is on its way to a disk, in virtual time. 0 for disks without a speed: a request takes as long
     /// as the schedule lets it.
     pub request_nanos: u64,
@@ -92,6 +95,7 @@ impl Scenario {
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images),
             crash: crash::draw(&mut draw),
+            rots: Vec::new(),
             request_nanos: 0,
             images,
         };
@@ -105,6 +109,9 @@ impl Scenario {
         for client in 0..CLIENTS {
             scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
         }
+        let (lies, rots) = lies::draw(&mut draw, &scenario.images);
+        scenario.faults.extend(lies);
+        scenario.rots = rots;
         scenario
     }
 
@@ -123,6 +130,7 @@ impl Scenario {
             clients: Vec::new(),
             faults: Vec::new(),
             crash: None,
+            rots: Vec::new(),
             request_nanos: 0,
             images,
         }
@@ -180,6 +188,12 @@ impl Scenario {
             image.backing.map(|b| (self.images[b].path.as_str(), self.images[b].format.driver()))
         };
         self.images.iter().map(|image| image.build(below(image))).collect()
+    }
+
+    /// Whether the disks do what no honest disk does.
+    pub fn is_on_liars(&self) -> bool {
+        let is_lie = |fault: &Fault| matches!(fault.effect, Effect::Lies | Effect::Astray(_));
+        !self.rots.is_empty() || self.faults.iter().any(is_lie)
     }
 
     /// Whether no layer lies on this one.
@@ -347,6 +361,9 @@ const OF_ENGINE: Repertoire = Repertoire {
         Some(Turn::Reopen),
         Some(Turn::Lock),
         Some(Turn::Resize),
+        Some(Turn::Resize),
+        Some(Turn::Resize),
+        Some(Turn::Close),
         Some(Turn::Close),
         Some(Turn::Late),
         Some(Turn::Late),

@@ -6,6 +6,7 @@ use block::command::BlockJobInfo;
 use block::engine::Engine;
 use block::qmp::Monitor;
 use midstream::world::host::SimHost;
+use midstream::world::struck::{SORTS, Sort};
 use seam::{Host, Nanos};
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub async fn close(
                 send(client, &text, &monitor, &oracle).await;
             }
             if round >= ROUNDS_RUNNING
-                && let Some(text) = give_up(job)
+                && let Some(text) = give_up(job, fails_for_ever(&host))
             {
                 send(client, &text, &monitor, &oracle).await;
             }
@@ -58,15 +59,26 @@ pub async fn close(
     }
 }
 
-/// What ends a job that does not come to its end: a backup of nothing but what is overwritten has none of its own, and a file
-/// of which a flush has failed may fail all of them.
-fn give_up(job: &BlockJobInfo) -> Option<String> {
-    let BlockJobInfo { kind, device, status, io_status, .. } = job;
-    let is_endless = *kind == "backup" && *status == "running";
-    match *io_status {
-        "ok" => is_endless.then(|| execute("job-cancel", &format!(r#""id":"{device}""#))),
-        _ => Some(execute("block-job-cancel", &format!(r#""device":"{device}","force":true"#))),
+/// Whether a flush has failed: a file of which one has may fail all of them. So may one with tables that have rotted.
+fn fails_for_ever(host: &SimHost) -> bool {
+    let core = host.core();
+    let struck = |sort: Sort| core.disks.faults.sorts().of(sort) > 0;
+    SORTS
+        .into_iter()
+        .map(|(sort, _)| sort)
+        .filter(|sort| struck(*sort))
+        .any(|sort| sort.is_lie() || [Sort::Flush, Sort::Forgets, Sort::Close].contains(&sort))
+}
+
+/// What ends a job that does not come to its end: a backup of nothing but what is overwritten has none of its own, and who
+/// tries again for ever what will not be done has none either.
+fn give_up(job: &BlockJobInfo, fails_for_ever: bool) -> Option<String> {
+    let BlockJobInfo { kind, device, status, .. } = job;
+    if fails_for_ever {
+        return Some(execute("block-job-cancel", &format!(r#""device":"{device}","force":true"#)));
     }
+    let is_endless = *kind == "backup" && *status == "running";
+    is_endless.then(|| execute("job-cancel", &format!(r#""id":"{device}""#)))
 }
 
 /// What moves a job on from where it is.
