@@ -138,15 +138,7 @@ fn a_header_that_cannot_be_written_leaves_the_graph_as_it_was() {
     let mut world = World::open(Scenario::chain(&["dddd", ".dd.", "...."]));
     let mut guest = world.attach(1, "n2", true).expect("nobody forbids a guest at the top");
     let before = node(&mut world, "n2");
-    world.arm(Fault {
-        file: 2,
-        kind: Kind::Write,
-        errno: seam::Errno::ENOSPC,
-        after: 0,
-        often: Often::Always,
-        range: Some((0, 512)),
-        leaves: Fate::Lost,
-    });
+    world.arm(Fault { file: 2, range: Some((0, 512)), ..Fault::new(seam::Errno::ENOSPC) });
     assert_eq!(world.execute(&stream(r#""device":"n2","base-node":"n0""#)), DONE);
     world.settle();
     assert!(

@@ -37,7 +37,7 @@ fn write_error(errno: Errno) -> Fault {
 }
 
 fn fault_on(file: u32, kind: Kind, errno: Errno) -> Fault {
-    Fault { file, kind, errno, after: 0, often: Often::Once, range: None, leaves: Fate::Lost }
+    Fault { file, kind, often: Often::Once, ..Fault::new(errno) }
 }
 
 #[test]

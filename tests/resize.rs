@@ -46,15 +46,7 @@ fn a_resize_that_fails_leaves_the_size_as_it_was() {
     let mut refused = 0;
     for after in 0.. {
         let mut world = world();
-        world.arm(Fault {
-            file: 1,
-            kind: Kind::Write,
-            errno: Errno::EIO,
-            after,
-            often: Often::Once,
-            range: None,
-            leaves: Fate::Lost,
-        });
+        world.arm(Fault { file: 1, after, often: Often::Once, ..Fault::new(Errno::EIO) });
         let reply = world.execute(GROW);
         let expected = if reply == DONE { 6144 } else { 2048 };
         assert_eq!(size(&mut world), expected, "the write that fails is number {after}: {reply}");

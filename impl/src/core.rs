@@ -12,6 +12,7 @@ use crate::event::EventSink;
 use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
 use crate::graph::depth::{DEPTH_MAX, DEPTH_MAX_WITH_JOBS};
+use crate::graph::failed_flush::FailedFlushes;
 use crate::graph::node::Node;
 use crate::sync::ending::Ending;
 use crate::sync::gate::Gate;
@@ -56,6 +57,7 @@ pub struct Core {
     pub(crate) ending: Ending,
     pub(crate) budget: Budget,
     pub(crate) events: Arc<Events>,
+    pub(crate) failed_flushes: Arc<FailedFlushes>,
 }
 
 impl Core {
@@ -68,6 +70,7 @@ impl Core {
             graph: Arc::new(GraphCell::new(budget.clone())),
             gate: Arc::new(Gate::new()),
             ending: Ending::default(),
+            failed_flushes: Arc::default(),
             host,
             tuning,
             budget,

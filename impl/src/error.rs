@@ -346,6 +346,7 @@ impl Refused {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Refused::CannotOpen { errno, .. } | Refused::Io { errno, .. } => Some(*errno),
+            Refused::WriterLocked | Refused::ReaderLocked => Some(Errno::EAGAIN),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ pub(crate) mod chain;
 pub(crate) mod copy_before_write;
 pub(crate) mod depth;
 mod draft;
+pub(crate) mod failed_flush;
 pub(crate) mod filename;
 mod freeze;
 pub(crate) mod length;

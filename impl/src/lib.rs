@@ -14,7 +14,7 @@
 //! - `graph.rs`, `graph/`: nodes, links, users. A `Graph` is a value: requests hold the one they began with, an edit clones
 //!   it, checks the clone and puts it in place (`Core::try_edit`), so a change happens entirely or not at all. `chain`
 //!   walks down, `blocker` says who forbids what, `permission` who needs what, `node` is what never changes, `orphan` what
-//!   an ended job still holds of nodes that are gone, `write_threshold` reports how far a node is written. `cell` is
+//!   an ended job still holds of nodes that are gone, `write_threshold` reports how far a node is written, `failed_flush` remembers of which files a flush has failed. `cell` is
 //!   where the present graph stands, `options` the options that any node has, `filename` works out the name a node would be
 //!   opened by; `numbered` is for whoever goes through all nodes; `user` is who uses a node from outside, `draft` a graph on
 //!   which nodes are opened, `freeze` which links stay. A node is `Storage`, which keeps bytes, or a `Filter`, which passes

@@ -66,6 +66,8 @@ laws! {
     Always BitmapCovers = "a dirty bitmap misses no change",
     Always ThresholdReported = "the first write past a write threshold is reported, once",
     Always SnapshotKept = "an internal snapshot keeps what it had",
+    Always RotSeen = "wrong data is never silent where it can be checked",
+    Always RotContained = "a disk that lies makes nobody write over metadata",
     Always GraphKept = "a cancelled or failed job leaves the graph as it was",
     Always OverlapRefused = "an overlapping job is refused",
     Always NoFaultNoFailure = "no request fails without a fault",

@@ -16,8 +16,9 @@
 //!   become durable.
 //! - When a process is killed, what had ended is there; of what was under way, any part. When the power is cut, what was
 //!   flushed is there; of the rest, any part.
-//! - Any request may fail with an [`Errno`]. A write that failed may have landed entirely, in part, or not at all; a
-//!   flush that failed has promised nothing, and the next one has to make the same writes durable.
+//! - Any request may fail with an [`Errno`]. A write that failed may have landed entirely, in part, or not at all. A
+//!   flush that failed has promised nothing, and neither has any later one of what that was to make durable: it may be
+//!   lost, although readers go on seeing it (as with fsync(2) on Linux). Whoever writes it anew is safe.
 //! - Tasks run one at a time or side by side, but never inside a call of the host. A host never calls back.
 //!
 //! [`Host`] and [`Disk`] have a default for whatever a small world can do without.

@@ -16,7 +16,8 @@
 //!   drive one by hand; `oracle.rs` shows everything to the model.
 //! - `oracle/bounded.rs` judges bounded progress: what a job may copy until it is in step, and until it ends once asked to;
 //!   `oracle/space.rs` judges what files still take after a discard, which `recovery/allocation.rs` counts.
-//!   `recovery/tables.rs` knows which table of an image a disk was asked for.
+//!   `workload/tables.rs` knows which table of an image lies where.
+//! - `workload/lies.rs` draws what no honest disk does, and `world/lying.rs` judges the few runs that have it, for safety alone.
 //! - `attack.rs`, `attack/` send hostile input to a real daemon: `draw` makes the inputs of a round from its seed and
 //!   `material`, `victim` is a fresh daemon, `watch` its other monitor, `monitor`, `guests`, `opened` and `readers` are the
 //!   ways in (`apart` gives readers a process of their own, which may die); `round` plays one and minimises a finding, `finding` is its file, `campaign` counts.

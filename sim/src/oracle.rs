@@ -3,6 +3,7 @@
 //! It turns what happens into observations, in the order in which it happens, shows them to the model, and keeps them as
 //! the run's history, if anybody wants it. The first broken law stops the world.
 
+pub mod beside;
 pub mod bitmaps;
 pub mod bounded;
 pub mod snapshots;
@@ -10,15 +11,13 @@ pub mod space;
 pub mod thresholds;
 pub mod write;
 
-use crate::oracle::bitmaps::Bitmaps;
-use crate::oracle::bounded::{Bounded, Seen};
-use crate::oracle::snapshots::Snapshots;
-use crate::oracle::space::{Change, Space};
-use crate::oracle::thresholds::Thresholds;
+use crate::oracle::beside::{Beside, Wrong};
+use crate::oracle::bounded::Seen;
+use crate::oracle::space::Change;
 use crate::oracle::write::Write;
 use crate::recovery::Recovered;
 use crate::workload::image::{Format, Image};
-use crate::workload::scenario::{Nodes, Scenario};
+use crate::workload::scenario::Scenario;
 use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::qmp::event_text;
@@ -30,10 +29,11 @@ use midstream::recording::Recording;
 use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
 use midstream::world::crash::Ending;
-use midstream::world::fault::{Fault, Kind};
+use midstream::world::fault::Fault;
 use midstream::world::host::SimHost;
+use midstream::world::struck::SORTS;
 use model::law::{Kind as LawKind, LAWS, LawId};
-use model::{Broken, CrashKind, FaultKind, ImageSetup, Judge};
+use model::{Broken, CrashKind, ImageSetup, Judge};
 use seam::{IoResult, WallClock};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,22 +57,10 @@ struct Inner {
     recording: Recording,
     /// What nodes showed at rest.
     looked: Vec<Look>,
-    /// How far jobs have got whose guests never rest.
-    bounded: Bounded,
     /// How often it was looked at what a crash would leave.
     what_ifs: u64,
-    /// What guests have given back.
-    space: Space,
-    /// What guests have made dirty.
-    bitmaps: Bitmaps,
-    /// The marks past which writes are reported.
-    thresholds: Thresholds,
-    /// What internal snapshots hold.
-    snapshots: Snapshots,
-    /// The name of each image's node.
-    nodes: Vec<String>,
-    /// Whether files see what is discarded.
-    is_passed_on: bool,
+    /// What is judged beside the model.
+    beside: Beside,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
     links_move: bool,
 }
@@ -105,9 +93,9 @@ impl fmt::Debug for Oracle {
 impl EventSink for Oracle {
     fn emit(&self, event: &Event, at: WallClock) {
         let text = event_text(event, at);
-        let misreported = self.inner().thresholds.event(&text);
+        let wrong = self.inner().beside.event(&text);
         self.observe(Observed::Event { text });
-        self.break_law_if(LawId::ThresholdReported, misreported);
+        self.break_law_by(wrong);
     }
 }
 
@@ -119,15 +107,8 @@ impl Oracle {
             judge: Judge::new(&images),
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
-            bounded: Bounded::default(),
             what_ifs: 0,
-            space: Space::default(),
-            bitmaps: Bitmaps::default(),
-            thresholds: Thresholds::default(),
-            snapshots: Snapshots::default(),
-            nodes: (0..scenario.images.len()).map(|image| scenario.node(image)).collect(),
-            // A node without options of its own on the file discards as the node over it does.
-            is_passed_on: scenario.nodes == Nodes::InlineFile,
+            beside: Beside::new(scenario),
             links_move: scenario.spares() > 0,
         };
         let sectors = |image: &Image| match image.format {
@@ -174,17 +155,11 @@ impl Oracle {
     fn observe_strikes(&self, inner: &mut Inner, now: u64, step: u64) {
         let mut core = self.host.core();
         let strikes = core.disks.faults.take_strikes();
-        for (file, kind, errno) in strikes {
-            let kind = match kind {
-                Kind::Read => FaultKind::Read,
-                Kind::Write => FaultKind::Write,
-                Kind::Flush => FaultKind::Flush,
-                Kind::Open => FaultKind::Any,
-            };
-            let file = core.disks.files[file as usize].path.clone();
-            let observed = Observed::FaultStruck { file, kind, error: errno.text() };
-            let (_, judged) = inner.show(step, now, observed);
-            assert!(judged.is_ok(), "a fault breaks no law by itself");
+        for strike in strikes {
+            for observed in Observed::of_strike(strike, &core.disks.files[strike.file as usize].path) {
+                let (_, judged) = inner.show(step, now, observed);
+                assert!(judged.is_ok(), "a fault breaks no law by itself");
+            }
         }
     }
 
@@ -195,14 +170,7 @@ impl Oracle {
 
     /// A command is about to be handed in.
     pub fn sent(&self, client: u32, text: &str) {
-        {
-            let mut inner = self.inner();
-            inner.bounded.sent(client, text);
-            inner.space.sent(client, text);
-            inner.bitmaps.sent(client, text);
-            inner.thresholds.sent(client, text);
-            inner.snapshots.sent(client, text);
-        }
+        self.inner().beside.sent(client, text);
         let observed = self.observe(Observed::Sent { client, text: text.to_owned() });
         self.awaits(Point::new("client #", [client, 0, 0]), observed);
     }
@@ -210,26 +178,9 @@ impl Oracle {
     /// Its reply.
     pub fn reply(&self, client: u32, text: String) {
         self.settle(Point::new("client #", [client, 0, 0]));
-        let missed = {
-            let mut inner = self.inner();
-            inner.bounded.reply(client, &text);
-            inner.space.reply(client);
-            inner.thresholds.reply(client, &text);
-            if let Some((node, name)) = inner.snapshots.reply(client, &text) {
-                self.snapshot_made(&mut inner, &node, name);
-            }
-            inner.bitmaps.reply(client, &text)
-        };
+        let wrong = self.inner().beside.reply(client, &text, &self.host.core().disks.files);
         self.observe(Observed::Reply { client, text });
-        self.break_law_if(LawId::BitmapCovers, missed);
-    }
-
-    /// An internal snapshot of a node was made.
-    fn snapshot_made(&self, inner: &mut Inner, node: &str, name: String) {
-        let Some(image) = inner.nodes.iter().position(|known| known == node) else { return };
-        let core = self.host.core();
-        let file = &core.disks.files[image];
-        inner.snapshots.made(&file.path, name, &file.bytes);
+        self.break_law_by(wrong);
     }
 
     /// A guest sits at its node now.
@@ -259,32 +210,23 @@ impl Oracle {
 
     /// What it changes, if it does: reported before it begins.
     pub fn changes(&self, request: RequestId, change: Change) {
-        self.inner().space.began(request.number(), change);
+        self.inner().beside.changes(request.number(), change);
     }
 
     /// Which bytes of which node it changes, if it does: reported before it begins.
     pub fn writes(&self, request: RequestId, write: &Write) {
-        let mut inner = self.inner();
-        inner.bitmaps.began(request.number(), write);
-        inner.thresholds.began(request.number(), write);
+        self.inner().beside.writes(request.number(), write);
     }
 
     /// Its guest's node stands on another one now: which of the two it has changed, nobody saw.
     pub fn writes_somewhere(&self, request: RequestId) {
-        let mut inner = self.inner();
-        inner.bitmaps.forget(request.number());
-        inner.thresholds.forget(request.number());
+        self.inner().beside.writes_somewhere(request.number());
     }
 
     /// It has ended. A read that went well brings its tags.
     pub fn ended(&self, request: RequestId, result: IoResult<Option<Vec<Tag>>>) {
-        let unreported = {
-            let mut inner = self.inner();
-            inner.space.ended(request.number(), result.is_ok());
-            inner.bitmaps.ended(request.number(), result.is_ok());
-            inner.thresholds.ended(request.number(), result.is_ok())
-        };
-        self.break_law_if(LawId::ThresholdReported, unreported);
+        let wrong = self.inner().beside.ended(request.number(), result.is_ok());
+        self.break_law_by(wrong);
         self.settle(request.point());
         let result = match result {
             Ok(tags) => Ok(tags.unwrap_or_default()),
@@ -339,48 +281,32 @@ impl Oracle {
         let mut survives = |observed: Observed| observed.show(|seen| judge.observe(seen)).is_ok();
         survives(Observed::Crash { kind: kind_of(ending) })
             && all.iter().cloned().all(|recovered| survives(seen_after_crash(recovered)))
-            && all.iter().all(|one| inner.snapshots.wrong(&one.file, &one.snapshots).is_none())
+            && all.iter().all(|recovered| inner.beside.recovered(recovered).is_none())
     }
 
     /// What a file shows to the next process after a crash.
     pub fn recovered(&self, mut recovered: Recovered) {
         let damage = std::mem::take(&mut recovered.damage);
-        let wrong = self.inner().snapshots.wrong(&recovered.file, &recovered.snapshots);
+        let wrong = self.inner().beside.recovered(&recovered);
         self.report_damage(seen_after_crash(recovered), &damage);
-        self.break_law_if(LawId::SnapshotKept, wrong);
+        self.break_law_by(wrong);
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, mut recovered: Recovered) {
-        let (file, allocation) = (recovered.file.clone(), recovered.allocation.take());
-        let bitmaps = std::mem::take(&mut recovered.bitmaps);
-        let wrong = self.inner().snapshots.wrong(&file, &recovered.snapshots);
-        let damage = std::mem::take(&mut recovered.damage);
+        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
+        let is_struck = self.host.core().disks.faults.struck() > 0;
+        let wrong = self.inner().beside.recovered(&recovered);
+        let missing = if is_struck { None } else { self.inner().beside.closed(image, &recovered) };
         let found = match recovered.found() {
             Ok(found) => found,
             Err(why) => return drop(self.observe(Observed::Unreadable { file, why })),
         };
         let differs = self.differs(image, &found);
-        self.report_damage(Observed::Closed(found.clone()), &damage);
-        self.break_law_if(LawId::SnapshotKept, wrong);
-        if let Some(differs) = differs {
-            self.break_law(LawId::ChainOnDisk, differs);
-        }
-        if self.host.core().disks.faults.struck() == 0 {
-            let missed = {
-                let mut inner = self.inner();
-                let node = inner.nodes[image].clone();
-                inner.bitmaps.closed(&node, &bitmaps)
-            };
-            self.break_law_if(LawId::BitmapCovers, missed);
-        }
-        if let Some(allocation) = allocation.filter(|_| self.host.core().disks.faults.struck() == 0) {
-            let mut inner = self.inner();
-            let Inner { space, is_passed_on, recording, .. } = &mut *inner;
-            if let Some(kept) = space.closed(&found.file, &allocation, *is_passed_on) {
-                recording.break_law(LawId::SpaceReturned.name(), kept);
-            }
-        }
+        self.report_damage(Observed::Closed(found), &damage);
+        self.break_law_by(wrong);
+        self.break_law_by(differs.map(|differs| (LawId::ChainOnDisk, differs)));
+        self.break_law_by(missing);
     }
 
     /// What a file shows; if its check breaks a law, with each finding.
@@ -408,14 +334,12 @@ impl Oracle {
         if self.host.core().disks.faults.struck() > 0 {
             return;
         }
-        let outrun = self.inner().bounded.look(seen, device_bytes);
-        if let Some(outrun) = outrun {
-            self.break_law(LawId::BoundedProgress, outrun);
-        }
+        let wrong = self.inner().beside.job_at(seen, device_bytes);
+        self.break_law_by(wrong);
     }
 
-    fn break_law_if(&self, law: LawId, broken: Option<String>) {
-        if let Some(detail) = broken {
+    fn break_law_by(&self, wrong: Option<Wrong>) {
+        if let Some((law, detail)) = wrong {
             self.break_law(law, detail);
         }
     }
@@ -461,24 +385,29 @@ impl Oracle {
         self.inner().recording.verdict()
     }
 
+    /// How many lies there were, for the laws that speak of them.
+    fn lies(&self) -> u64 {
+        let core = self.host.core();
+        let lies = SORTS.into_iter().filter(|(sort, _)| sort.is_lie());
+        lies.map(|(sort, _)| core.disks.faults.sorts().of(sort)).sum()
+    }
+
     /// Writes down what was seen, and records nothing any more.
     pub fn report(&self, outcome: &mut Outcome) {
         let mut inner = self.inner();
         inner.recording.report(outcome);
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
-        let tally = inner.judge.tally();
+        let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
-            LawId::BoundedProgress => inner.bounded.looks(),
-            LawId::SpaceReturned => inner.space.looks(),
-            LawId::BitmapCovers => inner.bitmaps.looks(),
-            LawId::SnapshotKept => inner.snapshots.looks(),
-            LawId::ThresholdReported => inner.thresholds.looks(),
             LawId::FlushedSurvives => inner.what_ifs,
-            _ => 0,
+            LawId::RotSeen | LawId::RotContained => lies,
+            law => inner.beside.looks(law),
         };
         outcome.laws_checked = laws().map(|law| tally.of(law) + looks(law)).collect();
-        outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();
+        let core = self.host.core();
+        let struck = SORTS.into_iter().map(|(sort, _)| core.disks.faults.sorts().of(sort) > 0);
+        outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).chain(struck).collect();
     }
 }
 
@@ -500,7 +429,8 @@ pub fn laws() -> impl Iterator<Item = LawId> {
     LAWS.into_iter().filter(|law| law.kind() != LawKind::Sometimes)
 }
 
-/// Goals: what a campaign must reach, in the order of an outcome's flags.
+/// Goals of the specification: what a campaign must reach, in the order of an outcome's flags. Those of the disks
+/// ([`SORTS`]) come behind them.
 pub fn goals() -> impl Iterator<Item = LawId> {
     LAWS.into_iter().filter(|law| law.kind() == LawKind::Sometimes)
 }

@@ -5,12 +5,12 @@
 
 pub mod allocation;
 pub mod snapshots;
-pub mod tables;
 
-use self::allocation::{Allocation, number, stale_clusters};
+use self::allocation::{Allocation, stale_clusters};
 use self::snapshots::{Snapshot, snapshots};
 use crate::workload::image::Format;
 use crate::workload::scenario::Scenario;
+use crate::workload::tables::number;
 use block::format::Below;
 use block::format::qcow2::{Qcow2, StoredBitmap, check};
 use midstream::choice::Point;
@@ -80,6 +80,22 @@ async fn repair(host: &SimHost, path: &str) {
     if let Ok(image) = Qcow2::open(disk, path, true).await {
         let _checked_below = image.close().await;
     }
+}
+
+/// What a check of a file finds: corruptions and leaks, or why it cannot be checked; nothing, if that does not end.
+pub fn findings(path: &str, bytes: Vec<u8>) -> Option<Result<(u64, u64), String>> {
+    let host = SimHost::new(Disks::new(vec![File::new(path, bytes)]));
+    let (found, put) = (Arc::new(Mutex::new(None)), host.clone());
+    let (place, path) = (found.clone(), path.to_owned());
+    let checking: Pending<'static, ()> = Box::pin(async move {
+        let disk = put.open(&path, OpenMode::ReadOnly).await.expect("the file is there");
+        let report = check(&*disk).await.map(|report| (report.corruptions, report.leaks));
+        *place.lock().expect("nobody panics holding it") = Some(report.map_err(|error| error.to_string()));
+    });
+    let mut scheduler = Scheduler::new(host);
+    let task = scheduler.spawn(Point::new("check", [0; 3]), checking);
+    scheduler.run(&[task], STEPS_MAX, None);
+    found.lock().expect("nobody panics holding it").take()
 }
 
 fn read_files(scenario: &Scenario, host: &SimHost) -> Result<Vec<Recovered>, &'static str> {

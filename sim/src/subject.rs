@@ -4,6 +4,8 @@ use crate::oracle::{goals, laws};
 use crate::world;
 use midstream::campaign::Subject;
 use midstream::coverage::Law;
+use midstream::world::struck::SORTS;
+use model::law::LawId;
 use std::sync::LazyLock;
 
 /// The slot of a command.
@@ -13,7 +15,9 @@ const SLOTS: &[&str] = &[COMMAND, "guest # lane # request #", "fault #", "crash"
 
 static MODEL_LAWS: LazyLock<Vec<Law>> = LazyLock::new(|| {
     let laws = laws().map(|law| Law { name: law.name(), is_goal: false });
-    laws.chain(goals().map(|goal| Law { name: goal.name(), is_goal: true })).collect()
+    let of_model = goals().map(LawId::name);
+    let goals = of_model.chain(SORTS.into_iter().map(|(_, goal)| goal));
+    laws.chain(goals.map(|name| Law { name, is_goal: true })).collect()
 });
 
 /// The engine in its world, before the model.

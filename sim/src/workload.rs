@@ -8,4 +8,6 @@ pub mod edits;
 pub mod guest;
 pub mod image;
 pub mod jobs;
+pub mod lies;
 pub mod scenario;
+pub mod tables;

@@ -6,13 +6,14 @@
 
 pub mod client;
 pub mod guest;
+mod lying;
 pub mod scripted;
 mod stuck;
 
 use crate::oracle::Oracle;
 use crate::recovery;
-use crate::recovery::tables::table_at;
 use crate::workload::scenario::Scenario;
+use crate::workload::tables::table_at;
 use block::engine::{Engine, Tuning};
 use block::qmp::Monitor;
 use midstream::choice::{Choices, Point};
@@ -24,6 +25,7 @@ use midstream::world::disk::{Disks, File};
 use midstream::world::host::SimHost;
 use midstream::world::on_disk::OnDisk;
 use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
+use midstream::world::struck::Sort;
 use midstream::world::waiting::ask_who;
 use std::collections::VecDeque;
 use std::fmt;
@@ -101,6 +103,10 @@ pub struct World {
     what_ifs: VecDeque<(u64, Ending)>,
     /// What the run has left in its files, once it has ended.
     left: Vec<Vec<u8>>,
+    /// The bits that have flipped.
+    rots: lying::Rots,
+    /// Whether the power was cut.
+    is_cut: bool,
 }
 
 impl fmt::Debug for World {
@@ -127,22 +133,43 @@ impl World {
             ..Tuning::default()
         };
         let engine = Engine::new(Arc::new(host.clone()), tuning);
-        let oracle = Oracle::new(&scenario, host.clone(), scheduler.halt_flag(), detail);
+        // What is wrong on disks that lie need not be the engine's fault, which goes on.
+        let halt = if scenario.is_on_liars() { Arc::default() } else { scheduler.halt_flag() };
+        let oracle = Oracle::new(&scenario, host.clone(), halt, detail);
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());
-        let (crash, what_ifs, left) = (None, VecDeque::new(), Vec::new());
-        World { scenario, host, scheduler, engine, monitor, oracle, crash, what_ifs, left }
+        let (crash, what_ifs) = (None, VecDeque::new());
+        let (rots, left) = (lying::Rots::default(), Vec::new());
+        World {
+            scenario,
+            host,
+            scheduler,
+            engine,
+            monitor,
+            oracle,
+            crash,
+            what_ifs,
+            left,
+            rots,
+            is_cut: false,
+        }
     }
 
     /// Lives through all parts.
     pub fn live(&mut self, choices: &mut Choices) -> Verdict {
+        for rot in self.scenario.rots.iter().filter(|rot| rot.after.is_none()) {
+            lying::strike(rot, &self.scenario.images[rot.image].path, &self.host, &self.rots);
+        }
         let mut lived = self.set_up();
         if lived.is_ok() {
             lived = self.run_workload(choices).and_then(|()| self.close(choices)).and_then(|()| self.look());
         }
         let ended = match lived {
-            Ok(()) => self.quit(),
+            Ok(()) => match self.unclean() {
+                None => self.quit(),
+                Some(ending) => self.quit_and_crash(ending, choices),
+            },
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
             Err(stop) => Err(stop),
         };
@@ -152,6 +179,7 @@ impl World {
     fn judge(&self, ended: Result<(), Stop>) -> Verdict {
         match ended {
             Err(Stop::Stuck(why)) => Verdict::Stuck { who: self.stuck(why) },
+            _ if self.is_on_liars() => self.safety(self.oracle.verdict()),
             _ => self.oracle.verdict(),
         }
     }
@@ -194,6 +222,16 @@ impl World {
             let name = Point::new("client #", [plan.client, 0, 0]);
             let task = client::run(plan, self.monitor.clone(), self.oracle.clone(), self.host.clone());
             scripts.push(self.scheduler.spawn(name, Box::pin(task)));
+        }
+        for (number, rot) in (0..).zip(&self.scenario.rots) {
+            let Some(after) = rot.after else { continue };
+            let (rot, path) = (*rot, self.scenario.images[rot.image].path.clone());
+            let (host, rots) = (self.host.clone(), self.rots.clone());
+            let rotting = async move {
+                host.think(after).await;
+                lying::strike(&rot, &path, &host, &rots);
+            };
+            scripts.push(self.scheduler.spawn(Point::new("rot #", [number, 0, 0]), Box::pin(rotting)));
         }
         self.advance(&scripts, choices)
     }
@@ -258,9 +296,27 @@ impl World {
         Ok(())
     }
 
+    /// Where a flush has failed, no end is clean: nothing that waits for a flush is written any more. What the disks have
+    /// forgotten shows only once the power is cut.
+    fn unclean(&self) -> Option<Ending> {
+        let core = self.host.core();
+        if core.disks.files.iter().any(File::has_forgotten) {
+            return Some(Ending::PowerCut);
+        }
+        (core.disks.faults.sorts().of(Sort::Flush) > 0).then_some(Ending::Kill)
+    }
+
+    /// Closes the engine, and lets the world end all the same.
+    fn quit_and_crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
+        let engine = self.engine.clone();
+        self.plain("quit", async move { engine.quit().await })?;
+        self.crash(ending, choices)
+    }
+
     /// Ends the world without warning, and reads what is left.
     fn crash(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
         self.left = crash_images(&self.host.core().disks, ending, choices);
+        self.is_cut = ending == Ending::PowerCut;
         self.oracle.crashed(ending);
         for recovered in recovery::read_all(&self.scenario, &mut self.left).map_err(Stop::Stuck)? {
             self.oracle.recovered(recovered);

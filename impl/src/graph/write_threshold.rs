@@ -3,6 +3,7 @@
 //! Formats write to files without asking the graph, so a file's disk does the looking itself, and knows whether the
 //! file takes discards; of every other node the request that passes it does.
 
+use crate::graph::failed_flush::FlushMemory;
 use crate::sync::shim::Mutex;
 use seam::debug_event::DebugEvent;
 use seam::{Disk, DiskRun, FileIdentity, IoResult, Pending};
@@ -47,19 +48,25 @@ impl WriteThreshold {
     }
 }
 
-/// A file's disk that looks how far it is written.
+/// A file's disk that looks how far it is written, and remembers whether a flush has failed.
 #[derive(Debug)]
 pub struct WatchedDisk {
     disk: Arc<dyn Disk>,
     threshold: Arc<WriteThreshold>,
+    /// Of a file whose flushes do something.
+    flushes: Option<FlushMemory>,
     /// `discard: unmap`.
     unmap: Mutex<bool>,
 }
 
 impl WatchedDisk {
     /// Watches `disk` for `threshold`.
-    pub fn new(disk: Arc<dyn Disk>, threshold: Arc<WriteThreshold>) -> Arc<WatchedDisk> {
-        Arc::new(WatchedDisk { disk, threshold, unmap: Mutex::new(false) })
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        threshold: Arc<WriteThreshold>,
+        flushes: Option<FlushMemory>,
+    ) -> Arc<WatchedDisk> {
+        Arc::new(WatchedDisk { disk, threshold, flushes, unmap: Mutex::new(false) })
     }
 
     /// Whether space is given back from now on.
@@ -109,7 +116,10 @@ impl Disk for WatchedDisk {
     }
 
     fn flush(&self) -> Pending<'static, IoResult<()>> {
-        self.disk.flush()
+        match &self.flushes {
+            Some(memory) => memory.flush(&*self.disk),
+            None => self.disk.flush(),
+        }
     }
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {

@@ -25,9 +25,6 @@ pub(super) struct OsDisk {
     path: String,
     wanted: FileUse,
     descriptors: Arc<Mutex<Arc<Descriptors>>>,
-    /// The first flush that failed. The kernel forgets what it could not write, so no later flush may say that
-    /// everything is durable.
-    flush_error: Arc<Mutex<Option<Errno>>>,
 }
 
 impl fmt::Debug for OsDisk {
@@ -44,7 +41,7 @@ impl OsDisk {
             lock::lock(&descriptors.cached, writable)?;
         }
         let descriptors = Arc::new(Mutex::new(Arc::new(descriptors)));
-        Ok(OsDisk { runtime, path, wanted, descriptors, flush_error: Arc::default() })
+        Ok(OsDisk { runtime, path, wanted, descriptors })
     }
 
     /// Cuts the file to nothing.
@@ -133,15 +130,7 @@ impl Disk for OsDisk {
         if !self.wanted.flushes {
             return Box::pin(std::future::ready(Ok(())));
         }
-        let (descriptors, failed) = (self.present(), Arc::clone(&self.flush_error));
-        blocking(&self.runtime, move || {
-            let flushed = fs::fdatasync(&descriptors.cached).map_err(errno);
-            let mut failed = failed.lock();
-            if let Err(errno) = flushed {
-                failed.get_or_insert(errno);
-            }
-            failed.map_or(Ok(()), Err)
-        })
+        self.request(|descriptors| fs::fdatasync(&descriptors.cached))
     }
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {

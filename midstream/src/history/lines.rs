@@ -78,8 +78,7 @@ impl Entry {
         let who = |request: u64| format!("{:<9}", guests.get(&request).map_or("guest", String::as_str));
         Some(match &self.what {
             What::Armed(fault, file) => {
-                let (kind, often, errno) = (fault.kind.word(), fault.often.words(), fault.errno);
-                format!("fault     {kind} of {file}: {errno} after {} that go well, {often}", fault.after)
+                format!("fault     {}", fault.text(file))
             }
             What::FaultsStopped => "fault     no more".to_owned(),
             What::Note(text) => text.clone(),

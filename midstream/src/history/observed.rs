@@ -3,6 +3,7 @@
 use crate::content::Tag;
 use crate::content::tag_in_sector;
 use crate::request::{Operation, RequestId};
+use crate::world::fault::{Kind, Reported};
 use model::{CrashKind, FaultKind, GuestOp, Observation};
 
 /// One thing seen from outside; `model::Observation` says what each means.
@@ -167,6 +168,30 @@ pub struct Found {
 }
 
 impl Observed {
+    /// What a specification learns of a strike of the disk. Once a flush has failed, nobody knows what the next one is worth: from
+    /// then on it may fail for ever, as it does in QEMU 10.0 (`page_cache_inconsistent` in block/file-posix.c).
+    /// A lock that somebody else has goes by other words, too.
+    pub fn of_strike(strike: Reported, file: &str) -> Vec<Observed> {
+        let error = strike.errno.text();
+        let struck = |kind, error: &str| Observed::FaultStruck {
+            file: file.to_owned(),
+            kind,
+            error: error.to_owned(),
+        };
+        match strike.kind {
+            Kind::Flush | Kind::Close => {
+                vec![Observed::FaultArmed { file: file.to_owned(), kind: FaultKind::Flush, error }]
+            }
+            Kind::Read => vec![struck(FaultKind::Read, &error)],
+            Kind::Write | Kind::Resize => vec![struck(FaultKind::Write, &error)],
+            Kind::Open | Kind::Reopen => vec![struck(FaultKind::Any, &error)],
+            Kind::Lock => {
+                let words = [&*error, "Failed to get \"write\" lock", "Failed to get shared \"write\" lock"];
+                words.map(|error| struck(FaultKind::Any, error)).into()
+            }
+        }
+    }
+
     /// Keeps what was seen.
     pub fn of(observation: &Observation<'_>) -> Observed {
         let found = |file: &str, values: &[Tag], chain: &[&str], corruptions, leaks| {

@@ -6,7 +6,7 @@ use crate::content::SECTOR_BYTES;
 use crate::layer::Image;
 use crate::request::{Operation, PROFILES, TABLES};
 use crate::world::crash::Ending;
-use crate::world::fault;
+use crate::world::repertoire::{self, Repertoire, Turn};
 
 /// Request slots of a lane, and lanes of a guest.
 const REQUESTS: u32 = 6;
@@ -28,9 +28,34 @@ pub struct Profile {
     pub guests: u32,
     /// At most so many faults.
     pub faults: u32,
+    /// Whether what a flush was to make durable may be lost once that flush has failed, although a later one succeeds, as
+    /// on Linux ([`Effect::Forgets`](crate::world::fault::Effect::Forgets)). A layer above a host that remembers which
+    /// flush has failed need not know of it; one that meets the system's files itself has to.
+    pub flushes_forget: bool,
     /// How the world may end early.
     pub crashes: Vec<Ending>,
 }
+
+/// Half of the faults stay as they were drawn.
+const OF_LAYER: Repertoire = Repertoire {
+    opens: false,
+    turns: &[None, None, None, Some(Turn::Resize), Some(Turn::Late), Some(Turn::Full)],
+};
+
+/// The same, where flushes forget.
+const OF_FORGETFUL: Repertoire = Repertoire {
+    opens: false,
+    turns: &[
+        None,
+        None,
+        None,
+        Some(Turn::Resize),
+        Some(Turn::Late),
+        Some(Turn::Full),
+        Some(Turn::Forgets),
+        Some(Turn::Forgets),
+    ],
+};
 
 impl Default for Profile {
     fn default() -> Profile {
@@ -39,6 +64,7 @@ impl Default for Profile {
             sectors: vec![16, 16, 32, 64, 128],
             guests: 3,
             faults: 2,
+            flushes_forget: false,
             crashes: vec![Ending::PowerCut, Ending::Kill],
         }
     }
@@ -81,7 +107,9 @@ impl Profile {
         }
         // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
         if self.faults > 0 && draw.below("profile faults", [0; 3], 3) == 1 {
-            scenario.faults = fault::draw(&mut draw, scenario.images.len() as u32, self.faults, false);
+            let of_layer = if self.flushes_forget { OF_FORGETFUL } else { OF_LAYER };
+            scenario.faults =
+                repertoire::draw(&mut draw, scenario.images.len() as u32, self.faults, &of_layer);
         }
         // Every second run ends early: what is left then is what layers get wrong.
         let endings = self.crashes.len() as u32;

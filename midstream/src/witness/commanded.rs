@@ -6,8 +6,6 @@ use crate::choice::Point;
 use crate::content::Tag;
 use crate::history::Found;
 use crate::history::observed::Observed;
-use crate::world::fault::Kind;
-use model::FaultKind;
 use seam::{Errno, IoResult};
 
 /// What a file shows to the next process.
@@ -72,18 +70,12 @@ impl Witness {
     /// Faults that have struck since the last time: whatever is under way may fail by them.
     pub(super) fn show_strikes(&self, inner: &mut Inner, step: u64, at: u64) {
         let mut core = self.host.core();
-        for (file, kind, errno) in core.disks.faults.take_strikes() {
-            let kind = match kind {
-                Kind::Read => FaultKind::Read,
-                Kind::Write => FaultKind::Write,
-                Kind::Flush => FaultKind::Flush,
-                Kind::Open => FaultKind::Any,
-            };
-            let file = core.disks.files[file as usize].path.clone();
-            let struck = Observed::FaultStruck { file, kind, error: errno.text() };
-            let struck = inner.recording.observed(step, at, struck);
-            let shown = struck.show(|seen| inner.judge.observe(seen));
-            assert!(shown.is_ok(), "a fault breaks no law by itself");
+        for strike in core.disks.faults.take_strikes() {
+            for struck in Observed::of_strike(strike, &core.disks.files[strike.file as usize].path) {
+                let struck = inner.recording.observed(step, at, struck);
+                let shown = struck.show(|seen| inner.judge.observe(seen));
+                assert!(shown.is_ok(), "a fault breaks no law by itself");
+            }
         }
     }
 }

@@ -6,9 +6,11 @@
 
 use crate::choice::Point;
 use crate::content::{is_of_a_run, tags, tags_text};
-use crate::world::crash::survivors;
-use crate::world::fault::{Faults, Kind};
+use crate::world::crash::{Fate, survivors};
+use crate::world::fault::{Effect, Faults, Kind, Strike};
+pub use crate::world::file::{Change, File, Landed, apply};
 use crate::world::on_disk::OnDisk;
+use crate::world::struck::Sort;
 use seam::{Errno, IoResult};
 use std::task::Waker;
 
@@ -17,123 +19,6 @@ pub const SECTOR_BYTES: u64 = 512;
 
 /// No file of a small world grows beyond this; an engine that tries has lost its way.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
-
-/// What a change puts into a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// So many zeroes.
-    Zeroes(u64),
-    /// An end at this length; `offset` is not used.
-    Length(u64),
-}
-
-impl Change {
-    /// How many bytes of the file it overwrites, a change of length aside.
-    pub fn len_bytes(&self) -> u64 {
-        match self {
-            Change::Bytes(bytes) => bytes.len() as u64,
-            Change::Zeroes(len) => *len,
-            Change::Length(_) => 0,
-        }
-    }
-}
-
-/// A change that readers see and a power cut may take back.
-#[derive(Debug)]
-pub struct Landed {
-    /// The request's number, for names.
-    pub number: u32,
-    /// How many changes of this file landed before it.
-    pub serial: u64,
-    /// Where.
-    pub offset: u64,
-    /// What.
-    pub change: Change,
-    /// What was there before: as much of it as the file had.
-    before: Vec<u8>,
-    /// The file's length before.
-    len_before: u64,
-}
-
-/// One file.
-#[derive(Debug, Default)]
-pub struct File {
-    /// Its name in the world.
-    pub path: String,
-    /// What readers see.
-    pub bytes: Vec<u8>,
-    /// Changes since the last flush, in the order they landed.
-    pub unflushed: Vec<Landed>,
-    landed: u64,
-    requests: u32,
-}
-
-impl File {
-    /// A file with durable content.
-    pub fn new(path: &str, bytes: Vec<u8>) -> Self {
-        File { path: path.to_owned(), bytes, ..File::default() }
-    }
-
-    fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Vec<u8> {
-        let start = (offset as usize).min(self.bytes.len());
-        let there = (self.bytes.len() - start).min(buffer.len());
-        buffer[..there].copy_from_slice(&self.bytes[start..start + there]);
-        buffer[there..].fill(0);
-        buffer
-    }
-
-    fn land(&mut self, number: u32, offset: u64, change: Change) {
-        let len_before = self.bytes.len() as u64;
-        let from = match &change {
-            Change::Length(len) => *len,
-            _ => offset,
-        };
-        let to = match &change {
-            Change::Length(_) => len_before,
-            other => offset + other.len_bytes(),
-        };
-        let before = self.bytes
-            [from.min(len_before) as usize..to.clamp(from.min(len_before), len_before) as usize]
-            .to_vec();
-        apply(&mut self.bytes, offset, &change);
-        let serial = self.landed;
-        self.landed += 1;
-        self.unflushed.push(Landed { number, serial, offset, change, before, len_before });
-    }
-
-    /// The durable content: every unflushed change taken back, the youngest first.
-    pub fn durable(&self) -> Vec<u8> {
-        let mut bytes = self.bytes.clone();
-        for landed in self.unflushed.iter().rev() {
-            bytes.resize(landed.len_before as usize, 0);
-            let from = match landed.change {
-                Change::Length(len) => len,
-                _ => landed.offset,
-            };
-            let from = from.min(landed.len_before) as usize;
-            bytes[from..from + landed.before.len()].copy_from_slice(&landed.before);
-        }
-        bytes
-    }
-}
-
-/// Puts a change into `bytes`, growing them as needed.
-pub fn apply(bytes: &mut Vec<u8>, offset: u64, change: &Change) {
-    if let Change::Length(len) = change {
-        bytes.resize(*len as usize, 0);
-        return;
-    }
-    let (from, to) = (offset as usize, (offset + change.len_bytes()) as usize);
-    if bytes.len() < to {
-        bytes.resize(to, 0);
-    }
-    match change {
-        Change::Bytes(data) => bytes[from..to].copy_from_slice(data),
-        _ => bytes[from..to].fill(0),
-    }
-}
 
 /// What is asked of a disk.
 #[derive(Debug)]
@@ -144,25 +29,29 @@ pub enum Ask {
     Write(u64, Change),
     /// Make durable what landed before.
     Flush,
-    /// Open or reopen: nothing to do but to take its time.
+    /// Open: nothing to do but to take its time.
     Open,
+    /// Reopen: the same.
+    Reopen,
 }
 
 impl Ask {
-    fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Ask::Read(..) => Kind::Read,
+            Ask::Write(_, Change::Length(_)) => Kind::Resize,
             Ask::Write(..) => Kind::Write,
             Ask::Flush => Kind::Flush,
             Ask::Open => Kind::Open,
+            Ask::Reopen => Kind::Reopen,
         }
     }
 
-    fn range(&self) -> (u64, u64) {
+    pub(crate) fn range(&self) -> (u64, u64) {
         match self {
             Ask::Read(offset, buffer) => (*offset, offset.saturating_add(buffer.len() as u64)),
             Ask::Write(offset, change) => (*offset, offset.saturating_add(change.len_bytes().max(1))),
-            Ask::Flush | Ask::Open => (0, u64::MAX),
+            Ask::Flush | Ask::Open | Ask::Reopen => (0, u64::MAX),
         }
     }
 }
@@ -200,7 +89,7 @@ pub struct Disks {
     pub files: Vec<File>,
     /// What they do badly.
     pub faults: Faults,
-    /// The step of the world, for whoever reads what was under way since when.
+    /// The step of the world: whoever reads what was under way since when wants it, and a disk that is full for a while.
     pub step: u64,
     in_flight: Vec<Request>,
     names: Vec<Point>,
@@ -237,7 +126,7 @@ impl Disks {
             Ask::Read(..) => "disk # read #",
             Ask::Write(..) => "disk # write #",
             Ask::Flush => "disk # flush #",
-            Ask::Open => "disk # open #",
+            Ask::Open | Ask::Reopen => "disk # open #",
         };
         self.names.push(Point::new(name, [file, number, 0]));
         let landed = self.files[file as usize].landed;
@@ -303,6 +192,7 @@ impl Disks {
             Ask::Write(_, Change::Length(len)) => ("resize", None, format!("to {len:#x} bytes")),
             Ask::Flush => ("flush", None, String::new()),
             Ask::Open => ("open", None, String::new()),
+            Ask::Reopen => ("reopen", None, String::new()),
         };
         OnDisk { step, since: *since, what, file: path.clone(), range, holds, by: String::new() }
     }
@@ -311,18 +201,18 @@ impl Disks {
     pub fn complete(&mut self, index: usize) -> Option<Waker> {
         self.names.remove(index);
         let Request { id, file, number, ask, landed, .. } = self.in_flight.remove(index);
-        let (start, end) = ask.range();
-        let answer = match self.faults.strike(file, ask.kind(), start, end) {
-            Some((errno, fate)) => {
-                if let Ask::Write(offset, change) = &ask {
-                    let file = &mut self.files[file as usize];
-                    for (at, part) in survivors(*offset, change, fate) {
-                        file.land(number, at, part);
-                    }
-                }
+        let answer = match self.strike(file, &ask) {
+            Some(Strike { errno, leaves, forgets }) => {
+                self.fail(file, number, &ask, landed, (leaves, forgets));
                 Err(errno)
             }
-            None => carry_out(&mut self.files[file as usize], number, ask, landed),
+            None => match self.overflow(file, number, &ask) {
+                Some(errno) => Err(errno),
+                None => match self.misled(file, ask) {
+                    Some(ask) => carry_out(&mut self.files[file as usize], number, ask, landed),
+                    None => Ok(Vec::new()),
+                },
+            },
         };
         let index =
             self.waiting.iter().position(|w| w.id == id).expect("a request in flight has its place to wait");
@@ -337,6 +227,76 @@ impl Disks {
     /// Whether everything that was asked for is done, and durable.
     pub fn are_settled(&self) -> bool {
         self.files.iter().all(|file| file.unflushed.is_empty()) && self.changes_in_flight().next().is_none()
+    }
+
+    /// The fault that strikes a request. Who opens a file takes its lock then.
+    fn strike(&mut self, file: u32, ask: &Ask) -> Option<Strike> {
+        let (kind, (start, end)) = (ask.kind(), ask.range());
+        let strike = self.faults.strike(file, kind, start, end);
+        let locks = matches!(kind, Kind::Open | Kind::Reopen);
+        strike.or_else(|| if locks { self.faults.strike(file, Kind::Lock, start, end) } else { None })
+    }
+
+    /// What a request leaves that fails.
+    fn fail(&mut self, file: u32, number: u32, ask: &Ask, landed: u64, (leaves, forgets): (Fate, bool)) {
+        let file = &mut self.files[file as usize];
+        match ask {
+            Ask::Write(offset, change) => {
+                for (at, part) in survivors(*offset, change, leaves) {
+                    file.land(number, at, part);
+                }
+            }
+            Ask::Flush if forgets => file.forget(landed, leaves),
+            _ => {}
+        }
+    }
+
+    /// Whether a request has no room on a full disk, or reports what a close has lost. What fits of data lands.
+    fn overflow(&mut self, file: u32, number: u32, ask: &Ask) -> Option<Errno> {
+        let (index, on) = (file, &mut self.files[file as usize]);
+        match ask {
+            Ask::Flush => std::mem::take(&mut on.is_loss_unreported).then(|| self.faults.reports_late(index)),
+            Ask::Write(offset, change @ (Change::Bytes(_) | Change::Zeroes(_))) => {
+                let room = self.faults.room(index, on.bytes.len() as u64, self.step)?;
+                if offset.saturating_add(change.len_bytes()) <= room {
+                    return None;
+                }
+                let fits = (room / SECTOR_BYTES * SECTOR_BYTES).saturating_sub(*offset) as usize;
+                if let (Change::Bytes(data), 1..) = (change, fits) {
+                    on.land(number, *offset, Change::Bytes(data[..fits].to_vec()));
+                }
+                Some(self.faults.overflows(index))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a lying disk does instead of what was asked; nothing, perhaps.
+    fn misled(&mut self, file: u32, ask: Ask) -> Option<Ask> {
+        let (kind, (start, end)) = (ask.kind(), ask.range());
+        match (self.faults.lie(file, kind, start, end), ask) {
+            (None, ask) => Some(ask),
+            (Some(Effect::Astray(sectors)), Ask::Write(offset, change)) => {
+                let offset = offset.saturating_add_signed(sectors * SECTOR_BYTES as i64);
+                Some(Ask::Write(offset.min(FILE_BYTES_MAX - change.len_bytes()), change))
+            }
+            (Some(_), _) => None,
+        }
+    }
+
+    /// A bit of a file flips.
+    pub fn rot(&mut self, file: u32, offset: u64, bit: u32, sort: Sort) {
+        self.files[file as usize].rot(offset as usize, bit);
+        self.faults.rots(sort);
+    }
+
+    /// A file is closed. Whoever did that learns nothing of what may be lost with it.
+    pub(crate) fn close(&mut self, file: u32) {
+        if let Some(Strike { leaves, .. }) = self.faults.strike(file, Kind::Close, 0, u64::MAX) {
+            let file = &mut self.files[file as usize];
+            file.forget(file.landed, leaves);
+            file.is_loss_unreported = true;
+        }
     }
 
     /// Changes that were in flight when the world ended: file, number, offset, what.
@@ -370,76 +330,12 @@ fn carry_out(file: &mut File, number: u32, ask: Ask, landed: u64) -> Answer {
             Ok(Vec::new())
         }
         Ask::Flush => {
-            let durable = file.unflushed.iter().take_while(|l| l.serial < landed).count();
-            file.unflushed.drain(..durable);
+            file.flush(landed);
             Ok(Vec::new())
         }
-        Ask::Open => Ok(Vec::new()),
+        Ask::Open | Ask::Reopen => Ok(Vec::new()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(disks: &mut Disks, offset: u64, byte: u8, len: usize) {
-        disks.submit(0, Ask::Write(offset, Change::Bytes(vec![byte; len])));
-    }
-
-    fn one_file(len: usize) -> Disks {
-        Disks::new(vec![File::new("a", vec![0; len])])
-    }
-
-    #[test]
-    fn a_flush_covers_what_landed_before_its_submission_and_nothing_else() {
-        let mut disks = one_file(1024);
-        write(&mut disks, 0, 1, 512);
-        write(&mut disks, 512, 2, 512);
-        disks.complete(0);
-        disks.submit(0, Ask::Flush);
-        disks.complete(0); // the second write lands after the flush was submitted
-        disks.complete(0);
-        let durable = disks.files[0].durable();
-        assert_eq!(durable[0], 1, "landed before the flush");
-        assert_eq!(durable[512], 0, "landed after the flush was submitted");
-        assert_eq!(disks.files[0].bytes[512], 2, "readers see it all the same");
-    }
-
-    #[test]
-    fn the_durable_content_takes_back_growth_and_cuts() {
-        let mut disks = one_file(1024);
-        write(&mut disks, 0, 7, 1024);
-        disks.complete(0);
-        disks.submit(0, Ask::Flush);
-        disks.complete(0);
-        disks.submit(0, Ask::Write(0, Change::Length(100)));
-        disks.complete(0);
-        write(&mut disks, 4096, 9, 10);
-        disks.complete(0);
-        disks.submit(0, Ask::Write(50, Change::Zeroes(100)));
-        disks.complete(0);
-        assert_eq!(disks.files[0].bytes.len(), 4106);
-        assert_eq!(disks.files[0].durable(), vec![7; 1024]);
-    }
-
-    #[test]
-    fn a_read_sees_the_bytes_of_its_completion() {
-        let mut disks = one_file(512);
-        let read = disks.submit(0, Ask::Read(0, vec![1; 600]));
-        write(&mut disks, 0, 5, 512);
-        disks.complete(1);
-        disks.complete(0);
-        let bytes = disks.answer(read, Waker::noop()).expect("complete").expect("no fault");
-        assert_eq!((bytes[0], bytes[511], bytes[512]), (5, 5, 0));
-    }
-
-    #[test]
-    fn an_abandoned_write_still_lands() {
-        let mut disks = one_file(512);
-        let id = disks.submit(0, Ask::Write(0, Change::Bytes(vec![3; 512])));
-        disks.abandon(id);
-        disks.complete(0);
-        assert_eq!(disks.files[0].bytes[0], 3);
-        assert!(disks.waiting.is_empty());
-    }
-}
+mod tests;

@@ -6,15 +6,15 @@
 use crate::choice::Point;
 use crate::world::clock::Alarms;
 use crate::world::disk::{Answer, Ask, Change, Disks};
+use crate::world::fault::Kind;
 use crate::world::on_disk::OnDisk;
 use crate::world::socket::{Doors, End};
+use crate::world::wait::{Asked, Wait};
 use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 /// A task that waits to be taken over by the scheduler.
 pub type Spawned = (Point, Pending<'static, ()>);
@@ -80,6 +80,7 @@ impl Core {
         if let Some(log) = &mut self.disk_log {
             log.push(self.disks.look(request, self.steps));
         }
+        self.disks.step = self.steps;
         self.disks.complete(request)
     }
 
@@ -162,12 +163,16 @@ impl SimHost {
         let at = core.steps + u64::from(steps);
         let id = core.thoughts.set(at);
         drop(core);
-        Box::pin(Wait { host: self.clone(), id, steps: true })
+        Box::pin(Wait::new(self.clone(), id, true))
     }
 
     /// Asks a disk, at once, or when the request has got there if the disks have a speed.
     fn ask(&self, file: u32, ask: Ask) -> Pending<'static, Answer> {
-        let nanos = self.core().request_nanos;
+        let nanos = {
+            let mut core = self.core();
+            let (kind, (start, end)) = (ask.kind(), ask.range());
+            core.request_nanos.saturating_add(core.disks.faults.delay(file, kind, start, end))
+        };
         if nanos == 0 {
             return Box::pin(self.submit(file, ask));
         }
@@ -183,7 +188,7 @@ impl SimHost {
         core.disks.step = core.steps;
         let id = core.disks.submit(file, ask);
         drop(core);
-        Asked { host: self.clone(), id: Some(id) }
+        Asked::new(self.clone(), id)
     }
 }
 
@@ -252,7 +257,7 @@ impl Host for SimHost {
         }
         let id = core.moments.set(deadline.0);
         drop(core);
-        Box::pin(Wait { host: self.clone(), id, steps: false })
+        Box::pin(Wait::new(self.clone(), id, false))
     }
 
     fn spawn(&self, name: &str, task: Pending<'static, ()>) {
@@ -285,7 +290,9 @@ struct SimDisk {
 
 impl Drop for SimDisk {
     fn drop(&mut self) {
-        self.host.core().release(self.id);
+        let mut core = self.host.core();
+        core.release(self.id);
+        core.disks.close(self.file);
     }
 }
 
@@ -358,73 +365,27 @@ impl Disk for SimDisk {
         if let Err(errno) = self.host.core().hold(self.id, self.file, writable) {
             return Box::pin(std::future::ready(Err(errno)));
         }
-        let (asked, now) = (self.submit(Ask::Open), Arc::clone(&self.writable));
+        let (asked, now) = (self.submit(Ask::Reopen), Arc::clone(&self.writable));
         let (host, id, file) = (self.host.clone(), self.id, self.file);
         Box::pin(async move {
             let before = now.load(Ordering::Relaxed);
             let answer = asked.await.map(drop);
             match answer {
-                Ok(()) => now.store(writable, Ordering::Relaxed),
+                Ok(()) => {
+                    now.store(writable, Ordering::Relaxed);
+                    // The file is open anew; how it was open before is closed.
+                    host.core().disks.close(file);
+                }
                 // What cannot be opened anew stays open as it was.
                 Err(_) => host.core().hold(id, file, before).unwrap_or(()),
             }
             answer
         })
     }
-}
 
-/// A request under way.
-struct Asked {
-    host: SimHost,
-    id: Option<u64>,
-}
-
-impl Future for Asked {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        let id = self.id.expect("a request is not polled after its answer");
-        let answer = self.host.core().disks.answer(id, context.waker());
-        match answer {
-            Some(answer) => {
-                self.id = None;
-                Poll::Ready(answer)
-            }
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.host.core().disks.abandon(id);
-        }
-    }
-}
-
-/// A wait for a moment or a step.
-struct Wait {
-    host: SimHost,
-    id: u64,
-    steps: bool,
-}
-
-impl Future for Wait {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut core = self.host.core();
-        let alarms = if self.steps { &mut core.thoughts } else { &mut core.moments };
-        if alarms.has_rung(self.id, context.waker()) { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let mut core = self.host.core();
-        let alarms = if self.steps { &mut core.thoughts } else { &mut core.moments };
-        alarms.drop_alarm(self.id);
+    fn claim(&self) -> Pending<'static, IoResult<()>> {
+        let struck = self.host.core().disks.faults.strike(self.file, Kind::Lock, 0, u64::MAX);
+        Box::pin(std::future::ready(struck.map_or(Ok(()), |strike| Err(strike.errno))))
     }
 }
 

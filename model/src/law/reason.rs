@@ -56,6 +56,14 @@ impl LawId {
                 "image.space",
                 "guests discard so that the host gets space back; what stays in the file may also be read by others",
             ),
+            LawId::RotSeen => (
+                "rot.seen",
+                "disks rot; an image's tables can be checked against each other, and whoever checks them wants to know",
+            ),
+            LawId::RotContained => (
+                "rot.contained",
+                "one wrong bit must not become a lost image: what is known to be a table is never written as data",
+            ),
             LawId::NoFaultNoFailure => (
                 "request.failure",
                 "an error that no disk reported makes a guest stop or remount read-only for nothing",

@@ -10,7 +10,7 @@ use midstream::strategy::of_seed;
 use midstream::terminal::shown;
 use midstream::world::crash::{Ending, crash_images};
 use midstream::world::disk::FILE_BYTES_MAX;
-use midstream::world::fault;
+use midstream::world::repertoire::{self, OF_DEVICE};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
@@ -153,7 +153,8 @@ impl Disk {
             }
         }
         let mut choices = of_seed(self.seed);
-        let faults = fault::draw(&mut Draw::new(&mut choices), devices.len() as u32, self.faults, false);
+        let faults =
+            repertoire::draw(&mut Draw::new(&mut choices), devices.len() as u32, self.faults, &OF_DEVICE);
         let choices = Arc::new(Mutex::new(choices));
         let orders = self.reorder.then(|| Arc::clone(&choices));
         let mut over = until_over().map_err(|error| error.to_string())?;

@@ -229,6 +229,6 @@ fn step_of(device: u32, ask: &Ask) -> Option<Step> {
     match ask {
         Ask::Write(offset, change) => Some(Step::Change { device, offset: *offset, change: change.clone() }),
         Ask::Flush => Some(Step::Flush { device }),
-        Ask::Read(..) | Ask::Open => None,
+        Ask::Read(..) | Ask::Open | Ask::Reopen => None,
     }
 }

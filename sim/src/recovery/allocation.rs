@@ -1,5 +1,6 @@
 //! What a qcow2 image takes of its file, and what guests' data lies there that nobody uses any more.
 
+use crate::workload::tables::number;
 use midstream::content::{GARBAGE, SECTOR_BYTES, Tag, sector_of, tag_of};
 
 /// In clusters.
@@ -42,11 +43,6 @@ fn is_zero_at(file: &[u8], block: usize, index: usize, bits: usize) -> bool {
     }
     let byte = number(file, block + index * bits / 8, 1);
     byte >> (index * bits % 8) & ((1 << bits) - 1) == 0
-}
-
-/// A big-endian number; past the end of the file there are zeroes.
-pub(super) fn number(file: &[u8], offset: usize, len: usize) -> usize {
-    (offset..offset + len).fold(0, |value, at| value << 8 | usize::from(file.get(at).copied().unwrap_or(0)))
 }
 
 #[cfg(test)]

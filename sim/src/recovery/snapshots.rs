@@ -1,6 +1,6 @@
 //! What the internal snapshots of a qcow2 image hold: read from the bytes of its file, without the engine.
 
-use super::allocation::number;
+use crate::workload::tables::number;
 use midstream::content::{SECTOR_BYTES, Tag, tag_of};
 
 /// An internal snapshot, as its file has it.

@@ -94,8 +94,7 @@ fn fault_text(fault: &Fault, scenario: &Scenario) -> String {
         _ => "",
     };
     let path = scenario.images.get(fault.file as usize).map_or("?", |image| image.path.as_str());
-    let (kind, often) = (fault.kind.word(), fault.often.words());
-    format!("{kind} of {path}: {} after {} that go well, {often}{range}{leaves}", fault.errno, fault.after)
+    format!("{}{range}{leaves}", fault.text(path))
 }
 
 fn crash_text(crash: &Crash) -> String {
@@ -137,11 +136,11 @@ mod tests {
         scenario.faults.push(Fault {
             file: 1,
             kind,
-            errno: Errno::ENOSPC,
             after: 2,
             often,
             range,
             leaves: Fate::Torn(3),
+            ..Fault::new(Errno::ENOSPC)
         });
         scenario.crash = Some(Crash { step: 34, ending: Ending::PowerCut });
         let text = chain(&scenario);

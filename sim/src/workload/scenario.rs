@@ -6,10 +6,12 @@
 use super::client::{self, ClientPlan};
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Format, Image};
+use super::lies::{self, Rot};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
 use midstream::world::crash::{self, Crash};
-use midstream::world::fault::{self, Fault};
+use midstream::world::fault::{Effect, Fault};
+use midstream::world::repertoire::{self, Repertoire, Turn};
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;
@@ -42,6 +44,8 @@ pub struct Scenario {
     pub clients: Vec<ClientPlan>,
     /// Faults, armed when the scripts begin.
     pub faults: Vec<Fault>,
+    /// Bits that flip: the disks lie, and the run is judged for safety alone. So it is if a fault is a lie.
+    pub rots: Vec<Rot>,
     /// How long a request is on its way to a disk, in virtual time. 0 for disks without a speed: a request takes as long
     /// as the schedule lets it.
     pub request_nanos: u64,
@@ -100,6 +104,7 @@ impl Scenario {
             faults: draw_faults(&mut draw, &images),
             crash: crash::draw(&mut draw),
             what_ifs: crash::draw_what_ifs(&mut draw),
+            rots: Vec::new(),
             request_nanos: 0,
             images,
         };
@@ -113,6 +118,9 @@ impl Scenario {
         for client in 0..CLIENTS {
             scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
         }
+        let (lies, rots) = lies::draw(&mut draw, &scenario.images);
+        scenario.faults.extend(lies);
+        scenario.rots = rots;
         scenario
     }
 
@@ -133,6 +141,7 @@ impl Scenario {
             faults: Vec::new(),
             crash: None,
             what_ifs: Vec::new(),
+            rots: Vec::new(),
             request_nanos: 0,
             images,
         }
@@ -190,6 +199,12 @@ impl Scenario {
             image.backing.map(|b| (self.images[b].path.as_str(), self.images[b].format.driver()))
         };
         self.images.iter().map(|image| image.build(below(image))).collect()
+    }
+
+    /// Whether the disks do what no honest disk does.
+    pub fn is_on_liars(&self) -> bool {
+        let is_lie = |fault: &Fault| matches!(fault.effect, Effect::Lies | Effect::Astray(_));
+        !self.rots.is_empty() || self.faults.iter().any(is_lie)
     }
 
     /// Whether no layer lies on this one.
@@ -341,10 +356,39 @@ fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
     largest * wide * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
 }
 
+/// Half of the faults stay as they were drawn.
+const OF_ENGINE: Repertoire = Repertoire {
+    opens: true,
+    turns: &[
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        Some(Turn::Forgets),
+        Some(Turn::Forgets),
+        Some(Turn::Reopen),
+        Some(Turn::Lock),
+        Some(Turn::Resize),
+        Some(Turn::Resize),
+        Some(Turn::Resize),
+        Some(Turn::Close),
+        Some(Turn::Close),
+        Some(Turn::Late),
+        Some(Turn::Late),
+        Some(Turn::Full),
+        Some(Turn::Full),
+    ],
+};
+
 fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
     // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    fault::draw(draw, images.len() as u32, FAULTS, true)
+    repertoire::draw(draw, images.len() as u32, FAULTS, &OF_ENGINE)
 }

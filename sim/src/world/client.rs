@@ -6,6 +6,7 @@ use block::command::BlockJobInfo;
 use block::engine::Engine;
 use block::qmp::Monitor;
 use midstream::world::host::SimHost;
+use midstream::world::struck::{SORTS, Sort};
 use seam::{Host, Nanos};
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
 
 /// How often the closing client looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
-/// After so many looks a backup that still runs is cancelled.
+/// After so many looks a backup that still runs is cancelled, and whatever stops with an error each time it goes on.
 const ROUNDS_RUNNING: u32 = 20;
 
 /// Brings every job to its end: resumes, lifts the speed limit, completes, finalizes, dismisses. Each must have ended within a bound.
@@ -47,15 +48,37 @@ pub async fn close(
             for text in urge(job) {
                 send(client, &text, &monitor, &oracle).await;
             }
-            // A backup of nothing but what is overwritten has no end of its own.
-            if round >= ROUNDS_RUNNING && job.kind == "backup" && job.status == "running" {
-                let text = execute("job-cancel", &format!(r#""id":"{}""#, job.device));
+            if round >= ROUNDS_RUNNING
+                && let Some(text) = give_up(job, fails_for_ever(&host))
+            {
                 send(client, &text, &monitor, &oracle).await;
             }
         }
         // Time passes only when nothing else can happen, so after this the jobs have done all they could.
         host.sleep_until(host.now().plus(Nanos::SECOND)).await;
     }
+}
+
+/// Whether a flush has failed: a file of which one has may fail all of them. So may one with tables that have rotted.
+fn fails_for_ever(host: &SimHost) -> bool {
+    let core = host.core();
+    let struck = |sort: Sort| core.disks.faults.sorts().of(sort) > 0;
+    SORTS
+        .into_iter()
+        .map(|(sort, _)| sort)
+        .filter(|sort| struck(*sort))
+        .any(|sort| sort.is_lie() || [Sort::Flush, Sort::Forgets, Sort::Close].contains(&sort))
+}
+
+/// What ends a job that does not come to its end: a backup of nothing but what is overwritten has none of its own, and who
+/// tries again for ever what will not be done has none either.
+fn give_up(job: &BlockJobInfo, fails_for_ever: bool) -> Option<String> {
+    let BlockJobInfo { kind, device, status, .. } = job;
+    if fails_for_ever {
+        return Some(execute("block-job-cancel", &format!(r#""device":"{device}","force":true"#)));
+    }
+    let is_endless = *kind == "backup" && *status == "running";
+    is_endless.then(|| execute("job-cancel", &format!(r#""id":"{device}""#)))
 }
 
 /// What moves a job on from where it is.

@@ -6,6 +6,7 @@ use crate::error::Refused;
 use crate::format::null::{NULL_BYTES_DEFAULT, Null};
 use crate::format::raw::Raw;
 use crate::format::window::Window;
+use crate::graph::failed_flush::FlushMemory;
 use crate::graph::node::{Driver, FileAccess, Link, Storage};
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use seam::{Disk, Errno, FileUse, Nanos, OpenMode};
@@ -42,7 +43,9 @@ impl Draft<'_> {
             _ => Refused::cannot_open(filename, errno, writes),
         })?;
         let write_threshold: Arc<WriteThreshold> = Arc::default();
-        let disk = WatchedDisk::new(disk, write_threshold.clone());
+        let host = &**self.engine.host();
+        let flushes = FlushMemory::new(&self.engine.failed_flushes, host, filename, &*disk);
+        let disk = WatchedDisk::new(disk, write_threshold.clone(), wanted.flushes.then_some(flushes));
         disk.set_unmap(by.settle(&options.settings).unmap);
         let storage = Storage::File { disk, access, locks: wanted.locks };
         let opened = Opened::new(self.graph.next_node_id(), Driver::Storage(storage), read_only);

@@ -3,6 +3,7 @@
 use crate::live::judge::OF_DAEMONS;
 use crate::mutants::Mutant;
 use midstream::verdict::{INVARIANTS, LIVENESS};
+use midstream::world::struck::SORTS;
 use model::law::{Kind, LAWS, LawId};
 use std::fmt::Write;
 
@@ -27,7 +28,7 @@ pub(super) fn page(mutants: &[Mutant]) -> String {
     writeln!(page, "- *{INVARIANTS}*: an assertion of the engine fails, or it panics.").expect(ROOM);
     let of_daemons = OF_DAEMONS.map(|law| format!("*{law}*")).join(", ");
     writeln!(page, "- Of live daemons alone: {of_daemons}.").expect(ROOM);
-    let goals = LAWS.into_iter().filter(|law| law.kind() == Kind::Sometimes).count();
+    let goals = LAWS.into_iter().filter(|law| law.kind() == Kind::Sometimes).count() + SORTS.len();
     writeln!(
         page,
         "\n## Goals\n\nA campaign that never reaches one of {goals} goals has proved little, and says so: \

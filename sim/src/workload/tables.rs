@@ -1,6 +1,5 @@
-//! Which part of a qcow2 image lies at an offset of its file: for readers of what disks did.
+//! Which part of a qcow2 image lies where in its file: for readers of what disks did, and for whoever makes it rot.
 
-use super::allocation::number;
 use std::ops::Range;
 
 /// The offset of an L1 or refcount table's entry.
@@ -28,10 +27,54 @@ pub fn table_at(file: &[u8], offset: u64) -> Option<&'static str> {
     }
 }
 
+/// A part of an image.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Table {
+    /// The fixed part of the header.
+    Header,
+    /// The L1 table.
+    L1,
+    /// The L2 tables.
+    L2,
+    /// The refcount table.
+    RefcountTable,
+    /// The refcount blocks.
+    Refcounts,
+    /// Whatever is none of these.
+    Data,
+}
+
+/// Where the words of eight bytes of a part lie.
+pub fn places(file: &[u8], table: Table) -> Box<dyn Iterator<Item = usize> + '_> {
+    let words = |start: usize, len: usize| (start..start + len).step_by(8);
+    let cluster_bytes = 1usize << number(file, 20, 4).min(21);
+    let l1 = (number(file, 40, 8), number(file, 36, 4));
+    let refcounts = (number(file, 48, 8), number(file, 56, 4) * cluster_bytes / 8);
+    let below = move |table| {
+        let starts = entries(file, table).map(|start| start & OFFSET).filter(|start| *start != 0);
+        starts.flat_map(move |start| words(start, cluster_bytes))
+    };
+    match table {
+        Table::Header => Box::new(words(0, 104)),
+        Table::L1 => Box::new(words(l1.0, l1.1.min(file.len()) * 8)),
+        Table::RefcountTable => Box::new(words(refcounts.0, refcounts.1.min(file.len()) * 8)),
+        Table::L2 => Box::new(below(l1)),
+        Table::Refcounts => Box::new(below(refcounts)),
+        Table::Data => {
+            Box::new(words(0, file.len() / 8 * 8).filter(|at| table_at(file, *at as u64).is_none()))
+        }
+    }
+}
+
 /// The entries of a table that lie in the file.
 fn entries(file: &[u8], (start, count): (usize, usize)) -> impl Iterator<Item = usize> {
     let all: Range<usize> = 0..count.min(file.len() / 8);
     all.map(move |index| number(file, start + index * 8, 8))
+}
+
+/// A big-endian number; past the end of the file there are zeroes.
+pub fn number(file: &[u8], offset: usize, len: usize) -> usize {
+    (offset..offset + len).fold(0, |value, at| value << 8 | usize::from(file.get(at).copied().unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! The laws that are judged beside the model: each follows what guests and clients ask for, and says itself what is wrong.
+
+use super::bitmaps::Bitmaps;
+use super::bounded::{Bounded, Seen};
+use super::snapshots::Snapshots;
+use super::space::{Change, Space};
+use super::thresholds::Thresholds;
+use super::write::Write;
+use crate::recovery::Recovered;
+use crate::workload::scenario::{Nodes, Scenario};
+use midstream::world::disk::File;
+use model::law::LawId;
+
+/// A law that is broken, and how.
+pub type Wrong = (LawId, String);
+
+/// All of them.
+#[derive(Debug)]
+pub struct Beside {
+    /// How far jobs have got whose guests never rest.
+    bounded: Bounded,
+    /// What guests have given back.
+    space: Space,
+    /// What guests have made dirty.
+    bitmaps: Bitmaps,
+    /// The marks past which writes are reported.
+    thresholds: Thresholds,
+    /// What internal snapshots hold.
+    snapshots: Snapshots,
+    /// The name of each image's node.
+    nodes: Vec<String>,
+    /// Whether files see what is discarded.
+    is_passed_on: bool,
+}
+
+impl Beside {
+    /// Nothing has happened yet.
+    pub fn new(scenario: &Scenario) -> Beside {
+        Beside {
+            bounded: Bounded::default(),
+            space: Space::default(),
+            bitmaps: Bitmaps::default(),
+            thresholds: Thresholds::default(),
+            snapshots: Snapshots::default(),
+            nodes: (0..scenario.images.len()).map(|image| scenario.node(image)).collect(),
+            // A node without options of its own on the file discards as the node over it does.
+            is_passed_on: scenario.nodes == Nodes::InlineFile,
+        }
+    }
+
+    /// A client sends a command.
+    pub fn sent(&mut self, client: u32, text: &str) {
+        self.bounded.sent(client, text);
+        self.space.sent(client, text);
+        self.bitmaps.sent(client, text);
+        self.thresholds.sent(client, text);
+        self.snapshots.sent(client, text);
+    }
+
+    /// It is answered; `files` are the images as they are.
+    pub fn reply(&mut self, client: u32, text: &str, files: &[File]) -> Option<Wrong> {
+        self.bounded.reply(client, text);
+        self.space.reply(client);
+        self.thresholds.reply(client, text);
+        if let Some((node, name)) = self.snapshots.reply(client, text)
+            && let Some(image) = self.nodes.iter().position(|known| *known == node)
+        {
+            self.snapshots.made(&files[image].path, name, &files[image].bytes);
+        }
+        self.bitmaps.reply(client, text).map(|missed| (LawId::BitmapCovers, missed))
+    }
+
+    /// An event.
+    pub fn event(&mut self, text: &str) -> Option<Wrong> {
+        self.thresholds.event(text).map(|wrong| (LawId::ThresholdReported, wrong))
+    }
+
+    /// A guest's request begins: the clusters that it changes.
+    pub fn changes(&mut self, request: u64, change: Change) {
+        self.space.began(request, change);
+    }
+
+    /// A guest's request begins: the bytes that it changes.
+    pub fn writes(&mut self, request: u64, write: &Write) {
+        self.bitmaps.began(request, write);
+        self.thresholds.began(request, write);
+    }
+
+    /// Its guest's node stands on another one now: which of the two it has changed, nobody saw.
+    pub fn writes_somewhere(&mut self, request: u64) {
+        self.bitmaps.forget(request);
+        self.thresholds.forget(request);
+    }
+
+    /// It has ended.
+    pub fn ended(&mut self, request: u64, is_well: bool) -> Option<Wrong> {
+        self.space.ended(request, is_well);
+        self.bitmaps.ended(request, is_well);
+        let unreported = self.thresholds.ended(request, is_well);
+        unreported.map(|unreported| (LawId::ThresholdReported, unreported))
+    }
+
+    /// How far a job has got on a device of so many bytes, whose guests never rest.
+    pub fn job_at(&mut self, seen: &Seen<'_>, device_bytes: u64) -> Option<Wrong> {
+        self.bounded.look(seen, device_bytes).map(|outrun| (LawId::BoundedProgress, outrun))
+    }
+
+    /// What a file has after a crash.
+    pub fn recovered(&mut self, recovered: &Recovered) -> Option<Wrong> {
+        let wrong = self.snapshots.wrong(&recovered.file, &recovered.snapshots);
+        wrong.map(|wrong| (LawId::SnapshotKept, wrong))
+    }
+
+    /// What the file of an image has after a clean end, without a fault.
+    pub fn closed(&mut self, image: usize, recovered: &Recovered) -> Option<Wrong> {
+        let missed = self.bitmaps.closed(&self.nodes[image], &recovered.bitmaps);
+        let allocation = recovered.allocation.as_ref();
+        let kept = allocation.and_then(|found| self.space.closed(&recovered.file, found, self.is_passed_on));
+        let missed = missed.map(|missed| (LawId::BitmapCovers, missed));
+        missed.or(kept.map(|kept| (LawId::SpaceReturned, kept)))
+    }
+
+    /// How often there was something to find.
+    pub fn looks(&self, law: LawId) -> u64 {
+        match law {
+            LawId::BoundedProgress => self.bounded.looks(),
+            LawId::SpaceReturned => self.space.looks(),
+            LawId::BitmapCovers => self.bitmaps.looks(),
+            LawId::SnapshotKept => self.snapshots.looks(),
+            LawId::ThresholdReported => self.thresholds.looks(),
+            _ => 0,
+        }
+    }
+}
