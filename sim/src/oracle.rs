@@ -6,7 +6,7 @@
 pub mod bounded;
 pub mod space;
 
-use crate::oracle::bounded::{Bounded, Seen};
+use crate::oracle::bounded::{Bounded, Seen, Speed, answered_late};
 use crate::oracle::space::{Change, Space};
 use crate::recovery::Recovered;
 use crate::workload::image::{Format, Image};
@@ -24,10 +24,10 @@ use midstream::verdict::{Detail, Outcome, Verdict};
 use midstream::world::crash::Ending;
 use midstream::world::fault::Fault;
 use midstream::world::host::SimHost;
-use midstream::world::struck::SORTS;
+use midstream::world::struck::{SORTS, Sort};
 use model::law::{Kind as LawKind, LAWS, LawId};
 use model::{Broken, CrashKind, ImageSetup, Judge};
-use seam::{IoResult, WallClock};
+use seam::{IoResult, Nanos, WallClock};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -52,6 +52,8 @@ struct Inner {
     looked: Vec<Look>,
     /// How far jobs have got whose guests never rest.
     bounded: Bounded,
+    /// How many requests of guests were timed.
+    answers: u64,
     /// What guests have given back.
     space: Space,
     /// Whether files see what is discarded.
@@ -100,6 +102,7 @@ impl Oracle {
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
             bounded: Bounded::default(),
+            answers: 0,
             space: Space::default(),
             // A node without options of its own on the file discards as the node over it does.
             is_passed_on: scenario.nodes == Nodes::InlineFile,
@@ -323,6 +326,21 @@ impl Oracle {
         }
     }
 
+    /// A request of a guest that never rests took so long. A request that came late, or had to be tried again, is the
+    /// disks' affair.
+    pub fn waited(&self, request: RequestId, waited: Nanos, device_bytes: u64) {
+        let late = {
+            let core = self.host.core();
+            let is_slowed = core.disks.faults.struck() > 0 || core.disks.faults.sorts().of(Sort::Late) > 0;
+            let speed = Speed { request_nanos: core.request_nanos, byte_nanos: core.byte_nanos };
+            if is_slowed { None } else { answered_late(waited.0, device_bytes, speed) }
+        };
+        self.inner().answers += 1;
+        if let Some(late) = late {
+            self.break_law(LawId::RequestBound, format!("{}: {late}", request.point()));
+        }
+    }
+
     /// A law that needs no model to be seen broken.
     fn break_law(&self, law: LawId, detail: String) {
         self.inner().recording.break_law(law.name(), detail);
@@ -381,6 +399,7 @@ impl Oracle {
         let looks = |law| match law {
             LawId::BoundedProgress => inner.bounded.looks(),
             LawId::SpaceReturned => inner.space.looks(),
+            LawId::RequestBound => inner.answers,
             LawId::RotSeen | LawId::RotContained => lies,
             _ => 0,
         };

@@ -44,9 +44,13 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Bits that flip: the disks lie, and the run is judged for safety alone. So it is if a fault is a lie.
     pub rots: Vec<Rot>,
+    /// Whether disks have sectors of 4 KiB.
+    pub has_large_sectors: bool,
     /// How long a request is on its way to a disk, in virtual time. 0 for disks without a speed: a request takes as long
     /// as the schedule lets it.
     pub request_nanos: u64,
+    /// How long a disk is busy with each byte that it moves. 0 for disks of any bandwidth.
+    pub byte_nanos: u64,
     /// The end of the world, if it comes early.
     pub crash: Option<Crash>,
 }
@@ -96,7 +100,9 @@ impl Scenario {
             faults: draw_faults(&mut draw, &images),
             crash: crash::draw(&mut draw),
             rots: Vec::new(),
+            has_large_sectors: false,
             request_nanos: 0,
+            byte_nanos: 0,
             images,
         };
         for guest in 0..GUESTS {
@@ -105,10 +111,12 @@ impl Scenario {
         // Who never rests meets disks that answer in an order of their own, and disks that are as fast as they are.
         if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
             scenario.request_nanos = draw.entry("disk speed", [0; 3], &[0, 100_000, 10_000_000]);
+            scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
         }
         for client in 0..CLIENTS {
             scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
         }
+        scenario.has_large_sectors = draw.below("disk sectors", [0; 3], 4) == 1;
         let (lies, rots) = lies::draw(&mut draw, &scenario.images);
         scenario.faults.extend(lies);
         scenario.rots = rots;
@@ -131,7 +139,9 @@ impl Scenario {
             faults: Vec::new(),
             crash: None,
             rots: Vec::new(),
+            has_large_sectors: false,
             request_nanos: 0,
+            byte_nanos: 0,
             images,
         }
     }
