@@ -75,8 +75,26 @@ pub struct Profile {
 }
 
 impl Scenario {
-    /// Draws a scenario.
+    /// Draws a scenario of a simulated world.
     pub fn draw(choices: &mut Choices) -> Scenario {
+        let mut scenario = Scenario::draw_on(choices, &OF_ENGINE);
+        let mut draw = Draw::new(choices);
+        if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
+            scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
+        }
+        scenario.has_large_sectors = draw.below("disk sectors", [0; 3], 4) == 1;
+        let (lies, rots) = lies::draw(&mut draw, &scenario.images);
+        scenario.faults.extend(lies);
+        scenario.rots = rots;
+        scenario
+    }
+
+    /// Draws a scenario of a live daemon, whose disks are as they are.
+    pub fn draw_live(choices: &mut Choices) -> Scenario {
+        Scenario::draw_on(choices, &OF_LIVE)
+    }
+
+    fn draw_on(choices: &mut Choices, disks: &Repertoire) -> Scenario {
         let mut draw = Draw::new(choices);
         let profile = Profile {
             commands: draw_commands(&mut draw),
@@ -97,7 +115,7 @@ impl Scenario {
             stream_chunk_bytes,
             guests: Vec::new(),
             clients: Vec::new(),
-            faults: draw_faults(&mut draw, &images),
+            faults: draw_faults(&mut draw, &images, disks),
             crash: crash::draw(&mut draw),
             rots: Vec::new(),
             has_large_sectors: false,
@@ -111,15 +129,10 @@ impl Scenario {
         // Who never rests meets disks that answer in an order of their own, and disks that are as fast as they are.
         if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
             scenario.request_nanos = draw.entry("disk speed", [0; 3], &[0, 100_000, 10_000_000]);
-            scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
         }
         for client in 0..CLIENTS {
             scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
         }
-        scenario.has_large_sectors = draw.below("disk sectors", [0; 3], 4) == 1;
-        let (lies, rots) = lies::draw(&mut draw, &scenario.images);
-        scenario.faults.extend(lies);
-        scenario.rots = rots;
         scenario
     }
 
@@ -353,6 +366,9 @@ fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
     largest * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
 }
 
+/// None of these turn out otherwise.
+const OF_LIVE: Repertoire = Repertoire { opens: true, turns: &[None] };
+
 /// Half of the faults stay as they were drawn.
 const OF_ENGINE: Repertoire = Repertoire {
     opens: true,
@@ -382,10 +398,10 @@ const OF_ENGINE: Repertoire = Repertoire {
     ],
 };
 
-fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
+fn draw_faults(draw: &mut Draw<'_>, images: &[Image], disks: &Repertoire) -> Vec<Fault> {
     // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    repertoire::draw(draw, images.len() as u32, FAULTS, &OF_ENGINE)
+    repertoire::draw(draw, images.len() as u32, FAULTS, disks)
 }
