@@ -6,8 +6,7 @@
 
 use midstream::request::Operation;
 use midstream::verdict::Verdict;
-use midstream::world::crash::Fate;
-use midstream::world::fault::{Fault, Kind, Often};
+use midstream::world::fault::Fault;
 use sim::workload::image::{Cluster, Format};
 use sim::workload::scenario::Scenario;
 use sim::world::World;

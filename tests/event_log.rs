@@ -3,7 +3,6 @@
 //! Chains are drawn lowest layer first, one letter a cluster: `.` unallocated, `d` data, `z` zeroes.
 
 use midstream::verdict::Verdict;
-use midstream::world::crash::Fate;
 use midstream::world::fault::{Fault, Kind, Often};
 use seam::Errno;
 use sim::workload::scenario::Scenario;

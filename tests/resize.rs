@@ -5,8 +5,8 @@
 use midstream::request::Operation;
 use midstream::strategy::random::Random;
 use midstream::verdict::Verdict;
-use midstream::world::crash::{Ending, Fate};
-use midstream::world::fault::{Fault, Kind, Often};
+use midstream::world::crash::Ending;
+use midstream::world::fault::{Fault, Often};
 use seam::Errno;
 use sim::workload::scenario::Scenario;
 use sim::world::World;
