@@ -48,7 +48,7 @@
 //!
 //! - `choice.rs` is the one door of chance; `strategy/` holds who answers (random, PCT, replay); `trace.rs` writes a run
 //!   down, `minimise.rs` minimises it. `campaign.rs` takes many runs on all cores, `coverage.rs` adds them up.
-//! - `world/` is the simulated world: `scheduler` with `ready`, `clock`, `disk` and its `file`s, `fault` with `repertoire` (how faults are drawn) and `struck` (what has gone wrong), `crash`, `host` with `wait`, `socket`; `on_disk` is a request as readers see it; `waiting` says
+//! - `world/` is the simulated world: `scheduler` with `ready`, `clock`, `disk` and its `file`s, `fault` with `repertoire` (how they are drawn) and `struck` (what has gone wrong), `crash`, `host` with `wait`, `socket`; `on_disk` is a request as readers see it; `waiting` says
 //!   who waits for whom where it does not go on. `content.rs` is what
 //!   sectors hold, and what readers call it, `request.rs` what guests ask for.
 //! - `history.rs`, `history/` are what was seen of a run, kept once: `observed` is what a specification was shown, owned;

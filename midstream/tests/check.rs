@@ -5,7 +5,9 @@ mod layers;
 use layers::{Bug, Cached, Cow};
 use midstream::campaign::{Plan, Seeds};
 use midstream::scenario::{Scenario, discard, eio, flush, kill, power_cut, read, write, write_zeroes};
-use midstream::{Failure, Profile, event_log, explain, find, replay, survey};
+use midstream::seam::{Disk, Host, IoResult, OpenMode};
+use midstream::{BlockLayer, Device, Failure, Image, Profile, event_log, explain, find, replay, survey};
+use std::sync::Arc;
 
 const FLUSHED: &str = "what was flushed survives a power cut";
 const READS: &str = "a read returns what was written";
@@ -50,6 +52,47 @@ fn every_bug_breaks_the_law_that_it_should() {
     let promises = Cached::<true> { bug: Bug::None };
     let found = find(promises, Profile::default(), 3_000).expect_err("a kill loses its cache");
     assert_eq!(found.law.as_deref(), Some(KILLED));
+}
+
+/// Asks the disk for everything, and keeps nothing.
+struct Plain;
+
+impl BlockLayer for Plain {
+    type Device = PlainDisk;
+
+    async fn open(&self, host: Arc<dyn Host>, images: &[Image]) -> IoResult<Vec<PlainDisk>> {
+        let mut disks = Vec::new();
+        for image in images {
+            disks.push(PlainDisk(host.open(&image.path, OpenMode::ReadWrite).await?));
+        }
+        Ok(disks)
+    }
+}
+
+struct PlainDisk(Arc<dyn Disk>);
+
+impl Device for PlainDisk {
+    async fn read(&self, offset: u64, len: u64) -> IoResult<Vec<u8>> {
+        self.0.read(offset, vec![0; len as usize]).await
+    }
+
+    async fn write(&self, offset: u64, data: Vec<u8>) -> IoResult<()> {
+        self.0.write(offset, data).await
+    }
+
+    async fn flush(&self) -> IoResult<()> {
+        self.0.flush().await
+    }
+}
+
+// One flush fails and the next succeeds. Who writes all of it again has it on the disk then; who only flushes again has not.
+#[test]
+fn who_believes_the_flush_after_a_failed_one_is_found_where_flushes_forget() {
+    let profile = |flushes_forget| Profile { flushes_forget, ..Profile::default() };
+    find(Plain, profile(false), 3_000).unwrap_or_else(|f| panic!("{f}"));
+    find(cached(Bug::None), profile(true), 3_000).unwrap_or_else(|f| panic!("{f}"));
+    let found = find(Plain, profile(true), 3_000).expect_err("it believes the second flush");
+    assert_eq!(found.law.as_deref(), Some(FLUSHED), "{found}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ laws! {
     Always Cause = "a job moves only for a cause",
     Always Progress = "progress never goes back and never passes the end",
     Always BoundedProgress = "a mirror gets in step, and ends once told to, however much guests write",
+    Always RequestBound = "a guest's request is answered within a bound, whatever jobs do",
     Always SpaceReturned = "what a guest discards takes no space any more",
     Always BitmapCovers = "a dirty bitmap misses no change",
     Always ThresholdReported = "the first write past a write threshold is reported, once",

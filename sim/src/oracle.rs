@@ -6,13 +6,14 @@
 pub mod beside;
 pub mod bitmaps;
 pub mod bounded;
+mod crashed;
 pub mod snapshots;
 pub mod space;
 pub mod thresholds;
 pub mod write;
 
 use crate::oracle::beside::{Beside, Wrong};
-use crate::oracle::bounded::Seen;
+use crate::oracle::bounded::{Seen, Speed, answered_late};
 use crate::oracle::space::Change;
 use crate::oracle::write::Write;
 use crate::recovery::Recovered;
@@ -28,13 +29,12 @@ use midstream::history::{Asked, Entry, Failure, Found, What};
 use midstream::recording::Recording;
 use midstream::request::{Operation, RequestId};
 use midstream::verdict::{Detail, Outcome, Verdict};
-use midstream::world::crash::Ending;
 use midstream::world::fault::Fault;
 use midstream::world::host::SimHost;
-use midstream::world::struck::SORTS;
+use midstream::world::struck::{SORTS, Sort};
 use model::law::{Kind as LawKind, LAWS, LawId};
-use model::{Broken, CrashKind, ImageSetup, Judge};
-use seam::{IoResult, WallClock};
+use model::{Broken, ImageSetup, Judge};
+use seam::{IoResult, Nanos, WallClock};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -59,6 +59,8 @@ struct Inner {
     looked: Vec<Look>,
     /// How often it was looked at what a crash would leave.
     what_ifs: u64,
+    /// How many requests of guests were timed.
+    answers: u64,
     /// What is judged beside the model.
     beside: Beside,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
@@ -108,6 +110,7 @@ impl Oracle {
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
             what_ifs: 0,
+            answers: 0,
             beside: Beside::new(scenario),
             links_move: scenario.spares() > 0,
         };
@@ -262,36 +265,6 @@ impl Oracle {
         }
     }
 
-    /// The world has ended without warning.
-    pub fn crashed(&self, ending: Ending) {
-        self.observe(Observed::Crash { kind: kind_of(ending) });
-        self.inner().recording.forget_all();
-    }
-
-    /// Whether no law would break if the world had ended so just now, and this were what is left.
-    pub fn would_survive(&self, ending: Ending, all: &[Recovered]) -> bool {
-        let (now, step) = self.moment();
-        let mut inner = self.inner();
-        if !inner.recording.is_judged() {
-            return true;
-        }
-        self.observe_strikes(&mut inner, now, step);
-        inner.what_ifs += 1;
-        let mut judge = inner.judge.clone();
-        let mut survives = |observed: Observed| observed.show(|seen| judge.observe(seen)).is_ok();
-        survives(Observed::Crash { kind: kind_of(ending) })
-            && all.iter().cloned().all(|recovered| survives(seen_after_crash(recovered)))
-            && all.iter().all(|recovered| inner.beside.recovered(recovered).is_none())
-    }
-
-    /// What a file shows to the next process after a crash.
-    pub fn recovered(&self, mut recovered: Recovered) {
-        let damage = std::mem::take(&mut recovered.damage);
-        let wrong = self.inner().beside.recovered(&recovered);
-        self.report_damage(seen_after_crash(recovered), &damage);
-        self.break_law_by(wrong);
-    }
-
     /// What a file shows to the next process after a clean end: what its node showed at rest.
     pub fn closed(&self, image: usize, mut recovered: Recovered) {
         let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
@@ -341,6 +314,21 @@ impl Oracle {
     fn break_law_by(&self, wrong: Option<Wrong>) {
         if let Some((law, detail)) = wrong {
             self.break_law(law, detail);
+        }
+    }
+
+    /// A request of a guest that never rests took so long. A request that came late, or had to be tried again, is the
+    /// disks' affair.
+    pub fn waited(&self, request: RequestId, waited: Nanos, device_bytes: u64) {
+        let late = {
+            let core = self.host.core();
+            let is_slowed = core.disks.faults.struck() > 0 || core.disks.faults.sorts().of(Sort::Late) > 0;
+            let speed = Speed { request_nanos: core.request_nanos, byte_nanos: core.byte_nanos };
+            if is_slowed { None } else { answered_late(waited.0, device_bytes, speed) }
+        };
+        self.inner().answers += 1;
+        if let Some(late) = late {
+            self.break_law(LawId::RequestBound, format!("{}: {late}", request.point()));
         }
     }
 
@@ -401,6 +389,7 @@ impl Oracle {
         let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
             LawId::FlushedSurvives => inner.what_ifs,
+            LawId::RequestBound => inner.answers,
             LawId::RotSeen | LawId::RotContained => lies,
             law => inner.beside.looks(law),
         };
@@ -409,19 +398,6 @@ impl Oracle {
         let struck = SORTS.into_iter().map(|(sort, _)| core.disks.faults.sorts().of(sort) > 0);
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).chain(struck).collect();
     }
-}
-
-fn kind_of(ending: Ending) -> CrashKind {
-    match ending {
-        Ending::Kill => CrashKind::Kill,
-        Ending::PowerCut => CrashKind::PowerCut,
-    }
-}
-
-/// What the next process finds in a file after a crash.
-fn seen_after_crash(recovered: Recovered) -> Observed {
-    let file = recovered.file.clone();
-    recovered.found().map_or_else(|why| Observed::Unreadable { file, why }, Observed::Recovered)
 }
 
 /// Laws that hold always or at the end, in the order of an outcome's counts.

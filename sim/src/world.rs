@@ -123,6 +123,8 @@ impl World {
         let host =
             SimHost::new(Disks::new(files.map(|(bytes, image)| File::new(&image.path, bytes)).collect()));
         host.core().request_nanos = scenario.request_nanos;
+        host.core().byte_nanos = scenario.byte_nanos;
+        host.core().disks.has_large_sectors = scenario.has_large_sectors;
         host.core().disk_log = (detail == Detail::Full).then(Vec::new);
         let scheduler = Scheduler::new(host.clone());
         // Small worlds need small chunks: a copy of one chunk has no order in itself.

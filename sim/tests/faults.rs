@@ -1,15 +1,22 @@
 //! What the engine makes of disks that do worse than fail once: each in a world driven by hand.
 
+use block::engine::{Engine, Tuning};
+use block::qmp::Monitor;
+use midstream::choice::Point;
 use midstream::request::Operation;
 use midstream::strategy::random::Random;
 use midstream::verdict::{Outcome, Verdict};
 use midstream::world::crash::Ending;
+use midstream::world::disk::{Disks, File};
 use midstream::world::fault::{Effect, Fault, Kind, Often};
+use midstream::world::host::SimHost;
+use midstream::world::scheduler::{Rest, Scheduler};
 use midstream::world::struck::SORTS;
 use seam::Errno;
 use sim::subject::subject;
 use sim::workload::scenario::Scenario;
 use sim::world::World;
+use std::sync::{Arc, Mutex};
 
 fn world() -> World {
     World::open(Scenario::chain(&["dddd", "...."]))
@@ -108,4 +115,53 @@ fn a_length_that_cannot_be_changed_stays_as_it_was() {
     let outcome = world.finish();
     assert_eq!(outcome.verdict, Verdict::Passed);
     assert!(has_struck(&outcome, "a file cannot be resized"));
+}
+
+// Two processes, one file: each has an engine of its own, and locks are between them.
+#[test]
+fn two_engines_on_one_image_are_one_writer_or_several_readers() {
+    let files = Scenario::chain(&["dddd"]).files();
+    let image = File::new("/images/a.qcow2", files[0].clone());
+    let host = SimHost::in_folder(Disks::new(vec![image]), "/images");
+    let engines = [0; 2].map(|_| Engine::new(Arc::new(host.clone()), Tuning::default()));
+    let monitors = engines.each_ref().map(|engine| Monitor::new(engine.clone()));
+    let mut scheduler = Scheduler::new(host);
+    let mut execute = |process: usize, text: String| {
+        let (monitor, reply) = (monitors[process].clone(), Arc::new(Mutex::new(String::new())));
+        let put = reply.clone();
+        let task = scheduler.spawn(
+            Point::new("process #", [process as u32, 0, 0]),
+            Box::pin(async move {
+                let text = monitor.execute(&text).await.unwrap_or_default();
+                *put.lock().expect("nobody panics holding it") = text;
+            }),
+        );
+        assert_eq!(scheduler.run(&[task], 10_000, None), Rest::Done);
+        reply.lock().expect("nobody panics holding it").clone()
+    };
+    let add = |options: &str| {
+        let file = r#""driver":"qcow2","node-name":"a","file":{"driver":"file","filename":"a.qcow2"}"#;
+        format!(r#"{{"execute":"blockdev-add","arguments":{{{file}{options}}}}}"#)
+    };
+    let del = || r#"{"execute":"blockdev-del","arguments":{"node-name":"a"}}"#.to_owned();
+    for process in [0, 1] {
+        execute(process, r#"{"execute":"qmp_capabilities"}"#.to_owned());
+    }
+    let is_done = |reply: String| reply.starts_with(r#"{"return""#);
+    assert!(is_done(execute(0, add(""))));
+    for options in ["", r#","read-only":true"#] {
+        let refused = execute(1, add(options));
+        assert!(refused.contains("write\\\" lock"), "{refused}");
+    }
+    let shared = execute(1, add(r#","read-only":true,"force-share":true"#));
+    assert!(is_done(shared), "who asks for it reads beside a writer");
+    assert!(is_done(execute(1, del())) && is_done(execute(0, del())));
+    for process in [0, 1] {
+        assert!(is_done(execute(process, add(r#","read-only":true"#))), "several readers");
+    }
+    let stream = r#"{"execute":"block-stream","arguments":{"device":"a","job-id":"s"}}"#;
+    let refused = execute(0, stream.to_owned());
+    assert!(refused.contains("\\\"write\\\" lock"), "a job would write beside a reader: {refused}");
+    assert!(is_done(execute(1, del())));
+    assert!(is_done(execute(0, stream.to_owned())));
 }

@@ -69,6 +69,12 @@ pub(super) fn data_laws() -> impl Iterator<Item = &'static str> {
 /// The laws of QEMU's language, in the order of an outcome's counts: without goals, which single scenarios have none of, and
 /// without what needs a look into a layer.
 pub(super) fn qemu_laws() -> impl Iterator<Item = LawId> {
-    let needs_a_look = [LawId::BoundedProgress, LawId::SpaceReturned, LawId::RotSeen, LawId::RotContained];
+    let needs_a_look = [
+        LawId::BoundedProgress,
+        LawId::RequestBound,
+        LawId::SpaceReturned,
+        LawId::RotSeen,
+        LawId::RotContained,
+    ];
     LAWS.into_iter().filter(move |law| law.kind() != Kind::Sometimes && !needs_a_look.contains(law))
 }

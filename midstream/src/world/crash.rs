@@ -6,7 +6,7 @@
 
 use crate::choice::mix;
 use crate::choice::{Choices, Draw, Point};
-use crate::world::disk::{Change, Disks, SECTOR_BYTES, apply};
+use crate::world::disk::{Change, Disks, apply};
 
 /// How the world ends.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -118,14 +118,14 @@ pub fn crash_images(disks: &Disks, ending: Ending, choices: &mut Choices) -> Vec
                 let mut bytes = file.durable();
                 for landed in &file.unflushed {
                     let fate = fates.of(index, landed.number, choices);
-                    survive(&mut bytes, landed.offset, &landed.change, fate);
+                    survive(&mut bytes, landed.offset, &landed.change, fate, disks.sector_bytes());
                 }
                 bytes
             }
         };
         for (_, number, offset, change) in disks.changes_in_flight().filter(|c| c.0 == index) {
             let fate = fates.of(index, number, choices);
-            survive(&mut bytes, offset, change, fate);
+            survive(&mut bytes, offset, change, fate, disks.sector_bytes());
         }
         images.push(bytes);
     }
@@ -133,31 +133,31 @@ pub fn crash_images(disks: &Disks, ending: Ending, choices: &mut Choices) -> Vec
 }
 
 /// Applies what survives of one change.
-fn survive(bytes: &mut Vec<u8>, offset: u64, change: &Change, fate: Fate) {
-    for (at, part) in survivors(offset, change, fate) {
+fn survive(bytes: &mut Vec<u8>, offset: u64, change: &Change, fate: Fate, sector_bytes: u64) {
+    for (at, part) in survivors(offset, change, fate, sector_bytes) {
         apply(bytes, at, &part);
     }
 }
 
-/// The parts of one change that reach the disk, and where they land.
-pub fn survivors(offset: u64, change: &Change, fate: Fate) -> Vec<(u64, Change)> {
+/// The parts of one change that reach a disk whose sectors have so many bytes, and where they land.
+pub fn survivors(offset: u64, change: &Change, fate: Fate, sector_bytes: u64) -> Vec<(u64, Change)> {
     match (fate, change) {
         (Fate::Lost, _) => Vec::new(),
         (Fate::Whole, _) => vec![(offset, change.clone())],
         // A new length is one number: it is there or it is not.
         (Fate::Torn(by), Change::Length(_)) if !by.is_multiple_of(2) => Vec::new(),
         (Fate::Torn(_), Change::Length(_)) => vec![(offset, change.clone())],
-        (Fate::Torn(by), _) => tear(offset, change, by),
+        (Fate::Torn(by), _) => tear(offset, change, by, sector_bytes),
     }
 }
 
-fn tear(offset: u64, change: &Change, by: u32) -> Vec<(u64, Change)> {
+fn tear(offset: u64, change: &Change, by: u32, sector_bytes: u64) -> Vec<(u64, Change)> {
     let end = offset + change.len_bytes();
     let mut parts = Vec::new();
     let mut from = offset;
     while from < end {
-        let to = end.min((from / SECTOR_BYTES + 1) * SECTOR_BYTES);
-        if keeps(by, from / SECTOR_BYTES) {
+        let to = end.min((from / sector_bytes + 1) * sector_bytes);
+        if keeps(by, from / sector_bytes) {
             let part = match change {
                 Change::Bytes(data) => {
                     Change::Bytes(data[(from - offset) as usize..(to - offset) as usize].to_vec())
@@ -223,6 +223,17 @@ mod tests {
                 (bytes[0], bytes[512])
             })
             .collect()
+    }
+
+    #[test]
+    fn large_sectors_are_as_atomic_as_small_ones() {
+        let change = Change::Bytes(vec![1; 8192]);
+        for by in 0..TEARS {
+            // From the middle of one sector to the middle of another.
+            let parts = survivors(2048, &change, Fate::Torn(by), 4096);
+            let ends = parts.iter().map(|(at, part)| (*at, part.len_bytes()));
+            assert!(ends.into_iter().all(|end| [(2048, 2048), (4096, 4096), (8192, 2048)].contains(&end)));
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ use std::task::Waker;
 /// The unit a disk writes entirely or not at all.
 pub const SECTOR_BYTES: u64 = 512;
 
+/// That unit of disks with large sectors ("Advanced Format").
+pub const LARGE_SECTOR_BYTES: u64 = 4096;
+
 /// No file of a small world grows beyond this; an engine that tries has lost its way.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -44,6 +47,15 @@ impl Ask {
             Ask::Flush => Kind::Flush,
             Ask::Open => Kind::Open,
             Ask::Reopen => Kind::Reopen,
+        }
+    }
+
+    /// How many bytes a disk moves for it.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        match self {
+            Ask::Read(_, buffer) => buffer.len() as u64,
+            Ask::Write(_, change) => change.len_bytes(),
+            Ask::Flush | Ask::Open | Ask::Reopen => 0,
         }
     }
 
@@ -89,6 +101,9 @@ pub struct Disks {
     pub files: Vec<File>,
     /// What they do badly.
     pub faults: Faults,
+    /// Whether their sectors have 4 KiB, so that what is written is torn between those alone. A smaller write is one of its
+    /// sector all the same: the disk, or the system above it, reads the rest first.
+    pub has_large_sectors: bool,
     /// The step of the world: whoever reads what was under way since when wants it, and a disk that is full for a while.
     pub step: u64,
     in_flight: Vec<Request>,
@@ -101,6 +116,11 @@ impl Disks {
     /// Disks with these files on them.
     pub fn new(files: Vec<File>) -> Self {
         Disks { files, ..Disks::default() }
+    }
+
+    /// What they write entirely or not at all.
+    pub(crate) fn sector_bytes(&self) -> u64 {
+        if self.has_large_sectors { LARGE_SECTOR_BYTES } else { SECTOR_BYTES }
     }
 
     /// Index of a file.
@@ -239,14 +259,14 @@ impl Disks {
 
     /// What a request leaves that fails.
     fn fail(&mut self, file: u32, number: u32, ask: &Ask, landed: u64, (leaves, forgets): (Fate, bool)) {
-        let file = &mut self.files[file as usize];
+        let (sector_bytes, file) = (self.sector_bytes(), &mut self.files[file as usize]);
         match ask {
             Ask::Write(offset, change) => {
-                for (at, part) in survivors(*offset, change, leaves) {
+                for (at, part) in survivors(*offset, change, leaves, sector_bytes) {
                     file.land(number, at, part);
                 }
             }
-            Ask::Flush if forgets => file.forget(landed, leaves),
+            Ask::Flush if forgets => file.forget(landed, leaves, sector_bytes),
             _ => {}
         }
     }
@@ -293,8 +313,8 @@ impl Disks {
     /// A file is closed. Whoever did that learns nothing of what may be lost with it.
     pub(crate) fn close(&mut self, file: u32) {
         if let Some(Strike { leaves, .. }) = self.faults.strike(file, Kind::Close, 0, u64::MAX) {
-            let file = &mut self.files[file as usize];
-            file.forget(file.landed, leaves);
+            let (sector_bytes, file) = (self.sector_bytes(), &mut self.files[file as usize]);
+            file.forget(file.landed, leaves, sector_bytes);
             file.is_loss_unreported = true;
         }
     }

@@ -62,6 +62,8 @@ pub struct File {
     medium: Option<Vec<u8>>,
     /// What was lost with a close the next flush reports.
     pub(crate) is_loss_unreported: bool,
+    /// Until when it is busy with what was asked before, in virtual time.
+    busy_until: u64,
 }
 
 impl File {
@@ -97,6 +99,13 @@ impl File {
         self.unflushed.push(Landed { number, serial, offset, change, before, len_before });
     }
 
+    /// How long a request waits until the ones before are done and it is too, if it keeps the file busy for so long: from
+    /// now on, in nanoseconds.
+    pub(crate) fn queue(&mut self, now: u64, busy: u64) -> u64 {
+        self.busy_until = self.busy_until.max(now).saturating_add(busy);
+        self.busy_until - now
+    }
+
     /// Makes the changes durable that landed before so many others had.
     pub(crate) fn flush(&mut self, landed: u64) {
         let covered = self.covered(landed);
@@ -107,11 +116,12 @@ impl File {
 
     /// A flush of the same changes fails for good: whatever `fate` leaves of them is on the medium, the rest never will be,
     /// although readers go on seeing it. Whoever writes a sector anew makes that one as good as any.
-    pub(crate) fn forget(&mut self, landed: u64, fate: Fate) {
+    pub(crate) fn forget(&mut self, landed: u64, fate: Fate, sector_bytes: u64) {
         let mut medium = self.durable();
         let covered = self.covered(landed);
         for Landed { offset, change, .. } in self.unflushed.drain(..covered) {
-            survivors(offset, &change, fate).iter().for_each(|(at, part)| apply(&mut medium, *at, part));
+            let parts = survivors(offset, &change, fate, sector_bytes);
+            parts.iter().for_each(|(at, part)| apply(&mut medium, *at, part));
         }
         self.medium = Some(medium);
     }

@@ -10,7 +10,7 @@ use crate::world::fault::Kind;
 use crate::world::on_disk::OnDisk;
 use crate::world::socket::{Doors, End};
 use crate::world::wait::{Asked, Wait};
-use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,6 +44,8 @@ pub struct Core {
     holders_so_far: u64,
     /// How long a request takes on its way to a disk, in virtual time.
     pub request_nanos: u64,
+    /// How long a disk takes for each byte that it reads or writes, one request after the other.
+    pub byte_nanos: u64,
     /// What the disks did, if anybody wants to read it.
     pub disk_log: Option<Vec<OnDisk>>,
     /// New tasks.
@@ -171,7 +173,9 @@ impl SimHost {
         let nanos = {
             let mut core = self.core();
             let (kind, (start, end)) = (ask.kind(), ask.range());
-            core.request_nanos.saturating_add(core.disks.faults.delay(file, kind, start, end))
+            let late = core.disks.faults.delay(file, kind, start, end);
+            let (now, busy) = (core.now, ask.len_bytes().saturating_mul(core.byte_nanos));
+            core.request_nanos.saturating_add(late) + core.disks.files[file as usize].queue(now, busy)
         };
         if nanos == 0 {
             return Box::pin(self.submit(file, ask));
@@ -194,6 +198,15 @@ impl SimHost {
 
 impl Host for SimHost {
     fn open(&self, path: &str, mode: OpenMode) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
+        self.open_for(path, mode, FileUse::default())
+    }
+
+    fn open_for(
+        &self,
+        path: &str,
+        mode: OpenMode,
+        wanted: FileUse,
+    ) -> Pending<'static, IoResult<Arc<dyn Disk>>> {
         let core = self.core();
         let Some(file) = core.find(path) else {
             return Box::pin(std::future::ready(Err(Errno::ENOENT)));
@@ -202,7 +215,8 @@ impl Host for SimHost {
         let (asked, host) = (self.ask(file, Ask::Open), self.clone());
         Box::pin(async move {
             asked.await?;
-            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, mode == OpenMode::ReadWrite)?);
+            let writable = mode == OpenMode::ReadWrite;
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, writable, wanted.locks)?);
             Ok(disk)
         })
     }
@@ -211,7 +225,7 @@ impl Host for SimHost {
         let file = self.core().disks.add(path);
         let host = self.clone();
         Box::pin(async move {
-            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, true)?);
+            let disk: Arc<dyn Disk> = Arc::new(SimDisk::open(host, file, true, true)?);
             disk.resize(0).await?;
             Ok(disk)
         })
@@ -285,6 +299,8 @@ struct SimDisk {
     host: SimHost,
     id: u64,
     file: u32,
+    /// Whether it heeds locks, and takes them.
+    locks: bool,
     writable: Arc<AtomicBool>,
 }
 
@@ -303,15 +319,17 @@ impl fmt::Debug for SimDisk {
 }
 
 impl SimDisk {
-    fn open(host: SimHost, file: u32, writable: bool) -> IoResult<SimDisk> {
+    fn open(host: SimHost, file: u32, writable: bool, locks: bool) -> IoResult<SimDisk> {
         let id = {
             let mut core = host.core();
             core.holders_so_far += 1;
             let id = core.holders_so_far;
-            core.hold(id, file, writable)?;
+            if locks {
+                core.hold(id, file, writable)?;
+            }
             id
         };
-        Ok(SimDisk { host, id, file, writable: Arc::new(AtomicBool::new(writable)) })
+        Ok(SimDisk { host, id, file, locks, writable: Arc::new(AtomicBool::new(writable)) })
     }
 
     fn submit(&self, ask: Ask) -> Pending<'static, Answer> {
@@ -362,11 +380,12 @@ impl Disk for SimDisk {
     }
 
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
-        if let Err(errno) = self.host.core().hold(self.id, self.file, writable) {
+        let held = if self.locks { self.host.core().hold(self.id, self.file, writable) } else { Ok(()) };
+        if let Err(errno) = held {
             return Box::pin(std::future::ready(Err(errno)));
         }
         let (asked, now) = (self.submit(Ask::Reopen), Arc::clone(&self.writable));
-        let (host, id, file) = (self.host.clone(), self.id, self.file);
+        let (host, id, file, locks) = (self.host.clone(), self.id, self.file, self.locks);
         Box::pin(async move {
             let before = now.load(Ordering::Relaxed);
             let answer = asked.await.map(drop);
@@ -377,7 +396,8 @@ impl Disk for SimDisk {
                     host.core().disks.close(file);
                 }
                 // What cannot be opened anew stays open as it was.
-                Err(_) => host.core().hold(id, file, before).unwrap_or(()),
+                Err(_) if locks => host.core().hold(id, file, before).unwrap_or(()),
+                Err(_) => {}
             }
             answer
         })

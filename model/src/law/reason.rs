@@ -68,6 +68,9 @@ impl LawId {
                 "request.failure",
                 "an error that no disk reported makes a guest stop or remount read-only for nothing",
             ),
+            LawId::RequestBound => {
+                ("request.bound", "a guest that waits for minutes resets its disk, or is reset")
+            }
             LawId::RequestsEnd => ("request.end", "a guest whose request never ends hangs"),
             _ => return None,
         })

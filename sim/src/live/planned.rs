@@ -30,7 +30,7 @@ pub struct Planned {
 pub fn planned(tape: &[Decision]) -> Option<Planned> {
     let mut all = None;
     let draw = |mut choices: Choices| {
-        let mut scenario = Scenario::draw(&mut choices);
+        let mut scenario = Scenario::draw_live(&mut choices);
         let plan = Plan::draw(&mut choices, &scenario);
         plan.fit(&mut scenario);
         let turns = in_order(scripts(&mut choices, &scenario));

@@ -72,7 +72,7 @@ pub fn run(target: &Target, choices: Choices, detail: Detail) -> Record {
 
 /// The same, with an end that is chosen and not drawn.
 pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal: Option<Ordeal>) -> Record {
-    let mut scenario = Scenario::draw(&mut choices);
+    let mut scenario = Scenario::draw_live(&mut choices);
     let plan = match ordeal {
         None => Plan::draw(&mut choices, &scenario),
         Some(ordeal) => Plan::of_ordeal(&mut choices, &scenario, ordeal),

@@ -1,9 +1,12 @@
 //! The law of bounded progress: what a job that copies may copy before it is in step with guests that never rest, and before
 //! it ends once somebody asked it to.
 //!
-//! The bound is in bytes copied, so it holds for disks of any speed, for jobs that are paused or slowed down, and for
+//! And what a request of such a guest may take to be answered, where disks have a speed.
+//!
+//! The bound of jobs is in bytes copied, so it holds for disks of any speed, for jobs that are paused or slowed down, and for
 //! every schedule. A job that guests outrun for ever copies without end.
 
+use midstream::world::disk::SECTOR_BYTES;
 use std::collections::BTreeMap;
 
 /// In step after its device was copied so often: the first pass, one that shows that guests outrun it, and what they
@@ -12,6 +15,32 @@ const COPIES_TO_READY_MAX: u64 = 8;
 /// At its end after so much more, from the moment on that it was asked to: what is on its way then, what guests had written
 /// by then, and what they write until they are held back.
 const COPIES_TO_END_MAX: u64 = 3;
+
+/// A guest's request is answered before its device could be copied so often, by requests of a sector each: what held
+/// it back is on its way to another disk by then.
+const COPIES_TO_ANSWER_MAX: u64 = 8;
+
+/// Jobs wait for short whiles, whatever the speed of disks.
+const WAIT_NANOS_MAX: u64 = 1_000_000_000;
+
+/// How fast disks are, in virtual time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Speed {
+    /// For a request.
+    pub request_nanos: u64,
+    /// For a byte.
+    pub byte_nanos: u64,
+}
+
+/// How a guest's request that took so long breaks the law, if it does.
+pub fn answered_late(nanos: u64, device_bytes: u64, speed: Speed) -> Option<String> {
+    let requests = (device_bytes / SECTOR_BYTES).saturating_mul(speed.request_nanos);
+    let bytes = device_bytes.saturating_mul(speed.byte_nanos);
+    // Reading and writing. Disks without a speed have no bound: a request takes as long as the schedule lets it.
+    let bound = requests.saturating_add(bytes).saturating_mul(2 * COPIES_TO_ANSWER_MAX);
+    let is_late = bound > 0 && nanos > bound + WAIT_NANOS_MAX;
+    is_late.then(|| format!("it was answered after {nanos} ns of virtual time, and {bound} are enough"))
+}
 
 /// A job as a look finds it.
 #[derive(Copy, Clone, Debug)]
@@ -92,6 +121,15 @@ mod tests {
 
     fn seen(status: &str, offset: u64) -> Seen<'_> {
         Seen { id: "j", status, offset }
+    }
+
+    #[test]
+    fn a_request_is_answered_before_its_device_was_copied_eight_times() {
+        let speed = Speed { request_nanos: 10, byte_nanos: 1 };
+        let enough = 2 * 8 * (20 + 1024) + WAIT_NANOS_MAX;
+        assert_eq!(answered_late(enough, 1024, speed), None);
+        assert!(answered_late(enough + 1, 1024, speed).is_some());
+        assert_eq!(answered_late(enough + 1, 1024, Speed { request_nanos: 0, byte_nanos: 0 }), None);
     }
 
     #[test]

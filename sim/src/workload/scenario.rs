@@ -46,9 +46,13 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Bits that flip: the disks lie, and the run is judged for safety alone. So it is if a fault is a lie.
     pub rots: Vec<Rot>,
+    /// Whether disks have sectors of 4 KiB.
+    pub has_large_sectors: bool,
     /// How long a request is on its way to a disk, in virtual time. 0 for disks without a speed: a request takes as long
     /// as the schedule lets it.
     pub request_nanos: u64,
+    /// How long a disk is busy with each byte that it moves. 0 for disks of any bandwidth.
+    pub byte_nanos: u64,
     /// The end of the world, if it comes early.
     pub crash: Option<Crash>,
     /// When the run is looked at as if the world ended there, the earliest first.
@@ -77,8 +81,26 @@ pub struct Profile {
 }
 
 impl Scenario {
-    /// Draws a scenario.
+    /// Draws a scenario of a simulated world.
     pub fn draw(choices: &mut Choices) -> Scenario {
+        let mut scenario = Scenario::draw_on(choices, &OF_ENGINE);
+        let mut draw = Draw::new(choices);
+        if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
+            scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
+        }
+        scenario.has_large_sectors = draw.below("disk sectors", [0; 3], 4) == 1;
+        let (lies, rots) = lies::draw(&mut draw, &scenario.images);
+        scenario.faults.extend(lies);
+        scenario.rots = rots;
+        scenario
+    }
+
+    /// Draws a scenario of a live daemon, whose disks are as they are.
+    pub fn draw_live(choices: &mut Choices) -> Scenario {
+        Scenario::draw_on(choices, &OF_LIVE)
+    }
+
+    fn draw_on(choices: &mut Choices, disks: &Repertoire) -> Scenario {
         let mut draw = Draw::new(choices);
         let profile = Profile {
             commands: draw_commands(&mut draw),
@@ -101,11 +123,13 @@ impl Scenario {
             tables_max: draw.entry("tables in memory", [0; 3], &[None, None, None, Some(4)]),
             guests: Vec::new(),
             clients: Vec::new(),
-            faults: draw_faults(&mut draw, &images),
+            faults: draw_faults(&mut draw, &images, disks),
             crash: crash::draw(&mut draw),
             what_ifs: crash::draw_what_ifs(&mut draw),
             rots: Vec::new(),
+            has_large_sectors: false,
             request_nanos: 0,
+            byte_nanos: 0,
             images,
         };
         for guest in 0..GUESTS {
@@ -118,9 +142,6 @@ impl Scenario {
         for client in 0..CLIENTS {
             scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
         }
-        let (lies, rots) = lies::draw(&mut draw, &scenario.images);
-        scenario.faults.extend(lies);
-        scenario.rots = rots;
         scenario
     }
 
@@ -142,7 +163,9 @@ impl Scenario {
             crash: None,
             what_ifs: Vec::new(),
             rots: Vec::new(),
+            has_large_sectors: false,
             request_nanos: 0,
+            byte_nanos: 0,
             images,
         }
     }
@@ -356,6 +379,9 @@ fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
     largest * wide * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
 }
 
+/// None of these turn out otherwise.
+const OF_LIVE: Repertoire = Repertoire { opens: true, turns: &[None] };
+
 /// Half of the faults stay as they were drawn.
 const OF_ENGINE: Repertoire = Repertoire {
     opens: true,
@@ -385,10 +411,10 @@ const OF_ENGINE: Repertoire = Repertoire {
     ],
 };
 
-fn draw_faults(draw: &mut Draw<'_>, images: &[Image]) -> Vec<Fault> {
+fn draw_faults(draw: &mut Draw<'_>, images: &[Image], disks: &Repertoire) -> Vec<Fault> {
     // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    repertoire::draw(draw, images.len() as u32, FAULTS, &OF_ENGINE)
+    repertoire::draw(draw, images.len() as u32, FAULTS, disks)
 }

@@ -44,6 +44,20 @@ pub enum Table {
     Data,
 }
 
+impl Table {
+    /// What it is called.
+    pub fn word(self) -> &'static str {
+        match self {
+            Table::Header => "header",
+            Table::L1 => "L1 table",
+            Table::L2 => "L2 table",
+            Table::RefcountTable => "refcount table",
+            Table::Refcounts => "refcounts",
+            Table::Data => "data",
+        }
+    }
+}
+
 /// Where the words of eight bytes of a part lie.
 pub fn places(file: &[u8], table: Table) -> Box<dyn Iterator<Item = usize> + '_> {
     let words = |start: usize, len: usize| (start..start + len).step_by(8);

@@ -9,7 +9,7 @@ use block::engine::{Engine, Guest};
 use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
 use midstream::request::{Operation, RequestId};
 use midstream::world::host::SimHost;
-use seam::IoResult;
+use seam::{Host, IoResult};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -101,7 +101,9 @@ impl Seat {
             let place = Place::Sector(u64::from(slot) * 13 % sectors);
             let tag = tag_of_request(self.plan.guest, 0, slot);
             let request = Request { think: 0, operation: Operation::Write, place, sectors: 1, tag };
+            let began = host.now();
             perform(id, &request, guest, engine, oracle).await;
+            oracle.waited(id, host.now().since(began), sectors * SECTOR_BYTES as u64);
         }
     }
 

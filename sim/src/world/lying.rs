@@ -44,7 +44,7 @@ pub(super) fn strike(rot: &Rot, path: &str, host: &SimHost, rots: &Rots) {
     if is_seen || !is_checkable(rot.table, offset, bit) {
         rots.excuses += 1;
     } else {
-        rots.unseen.push(format!("{:?} of {path}: bit {bit} of byte {offset:#x}", rot.table));
+        rots.unseen.push(format!("{} of {path}: bit {bit} of byte {offset:#x}", rot.table.word()));
     }
 }
 
@@ -118,7 +118,7 @@ impl World {
                 let found = tables.into_iter().find(|table| places(&bytes, *table).any(|at| is_data(&at)))?;
                 Some(broken(
                     LawId::RotContained,
-                    format!("{name}: there is data of a guest in its {found:?}"),
+                    format!("{name}: there is data of a guest in its {}", found.word()),
                 ))
             },
         )

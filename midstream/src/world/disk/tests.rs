@@ -142,3 +142,11 @@ fn a_lying_disk_answers_success() {
     assert_eq!(disks.files[0].durable(), [0; 2048], "not durable");
     assert_eq!(disks.faults.struck(), 0, "nothing has failed");
 }
+
+#[test]
+fn a_disk_with_a_bandwidth_does_one_request_after_the_other() {
+    let mut file = File::new("a", Vec::new());
+    assert_eq!(file.queue(100, 50), 50);
+    assert_eq!(file.queue(120, 50), 80, "30 are left of the first");
+    assert_eq!(file.queue(1000, 50), 50, "nobody is before it");
+}
