@@ -322,10 +322,20 @@ impl Disks {
     /// Changes that were in flight when the world ended: file, number, offset, what.
     pub fn changes_in_flight(&self) -> impl Iterator<Item = (u32, u32, u64, &Change)> {
         self.in_flight.iter().filter_map(|r| match &r.ask {
-            Ask::Write(offset, change) => Some((r.file, r.number, *offset, change)),
+            // What no file has room for leaves nothing.
+            Ask::Write(offset, change) if fits(*offset, change) => Some((r.file, r.number, *offset, change)),
             _ => None,
         })
     }
+}
+
+/// Whether a file may be as long as a change makes it.
+fn fits(offset: u64, change: &Change) -> bool {
+    let end = match change {
+        Change::Length(len) => Some(*len),
+        other => offset.checked_add(other.len_bytes()),
+    };
+    end.is_some_and(|end| end <= FILE_BYTES_MAX)
 }
 
 /// What bytes hold, if they are whole sectors of data: tables hold other things.
@@ -339,11 +349,7 @@ fn carry_out(file: &mut File, number: u32, ask: Ask, landed: u64) -> Answer {
     match ask {
         Ask::Read(offset, buffer) => Ok(file.read(offset, buffer)),
         Ask::Write(offset, change) => {
-            let end = match &change {
-                Change::Length(len) => Some(*len),
-                other => offset.checked_add(other.len_bytes()),
-            };
-            if end.is_none_or(|end| end > FILE_BYTES_MAX) {
+            if !fits(offset, &change) {
                 return Err(Errno::EFBIG);
             }
             file.land(number, offset, change);
