@@ -14,8 +14,10 @@ use midstream::world::scheduler::{Rest, Scheduler};
 use midstream::world::struck::SORTS;
 use seam::Errno;
 use sim::subject::subject;
+use sim::workload::image::{Cluster, Format};
 use sim::workload::scenario::Scenario;
 use sim::world::World;
+use sim::world::scripted::First;
 use std::sync::{Arc, Mutex};
 
 fn world() -> World {
@@ -103,12 +105,26 @@ fn who_waits_for_a_request_that_comes_late_waits_and_that_is_all() {
     assert!(has_struck(&outcome, "a request comes late"));
 }
 
+fn raw_world() -> World {
+    let mut scenario = Scenario::chain(&["dddd"]);
+    scenario.images[0].format = Format::Raw;
+    scenario.images[0].clusters = vec![Cluster::Data; 8];
+    World::open(scenario)
+}
+
+// The first strategy loses whatever a power cut may lose.
+#[test]
+fn a_raw_file_has_its_new_length_for_good_once_the_command_is_answered() {
+    let mut world = raw_world();
+    let resize = r#"{"execute":"block_resize","arguments":{"node-name":"n0","size":8192}}"#;
+    assert!(!world.execute(resize).contains("error"));
+    let outcome = world.end(Ending::PowerCut, Box::new(First));
+    assert_eq!(outcome.verdict, Verdict::Passed);
+}
+
 #[test]
 fn a_length_that_cannot_be_changed_stays_as_it_was() {
-    let mut scenario = Scenario::chain(&["dddd"]);
-    scenario.images[0].format = sim::workload::image::Format::Raw;
-    scenario.images[0].clusters = vec![sim::workload::image::Cluster::Data; 8];
-    let mut world = World::open(scenario);
+    let mut world = raw_world();
     world.arm(once(0, Kind::Resize, Errno::EIO, Effect::Fails));
     let resize = r#"{"execute":"block_resize","arguments":{"node-name":"n0","size":8192}}"#;
     assert!(world.execute(resize).contains("error"));

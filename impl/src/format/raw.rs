@@ -74,10 +74,14 @@ impl Raw {
         if self.state.lock().writable { self.disk.flush().await } else { Ok(()) }
     }
 
-    /// Sets the length of the file; what is new reads as zeroes. A file that ends inside a sector reads zeroes behind.
+    /// Sets the length of the file, durably, as an image's header does; what is new reads as zeroes. A file that ends inside
+    /// a sector reads zeroes behind.
     pub async fn resize(&self, len_bytes: u64) -> IoResult<()> {
         self.assert_writable(0, 0);
-        let resized = self.disk.resize(len_bytes).await;
+        let mut resized = self.disk.resize(len_bytes).await;
+        if resized.is_ok() {
+            resized = self.disk.flush().await;
+        }
         // After an error only the disk knows how long it is.
         let now = if resized.is_ok() { Ok(len_bytes) } else { self.disk.len_bytes() };
         if let Ok(now) = now {

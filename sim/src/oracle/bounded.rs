@@ -58,6 +58,8 @@ pub struct Seen<'a> {
 pub struct Bounded {
     /// Jobs that clients want to end and have no answer yet.
     asked: BTreeMap<u32, String>,
+    /// Jobs that clients want to start and have no answer yet.
+    starts: BTreeMap<u32, Vec<String>>,
     /// Jobs that were asked to end, and what each had copied when that was first seen.
     asked_to_end: BTreeMap<String, Option<u64>>,
     looks: u64,
@@ -67,13 +69,18 @@ impl Bounded {
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         self.asked.remove(&client);
+        self.starts.insert(client, starts(text));
         if let Some(id) = completes(text) {
             self.asked.insert(client, id.to_owned());
         }
     }
 
-    /// It is answered.
+    /// It is answered. Whoever starts a job has one of that name that nobody has asked to end.
     pub fn reply(&mut self, client: u32, text: &str) {
+        let started = self.starts.remove(&client).filter(|_| text.starts_with(r#"{"return""#));
+        for id in started.into_iter().flatten() {
+            self.asked_to_end.remove(&id);
+        }
         if let Some(id) = self.asked.remove(&client)
             && text.starts_with(r#"{"return""#)
         {
@@ -106,6 +113,12 @@ impl Bounded {
     pub fn looks(&self) -> u64 {
         self.looks
     }
+}
+
+/// The jobs that a command starts.
+fn starts(text: &str) -> Vec<String> {
+    let after = text.split(r#""job-id":""#).skip(1);
+    after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
 }
 
 /// The job that a command completes, if that is what it does.
@@ -159,5 +172,17 @@ mod tests {
             assert!(bounded.look(&seen("ready", 12_001), 1000).is_some());
             assert_eq!(bounded.look(&seen("running", 0), 1000), None, "another job of that name");
         }
+    }
+
+    // The second job goes by the name of the first, and is ready before anybody looks.
+    #[test]
+    fn a_job_that_starts_was_not_asked_to_end() {
+        let mut bounded = Bounded::default();
+        bounded.sent(1, r#"{"execute":"job-complete","arguments":{"id":"j"}}"#);
+        bounded.reply(1, r#"{"return": {}}"#);
+        bounded.sent(1, r#"{"execute":"blockdev-mirror","arguments":{"device":"n","job-id":"j"}}"#);
+        bounded.reply(1, r#"{"return": {}}"#);
+        assert_eq!(bounded.look(&seen("ready", 0), 1000), None);
+        assert_eq!(bounded.look(&seen("ready", 90_000), 1000), None);
     }
 }

@@ -5,6 +5,7 @@ use super::image::Format;
 use super::scenario::Scenario;
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
+use midstream::world::fault::Kind;
 
 /// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else. Or of two layers in one
 /// command, each of which may have the other mode.
@@ -69,6 +70,9 @@ pub fn resize(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
         0..=2 => scenario.layers - 1,
         _ => image(draw, scenario, of),
     };
+    // Where a disk is to fail at it, somebody tries.
+    let struck = scenario.faults.iter().find(|fault| fault.kind == Kind::Resize);
+    let layer = struck.map_or(layer, |fault| fault.file as usize);
     let sectors = scenario.images[layer].sectors();
     let sectors = match draw.below("client # command # new size", of, 8) {
         0..=2 => sectors + 8,
@@ -79,7 +83,7 @@ pub fn resize(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
         _ => sectors / 2 + 1,
     };
     let size = sectors * SECTOR_BYTES as u64;
-    execute("block_resize", &format!(r#""node-name":"n{layer}","size":{size}"#))
+    execute("block_resize", &format!(r#""node-name":"{}","size":{size}"#, scenario.node(layer)))
 }
 
 /// `change-backing-file`: the header of a layer names what lies below it, or what lies further down.

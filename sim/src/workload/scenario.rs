@@ -10,7 +10,7 @@ use super::lies::{self, Rot};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
 use midstream::world::crash::{self, Crash};
-use midstream::world::fault::{Effect, Fault};
+use midstream::world::fault::{Effect, Fault, Kind};
 use midstream::world::repertoire::{self, Repertoire, Turn};
 
 /// Slots of a run; what is drawn into most of them may be nothing.
@@ -416,5 +416,10 @@ fn draw_faults(draw: &mut Draw<'_>, images: &[Image], disks: &Repertoire) -> Vec
     if draw.below("profile faults", [0; 3], 3) != 1 {
         return Vec::new();
     }
-    repertoire::draw(draw, images.len() as u32, FAULTS, disks)
+    let mut faults = repertoire::draw(draw, images.len() as u32, FAULTS, disks);
+    // Only a file whose bytes are the guest's has another length once it is resized.
+    let raw = images.iter().rposition(|image| image.format == Format::Raw);
+    let of_length = faults.iter_mut().filter(|fault| fault.kind == Kind::Resize);
+    of_length.for_each(|fault| fault.file = raw.map_or(fault.file, |raw| raw as u32));
+    faults
 }
