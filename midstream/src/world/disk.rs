@@ -4,11 +4,15 @@
 //! was submitted durable, and nothing is said about the order of anything else. A request takes effect when the
 //! scheduler completes it: a write's bytes land then, a read sees the bytes of then.
 
+mod state;
+
 use crate::choice::Point;
 use crate::content::{is_of_a_run, tags, tags_text};
 use crate::world::crash::survivors;
 use crate::world::fault::{Faults, Kind};
+use crate::world::notes::{Shared, hash};
 use crate::world::on_disk::OnDisk;
+use seam::footprint::{self, Access};
 use seam::{Errno, IoResult};
 use std::task::Waker;
 
@@ -181,12 +185,15 @@ struct Request {
     landed: u64,
     /// The step at which it was submitted.
     since: u64,
+    /// Its name in notes.
+    noted: u64,
 }
 
 /// A request's place to wait: for the answer, or for the asker.
 #[derive(Debug)]
 struct Waiting {
     id: u64,
+    noted: u64,
     waker: Option<Waker>,
     answer: Option<Answer>,
     /// The asker is gone; the request runs on, its answer is thrown away.
@@ -216,12 +223,18 @@ impl Disks {
 
     /// Index of a file.
     pub fn find(&self, path: &str) -> Option<u32> {
-        self.files.iter().position(|f| f.path == path).map(|i| i as u32)
+        let found = self.files.iter().position(|f| f.path == path).map(|i| i as u32);
+        if footprint::is_on() {
+            Shared::Files.touch(Access::Read);
+            footprint::learn(found.map_or(0, |file| u64::from(file) + 1));
+        }
+        found
     }
 
     /// Index of a file, which is made if there is none.
     pub fn add(&mut self, path: &str) -> u32 {
         self.find(path).unwrap_or_else(|| {
+            Shared::Files.touch(Access::Write);
             self.files.push(File::new(path, Vec::new()));
             self.files.len() as u32 - 1
         })
@@ -241,8 +254,12 @@ impl Disks {
         };
         self.names.push(Point::new(name, [file, number, 0]));
         let landed = self.files[file as usize].landed;
-        self.in_flight.push(Request { id, file, number, ask, landed, since: self.step });
-        self.waiting.push(Waiting { id, waker: None, answer: None, abandoned: false });
+        let noted = if footprint::is_on() { footprint::fresh() } else { 0 };
+        if matches!(ask, Ask::Flush) {
+            Shared::Landed(file).touch(Access::Read);
+        }
+        self.in_flight.push(Request { id, file, number, ask, landed, since: self.step, noted });
+        self.waiting.push(Waiting { id, noted, waker: None, answer: None, abandoned: false });
         id
     }
 
@@ -250,7 +267,7 @@ impl Disks {
     pub fn refuse(&mut self, errno: Errno) -> u64 {
         self.submitted += 1;
         let id = self.submitted;
-        self.waiting.push(Waiting { id, waker: None, answer: Some(Err(errno)), abandoned: false });
+        self.waiting.push(Waiting { id, noted: 0, waker: None, answer: Some(Err(errno)), abandoned: false });
         id
     }
 
@@ -258,8 +275,13 @@ impl Disks {
     pub fn answer(&mut self, id: u64, waker: &Waker) -> Option<Answer> {
         let index =
             self.waiting.iter().position(|w| w.id == id).expect("a request is asked for its answer once");
+        Shared::Answer(self.waiting[index].noted).touch(Access::Read);
         if self.waiting[index].answer.is_some() {
-            return self.waiting.swap_remove(index).answer;
+            let answer = self.waiting.swap_remove(index).answer;
+            if footprint::is_on() {
+                footprint::learn(answer.as_ref().map_or(0, hash_of));
+            }
+            return answer;
         }
         match &mut self.waiting[index].waker {
             Some(known) => known.clone_from(waker),
@@ -273,6 +295,7 @@ impl Disks {
         let Some(index) = self.waiting.iter().position(|w| w.id == id) else {
             return;
         };
+        Shared::Answer(self.waiting[index].noted).touch(Access::Write);
         if self.waiting[index].answer.is_some() {
             self.waiting.swap_remove(index);
         } else {
@@ -307,11 +330,21 @@ impl Disks {
         OnDisk { step, since: *since, what, file: path.clone(), range, holds, by: String::new() }
     }
 
+    /// The name in notes of a request in flight, by its index in `names`.
+    pub(super) fn noted(&self, index: usize) -> u64 {
+        self.in_flight[index].noted
+    }
+
     /// Completes one request in flight, by its index in `names`. The caller wakes after it has released its locks.
     pub fn complete(&mut self, index: usize) -> Option<Waker> {
         self.names.remove(index);
-        let Request { id, file, number, ask, landed, .. } = self.in_flight.remove(index);
+        let Request { id, file, number, ask, landed, noted, .. } = self.in_flight.remove(index);
         let (start, end) = ask.range();
+        if footprint::is_on() {
+            note_effect(&self.files[file as usize], file, &ask);
+            self.faults.note(file, ask.kind());
+            Shared::Answer(noted).touch(Access::Write);
+        }
         let answer = match self.faults.strike(file, ask.kind(), start, end) {
             Some((errno, fate)) => {
                 if let Ask::Write(offset, change) = &ask {
@@ -340,6 +373,39 @@ impl Disks {
             Ask::Write(offset, change) => Some((r.file, r.number, *offset, change)),
             _ => None,
         })
+    }
+}
+
+/// Which parts of its file a request touches when it completes.
+fn note_effect(of: &File, file: u32, ask: &Ask) {
+    let len = of.bytes.len() as u64;
+    match ask {
+        Ask::Read(offset, buffer) => {
+            Shared::Length(file).touch(Access::Read);
+            let end = offset.saturating_add(buffer.len() as u64);
+            Shared::Bytes(file).touch_part(Access::Read, *offset, end);
+        }
+        Ask::Write(_, Change::Length(_)) => {
+            Shared::Length(file).touch(Access::Write);
+            Shared::Bytes(file).touch(Access::Write);
+            Shared::Landed(file).touch(Access::Add);
+        }
+        Ask::Write(offset, change) => {
+            let end = offset.saturating_add(change.len_bytes());
+            Shared::Length(file).touch(if end > len { Access::Write } else { Access::Read });
+            Shared::Bytes(file).touch_part(Access::Write, *offset, end);
+            Shared::Landed(file).touch(Access::Add);
+        }
+        // What it covers was decided when it was submitted, and nobody but a crash sees what it has made durable.
+        Ask::Flush | Ask::Open => {}
+    }
+}
+
+/// A number for an answer.
+pub(super) fn hash_of(answer: &Answer) -> u64 {
+    match answer {
+        Ok(bytes) => hash(bytes),
+        Err(errno) => !u64::from(errno.0.unsigned_abs()),
     }
 }
 
@@ -374,67 +440,4 @@ fn carry_out(file: &mut File, number: u32, ask: Ask, landed: u64) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(disks: &mut Disks, offset: u64, byte: u8, len: usize) {
-        disks.submit(0, Ask::Write(offset, Change::Bytes(vec![byte; len])));
-    }
-
-    fn one_file(len: usize) -> Disks {
-        Disks::new(vec![File::new("a", vec![0; len])])
-    }
-
-    #[test]
-    fn a_flush_covers_what_landed_before_its_submission_and_nothing_else() {
-        let mut disks = one_file(1024);
-        write(&mut disks, 0, 1, 512);
-        write(&mut disks, 512, 2, 512);
-        disks.complete(0);
-        disks.submit(0, Ask::Flush);
-        disks.complete(0); // the second write lands after the flush was submitted
-        disks.complete(0);
-        let durable = disks.files[0].durable();
-        assert_eq!(durable[0], 1, "landed before the flush");
-        assert_eq!(durable[512], 0, "landed after the flush was submitted");
-        assert_eq!(disks.files[0].bytes[512], 2, "readers see it all the same");
-    }
-
-    #[test]
-    fn the_durable_content_takes_back_growth_and_cuts() {
-        let mut disks = one_file(1024);
-        write(&mut disks, 0, 7, 1024);
-        disks.complete(0);
-        disks.submit(0, Ask::Flush);
-        disks.complete(0);
-        disks.submit(0, Ask::Write(0, Change::Length(100)));
-        disks.complete(0);
-        write(&mut disks, 4096, 9, 10);
-        disks.complete(0);
-        disks.submit(0, Ask::Write(50, Change::Zeroes(100)));
-        disks.complete(0);
-        assert_eq!(disks.files[0].bytes.len(), 4106);
-        assert_eq!(disks.files[0].durable(), vec![7; 1024]);
-    }
-
-    #[test]
-    fn a_read_sees_the_bytes_of_its_completion() {
-        let mut disks = one_file(512);
-        let read = disks.submit(0, Ask::Read(0, vec![1; 600]));
-        write(&mut disks, 0, 5, 512);
-        disks.complete(1);
-        disks.complete(0);
-        let bytes = disks.answer(read, Waker::noop()).expect("complete").expect("no fault");
-        assert_eq!((bytes[0], bytes[511], bytes[512]), (5, 5, 0));
-    }
-
-    #[test]
-    fn an_abandoned_write_still_lands() {
-        let mut disks = one_file(512);
-        let id = disks.submit(0, Ask::Write(0, Change::Bytes(vec![3; 512])));
-        disks.abandon(id);
-        disks.complete(0);
-        assert_eq!(disks.files[0].bytes[0], 3);
-        assert!(disks.waiting.is_empty());
-    }
-}
+mod tests;

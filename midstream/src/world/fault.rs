@@ -6,7 +6,9 @@
 
 use crate::choice::Draw;
 use crate::world::crash::Fate;
+use crate::world::notes::Shared;
 use seam::Errno;
+use seam::footprint::{Access, mixed};
 
 /// What a request asks of a disk, as faults and names see it.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -72,6 +74,20 @@ pub struct Fault {
 }
 
 impl Fault {
+    fn number(&self) -> u64 {
+        let Fault { file, kind, errno, after, often, range, leaves } = self;
+        let (from, to) = range.unwrap_or((0, u64::MAX));
+        let leaves = match leaves {
+            Fate::Lost => 0,
+            Fate::Whole => 1,
+            Fate::Torn(by) => 2 + u64::from(*by),
+        };
+        let errno = u64::from(errno.0.unsigned_abs());
+        let parts =
+            [u64::from(*file), *kind as u64, errno, u64::from(*after), *often as u64, from, to, leaves];
+        parts.into_iter().fold(0, mixed)
+    }
+
     /// Every write on the first file fails, and leaves nothing.
     pub fn new(errno: Errno) -> Fault {
         let (kind, often, leaves) = (Kind::Write, Often::Always, Fate::Lost);
@@ -115,7 +131,7 @@ pub fn draw(draw: &mut Draw<'_>, files: u32, slots: u32, with_opens: bool) -> Ve
 }
 
 /// The faults of one run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Faults {
     armed: Vec<Fault>,
     struck: u64,
@@ -131,6 +147,7 @@ impl Faults {
 
     /// The chaos is over.
     pub fn stop(&mut self) {
+        Shared::Faults.touch(Access::Write);
         self.armed.clear();
     }
 
@@ -142,6 +159,25 @@ impl Faults {
     /// The strikes since the last call.
     pub fn take_strikes(&mut self) -> Vec<(u32, Kind, Errno)> {
         std::mem::take(&mut self.strikes)
+    }
+
+    /// A number for the faults that are left, and the strikes that were not reported yet.
+    pub(crate) fn number(&self) -> u64 {
+        let armed = self.armed.iter().map(Fault::number);
+        let strikes = self.strikes.iter().map(|(file, kind, errno)| {
+            mixed(u64::from(*file), mixed(*kind as u64, u64::from(errno.0.unsigned_abs())))
+        });
+        armed.chain([u64::MAX]).chain(strikes).fold(0, mixed)
+    }
+
+    /// Notes that a request of this kind completes: which one a fault strikes is a matter of their order.
+    pub(crate) fn note(&self, file: u32, kind: Kind) {
+        if self.armed.iter().any(|fault| fault.file == file && fault.kind == kind) {
+            let part = u64::from(file) * 4 + kind as u64;
+            Shared::Faults.touch_part(Access::Write, part, part + 1);
+            // A strike is seen by whatever is observed next.
+            Shared::Judge.touch(Access::Write);
+        }
     }
 
     /// Whether a request that completes now fails, and how.

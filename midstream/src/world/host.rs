@@ -6,8 +6,10 @@
 use crate::choice::Point;
 use crate::world::clock::Alarms;
 use crate::world::disk::{Answer, Ask, Change, Disks};
+use crate::world::notes::Shared;
 use crate::world::on_disk::OnDisk;
 use crate::world::socket::{Doors, End};
+use seam::footprint::{self, Access};
 use seam::{Disk, Errno, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
 use std::future::Future;
@@ -17,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 /// A task that waits to be taken over by the scheduler.
-pub type Spawned = (Point, Pending<'static, ()>);
+/// Its name in notes comes last.
+pub type Spawned = (Point, Pending<'static, ()>, u64);
 
 /// What the engine, the workload and the scheduler share.
 #[derive(Default)]
@@ -237,11 +240,14 @@ impl Host for SimHost {
     }
 
     fn now(&self) -> Nanos {
-        Nanos(self.core().now)
+        let now = self.core().now;
+        footprint::learn(now);
+        Nanos(now)
     }
 
     fn wall_clock(&self) -> WallClock {
         let now = self.core().now;
+        footprint::learn(now);
         WallClock { seconds: now / 1_000_000_000, microseconds: (now / 1_000 % 1_000_000) as u32 }
     }
 
@@ -250,6 +256,7 @@ impl Host for SimHost {
         if deadline.0 <= core.now {
             return Box::pin(std::future::ready(()));
         }
+        Shared::Alarms.touch_part(Access::Write, deadline.0, deadline.0.saturating_add(1));
         let id = core.moments.set(deadline.0);
         drop(core);
         Box::pin(Wait { host: self.clone(), id, steps: false })
@@ -263,7 +270,9 @@ impl Host for SimHost {
             point.name = if point.name.starts_with("job") { "job # run #" } else { "task # run #" };
         }
         core.named.push((point, name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end().to_owned()));
-        core.spawned.push((point, task));
+        Shared::Tasks.touch(Access::Write);
+        let noted = if footprint::is_on() { footprint::fresh() } else { 0 };
+        core.spawned.push((point, task, noted));
     }
 }
 
@@ -312,7 +321,10 @@ impl SimDisk {
     }
 
     fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
-        if !self.writable.load(Ordering::Relaxed) {
+        let writable = self.writable.load(Ordering::Relaxed);
+        Shared::Writable(self.file).touch(Access::Read);
+        footprint::learn(writable.into());
+        if !writable {
             return Box::pin(std::future::ready(Err(Errno::EROFS)));
         }
         done(self.submit(Ask::Write(offset, change)))
@@ -325,7 +337,10 @@ fn done(asked: Pending<'static, Answer>) -> Pending<'static, IoResult<()>> {
 
 impl Disk for SimDisk {
     fn len_bytes(&self) -> IoResult<u64> {
-        Ok(self.host.core().disks.files[self.file as usize].bytes.len() as u64)
+        let len_bytes = self.host.core().disks.files[self.file as usize].bytes.len() as u64;
+        Shared::Length(self.file).touch(Access::Read);
+        footprint::learn(len_bytes);
+        Ok(len_bytes)
     }
 
     fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
@@ -361,8 +376,11 @@ impl Disk for SimDisk {
         let (asked, now) = (self.submit(Ask::Open), Arc::clone(&self.writable));
         let (host, id, file) = (self.host.clone(), self.id, self.file);
         Box::pin(async move {
+            Shared::Writable(file).touch(Access::Read);
             let before = now.load(Ordering::Relaxed);
+            footprint::learn(before.into());
             let answer = asked.await.map(drop);
+            Shared::Writable(file).touch(Access::Write);
             match answer {
                 Ok(()) => now.store(writable, Ordering::Relaxed),
                 // What cannot be opened anew stays open as it was.
@@ -429,20 +447,4 @@ impl Drop for Wait {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spawned_tasks_get_stable_names_that_never_repeat() {
-        let host = SimHost::default();
-        for name in ["job j3 3", "job j3 3", "writeback", "job stream 12"] {
-            host.spawn(name, Box::pin(std::future::ready(())));
-        }
-        let names: Vec<String> = host.core().spawned.iter().map(|s| s.0.to_string()).collect();
-        assert_eq!(names, ["job 3", "job 3 run 1", "task 0", "job 12"]);
-        let points: Vec<Point> = host.core().spawned.iter().map(|s| s.0).collect();
-        let labels: Vec<String> = points.into_iter().map(|point| host.label(point)).collect();
-        assert_eq!(labels, ["job j3", "job j3", "writeback", "job stream"]);
-        assert_eq!(host.label(Point::new("guest # lane #", [1, 0, 0])), "g1.0");
-    }
-}
+mod tests;

@@ -141,10 +141,10 @@ impl Qcow2 {
         let mut units = geometry.whole_units(at..at + len);
         if geometry.extended_l2 {
             let touched = geometry.touched(at, len);
-            if self.step(|m| m.mapping(touched.start)).await?.has_data() {
+            if self.look(|m| m.mapping(touched.start)).await?.has_data() {
                 units.start = geometry.offset_of(touched.start);
             }
-            if self.step(|m| m.mapping(touched.end - 1)).await?.has_data() {
+            if self.look(|m| m.mapping(touched.end - 1)).await?.has_data() {
                 units.end = geometry.offset_of(touched.end);
             }
         }
