@@ -21,6 +21,10 @@ mod sync {
             pub fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
                 self.0.lock().expect("no thread panics while it holds the lock")
             }
+
+            pub fn lock_unnoted(&self) -> loom::sync::MutexGuard<'_, T> {
+                self.lock()
+            }
         }
     }
 

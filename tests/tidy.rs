@@ -293,7 +293,10 @@ fn nobody_reads_rusts_debug_text() {
             let before = &lines[number.saturating_sub(LINES_OF_IMPL)..number];
             let is_debug = before.iter().any(|line| line.contains("Debug for "));
             let is_test = source.path.ends_with("/tests.rs");
-            assert!(is_panic || is_debug || is_test, "{}:{}: {line}", source.path, number + 1);
+            // Compared by a program and shown to nobody.
+            let is_hashed =
+                before.iter().any(|line| line.contains("fn write_states(") || line.contains("fn write_all("));
+            assert!(is_panic || is_debug || is_test || is_hashed, "{}:{}: {line}", source.path, number + 1);
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::sync::YieldNow;
 use crate::sync::ending::Ending;
 use crate::sync::shim::Mutex;
+use seam::footprint::{Access, Object};
 use seam::{Errno, IoResult};
 use std::sync::Arc;
 use thiserror::Error;
@@ -37,6 +38,7 @@ struct State {
     /// How many tables of one image stay in memory while they can be read again; nothing: as many as the cache likes.
     tables_max: Option<usize>,
     held: Mutex<Held>,
+    noted: Object,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ impl Budget {
 
     /// Of which so many tables of one image stay in memory while they can be read again.
     pub fn with_tables(limit: u64, tables_max: Option<usize>) -> Budget {
-        Budget(Arc::new(State { limit, tables_max, held: Mutex::default() }))
+        Budget(Arc::new(State { limit, tables_max, held: Mutex::default(), noted: Object::new() }))
     }
 
     /// How many tables of one image stay in memory, if somebody said so.
@@ -76,6 +78,7 @@ impl Budget {
 
     /// How much is held.
     pub fn held(&self) -> u64 {
+        self.0.noted.touch(Access::Read);
         self.0.held.lock().bytes
     }
 
@@ -103,8 +106,10 @@ impl Budget {
 
     /// Takes from the first `limit` bytes, or does not.
     fn try_take(&self, bytes: u64, limit: u64) -> Result<(), u64> {
-        let mut held = self.0.held.lock();
+        let mut held = self.0.held.lock_unnoted();
         let left = limit.saturating_sub(held.bytes);
+        // Two that stay below a quarter are both below what caches may have: nobody is refused, in whatever order they come.
+        self.0.note(bytes, held.bytes.saturating_add(bytes) <= self.0.limit / 4);
         if bytes > left {
             return Err(left);
         }
@@ -113,7 +118,19 @@ impl Budget {
     }
 
     fn give_back(&self, bytes: u64) {
-        self.0.held.lock().bytes -= bytes;
+        self.0.note(bytes.wrapping_neg(), true);
+        self.0.held.lock_unnoted().bytes -= bytes;
+    }
+}
+
+impl State {
+    /// For whoever explores all orders of steps: a share is taken or given back. The peak may differ by their order; that
+    /// is for people, and no step depends on it.
+    fn note(&self, amount: u64, commutes: bool) {
+        match commutes {
+            true => self.noted.add(0, amount, 0, u64::MAX),
+            false => self.noted.touch(Access::Write),
+        }
     }
 }
 
@@ -169,7 +186,8 @@ impl Share {
 
     /// Takes more, come what may: what is there already has to be somewhere.
     pub(crate) fn grow_anyway(&mut self, bytes: u64) {
-        self.budget.0.held.lock().add(bytes);
+        self.budget.0.note(bytes, true);
+        self.budget.0.held.lock_unnoted().add(bytes);
         self.bytes += bytes;
     }
 

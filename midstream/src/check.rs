@@ -1,6 +1,7 @@
 //! Tests anybody's block layer: many small runs, each another order of requests, completions, faults and a crash, each
 //! judged by what must be true of any device that keeps data; where clients command the layer, by what QEMU would do.
 
+mod explore;
 mod guest;
 mod settings;
 mod world;
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::thread;
+
+pub use explore::{Counts, Effort, End, Explored, Reduction, Saved, explore, with_explored};
 
 /// The slot of a request.
 const REQUEST: &str = "guest # lane # request #";
@@ -134,6 +137,14 @@ pub fn event_log<L: BlockLayer>(
     on_subject(layer, workload.into(), |subject| Ok(subject.full(of_seed(seed)).history.lines()))
 }
 
+fn abilities_of<L: BlockLayer>(layer: &Arc<L>) -> Abilities {
+    world::abilities(layer)
+}
+
+fn laws_of(is_commanded: bool) -> &'static [Law] {
+    if is_commanded { &LAWS_OF_CLIENTS } else { &LAWS_OF_GUESTS }
+}
+
 /// Does something with the runs of a layer.
 fn on_subject<L: BlockLayer, T>(
     layer: L,
@@ -151,7 +162,7 @@ fn with_abilities<L: BlockLayer, T>(
     work: impl FnOnce(&Subject<'_>) -> Result<T, Box<Failure>>,
 ) -> Result<T, Box<Failure>> {
     refuse(workload, abilities)?;
-    let laws = if workload.is_commanded() { &LAWS_OF_CLIENTS } else { &LAWS_OF_GUESTS };
+    let laws = laws_of(workload.is_commanded());
     let run = |choices: Choices, detail: Detail| {
         world::run(layer, |choices| workload.draw(abilities, choices), choices, detail)
     };
@@ -357,7 +368,11 @@ fn campaign(subject: &Subject<'_>, plan: &Plan) -> Result<Totals, Box<Failure>> 
 
 /// The run of a seed that fails, made small.
 fn minimised(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
-    let first = subject.quiet(of_seed(seed));
+    minimised_from(subject, &subject.quiet(of_seed(seed)), Some(seed))
+}
+
+/// A run that fails, made small.
+fn minimised_from(subject: &Subject<'_>, first: &Outcome, seed: Option<u64>) -> (Failure, Trace) {
     let run = |choices: Choices| subject.quiet(choices);
     let law = first.verdict.law();
     let least = minimise(&run, &first.tape, law, subject.slots, Limits::default());
@@ -372,5 +387,5 @@ fn minimised(subject: &Subject<'_>, seed: u64) -> (Failure, Trace) {
     if requests > 0 {
         minimised = format!("{requests} request{}, {minimised}", if requests == 1 { "" } else { "s" });
     }
-    (*Failure::of(&outcome, minimised, Some(seed)), Trace::of(&outcome, Some(seed)))
+    (*Failure::of(&outcome, minimised, seed), Trace::of(&outcome, seed))
 }

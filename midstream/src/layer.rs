@@ -87,6 +87,11 @@ pub trait BlockLayer: Send + Sync + 'static {
     /// ```
     const OPERATIONS: &'static [&'static str] = &[];
 
+    /// Whether everything that the layer's tasks share is noted (`seam::footprint`): what lies behind its locks, in its
+    /// atomics, and wherever else one task may see what another has done. An exploration of every schedule takes a step
+    /// in both orders with each that it may depend on; of a layer that notes nothing, that is every step of every task.
+    const NOTES_WHAT_IT_SHARES: bool = false;
+
     /// The unit in which an image takes space. Asked only of layers with a [`monitor`](BlockLayer::monitor).
     const CLUSTER_BYTES: u64 = 65_536;
 

@@ -48,8 +48,10 @@
 //!
 //! - `choice.rs` is the one door of chance; `strategy/` holds who answers (random, PCT, replay); `trace.rs` writes a run
 //!   down, `minimise.rs` minimises it. `campaign.rs` takes many runs on all cores, `coverage.rs` adds them up.
-//! - `world/` is the simulated world: `scheduler` with `ready`, `clock`, `disk` and its `file`s, `fault` with `repertoire` (how they are drawn) and `struck` (what has gone wrong), `crash`, `host` with `wait`, `socket`; `on_disk` is a request as readers see it; `waiting` says
-//!   who waits for whom where it does not go on. `content.rs` is what
+//! - `world/` is the simulated world: `scheduler` with `ready`, `clock`, `disk` and its `file`s, `fault` with `repertoire` (how
+//!   they are drawn) and `struck` (what has gone wrong), `crash`, `host` with `wait`, `socket`; `on_disk` is a request as
+//!   readers see it; `notes` is what a step touches, `probe` who looks at a world between its steps; `waiting` says who waits
+//!   for whom where it does not go on. `content.rs` is what
 //!   sectors hold, and what readers call it, `request.rs` what guests ask for.
 //! - `history.rs`, `history/` are what was seen of a run, kept once: `observed` is what a specification was shown, owned;
 //!   `lines` (what people read) and `fingerprint` follow from it; what simulated disks did stands beside it, for readers alone. `file` and `file/` are the form that others write too
@@ -58,10 +60,15 @@
 //! - `layer.rs` is what a block layer offers, `layer/monitor.rs` the door of one that is commanded in QEMU's language. `scenario.rs` is
 //!   what is done to it, `scenario/command.rs` what its clients send, `scenario/profile.rs` how the rest is drawn. `check.rs` takes runs,
 //!   minimises the first failure and reports it: `check/world.rs` is one run, `check/world/images.rs` its images,
-//!   `check/world/commanded.rs` the parts that are there for clients, `check/guest.rs` a guest in it, `check/settings.rs` what the
+//!   `check/world/commanded.rs` the parts that are there for clients, `check/world/recover.rs` what the next process finds,
+//!   `check/world/explored.rs` a run that may end at any step, `check/guest.rs` a guest in it, `check/settings.rs` what the
 //!   environment says. `witness.rs` shows each run to a specification of `model` (`witness/level`): the data-only one, of which
 //!   `witness/length` and `witness/resize` know what it does not; or, where clients command the layer, QEMU's language
-//!   (`witness/commanded`). Nothing in it knows an engine.
+//!   (`witness/commanded`). Nothing in it knows an engine. `witness/fork.rs` is a second judge for
+//!   a crash that is only tried.
+//! - `check/explore.rs` takes every schedule and every crash of a scenario: `check/explore/search.rs` says which runs are taken,
+//!   `pilot` goes through one, `known` knows one state from another, `crashes` ends the world in each, `saved` is what is left of one that was
+//!   stopped. `scenario/file.rs` reads scenarios and their bounds (`scenario/bounds.rs`) from files.
 //! - `recording.rs` is what the witness and `sim`'s oracle have in common: the record of a run, the first law that broke, and
 //!   which command is behind it (`recording/commands.rs`).
 //! - `panics.rs` catches panics and knows whose they are; `terminal.rs` is the one way to print; `toy.rs` is a world small
@@ -89,7 +96,7 @@ pub mod verdict;
 mod witness;
 pub mod world;
 
-pub use check::{Failure, check, event_log, explain, find, replay, survey};
+pub use check::{Failure, check, event_log, explain, explore, find, replay, survey};
 pub use layer::{BlockLayer, Checked, Device, Events, Image, Monitor};
 pub use scenario::{Profile, Scenario};
 pub use seam;

@@ -1,7 +1,9 @@
 //! What a run of a block layer is built from: images and what they hold, guests, clients, faults, a crash. A test writes it down
 //! ([`Scenario`]), or it is drawn ([`Profile`]).
 
+mod bounds;
 mod command;
+mod file;
 mod profile;
 
 use crate::content::SECTOR_BYTES;
@@ -11,8 +13,10 @@ use crate::world::crash::Ending;
 use crate::world::fault::{Fault, Kind, Often};
 use seam::Errno;
 
+pub use bounds::Bounds;
 pub(crate) use command::command;
 pub use command::{Command, cancel, commit, complete, pause, qmp, resume, stream};
+pub use file::{FileError, ScenarioFile};
 pub(crate) use profile::Abilities;
 pub use profile::{Profile, SLOTS};
 
@@ -62,6 +66,9 @@ pub struct Content {
     pub image: Image,
     /// For each sector, whether this image has data of its own there.
     pub data: Vec<bool>,
+    /// Whether it is opened before clients come. What is not stands for nobody yet: what its file names as backing is as
+    /// writable as if it were not there.
+    pub is_open: bool,
 }
 
 /// Who uses an image.
@@ -277,7 +284,7 @@ impl Scenario {
     /// Whether another image lies on this one; then nobody may write to it.
     pub fn is_backing(&self, image: usize) -> bool {
         let path = &self.images[image].image.path;
-        self.images.iter().any(|other| other.image.backing.as_ref() == Some(path))
+        self.images.iter().any(|other| other.is_open && other.image.backing.as_ref() == Some(path))
     }
 
     /// Whether anybody commands the layer: then it is judged in QEMU's language.
@@ -341,7 +348,7 @@ impl Content {
             })
             .collect();
         let size_bytes = (data.len() * SECTOR_BYTES) as u64;
-        Content { image: Image { path: path.to_owned(), size_bytes, backing }, data }
+        Content { image: Image { path: path.to_owned(), size_bytes, backing }, data, is_open: true }
     }
 
     fn line(&self) -> String {

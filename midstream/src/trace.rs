@@ -42,6 +42,8 @@ pub struct Trace {
     pub seed: Option<u64>,
     /// The kind of live daemon it was recorded on; none for a simulated run.
     pub target: Option<String>,
+    /// The scenario that it is a run of, as its file was written: of a run that an exploration found.
+    pub scenario: Option<String>,
     /// The law that was broken when it was found.
     pub law: String,
     /// What replay is expected to give: a law, or `passed` once the bug is mended.
@@ -82,6 +84,7 @@ struct File {
     midstream: String,
     seed: Option<u64>,
     target: Option<String>,
+    scenario: Option<String>,
     law: String,
     expect: String,
     verdict: String,
@@ -96,6 +99,7 @@ impl Trace {
             midstream: env!("CARGO_PKG_VERSION").to_owned(),
             seed,
             target: None,
+            scenario: None,
             expect: law.clone(),
             law,
             verdict: readable(verdict_text(&outcome.verdict)),
@@ -128,6 +132,9 @@ impl Trace {
         if let Some(target) = &file.target {
             check_text("target", target)?;
         }
+        if let Some(scenario) = &file.scenario {
+            check_text("scenario", scenario)?;
+        }
         for (name, text) in texts {
             check_text(name, text)?;
         }
@@ -136,6 +143,7 @@ impl Trace {
             midstream: file.midstream,
             seed: file.seed,
             target: file.target,
+            scenario: file.scenario,
             law: file.law,
             expect: file.expect,
             verdict: file.verdict,
@@ -172,6 +180,9 @@ impl Trace {
         }
         if let Some(target) = &self.target {
             member("target", json(target));
+        }
+        if let Some(scenario) = &self.scenario {
+            member("scenario", json(scenario));
         }
         member("law", json(&self.law));
         member("expect", json(&self.expect));

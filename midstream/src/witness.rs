@@ -2,6 +2,7 @@
 //! that of QEMU's language - and keeps them as the run's history, if anybody wants it. The first broken law stops the world.
 
 pub(crate) mod commanded;
+mod fork;
 pub(crate) mod length;
 mod level;
 mod resize;
@@ -15,10 +16,12 @@ use crate::request::{Operation, RequestId};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::world::crash::Ending;
 use crate::world::host::SimHost;
+use crate::world::notes::Shared;
 use level::Level;
 use model::{CrashKind, ImageSetup, LawId};
 use resize::Look;
 use seam::IoResult;
+use seam::footprint::Access;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,6 +46,8 @@ struct Inner {
     /// How often a checker looked at an image.
     images_checked: u64,
     images_opened: u64,
+    /// A number for what the judge knows, until it learns more.
+    fingerprint: Option<u64>,
     /// The request that the crash waits for, and the step at which it began.
     awaited: Option<(RequestId, Option<u64>)>,
 }
@@ -78,7 +83,15 @@ impl Witness {
     }
 
     fn new(judge: Level, resized: Resized, host: SimHost, recording: Recording) -> Witness {
-        let inner = Inner { judge, recording, resized, images_checked: 0, images_opened: 0, awaited: None };
+        let inner = Inner {
+            judge,
+            recording,
+            resized,
+            images_checked: 0,
+            images_opened: 0,
+            fingerprint: None,
+            awaited: None,
+        };
         Witness { host, inner: Mutex::new(inner) }
     }
 
@@ -88,11 +101,19 @@ impl Witness {
 
     /// One more thing that happened, before the specification. Gives it back, if it still matters.
     fn observe(&self, observed: Observed) -> Option<Observed> {
+        // Which request ended before which began is all that is known of their order: two beginnings, or two ends, may
+        // have come the other way round.
+        Shared::Judge.touch(match observed {
+            Observed::Began { .. } => Access::Add,
+            Observed::Ended { .. } => Access::Read,
+            _ => Access::Write,
+        });
         let (step, at) = self.moment();
         let mut inner = self.inner();
         if !inner.recording.is_judged() {
             return None;
         }
+        inner.fingerprint = None;
         if !inner.judge.is_of_data() {
             self.show_strikes(&mut inner, step, at);
         }

@@ -317,6 +317,21 @@ impl Views {
         std::iter::successors(self.pool.get(head as usize), |v| self.pool.get(v.next as usize))
     }
 
+    /// Writes what decides what readers may see: two that are equal write the same.
+    pub(crate) fn write_all(&self, out: &mut dyn std::fmt::Write) -> std::fmt::Result {
+        write!(out, "{}{}", self.stands_on_itself, self.holds_anything)?;
+        for id in self.ids() {
+            let layer = self.layer(id);
+            write!(out, "{layer:?}{:?}{:?}", layer.settled, layer.decides)?;
+            for sector in &layer.unsettled {
+                for version in self.versions(id, *sector) {
+                    write!(out, "{:?}", Version { next: NONE, ..version.clone() })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn push(&mut self, id: ImageId, sector: u32, version: Version) {
         let at = sector as usize;
         if self.layer(id).heads[at] == NONE {

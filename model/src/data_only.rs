@@ -40,6 +40,7 @@ mod sector;
 use crate::observation::{CrashKind, Format, GuestOp, ImageSetup, Observation};
 use sector::{Device, How, Written};
 use std::collections::BTreeMap;
+use std::fmt::{self, Write};
 
 /// More requests are not followed at once.
 pub const REQUESTS_MAX: usize = 4096;
@@ -172,6 +173,13 @@ impl DataOnly {
     /// Whether there is a device of that name.
     pub fn knows(&self, device: &str) -> bool {
         self.devices.contains_key(device)
+    }
+
+    /// Writes all that decides what is accepted from now on: two that write the same accept the same. It is for programs
+    /// that compare it, not for people.
+    pub fn write_states(&self, out: &mut dyn Write) -> fmt::Result {
+        let DataOnly { devices, guests, requests, in_flight, tears, now, checks: _, inconclusive } = self;
+        write!(out, "{devices:?}{guests:?}{requests:?}{in_flight}{tears}{now}{inconclusive:?}")
     }
 
     /// How many sectors were compared for each law.

@@ -8,7 +8,7 @@ mod kept;
 
 use crate::command::plan::JobType;
 use crate::command::record::JobStanding;
-use crate::content::Moment;
+use crate::content::{Moment, Views};
 use crate::data_judge::DataJudge;
 use crate::inconclusive::Inconclusive;
 use crate::json::Json;
@@ -22,6 +22,7 @@ use crate::step::silent::{Footprint, Silent};
 use crate::step::sketch::Sketched;
 use crate::step::state::State;
 use kept::{alike, sort_out};
+use std::fmt::{self, Write};
 
 /// So many states are kept. Beyond, and only then, a run is inconclusive.
 pub const STATES_MAX: usize = 512;
@@ -272,6 +273,18 @@ impl Judge {
             tally.count(*law);
         }
         tally
+    }
+
+    /// Writes all that decides what is accepted from now on: two judges that write the same accept the same. It is for
+    /// programs that compare it, not for people.
+    pub fn write_states(&self, out: &mut dyn Write) -> fmt::Result {
+        write!(out, "{}{}{:?}", self.now, self.is_overgrown, self.data_judge)?;
+        for state in &self.states {
+            state.views.write_all(out)?;
+            let without_views = State { views: Views::default().into(), ..state.clone() };
+            write!(out, "{without_views:?}")?;
+        }
+        Ok(())
     }
 
     /// How many states there were.

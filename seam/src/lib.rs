@@ -28,6 +28,7 @@
 pub mod debug_event;
 mod errno;
 pub mod escape;
+pub mod footprint;
 
 use debug_event::DebugEvent;
 use std::fmt;

@@ -19,6 +19,7 @@ mod attack;
 mod conform;
 mod disk;
 mod document;
+pub mod explore;
 mod export;
 mod fuzz;
 mod judge;
@@ -33,10 +34,13 @@ mod rules;
 mod seeds;
 mod show;
 
+use crate::layer::Ours;
 use crate::live::target::{Recorded, Target};
 use clap::{Parser, Subcommand};
 use midstream::campaign::Subject;
+use midstream::check::with_explored;
 use midstream::panics::quietly;
+use midstream::scenario::ScenarioFile;
 use midstream::terminal::shown;
 use midstream::trace::Trace;
 use seam::escape::one_line;
@@ -91,6 +95,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Fuzz(fuzz::Fuzz),
+    Explore(explore::Explore),
     Replay(replay::Replay),
     Minimise(minimise::Minimise),
     Show(show::Show),
@@ -113,6 +118,7 @@ pub fn main(subject: &Subject) -> ExitCode {
     };
     let exit = match &cli.command {
         Command::Fuzz(fuzz) => fuzz.run(subject),
+        Command::Explore(explore) => explore.run(),
         Command::Replay(replay) => replay.run(subject),
         Command::Minimise(minimise) => minimise.run(subject),
         Command::Show(show) => show.run(subject),
@@ -145,6 +151,20 @@ fn said(error: &clap::Error) -> ExitCode {
 fn read(path: &Path) -> Result<Trace, Exit> {
     let problem = |error| format!("{}: {error}{}", path.display(), mistaken::not_a_trace(path));
     Trace::read(path).map_err(|error| refuse(&problem(error)))
+}
+
+/// Does something with the runs that a trace is one of: those of the scenario in it, or of `subject`.
+fn on_its_subject<T>(
+    path: &Path,
+    trace: &Trace,
+    subject: &Subject,
+    work: impl FnOnce(&Subject) -> T,
+) -> Result<T, Exit> {
+    let Some(text) = &trace.scenario else { return Ok(work(subject)) };
+    let problem =
+        |error: &dyn std::fmt::Display| refuse(&format!("{}: its scenario: {error}", path.display()));
+    let file = ScenarioFile::parse(text).map_err(|error| problem(&error))?;
+    with_explored(Ours::<true>, file.scenario, &file.bounds, work).map_err(|failure| problem(&failure))
 }
 
 /// Takes a recorded run; a panic of the harness ends the command with the file and the seed that did it.

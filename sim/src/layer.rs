@@ -48,6 +48,10 @@ impl<const CHAINS: bool> BlockLayer for Ours<CHAINS> {
 
     const CLUSTER_BYTES: u64 = 1 << CLUSTER_BITS;
 
+    /// The engine's locks note it (`impl/src/sync/shim.rs`); what this file shares is written before the first step, and as
+    /// a device is closed.
+    const NOTES_WHAT_IT_SHARES: bool = true;
+
     async fn create(&self, host: Arc<dyn Host>, image: &Image) -> IoResult<()> {
         let disk = host.open(&image.path, OpenMode::ReadWrite).await?;
         let named = |file: &String| BackingName { file: file.clone(), format: Some("qcow2".to_owned()) };

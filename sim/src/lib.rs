@@ -47,7 +47,8 @@
 //! - `report/`, `command/`, `mutants.rs` are the command. `report/page` is how wide and how coloured the terminal is,
 //!   `report/lanes` a history on it, `report/story` what a campaign shows of one that failed; `command/limits` is what numbers and
 //!   places may be, `command/laws` knows the names, `command/seeds` which seeds failed before; `command/fuzz/failures` groups laws
-//!   that one cause breaks, `command/fuzz/ending` is what a campaign says at its end. In `mutants/`, `tree` is the scratch copy that bugs are put into,
+//!   that one cause breaks, `command/fuzz/ending` is what a campaign says at its end; `command/explore` takes every schedule of
+//!   scenarios, `command/explore/progress` is the file that it is resumed by, `command/explore/table` the table in `docs/exhaustive.md`. In `mutants/`, `tree` is the scratch copy that bugs are put into,
 //!   `masked` asks which of them defects of QEMU would excuse; of mutants of the model, `kept` turns what was kept into
 //!   histories, and `rules` judges them again without rules.
 

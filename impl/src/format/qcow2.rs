@@ -319,14 +319,39 @@ impl Qcow2 {
                 metadata.admit()?;
                 step(&mut metadata)
             };
-            match outcome {
-                Ok(value) => return Ok(value),
-                Err(Trouble::Failed(errno)) => return Err(errno),
-                Err(Trouble::Missing(missing)) => self.load(missing).await?,
-                Err(Trouble::Damaged(damage)) => {
-                    self.raise_alarm(&damage).await;
-                    return Err(Errno::EIO);
-                }
+            if let Some(value) = self.mend(outcome).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Like `step`, for a step that only looks. Which table was used last it does change, and nobody can see that before
+    /// the cache is full.
+    async fn look<T>(&self, look: impl Fn(&mut Metadata) -> Result<T, Trouble>) -> IoResult<T> {
+        if self.metadata.lock_to_look().cache.may_become_full() {
+            return self.step(look).await;
+        }
+        loop {
+            let outcome = {
+                let mut metadata = self.metadata.lock_to_look();
+                metadata.admit()?;
+                look(&mut metadata)
+            };
+            if let Some(value) = self.mend(outcome).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// What a step came to; nothing, if it is to be tried again.
+    async fn mend<T>(&self, outcome: Result<T, Trouble>) -> IoResult<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(Trouble::Failed(errno)) => Err(errno),
+            Err(Trouble::Missing(missing)) => self.load(missing).await.map(|()| None),
+            Err(Trouble::Damaged(damage)) => {
+                self.raise_alarm(&damage).await;
+                Err(Errno::EIO)
             }
         }
     }
@@ -362,9 +387,11 @@ impl Qcow2 {
         assert!(offset <= size - len, "{len} bytes at {offset} of an image of {size}");
     }
 
-    /// Writers come with a promise that the image is writable.
+    /// Writers come with a promise that the image is writable. One that was found to be damaged may have been closed to them
+    /// since, where nobody could be asked.
     fn assert_writable(&self) {
-        assert!(self.metadata.lock().writable, "a write to a read-only image");
+        let metadata = self.metadata.lock();
+        assert!(metadata.writable || metadata.is_damaged, "a write to a read-only image");
     }
 }
 

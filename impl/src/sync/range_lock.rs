@@ -4,6 +4,7 @@
 //! nobody starves and, as long as a holder waits only for ranges of other locks, nobody deadlocks.
 
 use super::shim::Mutex;
+use seam::footprint::{self, Access, Object};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +22,48 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub struct RangeLock {
     queue: Mutex<Queue>,
+    notes: Notes,
+}
+
+/// Which parts of the lock a step touches, for whoever explores all orders of steps: requests that do not conflict come
+/// and go in any order, and nobody can see in which.
+#[derive(Debug, Default)]
+struct Notes(Object);
+
+impl Notes {
+    /// Aspects of the object.
+    const EXCLUSIVE: u64 = 0;
+    const SHARED: u64 = 1;
+
+    fn comes(&self, entry: &Entry) {
+        self.passes(entry, entry.noted);
+    }
+
+    fn goes(&self, entry: &Entry) {
+        self.passes(entry, entry.noted.wrapping_neg());
+    }
+
+    fn passes(&self, entry: &Entry, amount: u64) {
+        match entry.mode {
+            Mode::Shared => self.0.add(Self::SHARED, amount, entry.start, entry.end),
+            Mode::Exclusive => {
+                self.0.touch_part(Self::EXCLUSIVE, Access::Write, entry.start, entry.end);
+            }
+        }
+        self.looks(entry);
+    }
+
+    /// Whether anybody is in its way, or it in theirs.
+    fn looks(&self, entry: &Entry) {
+        self.0.touch_part(Self::EXCLUSIVE, Access::Read, entry.start, entry.end);
+        if entry.mode == Mode::Exclusive {
+            self.0.touch_part(Self::SHARED, Access::Read, entry.start, entry.end);
+        }
+    }
+
+    fn counts(&self, aspects: &[u64]) {
+        aspects.iter().for_each(|aspect| self.0.touch_part(*aspect, Access::Read, 0, u64::MAX));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +80,8 @@ struct Entry {
     end: u64,
     mode: Mode,
     waiter: Option<Waker>,
+    /// Its name in notes.
+    noted: u64,
 }
 
 impl Entry {
@@ -60,9 +105,10 @@ impl Queue {
     }
 
     /// Removes an entry and says who may have become free.
-    fn leave(&mut self, ticket: u64) -> Vec<Waker> {
+    fn leave(&mut self, ticket: u64, notes: &Notes) -> Vec<Waker> {
         let position = self.position(ticket);
         let gone = self.entries.remove(position);
+        notes.goes(&gone);
         let later = self.entries[position..].iter_mut();
         later
             .filter(|e| e.waiter.is_some() && e.conflicts_with(&gone))
@@ -80,21 +126,26 @@ impl RangeLock {
     /// Waits for the bytes `start..end`. The place in the queue is taken by this call, not by the first poll.
     pub fn acquire(&self, start: u64, end: u64, mode: Mode) -> Acquire<'_> {
         assert!(start <= end, "a range from {start} to {end}");
-        let mut queue = self.queue.lock();
+        let mut queue = self.queue.lock_unnoted();
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
-        queue.entries.push(Entry { ticket, start, end, mode, waiter: None });
+        let noted = if footprint::is_on() { footprint::fresh() } else { 0 };
+        let entry = Entry { ticket, start, end, mode, waiter: None, noted };
+        self.notes.comes(&entry);
+        queue.entries.push(entry);
         Acquire { place: Some(RangeGuard { lock: self, ticket }) }
     }
 
     /// Whether anybody is alone on a range, or waits to be.
     pub(crate) fn has_exclusive(&self) -> bool {
-        self.queue.lock().entries.iter().any(|entry| entry.mode == Mode::Exclusive)
+        self.notes.counts(&[Notes::EXCLUSIVE]);
+        self.queue.lock_unnoted().entries.iter().any(|entry| entry.mode == Mode::Exclusive)
     }
 
     /// How many requests hold a range or wait for one.
     pub fn in_flight(&self) -> usize {
-        self.queue.lock().entries.len()
+        self.notes.counts(&[Notes::EXCLUSIVE, Notes::SHARED]);
+        self.queue.lock_unnoted().entries.len()
     }
 }
 
@@ -110,8 +161,9 @@ impl<'a> Future for Acquire<'a> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<RangeGuard<'a>> {
         let place = self.place.as_ref().expect("not polled again after it was ready");
-        let mut queue = place.lock.queue.lock();
+        let mut queue = place.lock.queue.lock_unnoted();
         let position = queue.position(place.ticket);
+        place.lock.notes.looks(&queue.entries[position]);
         if queue.is_free(position) {
             drop(queue);
             return Poll::Ready(self.place.take().expect("seen above"));
@@ -130,7 +182,7 @@ pub struct RangeGuard<'a> {
 
 impl Drop for RangeGuard<'_> {
     fn drop(&mut self) {
-        let freed = self.lock.queue.lock().leave(self.ticket);
+        let freed = self.lock.queue.lock_unnoted().leave(self.ticket, &self.lock.notes);
         // Woken outside the lock: a waker may poll at once.
         freed.into_iter().for_each(Waker::wake);
     }

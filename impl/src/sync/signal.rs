@@ -1,6 +1,7 @@
 //! A signal: somebody waits until something has changed since it last looked. No wake-up is ever lost.
 
 use super::shim::Mutex;
+use seam::footprint::{Access, Object};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     state: Mutex<State>,
+    noted: Object,
 }
 
 #[derive(Debug, Default)]
@@ -25,13 +27,15 @@ impl Signal {
 
     /// How many changes there were; look at what is watched *after* this, then wait with the number.
     pub(crate) fn changes(&self) -> u64 {
-        self.state.lock().changes
+        self.noted.touch(Access::Read);
+        self.state.lock_unnoted().changes
     }
 
     /// Something changed.
     pub(crate) fn notify(&self) {
         let waiters = {
-            let mut state = self.state.lock();
+            self.noted.touch(Access::Write);
+            let mut state = self.state.lock_unnoted();
             state.changes += 1;
             std::mem::take(&mut state.waiters)
         };
@@ -56,7 +60,9 @@ impl Future for Changed<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.signal.state.lock();
+        // Whoever waits changes nothing that another who waits, or looks, can see.
+        self.signal.noted.touch(Access::Read);
+        let mut state = self.signal.state.lock_unnoted();
         if state.changes > self.seen {
             return Poll::Ready(());
         }

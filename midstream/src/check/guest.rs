@@ -8,7 +8,9 @@ use crate::scenario::{Action, Request};
 use crate::witness::Witness;
 use crate::witness::length::Length;
 use crate::world::host::SimHost;
+use crate::world::notes::Shared;
 use seam::IoResult;
+use seam::footprint::Access;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SECTOR: u64 = crate::content::SECTOR_BYTES as u64;
@@ -24,14 +26,17 @@ pub(super) async fn read_all(device: &impl Device, size_bytes: u64) -> IoResult<
 pub(super) struct Lane {
     pub(super) guest: u32,
     pub(super) lane: u32,
-    /// How long the image is.
+    /// How long the image is, and whether anybody changes that.
     pub(super) length: Arc<Mutex<Length>>,
+    pub(super) is_resized: bool,
     /// The layer's own operations.
     pub(super) own: &'static [&'static str],
 }
 
 impl Lane {
     fn length(&self) -> MutexGuard<'_, Length> {
+        // Where somebody resizes, a look counts as a change: there are few of them.
+        Shared::Lengths.touch(if self.is_resized { Access::Write } else { Access::Read });
         self.length.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,14 +3,15 @@
 //! by the last. Parts without anything to decide take option 0 everywhere.
 
 mod commanded;
+mod explored;
 mod images;
+mod recover;
 
 use super::guest::{Lane, read_all, run_lane};
 use crate::choice::{Choices, Draw, Point};
-use crate::content::Tag;
 use crate::history::What;
 use crate::layer::{BlockLayer, Device, Image, Monitor};
-use crate::panics::quietly;
+use crate::panics::{Panic, quietly};
 use crate::scenario::{Abilities, Content, Guest, Scenario};
 use crate::verdict::{Detail, Outcome, Verdict};
 use crate::witness::Witness;
@@ -20,7 +21,9 @@ use crate::world::disk::{Disks, File};
 use crate::world::host::SimHost;
 use crate::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
 use crate::world::waiting::waiting;
+pub(super) use explored::Prepared;
 use images::{make, resized, setups, take_files};
+pub(super) use recover::Recovery;
 use seam::{Errno, IoResult, Pending};
 use std::sync::{Arc, Mutex};
 
@@ -42,6 +45,15 @@ pub(super) fn run<L: BlockLayer>(
         };
         world.insert(World::new(layer, scenario, files, detail)).live(&mut choices)
     });
+    outcome_of(lived, world, choices)
+}
+
+/// A run looked back on; a panic of the harness goes on.
+fn outcome_of<L: BlockLayer>(
+    lived: Result<Verdict, Panic>,
+    world: Option<World<L>>,
+    choices: Choices,
+) -> Outcome {
     let (verdict, ours) = match lived {
         Ok(verdict) => (verdict, None),
         Err(panic) if panic.is_of_harness() => (Verdict::Passed, Some(panic)),
@@ -159,6 +171,8 @@ struct World<L: BlockLayer> {
     seats: Vec<(u32, Arc<L::Device>)>,
     /// How long each image is.
     lengths: Vec<Arc<Mutex<Length>>>,
+    /// In a run that may end at any step: how it may end.
+    ends: Option<Vec<Ending>>,
 }
 
 impl<L: BlockLayer> World<L> {
@@ -187,12 +201,14 @@ impl<L: BlockLayer> World<L> {
             monitor: None,
             seats: Vec::new(),
             lengths,
+            ends: None,
         }
     }
 
     fn live(&mut self, choices: &mut Choices) -> Verdict {
         let mut lived = self.begin().and_then(|()| self.run_workload(choices));
-        lived = lived.and_then(|()| self.rest(choices)).and_then(|()| self.look());
+        lived = lived.and_then(|()| self.rest(choices)).and_then(|()| self.last_step(choices));
+        lived = lived.and_then(|()| self.look());
         let ended = match lived {
             Ok(()) => self.quit(),
             Err(Stop::Crash(ending)) => self.crash(ending, choices),
@@ -227,7 +243,7 @@ impl<L: BlockLayer> World<L> {
             self.host.core().disks.faults.arm(fault.clone());
         }
         let mut lanes = Vec::new();
-        for guest in std::mem::take(&mut self.scenario.guests) {
+        for guest in self.scenario.guests.clone() {
             lanes.extend(self.spawn(guest)?);
         }
         if self.is_commanded {
@@ -238,7 +254,7 @@ impl<L: BlockLayer> World<L> {
         }
         match self.scheduler.run(&lanes, STEPS_MAX, Some(choices)) {
             Rest::Done => Ok(()),
-            Rest::Halted => Err(Stop::Broken),
+            Rest::Halted => Err(self.halted()),
             Rest::Bound => Err(bound()),
             // Without guests there is nothing to wait for.
             Rest::Idle if lanes.is_empty() => Ok(()),
@@ -281,7 +297,8 @@ impl<L: BlockLayer> World<L> {
         for (lane, requests) in (0..).zip(guest.lanes).filter(|(_, requests)| !requests.is_empty()) {
             let name = Point::new("guest # lane #", [guest.guest, lane, 0]);
             let length = self.lengths[guest.image].clone();
-            let at = Lane { guest: guest.guest, lane, length, own: L::OPERATIONS };
+            let is_resized = self.scenario.is_resized(guest.image);
+            let at = Lane { guest: guest.guest, lane, length, is_resized, own: L::OPERATIONS };
             let (witness, host) = (self.witness.clone(), self.host.clone());
             let task = run_lane(at, requests, device.clone(), witness, host);
             tasks.push(self.scheduler.spawn(name, Box::pin(task)));
@@ -330,8 +347,7 @@ impl<L: BlockLayer> World<L> {
     fn quit(&mut self) -> Result<(), Stop> {
         if self.is_commanded {
             self.quit_commanded()?;
-            let files = take_files(&self.host);
-            return self.reopen_chains(files, true);
+            return self.recovery().look(take_files(&self.host), true);
         }
         let devices = std::mem::take(&mut self.devices);
         let closed = self.plain("close", async move {
@@ -341,8 +357,7 @@ impl<L: BlockLayer> World<L> {
             Ok(())
         })?;
         closed.map_err(|errno: Errno| Stop::Stuck(format!("the images cannot be closed: {errno}")))?;
-        let files = take_files(&self.host);
-        self.reopen(files, true)
+        self.recovery().look(take_files(&self.host), true)
     }
 
     /// Ends the world without warning, and opens what is left.
@@ -351,30 +366,11 @@ impl<L: BlockLayer> World<L> {
         self.witness.crashed(ending);
         let files = take_files(&self.host);
         let files = files.into_iter().zip(left).map(|(file, bytes)| File::new(&file.path, bytes)).collect();
-        if self.is_commanded { self.reopen_chains(files, false) } else { self.reopen(files, false) }
+        self.recovery().look(files, false)
     }
 
-    /// A new host, as the next process would find it: checks the images, opens them, reads all of each.
-    fn reopen(&mut self, files: Vec<File>, is_clean: bool) -> Result<(), Stop> {
-        let host = SimHost::new(Disks::new(files));
-        let mut scheduler = Scheduler::new(host.clone());
-        let (layer, images) = (self.layer.clone(), self.scenario.plain_images());
-        let found = plain(&mut scheduler, "reopen", async move {
-            let mut checked = Vec::with_capacity(images.len());
-            for image in &images {
-                checked.push(layer.check(Arc::new(host.clone()), image).await);
-            }
-            (checked, show(&*layer, &host, &images).await)
-        });
-        let (checked, values) = found.map_err(Stop::Stuck)?;
-        for (content, checked) in self.scenario.images.iter().zip(checked) {
-            self.witness.checked(&content.image.path, checked, is_clean);
-        }
-        for (content, values) in self.scenario.images.iter().zip(values) {
-            self.witness.found(&content.image.path, values, is_clean);
-        }
-        self.witness.over();
-        Ok(())
+    fn recovery(&self) -> Recovery<'_, L> {
+        Recovery { layer: &self.layer, scenario: &self.scenario, witness: &self.witness }
     }
 
     fn plain<T: Send + 'static>(
@@ -391,17 +387,4 @@ impl<L: BlockLayer> World<L> {
         let requests = self.witness.outstanding().into_iter().map(|waiting| format!("\n  {waiting}"));
         requests.fold(why, |all, line| all + &line)
     }
-}
-
-/// What each image shows, or why nobody can open it.
-async fn show<L: BlockLayer>(layer: &L, host: &SimHost, images: &[Image]) -> Vec<IoResult<Vec<Tag>>> {
-    let devices = match open(layer, host, images).await {
-        Ok(devices) => devices,
-        Err(errno) => return vec![Err(errno); images.len()],
-    };
-    let mut values = Vec::with_capacity(images.len());
-    for (device, image) in devices.iter().zip(images) {
-        values.push(read_all(device, image.size_bytes).await);
-    }
-    values
 }

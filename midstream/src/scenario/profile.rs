@@ -127,7 +127,8 @@ impl Profile {
             let backing = images.last().filter(|_| is_chain).map(|below| below.image.path.clone());
             let data = draw_data(image, sectors, draw);
             let size_bytes = sectors * SECTOR_BYTES as u64;
-            images.push(Content { image: Image { path: format!("disk{image}"), size_bytes, backing }, data });
+            let image = Image { path: format!("disk{image}"), size_bytes, backing };
+            images.push(Content { image, data, is_open: true });
         }
         images
     }

@@ -3,13 +3,26 @@
 use crate::verdict::Outcome;
 use model::data_only::{self, DataOnly};
 use model::{ImageSetup, Judge, Kind, LAWS, LawId, Observation};
+use std::fmt;
+use xxhash_rust::xxh3::Xxh3;
 
 /// The specification that follows a run.
+#[derive(Clone)]
 pub(super) enum Level {
     /// Reads, writes, flushes and crashes.
     Data(DataOnly),
     /// Commands, replies, events, jobs and chains as well.
     Qemu(Box<Judge>),
+}
+
+/// Hashes what is written to it.
+struct Hashed(Xxh3);
+
+impl fmt::Write for Hashed {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
 }
 
 /// The law that an observation broke, and the values.
@@ -37,6 +50,17 @@ impl Level {
                 judge.observe(seen).map_err(|broken| Broken { law: broken.law.name(), detail: broken.detail })
             }
         }
+    }
+
+    /// A number for all that decides what it accepts from now on.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hashed = Hashed(Xxh3::new());
+        let written = match self {
+            Level::Data(judge) => judge.write_states(&mut hashed),
+            Level::Qemu(judge) => judge.write_states(&mut hashed),
+        };
+        written.expect("a hash takes any text");
+        hashed.0.digest()
     }
 
     /// Whether it knows data alone: neither commands nor faults.

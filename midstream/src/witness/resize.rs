@@ -4,7 +4,9 @@ use super::length::Effect;
 use super::{Inner, Witness};
 use crate::history::observed::Observed;
 use crate::request::RequestId;
+use crate::world::notes::Shared;
 use model::{GuestOp, ImageSetup, Observation};
+use seam::footprint::Access;
 use seam::{Errno, IoResult};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,7 +21,7 @@ const OF_CUT: u64 = 2 << 32;
 const OF_NEW: u64 = 3 << 32;
 
 /// The images that are resized in a run, and how long each may become, in sectors.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Resized {
     sectors_max: BTreeMap<String, u64>,
 }
@@ -93,6 +95,7 @@ impl Witness {
 
     /// A resize begins.
     pub(crate) fn began_resize(&self, request: RequestId, sectors: u64, effect: &Effect) {
+        Shared::Judge.touch(Access::Write);
         self.began_other(request, format!("Resize to {sectors} sectors"));
         let mut inner = self.inner();
         let (number, guest) = (request.number(), request.guest);
@@ -106,6 +109,7 @@ impl Witness {
 
     /// A resize has ended.
     pub(crate) fn ended_resize(&self, request: RequestId, result: IoResult<()>) {
+        Shared::Judge.touch(Access::Write);
         for part in [OF_LENGTH, OF_CUT, OF_NEW] {
             self.inner().end(request.number() | part, result);
         }
@@ -146,6 +150,7 @@ impl Witness {
 impl Inner {
     /// Shows the specification of data what is not recorded. The other one knows lengths by itself.
     fn show(&mut self, seen: &Observation<'_>) {
+        self.fingerprint = None;
         if self.recording.is_judged()
             && self.judge.is_of_data()
             && let Err(broken) = self.judge.observe(seen)

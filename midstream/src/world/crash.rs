@@ -77,7 +77,7 @@ pub enum Fate {
 }
 
 /// How many ways to tear one write are distinguished, beside losing and keeping it.
-const TEARS: u32 = 14;
+pub(crate) const TEARS: u32 = 14;
 
 /// The fates of all writes: none survives, all do, or each is decided by itself.
 enum Fates {

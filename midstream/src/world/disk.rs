@@ -4,13 +4,17 @@
 //! was submitted durable, and nothing is said about the order of anything else. A request takes effect when the
 //! scheduler completes it: a write's bytes land then, a read sees the bytes of then.
 
+mod state;
+
 use crate::choice::Point;
 use crate::content::{is_of_a_run, tags, tags_text};
 use crate::world::crash::{Fate, survivors};
 use crate::world::fault::{Effect, Faults, Kind, Strike};
 pub use crate::world::file::{Change, File, Landed, apply};
+use crate::world::notes::{Shared, hash};
 use crate::world::on_disk::OnDisk;
 use crate::world::struck::Sort;
+use seam::footprint::{self, Access};
 use seam::{Errno, IoResult};
 use std::task::Waker;
 
@@ -82,12 +86,15 @@ struct Request {
     landed: u64,
     /// The step at which it was submitted.
     since: u64,
+    /// Its name in notes.
+    noted: u64,
 }
 
 /// A request's place to wait: for the answer, or for the asker.
 #[derive(Debug)]
 struct Waiting {
     id: u64,
+    noted: u64,
     waker: Option<Waker>,
     answer: Option<Answer>,
     /// The asker is gone; the request runs on, its answer is thrown away.
@@ -125,12 +132,18 @@ impl Disks {
 
     /// Index of a file.
     pub fn find(&self, path: &str) -> Option<u32> {
-        self.files.iter().position(|f| f.path == path).map(|i| i as u32)
+        let found = self.files.iter().position(|f| f.path == path).map(|i| i as u32);
+        if footprint::is_on() {
+            Shared::Files.touch(Access::Read);
+            footprint::learn(found.map_or(0, |file| u64::from(file) + 1));
+        }
+        found
     }
 
     /// Index of a file, which is made if there is none.
     pub fn add(&mut self, path: &str) -> u32 {
         self.find(path).unwrap_or_else(|| {
+            Shared::Files.touch(Access::Write);
             self.files.push(File::new(path, Vec::new()));
             self.files.len() as u32 - 1
         })
@@ -150,8 +163,12 @@ impl Disks {
         };
         self.names.push(Point::new(name, [file, number, 0]));
         let landed = self.files[file as usize].landed;
-        self.in_flight.push(Request { id, file, number, ask, landed, since: self.step });
-        self.waiting.push(Waiting { id, waker: None, answer: None, abandoned: false });
+        let noted = if footprint::is_on() { footprint::fresh() } else { 0 };
+        if matches!(ask, Ask::Flush) {
+            Shared::Landed(file).touch(Access::Read);
+        }
+        self.in_flight.push(Request { id, file, number, ask, landed, since: self.step, noted });
+        self.waiting.push(Waiting { id, noted, waker: None, answer: None, abandoned: false });
         id
     }
 
@@ -159,7 +176,7 @@ impl Disks {
     pub fn refuse(&mut self, errno: Errno) -> u64 {
         self.submitted += 1;
         let id = self.submitted;
-        self.waiting.push(Waiting { id, waker: None, answer: Some(Err(errno)), abandoned: false });
+        self.waiting.push(Waiting { id, noted: 0, waker: None, answer: Some(Err(errno)), abandoned: false });
         id
     }
 
@@ -167,8 +184,13 @@ impl Disks {
     pub fn answer(&mut self, id: u64, waker: &Waker) -> Option<Answer> {
         let index =
             self.waiting.iter().position(|w| w.id == id).expect("a request is asked for its answer once");
+        Shared::Answer(self.waiting[index].noted).touch(Access::Read);
         if self.waiting[index].answer.is_some() {
-            return self.waiting.swap_remove(index).answer;
+            let answer = self.waiting.swap_remove(index).answer;
+            if footprint::is_on() {
+                footprint::learn(answer.as_ref().map_or(0, hash_of));
+            }
+            return answer;
         }
         match &mut self.waiting[index].waker {
             Some(known) => known.clone_from(waker),
@@ -182,6 +204,7 @@ impl Disks {
         let Some(index) = self.waiting.iter().position(|w| w.id == id) else {
             return;
         };
+        Shared::Answer(self.waiting[index].noted).touch(Access::Write);
         if self.waiting[index].answer.is_some() {
             self.waiting.swap_remove(index);
         } else {
@@ -217,10 +240,20 @@ impl Disks {
         OnDisk { step, since: *since, what, file: path.clone(), range, holds, by: String::new() }
     }
 
+    /// The name in notes of a request in flight, by its index in `names`.
+    pub(super) fn noted(&self, index: usize) -> u64 {
+        self.in_flight[index].noted
+    }
+
     /// Completes one request in flight, by its index in `names`. The caller wakes after it has released its locks.
     pub fn complete(&mut self, index: usize) -> Option<Waker> {
         self.names.remove(index);
-        let Request { id, file, number, ask, landed, .. } = self.in_flight.remove(index);
+        let Request { id, file, number, ask, landed, noted, .. } = self.in_flight.remove(index);
+        if footprint::is_on() {
+            note_effect(&self.files[file as usize], file, &ask);
+            self.faults.note(file, ask.kind());
+            Shared::Answer(noted).touch(Access::Write);
+        }
         let answer = match self.strike(file, &ask) {
             Some(Strike { errno, leaves, forgets }) => {
                 self.fail(file, number, &ask, landed, (leaves, forgets));
@@ -336,6 +369,39 @@ fn fits(offset: u64, change: &Change) -> bool {
         other => offset.checked_add(other.len_bytes()),
     };
     end.is_some_and(|end| end <= FILE_BYTES_MAX)
+}
+
+/// Which parts of its file a request touches when it completes.
+fn note_effect(of: &File, file: u32, ask: &Ask) {
+    let len = of.bytes.len() as u64;
+    match ask {
+        Ask::Read(offset, buffer) => {
+            Shared::Length(file).touch(Access::Read);
+            let end = offset.saturating_add(buffer.len() as u64);
+            Shared::Bytes(file).touch_part(Access::Read, *offset, end);
+        }
+        Ask::Write(_, Change::Length(_)) => {
+            Shared::Length(file).touch(Access::Write);
+            Shared::Bytes(file).touch(Access::Write);
+            Shared::Landed(file).touch(Access::Add);
+        }
+        Ask::Write(offset, change) => {
+            let end = offset.saturating_add(change.len_bytes());
+            Shared::Length(file).touch(if end > len { Access::Write } else { Access::Read });
+            Shared::Bytes(file).touch_part(Access::Write, *offset, end);
+            Shared::Landed(file).touch(Access::Add);
+        }
+        // What it covers was decided when it was submitted, and nobody but a crash sees what it has made durable.
+        Ask::Flush | Ask::Open | Ask::Reopen => {}
+    }
+}
+
+/// A number for an answer.
+pub(super) fn hash_of(answer: &Answer) -> u64 {
+    match answer {
+        Ok(bytes) => hash(bytes),
+        Err(errno) => !u64::from(errno.0.unsigned_abs()),
+    }
 }
 
 /// What bytes hold, if they are whole sectors of data: tables hold other things.

@@ -5,8 +5,10 @@
 //! the faults stop, and everything that failed must be able to go on.
 
 use crate::world::crash::Fate;
+use crate::world::notes::Shared;
 use crate::world::struck::{Sort, Struck};
 use seam::Errno;
+use seam::footprint::{Access, mixed};
 
 /// What a request asks of a disk, as faults and names see it.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -120,6 +122,28 @@ pub struct Fault {
 }
 
 impl Fault {
+    fn number(&self) -> u64 {
+        let Fault { file, kind, errno, after, often, range, leaves, effect } = self;
+        let (from, to) = range.unwrap_or((0, u64::MAX));
+        let leaves = match leaves {
+            Fate::Lost => 0,
+            Fate::Whole => 1,
+            Fate::Torn(by) => 2 + u64::from(*by),
+        };
+        let errno = u64::from(errno.0.unsigned_abs());
+        let effect = match *effect {
+            Effect::Fails => [0, 0, 0],
+            Effect::Forgets => [1, 0, 0],
+            Effect::Late(nanos) => [2, nanos, 0],
+            Effect::Full { free_bytes, steps } => [3, free_bytes, steps],
+            Effect::Lies => [4, 0, 0],
+            Effect::Astray(sectors) => [5, sectors.unsigned_abs(), u64::from(sectors < 0)],
+        };
+        let parts =
+            [u64::from(*file), *kind as u64, errno, u64::from(*after), *often as u64, from, to, leaves];
+        parts.into_iter().chain(effect).fold(0, mixed)
+    }
+
     /// Every write on the first file fails, and leaves nothing.
     pub fn new(errno: Errno) -> Fault {
         let (kind, often, leaves) = (Kind::Write, Often::Always, Fate::Lost);
@@ -181,7 +205,7 @@ struct FullDisk {
 }
 
 /// The faults of one run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Faults {
     armed: Vec<Fault>,
     full: Vec<FullDisk>,
@@ -198,6 +222,7 @@ impl Faults {
 
     /// The chaos is over.
     pub fn stop(&mut self) {
+        Shared::Faults.touch(Access::Write);
         self.armed.clear();
         self.make_room(u64::MAX);
     }
@@ -215,6 +240,25 @@ impl Faults {
     /// The strikes since the last call.
     pub fn take_strikes(&mut self) -> Vec<Reported> {
         std::mem::take(&mut self.reports)
+    }
+
+    /// A number for the faults that are left, and the strikes that were not reported yet.
+    pub(crate) fn number(&self) -> u64 {
+        let armed = self.armed.iter().map(Fault::number);
+        let strikes = self.reports.iter().map(|Reported { file, kind, errno }| {
+            mixed(u64::from(*file), mixed(*kind as u64, u64::from(errno.0.unsigned_abs())))
+        });
+        armed.chain([u64::MAX]).chain(strikes).fold(0, mixed)
+    }
+
+    /// Notes that a request of this kind completes: which one a fault strikes is a matter of their order.
+    pub(crate) fn note(&self, file: u32, kind: Kind) {
+        for fault in self.armed.iter().filter(|fault| fault.file == file && fault.kind.strikes(kind)) {
+            let part = u64::from(file) * 16 + fault.kind as u64;
+            Shared::Faults.touch_part(Access::Write, part, part + 1);
+            // A strike is seen by whatever is observed next.
+            Shared::Judge.touch(Access::Write);
+        }
     }
 
     /// Whether a request that completes now fails, and how.

@@ -40,9 +40,9 @@ pub struct Landed {
     /// What.
     pub change: Change,
     /// What was there before: as much of it as the file had.
-    before: Vec<u8>,
+    pub(crate) before: Vec<u8>,
     /// The file's length before.
-    len_before: u64,
+    pub(crate) len_before: u64,
 }
 
 /// One file.

@@ -7,9 +7,11 @@ use crate::choice::Point;
 use crate::world::clock::Alarms;
 use crate::world::disk::{Answer, Ask, Change, Disks};
 use crate::world::fault::Kind;
+use crate::world::notes::Shared;
 use crate::world::on_disk::OnDisk;
 use crate::world::socket::{Doors, End};
 use crate::world::wait::{Asked, Wait};
+use seam::footprint::{self, Access};
 use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 /// A task that waits to be taken over by the scheduler.
-pub type Spawned = (Point, Pending<'static, ()>);
+/// Its name in notes comes last.
+pub type Spawned = (Point, Pending<'static, ()>, u64);
 
 /// What the engine, the workload and the scheduler share.
 #[derive(Default)]
@@ -256,11 +259,14 @@ impl Host for SimHost {
     }
 
     fn now(&self) -> Nanos {
-        Nanos(self.core().now)
+        let now = self.core().now;
+        footprint::learn(now);
+        Nanos(now)
     }
 
     fn wall_clock(&self) -> WallClock {
         let now = self.core().now;
+        footprint::learn(now);
         WallClock { seconds: now / 1_000_000_000, microseconds: (now / 1_000 % 1_000_000) as u32 }
     }
 
@@ -269,6 +275,7 @@ impl Host for SimHost {
         if deadline.0 <= core.now {
             return Box::pin(std::future::ready(()));
         }
+        Shared::Alarms.touch_part(Access::Write, deadline.0, deadline.0.saturating_add(1));
         let id = core.moments.set(deadline.0);
         drop(core);
         Box::pin(Wait::new(self.clone(), id, false))
@@ -282,7 +289,9 @@ impl Host for SimHost {
             point.name = if point.name.starts_with("job") { "job # run #" } else { "task # run #" };
         }
         core.named.push((point, name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end().to_owned()));
-        core.spawned.push((point, task));
+        Shared::Tasks.touch(Access::Write);
+        let noted = if footprint::is_on() { footprint::fresh() } else { 0 };
+        core.spawned.push((point, task, noted));
     }
 }
 
@@ -337,7 +346,10 @@ impl SimDisk {
     }
 
     fn change(&self, offset: u64, change: Change) -> Pending<'static, IoResult<()>> {
-        if !self.writable.load(Ordering::Relaxed) {
+        let writable = self.writable.load(Ordering::Relaxed);
+        Shared::Writable(self.file).touch(Access::Read);
+        footprint::learn(writable.into());
+        if !writable {
             return Box::pin(std::future::ready(Err(Errno::EROFS)));
         }
         done(self.submit(Ask::Write(offset, change)))
@@ -350,7 +362,10 @@ fn done(asked: Pending<'static, Answer>) -> Pending<'static, IoResult<()>> {
 
 impl Disk for SimDisk {
     fn len_bytes(&self) -> IoResult<u64> {
-        Ok(self.host.core().disks.files[self.file as usize].bytes.len() as u64)
+        let len_bytes = self.host.core().disks.files[self.file as usize].bytes.len() as u64;
+        Shared::Length(self.file).touch(Access::Read);
+        footprint::learn(len_bytes);
+        Ok(len_bytes)
     }
 
     fn read(&self, offset: u64, buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
@@ -387,8 +402,11 @@ impl Disk for SimDisk {
         let (asked, now) = (self.submit(Ask::Reopen), Arc::clone(&self.writable));
         let (host, id, file, locks) = (self.host.clone(), self.id, self.file, self.locks);
         Box::pin(async move {
+            Shared::Writable(file).touch(Access::Read);
             let before = now.load(Ordering::Relaxed);
+            footprint::learn(before.into());
             let answer = asked.await.map(drop);
+            Shared::Writable(file).touch(Access::Write);
             match answer {
                 Ok(()) => {
                     now.store(writable, Ordering::Relaxed);
@@ -410,20 +428,4 @@ impl Disk for SimDisk {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spawned_tasks_get_stable_names_that_never_repeat() {
-        let host = SimHost::default();
-        for name in ["job j3 3", "job j3 3", "writeback", "job stream 12"] {
-            host.spawn(name, Box::pin(std::future::ready(())));
-        }
-        let names: Vec<String> = host.core().spawned.iter().map(|s| s.0.to_string()).collect();
-        assert_eq!(names, ["job 3", "job 3 run 1", "task 0", "job 12"]);
-        let points: Vec<Point> = host.core().spawned.iter().map(|s| s.0).collect();
-        let labels: Vec<String> = points.into_iter().map(|point| host.label(point)).collect();
-        assert_eq!(labels, ["job j3", "job j3", "writeback", "job stream"]);
-        assert_eq!(host.label(Point::new("guest # lane #", [1, 0, 0])), "g1.0");
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Which tasks are ready to run: one bit each, which their wakers set.
 
+use crate::world::notes::Shared;
+use seam::footprint::Access;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Wake, Waker};
@@ -35,8 +37,14 @@ impl ReadySet {
         }
     }
 
+    /// Whether this task is ready.
+    pub(super) fn has(&self, task: usize) -> bool {
+        self.words[task / 64].load(Ordering::Relaxed) & 1 << (task % 64) != 0
+    }
+
     /// This task runs now, and is ready again when somebody wakes it.
     pub(super) fn clear(&self, task: usize) {
+        Shared::Ready(task).touch(Access::Write);
         self.words[task / 64].fetch_and(!(1 << (task % 64)), Ordering::Relaxed);
     }
 }
@@ -53,6 +61,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        Shared::Ready(self.task).touch(Access::Add);
         self.ready.words[self.task / 64].fetch_or(1 << (self.task % 64), Ordering::Relaxed);
     }
 }

@@ -6,8 +6,11 @@
 
 use crate::choice::{Choices, Point};
 use crate::world::host::SimHost;
+use crate::world::notes::{Shared, hash};
+use crate::world::probe::{Move, TaskView, View, Watch};
 use crate::world::ready::{ReadySet, TASKS_MAX};
 use seam::Pending;
+use seam::footprint::{Access, mixed};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +21,8 @@ pub const STEPS_MAX: u64 = 200_000;
 
 struct Task {
     name: Point,
+    /// Its name in notes.
+    noted: u64,
     /// `None` once it has ended.
     future: Option<Pending<'static, ()>>,
     waker: Waker,
@@ -60,6 +65,8 @@ pub struct Scheduler {
     steps: u64,
     names: Vec<Point>,
     offers: Vec<Offer>,
+    /// In a run that may end at any step: the ways to end it, and who looks.
+    watch: Watch,
 }
 
 impl fmt::Debug for Scheduler {
@@ -81,7 +88,18 @@ impl Scheduler {
             steps: 0,
             names: Vec::with_capacity(16),
             offers: Vec::with_capacity(16),
+            watch: Watch::default(),
         }
+    }
+
+    /// From now on the run may end at any step.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = watch;
+    }
+
+    /// Which of the ways to end it was taken.
+    pub fn ended(&self) -> Option<usize> {
+        self.watch.ended
     }
 
     /// Raising this flag stops the scheduler after the present step.
@@ -101,11 +119,16 @@ impl Scheduler {
 
     /// Adds a task, ready to run.
     pub fn spawn(&mut self, name: Point, future: Pending<'static, ()>) -> TaskId {
+        let numbers = name.of.iter().fold(0, |all, number| mixed(all, u64::from(*number)));
+        self.spawn_noted(name, future, mixed(hash(name.name.as_bytes()), numbers))
+    }
+
+    fn spawn_noted(&mut self, name: Point, future: Pending<'static, ()>, noted: u64) -> TaskId {
         let task = self.tasks.len();
         assert!(task < TASKS_MAX, "{name}: a world has no more than {TASKS_MAX} tasks");
         let waker = self.ready.waker(task);
         waker.wake_by_ref();
-        self.tasks.push(Task { name, future: Some(future), waker });
+        self.tasks.push(Task { name, noted, future: Some(future), waker });
         TaskId(task)
     }
 
@@ -164,10 +187,7 @@ impl Scheduler {
             }
             self.gather();
         }
-        let index = match choices {
-            Some(choices) => choices.pick(Point::new("schedule", [0; 3]), &self.names),
-            None => 0,
-        };
+        let Some(index) = self.pick(Point::new("schedule", [0; 3]), choices) else { return true };
         self.ran.push(self.names[index]);
         self.steps += 1;
         match self.offers[index] {
@@ -179,6 +199,52 @@ impl Scheduler {
             }
         }
         true
+    }
+
+    /// Decides what happens next; nothing, if the run ends here.
+    fn pick(&mut self, at: Point, choices: Option<&mut Choices>) -> Option<usize> {
+        let Some(choices) = choices else { return Some(0) };
+        if !self.look() {
+            self.halt.store(true, Ordering::Relaxed);
+            return None;
+        }
+        let moves = self.names.len();
+        self.names.extend_from_slice(&self.watch.ends);
+        let index = choices.pick(at, &self.names);
+        if index >= moves {
+            self.watch.ended = Some(index - moves);
+            self.halt.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Some(index)
+    }
+
+    /// Shows somebody what may happen next; false: nothing does.
+    fn look(&mut self) -> bool {
+        let Some(probe) = &mut self.watch.probe else { return true };
+        let moves = self.offers.iter().map(|offer| match *offer {
+            Offer::Poll(task) => Move { id: self.tasks[task].noted, task: Some(task) },
+            Offer::Complete(request) => Move { id: self.host.core().disks.noted(request), task: None },
+        });
+        let moves: Vec<Move> = moves.collect();
+        let view = |(index, task): (usize, &Task)| TaskView {
+            id: task.noted,
+            is_live: task.future.is_some(),
+            is_ready: self.ready.has(index),
+        };
+        let tasks: Vec<TaskView> = self.tasks.iter().enumerate().map(view).collect();
+        probe.look(&View { host: &self.host, moves: &moves, tasks: &tasks })
+    }
+
+    /// Everything is done; the run may yet end as it may at any step. False: it does.
+    pub fn last_step(&mut self, choices: &mut Choices) -> bool {
+        if self.watch.ends.is_empty() && self.watch.probe.is_none() {
+            return true;
+        }
+        self.offers.clear();
+        self.names.clear();
+        self.names.push(Point::new("go on", [0; 3]));
+        self.pick(Point::new("schedule", [0; 3]), Some(choices)).is_some()
     }
 
     /// Lists what can happen: what ran last goes first, then ready tasks by age, then requests by age.
@@ -196,8 +262,8 @@ impl Scheduler {
         if !core.spawned.is_empty() {
             let spawned = std::mem::take(&mut core.spawned);
             drop(core);
-            for (name, future) in spawned {
-                self.spawn(name, future);
+            for (name, future, noted) in spawned {
+                self.spawn_noted(name, future, noted);
             }
             core = self.host.core();
         }
@@ -227,6 +293,7 @@ impl Scheduler {
         let future = task.future.as_mut().expect("only unfinished tasks are on offer");
         if future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready() {
             task.future = None;
+            Shared::Ends.touch(Access::Write);
         }
     }
 
@@ -262,166 +329,4 @@ fn wake(waker: Option<Waker>) {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::choice::Strategy;
-    use crate::world::disk::{Disks, File};
-    use seam::{Host, Nanos, OpenMode};
-    use std::sync::Mutex;
-
-    /// A small linear congruence: chance enough for tests.
-    pub(crate) struct Chance(pub u64);
-
-    impl Chance {
-        fn below(&mut self, of: u64) -> u64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % of
-        }
-    }
-
-    impl Strategy for Chance {
-        fn choose(&mut self, _: Point, of: u32) -> u32 {
-            self.below(u64::from(of)) as u32
-        }
-
-        fn pick(&mut self, _: Point, options: &[Point]) -> usize {
-            self.below(options.len() as u64) as usize
-        }
-    }
-
-    fn choices(seed: u64) -> Choices {
-        Choices::new(Box::new(Chance(seed)))
-    }
-
-    fn host() -> SimHost {
-        SimHost::new(Disks::new(vec![File::new("a", vec![0; 4096])]))
-    }
-
-    async fn yield_once() {
-        let mut yielded = false;
-        std::future::poll_fn(move |context| {
-            context.waker().wake_by_ref();
-            if std::mem::replace(&mut yielded, true) {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
-        })
-        .await;
-    }
-
-    /// Three tasks that each append to a list ten times, yielding in between.
-    fn order_of(seed: u64) -> Vec<u32> {
-        let list = Arc::new(Mutex::new(Vec::new()));
-        let mut scheduler = Scheduler::new(host());
-        let tasks: Vec<TaskId> = (0..3)
-            .map(|task| {
-                let list = list.clone();
-                let future = async move {
-                    for _ in 0..10 {
-                        list.lock().unwrap().push(task);
-                        yield_once().await;
-                    }
-                };
-                scheduler.spawn(Point::new("task #", [task, 0, 0]), Box::pin(future))
-            })
-            .collect();
-        assert_eq!(scheduler.run(&tasks, 1_000, Some(&mut choices(seed))), Rest::Done);
-        drop(scheduler);
-        Arc::into_inner(list).unwrap().into_inner().unwrap()
-    }
-
-    #[test]
-    fn the_same_choices_give_the_same_order_and_others_another() {
-        assert_eq!(order_of(1), order_of(1));
-        assert_ne!(order_of(1), order_of(2));
-    }
-
-    // The first task checks, the second wakes nobody, the first sleeps: the wake-up is lost.
-    #[test]
-    fn a_lost_wakeup_leaves_the_world_idle_with_its_victim_named() {
-        let mut scheduler = Scheduler::new(host());
-        let victim = scheduler.spawn(Point::new("victim", [0; 3]), Box::pin(std::future::pending()));
-        let other = scheduler.spawn(Point::new("other", [0; 3]), Box::pin(yield_once()));
-        assert_eq!(scheduler.run(&[other, victim], 1_000, Some(&mut choices(3))), Rest::Idle);
-        assert_eq!(scheduler.unfinished().map(|n| n.to_string()).collect::<Vec<_>>(), ["victim"]);
-    }
-
-    #[test]
-    fn an_endless_loop_ends_at_the_bound() {
-        let mut scheduler = Scheduler::new(host());
-        let endless = async {
-            loop {
-                yield_once().await;
-            }
-        };
-        let task = scheduler.spawn(Point::new("endless", [0; 3]), Box::pin(endless));
-        assert_eq!(scheduler.run(&[task], 100, None), Rest::Bound);
-        assert_eq!(scheduler.steps(), 100);
-    }
-
-    #[test]
-    fn time_jumps_to_the_next_alarm_and_never_past_it() {
-        let sim = host();
-        let mut scheduler = Scheduler::new(sim.clone());
-        let sleeper = sim.clone();
-        let task = scheduler.spawn(
-            Point::new("sleeper", [0; 3]),
-            Box::pin(async move {
-                let late = sleeper.sleep_until(Nanos(900));
-                sleeper.sleep_until(Nanos(500)).await;
-                assert_eq!(sleeper.now(), Nanos(500));
-                late.await;
-                assert_eq!(sleeper.now(), Nanos(900));
-            }),
-        );
-        assert_eq!(scheduler.run(&[task], 100, None), Rest::Done);
-    }
-
-    // Two overlapping writes are in flight at once: both orders must be possible.
-    #[test]
-    fn requests_in_flight_complete_in_any_order() {
-        let mut seen = [false; 2];
-        for seed in 0..20 {
-            let sim = host();
-            let mut scheduler = Scheduler::new(sim.clone());
-            let inner = sim.clone();
-            let task = scheduler.spawn(
-                Point::new("writer", [0; 3]),
-                Box::pin(async move {
-                    let disk = inner.open("a", OpenMode::ReadWrite).await.unwrap();
-                    let (first, second) = (disk.write(0, vec![1; 512]), disk.write(0, vec![2; 512]));
-                    first.await.unwrap();
-                    second.await.unwrap();
-                }),
-            );
-            assert_eq!(scheduler.run(&[task], 100, Some(&mut choices(seed))), Rest::Done);
-            let last = sim.core().disks.files[0].bytes[0];
-            seen[usize::from(last == 2)] = true;
-        }
-        assert_eq!(seen, [true, true]);
-    }
-
-    #[test]
-    fn thinking_takes_steps_and_no_time() {
-        let sim = host();
-        let mut scheduler = Scheduler::new(sim.clone());
-        let thinker = sim.clone();
-        let task = scheduler.spawn(
-            Point::new("thinker", [0; 3]),
-            Box::pin(async move {
-                thinker.think(10).await;
-                assert_eq!(thinker.now(), Nanos(0));
-            }),
-        );
-        let other = async {
-            for _ in 0..30 {
-                yield_once().await;
-            }
-        };
-        let other = scheduler.spawn(Point::new("other", [0; 3]), Box::pin(other));
-        assert_eq!(scheduler.run(&[task], 100, Some(&mut choices(1))), Rest::Done);
-        assert!(scheduler.steps() >= 10, "it thought for {} steps only", scheduler.steps());
-        assert!(!scheduler.has_ended(other), "the other one is not waited for");
-    }
-}
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! `midstream minimise`: makes a recorded failure shorter.
 
 use super::limits::{at_least_1, check_file, seconds};
-use super::{Exit, guarded, live_target, read, refuse};
+use super::{Exit, guarded, live_target, on_its_subject, read, refuse};
 use crate::live::campaign::COMMAND;
 use crate::live::minimise::{Effort, minimise as minimise_live};
 use crate::live::sequence::Record;
@@ -84,12 +84,16 @@ impl Minimise {
         if let Some(out) = &self.out {
             check_file("--out", out).map_err(|problem| refuse(&problem))?;
         }
-        let name = self.trace.display();
         let trace = read(&self.trace)?;
         if trace.target.is_some() {
             return self.live(&trace);
         }
-        let replayed = guarded(&self.trace, &trace, || trace.replay_somehow(subject, Detail::Quiet))?;
+        on_its_subject(&self.trace, &trace, subject, |subject| self.simulated(&trace, subject))?
+    }
+
+    fn simulated(&self, trace: &Trace, subject: &Subject) -> Result<Exit, Exit> {
+        let name = self.trace.display();
+        let replayed = guarded(&self.trace, trace, || trace.replay_somehow(subject, Detail::Quiet))?;
         if replayed.law() != trace.law {
             return Err(refuse(&format!(
                 "{name}: gives {} instead of breaking `{}`",
@@ -101,11 +105,11 @@ impl Minimise {
         let run = |choices| subject.quiet(choices);
         let tape = &replayed.outcome.tape;
         let search = || minimise(&run, tape, &trace.law, subject.slots, limits);
-        let least = guarded(&self.trace, &trace, search)?
+        let least = guarded(&self.trace, trace, search)?
             .ok_or_else(|| refuse(&format!("{name}: does not break `{}` when replayed", trace.law)))?;
         let path = self.out.as_ref().unwrap_or(&self.trace);
-        let written = Trace::of(&least.outcome, trace.seed).write(path);
-        written.map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
+        let shorter = Trace { scenario: trace.scenario.clone(), ..Trace::of(&least.outcome, trace.seed) };
+        shorter.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         put!("{}{}", text::failure(&least.outcome), text::repro(None, Some(path)));
         let commands = entries(&least.outcome.tape, subject.command);
         let minimised = text::minimised(commands, [least.outcome.tape.len(), tape.len()], least.runs);

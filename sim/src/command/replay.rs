@@ -1,7 +1,7 @@
 //! `midstream replay`: takes recorded runs again and says whether the same law breaks.
 
 use super::limits::{check_folder, tries};
-use super::{Exit, guarded, live_target, read, refuse};
+use super::{Exit, guarded, live_target, on_its_subject, read, refuse};
 use crate::live;
 use crate::live::target::Target;
 use crate::report::text;
@@ -80,11 +80,12 @@ impl Replay {
         }
         let is_kept = self.dump.is_some() || self.history.is_some();
         let detail = if is_kept { Detail::Full } else { Detail::Quiet };
-        let replayed = guarded(path, &trace, || match (self.tolerant, self.update) {
+        let replay = |subject: &Subject| match (self.tolerant, self.update) {
             (true, _) => trace.replay_tolerantly(subject, detail),
             (false, true) => trace.replay_somehow(subject, detail),
             (false, false) => trace.replay(subject, detail),
-        })?;
+        };
+        let replayed = guarded(path, &trace, || on_its_subject(path, &trace, subject, replay))??;
         if let Some(folder) = &self.dump {
             write_files(folder, &replayed.outcome).map_err(|problem| refuse(&problem))?;
         }
@@ -95,7 +96,8 @@ impl Replay {
         put!("{}: {}", shown(path), summary(&trace, &replayed));
         if self.update {
             let (law, verdict) = (trace.law.clone(), trace.verdict.clone());
-            let new = Trace { law, verdict, ..Trace::of(&replayed.outcome, trace.seed) };
+            let scenario = trace.scenario.clone();
+            let new = Trace { law, verdict, scenario, ..Trace::of(&replayed.outcome, trace.seed) };
             new.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
         }
         Ok(self.exit(&trace, &replayed))

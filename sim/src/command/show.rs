@@ -1,6 +1,6 @@
 //! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
-use super::{Exit, guarded, read, recorded, refuse};
+use super::{Exit, guarded, on_its_subject, read, recorded, refuse};
 use crate::live::planned::planned;
 use crate::report::chain::{chain, scenario_of};
 use crate::report::lanes::{lanes, rows};
@@ -54,10 +54,11 @@ impl Show {
         if trace.target.is_some() {
             return self.live(&trace);
         }
-        guarded(&self.trace, &trace, || {
+        let lines = |subject: &Subject| {
             let replayed = trace.replay_somehow(subject, Detail::Full);
             self.lines(&trace, &replayed, page::width())
-        })
+        };
+        guarded(&self.trace, &trace, || on_its_subject(&self.trace, &trace, subject, lines))?
     }
 
     /// Nothing is started to show a trace, so a live one is shown by what stands in it.

@@ -99,6 +99,11 @@ impl TableCache {
         }
     }
 
+    /// Whether a few tables more would make some leave.
+    pub(super) fn may_become_full(&self) -> bool {
+        self.is_pressed || self.tables.len() + MIN_TABLES / 2 >= self.capacity
+    }
+
     /// The table at `at`, to be read.
     pub(super) fn get(&mut self, at: u64, kind: TableKind) -> Result<&[u8], Trouble> {
         Ok(&self.touch(at, kind)?.bytes)

@@ -70,6 +70,11 @@ impl Qcow2 {
 }
 
 impl Metadata {
+    /// Refuses every change of an image that is known to be damaged.
+    pub(super) fn admit_change(&self) -> Result<(), Errno> {
+        if self.is_damaged { Err(Errno::EIO) } else { Ok(()) }
+    }
+
     /// Refuses everything once an image that may be written is known to be damaged.
     pub(super) fn admit(&self) -> Result<(), Errno> {
         if self.is_damaged && self.writable { Err(Errno::EIO) } else { Ok(()) }

@@ -50,7 +50,7 @@ impl Qcow2 {
         while done < buffer.len() && outcome.is_ok() {
             let at = offset + done as u64;
             let left = (buffer.len() - done) as u64;
-            let extent = match self.step(|m| m.locate(at, left)).await {
+            let extent = match self.look(|m| m.locate(at, left)).await {
                 Ok(extent) => extent,
                 Err(errno) => {
                     outcome = Err(errno);

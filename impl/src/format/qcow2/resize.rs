@@ -131,7 +131,7 @@ impl Qcow2 {
         let cluster_end = end.next_multiple_of(self.geometry.cluster_bytes());
         let mut at = end;
         while at < cluster_end {
-            let extent = self.step(|m| m.locate(at, cluster_end - at)).await?;
+            let extent = self.look(|m| m.locate(at, cluster_end - at)).await?;
             if !matches!(extent.place, Place::Below | Place::Zero) {
                 self.write_locked(at, &vec![0; extent.len as usize], &Nothing).await?;
             }

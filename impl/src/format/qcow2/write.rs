@@ -141,10 +141,10 @@ impl Qcow2 {
         let mut units = geometry.whole_units(at..at + len);
         if geometry.extended_l2 {
             let touched = geometry.touched(at, len);
-            if self.step(|m| m.mapping(touched.start)).await?.has_data() {
+            if self.look(|m| m.mapping(touched.start)).await?.has_data() {
                 units.start = geometry.offset_of(touched.start);
             }
-            if self.step(|m| m.mapping(touched.end - 1)).await?.has_data() {
+            if self.look(|m| m.mapping(touched.end - 1)).await?.has_data() {
                 units.end = geometry.offset_of(touched.end);
             }
         }
@@ -221,6 +221,7 @@ impl Qcow2 {
     pub(super) async fn before_change(&self) -> IoResult<()> {
         let (is_stale, is_crowded) = {
             let metadata = self.metadata.lock();
+            metadata.admit_change()?;
             let is_stale = metadata.header.stale_autoclear() != 0 || metadata.has_bitmaps_at_rest();
             (is_stale, metadata.is_crowded())
         };

@@ -81,7 +81,7 @@ impl Qcow2 {
         let cluster = self.geometry.cluster_of(start);
         let units = self.geometry.whole_units(start..end);
         let is_whole = units == (start..end);
-        let extent = self.step(|m| m.locate(start, end - start)).await?;
+        let extent = self.look(|m| m.locate(start, end - start)).await?;
         let reads_zero = match extent.place {
             Place::Zero if !is_whole => return Ok(()),
             // Version 2 has no zero clusters, and came here because there is nothing below.
@@ -162,7 +162,7 @@ impl Qcow2 {
         let end = self.geometry.offset_of(whole.end).min(self.len_bytes());
         let mut at = self.geometry.offset_of(whole.start);
         while at < end {
-            let extent = self.step(|m| m.locate(at, end - at)).await?;
+            let extent = self.look(|m| m.locate(at, end - at)).await?;
             let clusters = self.geometry.touched(at, extent.len);
             // Nothing there: no reason to make an L2 table.
             if extent.place != Place::Below || extent.len < self.geometry.cluster_bytes() {

@@ -1,16 +1,14 @@
 //! The parts of a run with clients: a layer is started as a daemon, its nodes are opened by command, its jobs are brought to
 //! their end, and its files are read by the chains that their own headers name.
 
-use super::{STEPS_MAX, Stop, World, idle, open, plain, read_all};
+use super::{STEPS_MAX, Stop, World, idle, read_all};
 use crate::choice::{Choices, Draw, Point};
 use crate::content::{Tag, initial_tag};
 use crate::layer::{BlockLayer, Events, Image, Monitor};
 use crate::scenario::{Guest, Scenario, command};
-use crate::witness::commanded::Left;
 use crate::witness::{OPENS, Witness};
-use crate::world::disk::{Disks, File};
 use crate::world::host::SimHost;
-use crate::world::scheduler::{Rest, Scheduler, TaskId};
+use crate::world::scheduler::{Rest, TaskId};
 use model::{Format, ImageSetup};
 use seam::{Host, Nanos, Pending};
 use serde_json::{Value, json};
@@ -73,12 +71,16 @@ impl<L: BlockLayer> World<L> {
     /// Puts the clients to work; in a world that ends early also the one that brings everything to its end.
     pub(super) fn spawn_clients(&mut self, is_cut: bool, choices: &mut Choices) -> Vec<TaskId> {
         let mut tasks = Vec::new();
-        for (client, commands) in (1..).zip(std::mem::take(&mut self.scenario.clients)) {
+        for (client, commands) in (1..).zip(self.scenario.clients.clone()) {
             let mut draw = Draw::new(choices);
+            let is_explored = self.ends.is_some();
             let timed: Vec<(u32, String)> = (0..)
                 .zip(commands)
                 .map(|(slot, command)| {
-                    let think = draw.entry("client # command # think", [client, slot, 0], &THINK);
+                    let of = [client, slot, 0];
+                    // Who explores every schedule need not wait at random.
+                    let think =
+                        if is_explored { 0 } else { draw.entry("client # command # think", of, &THINK) };
                     (think, command.line())
                 })
                 .collect();
@@ -112,7 +114,7 @@ impl<L: BlockLayer> World<L> {
         let task = self.spawn_settling();
         match self.scheduler.run(&[task], STEPS_MAX, Some(choices)) {
             Rest::Done => Ok(()),
-            Rest::Halted => Err(Stop::Broken),
+            Rest::Halted => Err(self.halted()),
             Rest::Bound => Err(super::bound()),
             Rest::Idle => Err(idle()),
         }
@@ -146,28 +148,6 @@ impl<L: BlockLayer> World<L> {
         self.plain("quit", async move {
             send(OPERATOR, execute("quit"), &monitor, &witness).await;
         })
-    }
-
-    /// A new host, as the next process would find it: checks the images, and reads each by the chain that headers name.
-    pub(super) fn reopen_chains(&mut self, files: Vec<File>, is_clean: bool) -> Result<(), Stop> {
-        let host = SimHost::new(Disks::new(files));
-        let mut scheduler = Scheduler::new(host.clone());
-        let (layer, images) = (self.layer.clone(), self.scenario.plain_images());
-        let found = plain(&mut scheduler, "reopen", async move {
-            let linked = linked(&*layer, &host, images).await;
-            let mut found = Vec::with_capacity(linked.len());
-            for image in &linked {
-                let checked = layer.check(Arc::new(host.clone()), image).await;
-                let (chain, values) = read_chain(&*layer, &host, image, &linked).await;
-                found.push(Left { file: image.path.clone(), chain, values, checked });
-            }
-            found
-        });
-        for left in found.map_err(Stop::Stuck)? {
-            self.witness.left(left, is_clean);
-        }
-        self.witness.over();
-        Ok(())
     }
 
     fn daemon(&self) -> Daemon<L::Device> {
@@ -241,46 +221,8 @@ fn nodes(scenario: &Scenario) -> Vec<String> {
         });
         command("blockdev-add", &arguments)
     };
-    scenario.plain_images().into_iter().enumerate().map(add).collect()
-}
-
-/// The images, each on the one that its own file names.
-async fn linked<L: BlockLayer>(layer: &L, host: &SimHost, images: Vec<Image>) -> Vec<Image> {
-    let mut linked = Vec::with_capacity(images.len());
-    for image in images {
-        // What cannot say what it lies on cannot be opened either, and that is judged.
-        let backing = layer.backing(Arc::new(host.clone()), &image).await.unwrap_or(None);
-        linked.push(Image { backing, ..image });
-    }
-    linked
-}
-
-/// The files that an image is read through, and what readers of it see.
-async fn read_chain<L: BlockLayer>(
-    layer: &L,
-    host: &SimHost,
-    image: &Image,
-    images: &[Image],
-) -> (Vec<String>, Result<Vec<Tag>, String>) {
-    let mut chain = vec![image.clone()];
-    while let Some(path) = &chain[chain.len() - 1].backing {
-        match images.iter().find(|below| below.path == *path) {
-            Some(below) if chain.len() < images.len() => chain.push(below.clone()),
-            Some(_) => return (names(&chain), Err("its chain has no end".to_owned())),
-            None => return (names(&chain), Err(format!("its chain leads to {path}, which is not there"))),
-        }
-    }
-    let names = names(&chain);
-    chain.reverse();
-    let values = match open(layer, host, &chain).await {
-        Ok(devices) => read_all(&devices[devices.len() - 1], image.size_bytes).await,
-        Err(errno) => Err(errno),
-    };
-    (names, values.map_err(|errno| errno.to_string()))
-}
-
-fn names(chain: &[Image]) -> Vec<String> {
-    chain.iter().map(|image| image.path.clone()).collect()
+    let is_open = |(index, _): &(usize, Image)| scenario.images[*index].is_open;
+    scenario.plain_images().into_iter().enumerate().filter(is_open).map(add).collect()
 }
 
 /// The images as the specification knows them: what each decides by itself, cluster by cluster.

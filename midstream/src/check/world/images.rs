@@ -67,7 +67,7 @@ pub(super) fn resized(scenario: &Scenario) -> Resized {
 /// The images as the specification knows them: each a device of its own, with what its readers see.
 pub(super) fn setups<L: BlockLayer>(scenario: &Scenario) -> Vec<ImageSetup> {
     let mut setups: Vec<ImageSetup> = Vec::with_capacity(scenario.images.len());
-    for (index, Content { image, data }) in scenario.images.iter().enumerate() {
+    for (index, Content { image, data, .. }) in scenario.images.iter().enumerate() {
         let below = image.backing.as_ref().and_then(|path| setups.iter().find(|below| below.file == *path));
         let through = |sector: u64| {
             let found = below?.own.iter().find(|(at, _)| *at == sector);
