@@ -111,6 +111,19 @@ fn snapshots_are_qemus_own() {
     }
 }
 
+// Nothing was written in between: the image and the snapshot share every table.
+#[test]
+fn a_snapshot_that_is_deleted_gives_back_the_tables_that_the_image_uses() {
+    for options in [options(3, 9, 4), options(2, 16, 4)] {
+        let (disk, image) = image(&options);
+        fill(&image, 0, 10, 1);
+        block_on(image.create_snapshot("s", 1, 2)).unwrap();
+        block_on(image.delete_snapshot("s")).unwrap();
+        block_on(image.close()).unwrap();
+        assert_clean(&disk, "made and deleted");
+    }
+}
+
 #[test]
 fn snapshots_of_qemu_are_listed_and_deleted() {
     let Some(qemu) = find() else { return };
