@@ -73,6 +73,8 @@ pub struct Reopen {
     pub driver: String,
     /// `read-only`
     pub read_only: bool,
+    /// Whether it was given.
+    pub is_mode_given: bool,
     /// `auto-read-only`
     pub auto_read_only: bool,
     /// `backing`: left out, taken away, or this node.
@@ -178,6 +180,7 @@ fn reopen(arguments: &Json<'_>) -> Result<Editing, Refusal> {
         name: text(entry, "node-name"),
         driver: text(entry, "driver"),
         read_only: boolean(entry, "read-only"),
+        is_mode_given: entry.get("read-only").is_some(),
         auto_read_only: boolean(entry, "auto-read-only"),
         backing: entry.get("backing").map(|backing| backing.text().map(str::to_owned)),
         file: entry.text_of("file").map(str::to_owned),

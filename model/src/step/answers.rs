@@ -261,7 +261,11 @@ fn reopen_conflicts(graph: &Graph, id: NodeId, options: &Reopen) -> Vec<Answer> 
         let text = ["Read-only block node '", "' cannot support read-write users", ""];
         answers.push(Answer::Refused(Refusal::Paired(text, name.clone(), String::new())));
     }
-    if !options.read_only && !graph.may_reopen(id) {
+    // A file that came with its node has its mode; where that is left out, the file keeps the one it has.
+    let node = graph.node(id);
+    let keeps_mode = |file: NodeId| !options.is_mode_given && !graph.node(file).by_monitor;
+    let stays_closed = node.read_only && node.file.is_some_and(keeps_mode);
+    if !options.read_only && (!graph.may_reopen(id) || stays_closed) {
         answers.push(Answer::Refused(Refusal::ReadOnly));
     }
     answers
