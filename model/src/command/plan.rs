@@ -175,7 +175,18 @@ fn conflict_texts<'a>(
     let text = conflict_text(graph, conflict, jobs);
     let is_open = graph.alive().any(|(_, node)| node.bytes.is_none() && !node.driver.is_filter());
     let longer = text.replacen("permissions 'write' are", "permissions 'write, resize' are", 1);
-    if is_open && longer != text { vec![text, longer] } else { vec![text] }
+    if !is_open || longer == text {
+        return vec![text];
+    }
+    // Then a guest that relies on the length may be met first.
+    let node = conflict.needs.child;
+    let guest = graph.users.iter().find(|user| user.node == node).and_then(|_| {
+        let (head, _) = longer.split_once(" and unshared by ")?;
+        let head = head.replacen("'write, resize'", "'resize'", 1);
+        let name = graph.name(node);
+        Some(format!("{head} and unshared by an unnamed block device (uses node '{name}' as 'root' child)."))
+    });
+    [text, longer].into_iter().chain(guest).collect()
 }
 
 /// The text of a permission conflict. `jobs` knows the type and the id of jobs; others are left open.
