@@ -2,16 +2,16 @@
 
 use super::client::{execute, image};
 use super::image::Format;
-use super::scenario::Scenario;
+use super::scenario::{Profile, Scenario};
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
 use midstream::world::fault::Kind;
 
 /// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else. Or of two layers in one
 /// command, each of which may have the other mode.
-pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
-    let second = draw.below("client # command # second", of, 8) as usize;
+    let second = if profile.is_live { 0 } else { draw.below("client # command # second", of, 8) as usize };
     let first = options_of(draw, scenario, of, layer);
     let both =
         match second.checked_sub(4).map(|other| other % scenario.layers).filter(|other| *other != layer) {
@@ -100,10 +100,11 @@ pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3
 
 /// `block-dirty-bitmap-add`, `-clear` and `-remove`; the mark past which a write is reported; internal snapshots; and a command
 /// of which the model knows nothing.
-pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
     let words = ["add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object"];
-    let verb = draw.entry("client # command # bitmap", of, &words);
+    let words = if profile.is_live { &words[..5] } else { &words };
+    let verb = draw.entry("client # command # bitmap", of, words);
     let top = scenario.layers - 1;
     // An image of version 2 cannot say that its flags are behind: what a kill leaves of a snapshot half made is harmless there,
     // and no check distinguishes it from damage.
@@ -120,14 +121,20 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
         _ => {}
     }
     if verb == "mark" {
-        let bytes = draw.entry("client # command # threshold", of, &[4096, 512, 1024, 3072, 8192, 0]);
+        let bytes = match profile.is_live {
+            true => 4096,
+            false => draw.entry("client # command # threshold", of, &[4096, 512, 1024, 3072, 8192, 0]),
+        };
         let arguments = format!(r#""node-name":"n{layer}","write-threshold":{bytes}"#);
         return execute("block-set-write-threshold", &arguments);
     }
     let kind = match verb {
         "add" => {
             let kind = draw.entry("client # command # persistent", of, &["", r#","persistent":true"#]);
-            let fine = draw.entry("client # command # fine", of, &["", r#","granularity":512"#]);
+            let fine = match profile.is_live {
+                true => "",
+                false => draw.entry("client # command # fine", of, &["", r#","granularity":512"#]),
+            };
             format!("{kind}{fine}")
         }
         _ => String::new(),

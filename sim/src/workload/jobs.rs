@@ -1,7 +1,7 @@
 //! Draws the commands that start jobs: mostly such as the engine accepts, on nodes where something is to be done.
 
 use super::client::{execute, image, job};
-use super::scenario::Scenario;
+use super::scenario::{Profile, Scenario};
 use midstream::choice::Draw;
 
 /// `block-stream`.
@@ -168,8 +168,11 @@ pub fn backup(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
     execute("blockdev-backup", &arguments)
 }
 
+/// Which of two jobs are finalized by hand.
+const BY_HAND: [[bool; 2]; 5] = [[false; 2], [false; 2], [true, false], [true; 2], [false, true]];
+
 /// A `transaction` of two backups that end together, or each by itself.
-pub fn backups(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+pub fn backups(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let grouped = draw.entry("client # command # together", of, &["grouped", "grouped", "individual"]);
     let (first, job) = (image(draw, scenario, of), job(draw, of));
     let second =
@@ -177,11 +180,10 @@ pub fn backups(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String
     let sync = sync(draw, of);
     let speed = if draw.below("client # command # speed", of, 2) == 1 { r#","speed":512"# } else { "" };
     // By hand the one, or both, or the other.
-    let by_hand = draw.entry(
-        "client # command # by hand",
-        of,
-        &[[false; 2], [false; 2], [true, false], [true; 2], [false, true]],
-    );
+    let by_hand = match profile.is_live {
+        true => [false; 2],
+        false => draw.entry("client # command # by hand", of, &BY_HAND),
+    };
     let ends = by_hand.map(|by_hand| if by_hand { r#","auto-finalize":false"# } else { "" });
     let action = |device: usize, job: u32, target: u32, speed: &str| {
         format!(

@@ -19,6 +19,8 @@ const CLIENTS: u32 = 3;
 const FAULTS: u32 = 3;
 /// Spare images of a run whose commands need any.
 const SPARES: u32 = 2;
+/// How many tables of an image stay in memory.
+const TABLES_MAX: [Option<usize>; 4] = [None, None, None, Some(4)];
 /// Regions of a layer whose content is decided one by one.
 const REGIONS: u64 = 12;
 
@@ -78,12 +80,14 @@ pub struct Profile {
     pub operations: u32,
     /// Whether guests come to the same few places, where they meet.
     pub is_hot: bool,
+    /// Whether it is of a live daemon, whose recorded sequences are to be drawn as they were.
+    pub is_live: bool,
 }
 
 impl Scenario {
     /// Draws a scenario of a simulated world.
     pub fn draw(choices: &mut Choices) -> Scenario {
-        let mut scenario = Scenario::draw_on(choices, &OF_ENGINE);
+        let mut scenario = Scenario::draw_on(choices, &OF_ENGINE, false);
         let mut draw = Draw::new(choices);
         if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
             scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
@@ -97,17 +101,18 @@ impl Scenario {
 
     /// Draws a scenario of a live daemon, whose disks are as they are.
     pub fn draw_live(choices: &mut Choices) -> Scenario {
-        Scenario::draw_on(choices, &OF_LIVE)
+        Scenario::draw_on(choices, &OF_LIVE, true)
     }
 
-    fn draw_on(choices: &mut Choices, disks: &Repertoire) -> Scenario {
+    fn draw_on(choices: &mut Choices, disks: &Repertoire, is_live: bool) -> Scenario {
         let mut draw = Draw::new(choices);
         let profile = Profile {
-            commands: draw_commands(&mut draw),
+            commands: draw_commands(&mut draw, is_live),
             operations: draw.below("profile operations", [0; 3], PROFILES),
-            is_hot: draw.below("profile hot", [0; 3], 4) == 1,
+            is_hot: !is_live && draw.below("profile hot", [0; 3], 4) == 1,
+            is_live,
         };
-        let mut images = draw_images(&mut draw);
+        let mut images = draw_images(&mut draw, is_live);
         let layers = images.len();
         let read_only = draw_read_only(&mut draw, &images);
         let nodes = draw.entry("nodes", [0; 3], &[Nodes::Named, Nodes::Named, Nodes::InlineFile]);
@@ -120,12 +125,12 @@ impl Scenario {
             layers,
             nodes,
             stream_chunk_bytes,
-            tables_max: draw.entry("tables in memory", [0; 3], &[None, None, None, Some(4)]),
+            tables_max: if is_live { None } else { draw.entry("tables in memory", [0; 3], &TABLES_MAX) },
             guests: Vec::new(),
             clients: Vec::new(),
             faults: draw_faults(&mut draw, &images, disks),
             crash: crash::draw(&mut draw),
-            what_ifs: crash::draw_what_ifs(&mut draw),
+            what_ifs: if is_live { Vec::new() } else { crash::draw_what_ifs(&mut draw) },
             rots: Vec::new(),
             has_large_sectors: false,
             request_nanos: 0,
@@ -271,17 +276,19 @@ fn draw_stream_commands(draw: &mut Draw<'_>) -> u32 {
 }
 
 /// Which table of commands: half of the runs stay with streams, the others have every kind of job.
-fn draw_commands(draw: &mut Draw<'_>) -> u32 {
+fn draw_commands(draw: &mut Draw<'_>, is_live: bool) -> u32 {
     let plain = draw_stream_commands(draw);
     let tables: [Option<u32>; 10] =
         [None, None, None, None, Some(4), Some(5), Some(6), Some(7), Some(8), None];
-    draw.entry("profile all jobs", [0; 3], &tables).unwrap_or(plain)
+    let tables = if is_live { &tables[..8] } else { &tables };
+    draw.entry("profile all jobs", [0; 3], tables).unwrap_or(plain)
 }
 
-fn draw_images(draw: &mut Draw<'_>) -> Vec<Image> {
+fn draw_images(draw: &mut Draw<'_>, is_live: bool) -> Vec<Image> {
     let count = draw.entry("images", [0; 3], &[2, 3, 3, 3, 4, 4, 5]);
     // In the widest, an image of the smallest clusters has five L2 tables and two refcount blocks.
-    let sectors: u32 = draw.entry("sectors", [0; 3], &[16, 16, 32, 32, 64, 128, 16, 16, 32, 32, 64, 320]);
+    let sizes = [16, 16, 32, 32, 64, 128, 16, 16, 32, 32, 64, 320];
+    let sectors: u32 = draw.entry("sectors", [0; 3], if is_live { &sizes[..6] } else { &sizes });
     let fork = count > 2 && draw.below("fork", [0; 3], 4) == 1;
     let raw_base = draw.below("raw base", [0; 3], 4) == 1;
     (0..count)
