@@ -57,8 +57,6 @@ struct Inner {
     recording: Recording,
     /// What nodes showed at rest.
     looked: Vec<Look>,
-    /// How often it was looked at what a crash would leave.
-    what_ifs: u64,
     /// How many requests of guests were timed.
     answers: u64,
     /// What is judged beside the model.
@@ -109,7 +107,6 @@ impl Oracle {
             judge: Judge::new(&images),
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
-            what_ifs: 0,
             answers: 0,
             beside: Beside::new(scenario),
             links_move: scenario.spares() > 0,
@@ -388,7 +385,6 @@ impl Oracle {
         outcome.census = inner.judge.census();
         let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
-            LawId::FlushedSurvives => inner.what_ifs,
             LawId::RequestBound => inner.answers,
             LawId::RotSeen | LawId::RotContained => lies,
             law => inner.beside.looks(law),

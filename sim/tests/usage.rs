@@ -20,6 +20,7 @@ const ROWS: &[Row<'_>] = &[
     ("", &["Usage: midstream"]),
     ("fuz", &["'fuz'", "'fuzz'"]),
     ("laws every", &["'every'"]),
+    ("explore", &["<SCENARIO>"]),
     ("laws --goals --live", &["--goals", "--live"]),
     ("fuzz --runs many", &["'many'", "--runs"]),
     ("fuzz --runs 0", &["'0'", "--runs"]),

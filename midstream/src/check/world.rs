@@ -354,10 +354,19 @@ impl<L: BlockLayer> World<L> {
             for device in devices.into_iter().rev() {
                 device.close().await?;
             }
-            Ok(())
+            Ok::<(), Errno>(())
         })?;
-        closed.map_err(|errno: Errno| Stop::Stuck(format!("the images cannot be closed: {errno}")))?;
-        self.recovery().look(take_files(&self.host), true)
+        let is_struck = self.host.core().disks.faults.struck() > 0;
+        match closed {
+            Ok(()) => self.recovery().look(take_files(&self.host), true),
+            // A layer may remember that something failed, and say at the end what it could not write back: what was durable
+            // is there all the same, as after a kill.
+            Err(_) if is_struck => {
+                self.witness.crashed(Ending::Kill);
+                self.recovery().look(take_files(&self.host), false)
+            }
+            Err(errno) => Err(Stop::Stuck(format!("the images cannot be closed: {errno}"))),
+        }
     }
 
     /// Ends the world without warning, and opens what is left.

@@ -21,7 +21,6 @@ impl Oracle {
             return true;
         }
         self.observe_strikes(&mut inner, now, step);
-        inner.what_ifs += 1;
         let mut judge = inner.judge.clone();
         let mut survives = |observed: Observed| observed.show(|seen| judge.observe(seen)).is_ok();
         survives(Observed::Crash { kind: kind_of(ending) })
