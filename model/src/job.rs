@@ -246,14 +246,19 @@ pub enum IoStatus {
 }
 
 impl IoStatus {
+    /// The word for it, or the words.
+    pub fn words(self) -> &'static str {
+        match self {
+            IoStatus::Ok => "ok",
+            IoStatus::Error(Some(true)) => "nospace",
+            IoStatus::Error(Some(false)) => "failed",
+            IoStatus::Error(None) => "nospace or failed",
+        }
+    }
+
     /// Whether this is the word for it.
     pub fn fits(self, word: &str) -> bool {
-        match self {
-            IoStatus::Ok => word == "ok",
-            IoStatus::Error(Some(true)) => word == "nospace",
-            IoStatus::Error(Some(false)) => word == "failed",
-            IoStatus::Error(None) => word == "nospace" || word == "failed",
-        }
+        self.words().split(" or ").any(|fitting| fitting == word)
     }
 }
 

@@ -132,7 +132,7 @@ impl LawId {
             }
             LawId::ThresholdReported => (
                 "threshold.once",
-                "whoever gives an image more space when it fills up has to hear of it in time",
+                "whoever gives an image more space when it fills up has to learn of it in time",
             ),
             LawId::OverlapRefused => (
                 "blocker.overlap",

@@ -64,10 +64,10 @@ impl State {
                 && job.io_status.fits(entry.text_of("io-status").unwrap_or("")));
         if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
             let what = format!(
-                "reported {entry}\nit is a {} with a speed of {}, of I/O status {:?}",
+                "reported {entry}\nit is a {} with a speed of {}, of I/O status {}",
                 job.line(),
                 job.speed,
-                job.io_status
+                job.io_status.words()
             );
             return Err(self.broken(LawId::QueryTruth, what));
         }

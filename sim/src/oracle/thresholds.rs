@@ -49,8 +49,8 @@ impl Thresholds {
     pub fn reply(&mut self, client: u32, text: &str) {
         let Some((node, bytes)) = self.asked.remove(&client) else { return };
         // Of two that set it at once, nobody knows which came last.
-        let is_contested = self.asked.values().any(|(other, _)| *other == node);
-        if text.starts_with(r#"{"return""#) && bytes > 0 && !is_contested {
+        let is_open = self.asked.values().any(|(other, _)| *other == node);
+        if text.starts_with(r#"{"return""#) && bytes > 0 && !is_open {
             self.marks.insert(node, Mark::Stands(bytes));
         }
     }
