@@ -9,7 +9,7 @@ use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use sim::subject::subject;
 
 /// Worlds of one smoke run; CI has more time in campaigns.
-const SMOKE: std::ops::RangeInclusive<u64> = 1..=1_200;
+const SMOKE: std::ops::RangeInclusive<u64> = 1..=3_000;
 
 #[test]
 fn no_law_is_broken_and_every_law_is_checked_in_a_smoke_run() {
