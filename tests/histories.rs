@@ -140,6 +140,10 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
     let (mut clean, mut crashed) = (0, 0);
     for seed in 1..=150 {
         let outcome = sim::world::run(of_seed(seed), Detail::Full);
+        // What is on disks that lie is judged for safety alone, by who knows which of them did.
+        if laws().zip(&outcome.laws_checked).any(|(law, checks)| law == LawId::RotSeen && *checks > 0) {
+            continue;
+        }
         let mut file = Vec::new();
         outcome.history.write(None, &mut file).expect("a vector takes all");
         let judged = judge(&file[..], None);
