@@ -99,7 +99,7 @@ impl Level {
         };
         let has_errors = matches!(self.world, World::UncheckedErrors | World::Errors);
         let faults = if has_errors { 2 } else { 0 };
-        Profile { images: 2, sectors, guests: 2, faults, crashes }
+        Profile { images: 2, sectors, guests: 2, faults, crashes, ..Profile::default() }
     }
 }
 
