@@ -15,7 +15,10 @@
 //!   through it, `world/guest.rs` and `world/client.rs` are guests and operators at work; `world/stuck.rs` says who waits for whom; `world/scripted.rs` lets a test
 //!   drive one by hand; `oracle.rs` shows everything to the model.
 //! - `oracle/bounded.rs` judges bounded progress: what a job may copy until it is in step, and until it ends once asked to;
-//!   `oracle/space.rs` judges what files still take after a discard, which `recovery/allocation.rs` counts.
+//!   `oracle/space.rs` judges what files still take after a discard, which `recovery/allocation.rs` counts. `oracle/beside.rs`
+//!   holds all laws that are judged beside the model: `oracle/bitmaps.rs`, `oracle/thresholds.rs` (both by a `write.rs`) and
+//!   `oracle/snapshots.rs`, whose contents `recovery/snapshots.rs` reads. `oracle/crashed.rs` judges where the world ends, or
+//!   might have.
 //!   `workload/tables.rs` knows which table of an image lies where.
 //! - `workload/lies.rs` draws what no honest disk does, and `world/lying.rs` judges the few runs that have it, for safety alone.
 //! - `attack.rs`, `attack/` send hostile input to a real daemon: `draw` makes the inputs of a round from its seed and
