@@ -114,6 +114,17 @@ impl std::fmt::Debug for Layer {
     }
 }
 
+/// A write that is durable with its end.
+#[derive(Copy, Clone, Debug)]
+pub struct Through {
+    /// When it began.
+    pub began: Moment,
+    /// When it ended.
+    pub ended: Moment,
+    /// When the oldest read without an end began.
+    pub oldest_read: Moment,
+}
+
 /// The views of all layers.
 #[derive(Clone, Debug)]
 pub struct Views {

@@ -116,7 +116,7 @@ impl DataJudge {
     fn began(&mut self, number: u64, guest: u32, op: GuestOp<'_>) {
         let (sector, count, values) = match op {
             GuestOp::Read { sector, count } => (sector, count, Vec::new()),
-            GuestOp::Write { sector, values } => (sector, values.len() as u64, values.to_vec()),
+            GuestOp::Write { sector, values, .. } => (sector, values.len() as u64, values.to_vec()),
             GuestOp::WriteZeroes { sector, count } => (sector, count, vec![0; count as usize]),
             GuestOp::Discard { sector, count } => (sector, count, Vec::new()),
             GuestOp::Flush => return,
@@ -171,7 +171,7 @@ mod tests {
     /// Guest 7 writes two sectors, then `between` happens, then it reads `found`.
     fn after(between: &[Observation<'_>], found: &[u64]) -> (Result<(), String>, u64) {
         let mut holding = DataJudge::new(false);
-        let write = GuestOp::Write { sector: 3, values: &[40, 41] };
+        let write = GuestOp::Write { sector: 3, values: &[40, 41], fua: false };
         let read = GuestOp::Read { sector: 2, count: 4 };
         let before = [
             Observation::GuestBegan { request: 1, guest: 7, op: write },
@@ -212,7 +212,7 @@ mod tests {
         let write = |request, guest, values| Observation::GuestBegan {
             request,
             guest,
-            op: GuestOp::Write { sector: 0, values },
+            op: GuestOp::Write { sector: 0, values, fua: false },
         };
         let ended = |request| Observation::GuestEnded { request, result: Ok(&[]) };
         let read =
@@ -238,7 +238,7 @@ mod tests {
         ];
         assert_eq!(after(&own, &[9, 0, 41, 9]), (Ok(()), 1));
         let mut mirrored = DataJudge::new(true);
-        let write = GuestOp::Write { sector: 0, values: &[4] };
+        let write = GuestOp::Write { sector: 0, values: &[4], fua: false };
         let seen = [
             Observation::GuestBegan { request: 1, guest: 7, op: write },
             Observation::GuestEnded { request: 1, result: Ok(&[]) },

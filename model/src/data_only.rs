@@ -6,7 +6,8 @@
 //! - A read returns a value that was there at some moment between its beginning and its end. Where writes overlap in
 //!   time any of them may be last; a write that fails may have changed each of its sectors, or not.
 //! - A discard leaves each sector as it was or zeroes, until it is written.
-//! - A flush that ends without an error makes every write durable that ended before it began.
+//! - A flush that ends without an error makes every write durable that ended before it began; a write with force unit
+//!   access is durable when it ends.
 //! - A kill loses nothing that ended, where the format keeps nothing back (raw); a power cut, and a kill of what serves
 //!   a format with metadata of its own (qcow2), may lose of each sector what no flush made durable. What was under way
 //!   may have happened or not, sector by sector.
@@ -26,7 +27,7 @@
 //! };
 //! let mut device = DataOnly::new(&[disk], false);
 //! device.observe(&Observation::GuestAttached { guest: 1, node: "disk", writable: true }).unwrap();
-//! let op = GuestOp::Write { sector: 0, values: &[7] };
+//! let op = GuestOp::Write { sector: 0, values: &[7], fua: false };
 //! device.observe(&Observation::GuestBegan { request: 1, guest: 1, op }).unwrap();
 //! device.observe(&Observation::GuestEnded { request: 1, result: Ok(&[]) }).unwrap();
 //! device.observe(&Observation::Crash { kind: CrashKind::Kill }).unwrap();
@@ -145,7 +146,7 @@ struct Request {
 enum Change {
     Read,
     Flush,
-    Write(Vec<u64>),
+    Write { values: Vec<u64>, fua: bool },
     Zeroes,
     Discard,
 }
@@ -224,8 +225,8 @@ impl DataOnly {
         let Some(device) = self.devices.get_mut(&name) else { return };
         let (sector, count, change) = match op {
             GuestOp::Read { sector, count } => (sector, count, Change::Read),
-            GuestOp::Write { sector, values } => {
-                (sector, values.len() as u64, Change::Write(values.to_vec()))
+            GuestOp::Write { sector, values, fua } => {
+                (sector, values.len() as u64, Change::Write { values: values.to_vec(), fua })
             }
             GuestOp::WriteZeroes { sector, count } => (sector, count, Change::Zeroes),
             GuestOp::Discard { sector, count } => (sector, count, Change::Discard),
@@ -268,6 +269,7 @@ impl DataOnly {
         self.in_flight -= request.count;
         let how = match (&request.change, is_done) {
             (Change::Discard, _) => How::Discarded,
+            (Change::Write { fua: true, .. }, true) => How::Durable,
             (_, true) => How::Replaced,
             (_, false) => How::Failed,
         };
@@ -380,7 +382,7 @@ impl Request {
     /// What it leaves in the sector that is so far from its first.
     fn value(&self, at: u64) -> u64 {
         match &self.change {
-            Change::Write(values) => values[at as usize],
+            Change::Write { values, .. } => values[at as usize],
             _ => 0,
         }
     }

@@ -183,6 +183,8 @@ pub enum GuestOp<'a> {
         sector: u64,
         /// A value for each.
         values: &'a [u64],
+        /// Whether it is durable when it ends well: force unit access.
+        fua: bool,
     },
     /// Write zeroes.
     WriteZeroes {

@@ -136,6 +136,17 @@ fn a_crash_leaves_what_was_flushed_or_anything_later() {
 }
 
 #[test]
+fn a_write_with_force_unit_access_is_durable_when_it_ends_and_makes_nothing_else_so() {
+    let writes = "write r1 1 6 w8\nend r1\nwrite r2 1 4 w5\nend r2\nfua r3 1 4 w6\nend r3\n";
+    let script = format!("{writes}write r4 1 4 w7\nend r4\ncrash\n");
+    for (durable, other) in [("w6", "w1"), ("w6", "w8"), ("w7", "w1"), ("w7", "w8")] {
+        accept(&guest(&format!("{script}{CHAIN} w10 w11 w20 w21 {durable} w1 {other} w1\nover")));
+    }
+    let lost = format!("{script}{CHAIN} w10 w11 w20 w21 w5 w1 w8 w1");
+    reject(&guest(&lost), LawId::FlushedSurvives, "expected w6 or w7, found w5");
+}
+
+#[test]
 fn a_write_that_ended_after_the_flush_began_is_not_covered_by_it() {
     let script = "write r1 1 4 w5\nflush r2 1\nend r1\nend r2\ncrash\n";
     accept(&guest(&format!("{script}{CHAIN} w10 w11 w20 w21 w1 w1 w1 w1")));

@@ -51,7 +51,7 @@ impl Run {
     }
 
     fn writes(&mut self, sector: u64, value: u64) -> u64 {
-        self.began(GuestOp::Write { sector, values: &[value] })
+        self.began(GuestOp::Write { sector, values: &[value], fua: false })
     }
 
     fn done(&mut self, request: u64) {
@@ -298,4 +298,25 @@ proptest! {
         prop_assert_eq!(toy.run.read(at as u64, 7), Err(Law::Reads));
         prop_assert_eq!(toy.run.read(at as u64, 8), Ok(()));
     }
+}
+
+// What took its place beside it is not durable, and what it took the place of is gone.
+#[test]
+fn a_write_with_force_unit_access_is_durable_when_it_ends_and_makes_nothing_else_so() {
+    let power_cut = |left: u64, other: u64| {
+        let mut run = Run::new(Format::Raw, false);
+        run.write(1, 5);
+        let through = run.began(GuestOp::Write { sector: 0, values: &[1], fua: true });
+        run.write(2, 6);
+        run.done(through);
+        run.write(0, 2);
+        run.crash(CrashKind::PowerCut);
+        run.recovered(&[left, 0, other, 30])
+    };
+    for left in [1, 2] {
+        for other in [0, 6] {
+            assert_eq!(power_cut(left, other), Ok(()), "{left} and {other} may be left");
+        }
+    }
+    assert_eq!(power_cut(0, 6), Err(Law::FlushedStays));
 }

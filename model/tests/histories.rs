@@ -87,7 +87,7 @@ fn observe(model: &mut Judge, step: &Value) -> Result<(), Broken> {
         "detached" => model.observe(&Observation::GuestDetached { guest: small(&step[1]) }),
         "write" => {
             let values = vec![number(&step[5]); run().1 as usize];
-            model.observe(&began(GuestOp::Write { sector: run().0, values: &values }))
+            model.observe(&began(GuestOp::Write { sector: run().0, values: &values, fua: false }))
         }
         "zero" => model.observe(&began(GuestOp::WriteZeroes { sector: run().0, count: run().1 })),
         "discard" => model.observe(&began(GuestOp::Discard { sector: run().0, count: run().1 })),

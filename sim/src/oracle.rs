@@ -27,7 +27,7 @@ use midstream::content::{SECTOR_BYTES, Tag, tags_text};
 use midstream::history::observed::Observed;
 use midstream::history::{Asked, Entry, Failure, Found, What};
 use midstream::recording::Recording;
-use midstream::request::{Operation, RequestId};
+use midstream::request::RequestId;
 use midstream::verdict::{Detail, Outcome, Verdict};
 use midstream::world::fault::Fault;
 use midstream::world::host::SimHost;
@@ -188,6 +188,11 @@ impl Oracle {
         self.observe(Observed::Attached { guest, node: node.to_owned(), writable });
     }
 
+    /// A guest came to an export.
+    pub fn connected(&self, guest: u32, export: &str) {
+        self.observe(Observed::Connected { guest, export: export.to_owned() });
+    }
+
     /// A guest was not let in.
     pub fn turned_away(&self, guest: u32, node: &str, writable: bool, refused: &Refused) {
         self.observe(Observed::Refused { guest, node: node.to_owned(), writable, why: refused.to_string() });
@@ -200,8 +205,7 @@ impl Oracle {
 
     /// A guest's request is about to be handed in. Its number counts lanes and requests without those that are empty; it is
     /// called by what it writes, or would write.
-    pub fn began(&self, request: RequestId, operation: Operation, sector: u64, sectors: u64, tag: Tag) {
-        let asked = Asked::new(operation, sector, sectors, tag);
+    pub fn began(&self, request: RequestId, asked: Asked, tag: Tag) {
         let name = midstream::content::request_of(tag);
         let observed =
             self.observe(Observed::Began { request: request.number(), guest: request.guest, name, asked });

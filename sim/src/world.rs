@@ -5,8 +5,10 @@
 //! third part at any step, and is followed by the last. Parts without anything to decide take option 0.
 
 pub mod client;
+mod door;
 pub mod guest;
 mod lying;
+mod nbd;
 pub mod scripted;
 mod stuck;
 
@@ -189,7 +191,10 @@ impl World {
     /// Adds the scenario's nodes, one command after the other.
     fn set_up(&mut self) -> Result<(), Stop> {
         let (monitor, oracle) = (self.monitor.clone(), self.oracle.clone());
-        let commands = self.scenario.setup();
+        let mut commands = self.scenario.setup();
+        if self.scenario.guests.iter().any(|guest| guest.by_nbd) {
+            commands.push(door::START_SERVER.to_owned());
+        }
         self.plain("set up", async move {
             monitor.execute(r#"{"execute":"qmp_capabilities"}"#).await;
             for command in &commands {
@@ -213,11 +218,9 @@ impl World {
             let (lanes, number) = (plan.lanes.len(), plan.guest);
             let seat = Arc::new(guest::Seat::new(plan.clone(), self.scenario.node(plan.image)));
             for lane in 0..lanes {
-                let (engine, oracle, host) = (self.engine.clone(), self.oracle.clone(), self.host.clone());
                 let name = Point::new("guest # lane #", [number, lane as u32, 0]);
-                scripts.push(
-                    self.scheduler.spawn(name, Box::pin(seat.clone().run_lane(lane, engine, oracle, host))),
-                );
+                let task = seat.clone().run_lane(lane, self.house());
+                scripts.push(self.scheduler.spawn(name, Box::pin(task)));
             }
         }
         for plan in std::mem::take(&mut self.scenario.clients) {
@@ -236,6 +239,11 @@ impl World {
             scripts.push(self.scheduler.spawn(Point::new("rot #", [number, 0, 0]), Box::pin(rotting)));
         }
         self.advance(&scripts, choices)
+    }
+
+    fn house(&self) -> guest::House {
+        let (engine, monitor) = (self.engine.clone(), self.monitor.clone());
+        guest::House { engine, monitor, oracle: self.oracle.clone(), host: self.host.clone() }
     }
 
     /// Stops the faults and brings every job to its end.

@@ -133,9 +133,10 @@ fn a_commit_gets_in_step_with_a_guest_that_never_rests() {
         let mut scenario = Scenario::chain(&["dddddddddddddddd", "d.d.d.d.d.d.d.d."]);
         let (operation, place) = (Operation::Write, Place::Sector(3));
         let tag = tag_of_request(0, 0, 0);
-        let first = Request { think: 0, operation, place, sectors: 1, tag };
+        let first = Request { think: 0, operation, place, sectors: 1, tag, fua: false };
         let (guest, lanes, restless) = (0, vec![vec![first]], Some(32));
-        scenario.guests = vec![GuestPlan { guest, image: 1, writable: true, think: 0, lanes, restless }];
+        scenario.guests =
+            vec![GuestPlan { guest, image: 1, writable: true, by_nbd: false, think: 0, lanes, restless }];
         let command = Command { think: 0, slot: 0, text: commit.to_owned() };
         scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
         let outcome = sim::world::play(scenario, strategy::of_seed(seed), Detail::Full);

@@ -76,7 +76,7 @@ impl Export {
     }
 
     /// Whether it has clients.
-    pub(crate) fn is_in_use(&self) -> bool {
+    pub fn is_in_use(&self) -> bool {
         !self.state.lock().clients.is_empty()
     }
 

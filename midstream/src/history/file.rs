@@ -102,7 +102,7 @@ mod tests {
             request: 7,
             guest: 1,
             name: None,
-            asked: Asked { operation, sector, count, values },
+            asked: Asked { operation, sector, count, values, fua: false },
         };
         let found = |leaks| Found {
             file: name(),
@@ -111,6 +111,10 @@ mod tests {
             corruptions: 2,
             leaks,
         };
+        let mut durable = began(Operation::Write, 3, 1, vec![6]);
+        if let Observed::Began { asked, .. } = &mut durable {
+            asked.fua = true;
+        }
         vec![
             Observed::Sent { client: 1, text: r#"{"execute":"quit"}"#.to_owned() },
             Observed::Reply { client: 1, text: "{\"return\": {}}".to_owned() },
@@ -123,6 +127,7 @@ mod tests {
             Observed::Detached { guest: 1 },
             began(Read, 3, 4, Vec::new()),
             began(Operation::Write, 3, 2, vec![1 << 60, 5]),
+            durable,
             began(WriteZeroes, 3, 4, Vec::new()),
             began(Discard, 3, 4, Vec::new()),
             began(Flush, 0, 0, Vec::new()),

@@ -72,7 +72,8 @@ impl Entry {
             }
             Observed::Detached { guest } => put(&[6, (*guest).into()], &[], ""),
             Observed::Began { request, asked, .. } => {
-                put(&[7, *request, asked.operation as u64, asked.sector, asked.count], &[], "");
+                let what = asked.operation as u64 | u64::from(asked.fua) << 8;
+                put(&[7, *request, what, asked.sector, asked.count], &[], "");
             }
             Observed::Ended { request, result: Ok(values) } => put(&[8, *request, 0], values, ""),
             Observed::Ended { request, result: Err(failure) } => {
@@ -85,10 +86,10 @@ impl Entry {
             Observed::End => put(&[15], &[], ""),
             Observed::Closed(found) => put(&[16], &found.values, &found.file),
             Observed::Unreadable { file, .. } => put(&[17], &[], file),
-            // What is armed is shown by a note of its own; worlds have neither exports nor schema commands.
+            Observed::Connected { guest, export } => put(&[18, (*guest).into()], &[], export),
+            // What is armed is shown by a note of its own; worlds have no schema commands.
             Observed::FaultStruck { .. }
             | Observed::FaultArmed { .. }
-            | Observed::Connected { .. }
             | Observed::SchemaCommand
             | Observed::SchemaCommandRefused { .. } => {}
         }

@@ -130,6 +130,7 @@ impl Asked {
         let Asked { operation, sector, count, .. } = self;
         match operation {
             Operation::Flush => operation.word().to_owned(),
+            Operation::Write if self.fua => format!("write of {count} at {sector}, durable"),
             other => format!("{} of {count} at {sector}", other.word()),
         }
     }

@@ -141,6 +141,8 @@ pub struct Asked {
     pub count: u64,
     /// What it writes, a value for each sector.
     pub values: Vec<Tag>,
+    /// Whether what it writes is durable when it ends well: force unit access.
+    pub fua: bool,
 }
 
 /// Why a request failed.
@@ -310,17 +312,18 @@ impl Asked {
     pub fn new(operation: Operation, sector: u64, count: u64, tag: Tag) -> Asked {
         let written = if operation == Operation::Write { count } else { 0 };
         let values = (sector..sector + written).map(|sector| tag_in_sector(tag, sector)).collect();
-        Asked { operation, sector, count, values }
+        Asked { operation, sector, count, values, fua: false }
     }
 
     /// What the model sees of it.
     fn of(op: GuestOp<'_>) -> Asked {
-        let asked = |operation, sector, count| Asked { operation, sector, count, values: Vec::new() };
+        let asked =
+            |operation, sector, count| Asked { operation, sector, count, values: Vec::new(), fua: false };
         match op {
             GuestOp::Read { sector, count } => asked(Operation::Read, sector, count),
-            GuestOp::Write { sector, values } => {
+            GuestOp::Write { sector, values, fua } => {
                 let count = values.len() as u64;
-                Asked { values: values.to_vec(), ..asked(Operation::Write, sector, count) }
+                Asked { values: values.to_vec(), fua, ..asked(Operation::Write, sector, count) }
             }
             GuestOp::WriteZeroes { sector, count } => asked(Operation::WriteZeroes, sector, count),
             GuestOp::Discard { sector, count } => asked(Operation::Discard, sector, count),
@@ -333,7 +336,7 @@ impl Asked {
         let (sector, count) = (self.sector, self.count);
         match self.operation {
             Operation::Read => GuestOp::Read { sector, count },
-            Operation::Write => GuestOp::Write { sector, values: &self.values },
+            Operation::Write => GuestOp::Write { sector, values: &self.values, fua: self.fua },
             Operation::WriteZeroes => GuestOp::WriteZeroes { sector, count },
             Operation::Discard => GuestOp::Discard { sector, count },
             Operation::Flush => GuestOp::Flush,

@@ -99,7 +99,7 @@ impl Witness {
         self.began_other(request, format!("Resize to {sectors} sectors"));
         let mut inner = self.inner();
         let (number, guest) = (request.number(), request.guest);
-        let op = GuestOp::Write { sector: 0, values: &[sectors] };
+        let op = GuestOp::Write { sector: 0, values: &[sectors], fua: false };
         inner.begin(number | OF_LENGTH, LENGTH_GUEST | guest, op);
         let count = |range: &Range<u64>| range.end - range.start;
         let (cut, new) = (&effect.discarded, &effect.zeroed);

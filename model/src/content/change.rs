@@ -1,6 +1,6 @@
 //! How values come and go: a request begins, ends or is withdrawn, and a flush makes what it replaced impossible.
 
-use super::{Change, Decides, Moment, NEVER, NONE, Version, Views};
+use super::{Change, Decides, Moment, NEVER, NONE, Through, Version, Views};
 use crate::graph::ImageId;
 
 impl Views {
@@ -150,8 +150,25 @@ impl Views {
                 continue;
             }
             let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
-            let still =
-                unsettled.into_iter().filter(|sector| !self.forget(id, *sector, image, began, oldest_read));
+            let is_past = |moment| moment < began;
+            let still = unsettled
+                .into_iter()
+                .filter(|sector| !self.forget(id, *sector, image, &is_past, oldest_read));
+            let still = still.collect();
+            self.layer_mut(id).unsettled = still;
+        }
+    }
+
+    /// A write into `image` has ended that is durable with its end: what it took the place of cannot come back. What another
+    /// took the place of beside it still can, since that one need not be durable.
+    pub fn written_through(&mut self, image: ImageId, (first, count): (u32, u32), write: Through) {
+        let is_past = |moment| moment < write.began || moment == write.ended;
+        for id in self.ids() {
+            let unsettled = std::mem::take(&mut self.layer_mut(id).unsettled);
+            let is_written = |sector: u32| (first..first + count).contains(&sector);
+            let still = unsettled.into_iter().filter(|sector| {
+                !is_written(*sector) || !self.forget(id, *sector, image, &is_past, write.oldest_read)
+            });
             let still = still.collect();
             self.layer_mut(id).unsettled = still;
         }
@@ -163,14 +180,14 @@ impl Views {
         id: ImageId,
         sector: u32,
         flushed: ImageId,
-        began: Moment,
+        is_past: &dyn Fn(Moment) -> bool,
         oldest_read: Moment,
     ) -> bool {
         // A write that is durable hides the layers below for good.
         // Zeroes may need no cluster.
         let is_kept = |v: &Version| {
             let stands = v.superseded == NEVER && v.value != 0;
-            v.origin == id && v.request != 0 && v.replaces && v.ended < began && stands
+            v.origin == id && v.request != 0 && v.replaces && is_past(v.ended) && stands
         };
         let may_be_given_up = |v: &Version| v.origin == id && v.request != 0 && v.value == 0;
         if flushed == id
@@ -184,7 +201,7 @@ impl Views {
         while slot != NONE {
             let version = &mut self.pool[slot as usize];
             let next = version.next;
-            version.gone |= version.superseded < began && version.superseded_by == flushed;
+            version.gone |= is_past(version.superseded) && version.superseded_by == flushed;
             if version.gone && version.superseded <= oldest_read {
                 self.give_back(slot);
             } else {

@@ -53,6 +53,8 @@ pub(super) struct Written {
 pub(super) enum How {
     /// It replaced what was there.
     Replaced,
+    /// It did, and is durable.
+    Durable,
     /// It may have replaced what was there.
     Failed,
     /// What was there may be given up at any moment from now on.
@@ -202,9 +204,11 @@ impl Sector {
     }
 
     fn write(&mut self, written: Written, oldest: u64) {
-        if written.how == How::Replaced {
+        let is_durable = written.how == How::Durable;
+        if is_durable || written.how == How::Replaced {
             for version in self.all().filter(|version| version.ended < written.began) {
                 version.replaced = version.replaced.min(written.ended);
+                version.is_on_disk &= !is_durable;
             }
             self.crashed = None;
         }

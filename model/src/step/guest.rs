@@ -1,7 +1,7 @@
 //! Guests: where they may be, what they read, what they leave behind.
 
 use crate::command::plan::{JobType, Work, conflict_text};
-use crate::content::{ANYTHING, Change, GARBAGE, Moment, Views, word};
+use crate::content::{ANYTHING, Change, GARBAGE, Moment, Through, Views, word};
 use crate::graph::{Graph, ImageId, JobId, NodeId, User};
 use crate::inconclusive::Inconclusive;
 use crate::law::{Broken, LawId};
@@ -24,6 +24,8 @@ pub(crate) struct Request {
     pub(super) number: u64,
     pub(super) guest: u32,
     pub(super) op: Op,
+    /// Whether it is durable when it ends well.
+    pub(super) fua: bool,
     /// Where it enters; `None` if the model knows nothing of it.
     pub(super) image: Option<ImageId>,
     /// The sectors of it that are in the image.
@@ -64,7 +66,7 @@ impl Op {
     fn of(op: GuestOp<'_>) -> Op {
         match op {
             GuestOp::Read { sector, count } => Op::Read(sector, count),
-            GuestOp::Write { sector, values } => Op::Write(sector, values.to_vec().into()),
+            GuestOp::Write { sector, values, .. } => Op::Write(sector, values.to_vec().into()),
             GuestOp::WriteZeroes { sector, count } => Op::WriteZeroes(sector, count),
             GuestOp::Discard { sector, count } => Op::Discard(sector, count),
             GuestOp::Flush => Op::Flush,
@@ -180,6 +182,7 @@ impl State {
             number,
             guest,
             op: Op::of(op),
+            fua: matches!(op, GuestOp::Write { fua: true, .. }),
             image: None,
             sector: 0,
             count: 0,
@@ -329,18 +332,28 @@ impl State {
                 if matches!(request.op, Op::Write(..)) {
                     self.write_may_zero(image, (request.sector, request.count), !failed);
                 }
+                if request.fua && result.is_ok() {
+                    let (began, ended, oldest_read) = (request.began, self.now, self.oldest_read());
+                    let through = Through { began, ended, oldest_read };
+                    self.views.written_through(image, (request.sector, request.count), through);
+                }
                 self.change_ended(image, request.op);
                 Ok(())
             }
             (Kind::Flush, Ok(_)) => {
                 self.count(LawId::GuestFlushed);
-                let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
-                let oldest = reads.map(|request| request.began).min().unwrap_or(Moment::MAX);
-                self.views.flushed(image, request.began, oldest);
+                let oldest_read = self.oldest_read();
+                self.views.flushed(image, request.began, oldest_read);
                 self.header_is_flushed(image);
                 Ok(())
             }
         }
+    }
+
+    /// When the oldest read without an end began.
+    fn oldest_read(&self) -> Moment {
+        let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
+        reads.map(|request| request.began).min().unwrap_or(Moment::MAX)
     }
 
     /// Whether a fault, or the end of everything, may make such a request fail.

@@ -99,7 +99,7 @@ impl Run {
                 writable: words[3] == "rw",
             }),
             "detach" => self.model.observe(&Observation::GuestDetached { guest: words[1].parse().unwrap() }),
-            "write" | "read" | "zero" | "discard" | "flush" => self.begin(&words, request()),
+            "write" | "fua" | "read" | "zero" | "discard" | "flush" => self.begin(&words, request()),
             "end" => {
                 let values = values(&words[2..]);
                 self.model.observe(&Observation::GuestEnded { request: request(), result: Ok(&values) })
@@ -134,9 +134,10 @@ impl Run {
     fn begin(&mut self, words: &[&str], request: u64) -> Result<(), Broken> {
         let guest = words[2].parse().unwrap();
         let number = |at: usize| words[at].parse::<u64>().unwrap();
-        let written = if words[0] == "write" { values(&words[4..]) } else { Vec::new() };
+        let written = if ["write", "fua"].contains(&words[0]) { values(&words[4..]) } else { Vec::new() };
         let op = match words[0] {
-            "write" => GuestOp::Write { sector: number(3), values: &written },
+            "write" => GuestOp::Write { sector: number(3), values: &written, fua: false },
+            "fua" => GuestOp::Write { sector: number(3), values: &written, fua: true },
             "read" => GuestOp::Read { sector: number(3), count: number(4) },
             "zero" => GuestOp::WriteZeroes { sector: number(3), count: number(4) },
             "discard" => GuestOp::Discard { sector: number(3), count: number(4) },

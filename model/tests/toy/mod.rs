@@ -75,7 +75,7 @@ impl Toy {
         let sector = at as u64;
         let values = [self.value];
         let op = match kind {
-            Kind::Write => GuestOp::Write { sector, values: &values },
+            Kind::Write => GuestOp::Write { sector, values: &values, fua: false },
             Kind::Zeroes => GuestOp::WriteZeroes { sector, count: 1 },
             Kind::Discard => GuestOp::Discard { sector, count: 1 },
             Kind::Read => GuestOp::Read { sector, count: 1 },

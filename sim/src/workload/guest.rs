@@ -27,6 +27,8 @@ pub struct GuestPlan {
     pub image: usize,
     /// Whether it may write.
     pub writable: bool,
+    /// Whether it comes by NBD, to an export of its own.
+    pub by_nbd: bool,
     /// Steps to think before it attaches.
     pub think: u32,
     /// Scripts that run at the same time.
@@ -48,6 +50,8 @@ pub struct Request {
     pub sectors: u64,
     /// The tag a write leaves.
     pub tag: Tag,
+    /// Whether it is to be durable when it ends: for writes by NBD.
+    pub fua: bool,
 }
 
 /// Where a request begins.
@@ -86,7 +90,29 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
     }
     let think = draw.entry("guest # think", [guest, 0, 0], &[0, 0, 0, 0, 8, 16, 64]);
     let sectors = scenario.images.iter().map(Image::sectors).max().filter(|_| mode == 7 && writable);
-    (!lanes.is_empty()).then_some(GuestPlan { guest, image, writable, think, lanes, restless: sectors })
+    let by_nbd = !profile.is_live && draw.below("guest # door", [guest, 0, 0], 4) == 3;
+    if by_nbd {
+        draw_access(draw, guest, &mut lanes);
+    }
+    (!lanes.is_empty()).then_some(GuestPlan {
+        guest,
+        image,
+        writable,
+        by_nbd,
+        think,
+        lanes,
+        restless: sectors,
+    })
+}
+
+/// Draws which writes are to be durable when they end.
+fn draw_access(draw: &mut Draw<'_>, guest: u32, lanes: &mut [Vec<Request>]) {
+    for (lane, requests) in (0..).zip(lanes) {
+        for request in requests.iter_mut().filter(|request| request.operation == Operation::Write) {
+            let of = [guest, lane, request.slot()];
+            request.fua = draw.below("guest # lane # request # access", of, 3) == 2;
+        }
+    }
 }
 
 fn draw_request(
@@ -134,7 +160,7 @@ fn draw_request(
     };
     let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32, 64, 128]);
     let tag = tag_of_request(of[0], of[1], of[2]);
-    Some(Request { think, operation, place, sectors, tag })
+    Some(Request { think, operation, place, sectors, tag, fua: false })
 }
 
 impl Request {

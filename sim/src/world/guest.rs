@@ -5,11 +5,14 @@ use crate::oracle::bounded::Seen;
 use crate::oracle::space::Change;
 use crate::oracle::write::Write;
 use crate::workload::guest::{GuestPlan, Place, REQUESTS, Request};
-use block::engine::{Engine, Guest};
-use midstream::content::{SECTOR_BYTES, Tag, sectors_of, tag_of_request, tags};
+use crate::world::door::{Door, Visitor};
+use block::engine::Engine;
+use block::qmp::Monitor;
+use midstream::content::{SECTOR_BYTES, sectors_of, tag_of_request, tags};
+use midstream::history::observed::Asked;
 use midstream::request::{Operation, RequestId};
 use midstream::world::host::SimHost;
-use seam::{Host, IoResult};
+use seam::Host;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
@@ -28,6 +31,19 @@ pub struct Seat {
     state: Mutex<State>,
 }
 
+/// Whom guests meet.
+#[derive(Clone, Debug)]
+pub struct House {
+    /// Whose nodes they use.
+    pub engine: Arc<Engine>,
+    /// By whom exports are made.
+    pub monitor: Arc<Monitor>,
+    /// Who judges.
+    pub oracle: Arc<Oracle>,
+    /// Where all of it happens.
+    pub host: SimHost,
+}
+
 #[derive(Debug, Default)]
 struct State {
     taken: Taken,
@@ -40,7 +56,7 @@ enum Taken {
     #[default]
     NotYet,
     Refused,
-    By(Arc<Guest>),
+    By(Arc<Door>),
 }
 
 impl Seat {
@@ -50,18 +66,11 @@ impl Seat {
     }
 
     /// Runs one lane: the first one attaches the guest, the last one detaches it.
-    pub async fn run_lane(
-        self: Arc<Self>,
-        lane: usize,
-        engine: Arc<Engine>,
-        oracle: Arc<Oracle>,
-        host: SimHost,
-    ) {
+    pub async fn run_lane(self: Arc<Self>, lane: usize, house: House) {
+        let House { engine, oracle, host, .. } = &house;
         if lane == 0 {
             host.think(self.plan.think).await;
-            // Guests come by command, and commands take turns.
-            let _alone = engine.commands().drain().await;
-            self.attach(&engine, &oracle);
+            self.attach(&house).await;
         }
         let Some(guest) = self.guest().await else {
             return;
@@ -69,19 +78,19 @@ impl Seat {
         for (slot, request) in self.plan.lanes[lane].iter().enumerate() {
             host.think(request.think).await;
             let id = RequestId { guest: self.plan.guest, lane: lane as u32, slot: slot as u32 };
-            perform(id, request, &guest, &engine, &oracle).await;
+            perform(id, request, &guest, engine, oracle).await;
         }
         if lane == 0
             && let Some(sectors) = self.plan.restless
         {
-            self.go_on(sectors, &guest, &engine, &oracle, &host).await;
+            self.go_on(sectors, &guest, engine, oracle, host).await;
         }
         drop(guest);
-        self.leave(&oracle);
+        self.leave(&house).await;
     }
 
     /// Writes on and on while a job works, and sees whether that keeps the job from getting in step.
-    async fn go_on(&self, sectors: u64, guest: &Guest, engine: &Engine, oracle: &Oracle, host: &SimHost) {
+    async fn go_on(&self, sectors: u64, guest: &Door, engine: &Engine, oracle: &Oracle, host: &SimHost) {
         let mut looks = 0;
         for slot in REQUESTS..REQUESTS + RESTLESS_WRITES_MAX {
             let jobs = engine.query_block_jobs();
@@ -100,24 +109,25 @@ impl Seat {
             let id = RequestId { guest: self.plan.guest, lane: 0, slot };
             let place = Place::Sector(u64::from(slot) * 13 % sectors);
             let tag = tag_of_request(self.plan.guest, 0, slot);
-            let request = Request { think: 0, operation: Operation::Write, place, sectors: 1, tag };
+            let request =
+                Request { think: 0, operation: Operation::Write, place, sectors: 1, tag, fua: false };
             let began = host.now();
             perform(id, &request, guest, engine, oracle).await;
             oracle.waited(id, host.now().since(began), sectors * SECTOR_BYTES as u64);
         }
     }
 
-    fn attach(&self, engine: &Arc<Engine>, oracle: &Oracle) {
-        let taken = match engine.open_guest(&self.node, self.plan.writable) {
-            Ok(guest) => {
-                oracle.attached(self.plan.guest, &self.node, self.plan.writable);
-                Taken::By(Arc::new(guest))
-            }
-            Err(refused) => {
-                oracle.turned_away(self.plan.guest, &self.node, self.plan.writable, &refused);
-                Taken::Refused
-            }
+    async fn attach(&self, house: &House) {
+        let House { engine, monitor, oracle, host } = house;
+        let visitor = Visitor { guest: self.plan.guest, node: &self.node, writable: self.plan.writable };
+        let door = if self.plan.by_nbd {
+            Door::export(visitor, monitor, oracle, host).await
+        } else {
+            // Guests come by command, and commands take turns.
+            let _alone = engine.commands().drain().await;
+            Door::device(visitor, engine, oracle)
         };
+        let taken = door.map_or(Taken::Refused, |door| Taken::By(Arc::new(door)));
         let mut state = self.state.lock().expect("nobody panics holding it");
         state.taken = taken;
         let waiting = std::mem::take(&mut state.waiting);
@@ -125,7 +135,7 @@ impl Seat {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    async fn guest(&self) -> Option<Arc<Guest>> {
+    async fn guest(&self) -> Option<Arc<Door>> {
         std::future::poll_fn(|context| {
             let mut state = self.state.lock().expect("nobody panics holding it");
             match &state.taken {
@@ -140,22 +150,25 @@ impl Seat {
         .await
     }
 
-    fn leave(&self, oracle: &Oracle) {
-        let mut state = self.state.lock().expect("nobody panics holding it");
-        state.lanes_ended += 1;
-        if state.lanes_ended < self.plan.lanes.len() {
-            return;
-        }
-        let guest = std::mem::replace(&mut state.taken, Taken::Refused);
-        drop(state);
-        drop(guest);
-        oracle.detached(self.plan.guest);
+    async fn leave(&self, house: &House) {
+        let taken = {
+            let mut state = self.state.lock().expect("nobody panics holding it");
+            state.lanes_ended += 1;
+            if state.lanes_ended < self.plan.lanes.len() {
+                return;
+            }
+            std::mem::replace(&mut state.taken, Taken::Refused)
+        };
+        let Taken::By(door) = taken else { return };
+        let door = Arc::into_inner(door).expect("every lane has let go of it");
+        let House { engine, monitor, oracle, host } = house;
+        door.leave(self.plan.guest, engine, monitor, oracle, host).await;
     }
 }
 
 /// Does one request, from the oracle's seeing it begin to its seeing it end.
-pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &Engine, oracle: &Oracle) {
-    let size = guest.len_bytes().map_or(0, |len| len / SECTOR_BYTES as u64);
+pub async fn perform(id: RequestId, request: &Request, guest: &Door, engine: &Engine, oracle: &Oracle) {
+    let size = guest.len_bytes() / SECTOR_BYTES as u64;
     if size == 0 {
         return;
     }
@@ -171,14 +184,19 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
     {
         oracle.writes(id, &Write { node, operation: request.operation, bytes: offset..offset + len });
     }
-    oracle.began(id, request.operation, sector, sectors, request.tag);
+    let asked = Asked::new(request.operation, sector, sectors, request.tag);
+    oracle.began(id, Asked { fua: request.fua, ..asked }, request.tag);
     match request.operation {
         Operation::Read => {
             let read = guest.read(offset, len).await;
             oracle.ended(id, read.map(|bytes| Some(tags(&bytes))));
         }
         change => {
-            let made = make(change, request.tag, guest, offset, len).await;
+            let data = match change {
+                Operation::Write => sectors_of(request.tag, sector, sectors),
+                _ => Vec::new(),
+            };
+            let made = guest.change(change, offset, len, data, request.fua).await;
             if layer_of(guest, engine) != layer {
                 oracle.writes_somewhere(id);
             }
@@ -188,16 +206,16 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
 }
 
 /// The name of the node that keeps a guest's bytes.
-fn layer_of(guest: &Guest, engine: &Engine) -> Option<String> {
+fn layer_of(guest: &Door, engine: &Engine) -> Option<String> {
     let graph = engine.graph();
-    Some(graph.name(graph.unfiltered(graph.find(&guest.node_name())?)).to_owned())
+    Some(graph.name(graph.unfiltered(graph.find(&guest.node_name(engine)?)?)).to_owned())
 }
 
 /// What a request changes, in clusters of the image that its guest writes.
 fn change_of(
     operation: Operation,
     sectors: Range<u64>,
-    guest: &Guest,
+    guest: &Door,
     engine: &Engine,
     oracle: &Oracle,
 ) -> Option<Change> {
@@ -205,25 +223,12 @@ fn change_of(
         return None;
     }
     let graph = engine.graph();
-    let file = &graph.node(graph.unfiltered(graph.find(&guest.node_name())?)).filename;
+    let file = &graph.node(graph.unfiltered(graph.find(&guest.node_name(engine)?)?)).filename;
     let per_cluster = oracle.cluster_sectors(file)?;
     let touched = sectors.start / per_cluster..sectors.end.div_ceil(per_cluster);
     let covered = sectors.start.div_ceil(per_cluster)..sectors.end / per_cluster;
     let is_quiet = operation == Operation::Discard && engine.query_block_jobs().is_empty();
     Some(Change { file: file.clone(), operation, touched, covered, is_quiet })
-}
-
-async fn make(change: Operation, tag: Tag, guest: &Guest, offset: u64, len: u64) -> IoResult<()> {
-    match change {
-        Operation::Write => {
-            let (first, count) = (offset / SECTOR_BYTES as u64, len / SECTOR_BYTES as u64);
-            guest.write(offset, sectors_of(tag, first, count)).await
-        }
-        Operation::WriteZeroes => guest.write_zeroes(offset, len).await,
-        Operation::Discard => guest.discard(offset, len).await,
-        Operation::Flush => guest.flush().await,
-        Operation::Read => unreachable!("a read changes nothing"),
-    }
 }
 
 /// Where the oldest job has got to, if anybody wants to know.

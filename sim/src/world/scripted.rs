@@ -5,8 +5,8 @@
 use super::{OPERATOR, Stop, World};
 use crate::workload::guest::{Place, Request};
 use crate::workload::scenario::Scenario;
+use crate::world::door::Door;
 use crate::world::guest;
-use block::engine::Guest;
 use midstream::choice::{Choices, Point, Strategy};
 use midstream::content::{Tag, tag_of_request};
 use midstream::request::{Operation, RequestId};
@@ -34,7 +34,7 @@ impl Strategy for First {
 pub struct Hand {
     number: u32,
     requests: u32,
-    guest: Arc<Guest>,
+    guest: Arc<Door>,
 }
 
 impl World {
@@ -83,7 +83,7 @@ impl World {
         match self.engine.open_guest(node, writable) {
             Ok(guest) => {
                 self.oracle.attached(number, node, writable);
-                Ok(Hand { number, requests: 0, guest: Arc::new(guest) })
+                Ok(Hand { number, requests: 0, guest: Arc::new(Door::Device(guest)) })
             }
             Err(refused) => {
                 self.oracle.turned_away(number, node, writable, &refused);
@@ -104,7 +104,7 @@ impl World {
         let id = RequestId { guest: hand.number, lane: 0, slot: hand.requests };
         hand.requests += 1;
         let tag: Tag = tag_of_request(hand.number, 0, id.slot);
-        let request = Request { think: 0, operation, place: Place::Sector(sector), sectors, tag };
+        let request = Request { think: 0, operation, place: Place::Sector(sector), sectors, tag, fua: false };
         let (guest, engine, oracle) = (hand.guest.clone(), self.engine.clone(), self.oracle.clone());
         self.get("guest", async move { guest::perform(id, &request, &guest, &engine, &oracle).await });
     }

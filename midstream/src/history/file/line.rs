@@ -132,7 +132,8 @@ impl Line {
         match asked.operation {
             Operation::Read => self.read = Some(Read { request, guest, sector, count }),
             Operation::Write => {
-                self.write = Some(Write { request, guest, sector, values: Values(asked.values) });
+                let (values, fua) = (Values(asked.values), asked.fua);
+                self.write = Some(Write { request, guest, sector, values, fua });
             }
             Operation::WriteZeroes => self.write_zeroes = Some(WriteZeroes { request, guest, sector, count }),
             Operation::Discard => self.discard = Some(Discard { request, guest, sector, count }),
@@ -178,7 +179,7 @@ macro_rules! span {
             request,
             guest,
             name: None,
-            asked: Asked { operation: Operation::$name, sector, count, values: Vec::new() },
+            asked: Asked { operation: Operation::$name, sector, count, values: Vec::new(), fua: false },
         });
     };
 }
@@ -190,17 +191,23 @@ form!(End {} => Observed::End);
 span!(Read);
 span!(WriteZeroes);
 span!(Discard);
-form!(Write { request: u64, guest: u32, sector: u64, values: Values, } => Observed::Began {
+form!(Write {
+    request: u64,
+    guest: u32,
+    sector: u64,
+    values: Values,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")] fua: bool,
+} => Observed::Began {
     request,
     guest,
     name: None,
-    asked: Asked { operation: Operation::Write, sector, count: values.0.len() as u64, values: values.0 },
+    asked: Asked { operation: Operation::Write, sector, count: values.0.len() as u64, values: values.0, fua },
 });
 form!(Flush { request: u64, guest: u32, } => Observed::Began {
     request,
     guest,
     name: None,
-    asked: Asked { operation: Operation::Flush, sector: 0, count: 0, values: Vec::new() },
+    asked: Asked { operation: Operation::Flush, sector: 0, count: 0, values: Vec::new(), fua: false },
 });
 form!(Ended {
     request: u64,

@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
             Seen::Begin { request, guest, op } => {
                 let op = match op {
                     Op::Read(sector, count) => GuestOp::Read { sector: *sector, count: *count },
-                    Op::Write(sector, values) => GuestOp::Write { sector: *sector, values },
+                    Op::Write(sector, values) => GuestOp::Write { sector: *sector, values, fua: false },
                     Op::Zero(sector, count) => GuestOp::WriteZeroes { sector: *sector, count: *count },
                     Op::Discard(sector, count) => GuestOp::Discard { sector: *sector, count: *count },
                     Op::Flush => GuestOp::Flush,
