@@ -153,8 +153,8 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
             (WorldVerdict::Broken { law: seen, .. }, Verdict::Broken { law, .. }) => assert_eq!(law, seen),
             (seen, judged) => panic!("seed {seed}: {seen:?} was judged {judged:?}"),
         }
-        // How far a job has got while guests never rest, how long a guest waits, what a file takes or keeps, and which disk
-        // lies, is seen by the world alone: no line of a history shows it.
+        // How far a job has got and how fast, how long a guest waits, what a file takes or keeps and how it is open, and which
+        // disk lies, is seen by the world alone: no line of a history shows it.
         let of_the_world = [
             LawId::BoundedProgress,
             LawId::RequestBound,
@@ -162,6 +162,8 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
             LawId::BitmapCovers,
             LawId::ThresholdReported,
             LawId::SnapshotKept,
+            LawId::SpeedHeld,
+            LawId::ModesTrue,
             LawId::RotSeen,
             LawId::RotContained,
         ];

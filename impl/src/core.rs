@@ -26,6 +26,10 @@ use std::sync::Arc;
 pub struct Tuning {
     /// How much a stream copies at a time, in bytes.
     pub stream_chunk_bytes: u64,
+    /// How much a mirror copies at a time where its operator does not say, in bytes.
+    pub mirror_piece_bytes: u64,
+    /// How much a backup copies at a time at most, in bytes.
+    pub backup_piece_bytes: u64,
     /// A backup saves no smaller part of its source alone: bytes, a power of two.
     pub backup_chunk_bytes_min: u64,
     /// What images may make the engine hold in memory, in bytes.
@@ -39,6 +43,8 @@ impl Default for Tuning {
     fn default() -> Self {
         Tuning {
             stream_chunk_bytes: 512 << 10,
+            mirror_piece_bytes: 10 << 20,
+            backup_piece_bytes: 1 << 20,
             backup_chunk_bytes_min: 64 << 10,
             memory_bytes: BUDGET_DEFAULT,
             tables_max: None,

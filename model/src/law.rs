@@ -66,6 +66,8 @@ laws! {
     Always SpaceReturned = "what a guest discards takes no space any more",
     Always BitmapCovers = "a dirty bitmap misses no change",
     Always ThresholdReported = "the first write past a write threshold is reported, once",
+    Always SpeedHeld = "a job copies no faster than its speed",
+    Always ModesTrue = "a file is open for writing only under a node that may write",
     Always SnapshotKept = "an internal snapshot keeps what it had",
     Always RotSeen = "wrong data is never silent where it can be checked",
     Always RotContained = "a disk that lies makes nobody write over metadata",

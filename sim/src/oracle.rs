@@ -7,6 +7,8 @@ pub mod beside;
 pub mod bitmaps;
 pub mod bounded;
 mod crashed;
+pub mod modes;
+pub mod pace;
 pub mod snapshots;
 pub mod space;
 pub mod thresholds;
@@ -19,6 +21,7 @@ use crate::oracle::write::Write;
 use crate::recovery::Recovered;
 use crate::workload::image::{Format, Image};
 use crate::workload::scenario::Scenario;
+use block::command::NodeInfo;
 use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::qmp::event_text;
@@ -59,6 +62,8 @@ struct Inner {
     looked: Vec<Look>,
     /// How many requests of guests were timed.
     answers: u64,
+    /// How often it was looked at how files are open.
+    rests: u64,
     /// What is judged beside the model.
     beside: Beside,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
@@ -93,7 +98,8 @@ impl fmt::Debug for Oracle {
 impl EventSink for Oracle {
     fn emit(&self, event: &Event, at: WallClock) {
         let text = event_text(event, at);
-        let wrong = self.inner().beside.event(&text);
+        let now = self.host.core().now;
+        let wrong = self.inner().beside.event(&text, now);
         self.observe(Observed::Event { text });
         self.break_law_by(wrong);
     }
@@ -108,6 +114,7 @@ impl Oracle {
             recording: Recording::new(images, halt, detail),
             looked: Vec::new(),
             answers: 0,
+            rests: 0,
             beside: Beside::new(scenario),
             links_move: scenario.spares() > 0,
         };
@@ -178,7 +185,10 @@ impl Oracle {
     /// Its reply.
     pub fn reply(&self, client: u32, text: String) {
         self.settle(Point::new("client #", [client, 0, 0]));
-        let wrong = self.inner().beside.reply(client, &text, &self.host.core().disks.files);
+        let wrong = {
+            let (mut inner, core) = (self.inner(), self.host.core());
+            inner.beside.reply(client, &text, &core.disks.files, core.now)
+        };
         self.observe(Observed::Reply { client, text });
         self.break_law_by(wrong);
     }
@@ -312,6 +322,22 @@ impl Oracle {
         self.break_law_by(wrong);
     }
 
+    /// All jobs have ended: how files are open, beside what nodes say of it. A fault may have kept a file from being opened
+    /// as it should be, or from being opened again as it was; but one alone only where no job was about to.
+    pub fn at_rest(&self, nodes: &[NodeInfo]) {
+        let has_jobs = self.inner().beside.has_seen_jobs();
+        let wrong = {
+            let core = self.host.core();
+            let struck = core.disks.faults.struck();
+            if struck > 1 || struck == 1 && has_jobs {
+                return;
+            }
+            modes::wrong(nodes, &core.disks.files)
+        };
+        self.inner().rests += 1;
+        self.break_law_by(wrong.map(|wrong| (LawId::ModesTrue, wrong)));
+    }
+
     fn break_law_by(&self, wrong: Option<Wrong>) {
         if let Some((law, detail)) = wrong {
             self.break_law(law, detail);
@@ -390,6 +416,7 @@ impl Oracle {
         let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
             LawId::RequestBound => inner.answers,
+            LawId::ModesTrue => inner.rests,
             LawId::RotSeen | LawId::RotContained => lies,
             law => inner.beside.looks(law),
         };

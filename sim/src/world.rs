@@ -4,6 +4,7 @@
 //! every job to its end; look at every node at rest; close, and reopen the files. A crash may end the second or
 //! third part at any step, and is followed by the last. Parts without anything to decide take option 0.
 
+mod advance;
 pub mod client;
 mod door;
 pub mod guest;
@@ -13,6 +14,7 @@ pub mod scripted;
 mod stuck;
 
 use crate::oracle::Oracle;
+use crate::oracle::pace::{BACKUP_PIECE, MIRROR_PIECE};
 use crate::recovery;
 use crate::workload::scenario::Scenario;
 use crate::workload::tables::table_at;
@@ -22,14 +24,13 @@ use midstream::choice::{Choices, Point};
 use midstream::content::tags;
 use midstream::panics::quietly;
 use midstream::verdict::{Detail, Outcome, Verdict};
-use midstream::world::crash::{Ending, crash_images};
+use midstream::world::crash::{Ending, Moment, WhatIf, crash_images};
 use midstream::world::disk::{Disks, File};
 use midstream::world::host::SimHost;
 use midstream::world::on_disk::OnDisk;
-use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler, TaskId};
+use midstream::world::scheduler::{Rest, STEPS_MAX, Scheduler};
 use midstream::world::struck::Sort;
 use midstream::world::waiting::ask_who;
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -101,8 +102,8 @@ pub struct World {
     oracle: Arc<Oracle>,
     /// The step of the scheduler before which the world ends, and how.
     crash: Option<(u64, Ending)>,
-    /// The steps before which the run is looked at as if the world ended there, and how; the next one first.
-    what_ifs: VecDeque<(u64, Ending)>,
+    /// The moments at which the run is looked at as if the world ended there, and how.
+    what_ifs: Vec<WhatIf>,
     /// What the run has left in its files, once it has ended.
     left: Vec<Vec<u8>>,
     /// The bits that have flipped.
@@ -132,6 +133,8 @@ impl World {
         // Small worlds need small chunks: a copy of one chunk has no order in itself.
         let tuning = Tuning {
             stream_chunk_bytes: scenario.stream_chunk_bytes,
+            mirror_piece_bytes: scenario.stream_chunk_bytes * MIRROR_PIECE,
+            backup_piece_bytes: scenario.stream_chunk_bytes * BACKUP_PIECE,
             backup_chunk_bytes_min: scenario.stream_chunk_bytes,
             tables_max: scenario.tables_max,
             ..Tuning::default()
@@ -143,7 +146,7 @@ impl World {
         let oracle = Arc::new(oracle);
         engine.subscribe(oracle.clone());
         let monitor = Monitor::new(engine.clone());
-        let (crash, what_ifs) = (None, VecDeque::new());
+        let (crash, what_ifs) = (None, Vec::new());
         let (rots, left) = (lying::Rots::default(), Vec::new());
         World {
             scenario,
@@ -207,8 +210,13 @@ impl World {
     fn run_workload(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         let now = self.scheduler.steps();
         self.crash = self.scenario.crash.map(|crash| (now + crash.step, crash.ending));
-        self.what_ifs =
-            self.scenario.what_ifs.iter().map(|what_if| (now + what_if.step, what_if.ending)).collect();
+        let flushes = self.scheduler.flushes();
+        let since = |at| match at {
+            Moment::Step(step) => Moment::Step(now + step),
+            Moment::Flush(flush) => Moment::Flush(flushes + flush),
+        };
+        let what_ifs = self.scenario.what_ifs.iter();
+        self.what_ifs = what_ifs.map(|what_if| WhatIf { at: since(what_if.at), ..*what_if }).collect();
         for fault in &self.scenario.faults {
             self.oracle.armed(fault, &self.scenario);
             self.host.core().disks.faults.arm(fault.clone());
@@ -254,7 +262,11 @@ impl World {
         let closing = client::close(OPERATOR, engine, monitor, self.oracle.clone(), self.host.clone());
         let task = self.scheduler.spawn(Point::new(CLOSING, [0; 3]), Box::pin(closing));
         self.advance(&[task], choices)?;
-        if self.engine.query_block_jobs().is_empty() { Ok(()) } else { Err(Stop::Stuck("jobs did not end")) }
+        if !self.engine.query_block_jobs().is_empty() {
+            return Err(Stop::Stuck("jobs did not end"));
+        }
+        self.oracle.at_rest(&self.engine.query_named_block_nodes());
+        Ok(())
     }
 
     /// Reads every node at rest.
@@ -333,53 +345,6 @@ impl World {
         }
         self.oracle.over();
         Ok(())
-    }
-
-    /// Looks at what would be left if the world ended now. Where that would break a law, it does end.
-    fn what_if(&mut self, ending: Ending, choices: &mut Choices) -> Result<(), Stop> {
-        let mut left = {
-            let core = self.host.core();
-            if core.disks.are_settled() {
-                return Ok(());
-            }
-            crash_images(&core.disks, ending, choices)
-        };
-        let all = recovery::read_all(&self.scenario, &mut left).map_err(Stop::Stuck)?;
-        if self.oracle.would_survive(ending, &all) {
-            return Ok(());
-        }
-        self.left = left;
-        self.oracle.crashed(ending);
-        all.into_iter().for_each(|recovered| self.oracle.recovered(recovered));
-        self.oracle.over();
-        Err(Stop::Broken)
-    }
-
-    /// Runs until `tasks` have ended, the crash comes, a law breaks, or nobody can go on; and looks at what crashes would
-    /// leave on the way.
-    fn advance(&mut self, tasks: &[TaskId], choices: &mut Choices) -> Result<(), Stop> {
-        while let Some(&(step, ending)) = self.what_ifs.front() {
-            if self.crash.is_some_and(|(end, _)| end <= step) {
-                break;
-            }
-            let steps_max = step.saturating_sub(self.scheduler.steps());
-            match self.scheduler.run(tasks, steps_max, Some(choices)) {
-                Rest::Bound => self.what_if(ending, choices)?,
-                Rest::Done => return Ok(()),
-                Rest::Halted => return Err(Stop::Broken),
-                Rest::Idle => return Err(Stop::Stuck("nothing can run any more")),
-            }
-            self.what_ifs.pop_front();
-        }
-        let left = self.crash.map(|(step, _)| step.saturating_sub(self.scheduler.steps()));
-        let steps_max = left.unwrap_or(STEPS_MAX).min(STEPS_MAX);
-        match (self.scheduler.run(tasks, steps_max, Some(choices)), self.crash) {
-            (Rest::Done, _) => Ok(()),
-            (Rest::Halted, _) => Err(Stop::Broken),
-            (Rest::Bound, Some((_, ending))) => Err(Stop::Crash(ending)),
-            (Rest::Bound, None) => Err(Stop::Stuck("the bound of steps was reached")),
-            (Rest::Idle, _) => Err(Stop::Stuck("nothing can run any more")),
-        }
     }
 
     /// Runs one task to its end, taking option 0.

@@ -82,7 +82,7 @@ impl Engine {
             top,
             filter,
             scope: plan.scope,
-            buffer_bytes: plan.buffer_bytes(),
+            buffer_bytes: plan.buffer_bytes(self.core.tuning()),
             on_source_error: plan.on_source_error,
             on_target_error: plan.on_target_error,
             was_read_only,

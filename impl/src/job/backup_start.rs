@@ -16,8 +16,6 @@ use std::sync::Arc;
 
 /// A chunk that an operator wants is never larger; QEMU ends itself over some that are.
 const CHUNK_BYTES_MAX: u64 = 1 << 31;
-/// So much is copied at a time at most.
-const PIECE_BYTES_MAX: u64 = 1 << 20;
 
 /// A backup that may be made.
 #[derive(Clone, Debug)]
@@ -67,6 +65,7 @@ pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments)
     let chunk = chunk_bytes(graph, tuning, target, arguments)?;
     let mut unsaved = DirtyMap::new(len, chunk, &graph.budget)?;
     unsaved.mark(0, len);
+    let most = tuning.backup_piece_bytes;
     let top_only = arguments.sync == BackupSync::Top;
     let state = CopyBeforeWrite::new(unsaved, top_only, arguments.compress, arguments.discard_source);
     let plan = Plan {
@@ -75,7 +74,7 @@ pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments)
         sync: arguments.sync,
         state: Arc::new(state),
         len_bytes: len,
-        piece_bytes: if piece_limit == 0 { PIECE_BYTES_MAX } else { piece_limit.min(PIECE_BYTES_MAX) },
+        piece_bytes: if piece_limit == 0 { most } else { piece_limit.min(most) },
         filter_name: arguments.filter_node_name.clone(),
         on_source_error: arguments.on_source_error,
         on_target_error: arguments.on_target_error,

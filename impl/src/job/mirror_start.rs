@@ -8,6 +8,7 @@
 //! ```
 
 use crate::command::{MirrorArguments, MirrorSync, OnError};
+use crate::core::Tuning;
 use crate::dirty::DirtyMap;
 use crate::error::Refused;
 use crate::graph::blocker::Op;
@@ -27,9 +28,6 @@ const GRANULARITY_BYTES: RangeInclusive<u32> = 512..=64 << 20;
 /// Chunks as QEMU chooses them, bytes: as target's clusters, within these bounds.
 const CHUNK_BYTES_MIN: u64 = 4096;
 const CHUNK_BYTES_MAX: u64 = 65536;
-
-/// What is copied before the next sleep, if nobody says, bytes.
-const BUFFER_BYTES: u64 = 10 << 20;
 
 /// What one mirror is to do.
 #[derive(Clone, Debug)]
@@ -155,8 +153,9 @@ impl Plan {
     }
 
     /// How much is copied before the next sleep, bytes.
-    pub(crate) fn buffer_bytes(&self) -> u64 {
-        u64::try_from(self.buffer_bytes).ok().filter(|bytes| *bytes != 0).unwrap_or(BUFFER_BYTES)
+    pub(crate) fn buffer_bytes(&self, tuning: &Tuning) -> u64 {
+        let given = u64::try_from(self.buffer_bytes).ok().filter(|bytes| *bytes != 0);
+        given.unwrap_or(tuning.mirror_piece_bytes)
     }
 
     /// The state that the filter and the job share.

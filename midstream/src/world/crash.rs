@@ -26,8 +26,29 @@ pub struct Crash {
     pub ending: Ending,
 }
 
+/// A look at a run that goes on, as if the world ended there.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct WhatIf {
+    /// When.
+    pub at: Moment,
+    /// How the world would end.
+    pub ending: Ending,
+}
+
+/// A moment of the scripts.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// Before this step.
+    Step(u64),
+    /// Right after so many flushes were handed to the disks. All that the last one is to make durable is still not: whatever
+    /// should have been flushed before something else is now beside it.
+    Flush(u64),
+}
+
 /// How often a run that goes on is looked at, at most.
 const WHAT_IFS_MAX: u32 = 4;
+/// Flushes that are distinguished.
+const FLUSHES: u32 = 16;
 
 /// Draws whether the world ends early; most do not.
 pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
@@ -42,27 +63,29 @@ pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
     Some(Crash { step: u64::from(step), ending })
 }
 
-/// Draws at which moments a run is looked at as if the world ended there, the earliest first; it goes on. In every second
-/// run there are some.
-pub fn draw_what_ifs(draw: &mut Draw<'_>) -> Vec<Crash> {
+/// Draws at which moments a run is looked at as if the world ended there; it goes on. In every second run there are some.
+pub fn draw_what_ifs(draw: &mut Draw<'_>) -> Vec<WhatIf> {
     let mut what_ifs = Vec::new();
     if draw.below("what-ifs", [0; 3], 2) == 1 {
         what_ifs.extend((0..WHAT_IFS_MAX).filter_map(|slot| draw_what_if(draw, [slot, 0, 0])));
     }
-    what_ifs.sort_by_key(|crash| crash.step);
     what_ifs
 }
 
-fn draw_what_if(draw: &mut Draw<'_>, of: [u32; 3]) -> Option<Crash> {
+fn draw_what_if(draw: &mut Draw<'_>, of: [u32; 3]) -> Option<WhatIf> {
     // A power cut has more to choose from.
-    let ending = match draw.below("what-if #", of, 4) {
-        0 => return None,
-        1 => Ending::Kill,
-        _ => Ending::PowerCut,
+    let ending = match draw.below("what-if #", of, 8) {
+        0 | 1 => return None,
+        2 => Ending::Kill,
+        3 | 4 => Ending::PowerCut,
+        _ => {
+            let flushes = draw.below("what-if # flush", of, FLUSHES) + 1;
+            return Some(WhatIf { at: Moment::Flush(flushes.into()), ending: Ending::PowerCut });
+        }
     };
     let scale = draw.entry("what-if # step scale", of, &[1, 2, 4, 4, 8, 16]);
     let step = draw.below("what-if # step", of, 32) * scale;
-    Some(Crash { step: u64::from(step), ending })
+    Some(WhatIf { at: Moment::Step(step.into()), ending })
 }
 
 /// One write's fate, when the world ends or when it fails.

@@ -117,6 +117,7 @@ pub struct Disks {
     names: Vec<Point>,
     waiting: Vec<Waiting>,
     submitted: u64,
+    flushes: u64,
 }
 
 impl Disks {
@@ -166,10 +167,16 @@ impl Disks {
         let noted = if footprint::is_on() { footprint::fresh() } else { 0 };
         if matches!(ask, Ask::Flush) {
             Shared::Landed(file).touch(Access::Read);
+            self.flushes += 1;
         }
         self.in_flight.push(Request { id, file, number, ask, landed, since: self.step, noted });
         self.waiting.push(Waiting { id, noted, waker: None, answer: None, abandoned: false });
         id
+    }
+
+    /// How many flushes were put under way so far.
+    pub fn flushes(&self) -> u64 {
+        self.flushes
     }
 
     /// An answer that needs no disk: a refusal.

@@ -62,6 +62,8 @@ pub struct File {
     medium: Option<Vec<u8>>,
     /// What was lost with a close the next flush reports.
     pub(crate) is_loss_unreported: bool,
+    /// How often it is open for writing.
+    pub(crate) writers: u32,
     /// Until when it is busy with what was asked before, in virtual time.
     busy_until: u64,
 }
@@ -70,6 +72,16 @@ impl File {
     /// A file with durable content.
     pub fn new(path: &str, bytes: Vec<u8>) -> Self {
         File { path: path.to_owned(), bytes, ..File::default() }
+    }
+
+    /// Whether anybody has it open for writing.
+    pub fn is_open_for_writing(&self) -> bool {
+        self.writers > 0
+    }
+
+    /// Somebody who had it open for writing, or not, has it open like this now.
+    pub(crate) fn turns(&mut self, before: bool, now: bool) {
+        self.writers = self.writers + u32::from(now) - u32::from(before);
     }
 
     pub(crate) fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Vec<u8> {

@@ -317,6 +317,10 @@ impl Drop for SimDisk {
     fn drop(&mut self) {
         let mut core = self.host.core();
         core.release(self.id);
+        // Where a world has ended its files are taken out.
+        if let Some(file) = core.disks.files.get_mut(self.file as usize) {
+            file.turns(self.writable.load(Ordering::Relaxed), false);
+        }
         core.disks.close(self.file);
     }
 }
@@ -336,6 +340,7 @@ impl SimDisk {
             if locks {
                 core.hold(id, file, writable)?;
             }
+            core.disks.files[file as usize].turns(false, writable);
             id
         };
         Ok(SimDisk { host, id, file, locks, writable: Arc::new(AtomicBool::new(writable)) })
@@ -409,9 +414,14 @@ impl Disk for SimDisk {
             Shared::Writable(file).touch(Access::Write);
             match answer {
                 Ok(()) => {
-                    now.store(writable, Ordering::Relaxed);
+                    let before = now.swap(writable, Ordering::Relaxed);
+                    let disks = &mut host.core().disks;
+                    // Whoever had it open may have let go of it meanwhile.
+                    if Arc::strong_count(&now) > 1 {
+                        disks.files[file as usize].turns(before, writable);
+                    }
                     // The file is open anew; how it was open before is closed.
-                    host.core().disks.close(file);
+                    disks.close(file);
                 }
                 // What cannot be opened anew stays open as it was.
                 Err(_) if locks => host.core().hold(id, file, before).unwrap_or(()),

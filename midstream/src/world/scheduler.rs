@@ -39,6 +39,15 @@ enum Offer {
     Complete(usize),
 }
 
+/// How far the scheduler goes at most.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// So many steps.
+    pub steps_max: u64,
+    /// Until so many flushes were handed to the disks.
+    pub flushes: Option<u64>,
+}
+
 /// Why the scheduler came back.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Rest {
@@ -143,8 +152,13 @@ impl Scheduler {
     }
 
     /// Runs until all of `tasks` have ended, for `steps_max` steps at most. Without `choices` option 0 is taken.
-    pub fn run(&mut self, tasks: &[TaskId], steps_max: u64, mut choices: Option<&mut Choices>) -> Rest {
-        let last_step = self.steps + steps_max;
+    pub fn run(&mut self, tasks: &[TaskId], steps_max: u64, choices: Option<&mut Choices>) -> Rest {
+        self.run_to(tasks, Bound { steps_max, flushes: None }, choices)
+    }
+
+    /// The same, to a bound of another kind.
+    pub fn run_to(&mut self, tasks: &[TaskId], bound: Bound, mut choices: Option<&mut Choices>) -> Rest {
+        let last_step = self.steps + bound.steps_max;
         let mut waiting_for = 0;
         loop {
             while waiting_for < tasks.len() && self.has_ended(tasks[waiting_for]) {
@@ -156,13 +170,18 @@ impl Scheduler {
             if self.halt.load(Ordering::Relaxed) {
                 return Rest::Halted;
             }
-            if self.steps == last_step {
+            if self.steps == last_step || bound.flushes.is_some_and(|flushes| self.flushes() >= flushes) {
                 return Rest::Bound;
             }
             if !self.step(choices.as_deref_mut()) {
                 return Rest::Idle;
             }
         }
+    }
+
+    /// How many flushes were handed to the disks so far.
+    pub fn flushes(&self) -> u64 {
+        self.host.core().disks.flushes()
     }
 
     /// One step, by option 0, without letting time pass; false when nothing can happen now.

@@ -134,6 +134,13 @@ impl LawId {
                 "threshold.once",
                 "whoever gives an image more space when it fills up has to learn of it in time",
             ),
+            LawId::SpeedHeld => {
+                ("job.speed", "a job that takes more than it was given takes it from the guests beside it")
+            }
+            LawId::ModesTrue => (
+                "node.mode",
+                "a file that stays open for writing keeps others from it, and one that is closed to a writer fails its guests",
+            ),
             LawId::OverlapRefused => (
                 "blocker.overlap",
                 "two jobs on the same layers each do to them what the other does not expect",

@@ -2,6 +2,7 @@
 
 use super::bitmaps::Bitmaps;
 use super::bounded::{Bounded, Seen};
+use super::pace::Pace;
 use super::snapshots::Snapshots;
 use super::space::{Change, Space};
 use super::thresholds::Thresholds;
@@ -27,6 +28,8 @@ pub struct Beside {
     thresholds: Thresholds,
     /// What internal snapshots hold.
     snapshots: Snapshots,
+    /// How fast jobs with a speed copy.
+    pace: Pace,
     /// The name of each image's node.
     nodes: Vec<String>,
     /// Whether files see what is discarded.
@@ -42,6 +45,7 @@ impl Beside {
             bitmaps: Bitmaps::default(),
             thresholds: Thresholds::default(),
             snapshots: Snapshots::default(),
+            pace: Pace::new(scenario),
             nodes: (0..scenario.images.len()).map(|image| scenario.node(image)).collect(),
             // A node without options of its own on the file discards as the node over it does.
             is_passed_on: scenario.nodes == Nodes::InlineFile,
@@ -55,10 +59,11 @@ impl Beside {
         self.bitmaps.sent(client, text);
         self.thresholds.sent(client, text);
         self.snapshots.sent(client, text);
+        self.pace.sent(client, text);
     }
 
     /// It is answered; `files` are the images as they are.
-    pub fn reply(&mut self, client: u32, text: &str, files: &[File]) -> Option<Wrong> {
+    pub fn reply(&mut self, client: u32, text: &str, files: &[File], now: u64) -> Option<Wrong> {
         self.bounded.reply(client, text);
         self.space.reply(client);
         self.thresholds.reply(client, text);
@@ -67,12 +72,19 @@ impl Beside {
         {
             self.snapshots.made(&files[image].path, name, &files[image].bytes);
         }
-        self.bitmaps.reply(client, text).map(|missed| (LawId::BitmapCovers, missed))
+        let missed = self.bitmaps.reply(client, text).map(|missed| (LawId::BitmapCovers, missed));
+        missed.or_else(|| self.pace.reply(client, text, now).map(|fast| (LawId::SpeedHeld, fast)))
     }
 
-    /// An event.
-    pub fn event(&mut self, text: &str) -> Option<Wrong> {
-        self.thresholds.event(text).map(|wrong| (LawId::ThresholdReported, wrong))
+    /// Whether anybody has tried to start a job.
+    pub fn has_seen_jobs(&self) -> bool {
+        self.bounded.has_seen_jobs()
+    }
+
+    /// An event, at a moment in nanoseconds.
+    pub fn event(&mut self, text: &str, now: u64) -> Option<Wrong> {
+        let marked = self.thresholds.event(text).map(|wrong| (LawId::ThresholdReported, wrong));
+        marked.or_else(|| self.pace.event(text, now).map(|fast| (LawId::SpeedHeld, fast)))
     }
 
     /// A guest's request begins: the clusters that it changes.
@@ -84,6 +96,7 @@ impl Beside {
     pub fn writes(&mut self, request: u64, write: &Write) {
         self.bitmaps.began(request, write);
         self.thresholds.began(request, write);
+        self.pace.changed();
     }
 
     /// Its guest's node stands on another one now: which of the two it has changed, nobody saw.
@@ -128,6 +141,7 @@ impl Beside {
             LawId::BitmapCovers => self.bitmaps.looks(),
             LawId::SnapshotKept => self.snapshots.looks(),
             LawId::ThresholdReported => self.thresholds.looks(),
+            LawId::SpeedHeld => self.pace.looks(),
             _ => 0,
         }
     }

@@ -62,6 +62,7 @@ pub struct Bounded {
     starts: BTreeMap<u32, Vec<String>>,
     /// Jobs that were asked to end, and what each had copied when that was first seen.
     asked_to_end: BTreeMap<String, Option<u64>>,
+    has_seen_jobs: bool,
     looks: u64,
 }
 
@@ -69,7 +70,9 @@ impl Bounded {
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         self.asked.remove(&client);
-        self.starts.insert(client, starts(text));
+        let starts = starts(text);
+        self.has_seen_jobs |= !starts.is_empty();
+        self.starts.insert(client, starts);
         if let Some(id) = completes(text) {
             self.asked.insert(client, id.to_owned());
         }
@@ -109,6 +112,11 @@ impl Bounded {
         })
     }
 
+    /// Whether anybody has tried to start a job.
+    pub fn has_seen_jobs(&self) -> bool {
+        self.has_seen_jobs
+    }
+
     /// How often somebody looked.
     pub fn looks(&self) -> u64 {
         self.looks
@@ -116,7 +124,7 @@ impl Bounded {
 }
 
 /// The jobs that a command starts.
-fn starts(text: &str) -> Vec<String> {
+pub(super) fn starts(text: &str) -> Vec<String> {
     let after = text.split(r#""job-id":""#).skip(1);
     after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
 }

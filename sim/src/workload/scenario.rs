@@ -9,7 +9,7 @@ use super::image::{Cluster, Format, Image};
 use super::lies::{self, Rot};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
-use midstream::world::crash::{self, Crash};
+use midstream::world::crash::{self, Crash, WhatIf};
 use midstream::world::fault::{Effect, Fault, Kind};
 use midstream::world::repertoire::{self, Repertoire, Turn};
 
@@ -57,8 +57,8 @@ pub struct Scenario {
     pub byte_nanos: u64,
     /// The end of the world, if it comes early.
     pub crash: Option<Crash>,
-    /// When the run is looked at as if the world ended there, the earliest first.
-    pub what_ifs: Vec<Crash>,
+    /// When the run is looked at as if the world ended there.
+    pub what_ifs: Vec<WhatIf>,
 }
 
 /// How `blockdev-add` builds a node.

@@ -26,6 +26,8 @@ pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, h
     }
 }
 
+/// What the closing client asks at each look, for the judge.
+const QUERY: &str = r#"{"execute":"query-block-jobs"}"#;
 /// How often the closing client looks after the jobs; each look is a second of virtual time.
 const ROUNDS_MAX: u32 = 60;
 /// After so many looks a backup that still runs is cancelled, and whatever stops with an error each time it goes on.
@@ -44,6 +46,7 @@ pub async fn close(
         if jobs.is_empty() {
             return;
         }
+        send(client, QUERY, &monitor, &oracle).await;
         for job in &jobs {
             for text in urge(job) {
                 send(client, &text, &monitor, &oracle).await;

@@ -1,0 +1,32 @@
+//! The law of modes: at rest a file is open for writing if a node on it may write, and only then.
+//!
+//! Jobs and commands open files for writing, and close them to writers again, on the way. Whoever leaves one open keeps
+//! everybody else from the file; whoever closes one under a node that may write fails its next guest.
+
+use block::command::NodeInfo;
+use midstream::world::disk::File;
+
+/// The formats whose nodes say how the file below is to be open.
+const FORMATS: [&str; 2] = ["qcow2", "raw"];
+
+/// What is wrong with how these files are open, if anything is.
+pub fn wrong(nodes: &[NodeInfo], files: &[File]) -> Option<String> {
+    let formats: Vec<&NodeInfo> = nodes.iter().filter(|node| FORMATS.contains(&node.driver)).collect();
+    // By its name alone nobody can say which file such a node is on.
+    if formats.iter().any(|node| node.file.starts_with("json:")) {
+        return None;
+    }
+    files.iter().find_map(|file| {
+        let on_it: Vec<&&NodeInfo> = formats.iter().filter(|node| node.file == file.path).collect();
+        let (first, writer) = (on_it.first()?, on_it.iter().find(|node| !node.read_only));
+        match (writer, file.is_open_for_writing()) {
+            (Some(node), false) => {
+                Some(format!("{} may write, and {} is not open for writing", node.node_name, file.path))
+            }
+            (None, true) => {
+                Some(format!("{} is read-only, and {} is open for writing", first.node_name, file.path))
+            }
+            _ => None,
+        }
+    })
+}
