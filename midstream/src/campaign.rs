@@ -63,6 +63,13 @@ impl Subject<'_> {
 pub enum Seeds {
     /// The first has this one, the next the next.
     From(u64),
+    /// The first has this one, the next that which comes so much later: a part of a campaign.
+    Every {
+        /// The first run's.
+        first: u64,
+        /// From one to the next.
+        step: u64,
+    },
     /// These, and no more runs than that.
     Listed(Vec<u64>),
 }
@@ -72,6 +79,7 @@ impl Seeds {
     fn of(&self, run: u64) -> Option<u64> {
         match self {
             Seeds::From(first) => Some(first.wrapping_add(run)),
+            Seeds::Every { first, step } => Some(first.wrapping_add(run.wrapping_mul(*step))),
             Seeds::Listed(seeds) => seeds.get(usize::try_from(run).ok()?).copied(),
         }
     }

@@ -101,8 +101,8 @@ pub fn tags_text(tags: &[Tag]) -> String {
     text
 }
 
-/// The same for a sector, which what was written elsewhere does not belong to.
-fn name_in(tag: Tag, sector: Option<u64>) -> String {
+/// The same for a sector, which what was written elsewhere does not belong to: `n0 of sector 3`.
+pub fn name_in(tag: Tag, sector: Option<u64>) -> String {
     match (sector, sector_of(tag)) {
         (Some(here), Some(there)) if tag >> 32 != 0 && tag != GARBAGE && here != there => {
             format!("{} of sector {there}", name(tag))

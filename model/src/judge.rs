@@ -4,6 +4,7 @@
 //! out. A state that another one still leads to by a silent step is not kept: it will come again when it matters. So there
 //! is one state most of the time.
 
+pub mod belief;
 mod kept;
 
 use crate::command::plan::JobType;

@@ -18,6 +18,7 @@ macro_rules! complain {
 mod attack;
 mod conform;
 mod disk;
+mod doctor;
 mod document;
 pub mod explore;
 mod export;
@@ -25,14 +26,17 @@ mod fuzz;
 mod judge;
 mod laws;
 mod limits;
+mod merge;
 mod minimise;
 mod mistaken;
 mod mutants;
 mod replay;
+mod reported;
 mod rounds;
 mod rules;
 mod seeds;
 mod show;
+mod view;
 
 use crate::layer::Ours;
 use crate::live::target::{Recorded, Target};
@@ -108,6 +112,9 @@ enum Command {
     Attack(attack::AttackArgs),
     Rounds(rounds::RoundsArgs),
     Laws(laws::Laws),
+    Merge(merge::Merge),
+    View(view::View),
+    Doctor(doctor::Doctor),
 }
 
 /// Runs the command of this process.
@@ -131,6 +138,9 @@ pub fn main(subject: &Subject) -> ExitCode {
         Command::Attack(attack) => attack.run(subject),
         Command::Rounds(rounds) => rounds.run(),
         Command::Laws(laws) => laws.run(subject),
+        Command::Merge(merge) => merge.run(subject),
+        Command::View(view) => view.run(subject),
+        Command::Doctor(doctor) => doctor.run(),
     };
     ExitCode::from(exit.code())
 }

@@ -11,8 +11,10 @@ use input::{Lines, parsed};
 use midstream::history::file::header::{Header, Spec, Version};
 use midstream::history::file::line::Line;
 use midstream::history::file::{LINE_BYTES_MAX, OURS, VERSION};
+use midstream::history::observed::Observed;
 use midstream::history::{History, Recorder, What};
 use midstream::recording::commands::Commands;
+use midstream::request::RequestId;
 use model::Quirk;
 use protocol::Protocol;
 use spec::{Judge, Stop};
@@ -158,14 +160,39 @@ fn observations(lines: &mut Lines<impl BufRead>) -> Result<Option<History>, Stop
     let mut history = History::new(recorder, header.setups(Spec::Qemu)?);
     let mut protocol = Protocol::new(Spec::Qemu);
     let judge = Judge::new(Spec::Qemu, &[], header.torn_reads, &[]);
+    let is_ours = header.note.as_deref() == Some(OURS);
     while let Some(text) = lines.next()? {
         let line: Line = parsed(text)?;
+        let (step, at) = (line.step.unwrap_or(0), line.at_ns.unwrap_or(0));
+        let note = line.note.clone();
         let observed = line.observed().or_else(|why| fault("", why))?;
         if let Some(observed) = observed {
-            history.push(0, 0, What::Observed(protocol.admit(observed, &judge)?));
+            // The specification gets numbers of its own.
+            let name = name_of(&observed).filter(|_| is_ours);
+            let admitted = protocol.admit(observed, &judge)?;
+            history.push(step, at, What::Observed(with_name(admitted, name)));
+        } else if let Some(note) = note {
+            history.push(step, at, What::Note(note));
         }
     }
     Ok(Some(history))
+}
+
+/// Our own requests have a name, which follows from their number.
+fn name_of(observed: &Observed) -> Option<RequestId> {
+    match observed {
+        Observed::Began { request, guest, .. } => {
+            RequestId::of_number(*request).filter(|name| name.guest == *guest)
+        }
+        _ => None,
+    }
+}
+
+fn with_name(observed: Observed, name: Option<RequestId>) -> Observed {
+    match observed {
+        Observed::Began { request, guest, asked, .. } => Observed::Began { request, guest, name, asked },
+        other => other,
+    }
 }
 
 /// Shows every line to the judge. Gives the line from which on not everything was judged, and why.

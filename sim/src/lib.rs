@@ -46,6 +46,9 @@
 //!   is replayed several times. Those in `traces/live/rare` come again too seldom for a test to ask for them:
 //!   `handshake-drain-hang` in one try of three on an idle machine and never on a busy one, `mirror-reopen-crash` in one of
 //!   fifty at best.
+//! - `shard.rs`, `shard/`: a campaign in parts, on as many machines: which seeds a part has, what it leaves, and their union.
+//! - `programs.rs`: other people's programs, what each is good for and how to get it.
+//! - `html.rs`, `html/`: a run as a page to look at, and as what other people's viewers read.
 //! - `fence.rs`: what a replay or a case starts changes nothing outside its folder.
 //! - `report/`, `command/`, `mutants.rs` are the command. `report/page` is how wide and how coloured the terminal is,
 //!   `report/lanes` a history on it, `report/story` what a campaign shows of one that failed; `command/limits` is what numbers and
@@ -60,13 +63,16 @@ pub mod command;
 pub mod conform;
 pub mod device;
 pub mod fence;
+pub mod html;
 pub mod judge;
 pub mod layer;
 pub mod live;
 pub mod mutants;
 pub mod oracle;
+pub mod programs;
 pub mod recovery;
 pub mod report;
+pub mod shard;
 pub mod subject;
 pub mod version;
 pub mod workload;

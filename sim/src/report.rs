@@ -1,7 +1,9 @@
 //! What the command prints: text for people, one line of JSON for programs.
 
 pub mod chain;
+pub mod growth;
 pub mod json;
+pub mod junit;
 pub mod lanes;
 pub mod page;
 pub mod progress;

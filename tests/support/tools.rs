@@ -12,7 +12,7 @@ pub fn have(programs: &[&str], test: &str) -> bool {
     match programs.iter().find(missing) {
         None => true,
         Some(name) => {
-            skip(test, &format!("{name} not found"));
+            skip(test, &sim::programs::skipped(&[*name]).replacen("skipped: ", "", 1));
             false
         }
     }

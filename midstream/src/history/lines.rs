@@ -54,7 +54,11 @@ impl History {
         texts.filter_map(|(entry, text)| Some((entry.step, text?)))
     }
 
-    /// The line of each entry, if it has one.
+    /// The line of each entry without its step, if it has one: as many as there are entries.
+    pub fn lines_by_entry(&self) -> Vec<Option<String>> {
+        self.all_texts().collect()
+    }
+
     fn all_texts(&self) -> impl Iterator<Item = Option<String>> {
         let mut guests = BTreeMap::new();
         let may_fail = self.entries.iter().any(|entry| matches!(entry.what, What::Armed(..)));

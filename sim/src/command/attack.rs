@@ -95,7 +95,7 @@ impl AttackArgs {
         complain!("attack from seed {}, {} s", self.seed, self.seconds);
         let mut progress = Progress::new(self.rounds, attack.time);
         let attacked = attack.run(&stop, &mut |news| match news {
-            News::Round(rounds, findings) => progress.report(rounds, findings),
+            News::Round(rounds, findings) => progress.report(rounds, findings, String::new),
             News::Found(finding) => progress.print(|| self.report_finding(finding)),
         })?;
         progress.end();

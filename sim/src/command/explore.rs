@@ -4,8 +4,10 @@ mod progress;
 mod table;
 
 use super::limits::{check_file, check_folder, jobs, seconds};
+use super::reported::write_outcomes;
 use super::{Exit, guarded, refuse};
 use crate::layer::Ours;
+use crate::report::junit::{self, Case};
 use crate::report::text;
 use clap::Args;
 use midstream::check::{Counts, Effort, End, Explored, with_explored};
@@ -48,6 +50,9 @@ pub(super) struct Explore {
     /// Write the table of what was explored into this page, between its two marks.
     #[arg(long, value_name = "PAGE")]
     table: Option<PathBuf>,
+    /// Write a report to DIR: a page and JUnit XML.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 impl Explore {
@@ -57,6 +62,20 @@ impl Explore {
 
     fn all(&self) -> Result<Exit, String> {
         check_folder("--out", &self.out)?;
+        self.report.iter().try_for_each(|folder| check_folder("--report", folder))?;
+        let began = Instant::now();
+        let mut cases = Vec::new();
+        let exit = self.each(&mut cases)?;
+        if let Some(folder) = &self.report {
+            let heads = ["what was explored"];
+            let index = write_outcomes(folder, "explorations", &heads, &cases, began.elapsed())?;
+            say!("report  {}", shown(&index));
+        }
+        Ok(exit)
+    }
+
+    /// Explores one after the other; each that was begun is a case.
+    fn each(&self, cases: &mut Vec<(Case, Vec<String>)>) -> Result<Exit, String> {
         for (option, file) in [("--resume", &self.resume), ("--table", &self.table)] {
             file.as_ref().map_or(Ok(()), |file| check_file(option, file))?;
         }
@@ -70,6 +89,7 @@ impl Explore {
             let file = ScenarioFile::parse(&read).map_err(|error| format!("{}: {error}", path.display()))?;
             if let Some(counts) = progress.counts(&read) {
                 say!("{}: complete before", shown(path));
+                cases.push((case(path, &End::Complete), vec!["complete before".to_owned()]));
                 rows.push(row_of(path, &file, counts));
                 continue;
             }
@@ -82,7 +102,9 @@ impl Explore {
                 &Effort { resumed, ..effort.clone() },
             );
             let explored = explored.map_err(|failure| format!("{}: {failure}", path.display()))?;
-            say!("{}", line(path, &explored, began.elapsed()));
+            let line = line(path, &explored, began.elapsed());
+            say!("{line}");
+            cases.push((case(path, &explored.end), vec![line]));
             rows.push(row_of(path, &file, &explored.counts));
             match explored.end {
                 End::Complete => progress.done(&read, explored.counts),
@@ -146,6 +168,15 @@ impl Explore {
         say!("show    cargo midstream show {}", shown(&kept));
         Ok(Exit::Broken)
     }
+}
+
+fn case(path: &Path, end: &End) -> Case {
+    let end = match end {
+        End::Complete => junit::End::Passed,
+        End::Runs | End::Stopped => junit::End::Skipped("ended early".to_owned()),
+        End::Broken => junit::End::Failed("a law broke".to_owned(), format!("explore {}", path.display())),
+    };
+    Case { class: "scenario", name: path.display().to_string(), end }
 }
 
 /// The files themselves, and those in folders, by name.

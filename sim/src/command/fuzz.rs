@@ -2,6 +2,7 @@
 
 mod ending;
 mod failures;
+mod leave;
 mod live;
 
 use super::laws::{check_law, sentence};
@@ -9,8 +10,11 @@ use super::limits::{at_least_1, check_folder, jobs, seconds};
 use super::seeds::{self, Seed};
 use super::{Exit, refuse};
 use crate::live::target::Target;
+use crate::report::growth::{self, Growth};
 use crate::report::progress::Progress;
 use crate::report::{Cost, text};
+use crate::shard::Part;
+use crate::shard::part::Asked;
 use clap::Args;
 use ending::Ended;
 use failures::Failures;
@@ -77,6 +81,21 @@ pub(super) struct Fuzz {
     /// Known defects of the live daemon fail the campaign too, and end it with --until-failure.
     #[arg(long, requires = "target")]
     strict: bool,
+    /// Only one part of the campaign, for several machines: `I/N`, counted from 0, has every N-th seed from S + I on, and
+    /// of --runs its share. `env`, or `env/N` where a scheduler does not say how many there are, asks the environment of
+    /// Slurm, Kubernetes, HyperQueue or AWS Batch. Leaves a file in --result, for `midstream merge`.
+    #[arg(long, value_name = "I/N", conflicts_with = "target", value_parser = Asked::parse)]
+    shard: Option<Asked>,
+    /// Where a part leaves its result; the folder of --out when not given.
+    #[arg(long, value_name = "DIR", requires = "shard")]
+    result: Option<PathBuf>,
+    /// Write a report to DIR: a page, the pages of the failures, and JUnit XML.
+    #[arg(long, value_name = "DIR", conflicts_with = "target")]
+    report: Option<PathBuf>,
+    /// Write what happens to stdout as lines of JSON, one every second or so and one for each law that breaks; the last
+    /// one is that of --json.
+    #[arg(long, requires = "json", conflicts_with = "target")]
+    json_events: bool,
 }
 
 impl Fuzz {
@@ -92,10 +111,13 @@ impl Fuzz {
         let named = self.law.iter().try_for_each(|law| check_law(subject, law));
         named.map_err(|problem| format!("--law: {problem}"))?;
         check_folder("--out", &self.out)?;
+        self.report.iter().try_for_each(|folder| check_folder("--report", folder))?;
+        let part = self.part()?;
         let stop = stop_on_interrupt()?;
-        let plan = Plan { history: self.keep()?, ..self.plan() };
+        let plan = Plan { history: self.keep()?, ..self.plan(part) };
         let mut failures = Failures::new(self, subject);
-        let before = self.failed_before(None);
+        // A part has its own seeds and no others.
+        let before = if part.is_some() { Vec::new() } else { self.failed_before(None) };
         let mut again = Ended::default();
         if !before.is_empty() {
             complain!("{}", seeds::announced(&before));
@@ -104,12 +126,15 @@ impl Fuzz {
             again = self.campaign(&listed, &stop, &mut failures);
             self.say(&seeds::concluded(before.len(), again.campaign.totals.failures(), &self.out));
             if again.ends(&plan, &stop) {
-                return Ok(self.conclude(&again, 0, &failures, &before, &again));
+                let exit = self.conclude(&again, 0, &failures, &before, &again);
+                return self.leave(&again, part, &failures).map(|()| exit);
             }
         }
         self.announce(&plan);
         let ended = self.campaign(&plan, &stop, &mut failures);
-        Ok(self.conclude(&ended, ended.campaign.totals.runs, &failures, &before, &again))
+        let done = ended.campaign.totals.runs * part.map_or(1, |part| part.of);
+        let exit = self.conclude(&ended, done, &failures, &before, &again);
+        self.leave(&ended, part, &failures).map(|()| exit)
     }
 
     /// Runs a campaign; reports each law that it breaks.
@@ -118,10 +143,17 @@ impl Fuzz {
         let mut progress = Progress::new(Some(plan.runs).filter(|runs| *runs < u64::MAX), plan.time);
         let mut trouble = None;
         let subject = failures.subject;
+        let mut growth = Growth::new(self.json_events);
         let mut campaign = campaign::run(subject, plan, stop, &mut |totals, news| match news {
-            News::Tick => progress.report(totals.runs, totals.failures()),
+            News::Tick => {
+                progress.report(totals.runs, totals.failures(), || growth::words(totals, subject.laws));
+                growth.tick(totals, subject.laws);
+            }
             News::Broken { law, seed } => match quietly(|| failures.block(law, seed)) {
-                Ok(block) => progress.print(|| self.say(&block)),
+                Ok(block) => {
+                    growth.broken(law, seed);
+                    progress.print(|| self.say(&block));
+                }
                 Err(panic) => {
                     trouble = Some(minimising(seed, &panic));
                     stop.store(true, Ordering::Relaxed);
@@ -130,7 +162,8 @@ impl Fuzz {
         });
         campaign.panicked = campaign.panicked.or(trouble);
         progress.end();
-        Ended { campaign, cost: Some(Cost::now(started.elapsed(), plan.jobs)) }
+        let points = growth.end(&campaign.totals, subject.laws);
+        Ended { campaign, cost: Some(Cost::now(started.elapsed(), plan.jobs)), points }
     }
 
     /// The seeds that go first: whoever names one wants the runs of that one alone.
@@ -138,13 +171,18 @@ impl Fuzz {
         if self.seed.is_fresh { seeds::failed_before(&self.out, target) } else { Vec::new() }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self, part: Option<Part>) -> Plan {
         let default = (self.runs.is_none() && !self.until_failure).then_some(SECONDS);
         let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
         let jobs = self.jobs.map_or_else(cores, |jobs| jobs as usize);
         Plan {
-            seeds: Seeds::From(self.seed.number),
-            runs: self.runs.unwrap_or(u64::MAX),
+            seeds: match part {
+                None => Seeds::From(self.seed.number),
+                Some(part) => {
+                    Seeds::Every { first: self.seed.number.wrapping_add(part.index), step: part.of }
+                }
+            },
+            runs: self.runs.map_or(u64::MAX, |runs| part.map_or(runs, |part| part.share(runs))),
             time: self.seconds.or(default).map(Duration::from_secs),
             jobs,
             until_failure: self.until_failure,
@@ -228,6 +266,10 @@ mod tests {
             strict: false,
             history: None,
             history_all: false,
+            shard: None,
+            result: None,
+            report: None,
+            json_events: false,
         }
     }
 

@@ -4,10 +4,12 @@
 //! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace.
 
 use super::laws::{check_law, meant};
-use super::limits::{at_least_1, seconds};
+use super::limits::{at_least_1, check_folder, seconds};
+use super::reported::write_outcomes;
 use super::{Exit, refuse};
 use crate::mutants::masked::Masked;
 use crate::mutants::{Mutant, tree};
+use crate::report::junit::{Case, End};
 use clap::{Args, ValueEnum};
 use midstream::campaign::Subject;
 use midstream::minimise::entries;
@@ -19,6 +21,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 /// A trace of one bug needs no more commands.
 const COMMANDS_MAX: usize = 12;
@@ -60,6 +63,9 @@ pub(super) struct Mutants {
     /// Keep each mutant's command beside its trace, below target/mutants.
     #[arg(long)]
     keep: bool,
+    /// Of the engine: write a report to DIR, a page and JUnit XML.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 impl Mutants {
@@ -78,6 +84,8 @@ impl Mutants {
             let named = mutant.laws.iter().try_for_each(|law| check_law(subject, law));
             named.map_err(|problem| format!("{}: {problem}", mutant.name))?;
         }
+        self.report.iter().try_for_each(|folder| check_folder("--report", folder))?;
+        let (began, mut cases) = (Instant::now(), Vec::new());
         let mut all_caught = true;
         say!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
         for mutant in &mutants {
@@ -85,6 +93,12 @@ impl Mutants {
             let row = self.judge(mutant, root, subject);
             all_caught &= row.is_ok();
             say!("{}", line(&mutant.name, &row));
+            cases.push((case(&mutant.name, &row), cells(&mutant.bug, &row)));
+        }
+        if let Some(folder) = &self.report {
+            let heads = ["bug", "law", "runs", "processor s", "commands"];
+            let index = write_outcomes(folder, "planted bugs", &heads, &cases, began.elapsed())?;
+            say!("report  {}", index.display());
         }
         Ok(if all_caught { Exit::Clean } else { Exit::Broken })
     }
@@ -167,6 +181,29 @@ impl Mutants {
             serde_json::from_str(&said).map_err(|_| format!("fuzz ended with {}: {said}", output.status))?;
         Caught::of(&totals, laws)
     }
+}
+
+fn case(name: &str, row: &Result<Caught, Missed>) -> Case {
+    let end = match row {
+        Ok(_) => End::Passed,
+        Err(Missed::OtherLaw(law)) => End::Failed("caught by another law".to_owned(), law.clone()),
+        Err(Missed::Because(reason)) => End::Failed("not caught".to_owned(), reason.clone()),
+    };
+    Case { class: "mutant", name: name.to_owned(), end }
+}
+
+fn cells(bug: &str, row: &Result<Caught, Missed>) -> Vec<String> {
+    let mut cells = vec![bug.to_owned()];
+    match row {
+        Ok(caught) => cells.extend([
+            caught.law.clone(),
+            caught.runs.to_string(),
+            format!("{:.1}", caught.cpu_seconds),
+            caught.commands.to_string(),
+        ]),
+        Err(_) => cells.extend([const { String::new() }; 4]),
+    }
+    cells
 }
 
 /// How a mutant was found.
@@ -362,6 +399,7 @@ mod tests {
             histories: Vec::new(),
             masking: false,
             keep: false,
+            report: None,
         };
         assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
     }

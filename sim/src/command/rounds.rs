@@ -56,7 +56,9 @@ impl RoundsArgs {
             let rounds = Rounds { target, ordeal, seed: self.seed, rounds: self.rounds, jobs };
             complain!("{name}: {} rounds from seed {}", self.rounds, self.seed);
             let progress = Mutex::new(Progress::new(Some(self.rounds), None));
-            let report = |rounds, broken| progress.lock().expect("it does not panic").report(rounds, broken);
+            let report = |rounds, broken| {
+                progress.lock().expect("it does not panic").report(rounds, broken, String::new)
+            };
             let (totals, broken) = rounds.run(&stop, &report);
             progress.into_inner().expect("it does not panic").end();
             is_broken |= !broken.is_empty();

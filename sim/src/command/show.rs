@@ -1,5 +1,8 @@
 //! `midstream show`: a recorded run, to be read: what it was built from, who did what, and what came of it.
 
+mod nearest;
+pub(super) mod run;
+
 use super::{Exit, guarded, on_its_subject, read, recorded, refuse};
 use crate::live::planned::planned;
 use crate::report::chain::{chain, scenario_of};
@@ -25,11 +28,22 @@ const REQUEST: &str = "guest # lane # request #";
 /// which is shown in one line. The lane of the disks has the engine's own requests, each when it is completed.
 ///
 /// Of a live run, what stands in the trace: the chain, what operators and guests were to do, and what was found. No
-/// daemon is started; `replay` does that.
+/// daemon is started; `replay --history` does that, and its history can be shown with --html and --format.
 #[derive(Args, Debug)]
 pub(super) struct Show {
-    /// The trace file.
+    /// The trace file; with --html or --format a history, FILE.jsonl, too.
     trace: PathBuf,
+    /// Write a page to look at: one file, which loads nothing. `docs/how-to-read-a-failure.md` explains it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["decisions", "wide"])]
+    html: Option<PathBuf>,
+    /// Put another run beside it on the page: a trace or a history. `nearest` looks for the run that is most alike and ends
+    /// otherwise.
+    #[arg(long, value_name = "TRACE", requires = "html")]
+    beside: Option<PathBuf>,
+    /// Write it to stdout for other programs: `perfetto` (trace events, for ui.perfetto.dev), `mermaid` (a sequence diagram
+    /// and the chain, for a report), `jsonl` (the history, for `midstream judge`).
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["decisions", "wide", "html"])]
+    format: Option<run::Format>,
     /// Every decision that is not option 0, too.
     #[arg(long)]
     decisions: bool,
@@ -40,6 +54,12 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
+        if let Some(html) = &self.html {
+            return run::write_page(&self.trace, self.beside.as_deref(), html, subject);
+        }
+        if let Some(format) = self.format {
+            return run::print(&self.trace, format, subject);
+        }
         self.shown(subject).map_or_else(
             |exit| exit,
             |lines| {
@@ -164,7 +184,7 @@ mod tests {
     use std::path::Path;
 
     fn show() -> Show {
-        Show { trace: PathBuf::new(), decisions: true, wide: false }
+        Show { trace: PathBuf::new(), html: None, beside: None, format: None, decisions: true, wide: false }
     }
 
     fn text(trace: &Trace, replayed: &Replayed, width: usize) -> String {

@@ -126,7 +126,8 @@ pub fn lanes(rows: &[Row], width: usize, is_wide: bool) -> Vec<Line> {
 }
 
 impl Row {
-    fn of(line: &str) -> Row {
+    /// The row of a line of a history.
+    pub fn of(line: &str) -> Row {
         let (step, rest) = match line.strip_prefix("step ").and_then(|rest| rest.split_once(' ')) {
             Some((step, rest)) => (step, rest.trim_start()),
             None => ("", line),
@@ -149,7 +150,7 @@ impl Row {
     }
 
     /// A node is added before anything else happens, and well.
-    fn is_set_up(&self) -> bool {
+    pub fn is_set_up(&self) -> bool {
         let what = self.text.strip_prefix(OPERATOR).unwrap_or_default().trim_start();
         self.lane == Lane::Clients && (what.starts_with("-> blockdev-add ") || what == r#"<- {"return": {}}"#)
     }

@@ -33,17 +33,33 @@ impl Progress {
         Progress { bar, started: now, reported: now, runs_max, time_max }
     }
 
-    /// Reports how far it is.
-    pub fn report(&mut self, runs: u64, failures: u64) {
+    /// Reports how far it is; `more` is what else there is to say, which is asked for only when it is shown.
+    pub fn report(&mut self, runs: u64, failures: u64, more: impl FnOnce() -> String) {
         let elapsed = self.started.elapsed();
-        let message = format!("{} runs, {} failed", grouped(runs), grouped(failures));
+        if self.bar.is_none() && self.reported.elapsed() < PAUSE {
+            return;
+        }
+        let message = self.message(runs, failures, elapsed) + &more();
         if let Some(bar) = &self.bar {
             bar.set_position((self.share(runs, elapsed) * 1000.0) as u64);
             bar.set_message(message);
-        } else if self.reported.elapsed() >= PAUSE {
+        } else {
             self.reported = Instant::now();
             complain(format_args!("{:>5} s  {message}", elapsed.as_secs()));
         }
+    }
+
+    /// `1,000 runs, 200/s, 15 s left, 2 failed`
+    fn message(&self, runs: u64, failures: u64, elapsed: Duration) -> String {
+        let seconds = elapsed.as_secs_f64().max(1e-9);
+        let share = self.share(runs, elapsed);
+        let left = if share > 0.0 {
+            format!("{:.0} s left, ", seconds * (1.0 - share) / share)
+        } else {
+            String::new()
+        };
+        let speed = grouped((runs as f64 / seconds) as u64);
+        format!("{} runs, {speed}/s, {left}{} failed", grouped(runs), grouped(failures))
     }
 
     /// Prints something above the bar.
@@ -87,5 +103,13 @@ mod tests {
         assert_eq!(progress.share(10, Duration::from_secs(9)), 0.9);
         assert_eq!(progress.share(10, Duration::from_secs(90)), 1.0);
         assert_eq!(Progress::new(None, None).share(10, Duration::from_secs(90)), 0.0);
+    }
+
+    #[test]
+    fn a_line_says_how_fast_it_is_and_how_long_it_takes() {
+        let progress = Progress::new(Some(4_000), None);
+        let line = progress.message(1_000, 2, Duration::from_secs(5));
+        assert_eq!(line, "1,000 runs, 200/s, 15 s left, 2 failed");
+        assert_eq!(Progress::new(None, None).message(7, 0, Duration::from_secs(1)), "7 runs, 7/s, 0 failed");
     }
 }

@@ -3,6 +3,7 @@
 use super::Fuzz;
 use super::failures::Failures;
 use crate::command::Exit;
+use crate::report::growth::Point;
 use crate::report::text::program;
 use crate::report::{Cost, json, text};
 use midstream::campaign::{Campaign, Plan};
@@ -16,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Ended {
     pub(super) campaign: Campaign,
     pub(super) cost: Option<Cost>,
+    /// How it grew.
+    pub(super) points: Vec<Point>,
 }
 
 impl Ended {
@@ -53,11 +56,20 @@ impl Fuzz {
         if let Some(target) = &self.target {
             option("target", &text::quoted(&target.to_string()));
         }
+        if let Some(shard) = &self.shard {
+            option("shard", shard);
+        }
+        for (name, folder) in [("result", &self.result), ("report", &self.report)] {
+            if let Some(folder) = folder {
+                option(name, &text::quoted(&folder.display().to_string()));
+            }
+        }
         line + if self.disk { " --disk" } else { "" }
             + if self.strict { " --strict" } else { "" }
             + if self.history_all { " --history-all" } else { "" }
             + if self.until_failure { " --until-failure" } else { "" }
             + if self.json { " --json" } else { "" }
+            + if self.json_events { " --json-events" } else { "" }
     }
 
     /// Says what came of a campaign that got so far from its seed; of what failed before, some may have failed again.

@@ -17,7 +17,7 @@ impl Fuzz {
     pub(super) fn live(&self, subject: &Subject, target: &Target) -> Result<Exit, String> {
         let target = self.checked(subject, target)?;
         let stop = stop_on_interrupt()?;
-        let (history, plan) = (self.keep()?, self.plan());
+        let (history, plan) = (self.keep()?, self.plan(None));
         let before = self.failed_before(Some(&target.name()));
         if !before.is_empty() {
             complain!("{}", seeds::announced(&before));
@@ -39,7 +39,7 @@ impl Fuzz {
         let started = Instant::now();
         let mut progress = Progress::new(self.runs, plan.time);
         let campaign = fuzz(&plan, &stop, &mut |news| match news {
-            News::Tick(runs, failures) => progress.report(runs, failures),
+            News::Tick(runs, failures) => progress.report(runs, failures, String::new),
             News::Found(found) => progress.print(|| self.say(&report::failure(&found))),
         });
         progress.end();

@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""A campaign in parts on HyperQueue, by its Python package (`pip install hyperqueue`): a server, workers, and the parts.
+
+usage: hyperqueue.py MIDSTREAM PARTS RUNS FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+from hyperqueue import Job, LocalCluster
+from hyperqueue.cluster import WorkerConfig
+
+midstream, parts, runs, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]).absolute()
+
+with LocalCluster() as cluster:
+    for _ in range(2):
+        cluster.start_worker(WorkerConfig(cores=1))
+    client = cluster.client()
+    job = Job()
+    for part in range(parts):
+        job.program(
+            [midstream, "fuzz", "--seed", "20260101", "--runs", runs, "--shard", f"{part}/{parts}", "--jobs", "1",
+             "--out", str(folder / "traces"), "--result", str(folder / "campaign")],
+            stdout=str(folder / f"{part}.out"),
+            stderr=str(folder / f"{part}.err"),
+        )
+    submitted = client.submit(job)
+    # A part that broke a law ends with 1, which HyperQueue calls a failure: its result is there all the same.
+    client.wait_for_jobs([submitted], raise_on_error=False)

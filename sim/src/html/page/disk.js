@@ -1,0 +1,77 @@
+// The images as a map: a box for each sector, framed by clusters, with the values that a reader may get.
+
+// What is believed of each sector behind a row: rows hold what they change, so going on is cheap and going back begins anew.
+const disk = { at: -1, images: [] };
+
+function cellsAt(row) {
+  if (row < disk.at || disk.at < 0) {
+    disk.images = run.images.map((image) => image.cells.slice());
+    disk.at = -1;
+  }
+  for (let at = disk.at + 1; at <= row; at += 1) {
+    for (const [image, sector, cell] of run.rows[at].d || []) disk.images[image][sector] = cell;
+  }
+  disk.at = row;
+  return disk.images;
+}
+
+// Values by runs, as they were seen: "n0x4 g1.0.2" stands for five sectors.
+function sectorsSeen(values) {
+  const found = [];
+  for (const word of values.v.split(" ").filter(Boolean)) {
+    const [, value, count] = word.match(/^(.*?)(?:x(\d+))?$/);
+    for (let left = Number(count || 1); left > 0 && found.length < 4096; left -= 1) found.push(value);
+  }
+  return found;
+}
+
+function sectorBox(image, number, cell, marks) {
+  const value = cell.r.join("|");
+  const differs = marks.differs.get(number);
+  const shown = differs ? differs.found : value;
+  const classes = ["sector", ["below", "own", "perhaps"][cell.o], value === "0" ? "zero" : "", cell.s ? "volatile" : "",
+    marks.changed.has(number) ? "changed" : "", differs ? "differs" : ""];
+  const where = ["shown from below", "of this image", "perhaps of this image"][cell.o];
+  const label = `sector ${number} of ${image.file}: ${cell.r.join(" or ")}, ${where}` +
+    (cell.s ? `; not durable: a crash may leave ${cell.s.join(" or ")}` : "") +
+    (differs ? `; must be ${differs.expected.join(" or ")}, found ${differs.found}` : "");
+  const colours = cell.r.map(colourOf);
+  const background = differs ? colourOf(differs.found)
+    : colours.length === 1 ? colours[0] : `linear-gradient(90deg, ${colours.join(", ")})`;
+  return element("div", { class: classes.join(" "), style: `background:${background}`, title: label, role: "img", "aria-label": label,
+    "data-sector": number, "data-differs": differs ? "true" : undefined }, shown);
+}
+
+function imageMap(image, cells, marks) {
+  const clusters = [];
+  for (let start = 0; start < cells.length; start += image.cluster) {
+    const sectors = [];
+    for (let number = start; number < Math.min(start + image.cluster, cells.length); number += 1) {
+      sectors.push(sectorBox(image, number, run.cells[cells[number]], marks));
+    }
+    const own = run.cells[cells[start]].o === 1;
+    clusters.push(element("div", { class: `cluster${own ? " own" : ""}` }, sectors));
+  }
+  return element("div", { class: "image", "data-image": image.file },
+    element("h3", {}, shortFile(image.file), element("span", { class: "soft" },
+      ` ${image.format}, ${plural(image.cluster, "sector")} a cluster${image.backing ? `, made on ${shortFile(image.backing)}` : ""}`)),
+    element("div", { class: "clusters" }, clusters), marks.seen);
+}
+
+function drawDisk(at) {
+  const images = cellsAt(at);
+  const row = run.rows[at] || {};
+  const isBroken = run.at === at;
+  const parts = run.images.map((image, index) => {
+    const changed = new Set((row.d || []).filter(([other]) => other === index).map(([, sector]) => sector));
+    const wrong = isBroken ? run.differs.filter((differs) => differs.image === index) : [];
+    const differs = new Map(wrong.map((differs) => [differs.sector, differs]));
+    const seen = row.v && row.v.i === index
+      ? element("p", { class: "seen" }, `seen from sector ${row.v.from} on: ${row.v.v}`) : null;
+    return imageMap(image, images[index], { changed, differs, seen });
+  });
+  if (parts.length === 0) return element("p", { class: "legend" }, "no image is known here");
+  return element("div", {}, parts, element("p", { class: "legend" },
+    "Value by name: n0 was in n0 at first, g1.0.2 was written by that request, 0 is zeroes; a|b: either. Pale: shown from the image below. " +
+    "Dot: not durable yet. Blue line: changed just now. Red frame: not what it must be."));
+}

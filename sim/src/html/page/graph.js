@@ -1,0 +1,101 @@
+// The chain as a graph: overlays above what they stand on, guests above their nodes, links that jobs froze thick.
+
+const BOX = { width: 190, height: 40, across: 214, down: 84, top: 26 };
+
+// Protocol nodes say nothing that their format nodes do not, unless somebody uses them by themselves.
+function shownNodes(graph) {
+  const used = new Set(graph.users.map((user) => user.node));
+  return graph.nodes.filter((node) => node.driver !== "file" || used.has(node.id) || node.held.length > 0);
+}
+
+function placed(nodes) {
+  const byNumber = new Map(nodes.map((node) => [node.id, node]));
+  const childrenOf = (node) => node.to.map(([, id]) => byNumber.get(id)).filter(Boolean);
+  const below = new Set(nodes.flatMap((node) => childrenOf(node).map((child) => child.id)));
+  const places = new Map();
+  let columns = 0;
+  const put = (node, rank, column) => {
+    const old = places.get(node.id);
+    if (old && old.rank >= rank) return;
+    if (rank > nodes.length) return;
+    places.set(node.id, { rank, column: old ? old.column : column });
+    const children = childrenOf(node);
+    // The chain itself goes straight down, a target stands beside it.
+    const order = node.to.filter(([role]) => role !== "target").concat(node.to.filter(([role]) => role === "target"));
+    let first = true;
+    for (const child of order.map(([, id]) => byNumber.get(id)).filter((child) => children.includes(child))) {
+      const known = places.get(child.id);
+      put(child, rank + 1, first ? column : known ? known.column : ++columns);
+      first = false;
+    }
+  };
+  let isFirst = true;
+  for (const root of nodes.filter((node) => !below.has(node.id))) {
+    put(root, 0, isFirst ? 0 : ++columns);
+    isFirst = false;
+  }
+  // Nodes that only ring each other have no root: a graph like that is a finding by itself.
+  for (const node of nodes) if (!places.has(node.id)) places.set(node.id, { rank: 0, column: ++columns });
+  return places;
+}
+
+function nodeBox(node, place, isNew) {
+  const classes = ["box", node.ro ? "" : "writable", node.filter ? "filter" : "", node.held.length ? "held" : ""];
+  const what = `${node.driver}${node.ro ? ", read-only" : ", writable"}`;
+  const held = node.held.join(", ");
+  const label = `node ${node.name}: ${what}${held ? `; held by ${held}` : ""}`;
+  const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+  return drawn("g", { class: isNew ? "new" : "", "data-node": node.name, role: "img", "aria-label": label },
+    drawn("title", {}, label),
+    drawn("rect", { class: classes.join(" "), x: place.x, y: place.y, width: BOX.width, height: BOX.height, rx: 5 }),
+    drawn("text", { x: place.x + 8, y: place.y + 16 }, short(node.name, 14)),
+    drawn("text", { x: place.x + BOX.width - 6, y: place.y + 16, "text-anchor": "end", class: "soft" },
+      short(`${node.driver}${node.ro ? " ro" : ""}`, 16)),
+    drawn("text", { x: place.x + 8, y: place.y + 33, class: "soft" }, short(held, 28)));
+}
+
+function edgeLine(node, [role, to, frozen], at) {
+  const [from, end] = [at.get(node.id), at.get(to)];
+  if (!from || !end) return null;
+  const classes = `edge ${role}${frozen.length ? " frozen" : ""}`;
+  const [x1, y1, x2, y2] = [from.x + BOX.width / 2, from.y + BOX.height, end.x + BOX.width / 2, end.y];
+  const straight = end.y > from.y ? `M${x1} ${y1} L${x2} ${y2}` : `M${x1} ${y1} C${x1 + 40} ${y1 + 40} ${x2 + 40} ${y2 - 40} ${x2} ${y2}`;
+  const words = [role === "backing" ? "" : role, frozen.length ? `frozen by ${frozen.join(", ")}` : ""].filter(Boolean).join(", ");
+  return drawn("g", { "data-link": `${node.name} ${role}`, "data-frozen": frozen.join(" ") || undefined },
+    drawn("path", { class: classes, d: straight }),
+    drawn("text", { class: frozen.length ? "frozen-name" : "soft", x: (x1 + x2) / 2 + 6, y: (y1 + y2) / 2 }, words));
+}
+
+function drawGraph(graph, before) {
+  if (graph.nodes.length === 0) return element("p", { class: "legend" }, "no node is known here");
+  const nodes = shownNodes(graph);
+  const places = placed(nodes);
+  const known = new Set((before || graph).nodes.map((node) => node.id));
+  const at = new Map([...places].map(([id, { rank, column }]) => [id, { x: 4 + column * BOX.across, y: BOX.top + rank * BOX.down }]));
+  const right = Math.max(...[...at.values()].map((place) => place.x)) + BOX.width + 4;
+  const bottom = Math.max(...[...at.values()].map((place) => place.y)) + BOX.height + 4;
+  const users = nodes.map((node) => {
+    const names = graph.users.filter((user) => user.node === node.id).map((user) => `${user.name}${user.w ? " (writes)" : ""}`);
+    const place = at.get(node.id);
+    return names.length ? drawn("text", { class: "user", x: place.x + 4, y: place.y - 6, "data-users": node.name }, `▼ ${names.join(", ")}`) : null;
+  });
+  const edges = nodes.flatMap((node) => node.to.map((link) => edgeLine(node, link, at)));
+  const chains = chainTexts(graph);
+  return element("div", {},
+    element("p", { class: "legend", id: "chain-text" }, chains.join("; ")),
+    drawn("svg", { viewBox: `0 0 ${right} ${bottom}`, width: right, height: bottom, role: "group", "aria-label": `the chain: ${chains.join("; ")}` },
+      edges, nodes.map((node) => nodeBox(node, at.get(node.id), !known.has(node.id))), users));
+}
+
+// The chains in a line each, as texts have them: base <- mid <- top.
+function chainTexts(graph) {
+  const byNumber = new Map(graph.nodes.map((node) => [node.id, node]));
+  const below = (node) => node.to.find(([role]) => (node.filter ? role !== "target" : role === "backing"));
+  const stood = new Set(graph.nodes.flatMap((node) => node.to.map(([, id]) => id)));
+  const tops = graph.nodes.filter((node) => !stood.has(node.id) && node.driver !== "file");
+  return tops.map((top) => {
+    const names = [];
+    for (let node = top; node && names.length <= graph.nodes.length; node = below(node) && byNumber.get(below(node)[1])) names.unshift(node.name);
+    return names.join(" <- ");
+  });
+}

@@ -1,0 +1,197 @@
+//! Pages of runs in a browser: they open without errors, a reader gets by keyboard to where a law breaks, and finds there the
+//! law, the chain and the sector that differs. All pages are opened in one start of the browser.
+//!
+//! Without Chromium the tests say that they are skipped.
+
+use serde_json::Value;
+use sim::programs::{Program, skipped};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const WALK: &str = include_str!("pages/walk.js");
+/// Comes before all else on a page: what the console would show.
+const LISTEN: &str = "<head><script>window.errors = []; window.onerror = (text) => { errors.push(String(text)); }; \
+                      console.error = (...texts) => { errors.push(texts.join(' ')); };</script>";
+/// The pages of live defects that are opened.
+const LIVE: [&str; 5] = [
+    "no-flush",
+    "mirror-bypassed",
+    "grown-base-shows-below",
+    "flush-error-corrupts",
+    "commit-link-error-crash",
+];
+/// A page of a usual trace is smaller.
+const LEN_BYTES_MAX: usize = 1 << 20;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn midstream(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midstream"));
+    command.args(arguments).current_dir(root()).output().expect("the program starts")
+}
+
+/// The page of a trace or a history, and more options.
+fn page_of(path: &str, more: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let out = folder.path().join("page.html");
+    let mut arguments = vec!["show", path, "--html", out.to_str().expect("a plain name")];
+    arguments.extend(more);
+    let output = midstream(&arguments);
+    assert!(output.status.success(), "{path}: {output:?}");
+    fs::read_to_string(out).expect("the page is there")
+}
+
+/// What the browser finds on pages; nothing if there is no browser.
+fn walked(test: &str, pages: &[(String, String)]) -> Option<Vec<Value>> {
+    let chromium = Program::named("chromium").expect("it is listed");
+    if chromium.version().is_none() {
+        let why = skipped(&["chromium"]);
+        writeln!(std::io::stderr(), "{test}: {why}").expect("standard error takes it");
+        return None;
+    }
+    let mut text = "<!doctype html><meta charset=\"utf-8\"><body><pre id=\"found\"></pre>".to_owned();
+    for (name, page) in pages {
+        let page = page.replacen("<head>", LISTEN, 1);
+        let coded = base64(page.as_bytes());
+        write!(text, "<script type=\"text/page\" data-name=\"{name}\">{coded}</script>")
+            .expect("a string takes all");
+    }
+    write!(text, "<script>{WALK}</script>").expect("a string takes all");
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let path = folder.path().join("all.html");
+    fs::write(&path, text).expect("writable");
+    let output = Command::new(chromium.name)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        .args(["--virtual-time-budget=600000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
+        .arg(format!("file://{}", path.display()))
+        .output()
+        .expect("it was there before");
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let coded =
+        dom.split("<pre id=\"found\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default();
+    let found: Vec<Value> = serde_json::from_slice(&unbase64(coded)).unwrap_or_else(|error| {
+        panic!("{error}: the browser found nothing: {}", String::from_utf8_lossy(&output.stderr))
+    });
+    assert_eq!(found.len(), pages.len(), "every page is opened");
+    Some(found)
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn base64(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 4 / 3 + 4);
+    for part in bytes.chunks(3) {
+        let number =
+            part.iter().fold(0u32, |all, byte| all << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
+        for digit in 0..4 {
+            let is_there = digit <= part.len();
+            text.push(if is_there {
+                char::from(DIGITS[(number >> (18 - 6 * digit) & 63) as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+fn unbase64(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text
+        .bytes()
+        .filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte))
+        .map(|at| at as u32)
+        .collect();
+    let bytes = digits.chunks(4).flat_map(|part| {
+        let number = part.iter().fold(0u32, |all, digit| all << 6 | digit) << (6 * (4 - part.len()));
+        number.to_be_bytes()[1..part.len()].to_vec()
+    });
+    bytes.collect()
+}
+
+fn has_no_errors(found: &Value) {
+    assert_eq!(found["errors"].as_array().map(Vec::len), Some(0), "{}: {}", found["name"], found["errors"]);
+    assert_eq!(found["unnamed"], 0, "{}: every control and picture has a name", found["name"]);
+    assert_eq!(found["wide"], 0, "{}: nothing reaches out of the page", found["name"]);
+}
+
+#[test]
+fn what_a_page_is_coded_in_comes_back() {
+    for text in ["", "a", "ab", "abc", "abcd é"] {
+        assert_eq!(unbase64(&base64(text.as_bytes())), text.as_bytes());
+    }
+    assert_eq!(base64(b"hello"), "aGVsbG8=");
+}
+
+#[test]
+fn every_kept_trace_opens_as_a_small_page_without_an_error() {
+    let mut paths: Vec<String> = fs::read_dir(root().join("traces"))
+        .expect("a folder")
+        .filter_map(|entry| entry.expect("an entry").file_name().into_string().ok())
+        .filter(|name| name.ends_with(".json"))
+        .map(|name| format!("traces/{name}"))
+        .collect();
+    paths.extend(LIVE.map(|name| format!("traces/live/{name}.json")));
+    paths.sort();
+    assert!(paths.len() > 60, "{}", paths.len());
+    let pages: Vec<(String, String)> = paths.iter().map(|path| (path.clone(), page_of(path, &[]))).collect();
+    let mut lens: Vec<usize> = pages.iter().map(|(_, page)| page.len()).collect();
+    lens.sort_unstable();
+    assert!(lens[lens.len() / 2] < LEN_BYTES_MAX, "{lens:?}");
+    let Some(found) = walked("every_kept_trace_opens_as_a_small_page_without_an_error", &pages) else {
+        return;
+    };
+    for found in &found {
+        has_no_errors(found);
+        assert!(found["rows"].as_u64() > Some(3), "{found}");
+        assert!(found["walked"]["first"] != found["walked"]["second"], "{found}");
+        assert_eq!(found["walked"]["first"], found["walked"]["back"], "{found}");
+        let is_live = found["name"].as_str().is_some_and(|name| name.starts_with("traces/live"));
+        assert_eq!(found["verdict"], if is_live { "BROKEN" } else { "PASSED" }, "{found}");
+        assert!(is_live || found["nodes"].as_array().is_some_and(|nodes| !nodes.is_empty()), "{found}");
+    }
+    let mut milliseconds: Vec<f64> =
+        found.iter().filter_map(|found| found["milliseconds"].as_f64()).collect();
+    milliseconds.sort_by(f64::total_cmp);
+    println!(
+        "pages: {} bytes and {:.0} ms in the median",
+        lens[lens.len() / 2],
+        milliseconds[milliseconds.len() / 2]
+    );
+}
+
+#[test]
+fn by_keyboard_a_reader_comes_to_where_it_breaks_and_finds_law_chain_and_sector() {
+    let path = "tests/histories/campaign-sectors-exchanged.jsonl";
+    let page = page_of(path, &["--beside", "tests/histories/campaign-streams.jsonl"]);
+    let Some(found) = walked("by_keyboard_a_reader_comes_to_where_it_breaks", &[(path.to_owned(), page)])
+    else {
+        return;
+    };
+    let found = &found[0];
+    has_no_errors(found);
+    assert_eq!(found["verdict"], "BROKEN");
+    assert!(found["walked"]["arrived"].as_bool() == Some(true), "{found}");
+    assert!(found["walked"]["steps"].as_u64() > Some(10), "{found}");
+    let law = found["law"].as_str().expect("a law");
+    let judged = midstream(&["judge", path]);
+    let said =
+        String::from_utf8_lossy(&judged.stdout).into_owned() + &String::from_utf8_lossy(&judged.stderr);
+    assert!(law.len() > 10 && said.contains(law), "{law}: {said}");
+    assert!(found["chain"].as_str().is_some_and(|chain| chain.contains(" <- ")), "{found}");
+    let differs = found["differs"].as_array().expect("a list");
+    assert!(!differs.is_empty(), "{found}");
+    let sector = differs[0].as_str().expect("a text");
+    assert!(
+        sector.starts_with("sector ") && sector.contains("; must be ") && sector.contains(", found "),
+        "{sector}"
+    );
+    assert!(found["causes"].as_u64() > Some(0) && found["arrows"].as_u64() > Some(0), "{found}");
+    assert!(found["belief"].as_str().is_some_and(|belief| belief.contains("No state is left")), "{found}");
+    assert!(found["beside"].as_u64() > Some(3), "{found}");
+}
