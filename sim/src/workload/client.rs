@@ -8,7 +8,7 @@ use super::{edits, jobs};
 use midstream::choice::Draw;
 
 /// How many tables of commands there are.
-pub const PROFILES: u32 = 9;
+pub const PROFILES: u32 = 10;
 /// The first table that also has commands for which spare images are needed.
 pub const FIRST_WITH_SPARES: u32 = 4;
 /// Command slots of a client.
@@ -62,8 +62,8 @@ enum Word {
 }
 
 /// The commands of each profile: a balance, streams alone, verbs, and an operator who means no good; then all kinds of
-/// jobs, each kind beside streams, edits of the graph under jobs, everything, and verbs on jobs that become ready or end
-/// together.
+/// jobs, each kind beside streams, edits of the graph under jobs, everything, verbs on jobs that become ready or end
+/// together, and edits of nodes one after the other.
 const TABLES: [&[Word; 32]; PROFILES as usize] = {
     use Word::{
         Add, Backup, Backups, Cancel, ChangeBackingFile, Commit, Complete, Del, Dismiss, Finalize, Mark,
@@ -172,6 +172,11 @@ const TABLES: [&[Word; 32]; PROFILES as usize] = {
             Nothing, Mirror, Mirror, Mirror, Mirror, Mirror, Commit, Commit, Backups, Backups, Backups,
             Backups, Complete, Complete, Complete, Complete, Cancel, Cancel, Cancel, Cancel, Cancel, Cancel,
             Pause, Pause, Pause, Resume, Resume, Resume, Finalize, Finalize, Query, Nothing,
+        ],
+        &[
+            Nothing, Resize, Resize, Resize, Resize, Resize, Resize, Resize, Resize, Reopen, Reopen, Reopen,
+            Reopen, Reopen, Reopen, Mark, Mark, Mark, Mark, Mark, Mark, Snapshot, Snapshot, Stream, Stream,
+            Commit, Commit, Backup, Query, Query, Nothing, Nothing,
         ],
     ]
 };

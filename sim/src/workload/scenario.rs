@@ -279,7 +279,7 @@ fn draw_stream_commands(draw: &mut Draw<'_>) -> u32 {
 fn draw_commands(draw: &mut Draw<'_>, is_live: bool) -> u32 {
     let plain = draw_stream_commands(draw);
     let tables: [Option<u32>; 10] =
-        [None, None, None, None, Some(4), Some(5), Some(6), Some(7), Some(8), None];
+        [None, None, None, None, Some(4), Some(5), Some(6), Some(7), Some(8), Some(9)];
     let tables = if is_live { &tables[..8] } else { &tables };
     draw.entry("profile all jobs", [0; 3], tables).unwrap_or(plain)
 }

@@ -79,6 +79,7 @@ impl World {
             return Ok(());
         }
         self.left = left;
+        self.is_cut |= ending == Ending::PowerCut;
         self.oracle.crashed(ending);
         all.into_iter().for_each(|recovered| self.oracle.recovered(recovered));
         self.oracle.over();
