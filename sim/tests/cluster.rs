@@ -103,7 +103,7 @@ fn the_matrix_has_every_part_and_one_job_that_merges_them() {
 #[test]
 fn the_array_and_the_script_are_read_by_who_runs_them() {
     for (program, arguments, script) in
-        [("bash", &["-n"][..], "slurm.sh"), ("python3", &["-m", "py_compile"], "hyperqueue.py")]
+        [("bash", &["-n"][..], "slurm.sh"), ("python3", &["-m", "py_compile"], "on_hyperqueue.py")]
     {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let copy = folder.path().join(script);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A campaign in parts on HyperQueue, by its Python package (`pip install hyperqueue`): a server, workers, and the parts.
 
-usage: hyperqueue.py MIDSTREAM PARTS RUNS FOLDER
+usage: on_hyperqueue.py MIDSTREAM PARTS RUNS FOLDER
 """
 
 import sys
