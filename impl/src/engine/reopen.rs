@@ -32,13 +32,12 @@ impl Engine {
         let mut after = Graph::clone(&before);
         apply(&mut after, &changes)?;
         let moved = self.open_moved(&before, &after, &changes).await?;
-        let switched = self.switch_modes(&before, &after, &changes).await;
-        let placed = switched.and_then(|()| {
-            self.try_edit(|graph| {
-                apply(graph, &changes)?;
-                moved.iter().for_each(|node| graph.place_mut(node.id).node = node.clone());
-                Ok(())
-            })
+        // Who fails at this has put everything back.
+        self.switch_modes(&before, &after, &changes).await?;
+        let placed = self.try_edit(|graph| {
+            apply(graph, &changes)?;
+            moved.iter().for_each(|node| graph.place_mut(node.id).node = node.clone());
+            Ok(())
         });
         match placed {
             Ok(((), dropped)) => {
