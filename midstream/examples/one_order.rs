@@ -5,11 +5,11 @@
 //! $ cargo run --release -p midstream-check --example one_order -- 600
 //! ```
 
+use midstream::campaign::{Plan, Seeds};
 use midstream::check::{Effort, End};
 use midstream::scenario::{Bounds, Scenario, write};
 use midstream::seam::footprint::{Access, Object};
 use midstream::seam::{Disk, Host, IoResult, OpenMode};
-use midstream::campaign::{Plan, Seeds};
 use midstream::{BlockLayer, Device, Image, explore, survey};
 use std::env;
 use std::sync::{Arc, Mutex};
@@ -73,8 +73,7 @@ impl Device for Passing {
 }
 
 fn scenario() -> Scenario {
-    (0..3)
-        .fold(Scenario::chain(["disk ..."]), |scenario, sector| scenario.guest("disk", [write(sector, 1)]))
+    (0..3).fold(Scenario::chain(["disk ..."]), |scenario, sector| scenario.guest("disk", [write(sector, 1)]))
 }
 
 fn main() {

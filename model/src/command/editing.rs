@@ -282,6 +282,7 @@ fn judge_resize(graph: &Graph, node: &str, by_device: bool, bytes: i64) -> Resul
 }
 
 fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
+    // The nodes are all looked up before any of what is wanted of them is (qmp_blockdev_reopen in QEMU 10.0).
     let mut edits = Vec::new();
     for options in list {
         if options.name.is_empty() {
@@ -290,9 +291,9 @@ fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
         let id = graph.find(&options.name).ok_or_else(|| {
             Refusal::Named("Failed to find node with node-name='", options.name.clone(), "'")
         })?;
-        judge_backing(graph, id, options)?;
         edits.push((id, options.clone()));
     }
+    edits.iter().try_for_each(|(id, options)| judge_backing(graph, *id, options))?;
     Ok(Edit::Options(edits))
 }
 
