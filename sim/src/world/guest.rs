@@ -165,10 +165,9 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
     if let Some(change) = change_of(request.operation, sector..sector + sectors, guest, engine, oracle) {
         oracle.changes(id, change);
     }
-    let layer = layer_of(guest, engine);
-    if let (Some(node), false) =
-        (layer.clone(), matches!(request.operation, Operation::Read | Operation::Flush))
-    {
+    let is_change = !matches!(request.operation, Operation::Read | Operation::Flush);
+    let layer = if is_change { layer_of(guest, engine) } else { None };
+    if let Some(node) = layer.clone() {
         oracle.writes(id, &Write { node, operation: request.operation, bytes: offset..offset + len });
     }
     oracle.began(id, request.operation, sector, sectors, request.tag);
@@ -179,7 +178,7 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Guest, engine: &E
         }
         change => {
             let made = make(change, request.tag, guest, offset, len).await;
-            if layer_of(guest, engine) != layer {
+            if is_change && layer_of(guest, engine) != layer {
                 oracle.writes_somewhere(id);
             }
             oracle.ended(id, made.map(|()| None));
