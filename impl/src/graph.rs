@@ -46,7 +46,8 @@ pub(crate) const NODE_NAME_BYTES_MAX: usize = 31;
 /// Nodes, links and users at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    nodes: BTreeMap<NodeId, Place>,
+    /// A graph and its next one share the places that are the same in both.
+    nodes: BTreeMap<NodeId, Arc<Place>>,
     users: BTreeMap<UserId, User>,
     orphans: Vec<Orphan>,
     next_id: u64,
@@ -140,7 +141,7 @@ impl Place {
 impl Graph {
     /// All nodes, oldest first.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Place)> {
-        self.nodes.iter().map(|(id, place)| (*id, place))
+        self.nodes.iter().map(|(id, place)| (*id, &**place))
     }
 
     /// A node's place.
@@ -150,7 +151,8 @@ impl Graph {
 
     /// A node's place, to be changed.
     pub(crate) fn place_mut(&mut self, id: NodeId) -> &mut Place {
-        self.nodes.get_mut(&id).unwrap_or_else(|| panic!("node {id:?} is changed after it was dropped"))
+        let place = self.nodes.get_mut(&id);
+        Arc::make_mut(place.unwrap_or_else(|| panic!("node {id:?} is changed after it was dropped")))
     }
 
     /// The node itself.
@@ -220,7 +222,7 @@ impl Graph {
     pub fn insert(&mut self, id: NodeId, place: Place) {
         assert!(!self.is_taken(&place.node.name), "two nodes named {}", place.node.name);
         self.next_id += 1;
-        let before = self.nodes.insert(id, Place { backing_since: self.next_id, ..place });
+        let before = self.nodes.insert(id, Arc::new(Place { backing_since: self.next_id, ..place }));
         assert!(before.is_none(), "node {id:?} is put in twice");
     }
 
@@ -259,9 +261,10 @@ impl Graph {
 
     fn move_parents_unless(&mut self, from: NodeId, to: NodeId, stays: impl Fn(NodeId) -> bool) {
         for (id, place) in &mut self.nodes {
-            if stays(*id) {
+            if stays(*id) || !place.children().any(|child| child == from) {
                 continue;
             }
+            let place = Arc::make_mut(place);
             if place.file == Some(from) {
                 place.file = Some(to);
             }
@@ -286,8 +289,8 @@ impl Graph {
         let mut part = Graph { next_id: self.next_id, ..Graph::default() };
         let mut open = vec![root];
         while let Some(id) = open.pop() {
-            let place = self.place(id);
-            if part.nodes.insert(id, place.clone()).is_none() {
+            let place = &self.nodes[&id];
+            if part.nodes.insert(id, Arc::clone(place)).is_none() {
                 open.extend(place.children());
             }
         }
@@ -307,7 +310,7 @@ impl Graph {
         let reached = self.reached_from(held).into_iter();
         let gone: Vec<NodeId> =
             self.nodes.keys().zip(reached).filter(|(_, reached)| !reached).map(|(id, _)| *id).collect();
-        gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node).collect()
+        gone.into_iter().filter_map(|id| self.nodes.remove(&id)).map(|place| place.node.clone()).collect()
     }
 
     /// Whether each node, oldest first, is one of these or below them.

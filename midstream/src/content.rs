@@ -37,11 +37,11 @@ pub fn sector_of(tag: Tag) -> Option<u64> {
 
 /// The tag a sector's bytes repeat.
 pub fn tag_of(sector: &[u8]) -> Tag {
-    let (first, rest) = sector.split_at(8);
-    if !rest.chunks_exact(8).all(|c| c == first) {
+    // It repeats if it equals itself eight bytes on: one comparison of all of it, which no loop over parts is as fast as.
+    if sector[8..] != sector[..sector.len() - 8] {
         return GARBAGE;
     }
-    Tag::from_le_bytes(first.try_into().expect("eight bytes"))
+    Tag::from_le_bytes(sector[..8].try_into().expect("eight bytes"))
 }
 
 /// The tag of each sector.

@@ -15,6 +15,7 @@ pub mod probe;
 mod ready;
 pub mod repertoire;
 pub mod scheduler;
+mod shelf;
 pub mod socket;
 pub mod struck;
 mod wait;

@@ -164,14 +164,25 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json<'de>, A::Error> {
         let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::with_capacity(8);
+        // Most names have a mark of their own; only one whose mark was seen before is compared with all others.
+        let mut marks = 0;
         while let Some(Name(name)) = entries.next_key()? {
-            if members.iter().any(|(n, _)| *n == name) {
+            let mark = mark_of(&name);
+            if marks & mark != 0 && members.iter().any(|(n, _)| *n == name) {
                 return Err(A::Error::custom("duplicate key"));
             }
+            marks |= mark;
             members.push((name, entries.next_value()?));
         }
         Ok(Json::Object(members))
     }
+}
+
+/// One bit of 64, the same for the same name.
+fn mark_of(name: &str) -> u64 {
+    let (first, last) = (name.as_bytes().first(), name.as_bytes().last());
+    let sum = name.len() + 5 * usize::from(*first.unwrap_or(&0)) + 11 * usize::from(*last.unwrap_or(&0));
+    1 << (sum % 64)
 }
 
 /// The name of a member, borrowed where the text allows.

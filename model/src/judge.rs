@@ -137,7 +137,7 @@ impl Judge {
         }
         let json = match *observation {
             // Most replies are this one; it need not be read each time.
-            Observation::Reply { text, .. } if text == DONE => Some(done()),
+            Observation::Reply { text, .. } if DONE.contains(&text) => Some(done()),
             Observation::Reply { text, .. } | Observation::Event { text } => Json::parse(text),
             _ => None,
         };

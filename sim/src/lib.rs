@@ -18,7 +18,7 @@
 //!   `oracle/space.rs` judges what files still take after a discard, which `recovery/allocation.rs` counts. `oracle/beside.rs`
 //!   holds all laws that are judged beside the model: `oracle/bitmaps.rs`, `oracle/thresholds.rs` (both by a `write.rs`) and
 //!   `oracle/snapshots.rs`, whose contents `recovery/snapshots.rs` reads. `oracle/crashed.rs` judges where the world ends, or
-//!   might have.
+//!   might have. `oracle/asked.rs` finds the name of a command, which is all that most of them need of it.
 //!   `workload/tables.rs` knows which table of an image lies where.
 //! - `workload/lies.rs` draws what no honest disk does, and `world/lying.rs` judges the few runs that have it, for safety alone.
 //! - `attack.rs`, `attack/` send hostile input to a real daemon: `draw` makes the inputs of a round from its seed and

@@ -3,6 +3,7 @@
 //! It turns what happens into observations, in the order in which it happens, shows them to the model, and keeps them as
 //! the run's history, if anybody wants it. The first broken law stops the world.
 
+pub mod asked;
 pub mod beside;
 pub mod bitmaps;
 pub mod bounded;

@@ -267,25 +267,29 @@ fn has_conflict(edges: &[&Edge]) -> bool {
 }
 
 /// A node that is file and backing of the same parent counts once.
-fn distinct_children(place: &Place) -> impl Iterator<Item = NodeId> + use<> {
+fn distinct_children(place: &Place) -> [Option<NodeId>; 3] {
     let (file, backing, side) = (place.file, place.backing, place.side);
     let backing = backing.filter(|backing| file != Some(*backing));
     let side = side.filter(|side| file != Some(*side) && backing != Some(*side));
-    [file, backing, side].into_iter().flatten()
+    [file, backing, side]
 }
 
 /// The numbers of all nodes in an order in which every parent comes before its children.
 pub(super) fn parents_first(nodes: &Numbered<'_>) -> Vec<usize> {
+    let numbers = |(_, place): (NodeId, &Place)| {
+        distinct_children(place).map(|child| child.map(|id| nodes.of_node(id)))
+    };
+    let children: Vec<[Option<usize>; 3]> = nodes.iter().map(numbers).collect();
     // By number: parents that are not in the order yet.
     let mut waiting = vec![0; nodes.len()];
-    for child in nodes.iter().flat_map(|(_, place)| distinct_children(place)) {
-        waiting[nodes.of_node(child)] += 1;
+    for child in children.iter().flatten().flatten() {
+        waiting[*child] += 1;
     }
     let mut ready: Vec<usize> = (0..nodes.len()).filter(|number| waiting[*number] == 0).collect();
     let mut order = Vec::with_capacity(nodes.len());
     while let Some(number) = ready.pop() {
         order.push(number);
-        for child in distinct_children(nodes.node(number).1).map(|child| nodes.of_node(child)) {
+        for child in children[number].into_iter().flatten() {
             waiting[child] -= 1;
             if waiting[child] == 0 {
                 ready.push(child);

@@ -96,11 +96,11 @@ fn check_object(found: &Map<String, Value>, expected: &Object, place: &Place<'_>
     if place.depth() > NESTING_MAX {
         return Err(TooDeep(DEPTH_MAX).into());
     }
-    let mut known = check_members(found, expected.members, place)?;
+    let mut known = check_members(found, expected.members, place, 0)?;
     let tag_value = expected.variants.as_ref().and_then(|v| found.get(v.tag)?.as_str());
     let variant = tag_value.and_then(|value| expected.variant(value));
     if let Some(variant) = variant {
-        known += check_members(found, variant.members, place)?;
+        known = check_members(found, variant.members, place, known)?;
     }
     if known == found.len() {
         return Ok(());
@@ -112,12 +112,18 @@ fn check_object(found: &Map<String, Value>, expected: &Object, place: &Place<'_>
     Err(Fault::Unexpected(Place::Member(place, left).to_string()))
 }
 
-/// Checks those members that are there and says how many they are.
-fn check_members(found: &Map<String, Value>, members: &[Member], place: &Place<'_>) -> Result<usize, Fault> {
-    let mut known = 0;
+/// Checks those members that are there. So many are `known`: says how many are afterwards.
+fn check_members(
+    found: &Map<String, Value>,
+    members: &[Member],
+    place: &Place<'_>,
+    mut known: usize,
+) -> Result<usize, Fault> {
     for member in members {
         let place = Place::Member(place, member.name);
-        match found.get(member.name) {
+        // Once all are known, none need be looked for.
+        let value = if known < found.len() { found.get(member.name) } else { None };
+        match value {
             Some(value) => {
                 check_type(value, &member.kind, &place)?;
                 known += 1;

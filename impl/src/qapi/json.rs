@@ -4,6 +4,7 @@
 //! at most a few error replies, never the connection. Memory is bounded by the limits below, whatever comes in.
 
 use super::lexer::{Kind, State, Step, step};
+use super::plain;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -165,6 +166,9 @@ impl Reader {
 
 /// Reads one message that is there as a whole. `None`: it is not complete.
 pub fn read(text: &str) -> Option<Result<Value, JsonError>> {
+    if let Some(message) = plain::read(text) {
+        return Some(Ok(message));
+    }
     let mut found = None;
     let mut keep_first = |message| {
         found.get_or_insert(message);

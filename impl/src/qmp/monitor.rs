@@ -52,6 +52,7 @@ impl EventSink for Subscriber {
     fn emit(&self, event: &Event, at: WallClock) {
         if let Some(monitor) = self.0.upgrade()
             && *monitor.phase.lock() != Phase::Negotiating
+            && monitor.outbox.takes_lines()
         {
             monitor.outbox.push(event_text(event, at));
         }

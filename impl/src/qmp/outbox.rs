@@ -52,6 +52,11 @@ impl Outbox {
         self.changed.notify();
     }
 
+    /// Whether a line that is added now would wait for anybody.
+    pub(super) fn takes_lines(&self) -> bool {
+        self.lines.lock().end == End::None
+    }
+
     /// The next line, if one waits.
     pub(super) fn pop(&self) -> Option<String> {
         let line = {

@@ -45,9 +45,13 @@ impl Entry {
     fn write(&self, bytes: &mut Vec<u8>) {
         let mut put = |numbers: &[u64], values: &[u64], text: &str| {
             bytes.extend_from_slice(&self.at.to_le_bytes());
-            for number in numbers.iter().chain(values) {
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
+            let start = bytes.len();
+            bytes.resize(start + 8 * (numbers.len() + values.len()), 0);
+            let places = bytes[start..].as_chunks_mut::<8>().0;
+            places
+                .iter_mut()
+                .zip(numbers.iter().chain(values))
+                .for_each(|(place, n)| *place = n.to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
             bytes.push(0xff);
         };

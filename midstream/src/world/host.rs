@@ -9,13 +9,14 @@ use crate::world::disk::{Answer, Ask, Change, Disks};
 use crate::world::fault::Kind;
 use crate::world::notes::Shared;
 use crate::world::on_disk::OnDisk;
+use crate::world::shelf::Shelf;
 use crate::world::socket::{Doors, End};
 use crate::world::wait::{Asked, Wait};
 use seam::footprint::{self, Access};
 use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 
 /// A task that waits to be taken over by the scheduler.
@@ -115,7 +116,7 @@ impl Core {
 /// The simulated host.
 #[derive(Clone, Default)]
 pub struct SimHost {
-    core: Arc<Mutex<Core>>,
+    pub(super) shelf: Arc<Shelf>,
 }
 
 impl fmt::Debug for SimHost {
@@ -127,13 +128,13 @@ impl fmt::Debug for SimHost {
 impl SimHost {
     /// A host with these files.
     pub fn new(disks: Disks) -> Self {
-        SimHost { core: Arc::new(Mutex::new(Core { disks, ..Core::default() })) }
+        SimHost::in_folder(disks, "")
     }
 
     /// A host whose process stands in a folder.
     pub fn in_folder(disks: Disks, folder: &str) -> Self {
         let core = Core { disks, folder: folder.to_owned(), ..Core::default() };
-        SimHost { core: Arc::new(Mutex::new(core)) }
+        SimHost { shelf: Arc::new(Shelf::new(core)) }
     }
 
     /// What readers call a task or a request: an engine's task by the name that the engine gave.
@@ -156,7 +157,7 @@ impl SimHost {
 
     /// The inside. Never call back into the engine, nor wake anybody, while holding it.
     pub fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.shelf.open()
     }
 
     /// Waits for so many steps of the run, or until nothing else can run: how the workload takes its time.

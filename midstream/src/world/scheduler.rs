@@ -74,6 +74,10 @@ pub struct Scheduler {
     steps: u64,
     names: Vec<Point>,
     offers: Vec<Offer>,
+    /// The step at which the next thought ends, as it was when nobody had looked into the host since.
+    next_thought: u64,
+    /// The requests in flight, as they were then.
+    requests: Vec<Point>,
     /// In a run that may end at any step: the ways to end it, and who looks.
     watch: Watch,
 }
@@ -97,6 +101,8 @@ impl Scheduler {
             steps: 0,
             names: Vec::with_capacity(16),
             offers: Vec::with_capacity(16),
+            next_thought: 0,
+            requests: Vec::with_capacity(16),
             watch: Watch::default(),
         }
     }
@@ -270,8 +276,33 @@ impl Scheduler {
     fn gather(&mut self) {
         self.names.clear();
         self.offers.clear();
+        if !self.host.shelf.is_seen_at(self.steps) || self.next_thought <= self.steps {
+            self.look_in();
+        }
+        let last = self.last_polled;
+        let Scheduler { tasks, ready, names, offers, requests, .. } = self;
+        let mut offer = |task: usize| {
+            if tasks[task].future.is_some() {
+                names.push(tasks[task].name);
+                offers.push(Offer::Poll(task));
+            }
+        };
+        if last < tasks.len() && ready.has(last) {
+            offer(last);
+        }
+        ready.visit(tasks.len(), |task| {
+            if task != last {
+                offer(task)
+            }
+        });
+        names.extend_from_slice(requests);
+        offers.extend((0..requests.len()).map(Offer::Complete));
+    }
+
+    /// Lets thoughts end whose step has come, takes over new tasks, and learns what is asked of disks. Most steps change
+    /// none of that.
+    fn look_in(&mut self) {
         let mut core = self.host.core();
-        core.steps = self.steps;
         while core.thoughts.next() <= self.steps {
             let waker = core.thoughts.ring(self.steps).flatten();
             drop(core);
@@ -286,23 +317,11 @@ impl Scheduler {
             }
             core = self.host.core();
         }
-        self.ready.visit(self.tasks.len(), |task| {
-            if self.tasks[task].future.is_some() {
-                self.names.push(self.tasks[task].name);
-                self.offers.push(Offer::Poll(task));
-            }
-        });
-        for (index, name) in core.disks.names().iter().enumerate() {
-            self.names.push(*name);
-            self.offers.push(Offer::Complete(index));
-        }
+        self.next_thought = core.thoughts.next();
+        self.requests.clear();
+        self.requests.extend_from_slice(core.disks.names());
         drop(core);
-        let last = self.last_polled;
-        if let Some(again) = self.offers.iter().position(|o| matches!(o, Offer::Poll(task) if *task == last))
-        {
-            self.names[..=again].rotate_right(1);
-            self.offers[..=again].rotate_right(1);
-        }
+        self.host.shelf.seen();
     }
 
     fn poll(&mut self, index: usize) {

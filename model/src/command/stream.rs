@@ -220,9 +220,9 @@ pub fn same_path(one: &str, two: &str) -> bool {
             && normal(one) == normal(two)
 }
 
-/// Whether a name has one part only, which stands for itself.
+/// Whether nothing of a name goes when it is written as shortly as it can be: two such names are one if they are equal.
 fn is_plain(name: &str) -> bool {
-    !name.contains('/') && !matches!(name, "" | "." | "..")
+    name.strip_prefix('/').unwrap_or(name).split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn normal(path: &str) -> Vec<&str> {

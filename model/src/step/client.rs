@@ -15,8 +15,8 @@ use crate::step::silent::Footprint;
 use crate::step::state::{Phase, State};
 use std::collections::VecDeque;
 
-/// The reply that says no more than that it is done.
-pub(crate) const DONE: &str = "{\"return\":{}}";
+/// The reply that says no more than that it is done, as it is written.
+pub(crate) const DONE: [&str; 2] = [r#"{"return": {}}"#, r#"{"return":{}}"#];
 
 /// What is found or expected where a command is done, as texts say it.
 pub(super) const SUCCESS: &str = "success";

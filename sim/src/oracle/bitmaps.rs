@@ -4,6 +4,7 @@
 //! may take it away or clear it. What it must have is what guests changed since, in requests that have ended; jobs may make
 //! more of it dirty. A query must show that much, and so must the image after a clean end, if the bitmap is persistent.
 
+use crate::oracle::asked::{name_of, read};
 use crate::oracle::write::Write;
 use crate::recovery::Kept;
 use serde_json::Value;
@@ -25,7 +26,8 @@ type Name = (String, String);
 #[derive(Clone, Debug, Default)]
 pub struct Bitmaps {
     followed: BTreeMap<Name, Bitmap>,
-    /// The command of each client that waits for its answer, and what had to be dirty when it was sent.
+    /// The command of each client that waits for its answer, if it is of bitmaps, and what a query had to show when it was
+    /// sent.
     asked: BTreeMap<u32, (Value, BTreeMap<Name, Bitmap>)>,
     /// Changes under way, and the bitmaps that recorded when each began.
     under_way: BTreeMap<u64, (Write, Vec<Name>)>,
@@ -35,11 +37,15 @@ pub struct Bitmaps {
 impl Bitmaps {
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
-        let command: Value = serde_json::from_str(text).unwrap_or_default();
-        if may_undo(command["execute"].as_str().unwrap_or_default()) {
+        let name = name_of(text);
+        let is_query = name == "query-named-block-nodes";
+        let followed = if is_query { self.followed.clone() } else { BTreeMap::new() };
+        let is_ours = is_query || name == "block-dirty-bitmap-add" || may_undo(&name);
+        let command = if is_ours { read(text) } else { Value::Null };
+        if may_undo(&name) {
             self.undo(&command);
         }
-        self.asked.insert(client, (command, self.followed.clone()));
+        self.asked.insert(client, (command, followed));
     }
 
     /// It is answered. Says how the answer breaks the law, if it does.
@@ -47,7 +53,7 @@ impl Bitmaps {
         let (command, followed) = self.asked.remove(&client)?;
         let is_query = command["execute"] == "query-named-block-nodes";
         let is_addition = command["execute"] == "block-dirty-bitmap-add";
-        if !is_query && !is_addition {
+        if !is_query && !is_addition || is_query && followed.is_empty() {
             return None;
         }
         let answer: Value = serde_json::from_str(text).ok()?;

@@ -6,6 +6,7 @@
 //! The bound of jobs is in bytes copied, so it holds for disks of any speed, for jobs that are paused or slowed down, and for
 //! every schedule. A job that guests outrun for ever copies without end.
 
+use crate::oracle::asked::after;
 use midstream::world::disk::SECTOR_BYTES;
 use std::collections::BTreeMap;
 
@@ -125,15 +126,19 @@ impl Bounded {
 
 /// The jobs that a command starts.
 pub(super) fn starts(text: &str) -> Vec<String> {
-    let after = text.split(r#""job-id":""#).skip(1);
-    after.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+    let all = std::iter::successors(after_job(text), |rest| after_job(rest));
+    all.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+}
+
+fn after_job(text: &str) -> Option<&str> {
+    after(text, r#""job-id":""#)
 }
 
 /// The job that a command completes, if that is what it does.
 fn completes(text: &str) -> Option<&str> {
-    let (_, arguments) = text.split_once(r#"job-complete""#)?;
-    let after = arguments.split_once(r#""id":""#).or_else(|| arguments.split_once(r#""device":""#))?.1;
-    after.split_once('"').map(|(id, _)| id)
+    let arguments = after(text, r#"job-complete""#)?;
+    let name = after(arguments, r#""id":""#).or_else(|| after(arguments, r#""device":""#))?;
+    name.split_once('"').map(|(id, _)| id)
 }
 
 #[cfg(test)]

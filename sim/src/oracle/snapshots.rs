@@ -3,6 +3,7 @@
 //!
 //! What it had is read from the file at that moment, independently of the engine; and again whenever the file is reopened.
 
+use crate::oracle::asked::after;
 use crate::recovery::snapshots::{Snapshot, snapshots};
 use midstream::content::{Tag, tags_text};
 use serde_json::Value;
@@ -22,7 +23,7 @@ impl Snapshots {
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         self.asked.remove(&client);
-        if !text.contains("internal-sync") {
+        if after(text, "internal-sync").is_none() {
             return;
         }
         let command: Value = serde_json::from_str(text).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! change overlapped it, it ended well, and afterwards nobody wrote there and no command came that could. What is left is
 //! looked at after a clean end.
 
+use crate::oracle::asked::after;
 use crate::recovery::allocation::Allocation;
 use midstream::request::Operation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,8 @@ impl Space {
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         self.clients.insert(client);
-        if !["query-", "job-", "block-job-"].iter().any(|harmless| executes(text, harmless)) {
+        let name = executed(text).unwrap_or_default();
+        if !["query-", "job-", "block-job-"].iter().any(|harmless| name.starts_with(harmless)) {
             self.given_back.clear();
             self.under_way.values_mut().for_each(|(_, is_alone)| *is_alone = false);
         }
@@ -110,10 +112,9 @@ fn meet(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-/// Whether a command's name starts like that.
-fn executes(text: &str, start: &str) -> bool {
-    let name = text.split_once(r#""execute":"#).map(|(_, after)| after.trim_start());
-    name.is_some_and(|name| name.strip_prefix('"').is_some_and(|name| name.starts_with(start)))
+/// The name of the command in a text, and what stands behind it.
+fn executed(text: &str) -> Option<&str> {
+    after(text, r#""execute":"#)?.trim_start().strip_prefix('"')
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! goes past the mark is reported before it ends, unless another was; so is one of a job, which is not followed here. Commands
 //! that may move the mark, or the node, end what is known of it.
 
+use crate::oracle::asked::{after, name_of, read};
 use crate::oracle::write::Write;
 use midstream::request::Operation;
 use serde_json::Value;
@@ -33,14 +34,13 @@ impl Thresholds {
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         self.asked.remove(&client);
-        let command: Value = serde_json::from_str(text).unwrap_or_default();
-        let arguments = &command["arguments"];
-        let name = command["execute"].as_str().unwrap_or_default();
+        let name = name_of(text);
         if name == "block-set-write-threshold" {
+            let arguments = &read(text)["arguments"];
             let node = arguments["node-name"].as_str().unwrap_or_default().to_owned();
             self.marks.remove(&node);
             self.asked.insert(client, (node, arguments["write-threshold"].as_u64().unwrap_or_default()));
-        } else if ["blockdev-del", "blockdev-add", "blockdev-reopen"].contains(&name) {
+        } else if ["blockdev-del", "blockdev-add", "blockdev-reopen"].contains(&&*name) {
             self.marks.clear();
         }
     }
@@ -84,9 +84,7 @@ impl Thresholds {
 
     /// An event. Says how it breaks the law, if it does.
     pub fn event(&mut self, text: &str) -> Option<String> {
-        if !text.contains("BLOCK_WRITE_THRESHOLD") {
-            return None;
-        }
+        after(text, "BLOCK_WRITE_THRESHOLD")?;
         let event: Value = serde_json::from_str(text).ok()?;
         let data = &event["data"];
         let node = data["node-name"].as_str()?.to_owned();

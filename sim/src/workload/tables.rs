@@ -7,24 +7,26 @@ const OFFSET: usize = 0x00ff_ffff_ffff_fe00;
 
 /// The table that lies there, if one does and the file is an image.
 pub fn table_at(file: &[u8], offset: u64) -> Option<&'static str> {
-    if !file.starts_with(b"QFI\xfb") {
-        return None;
-    }
-    let (offset, cluster_bytes) = (offset as usize, 1usize << number(file, 20, 4).min(21));
+    parts(file).find(|(_, part)| part.contains(&(offset as usize))).map(|(name, _)| name)
+}
+
+/// The tables of an image, and where each lies; none, if the file is no image.
+fn parts(file: &[u8]) -> impl Iterator<Item = (&'static str, Range<usize>)> {
+    let cluster_bytes = 1usize << number(file, 20, 4).min(21);
     let l1 = (number(file, 40, 8), number(file, 36, 4));
     let refcounts = (number(file, 48, 8), number(file, 56, 4) * cluster_bytes / 8);
-    let is_in = |start: usize, len: usize| (start..start + len).contains(&offset);
-    let leads_to = |table: (usize, usize)| {
-        entries(file, table).any(|start| start != 0 && is_in(start & OFFSET, cluster_bytes))
+    let part = |start: usize, len: usize| start..start.saturating_add(len);
+    let fixed = [
+        ("header", part(0, cluster_bytes)),
+        ("L1 table", part(l1.0, l1.1 * 8)),
+        ("refcount table", part(refcounts.0, refcounts.1 * 8)),
+    ];
+    let below = move |table: (usize, usize), name: &'static str| {
+        let starts = entries(file, table).filter(|start| *start != 0);
+        starts.map(move |start| (name, part(start & OFFSET, cluster_bytes)))
     };
-    match () {
-        () if is_in(0, cluster_bytes) => Some("header"),
-        () if is_in(l1.0, l1.1 * 8) => Some("L1 table"),
-        () if is_in(refcounts.0, refcounts.1 * 8) => Some("refcount table"),
-        () if leads_to(refcounts) => Some("refcounts"),
-        () if leads_to(l1) => Some("L2 table"),
-        () => None,
-    }
+    let all = fixed.into_iter().chain(below(refcounts, "refcounts")).chain(below(l1, "L2 table"));
+    all.filter(move |_| file.starts_with(b"QFI\xfb"))
 }
 
 /// A part of an image.
@@ -75,7 +77,12 @@ pub fn places(file: &[u8], table: Table) -> Box<dyn Iterator<Item = usize> + '_>
         Table::L2 => Box::new(below(l1)),
         Table::Refcounts => Box::new(below(refcounts)),
         Table::Data => {
-            Box::new(words(0, file.len() / 8 * 8).filter(|at| table_at(file, *at as u64).is_none()))
+            let mut is_data = vec![true; file.len() / 8];
+            for (_, part) in parts(file) {
+                let (start, end) = (part.start.div_ceil(8), part.end.div_ceil(8).min(is_data.len()));
+                is_data.get_mut(start..end).into_iter().for_each(|words| words.fill(false));
+            }
+            Box::new(words(0, file.len() / 8 * 8).filter(move |at| is_data[at / 8]))
         }
     }
 }
@@ -87,8 +94,17 @@ fn entries(file: &[u8], (start, count): (usize, usize)) -> impl Iterator<Item = 
 }
 
 /// A big-endian number; past the end of the file there are zeroes.
+#[inline]
 pub fn number(file: &[u8], offset: usize, len: usize) -> usize {
-    (offset..offset + len).fold(0, |value, at| value << 8 | usize::from(file.get(at).copied().unwrap_or(0)))
+    match file.get(offset..offset + len) {
+        // Most are whole words of the file.
+        Some(bytes) => match <[u8; 8]>::try_from(bytes) {
+            Ok(word) => u64::from_be_bytes(word) as usize,
+            Err(_) => bytes.iter().fold(0, |value, byte| value << 8 | usize::from(*byte)),
+        },
+        None => (offset..offset + len)
+            .fold(0, |value, at| value << 8 | usize::from(file.get(at).copied().unwrap_or(0))),
+    }
 }
 
 #[cfg(test)]

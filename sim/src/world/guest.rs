@@ -178,10 +178,9 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Door, engine: &En
     if let Some(change) = change_of(request.operation, sector..sector + sectors, guest, engine, oracle) {
         oracle.changes(id, change);
     }
-    let layer = layer_of(guest, engine);
-    if let (Some(node), false) =
-        (layer.clone(), matches!(request.operation, Operation::Read | Operation::Flush))
-    {
+    let is_change = !matches!(request.operation, Operation::Read | Operation::Flush);
+    let layer = if is_change { layer_of(guest, engine) } else { None };
+    if let Some(node) = layer.clone() {
         oracle.writes(id, &Write { node, operation: request.operation, bytes: offset..offset + len });
     }
     let asked = Asked::new(request.operation, sector, sectors, request.tag);
@@ -197,7 +196,7 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Door, engine: &En
                 _ => Vec::new(),
             };
             let made = guest.change(change, offset, len, data, request.fua).await;
-            if layer_of(guest, engine) != layer {
+            if is_change && layer_of(guest, engine) != layer {
                 oracle.writes_somewhere(id);
             }
             oracle.ended(id, made.map(|()| None));

@@ -169,10 +169,16 @@ impl<'a> Image<'a> {
 
     /// The refcount on the disk; `None` if its block cannot be found.
     async fn stored(&mut self, cluster: u64) -> Result<Option<u64>, OpenCause> {
+        match self.stored_at_hand(cluster) {
+            Some(stored) => Ok(Some(stored)),
+            None => self.read_stored(cluster).await,
+        }
+    }
+
+    async fn read_stored(&mut self, cluster: u64) -> Result<Option<u64>, OpenCause> {
         let per_area = self.geometry.area_clusters();
         let order = self.geometry.refcount_order;
-        let entry = self.refcount_table.get((cluster / per_area) as usize).copied().unwrap_or(0);
-        let at = entry & !TABLE_RESERVED;
+        let at = self.block_of(cluster);
         if !self.geometry.is_aligned(at) {
             return Ok(None);
         }
@@ -181,6 +187,24 @@ impl<'a> Image<'a> {
             return Ok(Some(0));
         }
         Ok(Some(counter::get(self.table(at).await?, cluster % per_area, order)))
+    }
+
+    /// Without waiting, where the whole file is at hand and the block lies in it.
+    #[inline]
+    fn stored_at_hand(&self, cluster: u64) -> Option<u64> {
+        let at = self.block_of(cluster);
+        if at == 0 || !self.geometry.is_aligned(at) {
+            return None;
+        }
+        let end = at.checked_add(self.geometry.cluster_bytes())?;
+        let block = self.whole.as_ref()?.get(at as usize..end as usize)?;
+        Some(counter::get(block, cluster % self.geometry.area_clusters(), self.geometry.refcount_order))
+    }
+
+    /// Where the refcount table says that the block of a cluster is.
+    fn block_of(&self, cluster: u64) -> u64 {
+        let area = (cluster / self.geometry.area_clusters()) as usize;
+        self.refcount_table.get(area).copied().unwrap_or(0) & !TABLE_RESERVED
     }
 }
 
@@ -225,7 +249,7 @@ async fn check_copied(
             continue;
         }
         let entries = image.piece(host, geometry.cluster_bytes()).await?;
-        for raw in (0..geometry.l2_entries() as usize).map(|n| RawEntry::read(&entries, n, geometry)) {
+        for raw in RawEntry::all(&entries, geometry).filter(|raw| *raw != RawEntry::NONE) {
             let (at, copied) = (raw.descriptor & HOST_OFFSET, raw.descriptor & COPIED != 0);
             let is_used = at != 0 || raw.is_compressed() || (geometry.data_file && copied);
             report.allocated_clusters += if is_used { times } else { 0 };

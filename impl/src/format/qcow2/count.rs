@@ -198,11 +198,8 @@ impl References {
             // Unaligned tables may overlap, and so be more than the file has bytes for.
             self.spend(image, image.geometry.l2_entries()).await?;
             let table = image.piece(host, image.geometry.cluster_bytes()).await?;
-            for slot in 0..image.geometry.l2_entries() as usize {
-                let raw = RawEntry::read(&table, slot, image.geometry);
-                if raw != (RawEntry { descriptor: 0, bitmap: 0 }) {
-                    self.add_l2_entry(image, raw, times, report);
-                }
+            for raw in RawEntry::all(&table, image.geometry).filter(|raw| *raw != RawEntry::NONE) {
+                self.add_l2_entry(image, raw, times, report);
             }
         }
         Ok(())

@@ -31,7 +31,21 @@ pub(super) struct RawEntry {
 }
 
 impl RawEntry {
+    /// What an entry is that was never written.
+    pub(super) const NONE: RawEntry = RawEntry { descriptor: 0, bitmap: 0 };
+
+    /// All entries of a table.
+    pub(super) fn all(table: &[u8], geometry: Geometry) -> impl Iterator<Item = RawEntry> {
+        let words = if geometry.extended_l2 { 2 } else { 1 };
+        let entry = |words: &[[u8; 8]]| RawEntry {
+            descriptor: u64::from_be_bytes(words[0]),
+            bitmap: words.get(1).map_or(0, |word| u64::from_be_bytes(*word)),
+        };
+        table.as_chunks::<8>().0.chunks_exact(words).map(entry)
+    }
+
     /// Entry `slot` of a table.
+    #[inline]
     pub(super) fn read(table: &[u8], slot: usize, geometry: Geometry) -> RawEntry {
         if geometry.extended_l2 {
             return RawEntry { descriptor: be64(table, slot * 16), bitmap: be64(table, slot * 16 + 8) };

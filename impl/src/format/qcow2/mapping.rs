@@ -194,6 +194,7 @@ impl Metadata {
 
 /// What entry `slot` says of the L2 table that lies at `host` and belongs to L1 entry `index`. In a data file, every
 /// cluster is at its own offset.
+#[inline]
 fn mapping_at(
     entries: &[u8],
     (table, index): (u64, u64),
@@ -201,6 +202,10 @@ fn mapping_at(
     geometry: Geometry,
 ) -> Result<Mapping, Trouble> {
     let raw = RawEntry::read(entries, slot as usize, geometry);
+    // As most are in most layers.
+    if raw == RawEntry::NONE {
+        return Ok(Mapping::Unallocated);
+    }
     let damaged = || damage::in_l2(raw, table, slot, geometry);
     let mapping = decode_l2(raw, geometry).map_err(|_| damaged())?;
     if geometry.data_file
