@@ -12,12 +12,14 @@
 //! - `judge.rs`, `judge/` judge a history that anybody recorded, line by line: `input` reads, `protocol`
 //!   refuses what nobody can have seen, `spec` is the model or the data-only specification.
 //! - `workload/` draws images, guests (some never rest while a job works) and operators; `world.rs` builds one and lives
-//!   through it, `world/guest.rs` and `world/client.rs` are guests and operators at work; `world/stuck.rs` says who waits for whom; `world/scripted.rs` lets a test
+//!   through it, as far at a time as `world/advance.rs` says; `world/guest.rs` and `world/client.rs` are guests and operators at
+//!   work, and guests come by a `world/door.rs`, as devices or by `world/nbd.rs`; `world/stuck.rs` says who waits for whom; `world/scripted.rs` lets a test
 //!   drive one by hand; `oracle.rs` shows everything to the model.
 //! - `oracle/bounded.rs` judges bounded progress: what a job may copy until it is in step, and until it ends once asked to;
 //!   `oracle/space.rs` judges what files still take after a discard, which `recovery/allocation.rs` counts. `oracle/beside.rs`
 //!   holds all laws that are judged beside the model: `oracle/bitmaps.rs`, `oracle/thresholds.rs` (both by a `write.rs`) and
-//!   `oracle/snapshots.rs`, whose contents `recovery/snapshots.rs` reads. `oracle/crashed.rs` judges where the world ends, or
+//!   `oracle/snapshots.rs`, whose contents `recovery/snapshots.rs` reads; `oracle/pace.rs` knows how fast jobs with a speed
+//!   copy, and `oracle/modes.rs` how files are open at rest. `oracle/crashed.rs` judges where the world ends, or
 //!   might have. `oracle/asked.rs` finds the name of a command, which is all that most of them need of it.
 //!   `workload/tables.rs` knows which table of an image lies where.
 //! - `workload/lies.rs` draws what no honest disk does, and `world/lying.rs` judges the few runs that have it, for safety alone.

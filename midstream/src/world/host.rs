@@ -417,7 +417,7 @@ impl Disk for SimDisk {
                 Ok(()) => {
                     let before = now.swap(writable, Ordering::Relaxed);
                     let disks = &mut host.core().disks;
-                    // Whoever had it open may have let go of it meanwhile.
+                    // Whoever had it open may have released it meanwhile.
                     if Arc::strong_count(&now) > 1 {
                         disks.files[file as usize].turns(before, writable);
                     }

@@ -350,12 +350,6 @@ impl State {
         }
     }
 
-    /// When the oldest read without an end began.
-    fn oldest_read(&self) -> Moment {
-        let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
-        reads.map(|request| request.began).min().unwrap_or(Moment::MAX)
-    }
-
     /// Whether a fault, or the end of everything, may make such a request fail.
     fn may_fail(&self, kind: Kind, began: Moment) -> bool {
         // A write or flush may need any kind of I/O on metadata; a read needs a flush only where it copies what it reads.

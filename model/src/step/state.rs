@@ -20,7 +20,7 @@ use crate::quirk::{Quirk, Quirks};
 use crate::rule::{Rule, Without};
 use crate::shared::Shared;
 use crate::step::client::Client;
-use crate::step::guest::Request;
+use crate::step::guest::{Kind, Request};
 use crate::step::late::Lately;
 use crate::step::marred::Marred;
 
@@ -218,6 +218,12 @@ impl State {
     /// The faults that may have struck what has been under way since then.
     pub fn faults_since(&self, moment: Moment) -> impl Iterator<Item = &Fault> {
         self.faults.iter().filter(move |fault| fault.last >= moment)
+    }
+
+    /// When the oldest read without an end began.
+    pub fn oldest_read(&self) -> Moment {
+        let reads = self.requests.iter().filter(|request| request.op.kind() == Kind::Read);
+        reads.map(|request| request.began).min().unwrap_or(Moment::MAX)
     }
 
     /// Whether a fault may have struck what has been under way since then.

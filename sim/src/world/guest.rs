@@ -160,7 +160,7 @@ impl Seat {
             std::mem::replace(&mut state.taken, Taken::Refused)
         };
         let Taken::By(door) = taken else { return };
-        let door = Arc::into_inner(door).expect("every lane has let go of it");
+        let door = Arc::into_inner(door).expect("every lane has released it");
         let House { engine, monitor, oracle, host } = house;
         door.leave(self.plan.guest, engine, monitor, oracle, host).await;
     }
