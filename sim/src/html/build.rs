@@ -15,6 +15,8 @@ use model::law::LAWS;
 use model::{Format, ImageSetup, Judge};
 use std::collections::BTreeMap;
 
+/// How the last note of a run that failed begins.
+const BROKE: &str = "broke the law: ";
 /// A longer text of a row is cut.
 const TEXT_CHARS_MAX: usize = 2000;
 
@@ -213,6 +215,8 @@ impl Builder {
         if let (true, Some(broken)) = (heading.verdict.is_empty(), &self.broken) {
             heading.law = broken.law.name().to_owned();
             heading.verdict = named(&broken.detail);
+        } else if let (true, Some(law)) = (heading.verdict.is_empty(), self.law_of_last_note()) {
+            heading.law = law;
         }
         head(&mut self.page, &heading);
         let is_broken = self.page.broken;
@@ -229,6 +233,12 @@ impl Builder {
             causes.dedup();
         }
         self.page
+    }
+
+    /// The law that whoever recorded the history saw broken: a crash of a daemon is no observation.
+    fn law_of_last_note(&self) -> Option<String> {
+        let law = self.page.rows.last()?.t.strip_prefix(BROKE)?;
+        Some(law.rsplit_once(", at step ").map_or(law, |(law, _)| law).to_owned())
     }
 }
 
