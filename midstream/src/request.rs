@@ -68,13 +68,6 @@ impl RequestId {
     pub fn number(self) -> u64 {
         u64::from(self.guest) << 16 | u64::from(self.lane) << 8 | u64::from(self.slot) | 1 << 24
     }
-
-    /// The request of that number, if one of ours may have it.
-    pub fn of_number(number: u64) -> Option<RequestId> {
-        let part = |shift: u32| (number >> shift & 0xff) as u32;
-        let is_ours = number >> 24 == 1;
-        is_ours.then(|| RequestId { guest: part(16), lane: part(8), slot: part(0) })
-    }
 }
 
 impl fmt::Display for RequestId {

@@ -8,6 +8,7 @@ mod protocol;
 mod spec;
 
 use input::{Lines, parsed};
+use midstream::content::request_of;
 use midstream::history::file::header::{Header, Spec, Version};
 use midstream::history::file::line::Line;
 use midstream::history::file::{LINE_BYTES_MAX, OURS, VERSION};
@@ -160,15 +161,13 @@ fn observations(lines: &mut Lines<impl BufRead>) -> Result<Option<History>, Stop
     let mut history = History::new(recorder, header.setups(Spec::Qemu)?);
     let mut protocol = Protocol::new(Spec::Qemu);
     let judge = Judge::new(Spec::Qemu, &[], header.torn_reads, &[]);
-    let is_ours = header.note.as_deref() == Some(OURS);
     while let Some(text) = lines.next()? {
         let line: Line = parsed(text)?;
         let (step, at) = (line.step.unwrap_or(0), line.at_ns.unwrap_or(0));
         let note = line.note.clone();
         let observed = line.observed().or_else(|why| fault("", why))?;
         if let Some(observed) = observed {
-            // The specification gets numbers of its own.
-            let name = name_of(&observed).filter(|_| is_ours);
+            let name = name_of(&observed);
             let admitted = protocol.admit(observed, &judge)?;
             history.push(step, at, What::Observed(with_name(admitted, name)));
         } else if let Some(note) = note {
@@ -178,11 +177,12 @@ fn observations(lines: &mut Lines<impl BufRead>) -> Result<Option<History>, Stop
     Ok(Some(history))
 }
 
-/// Our own requests have a name, which follows from their number.
+/// A write of ours has a name, which is in what it writes.
 fn name_of(observed: &Observed) -> Option<RequestId> {
     match observed {
-        Observed::Began { request, guest, .. } => {
-            RequestId::of_number(*request).filter(|name| name.guest == *guest)
+        Observed::Began { guest, asked, .. } => {
+            let written = asked.values.first().and_then(|value| request_of(*value));
+            written.filter(|name| name.guest == *guest)
         }
         _ => None,
     }

@@ -40,7 +40,9 @@ fn is_taken(arguments: &[&str]) {
     let none = ["SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "HQ_TASK_ID", "AWS_BATCH_JOB_ARRAY_INDEX"];
     let folder = tempfile::tempdir().expect("a scratch folder");
     let mut command = midstream();
-    none.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in none {
+        command.env_remove(name);
+    }
     for option in ["--out", "--result"] {
         if let Some(at) = arguments.iter().position(|argument| *argument == option) {
             arguments[at + 1] = folder.path().to_str().expect("a plain name");

@@ -12,7 +12,7 @@ use midstream::campaign::Subject;
 use midstream::coverage::Totals;
 use midstream::terminal::shown;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Put together what the parts of a campaign (`fuzz --shard`) have left.
@@ -113,7 +113,7 @@ impl Merge {
         let folder = self.out.join("traces");
         let path = folder.join(format!("{number}.json"));
         let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&path, &kept.trace));
-        written.map_err(|error| format!("--out {}: {error}", Path::display(&path)))?;
+        written.map_err(|error| format!("--out {}: {error}", path.display()))?;
         Ok(path)
     }
 

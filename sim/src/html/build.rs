@@ -3,7 +3,7 @@
 
 use super::belief::{SECTORS_MAX, Tables, graph, jobs, ways};
 use super::cause::{Causes, last_changes};
-use super::data::{Image, Page, Row};
+use super::data::{Graph, Image, Page, Row};
 use super::differs::{Reads, Sight};
 use crate::report::lanes::{self, Lane};
 use midstream::content::named;
@@ -15,6 +15,8 @@ use model::law::LAWS;
 use model::{Format, ImageSetup, Judge};
 use std::collections::BTreeMap;
 
+/// How the last note of a run that failed begins.
+const BROKE: &str = "broke the law: ";
 /// A longer text of a row is cut.
 const TEXT_CHARS_MAX: usize = 2000;
 
@@ -54,10 +56,8 @@ pub fn of_history(heading: &Heading, history: &History) -> Page {
 
 /// The page of a run of which is only known what was to be done.
 pub fn planned(heading: &Heading, rows: &[lanes::Row]) -> Page {
-    let mut page = Page::default();
-    page.rows = rows.iter().map(|row| row_of(row.clone())).collect();
-    page.graphs.push(Default::default());
-    page.jobs.push(Vec::new());
+    let rows = rows.iter().map(|row| row_of(row.clone())).collect();
+    let mut page = Page { rows, graphs: vec![Graph::default()], jobs: vec![Vec::new()], ..Page::default() };
     head(&mut page, heading);
     page
 }
@@ -94,7 +94,7 @@ impl Builder {
 
     fn begin(&mut self) {
         if !self.is_judging {
-            self.page.graphs.push(Default::default());
+            self.page.graphs.push(Graph::default());
             self.page.jobs.push(Vec::new());
             return;
         }
@@ -215,6 +215,8 @@ impl Builder {
         if let (true, Some(broken)) = (heading.verdict.is_empty(), &self.broken) {
             heading.law = broken.law.name().to_owned();
             heading.verdict = named(&broken.detail);
+        } else if let (true, Some(law)) = (heading.verdict.is_empty(), self.law_of_last_note()) {
+            heading.law = law;
         }
         head(&mut self.page, &heading);
         let is_broken = self.page.broken;
@@ -231,6 +233,12 @@ impl Builder {
             causes.dedup();
         }
         self.page
+    }
+
+    /// The law that whoever recorded the history saw broken: a crash of a daemon is no observation.
+    fn law_of_last_note(&self) -> Option<String> {
+        let law = self.page.rows.last()?.t.strip_prefix(BROKE)?;
+        Some(law.rsplit_once(", at step ").map_or(law, |(law, _)| law).to_owned())
     }
 }
 
@@ -267,5 +275,69 @@ fn image(image: &ImageSetup) -> Image {
         sectors: (image.size_bytes / 512).min(u64::from(SECTORS_MAX)),
         cluster: (image.cluster_bytes / 512).max(1),
         cells: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::html;
+    use crate::judge;
+    use midstream::toy;
+    use std::fs;
+    use std::path::Path;
+
+    fn screen(name: &str) -> Page {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/screens/{name}.jsonl"));
+        let text = fs::read(path).expect("a history");
+        let history = judge::read(&text[..]).expect("it makes sense").expect("it is QEMU's");
+        of_history(&Heading { law: midstream::trace::PASSED.to_owned(), ..Heading::default() }, &history)
+    }
+
+    #[test]
+    fn the_row_that_breaks_has_its_law_its_sector_and_what_wrote_it() {
+        let page = screen("serialise-on-request");
+        assert_eq!(page.law, "stream never changes what the guest reads");
+        let at = page.at.expect("it breaks");
+        let [differs] = &page.differs[..] else { panic!("one sector differs") };
+        assert_eq!(
+            (differs.sector, differs.expected.as_slice(), differs.found.as_str()),
+            (11, &["g1.0.7".to_owned()][..], "0")
+        );
+        let causes: Vec<&str> = page.rows[at].c.iter().map(|cause| page.rows[*cause].t.as_str()).collect();
+        assert_eq!(causes, ["g1.0.7 is done"], "what changed that sector last");
+        assert!(page.ways[page.rows[at].w.expect("there are ways")].iter().all(|way| way.no.is_some()));
+        let jobs = page.rows.iter().filter(|row| row.l == Lane::Jobs as u8);
+        assert!(
+            jobs.clone().count() > 3 && jobs.skip(1).all(|row| !row.c.is_empty()),
+            "each event has a cause"
+        );
+    }
+
+    #[test]
+    fn the_images_begin_with_every_sector_and_change_row_by_row() {
+        let page = screen("serialise-on-request");
+        for image in &page.images {
+            assert_eq!(image.cells.len() as u64, image.sectors, "{}", image.file);
+        }
+        assert!(page.rows.iter().any(|row| !row.d.is_empty()));
+        assert!(page.rows.iter().flat_map(|row| &row.d).all(|(_, _, cell)| *cell < page.cells.len()));
+        let frozen = |graph: &Graph| {
+            graph.nodes.iter().any(|node| node.to.iter().any(|(_, _, by)| by.contains(&"j2".to_owned())))
+        };
+        assert!(page.graphs.iter().any(frozen), "the stream froze a link");
+    }
+
+    #[test]
+    fn a_world_of_another_kind_is_shown_without_a_judge() {
+        let (_, outcome) = toy::first_failure();
+        let (full, _) =
+            midstream::strategy::replay::strict(|choices| toy::SUBJECT.full(choices), &outcome.tape);
+        let heading =
+            Heading { law: toy::LAW.to_owned(), verdict: "values".to_owned(), ..Heading::default() };
+        let page = of_history(&heading, &full.history);
+        assert_eq!((page.law.as_str(), page.what.as_str()), (toy::LAW, "values"));
+        assert!(page.rows.len() > 1 && page.at == Some(page.rows.len() - 1));
+        assert!(html::page(&page).contains("values"));
     }
 }

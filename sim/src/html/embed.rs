@@ -1,5 +1,6 @@
 //! One file of a page, its styles, its scripts and its data.
 
+use super::campaign::escaped;
 use super::data::Page;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -62,11 +63,6 @@ impl Write for NoTags<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A text as HTML shows it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use super::data::{Page, Row};
 use serde_json::{Value, json};
 
 const LANES: [&str; 5] = ["clients", "guests", "jobs", "disks", "world"];
-/// A slice is so long where nothing ends it.
-const SHORT: u64 = 1;
+/// How long a slice is, in steps: shorter than what lies between two in one step.
+const SLICE_STEPS: f64 = 0.005;
 
 /// The file's text.
 pub fn events(page: &Page) -> String {
@@ -43,7 +43,7 @@ fn times(rows: &[Row]) -> Vec<f64> {
 
 fn slice(row: &Row, time: f64, is_breaking: bool) -> Value {
     let mut slice = json!({
-        "name": row.t, "cat": LANES[usize::from(row.l)], "ph": "X", "ts": time, "dur": SHORT as f64 / 200.0,
+        "name": row.t, "cat": LANES[usize::from(row.l)], "ph": "X", "ts": time, "dur": SLICE_STEPS,
         "pid": 1, "tid": row.l + 1, "args": { "step": row.s },
     });
     if is_breaking {

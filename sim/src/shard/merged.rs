@@ -127,8 +127,9 @@ mod tests {
     use midstream::campaign::{Plan, Seeds, run};
     use midstream::toy;
     use proptest::prelude::*;
+    use std::path::Path;
     use std::sync::atomic::AtomicBool;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn part(index: u64, of: u64, runs: u64) -> Results {
         let part = Part::new(index, of).expect("a part");
@@ -184,16 +185,19 @@ mod tests {
             let results = Results::of_part(7, part, seen.clone(), std::iter::empty());
             results.write(folder.path(), &Results::file_name(7, part)).expect("writable");
         }
+        // A machine that does other things may be late now and then, but not so often in turn.
+        let took = (0..5).map(|_| merged_in(folder.path())).min().expect("there are some");
+        assert!(took.as_secs_f64() < 1.0, "{took:?}");
+    }
+
+    fn merged_in(folder: &Path) -> Duration {
         let started = Instant::now();
         let mut merged = Merged::default();
-        Results::read_all(folder.path())
-            .expect("they are results")
-            .into_iter()
-            .for_each(|file| merged.add(file));
+        Results::read_all(folder).expect("they are results").into_iter().for_each(|file| merged.add(file));
         let runs = merged.totals(toy::SUBJECT.laws).runs;
         let took = started.elapsed();
         assert_eq!(runs, 100_000);
-        assert!(took.as_secs_f64() < 1.0, "{took:?}");
+        took
     }
 
     fn any_results() -> impl Strategy<Value = Results> {

@@ -52,3 +52,30 @@ pub(super) fn nearest(subject: &Subject, choices: &[Decision]) -> Option<Nearest
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use midstream::toy;
+    use midstream::trace::PASSED;
+
+    #[test]
+    fn a_run_that_fails_has_one_beside_it_that_passes() {
+        let (_, outcome) = toy::first_failure();
+        let found = nearest(&toy::SUBJECT, &outcome.tape).expect("most runs pass");
+        assert_eq!(found.outcome.verdict.law(), PASSED);
+        assert!(found.choice.contains(" decides otherwise from here on: "), "{}", found.choice);
+        assert!(!found.outcome.history.entries.is_empty(), "its history is there to be shown");
+    }
+
+    #[test]
+    fn where_all_runs_end_alike_there_is_none() {
+        let (_, outcome) = toy::first_failure();
+        let broken = |choices, detail| Outcome {
+            verdict: midstream::verdict::Verdict::Stuck { who: "everybody".to_owned() },
+            ..toy::world(choices, detail)
+        };
+        let subject = Subject { run: &broken, ..toy::SUBJECT };
+        assert!(nearest(&subject, &outcome.tape).is_none());
+    }
+}

@@ -58,11 +58,19 @@ function imageMap(image, cells, marks) {
     element("div", { class: "clusters" }, clusters), marks.seen);
 }
 
+// Images that are not what they must be come first.
+function shownOrder() {
+  const wrong = new Set(run.differs.map((differs) => differs.image));
+  const all = run.images.map((_, index) => index);
+  return [...all.filter((index) => wrong.has(index)), ...all.filter((index) => !wrong.has(index))];
+}
+
 function drawDisk(at) {
   const images = cellsAt(at);
   const row = run.rows[at] || {};
   const isBroken = run.at === at;
-  const parts = run.images.map((image, index) => {
+  const parts = shownOrder().map((index) => {
+    const image = run.images[index];
     const changed = new Set((row.d || []).filter(([other]) => other === index).map(([, sector]) => sector));
     const wrong = isBroken ? run.differs.filter((differs) => differs.image === index) : [];
     const differs = new Map(wrong.map((differs) => [differs.sector, differs]));

@@ -1,6 +1,6 @@
 // The chain as a graph: overlays above what they stand on, guests above their nodes, links that jobs froze thick.
 
-const BOX = { width: 190, height: 40, across: 214, down: 84, top: 26 };
+const BOX = { width: 160, height: 40, across: 176, down: 80, top: 26 };
 
 // Protocol nodes say nothing that their format nodes do not, unless somebody uses them by themselves.
 function shownNodes(graph) {
@@ -51,7 +51,7 @@ function nodeBox(node, place, isNew) {
     drawn("text", { x: place.x + 8, y: place.y + 16 }, short(node.name, 14)),
     drawn("text", { x: place.x + BOX.width - 6, y: place.y + 16, "text-anchor": "end", class: "soft" },
       short(`${node.driver}${node.ro ? " ro" : ""}`, 16)),
-    drawn("text", { x: place.x + 8, y: place.y + 33, class: "soft" }, short(held, 28)));
+    drawn("text", { x: place.x + 8, y: place.y + 33, class: "soft" }, short(held, 22)));
 }
 
 function edgeLine(node, [role, to, frozen], at) {
@@ -83,7 +83,7 @@ function drawGraph(graph, before) {
   const chains = chainTexts(graph);
   return element("div", {},
     element("p", { class: "legend", id: "chain-text" }, chains.join("; ")),
-    drawn("svg", { viewBox: `0 0 ${right} ${bottom}`, width: right, height: bottom, role: "group", "aria-label": `the chain: ${chains.join("; ")}` },
+    drawn("svg", { viewBox: `0 0 ${right} ${bottom}`, width: right, height: bottom, style: `min-width:${Math.round(right * 0.85)}px`, role: "group", "aria-label": `the chain: ${chains.join("; ")}` },
       edges, nodes.map((node) => nodeBox(node, at.get(node.id), !known.has(node.id))), users));
 }
 

@@ -2,7 +2,7 @@
 
 const LANES = ["clients", "guests", "jobs", "disks", "world"];
 const CAUSES_MAX = 40;
-const lanes = { rows: [], shown: new Set([0, 1, 2, 4]), setUp: false, effects: [] };
+const lanes = { rows: [], shown: new Set([0, 1, 2, 3, 4]), setUp: false, effects: [] };
 
 function drawFilters(redraw) {
   const counts = LANES.map((_, lane) => run.rows.filter((row) => row.l === lane).length);

@@ -13,13 +13,41 @@ function drawHead() {
   byId("repro").textContent = run.repro.join("\n");
   byId("setup").textContent = run.setup;
   byId("breaks").hidden = run.at === null;
-  byId("differs").replaceChildren(...run.differs.slice(0, 6).map((differs) => {
-    const file = run.images[differs.image].file;
-    const item = element("li", {}, `sector ${differs.sector} seen through ${shortFile(file)}: must be ${differs.expected.join(" or ")}, found ${differs.found}`);
-    const causes = (run.rows[run.at].c || []).filter((at) => (run.rows[at].d || []).some(([image, sector]) => image === differs.image && sector === differs.sector));
-    for (const cause of causes) item.append(" — last changed by ", element("button", { class: "link", click: () => choose(cause) }, run.rows[cause].t));
-    return item;
-  }));
+  byId("differs").replaceChildren(...differingRuns().slice(0, 6).map(differsItem));
+}
+
+// Sectors side by side that differ in the same way are one line.
+function differingRuns() {
+  const runs = [];
+  for (const differs of run.differs) {
+    const last = runs[runs.length - 1];
+    const isSame = last && last.image === differs.image && last.to + 1 === differs.sector
+      && last.found === differs.found && last.expected.join() === differs.expected.join();
+    if (isSame) last.to = differs.sector;
+    else runs.push({ ...differs, to: differs.sector });
+  }
+  return runs;
+}
+
+function differsItem(differs) {
+  const file = run.images[differs.image].file;
+  const word = (value) => (value === "0" ? "zeroes" : value);
+  const where = differs.to > differs.sector ? `sectors ${differs.sector} to ${differs.to}` : `sector ${differs.sector}`;
+  const item = element("li", {}, `${where} seen through ${shortFile(file)}: must be ${differs.expected.map(word).join(" or ")}, found ${word(differs.found)}`);
+  const link = (at) => element("button", { class: "link", click: () => choose(at) }, run.rows[at].t);
+  const changes = (at) => (run.rows[at].d || []).some(([image, sector]) => image === differs.image && sector === differs.sector);
+  for (const cause of (run.rows[run.at].c || []).filter(changes)) item.append(" — its value changed last with ", link(cause));
+  for (const at of writesOf(differs, file)) item.append(" — what was found was put there by ", link(at));
+  return item;
+}
+
+// The last requests of disks that wrote what was found into that file. Where in it, only its tables know.
+function writesOf(differs, file) {
+  const value = differs.found.split(" ")[0];
+  const holds = (row) => row.t.split(/[(), ]+/).some((word) => word.replace(/x\d+$/, "") === value);
+  const writes = run.rows.map((row, at) => at).filter((at) => run.rows[at].l === 3 && !run.rows[at].f && at < run.at
+    && run.rows[at].t.includes(`write ${file} `) && holds(run.rows[at]));
+  return value === "0" ? [] : writes.slice(-2);
 }
 
 function choose(at) {
