@@ -8,7 +8,7 @@ pub mod beside;
 pub mod bitmaps;
 pub mod bounded;
 mod crashed;
-pub mod modes;
+mod modes;
 pub mod pace;
 pub mod snapshots;
 pub mod space;
@@ -22,7 +22,6 @@ use crate::oracle::write::Write;
 use crate::recovery::Recovered;
 use crate::workload::image::{Format, Image};
 use crate::workload::scenario::Scenario;
-use block::command::NodeInfo;
 use block::error::Refused;
 use block::event::{Event, EventSink};
 use block::qmp::event_text;
@@ -321,22 +320,6 @@ impl Oracle {
         }
         let wrong = self.inner().beside.job_at(seen, device_bytes);
         self.break_law_by(wrong);
-    }
-
-    /// All jobs have ended: how files are open, beside what nodes say of it. A fault may have kept a file from being opened
-    /// as it should be, or from being opened again as it was; but one alone only where no job was about to.
-    pub fn at_rest(&self, nodes: &[NodeInfo]) {
-        let has_jobs = self.inner().beside.has_seen_jobs();
-        let wrong = {
-            let core = self.host.core();
-            let struck = core.disks.faults.struck();
-            if struck > 1 || struck == 1 && has_jobs {
-                return;
-            }
-            modes::wrong(nodes, &core.disks.files)
-        };
-        self.inner().rests += 1;
-        self.break_law_by(wrong.map(|wrong| (LawId::ModesTrue, wrong)));
     }
 
     fn break_law_by(&self, wrong: Option<Wrong>) {

@@ -25,9 +25,9 @@ const TEXT_CHARS_MAX: usize = 2000;
 pub struct Heading {
     /// What it is called.
     pub title: String,
-    /// The law that broke, or `passed`.
+    /// The law that broke, or `passed`; nothing if nobody knows, and the judge shall say.
     pub law: String,
-    /// What was found, in lines; nothing if nobody knows, and the judge shall say.
+    /// What was found, in lines.
     pub verdict: String,
     /// Who recorded it, from which seed.
     pub origin: String,
@@ -212,14 +212,22 @@ impl Builder {
 
     fn end(mut self, heading: &Heading) -> Page {
         let mut heading = heading.clone();
-        if let (true, Some(broken)) = (heading.verdict.is_empty(), &self.broken) {
+        // A run with a verdict of its own was judged by rules that this judge may not have: of disks that lie, say.
+        let is_open = heading.law.is_empty();
+        if is_open {
+            heading.law = midstream::trace::PASSED.to_owned();
+        }
+        if let (true, Some(broken)) = (is_open, &self.broken) {
             heading.law = broken.law.name().to_owned();
             heading.verdict = named(&broken.detail);
-        } else if let (true, Some(law)) = (heading.verdict.is_empty(), self.law_of_last_note()) {
+        } else if let (true, Some(law)) = (is_open, self.law_of_last_note()) {
             heading.law = law;
         }
         head(&mut self.page, &heading);
         let is_broken = self.page.broken;
+        if !is_broken {
+            self.page.differs.clear();
+        }
         // A law that needs no model to be seen broken ends a run with what was seen last.
         let last = self.page.rows.len().checked_sub(1);
         self.page.at = if is_broken { self.page.at.min(last).or(last) } else { None };
@@ -291,7 +299,7 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/screens/{name}.jsonl"));
         let text = fs::read(path).expect("a history");
         let history = judge::read(&text[..]).expect("it makes sense").expect("it is QEMU's");
-        of_history(&Heading { law: midstream::trace::PASSED.to_owned(), ..Heading::default() }, &history)
+        of_history(&Heading::default(), &history)
     }
 
     #[test]

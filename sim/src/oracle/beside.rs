@@ -96,7 +96,7 @@ impl Beside {
     pub fn writes(&mut self, request: u64, write: &Write) {
         self.bitmaps.began(request, write);
         self.thresholds.began(request, write);
-        self.pace.changed();
+        self.pace.written(&write.bytes);
     }
 
     /// Its guest's node stands on another one now: which of the two it has changed, nobody saw.

@@ -1,9 +1,9 @@
 //! The law of speeds: a job that was started with a speed copies no faster.
 //!
 //! What a job says of its progress counts what it need not copy as well. So it is judged where the least that it must have
-//! copied is known: a mirror counts nothing but copies, nor does a backup while guests change nothing; a stream or commit that is the first command of its run copies what
-//! the layers it goes through had at the start, as long as no guest changes anything. A change of speed, and any fault, ends
-//! the judging. The source of the bound is QEMU 10.0's `ratelimit.h`: slices of a tenth of a second, the first one free,
+//! copied is known: a mirror counts nothing but copies, nor does a backup while guests change nothing; a stream or commit
+//! that is the first command of its run copies what the layers it goes through had at the start, but for what guests have
+//! written since. A change of speed, and any fault, ends the judging. The source of the bound is QEMU 10.0's `ratelimit.h`: slices of a tenth of a second, the first one free,
 //! and what a slice was overdrawn by is waited for.
 
 use super::bounded::starts;
@@ -11,6 +11,7 @@ use crate::workload::scenario::Scenario;
 use midstream::content::SECTOR_BYTES;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// How many chunks of a stream a mirror takes at a time in these worlds, and a backup.
 pub const MIRROR_PIECE: u64 = 4;
@@ -58,8 +59,12 @@ pub struct Pace {
     layers: Vec<Layer>,
     nodes: Vec<String>,
     chunk_bytes: u64,
-    /// Whether anything has happened that may change what a stream or commit must copy.
+    /// Whether a command may have changed what a stream or commit must copy.
     is_changed: bool,
+    /// The sectors of which guests may have changed that.
+    written: Vec<bool>,
+    /// Sectors of the largest cluster.
+    cluster_sectors: u64,
     /// Jobs that clients want to start and have no answer yet, and what is known of those with a speed.
     starts: BTreeMap<u32, (Vec<String>, Option<Job>)>,
     jobs: BTreeMap<String, Job>,
@@ -74,11 +79,14 @@ impl Pace {
             below: image.backing,
             decides: image.values().iter().map(Option::is_some).collect(),
         };
+        let clusters = scenario.images.iter().map(|image| image.format.cluster_bytes());
         Pace {
             layers: scenario.images[..scenario.layers].iter().map(layer).collect(),
             nodes: (0..scenario.layers).map(|image| scenario.node(image)).collect(),
             chunk_bytes: scenario.stream_chunk_bytes,
             is_changed: !scenario.faults.is_empty(),
+            written: Vec::new(),
+            cluster_sectors: clusters.max().map_or(1, |bytes| bytes / SECTOR_BYTES as u64),
             starts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             looks: 0,
@@ -105,6 +113,21 @@ impl Pace {
         self.jobs.retain(|_, job| job.is_alone);
         for (_, job) in self.starts.values_mut() {
             *job = job.take().filter(|job| job.is_alone);
+        }
+    }
+
+    /// A guest changes so many bytes: nobody knows any more what must be copied there.
+    pub fn written(&mut self, bytes: &Range<u64>) {
+        let cluster_bytes = self.cluster_sectors * SECTOR_BYTES as u64;
+        let first = bytes.start / cluster_bytes * self.cluster_sectors;
+        let end = bytes.end.div_ceil(cluster_bytes) * self.cluster_sectors;
+        let touched = first as usize..end as usize;
+        self.written.resize(self.written.len().max(touched.end), false);
+        self.written[touched.clone()].fill(true);
+        self.jobs.retain(|_, job| job.is_alone || job.copies.is_some());
+        for copies in self.jobs.values_mut().filter_map(|job| job.copies.as_mut()) {
+            let there = touched.start.min(copies.len())..touched.end.min(copies.len());
+            copies[there].fill(false);
         }
     }
 
@@ -221,7 +244,10 @@ impl Pace {
         self.jobs.remove(id);
         let mut wanted = self.starts.values().filter(|(wanted, _)| wanted.iter().any(|wanted| wanted == id));
         if let (Some((_, Some(job))), None) = (wanted.next(), wanted.next()) {
-            self.jobs.insert(id.to_owned(), job.clone());
+            let mut job = job.clone();
+            let known = job.copies.iter_mut().flatten().zip(&self.written);
+            known.for_each(|(copied, written)| *copied &= !written);
+            self.jobs.insert(id.to_owned(), job);
         }
     }
 
@@ -325,9 +351,10 @@ mod tests {
     #[test]
     fn nobody_knows_the_least_once_a_guest_has_written_or_the_speed_was_another() {
         let mut written = pace();
-        written.changed();
+        written.written(&(0..12 * SECTOR));
         start(&mut written, "block-stream", "");
-        assert_eq!((ended(&mut written, 16 * SECTOR, 0), written.looks()), (None, 0));
+        written.written(&(14 * SECTOR..16 * SECTOR));
+        assert_eq!((ended(&mut written, 16 * SECTOR, 0), written.looks()), (None, 1));
         let mut changed = pace();
         start(&mut changed, "block-stream", "");
         changed.sent(2, r#"{"execute":"block-job-set-speed","arguments":{"device":"j","speed":0}}"#);

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use midstream::campaign::Subject;
 use midstream::history::History;
 use midstream::terminal::shown;
-use midstream::trace::{PASSED, Trace, verdict_text};
+use midstream::trace::{Trace, verdict_text};
 use midstream::verdict::{Detail, Outcome};
 use seam::escape::one_line;
 use std::fs;
@@ -131,7 +131,6 @@ pub(in crate::command) fn page_of(path: &Path, subject: &Subject) -> Result<Page
         let history = read_history(path)?;
         let heading = Heading {
             title,
-            law: PASSED.to_owned(),
             origin: "a recorded history".to_owned(),
             repro: vec![text::on_trace("judge", "judge", path)],
             ..Heading::default()
