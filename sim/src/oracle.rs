@@ -64,6 +64,8 @@ struct Inner {
     answers: u64,
     /// How often it was looked at how files are open.
     rests: u64,
+    /// Whether a command was refused by the first fault that struck.
+    is_command_struck: bool,
     /// What is judged beside the model.
     beside: Beside,
     /// Whether commands change headers and links each by itself, so that the two may rightly differ.
@@ -115,6 +117,7 @@ impl Oracle {
             looked: Vec::new(),
             answers: 0,
             rests: 0,
+            is_command_struck: false,
             beside: Beside::new(scenario),
             links_move: scenario.spares() > 0,
         };
@@ -187,6 +190,7 @@ impl Oracle {
         self.settle(Point::new("client #", [client, 0, 0]));
         let wrong = {
             let (mut inner, core) = (self.inner(), self.host.core());
+            inner.is_command_struck |= core.disks.faults.struck() == 1 && text.contains("Could not open '");
             inner.beside.reply(client, &text, &core.disks.files, core.now)
         };
         self.observe(Observed::Reply { client, text });

@@ -3,6 +3,8 @@
 //! Each mutant is built into a scratch copy and fuzzed. It is caught if one of its own laws breaks in time, if the
 //! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace.
 
+mod page;
+
 use super::laws::{check_law, meant};
 use super::limits::{at_least_1, check_folder, seconds};
 use super::reported::write_outcomes;
@@ -66,6 +68,9 @@ pub(super) struct Mutants {
     /// Of the engine: write a report to DIR, a page and JUnit XML.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Of the engine: write the table to this file, in Markdown.
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
 }
 
 impl Mutants {
@@ -85,7 +90,7 @@ impl Mutants {
             named.map_err(|problem| format!("{}: {problem}", mutant.name))?;
         }
         self.report.iter().try_for_each(|folder| check_folder("--report", folder))?;
-        let (began, mut cases) = (Instant::now(), Vec::new());
+        let (began, mut cases, mut rows) = (Instant::now(), Vec::new(), Vec::new());
         let mut all_caught = true;
         say!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
         for mutant in &mutants {
@@ -94,11 +99,15 @@ impl Mutants {
             all_caught &= row.is_ok();
             say!("{}", line(&mutant.name, &row));
             cases.push((case(&mutant.name, &row), cells(&mutant.bug, &row)));
+            rows.push((mutant, row));
         }
         if let Some(folder) = &self.report {
             let heads = ["bug", "law", "runs", "processor s", "commands"];
             let index = write_outcomes(folder, "planted bugs", &heads, &cases, began.elapsed())?;
             say!("report  {}", index.display());
+        }
+        if let Some(path) = &self.page {
+            fs::write(path, page::page(&rows)).map_err(|e| format!("{}: {e}", path.display()))?;
         }
         Ok(if all_caught { Exit::Clean } else { Exit::Broken })
     }

@@ -13,13 +13,17 @@ const FORMATS: [&str; 2] = ["qcow2", "raw"];
 
 impl Oracle {
     /// All jobs have ended: how files are open, beside what nodes say of it. A fault may have kept a file from being opened
-    /// as it should be, or from being opened again as it was; but one alone only where no job was about to.
+    /// as it should be, or from being opened again as it was; but one alone only where no job was about to. A command that
+    /// it refused has put everything back.
     pub fn at_rest(&self, nodes: &[NodeInfo]) {
-        let has_jobs = self.inner().beside.has_seen_jobs();
+        let may_be_a_jobs = {
+            let inner = self.inner();
+            inner.beside.has_seen_jobs() && !inner.is_command_struck
+        };
         let wrong = {
             let core = self.host.core();
             let struck = core.disks.faults.struck();
-            if struck > 1 || struck == 1 && has_jobs {
+            if struck > 1 || struck == 1 && may_be_a_jobs {
                 return;
             }
             wrong(nodes, &core.disks.files)

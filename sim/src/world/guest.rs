@@ -161,8 +161,8 @@ impl Seat {
         };
         let Taken::By(door) = taken else { return };
         let door = Arc::into_inner(door).expect("every lane has released it");
-        let House { engine, monitor, oracle, host } = house;
-        door.leave(self.plan.guest, engine, monitor, oracle, host).await;
+        let House { engine, monitor, oracle, .. } = house;
+        door.leave(self.plan.guest, engine, monitor, oracle).await;
     }
 }
 

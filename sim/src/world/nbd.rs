@@ -176,11 +176,18 @@ impl Client {
         }
     }
 
-    /// Says goodbye.
-    pub fn leave(&self) {
+    /// Says goodbye, and waits until the server has hung up. Nobody asks for anything any more.
+    pub async fn leave(&self) {
         let goodbye = Asked { operation: Operation::Flush, offset: 0, len: 0, data: &[], fua: false };
         // Whoever has gone already needs no goodbye.
         let _gone = self.end.send(&goodbye.header(COMMAND_DISCONNECT, 0, 0));
+        let mut reading = self.state().reading.take();
+        loop {
+            let read = reading.take().unwrap_or_else(|| self.end.read(READ_BYTES)).await;
+            if read.is_err() || read.is_ok_and(|bytes| bytes.is_empty()) {
+                return;
+            }
+        }
     }
 }
 

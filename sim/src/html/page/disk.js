@@ -54,15 +54,21 @@ function imageMap(image, cells, marks) {
   }
   return element("div", { class: "image", "data-image": image.file },
     element("h3", {}, shortFile(image.file), element("span", { class: "soft" },
-      ` ${image.format}, ${plural(image.cluster, "sector")} a cluster${image.backing ? `, made on ${shortFile(image.backing)}` : ""}`)),
+      ` ${image.format}, ${plural(cells.length, "sector")}, ${image.cluster} a cluster${image.backing ? `, at first on ${shortFile(image.backing)}` : ""}`)),
     element("div", { class: "clusters" }, clusters), marks.seen);
 }
 
-// Images that are not what they must be come first.
+// Images that are not what they must be come first, each with what it stood on at first below it.
 function shownOrder() {
-  const wrong = new Set(run.differs.map((differs) => differs.image));
-  const all = run.images.map((_, index) => index);
-  return [...all.filter((index) => wrong.has(index)), ...all.filter((index) => !wrong.has(index))];
+  const order = new Set();
+  const add = (index) => {
+    if (index < 0 || order.has(index)) return;
+    order.add(index);
+    add(run.images.findIndex((image) => image.file === run.images[index].backing));
+  };
+  run.differs.forEach((differs) => add(differs.image));
+  run.images.forEach((_, index) => order.add(index));
+  return [...order];
 }
 
 function drawDisk(at) {

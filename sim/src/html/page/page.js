@@ -36,15 +36,17 @@ function differsItem(differs) {
   const item = element("li", {}, `${where} seen through ${shortFile(file)}: must be ${differs.expected.map(word).join(" or ")}, found ${word(differs.found)}`);
   const link = (at) => element("button", { class: "link", click: () => choose(at) }, run.rows[at].t);
   const changes = (at) => (run.rows[at].d || []).some(([image, sector]) => image === differs.image && sector === differs.sector);
-  for (const cause of (run.rows[run.at].c || []).filter(changes)) item.append(" — its value changed last with ", link(cause));
-  for (const at of writesOf(differs, file)) item.append(" — what was found was put there by ", link(at));
+  for (const cause of (run.rows[run.at].c || []).filter(changes)) item.append(" — it must be so since ", link(cause));
+  for (const at of writesOf(differs, file)) item.append(" — what was found was written by ", link(at));
   return item;
 }
 
-// The last requests of disks that wrote what was found into that file. Where in it, only its tables know.
+// The last requests of disks that wrote what was found into that file, and not what must be there. Where in it, only its
+// tables know.
 function writesOf(differs, file) {
   const value = differs.found.split(" ")[0];
-  const holds = (row) => row.t.split(/[(), ]+/).some((word) => word.replace(/x\d+$/, "") === value);
+  const has = (row, value) => row.t.split(/[(), ]+/).some((word) => word.replace(/x\d+$/, "") === value);
+  const holds = (row) => has(row, value) && !differs.expected.some((expected) => has(row, expected));
   const writes = run.rows.map((row, at) => at).filter((at) => run.rows[at].l === 3 && !run.rows[at].f && at < run.at
     && run.rows[at].t.includes(`write ${file} `) && holds(run.rows[at]));
   return value === "0" ? [] : writes.slice(-2);
