@@ -75,6 +75,7 @@ const NEEDED: [(&str, &[Rule]); 31] = [
     ("campaign-qemu-export-still-read-only.jsonl", &[Rule::ExportStillReadOnly]),
     ("campaign-copies-interfere.jsonl", &[Rule::CopiesInterfere]),
     ("campaign-turned-away-from-growing.jsonl", &[Rule::TurnedAwayFromGrowing]),
+    ("campaign-commit-of-unknown-length.jsonl", &[Rule::CommitOfUnknownLength]),
     ("hand-torn-read-of-a-node.jsonl", &[Rule::TornRead]),
     ("campaign-backup-into-a-read-only-image.jsonl", &[Rule::BackupTargetReadOnly]),
     ("campaign-backup-of-unknown-length.jsonl", &[Rule::BackupOfUnknownLength]),
