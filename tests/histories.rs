@@ -52,7 +52,7 @@ fn said(judged: &Judged) -> String {
 }
 
 /// Histories that were kept because they need rules of the specification that little else needs.
-const NEEDED: [(&str, &[Rule]); 31] = [
+const NEEDED: [(&str, &[Rule]); 32] = [
     (
         "daemon-answers.jsonl",
         &[

@@ -409,6 +409,7 @@ mod tests {
             masking: false,
             keep: false,
             report: None,
+            page: None,
         };
         assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
     }
