@@ -178,9 +178,9 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
 #[test]
 fn another_specification_than_the_files_own_can_be_asked_for() {
     let bytes = read("hand-lost-flush.jsonl");
-    let judged = judge(&bytes[..], Some(Spec::Qemu));
+    let judged = judge(&bytes[..], Some(Spec::Qemu10));
     assert_ne!(said(&judged), said(&judge(&bytes[..], None)));
-    assert_eq!(judged.spec, Some(Spec::Qemu));
+    assert_eq!(judged.spec, Some(Spec::Qemu10));
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn a_client_that_asks_for_everything_at_once_gets_it_piece_by_piece() {
 
 /// An attack of so many rounds on a daemon.
 fn attack_on(binary: PathBuf, rounds: u64) -> Attack {
-    let target = Target { kind: target::Kind::Midstreamd, binary, on_disk: false };
+    let target = Target { kind: target::Kind::Midstreamd, binary, on_disk: false, may_have: None };
     Attack { target, command: command(), seed: 1, rounds, time: None, budget: 128 << 20, kinds: Vec::new() }
 }
 

@@ -4,7 +4,7 @@
 //! has it, and the screen. No such engine is built here: the model judges the history again, and the screen is drawn again.
 
 use midstream::content::request_of;
-use midstream::history::file::header::{Header, Spec};
+use midstream::history::file::header::Header;
 use midstream::history::file::line::Line;
 use midstream::history::observed::Observed;
 use midstream::history::{History, Recorder, What};
@@ -45,7 +45,7 @@ fn history(text: &str) -> (History, u64) {
     let (_, broken_at) = note.rsplit_once(", at step ").expect("which law broke, at which step");
     let mut lines = lines.into_iter();
     let header: Header = serde_json::from_str(lines.next().expect("a header")).expect("a header");
-    let images = header.setups(Spec::Qemu).expect("images");
+    let images = header.setups(header.spec).expect("images");
     let mut history = History::new(Recorder::World, images);
     for line in lines {
         let line: Line = serde_json::from_str(line).expect("a line of a history");

@@ -87,6 +87,9 @@ pub enum Refused {
     CannotFreeze { link: &'static str, to: String },
     #[error("Device '{0}' not found")]
     DeviceNotFound(String),
+    /// The same words in the general class of errors, as QEMU 10.0 has them.
+    #[error("Device '{0}' not found")]
+    NoDeviceToWatch(String),
     #[error("'top-node' and 'top' are mutually exclusive")]
     TopTwice,
     #[error("'base-node' and 'base' are mutually exclusive")]

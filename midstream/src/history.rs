@@ -10,7 +10,7 @@ mod lines;
 pub mod observed;
 
 use crate::world::on_disk::OnDisk;
-use model::ImageSetup;
+use model::{ImageSetup, Release};
 use observed::Observed;
 
 pub use lines::brief;
@@ -21,6 +21,8 @@ pub use observed::{Asked, Failure, Found};
 pub struct History {
     /// Who recorded it.
     pub recorder: Recorder,
+    /// The release of QEMU whose language is spoken in it.
+    pub release: Release,
     /// The images before the run.
     pub images: Vec<ImageSetup>,
     /// What happened.
@@ -67,7 +69,14 @@ pub enum What {
 impl History {
     /// A run of which nothing has happened yet.
     pub fn new(recorder: Recorder, images: Vec<ImageSetup>) -> History {
-        History { recorder, images, entries: Vec::new(), cut: None, disk: Vec::new() }
+        History {
+            recorder,
+            release: Release::V10_0_2,
+            images,
+            entries: Vec::new(),
+            cut: None,
+            disk: Vec::new(),
+        }
     }
 
     /// One more thing. Gives back where it stands.

@@ -16,6 +16,7 @@ use crate::json::Json;
 use crate::law::{Broken, LawId, Tally};
 use crate::observation::{ImageSetup, Observation};
 use crate::quirk::Quirk;
+use crate::release::Release;
 use crate::rule::Rule;
 use crate::step::client::{DONE, done};
 use crate::step::seen::Seen;
@@ -112,6 +113,14 @@ impl Judge {
     pub fn without(mut self, rule: Rule) -> Judge {
         for state in &mut self.states {
             state.without.add(rule);
+        }
+        self
+    }
+
+    /// Judges a daemon that speaks as this release of QEMU does.
+    pub fn of_release(mut self, release: Release) -> Judge {
+        for state in &mut self.states {
+            state.release = release;
         }
         self
     }

@@ -4,6 +4,18 @@
 //! off unless a judge is made [`crate::Judge::with`] it. A run that nothing right explains, and these do, is known. Where a
 //! quirk mars data it does so to the smallest set of sectors for the shortest time that is true.
 
+use crate::harm::Harm;
+use crate::release::Release;
+
+/// In every release that was looked into.
+const ALL: &[Release] = &Release::ALL;
+/// Before a change that came with 10.0.13.
+const BEFORE_10_0_13: &[Release] = &[Release::V10_0_2];
+/// In the branch 10.0 alone.
+const BEFORE_11: &[Release] = &[Release::V10_0_2, Release::V10_0_13];
+/// Since a change that came with 10.0.13.
+const SINCE_10_0_13: &[Release] = &[Release::V10_0_13, Release::V11_1_3];
+
 /// What is known of a quirk.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct About {
@@ -11,12 +23,14 @@ pub struct About {
     pub name: &'static str,
     /// The name it had in the list that was known before any search began; empty if it was not on it.
     pub id: &'static str,
+    /// What it does to others.
+    pub harm: Harm,
     /// What QEMU does.
     pub what: &'static str,
     /// What is right instead.
     pub right: &'static str,
-    /// The versions of QEMU that were seen to do it.
-    pub versions: &'static [&'static str],
+    /// The releases of QEMU that were seen to do it.
+    pub releases: &'static [Release],
     /// A short trace of it, by file name in `traces/live/`; empty if it shows only beside others.
     pub trace: &'static str,
     /// Its trace shows it at least once in so many times: more than a few, if it depends on timing.
@@ -26,7 +40,7 @@ pub struct About {
 }
 
 macro_rules! quirks {
-    ($( $name:ident { name: $short:literal, id: $id:literal, what: $what:literal, right: $right:literal,
+    ($( $name:ident { name: $short:literal, id: $id:literal, harm: $harm:expr, releases: $releases:expr, what: $what:literal, right: $right:literal,
         trace: $trace:literal, tries: $tries:literal, found_after_seconds: $found:expr, } )*) => {
         /// A quirk, by name.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,7 +59,7 @@ macro_rules! quirks {
             pub const fn about(self) -> About {
                 match self {
                     $( Quirk::$name => About {
-                        name: $short, id: $id, what: $what, right: $right, versions: &["10.0.2"], trace: $trace,
+                        name: $short, id: $id, harm: $harm, releases: $releases, what: $what, right: $right, trace: $trace,
                         tries: $tries, found_after_seconds: $found,
                     }, )*
                 }
@@ -58,6 +72,8 @@ quirks! {
     ShortLayerReadsBase {
         name: "short-layer",
         id: "Q2",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "a stream onto a base ends early at the end of a short layer directly below the target, and base data shows",
         right: "what lies past the end of a short layer reads as zeroes, before and after",
         trace: "short-layer.json",
@@ -67,6 +83,8 @@ quirks! {
     ShortLayerReadsMemory {
         name: "short-layer-memory",
         id: "",
+        harm: Harm::Discloses,
+        releases: ALL,
         what: "while a stream runs, whoever reads past the end of a layer directly below its target, a guest or another job, gets success and whatever was in the daemon's memory; a write of part of a cluster makes that lasting",
         right: "what lies past the end of a short layer reads as zeroes, before, during and after the stream",
         trace: "short-layer-memory.json",
@@ -76,6 +94,8 @@ quirks! {
     ShortCommitShowsBase {
         name: "short-commit",
         id: "Q3",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "a commit of a short layer into a longer base lets base data show past the layer's end",
         right: "what lies past the end of a short layer reads as zeroes, before and after",
         trace: "short-commit.json",
@@ -85,6 +105,8 @@ quirks! {
     StreamReadErrorReadsMemory {
         name: "stream-read-error-memory",
         id: "",
+        harm: Harm::Discloses,
+        releases: ALL,
         what: "while a stream runs, a guest's read for which the tables of the target cannot be read gets success and whatever was in the daemon's memory",
         right: "the read fails with the error that the file gave",
         trace: "stream-read-error-memory.json",
@@ -94,6 +116,8 @@ quirks! {
     FailedHeaderChangesGraph {
         name: "half-finalize",
         id: "Q5",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a header write that fails at the end of a stream leaves the chain in memory changed, and the header on disk as it was",
         right: "the graph changes only after the header is written and flushed",
         trace: "half-finalize.json",
@@ -103,6 +127,8 @@ quirks! {
     ReusedClusterShows {
         name: "reused-cluster",
         id: "",
+        harm: Harm::Discloses,
+        releases: ALL,
         what: "a cluster that was given up is written anew before the tables that still point to it, so after a crash the data of one sector shows in another",
         right: "what is given up is used again only when nothing on the disk points to it any more",
         trace: "reused-cluster.json",
@@ -112,6 +138,8 @@ quirks! {
     HeaderIsTorn {
         name: "torn-header",
         id: "",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a header with the name of a backing file beyond its first sector is overwritten in place, so a power cut leaves half a name and an image that nobody can open",
         right: "a header is changed in one sector, or the old name stays whole until the new one is durable",
         trace: "torn-header.json",
@@ -121,6 +149,8 @@ quirks! {
     HeaderNotDurable {
         name: "header-not-durable",
         id: "",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a stream or a commit is completed before the header that it rewrote is durable, so a power cut brings the old chain back",
         right: "the header is flushed before completion is reported",
         trace: "header-not-durable.json",
@@ -130,6 +160,8 @@ quirks! {
     StreamDoesNotFlush {
         name: "no-flush",
         id: "Q7",
+        harm: Harm::LosesAtACrash,
+        releases: BEFORE_10_0_13,
         what: "a stream rewrites the header without a flush of what it copied, so a kill loses data that was durable before",
         right: "data and metadata are flushed before the header, and the header before completion is reported",
         trace: "no-flush.json",
@@ -139,6 +171,8 @@ quirks! {
     CommitDoesNotFlush {
         name: "no-flush-commit",
         id: "",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a commit makes the overlay's header name the base without a flush of what it copied there, so a kill loses data that was durable before",
         right: "the base is flushed before the header of the overlay names it",
         trace: "no-flush-commit.json",
@@ -148,6 +182,8 @@ quirks! {
     BackupDoesNotFlush {
         name: "no-flush-backup",
         id: "",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a backup reports its completion without a flush of its target, so a kill of the daemon right after it loses the copy",
         right: "the target is flushed before completion is reported: a backup that is complete is there",
         trace: "no-flush-backup.json",
@@ -157,6 +193,8 @@ quirks! {
     GrowsBeforeZeroes {
         name: "grown-base-shows-below",
         id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "a commit that makes its base longer has the new length on the disk before the zeroes that hide what lies below it, so a crash shows that",
         right: "the length is never without the zeroes",
         trace: "grown-base-shows-below.json",
@@ -166,6 +204,8 @@ quirks! {
     MirrorIsBypassed {
         name: "mirror-bypassed",
         id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "what a guest writes through an export put on the source after a mirror or an active commit began goes past the job, and the target ends without it",
         right: "every write to the source reaches the target before the job is completed, or the second writer is refused",
         trace: "mirror-bypassed.json",
@@ -175,6 +215,8 @@ quirks! {
     BackupIsBypassed {
         name: "backup-bypassed",
         id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "an active commit of a backup's source admits a second writer below the backup's filter: what it overwrites is not saved, so the backup has data from after its start; if the writer is still there when the commit's filter leaves, the process aborts",
         right: "what was there at the backup's start is saved before any writer changes it, or the second writer is refused",
         trace: "",
@@ -184,6 +226,8 @@ quirks! {
     MirrorPassesItsEnd {
         name: "mirror-progress",
         id: "",
+        harm: Harm::Misreports,
+        releases: ALL,
         what: "query-block-jobs reports a mirror's offset past its len, where its granularity is finer than the clusters of the target",
         right: "the offset never passes the len",
         trace: "mirror-progress.json",
@@ -193,6 +237,8 @@ quirks! {
     RefusedReopenBreaksWrites {
         name: "refused-reopen-breaks-writes",
         id: "",
+        harm: Harm::Denies,
+        releases: BEFORE_11,
         what: "a blockdev-reopen to read-only that is refused leaves an image with a persistent bitmap as if it were read-only: whoever writes it then, a guest or a commit, fails",
         right: "a refused reopen changes nothing",
         trace: "refused-reopen-breaks-writes.json",
@@ -202,6 +248,8 @@ quirks! {
     FailedWriteZeroes {
         name: "failed-write-zeroes",
         id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "a write over a data cluster and a zero cluster next to it first makes both zero, so if it then fails, or the daemon is killed, what was written there before reads as zeroes",
         right: "a write that fails leaves each of its sectors as it was or as it was to be",
         trace: "failed-write-zeroes.json",
@@ -211,6 +259,8 @@ quirks! {
     DiscardUnderWriteCorrupts {
         name: "discard-under-write",
         id: "",
+        harm: Harm::Damages,
+        releases: BEFORE_10_0_13,
         what: "a guest discards a cluster that another guest's write has just been given: the cluster is free, and the table points to it all the same, so that the next one who gets it writes over the first one's data",
         right: "of two requests at once, either may come last; the image stays sound",
         trace: "discard-under-write.json",
@@ -220,6 +270,8 @@ quirks! {
     FlushErrorCorrupts {
         name: "flush-error-corrupts",
         id: "",
+        harm: Harm::Damages,
+        releases: ALL,
         what: "a cluster is written and discarded while flushes of the file fail: the refcount goes down in the file and the table still points to the cluster, though every request of the guest succeeded",
         right: "no refcount goes down before the table that pointed to its cluster was written, whether or not a flush succeeds",
         trace: "flush-error-corrupts.json",
@@ -229,6 +281,8 @@ quirks! {
     RefusedStreamReadOnly {
         name: "refused-stream-read-only",
         id: "",
+        harm: Harm::Denies,
+        releases: ALL,
         what: "block-stream of the node of a file that is refused leaves that node read-only for good, whatever its auto-read-only says: jobs that are to write the image in it fail",
         right: "a command that is refused has done nothing",
         trace: "refused-stream-read-only.json",
@@ -238,6 +292,8 @@ quirks! {
     CommitLeavesHeader {
         name: "commit-under-backup-header",
         id: "",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a commit whose top stands under the filter of a backup leaves the header of the overlay above as it was: it names the committed image, and who deletes that, as after every commit, loses the overlay",
         right: "the header of the overlay names the base",
         trace: "commit-under-backup-header.json",
@@ -247,6 +303,8 @@ quirks! {
     FailedResizeForgotten {
         name: "failed-resize-forgotten",
         id: "",
+        harm: Harm::LosesAtACrash,
+        releases: ALL,
         what: "a commit that cannot write the new length of its base leaves the base longer in memory alone; the next commit does not write the length either, and what it committed past the old end is gone when the image is opened again",
         right: "the length in memory is the one on disk",
         trace: "failed-resize-forgotten.json",
@@ -256,6 +314,8 @@ quirks! {
     MirrorIntoOwnChain {
         name: "mirror-into-own-chain",
         id: "",
+        harm: Harm::Misreports,
+        releases: ALL,
         what: "a mirror whose target, a writable layer, lies below its source is accepted if a backup of that layer, whose filter hid the link between the two, ends while the command waits",
         right: "it is refused: the target is the backing of the source",
         trace: "mirror-into-own-chain.json",
@@ -265,6 +325,8 @@ quirks! {
     MirrorKeepsTarget {
         name: "mirror-keeps-target",
         id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "a mirror of the top layer of a node without backing, which is a mirror of all, does not zero its target first: where the source has no data, whoever is moved to the target reads what was in there before",
         right: "the target is zeroed where nothing is copied, as with sync full",
         trace: "",
@@ -274,6 +336,8 @@ quirks! {
     CommitBehindAStream {
         name: "commit-behind-a-stream",
         id: "",
+        harm: Harm::Denies,
+        releases: ALL,
         what: "a commit fails at its end with an I/O error that nobody met, while a stream of another overlay onto its top, begun after it, holds its filter",
         right: "the stream's hold of the filter does not stand in the way: the commit succeeds, or the stream is refused",
         trace: "commit-behind-a-stream.json",
@@ -283,6 +347,8 @@ quirks! {
     ReopenPastCommit {
         name: "reopen-past-commit",
         id: "",
+        harm: Harm::Misreports,
+        releases: ALL,
         what: "blockdev-reopen of an overlay to stand on the top of a commit, past the commit's filter, succeeds if an export or another overlay keeps the filter",
         right: "the reopen is refused: the link to the filter is frozen while the job runs",
         trace: "",
@@ -292,6 +358,8 @@ quirks! {
     JsonNameTooLong {
         name: "json-name-too-long",
         id: "",
+        harm: Harm::Denies,
+        releases: ALL,
         what: "a stream whose base stands on the filter of another stream fails at its end, as the json: name of the base that names the filter does not fit into the header",
         right: "the header names the base so that it can be opened again, and the stream succeeds",
         trace: "",
@@ -301,6 +369,8 @@ quirks! {
     HalfInactivation {
         name: "half-inactivation",
         id: "",
+        harm: Harm::Misreports,
+        releases: ALL,
         what: "blockdev-set-active that cannot inactivate all nodes is refused and leaves some of them inactive",
         right: "a command that is refused leaves every node as it was",
         trace: "",
@@ -310,11 +380,24 @@ quirks! {
     IdleStreamCopies {
         name: "idle-stream-copies",
         id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
         what: "while a stream whose base is directly below its target waits for its end, whoever reads through the target copies what the base has into it, and does not see what is written to the base from then on",
         right: "a stream copies what lies between its target and its base, and here nothing does",
         trace: "idle-stream-copies.json",
         tries: 5,
         found_after_seconds: Some(56.3),
+    }
+    StreamLeavesWritable {
+        name: "stream-leaves-writable",
+        id: "",
+        harm: Harm::Misreports,
+        releases: SINCE_10_0_13,
+        what: "a stream whose target was read-only leaves it writable when it has ended: its image stays open and locked for writing, and whoever asks may write below its overlays",
+        right: "what a stream made writable for itself is read-only again when it has ended",
+        trace: "stream-leaves-writable.json",
+        tries: 5,
+        found_after_seconds: Some(0.0),
     }
 }
 

@@ -154,13 +154,11 @@ pub fn read(input: impl BufRead) -> Result<Option<History>, Bad> {
 fn observations(lines: &mut Lines<impl BufRead>) -> Result<Option<History>, Stop> {
     let Some(first) = lines.next()? else { return Ok(None) };
     let header = header(first)?;
-    if header.spec != Spec::Qemu {
-        return Ok(None);
-    }
+    let Some(release) = header.spec.release() else { return Ok(None) };
     let recorder = if header.torn_reads { Recorder::Live } else { Recorder::World };
-    let mut history = History::new(recorder, header.setups(Spec::Qemu)?);
-    let mut protocol = Protocol::new(Spec::Qemu);
-    let judge = Judge::new(Spec::Qemu, &[], header.torn_reads, &[]);
+    let mut history = History { release, ..History::new(recorder, header.setups(header.spec)?) };
+    let mut protocol = Protocol::new(header.spec);
+    let judge = Judge::new(header.spec, &[], header.torn_reads, &[]);
     while let Some(text) = lines.next()? {
         let line: Line = parsed(text)?;
         let (step, at) = (line.step.unwrap_or(0), line.at_ns.unwrap_or(0));

@@ -27,6 +27,7 @@ pub mod process;
 pub mod qmp;
 mod repaired;
 pub mod report;
+pub mod repro;
 pub mod rounds;
 pub mod schema;
 mod schema_command;

@@ -24,6 +24,18 @@ pub fn check(program: &Path, names: &[&str]) -> Result<(), String> {
     Err(format!("{} is no {}: to --version it says {line}", program.display(), names.join(" or ")))
 }
 
+/// The first number of three parts in what it says to `--version`.
+pub fn number(program: &Path) -> Result<[u64; 3], String> {
+    let said = ask(program).map_err(|why| format!("{}: {why}", program.display()))?;
+    let number = |word: &str| {
+        let mut parts = word.split('.').map(|part| part.parse::<u64>().ok());
+        let number = [parts.next()??, parts.next()??, parts.next()??];
+        parts.next().is_none().then_some(number)
+    };
+    let found = said.split_whitespace().find_map(number);
+    found.ok_or_else(|| format!("{} says no number of a version: `{}`", program.display(), one_line(&said)))
+}
+
 /// What it says to `--version`.
 fn ask(program: &Path) -> Result<String, String> {
     let mut command = Command::new(program);

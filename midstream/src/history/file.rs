@@ -33,7 +33,7 @@ impl History {
         let run = self.cut.as_deref().unwrap_or(self);
         let header = Header {
             version: VERSION,
-            spec: Spec::Qemu,
+            spec: Spec::of(run.release),
             torn_reads: run.recorder == Recorder::Live,
             images: run.images.iter().map(ImageForm::of).collect(),
             note: Some(OURS.to_owned()),

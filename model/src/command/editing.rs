@@ -226,7 +226,7 @@ impl Editing {
             }
             Editing::Threshold { node } => match graph.find(node) {
                 Some(_) => Ok(Edit::Threshold),
-                None => Err(Refusal::NoSuchDevice(node.clone())),
+                None => Err(Refusal::NoDeviceToWatch(node.clone())),
             },
         }
     }

@@ -7,6 +7,7 @@ use crate::graph::blocker::Reason;
 use crate::graph::{GENERATED, Graph, JobId, NodeId};
 use crate::job::{Status, Verb};
 use crate::json::Json;
+use crate::release::Release;
 use crate::shared::Shared;
 use std::fmt;
 
@@ -71,6 +72,8 @@ pub enum Refusal {
     NoSuchNode(String, String),
     /// Neither device nor node, asked by `block-commit`.
     NoSuchDevice(String),
+    /// The same words in the general class of errors.
+    NoDeviceToWatch(String),
     /// `base` matches no image below the target.
     NoSuchBase(String),
     /// `base-node` is not below the device.
@@ -177,8 +180,9 @@ impl Refusal {
     }
 
     /// Whether an error with this text is this refusal.
-    pub fn is_worded_as(&self, text: &str, names: Names<'_>) -> bool {
+    pub fn is_worded_as(&self, text: &str, names: Names<'_>, release: Release) -> bool {
         match self {
+            Refusal::NotJson if release.places_json_errors() => is_placed(text, "JSON parse error"),
             Refusal::NotJson => text.starts_with("JSON parse error"),
             Refusal::Unexpected(any) => any.iter().any(|m| text == format!("Parameter '{m}' is unexpected")),
             Refusal::UnexpectedMember(any) => {
@@ -195,6 +199,15 @@ impl Refusal {
             _ => matches_generated(&self.text(names), text),
         }
     }
+}
+
+/// Whether a text begins with a line and a column, and then so: `2:25: JSON parse error, expecting key`.
+fn is_placed(text: &str, start: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = text.splitn(3, ':');
+    let (line, column) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let rest = parts.next().and_then(|rest| rest.strip_prefix(' ')).unwrap_or_default();
+    is_number(line) && is_number(column) && rest.starts_with(start)
 }
 
 impl NameRefusal {

@@ -43,6 +43,7 @@ impl Refusal {
             | Refusal::Backing(..) => self.text_on_nodes(names),
             Refusal::NoSuchNode(..)
             | Refusal::NoSuchDevice(..)
+            | Refusal::NoDeviceToWatch(..)
             | Refusal::NoSuchBase(..)
             | Refusal::NotBacking(..)
             | Refusal::BottomIsFilter(..)
@@ -137,7 +138,9 @@ impl Refusal {
             Refusal::NoSuchNode(device, name) => {
                 format!("Cannot find device='{device}' nor node-name='{name}'")
             }
-            Refusal::NoSuchDevice(name) => format!("Device '{name}' not found"),
+            Refusal::NoSuchDevice(name) | Refusal::NoDeviceToWatch(name) => {
+                format!("Device '{name}' not found")
+            }
             Refusal::NoSuchBase(file) => format!("Can't find '{file}' in the backing chain"),
             Refusal::NotBacking(base, device) => {
                 format!("Node '{base}' is not a backing image of '{device}'")

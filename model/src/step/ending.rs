@@ -6,6 +6,7 @@ use crate::graph::{ImageId, JobId, Node, NodeId, User};
 use crate::job::Status;
 use crate::law::LawId;
 use crate::observation::CrashKind;
+use crate::quirk::Quirk;
 use crate::rule::Rule;
 use crate::step::state::{Phase, State};
 
@@ -110,6 +111,7 @@ impl State {
         let job = self.job(id);
         let (plan, filter, has_succeeded, pivots) =
             (job.plan.clone(), job.filter, job.status == Status::Pending, job.pivots());
+        let below_filter = self.graph.node(filter).file;
         self.stream_closes_window(id);
         if has_succeeded {
             self.finalizing(id);
@@ -122,6 +124,9 @@ impl State {
                 // A commit that fails releases its nodes at once, one that succeeds when it is forgotten.
                 self.graph.release(id);
             }
+        }
+        if self.leaves_writable(id) {
+            self.graph.node_mut(filter).file = below_filter;
         }
         let job = self.job_mut(id);
         job.edited = true;
@@ -156,6 +161,9 @@ impl State {
         let (written, was_read_only) = (job.plan.written, job.read_only_before);
         self.job_mut(id).restored = true;
         let Some(node) = written else { return };
+        if was_read_only && self.leaves_writable(id) {
+            return;
+        }
         if stays {
             let is_read_only = self.graph.node(node).read_only && !self.graph.has_writer(node);
             self.graph.node_mut(node).read_only = is_read_only;
@@ -166,6 +174,12 @@ impl State {
         let node = self.graph.node_mut(node);
         // A job that found it writable, as an earlier one had left it, leaves it so.
         node.may_have_stayed_writable = node.read_only && (is_struck || node.may_have_stayed_writable);
+    }
+
+    /// [`Quirk::StreamLeavesWritable`]: as long as the job is there, the filter that it has given up still stands on what
+    /// it wrote and writes there what is there already. So that cannot be made read-only, and nobody tries again later.
+    fn leaves_writable(&self, id: JobId) -> bool {
+        self.has(Quirk::StreamLeavesWritable) && self.job(id).plan.job_type() == JobType::Stream
     }
 
     /// A fault strikes: it may keep a job that is about to end from making read-only what it wrote, where nobody is let in to

@@ -143,7 +143,9 @@ impl State {
             Answer::AnyError => true,
             Answer::ErrorAbout(about) => text.contains(about),
             Answer::Fault => self.faults_since(sent).any(|fault| text.contains(&fault.error)),
-            Answer::Refused(refusal) => refusal.class() == class && refusal.is_worded_as(text, self.names()),
+            Answer::Refused(refusal) => {
+                refusal.class() == class && refusal.is_worded_as(text, self.names(), self.release)
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::observation::{CrashKind, FaultKind, Format, ImageSetup};
 use crate::quirk::{Quirk, Quirks};
+use crate::release::Release;
 use crate::rule::{Rule, Without};
 use crate::shared::Shared;
 use crate::step::client::Client;
@@ -77,6 +78,8 @@ pub(crate) struct State {
     pub inconclusive: Option<Inconclusive>,
     /// Rules that it goes without.
     pub without: Without,
+    /// The release of QEMU whose language is spoken.
+    pub release: Release,
     /// Quirks that it has.
     pub quirks: Quirks,
     /// What quirks have left, beside data.
@@ -117,6 +120,7 @@ impl State {
             inconclusive: None,
             tears: false,
             without: Without::default(),
+            release: Release::V10_0_2,
             quirks: Quirks::default(),
             marred: Shared::default(),
             groups: Shared::default(),

@@ -3,10 +3,11 @@
 use super::limits::check_file;
 use super::{Exit, live_target, read, refuse};
 use crate::live::again::{Retaken, retake};
+use crate::live::repro;
 use crate::live::script::{Driver, Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use midstream::trace::PASSED;
 use midstream::verdict::Detail;
 use std::fs;
@@ -23,12 +24,24 @@ const TRIES_MAX: u32 = 60;
 pub(super) struct Export {
     /// The trace file.
     trace: PathBuf,
+    /// What kind of script: for a reader, or with everything that was done.
+    #[arg(long = "as", value_name = "FORM", default_value = "full")]
+    form: Form,
     /// Where to write it; to the standard output when not given.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The live daemon: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
     #[arg(long, value_name = "KIND[:PATH]")]
     target: Option<Target>,
+}
+
+/// The form of a script.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+enum Form {
+    /// A few lines of qemu-img, qemu-io and QMP in common sizes, shortened as long as they show the defect.
+    Sh,
+    /// Everything that was done, with a driver in Python.
+    Full,
 }
 
 impl Export {
@@ -49,8 +62,11 @@ impl Export {
             return Err(refuse(&format!("{} does not fail any more", self.trace.display())));
         };
         let fails = if failures == times { Fails::Always } else { Fails::Sometimes };
-        let text =
-            script(&trace.law, &record, fails, Driver::Within).map_err(|problem| refuse(&problem.0))?;
+        let text = match self.form {
+            Form::Full => script(&trace.law, &record, fails, Driver::Within),
+            Form::Sh => repro::script(&[&trace.law], &record, &target),
+        };
+        let text = text.map_err(|problem| refuse(&problem.0))?;
         match &self.out {
             None => put!("{text}"),
             Some(path) => {

@@ -103,7 +103,7 @@ impl Protocol {
         if self.is_over && !is_reading {
             return fault("", "the run is over: after `end` images are only read");
         }
-        let is_judged_crash = self.spec == Spec::Qemu && self.has_crashed;
+        let is_judged_crash = self.spec != Spec::DataOnly && self.has_crashed;
         if is_judged_crash && !is_reading && !matches!(observed, Observed::End) {
             return fault("", "after a crash images are only recovered, and the run ends");
         }

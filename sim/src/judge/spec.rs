@@ -68,12 +68,12 @@ pub(super) struct Qemu {
 
 impl Judge {
     pub(super) fn new(spec: Spec, images: &[ImageSetup], torn_reads: bool, quirks: &[Quirk]) -> Judge {
-        let plain = || model::Judge::new(images).with(quirks);
-        let judge = || if torn_reads { plain().on_real_files() } else { plain() };
-        match spec {
-            Spec::Qemu => Judge::Qemu(Box::new(Qemu { judge: judge(), unflushed: 0, named: 0, faults: 0 })),
-            Spec::DataOnly => Judge::DataOnly(DataOnly::new(images, torn_reads)),
-        }
+        let Some(release) = spec.release() else {
+            return Judge::DataOnly(DataOnly::new(images, torn_reads));
+        };
+        let judge = model::Judge::new(images).of_release(release).with(quirks);
+        let judge = if torn_reads { judge.on_real_files() } else { judge };
+        Judge::Qemu(Box::new(Qemu { judge, unflushed: 0, named: 0, faults: 0 }))
     }
 
     /// Shows it an observation.

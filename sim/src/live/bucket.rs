@@ -5,8 +5,10 @@
 //! with or without quirks. Nothing here steers the search.
 
 use super::fall::{Fall, Fell, Standing};
-use super::target::Kind;
-use serde::Deserialize;
+use super::target::Baseline;
+use model::{Harm, Release};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::sync::LazyLock;
 
 /// One known defect that ends or stops a daemon.
@@ -17,6 +19,9 @@ pub struct Bucket {
     pub name: String,
     /// The name it has in the list of defects that was known before, if it stands there.
     pub id: Option<String>,
+    /// What it does to others.
+    #[serde(deserialize_with = "harm")]
+    pub harm: Harm,
     /// What is wrong, in a sentence.
     pub what: String,
     /// What is right instead.
@@ -69,6 +74,13 @@ struct Job {
     idle: bool,
 }
 
+/// A harm by its word.
+fn harm<'de, D: Deserializer<'de>>(reader: D) -> Result<Harm, D::Error> {
+    let word = String::deserialize(reader)?;
+    let named = Harm::ALL.into_iter().find(|harm| harm.word() == word);
+    named.ok_or_else(|| D::Error::custom(format!("no harm is called `{word}`")))
+}
+
 /// The tries of a trace about which its entry says nothing.
 fn few_tries() -> u32 {
     5
@@ -86,12 +98,18 @@ fn read(text: &str) -> Result<Vec<Bucket>, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// The bucket of a failure, if it is known of this daemon.
-pub fn bucket_of(kind: Kind, fall: &Fall) -> Option<&'static Bucket> {
-    if kind != Kind::Qemu {
-        return None;
+impl Bucket {
+    /// The releases of QEMU that were seen to show it.
+    pub fn releases(&self) -> impl Iterator<Item = Release> {
+        let is_named = |release: &Release| self.versions.iter().any(|version| version == release.name());
+        Release::ALL.into_iter().filter(is_named)
     }
-    buckets().iter().find(|bucket| bucket.alike.iter().any(|alike| alike.fits(fall)))
+}
+
+/// The bucket of a failure, if it is known of such a daemon.
+pub fn bucket_of(baseline: Baseline, fall: &Fall) -> Option<&'static Bucket> {
+    let is_known = |bucket: &&Bucket| baseline.has(&bucket.name, bucket.releases());
+    buckets().iter().filter(is_known).find(|bucket| bucket.alike.iter().any(|alike| alike.fits(fall)))
 }
 
 impl Alike {

@@ -184,7 +184,8 @@ impl Cutter<'_> {
 
     /// Everything before a step, as the devices and whoever watched the daemon saw it.
     fn before(&self, at: usize) -> History {
-        let mut before = History::new(Recorder::Live, self.history.images.clone());
+        let fresh = History::new(Recorder::Live, self.history.images.clone());
+        let mut before = History { release: self.history.release, ..fresh };
         let mut noted = self.noted.iter().peekable();
         for step in 0..=at {
             while let Some((_, entry)) = noted.next_if(|(steps, _)| *steps <= step) {

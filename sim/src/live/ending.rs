@@ -59,7 +59,7 @@ impl Live<'_> {
         }
         self.mark();
         if self.actions.last() != Some(&Action::Settle) {
-            self.actions.push(Action::Settle);
+            self.did(Action::Settle);
         }
         let deadline = Instant::now() + ANSWER_MAX;
         loop {
@@ -133,7 +133,7 @@ impl Live<'_> {
             let read =
                 self.request(Asked { guest, operation: Operation::Read, sector: 0, sectors, tag: 0 })?;
             if let Ok(values) = read {
-                self.actions.push(Action::Look { node: name.clone(), values: values.clone() });
+                self.did(Action::Look { node: name.clone(), values: values.clone() });
                 self.judge.viewed(&name, &values)?;
                 self.looked.push((image, chain(&node["image"]), values));
             }
@@ -143,8 +143,7 @@ impl Live<'_> {
     }
 
     pub(super) fn quit(&mut self) -> Result<(), Broken> {
-        self.mark();
-        self.actions.push(Action::Quit);
+        self.did(Action::Quit);
         self.exchange(OPERATOR, QUIT, false)?;
         let mut timeout = Timeout::begin();
         loop {
@@ -169,7 +168,7 @@ impl Live<'_> {
 
     pub(super) fn kill(&mut self) -> Result<(), Broken> {
         self.receive(None, "waiting for nothing")?;
-        self.actions.push(Action::Kill);
+        self.did(Action::Kill);
         self.process.kill();
         self.judge.killed()
     }
@@ -177,7 +176,7 @@ impl Live<'_> {
     /// Asks it to end by a signal. It must do so soon, and soundly; what was flushed is judged as after a kill.
     pub(super) fn terminate(&mut self) -> Result<(), Broken> {
         self.receive(None, "waiting for nothing")?;
-        self.actions.push(Action::Kill);
+        self.did(Action::Kill);
         let began = Instant::now();
         self.process.terminate();
         match self.process.wait() {
@@ -224,8 +223,7 @@ impl Live<'_> {
             found.file = self.store.plain(&found.file);
             found.chain = found.chain.iter().map(|file| self.store.plain(file)).collect();
             found.values = found.values.map_err(|why| self.store.plain(&why));
-            self.mark();
-            self.actions.push(Action::Reopened { image, values: found.values.clone() });
+            self.did(Action::Reopened { image, values: found.values.clone() });
             self.judge.reopened(&found, end == End::Quit)?;
             let looked = self.looked.iter().find(|(at, chain, _)| *at == image && *chain == found.chain);
             // An injected error may strike the last flush, and nobody learns of that one.

@@ -43,7 +43,7 @@ impl Live<'_> {
             return Ok(false);
         }
         let export = format!("g{guest}");
-        self.actions.push(Action::Connect { guest, export: export.clone() });
+        self.did(Action::Connect { guest, export: export.clone() });
         let connected = self.process.nbd().map_err(|error| error.to_string()).and_then(|mut socket| {
             let len_bytes = nbd::hello(&mut socket, &export).map_err(|gone| by_its_number(&gone.0))?;
             Ok(Seat { socket, len_bytes, requests: 0, unanswered: None, leaves: false })
@@ -97,7 +97,7 @@ impl Live<'_> {
     pub(super) fn leave(&mut self, guest: u32) -> Result<(), Broken> {
         let Some(mut seat) = self.guests.remove(&guest) else { return Ok(()) };
         assert!(seat.unanswered.is_none(), "guest {guest} leaves without an answer to {:?}", seat.unanswered);
-        self.actions.push(Action::Leave { guest });
+        self.did(Action::Leave { guest });
         nbd::goodbye(&mut seat.socket);
         seat.socket.close();
         self.judge.detached(guest)?;

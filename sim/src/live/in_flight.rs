@@ -105,8 +105,7 @@ impl Live<'_> {
     /// Sends a request; its guest sits, and has none without an answer.
     pub(super) fn ask(&mut self, asked: Asked, is_in_flight: bool) -> Result<(), Broken> {
         let Asked { guest, operation, sector, sectors, tag } = asked;
-        self.mark();
-        self.actions.push(Action::Request { guest, operation, sector, sectors, tag, is_in_flight });
+        self.did(Action::Request { guest, operation, sector, sectors, tag, is_in_flight });
         // Of what was said before the request, nothing depends on it.
         self.receive(None, "a guest's request")?;
         self.request += 1;
@@ -156,7 +155,7 @@ impl Live<'_> {
     fn ended(&mut self, unanswered: &Unanswered, answer: Answer) -> Result<Result<Vec<Tag>, String>, Broken> {
         let guest = unanswered.asked.guest;
         if unanswered.is_in_flight {
-            self.actions.push(Action::Answered { guest });
+            self.did(Action::Answered { guest });
         }
         let result = match answer.error {
             0 => Ok(tags(&answer.data)),

@@ -3,9 +3,9 @@
 use super::cuts::Loss;
 use super::fall::{Fall, Fell, Standing};
 use super::journal::Journal;
-use super::known::{Known, explained, known, smallest};
+use super::known::{Known, explained, known, quirks_of, smallest};
 use super::second_reader::READERS_DIFFER;
-use super::target::Kind;
+use super::target::Baseline;
 use crate::device::Devices;
 use crate::oracle::{OF_DAMAGE, goals, laws, setup};
 use crate::recovery::Recovered;
@@ -51,7 +51,7 @@ pub struct Judge {
     steps: u64,
     verdict: Verdict,
     /// The ways in which the daemon may be wrong,
-    quirks: &'static [Quirk],
+    quirks: Vec<Quirk>,
     /// and what it broke first, if they explain it: from then on they are allowed.
     excused: Option<(String, String)>,
     /// What happened that needs no model to be seen.
@@ -65,21 +65,29 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge of a daemon that finds the scenario's files, and may be wrong in these ways.
-    pub fn new(scenario: &Scenario, quirks: &'static [Quirk]) -> Judge {
+    /// A judge of a daemon that finds the scenario's files.
+    pub fn new(scenario: &Scenario) -> Judge {
         let images: Vec<ImageSetup> = scenario.images.iter().map(|image| setup(image, scenario)).collect();
         Judge {
             judge: model::Judge::new(&images).on_real_files(),
             history: History::new(Recorder::Live, images),
             steps: 0,
             verdict: Verdict::Passed,
-            quirks,
+            quirks: Vec::new(),
             excused: None,
             fall: None,
             last_command: String::new(),
             commands: Commands::default(),
             journal: None,
         }
+    }
+
+    /// From the first observation on the daemon speaks as the release of the baseline does, and may be wrong as that says.
+    pub(super) fn of_release(&mut self, baseline: Baseline) {
+        assert!(self.history.entries.is_empty(), "nothing was observed yet");
+        self.judge = self.judge.clone().of_release(baseline.release);
+        self.history.release = baseline.release;
+        self.quirks = quirks_of(baseline);
     }
 
     /// Notes of everything that is shown from now on what the devices had done before.
@@ -104,8 +112,8 @@ impl Judge {
     }
 
     /// The ways in which the daemon may be wrong.
-    pub(super) fn quirks(&self) -> &'static [Quirk] {
-        self.quirks
+    pub(super) fn quirks(&self) -> &[Quirk] {
+        &self.quirks
     }
 
     /// Whether something broke, and only quirks explain it.
@@ -144,7 +152,7 @@ impl Judge {
 
     /// The specification does not explain what was seen. If quirks do, the sequence goes on with them.
     fn broke(&mut self, law: &str, detail: String) -> Result<(), Broken> {
-        let again = match (&self.excused, self.quirks) {
+        let again = match (&self.excused, self.quirks.as_slice()) {
             (Some(_), _) | (_, []) => None,
             (None, quirks) => explained(&self.history, quirks),
         };
@@ -305,13 +313,13 @@ impl Judge {
     }
 
     /// What a failure is known as, if it is.
-    pub fn known(&self, kind: Kind, fall: Option<&Fall>) -> Option<Known> {
+    pub fn known(&self, baseline: Baseline, fall: Option<&Fall>) -> Option<Known> {
         let history = self.history.cut.as_deref().unwrap_or(&self.history);
         let is_explained = fall.is_some() || self.history.cut.is_some() || self.verdict == Verdict::Passed;
         if !is_explained || self.excused.is_none() && self.history.cut.is_none() {
-            return known(kind, Vec::new(), fall);
+            return known(baseline, Vec::new(), fall);
         }
-        known(kind, smallest(history, self.quirks)?, fall)
+        known(baseline, smallest(history, &self.quirks)?, fall)
     }
 
     /// What was seen, looked back on.
@@ -341,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_reply_that_breaks_a_law_stands_with_its_command() {
-        let mut judge = Judge::new(&Scenario::chain(&["dd"]), &[]);
+        let mut judge = Judge::new(&Scenario::chain(&["dd"]));
         let pause = r#"{"execute":"job-pause","arguments":{"id":"j"}}"#;
         assert!(judge.sent(3, pause).is_ok());
         assert!(judge.reply(3, r#"{"return": {}}"#).is_err(), "there is no such job");

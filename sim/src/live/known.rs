@@ -2,7 +2,7 @@
 
 use super::bucket::{Bucket, bucket_of};
 use super::fall::Fall;
-use super::target::Kind;
+use super::target::Baseline;
 use midstream::history::{History, Recorder, What};
 use model::Quirk;
 use model::quirk::QUIRKS;
@@ -37,18 +37,19 @@ impl Known {
     }
 }
 
-/// The quirks that a kind of daemon may have.
-pub fn quirks_of(kind: Kind) -> &'static [Quirk] {
-    match kind {
-        Kind::Qemu => &QUIRKS,
-        Kind::Midstreamd => &[],
-    }
+/// The quirks that are known of such a daemon.
+pub fn quirks_of(baseline: Baseline) -> Vec<Quirk> {
+    let is_known = |quirk: &Quirk| {
+        let about = quirk.about();
+        baseline.has(about.name, about.releases.iter().copied())
+    };
+    QUIRKS.into_iter().filter(is_known).collect()
 }
 
 /// What a failure is known as, if what came before it is explained by the quirks of `quirks`.
-pub fn known(kind: Kind, quirks: Vec<Quirk>, fall: Option<&Fall>) -> Option<Known> {
+pub fn known(baseline: Baseline, quirks: Vec<Quirk>, fall: Option<&Fall>) -> Option<Known> {
     let bucket = match fall {
-        Some(fall) => Some(bucket_of(kind, fall)?),
+        Some(fall) => Some(bucket_of(baseline, fall)?),
         None => None,
     };
     (bucket.is_some() || !quirks.is_empty()).then_some(Known { quirks, bucket })
@@ -56,7 +57,7 @@ pub fn known(kind: Kind, quirks: Vec<Quirk>, fall: Option<&Fall>) -> Option<Know
 
 /// A judge that has seen all of a history and allows these quirks, if that explains it.
 pub fn explained(history: &History, quirks: &[Quirk]) -> Option<model::Judge> {
-    let mut judge = model::Judge::new(&history.images).with(quirks);
+    let mut judge = model::Judge::new(&history.images).of_release(history.release).with(quirks);
     if history.recorder == Recorder::Live {
         judge = judge.on_real_files();
     }

@@ -13,8 +13,7 @@ use std::time::Instant;
 impl Live<'_> {
     /// Sends one command and waits for its reply; the judge sees both, and every event on the way.
     pub(super) fn command(&mut self, client: u32, text: &str) -> Result<Value, Broken> {
-        self.mark();
-        self.actions.push(Action::Command(text.to_owned()));
+        self.did(Action::Command(text.to_owned()));
         self.exchange(client, text, false)
     }
 

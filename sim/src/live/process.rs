@@ -9,6 +9,8 @@ use crate::conform::daemon::socket::{NbdSocket, accept};
 use crate::fence;
 use block::engine::NOT_DURABLE;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use seam::escape::one_line;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -79,6 +81,8 @@ pub struct Process {
     folder: PathBuf,
     /// Its monitor, greeted.
     pub qmp: Qmp,
+    /// The number of QEMU's release that it goes by: major, minor, micro.
+    pub number: [u64; 3],
 }
 
 /// How a process ended.
@@ -124,17 +128,24 @@ impl Process {
             let _reaped = child.wait();
             return Err(format!("it never came to its socket; it said: {}", stderr(&folder)));
         };
-        let mut process = Process { child, folder, qmp: Qmp::new(stream) };
-        let deadline = Instant::now() + ANSWER_MAX;
-        let greeted = process
-            .qmp
-            .line(Some(deadline))
-            .and_then(|_| process.qmp.send(r#"{"execute":"qmp_capabilities"}"#))
-            .and_then(|()| process.qmp.line(Some(deadline)));
-        match greeted {
-            Ok(_) => Ok(process),
-            Err(lost) => Err(format!("it did not greet: {lost}; it said: {}", stderr(&process.folder))),
+        let mut process = Process { child, folder, qmp: Qmp::new(stream), number: [0; 3] };
+        match process.greet() {
+            Ok(number) => {
+                process.number = number;
+                Ok(process)
+            }
+            Err(why) => Err(format!("it did not greet: {why}; it said: {}", stderr(&process.folder))),
         }
+    }
+
+    /// Takes the greeting and negotiates. Gives the number of QEMU's release that stands in it.
+    fn greet(&mut self) -> Result<[u64; 3], String> {
+        let deadline = Some(Instant::now() + ANSWER_MAX);
+        let lost = |lost: Lost| lost.to_string();
+        let greeting = self.qmp.line(deadline).map_err(lost)?;
+        self.qmp.send(r#"{"execute":"qmp_capabilities"}"#).map_err(lost)?;
+        self.qmp.line(deadline).map_err(lost)?;
+        number_in(&greeting).ok_or_else(|| format!("no version stands in `{}`", one_line(&greeting)))
     }
 
     /// A connection to its NBD server.
@@ -256,4 +267,12 @@ fn allow_core_files() {
         // Without a core file a crash is reported without its stack.
         let _allowed = setrlimit(Resource::Core, limit);
     });
+}
+
+/// The number of QEMU's release in a greeting.
+fn number_in(greeting: &str) -> Option<[u64; 3]> {
+    let greeting: Value = serde_json::from_str(greeting).ok()?;
+    let version = &greeting["QMP"]["version"]["qemu"];
+    let part = |name: &str| version[name].as_u64();
+    Some([part("major")?, part("minor")?, part("micro")?])
 }

@@ -102,7 +102,7 @@ impl Live<'_> {
         if is_judged(&read(text)) {
             return self.command(OPERATOR, text).map(drop);
         }
-        self.actions.push(Action::Command(text.to_owned()));
+        self.did(Action::Command(text.to_owned()));
         self.receive(None, text)?;
         let mut events = Vec::new();
         let reply = self.ask_schema_command(text, &mut events)?;

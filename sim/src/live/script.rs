@@ -104,7 +104,7 @@ fn data(record: &Record, fails: Fails) -> Result<String, NoScript> {
 }
 
 /// How the defect is recognised.
-enum Defect {
+pub(super) enum Defect {
     Crash,
     Hang,
     Sector {
@@ -148,7 +148,7 @@ impl Defect {
         }
     }
 
-    fn of(record: &Record) -> Result<Defect, NoScript> {
+    pub(super) fn of(record: &Record) -> Result<Defect, NoScript> {
         static SECTOR: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"^sector (\d+) of .*expected (.*), (read|found) (.+)$").expect("a pattern of ours")
         });

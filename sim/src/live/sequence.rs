@@ -11,19 +11,20 @@ use super::guests::Seat;
 use super::image_store::ImageStore;
 use super::in_flight;
 use super::judge::{Broken, Judge, NOT_STARTED};
-use super::known::{Known, key, quirks_of};
+use super::known::{Known, key};
 use super::plan::{Ordeal, Plan, Stop};
 use super::process::{Process, Scratch};
 use super::schema::schema_of;
 use super::second_reader;
 use super::stack;
-use super::target::Target;
+use super::target::{Baseline, Target};
 use super::turns::{Turn, What, add_schema_commands, scripts};
 use crate::workload::scenario::Scenario;
 use midstream::choice::{Choices, Point};
 use midstream::content::Tag;
 use midstream::trace::verdict_text;
 use midstream::verdict::{Detail, Outcome, Verdict};
+use model::Release;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -89,7 +90,7 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
         add_schema_commands(&mut choices, &scenario, || schema_of(target), &mut scripts);
     }
     let choices = Arc::new(Mutex::new(choices));
-    let mut judge = Judge::new(&scenario, quirks_of(target.kind));
+    let mut judge = Judge::new(&scenario);
     let scratch = Scratch::new().expect("a folder for temporary files can be written to");
     let orders = (!is_ordered).then(|| Arc::clone(&choices));
     let store = ImageStore::set(&scenario, &scratch, target.on_disk, orders)
@@ -99,8 +100,10 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
     let Done { mut actions, last_reply, in_flight, read_twice, leaks, left } =
         setting.perform(scripts, &mut judge);
     let crashes = crash(&mut judge, &store, &mut actions, salt);
-    let fall = judge.take_fall().map(|fall| look_inside(target, &scratch, left.as_ref(), &actions, fall));
-    let known = judge.known(target.kind, fall.as_ref());
+    let baseline = target.baseline(judge.history().release);
+    let fall =
+        judge.take_fall().map(|fall| look_inside(target, baseline, &scratch, left.as_ref(), &actions, fall));
+    let known = judge.known(baseline, fall.as_ref());
     let mut outcome = judge.outcome(detail);
     if let (None, Some(fall), Verdict::Broken { detail, .. }) = (&known, &fall, &mut outcome.verdict) {
         fall.stacks.iter().for_each(|stack| *detail = format!("{detail}\nstack: {}", stack.join(" <- ")));
@@ -149,6 +152,7 @@ impl Setting<'_> {
                 return done;
             }
         };
+        judge.of_release(self.target.baseline(Release::nearest(process.number)));
         let mut live = Live {
             process,
             judge,
@@ -203,18 +207,22 @@ fn options(command: &str) -> &str {
     options.and_then(|options| options.strip_suffix('}')).expect("a set-up adds nodes and does nothing else")
 }
 
+/// A client whose handshake is why a daemon hangs came within so many of the last things that were done.
+const CONNECTS_WITHIN: usize = 6;
+
 /// Where a daemon fell or hangs, if nothing else shows why.
 fn look_inside(
     target: &Target,
+    baseline: Baseline,
     scratch: &Scratch,
     process: Option<&Process>,
     actions: &[Action],
     fall: Fall,
 ) -> Fall {
-    let a_moment_ago = actions.iter().rev().take(3);
+    let a_moment_ago = actions.iter().rev().take(CONNECTS_WITHIN);
     let connecting = a_moment_ago.into_iter().any(|action| matches!(action, Action::Connect { .. }));
     let fall = Fall { connecting, ..fall };
-    if bucket_of(target.kind, &fall).is_some() {
+    if bucket_of(baseline, &fall).is_some() {
         return fall;
     }
     let stacks = match (fall.kind, process) {
@@ -297,6 +305,12 @@ impl Live<'_> {
         }
     }
 
+    /// The next thing is done.
+    pub(super) fn did(&mut self, action: Action) {
+        self.mark();
+        self.actions.push(action);
+    }
+
     pub(super) fn all(&mut self, scripts: Vec<VecDeque<Turn<'_>>>) -> Result<(), Broken> {
         self.set_up()?;
         let end = match self.take_turns(scripts)? {
@@ -327,7 +341,7 @@ impl Live<'_> {
             self.judge.note("on the command line:".to_owned());
             self.judge.sent(OPERATOR, &command)?;
             self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
-            self.actions.push(Action::Command(command));
+            self.did(Action::Command(command));
             done += 1;
         }
         for command in self.scenario.setup().split_off(done) {

@@ -1,6 +1,7 @@
 //! Which daemon is driven: the real one, or ours behind its sockets.
 
 use crate::version;
+use model::Release;
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub struct Target {
     pub binary: PathBuf,
     /// Its images lie on devices of the simulated disk.
     pub on_disk: bool,
+    /// The name of a defect that it may have, beside those that are known of its release.
+    pub may_have: Option<&'static str>,
 }
 
 /// The kinds of daemons.
@@ -44,6 +47,24 @@ impl Kind {
     }
 }
 
+/// Which defects are known of a daemon.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Baseline {
+    /// The kind of daemon: of ours none are known.
+    pub kind: Kind,
+    /// The release whose defects they are,
+    pub release: Release,
+    /// and one more, by name.
+    pub may_have: Option<&'static str>,
+}
+
+impl Baseline {
+    /// Whether a defect of this name, that these releases have, is among them.
+    pub fn has(&self, name: &str, mut releases: impl Iterator<Item = Release>) -> bool {
+        self.kind == Kind::Qemu && (self.may_have == Some(name) || releases.any(|it| it == self.release))
+    }
+}
+
 /// What stands behind the kind of a target whose images lie on devices.
 const ON_DISK: &str = "+disk";
 
@@ -70,6 +91,21 @@ impl Target {
         version::check(&self.binary, &[self.kind.binary()])
     }
 
+    /// The same daemon, which may have this defect whatever its release.
+    pub fn that_may_have(&self, defect: &'static str) -> Target {
+        Target { may_have: Some(defect), ..self.clone() }
+    }
+
+    /// What is known of it, if it is of this release.
+    pub fn baseline(&self, release: Release) -> Baseline {
+        Baseline { kind: self.kind, release, may_have: self.may_have }
+    }
+
+    /// The number of QEMU's release that it says it is.
+    pub fn release(&self) -> Result<[u64; 3], String> {
+        version::number(&self.binary)
+    }
+
     /// The same daemon, with its images where they lay when a trace of this target was recorded.
     pub fn placed_as(&self, recorded: &Recorded) -> Target {
         Target { on_disk: recorded.on_disk, ..self.clone() }
@@ -83,7 +119,7 @@ impl Target {
         let binary = found.filter(|path| path.is_file());
         let binary = binary.ok_or_else(|| format!("{} was not found", path.unwrap_or(kind.binary())))?;
         let binary = binary.canonicalize().map_err(|error| error.to_string())?;
-        let target = Target { kind, binary, on_disk: false };
+        let target = Target { kind, binary, on_disk: false, may_have: None };
         if on_disk { target.on_disk() } else { Ok(target) }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::values::Values;
 use super::{IMAGES_MAX, NAME_BYTES_MAX, VALUES_MAX};
-use model::{Format, ImageSetup};
+use model::{Format, ImageSetup, Release};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -18,7 +18,10 @@ const CLUSTER_BYTES: std::ops::RangeInclusive<u64> = 512..=2 << 20;
 pub enum Spec {
     /// Block jobs, guests and crashes as QEMU 10.0 has them.
     #[serde(rename = "qemu-10.0")]
-    Qemu,
+    Qemu10,
+    /// The same as QEMU 11.1 has them.
+    #[serde(rename = "qemu-11.1")]
+    Qemu11,
     /// Devices that keep data: reads, writes, flushes and crashes alone.
     #[serde(rename = "data-only")]
     DataOnly,
@@ -26,7 +29,7 @@ pub enum Spec {
 
 impl Spec {
     /// Each of them.
-    pub const ALL: [Spec; 2] = [Spec::Qemu, Spec::DataOnly];
+    pub const ALL: [Spec; 3] = [Spec::Qemu10, Spec::Qemu11, Spec::DataOnly];
 
     /// The one of that name.
     pub fn named(name: &str) -> Option<Spec> {
@@ -36,8 +39,26 @@ impl Spec {
     /// As files name it.
     pub fn name(self) -> &'static str {
         match self {
-            Spec::Qemu => "qemu-10.0",
+            Spec::Qemu10 => "qemu-10.0",
+            Spec::Qemu11 => "qemu-11.1",
             Spec::DataOnly => "data-only",
+        }
+    }
+
+    /// The one for what a release of QEMU did.
+    pub fn of(release: Release) -> Spec {
+        match release {
+            Release::V10_0_2 | Release::V10_0_13 => Spec::Qemu10,
+            Release::V11_1_3 => Spec::Qemu11,
+        }
+    }
+
+    /// The release of QEMU whose language is spoken; none where nothing is said.
+    pub fn release(self) -> Option<Release> {
+        match self {
+            Spec::Qemu10 => Some(Release::V10_0_2),
+            Spec::Qemu11 => Some(Release::V11_1_3),
+            Spec::DataOnly => None,
         }
     }
 }

@@ -76,7 +76,8 @@ mod tests {
     use midstream::verdict::{Outcome, Verdict};
 
     fn plan(before: Vec<u64>, runs: u64) -> Plan {
-        let target = Target { kind: Kind::Midstreamd, binary: PathBuf::new(), on_disk: false };
+        let target =
+            Target { kind: Kind::Midstreamd, binary: PathBuf::new(), on_disk: false, may_have: None };
         Plan {
             target,
             before,

@@ -1,0 +1,11 @@
+#!/bin/sh
+# change-backing-file writes into the header that the backing file has the format of the overlay; where it is a raw file, neither the image nor what stands on it can be opened again.
+# Right instead: the header names the format of the backing file.
+# Seen on 10.0.2, 10.0.13, 11.1.3. Ends with 1 if the defect shows.
+cd "$(mktemp -d)" || exit 2
+{ cat <<'QMP'
+{"execute":"qmp_capabilities"}
+QMP
+sleep 0.5; echo '{"execute":"quit"}'; } |
+qemu-storage-daemon --chardev stdio,id=m --monitor m
+qemu-img check top.qcow2

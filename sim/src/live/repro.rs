@@ -1,0 +1,128 @@
+//! A failing sequence as a script that a person reads: `qemu-img`, `qemu-io` and QMP, in a few lines and common sizes.
+//!
+//! A record is translated (`translate`), written as shell (`shell`), run (`run`), and made shorter as long as the defect
+//! still shows (`shrink`). What cannot be said so, such as requests in flight, has the long script instead.
+
+mod run;
+mod shell;
+mod shrink;
+mod translate;
+
+use super::script::NoScript;
+use super::sequence::Record;
+use super::target::Target;
+use serde_json::{Map, Value};
+use shell::Pace;
+
+/// A script, before it is text.
+#[derive(Clone, PartialEq, Debug)]
+struct Repro {
+    images: Vec<Image>,
+    /// Options of nodes that the daemon starts with, in order.
+    nodes: Vec<Map<String, Value>>,
+    steps: Vec<Step>,
+    shows: Shows,
+    /// What shows that the script asks for the right thing.
+    control: Control,
+    /// What `qemu-io` reads where a reader is wrong: `read -P 1 64k 64k`. The control reads the same.
+    look: String,
+}
+
+/// An image and what is written into it before the daemon starts.
+#[derive(Clone, PartialEq, Debug)]
+struct Image {
+    file: String,
+    format: &'static str,
+    size_bytes: u64,
+    /// Options of its creation beside the size: `cluster_size=1k`.
+    options: Vec<String>,
+    /// File and format of the image below.
+    backing: Option<(String, &'static str)>,
+    /// Commands of `qemu-io`.
+    content: Vec<String>,
+}
+
+/// One thing done while the daemon runs.
+#[derive(Clone, PartialEq, Debug)]
+enum Step {
+    /// A command on the monitor.
+    Qmp(Value),
+    /// Jobs get time to go on.
+    Wait,
+    /// Somebody at an export, by its name: commands of `qemu-io`.
+    Guest { export: String, commands: Vec<String> },
+    /// The daemon is killed.
+    Kill,
+}
+
+/// By what the defect is recognised.
+#[derive(Clone, PartialEq, Debug)]
+enum Shows {
+    /// The daemon ends by a signal.
+    Crash,
+    /// The daemon does not end.
+    Hang,
+    /// The last read of a guest finds another pattern than it looks for.
+    GuestReads,
+    /// A read of this file afterwards does; the file and its format.
+    FileReads { file: String, format: &'static str },
+    /// One of these is in what the daemon says; patterns of `grep`.
+    Says(Vec<String>),
+    /// `qemu-img check` finds damage in this file.
+    Corrupt { file: String },
+    /// `qemu-img check` cannot read this file, or an image below it.
+    Unreadable { file: String },
+}
+
+/// What a defect is held against: without it a script that has lost its meaning would show anything.
+#[derive(Clone, PartialEq, Debug)]
+enum Control {
+    /// Nothing: a crash, a hang and damage are never right.
+    Needless,
+    /// The same read of this file passes before the daemon starts; the file and its format.
+    FileBefore { file: String, format: &'static str },
+    /// Whoever wrote it reads it back at once.
+    ReadBack,
+    /// The same command is refused before anything else was done.
+    RefusedBefore(Value),
+    /// There is none: the script is only made shorter where that cannot change what is right.
+    Missing,
+}
+
+pub use run::shows;
+pub use shell::is_never_right;
+
+/// The shortest script found that shows on `target` what `record` showed; `title` is its comment.
+pub fn script(title: &[&str], record: &Record, target: &Target) -> Result<String, NoScript> {
+    let run = |repro: &Repro, pace: Pace| run::run(&shell::text(title, repro, pace), target);
+    let mut why = NoScript(String::new());
+    for manner in translate::MANNERS {
+        let repro = match translate::repro(record, manner) {
+            Ok(repro) => repro,
+            Err(no) => {
+                why = no;
+                continue;
+            }
+        };
+        let first = run(&repro, Pace::Kept);
+        if !first.shows {
+            let text = shell::text(title, &repro, Pace::Kept);
+            why = NoScript(format!(
+                "a script of the short form does not show it; --as full does. Tried:\n{text}"
+            ));
+            continue;
+        }
+        let is_never_right = repro.control == Control::Needless;
+        let is_like = |pace: Pace| {
+            move |shorter: &Repro| {
+                let ran = run(shorter, pace);
+                ran == first || is_never_right && ran.shows
+            }
+        };
+        let (at_leisure, quickly) = (is_like(Pace::Kept), is_like(Pace::Quick));
+        let quick = quickly(&repro).then(|| shrink::shortest(repro.clone(), &quickly)).filter(&at_leisure);
+        let shortest = quick.unwrap_or_else(|| shrink::shortest(repro, &at_leisure));
+        return Ok(shell::text(title, &shortest, Pace::Kept));
+    }
+    Err(why)
+}
