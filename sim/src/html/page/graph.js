@@ -39,13 +39,26 @@ function placed(nodes) {
   return places;
 }
 
-function nodeBox(node, place, isNew) {
-  const classes = ["box", node.ro ? "" : "writable", node.filter ? "filter" : "", node.held.length ? "held" : ""];
+// Nodes whose links change between two moments, and those that users leave for others. No request is inside such a node at
+// that moment: each has left before it, or enters after it. Commands and jobs drain them for that.
+function drainedNodes(graph, before) {
+  const linksOf = (node) => node.to.map(([role, id]) => `${role} ${id}`).join();
+  const usersOf = (graph, id) => graph.users.filter((user) => user.node === id).map((user) => user.name);
+  const old = new Map(before.nodes.map((node) => [node.id, node]));
+  const moved = before.users.filter((user) => graph.users.some((other) => other.name === user.name && other.node !== user.node))
+    .map((user) => user.name);
+  const isDrained = (node) => (old.has(node.id) && linksOf(old.get(node.id)) !== linksOf(node))
+    || [...usersOf(graph, node.id), ...usersOf(before, node.id)].some((user) => moved.includes(user));
+  return new Set(graph.nodes.filter(isDrained).map((node) => node.id));
+}
+
+function nodeBox(node, place, isNew, isDrained) {
+  const classes = ["box", node.ro ? "" : "writable", node.filter ? "filter" : "", node.held.length ? "held" : "", isDrained ? "drained" : ""];
   const what = `${node.driver}${node.ro ? ", read-only" : ", writable"}`;
   const held = node.held.join(", ");
-  const label = `node ${node.name}: ${what}${held ? `; held by ${held}` : ""}`;
+  const label = `node ${node.name}: ${what}${held ? `; held by ${held}` : ""}${isDrained ? "; drained for this change" : ""}`;
   const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-  return drawn("g", { class: isNew ? "new" : "", "data-node": node.name, role: "img", "aria-label": label },
+  return drawn("g", { class: isNew ? "new" : "", "data-node": node.name, "data-drained": isDrained, role: "img", "aria-label": label },
     drawn("title", {}, label),
     drawn("rect", { class: classes.join(" "), x: place.x, y: place.y, width: BOX.width, height: BOX.height, rx: 5 }),
     drawn("text", { x: place.x + 8, y: place.y + 16 }, short(node.name, 14)),
@@ -79,12 +92,14 @@ function drawGraph(graph, before) {
     const place = at.get(node.id);
     return names.length ? drawn("text", { class: "user", x: place.x + 4, y: place.y - 6, "data-users": node.name }, `▼ ${names.join(", ")}`) : null;
   });
+  const drained = drainedNodes(graph, before || graph);
   const edges = nodes.flatMap((node) => node.to.map((link) => edgeLine(node, link, at)));
   const chains = chainTexts(graph);
   return element("div", {},
     element("p", { class: "legend", id: "chain-text" }, chains.join("; ")),
     drawn("svg", { viewBox: `0 0 ${right} ${bottom}`, width: right, height: bottom, style: `min-width:${Math.round(right * 0.85)}px`, role: "group", "aria-label": `the chain: ${chains.join("; ")}` },
-      edges, nodes.map((node) => nodeBox(node, at.get(node.id), !known.has(node.id))), users));
+      edges, nodes.map((node) => nodeBox(node, at.get(node.id), !known.has(node.id), drained.has(node.id))), users),
+    drained.size ? element("p", { class: "legend", id: "drained" }, `Drained for this change (broken blue frame): ${nodes.filter((node) => drained.has(node.id)).map((node) => node.name).join(", ")}. Each request has left before it, or enters after it.`) : null);
 }
 
 // The chains in a line each, as texts have them: base <- mid <- top.
