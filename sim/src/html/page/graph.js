@@ -8,14 +8,17 @@ function shownNodes(graph) {
   return graph.nodes.filter((node) => node.driver !== "file" || used.has(node.id) || node.held.length > 0);
 }
 
-function placed(nodes) {
+function placed(nodes, columnsMax) {
   const byNumber = new Map(nodes.map((node) => [node.id, node]));
   const childrenOf = (node) => node.to.map(([, id]) => byNumber.get(id)).filter(Boolean);
   const below = new Set(nodes.flatMap((node) => childrenOf(node).map((child) => child.id)));
   const places = new Map();
   let columns = 0;
+  // Columns that hang together, from their first one.
+  const trees = [];
   const put = (node, rank, column) => {
     const old = places.get(node.id);
+    while (old && old.column < trees[trees.length - 1]) trees.pop();
     if (old && old.rank >= rank) return;
     if (rank > nodes.length) return;
     places.set(node.id, { rank, column: old ? old.column : column });
@@ -31,11 +34,28 @@ function placed(nodes) {
   };
   let isFirst = true;
   for (const root of nodes.filter((node) => !below.has(node.id))) {
-    put(root, 0, isFirst ? 0 : ++columns);
+    trees.push(isFirst ? 0 : ++columns);
+    put(root, 0, columns);
     isFirst = false;
   }
   // Nodes that only ring each other have no root: a graph like that is a finding by itself.
   for (const node of nodes) if (!places.has(node.id)) places.set(node.id, { rank: 0, column: ++columns });
+  return wrapped(places, trees, columns + 1, columnsMax);
+}
+
+// What has no room beside the trees before it goes below them.
+function wrapped(places, trees, columns, columnsMax) {
+  let [right, top, bottom] = [0, 0, 0];
+  trees.forEach((from, at) => {
+    const end = at + 1 < trees.length ? trees[at + 1] : columns;
+    if (right > 0 && right + end - from > columnsMax) [right, top] = [0, bottom];
+    const inside = [...places.entries()].filter(([, place]) => place.tree === undefined && place.column >= from && place.column < end);
+    for (const [id, place] of inside) {
+      places.set(id, { tree: from, rank: place.rank + top, column: place.column - from + right });
+      bottom = Math.max(bottom, place.rank + top + 1);
+    }
+    right += end - from;
+  });
   return places;
 }
 
@@ -82,7 +102,7 @@ function edgeLine(node, [role, to, frozen], at) {
 function drawGraph(graph, before) {
   if (graph.nodes.length === 0) return element("p", { class: "legend" }, "no node is known here");
   const nodes = shownNodes(graph);
-  const places = placed(nodes);
+  const places = placed(nodes, Math.floor(byId("graph").clientWidth / BOX.across) || Infinity);
   const known = new Set((before || graph).nodes.map((node) => node.id));
   const at = new Map([...places].map(([id, { rank, column }]) => [id, { x: 4 + column * BOX.across, y: BOX.top + rank * BOX.down }]));
   const right = Math.max(...[...at.values()].map((place) => place.x)) + BOX.width + 4;
