@@ -28,11 +28,11 @@ pub fn check() {
     step 7     g0.0.1    flush
     step 13    g0.0.1    is done
     step 13    g0.0.2    read of 4 at 0
-    step 19    g0.0.2    reads n0 g0.0.0x2 0
+    step 19    g0.0.2    reads n0 g0.0.0*2 0
     step 19    g0.0.3    write of 1 at 2
     step 21    g0.0.3    is done
     step 21    crash     power cut
-    step 21    reopened  disk: n0 g0.0.0x2 0x5
+    step 21    reopened  disk: n0 g0.0.0*2 0*5
     step 21    end
     ");
 }

@@ -88,14 +88,14 @@ pub fn name(tag: Tag) -> String {
     }
 }
 
-/// Tags by runs: where they were written and how many sectors.
+/// Tags by runs: where they were written and how many sectors, `n0*4 0*14 g1.0.2`. `0x14` would be a number.
 pub fn tags_text(tags: &[Tag]) -> String {
     let mut text = String::new();
     for run in tags.chunk_by(|a, b| name(*a) == name(*b)) {
         let separator = if text.is_empty() { "" } else { " " };
         write!(text, "{separator}{}", name(run[0])).expect("a string takes all");
         if run.len() > 1 {
-            write!(text, "x{}", run.len()).expect("a string takes all");
+            write!(text, "*{}", run.len()).expect("a string takes all");
         }
     }
     text
@@ -161,6 +161,13 @@ mod tests {
         {
             assert_eq!(named(plain), plain);
         }
+    }
+
+    #[test]
+    fn so_many_zeroes_are_not_written_like_a_number() {
+        let mut tags = vec![0; 14];
+        tags.extend([initial_tag(0, 14), initial_tag(0, 15), tag_of_request(1, 0, 2), GARBAGE]);
+        assert_eq!(tags_text(&tags), "0*14 n0*2 g1.0.2 ?");
     }
 
     #[test]

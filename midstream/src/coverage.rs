@@ -5,6 +5,7 @@
 use crate::choice::mix;
 use crate::verdict::{Outcome, Verdict};
 use model::Census;
+use model::judge::verbs::Combination;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a count of an `Outcome` is about. Laws are counted in the order they have here, and so are goals.
@@ -50,6 +51,9 @@ pub struct Totals {
     pub laws_checked: Vec<u64>,
     /// How many runs reached each goal, in the order of the goals.
     pub goals_reached: Vec<u64>,
+    /// How many runs sent each verb to a job of each type in each status, in the order of `Combination::all`; of runs without
+    /// jobs nothing.
+    pub verbs_sent: Vec<u64>,
     /// What broke, by law.
     pub broken: BTreeMap<String, Broken>,
     /// One number for all histories; the same for the same seeds on every machine and any number of threads.
@@ -70,6 +74,11 @@ impl Totals {
         self.history_hash = self.history_hash.wrapping_add(mix(outcome.history_hash ^ mix(seed)));
         add(&mut self.laws_checked, outcome.laws_checked.iter().copied());
         add(&mut self.goals_reached, outcome.goals_reached.iter().map(|&reached| u64::from(reached)));
+        if !outcome.verbs_sent.is_empty() {
+            let is_sent =
+                Combination::all().map(|combination| u64::from(outcome.verbs_sent.has(&combination)));
+            add(&mut self.verbs_sent, is_sent);
+        }
         if outcome.verdict != Verdict::Passed {
             self.add_broken(outcome.verdict.law(), Broken { runs: 1, seed });
         }
@@ -85,6 +94,7 @@ impl Totals {
         self.history_hash = self.history_hash.wrapping_add(other.history_hash);
         add(&mut self.laws_checked, other.laws_checked.iter().copied());
         add(&mut self.goals_reached, other.goals_reached.iter().copied());
+        add(&mut self.verbs_sent, other.verbs_sent.iter().copied());
         for (law, &broken) in &other.broken {
             self.add_broken(law, broken);
         }
@@ -100,6 +110,12 @@ impl Totals {
         let counts = if goals { &self.goals_reached } else { &self.laws_checked };
         let named = laws.iter().filter(move |law| law.is_goal == goals).enumerate();
         named.map(|(index, law)| (law.name, counts.get(index).copied().unwrap_or(0)))
+    }
+
+    /// In how many runs each verb was sent to a job of each type in each status.
+    pub fn verbs(&self) -> impl Iterator<Item = (Combination, u64)> {
+        let count = |index: usize| self.verbs_sent.get(index).copied().unwrap_or(0);
+        Combination::all().enumerate().map(move |(index, combination)| (combination, count(index)))
     }
 
     /// Goals never reached and laws never checked, if there were enough runs to judge by.
@@ -131,12 +147,12 @@ impl Totals {
     }
 }
 
-fn add(totals: &mut Vec<u64>, more: impl ExactSizeIterator<Item = u64>) {
-    if totals.len() < more.len() {
-        totals.resize(more.len(), 0);
-    }
-    for (total, more) in totals.iter_mut().zip(more) {
-        *total += more;
+fn add(totals: &mut Vec<u64>, more: impl Iterator<Item = u64>) {
+    for (index, more) in more.enumerate() {
+        match totals.get_mut(index) {
+            Some(total) => *total += more,
+            None => totals.push(more),
+        }
     }
 }
 
@@ -167,6 +183,22 @@ mod tests {
         assert_eq!(all.broken[toy::LAW].seed, lowest);
         assert_eq!(all.failures(), all.broken[toy::LAW].runs);
         assert!(all.failures() > 1);
+    }
+
+    #[test]
+    fn verbs_are_counted_by_runs() {
+        let mut outcome = toy::run(of_seed(1));
+        let mut all = Totals::default();
+        all.add(1, &outcome);
+        assert_eq!(all.verbs_sent, [0; 0], "a world without jobs");
+        let paused = Combination::all().nth(40).expect("there are more");
+        outcome.verbs_sent.add(paused);
+        let mut twice = Totals::default();
+        twice.add(2, &outcome);
+        all.merge(&twice);
+        all.merge(&twice);
+        let sent: Vec<_> = all.verbs().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(sent, [(paused, 2)]);
     }
 
     #[test]

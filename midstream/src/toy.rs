@@ -9,6 +9,7 @@ use crate::choice::{Choices, Point};
 use crate::coverage::Law;
 use crate::history::{History, What};
 use crate::verdict::{Detail, Outcome, Verdict};
+use model::judge::verbs::VerbsSent;
 use xxhash_rust::xxh3::Xxh3;
 
 /// The slot of one command; 0 is no command.
@@ -84,6 +85,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         census: model::Census::default(),
         laws_checked: vec![steps, 0],
         goals_reached: vec![faults > 0],
+        verbs_sent: VerbsSent::default(),
         history: log.history,
         tape: choices.into_tape(),
         files: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::choice::Decision;
 use crate::history::History;
 use model::Census;
+use model::judge::verbs::VerbsSent;
 
 /// The law that a world where nothing moves any more breaks.
 pub const LIVENESS: &str = "every job and request ends";
@@ -62,6 +63,8 @@ pub struct Outcome {
     pub laws_checked: Vec<u64>,
     /// Which `sometimes` goals were reached, by index in `model`'s list.
     pub goals_reached: Vec<bool>,
+    /// Which verbs were sent to jobs of which type, in which status.
+    pub verbs_sent: VerbsSent,
     /// The history; empty unless `Detail::Full` was asked.
     pub history: History,
     /// The files as the run left them, by name; none unless `Detail::Full` was asked.
@@ -81,6 +84,7 @@ impl Outcome {
             census: Census::default(),
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
+            verbs_sent: VerbsSent::default(),
             history: History::default(),
             files: Vec::new(),
             tape: Vec::new(),

@@ -6,7 +6,9 @@
 
 pub mod belief;
 mod kept;
+pub mod verbs;
 
+use crate::command::Command;
 use crate::command::plan::JobType;
 use crate::command::record::JobStanding;
 use crate::content::{Moment, Views};
@@ -18,13 +20,14 @@ use crate::observation::{ImageSetup, Observation};
 use crate::quirk::Quirk;
 use crate::release::Release;
 use crate::rule::Rule;
-use crate::step::client::{DONE, done};
+use crate::step::client::{Asked, DONE, done};
 use crate::step::seen::Seen;
 use crate::step::silent::{Footprint, Silent};
 use crate::step::sketch::Sketched;
 use crate::step::state::State;
 use kept::{alike, sort_out};
 use std::fmt::{self, Write};
+use verbs::{Combination, VerbsSent};
 
 /// So many states are kept. Beyond, and only then, a run is inconclusive.
 pub const STATES_MAX: usize = 512;
@@ -40,6 +43,7 @@ pub struct Judge {
     now: Moment,
     tally: Tally,
     census: Census,
+    verbs_sent: VerbsSent,
     /// The states outgrew their bound: from then on nothing is judged.
     is_overgrown: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
@@ -95,6 +99,7 @@ impl Judge {
             now: 0,
             tally: Tally::default(),
             census: Census::default(),
+            verbs_sent: VerbsSent::default(),
             is_overgrown: false,
             data_judge: None,
         }
@@ -179,6 +184,9 @@ impl Judge {
             return Ok(());
         }
         self.census.observations += 1;
+        if let Seen::Sent { asked, .. } = seen {
+            self.note_verb(asked);
+        }
         for state in &mut self.states {
             state.now = self.now;
         }
@@ -201,6 +209,17 @@ impl Judge {
         self.states = left;
         self.take_stock();
         verdict
+    }
+
+    /// A job's type and status are the same in every state: its creation and its transitions are seen.
+    fn note_verb(&mut self, asked: &Asked) {
+        let Ok(Command::Verb(verb)) = &*asked.command else { return };
+        let plain = self.plain();
+        if let Some(id) = plain.find_job(&verb.job) {
+            let job = plain.job(id);
+            let (job_type, status) = (job.plan.job_type(), job.status);
+            self.verbs_sent.add(Combination { job_type, status, verb: verb.verb });
+        }
     }
 
     /// There is one state, and no silent step that the observation concerns.
@@ -295,6 +314,11 @@ impl Judge {
             write!(out, "{without_views:?}")?;
         }
         Ok(())
+    }
+
+    /// Which verbs were sent to which jobs.
+    pub fn verbs_sent(&self) -> VerbsSent {
+        self.verbs_sent
     }
 
     /// How many states there were.

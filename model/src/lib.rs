@@ -56,7 +56,7 @@
 //! # Where things are
 //!
 //! `lib.rs` is the idea in one page. `judge.rs` follows a run observation by observation (`observation.rs` is that
-//! language) and keeps every state that explains it (`judge/kept.rs`: equal ones once); a verdict is that none is left. A state (`step/state.rs`) is one way in
+//! language) and keeps every state that explains it (`judge/kept.rs`: equal ones once; `judge/verbs.rs`: which verbs a run sent to which jobs); a verdict is that none is left. A state (`step/state.rs`) is one way in
 //! which the run may have come about. It is certain about control: a command has taken effect or it has not, a job has
 //! changed the graph or it has not, and where both are possible there are two states. It is set-valued about data alone:
 //! `content.rs` keeps the values that a sector may have, now and after a crash; `content/change.rs` is how they come and go.

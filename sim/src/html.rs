@@ -4,9 +4,10 @@
 //! the history to a judge once more; so any history can be shown, whoever recorded it.
 //!
 //! `data` is what the page knows, as JSON; `build` makes it of a history, with `belief` for the judge's side, `cause` for
-//! what led to what, and `differs` for the sectors that break a law; `embed` puts it all into one file. What the page does
+//! what led to what, `differs` for the sectors that break a law and `absent` for the flush that did not come; `embed` puts it all into one file. What the page does
 //! with it is in `html/page/`: `page.js` where the reader is, `lanes.js`, `graph.js`, `disk.js` and `belief.js` a part each.
 
+mod absent;
 mod belief;
 mod build;
 pub mod campaign;
@@ -14,6 +15,7 @@ mod cause;
 pub mod data;
 mod differs;
 mod embed;
+mod grids;
 pub mod index;
 pub mod mermaid;
 pub mod outcomes;

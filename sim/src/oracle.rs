@@ -401,6 +401,7 @@ impl Oracle {
         inner.recording.report(outcome);
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
+        outcome.verbs_sent = inner.judge.verbs_sent();
         let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
             LawId::RequestBound => inner.answers,

@@ -28,7 +28,7 @@ const fn program(
 }
 
 /// All that are of use.
-pub const ALL: [Program; 9] = [
+pub const ALL: [Program; 10] = [
     program(
         "qemu-storage-daemon",
         "--version",
@@ -52,6 +52,12 @@ pub const ALL: [Program; 9] = [
         "apt-get install python3-venv",
     ),
     program("chromium", "--version", "tests of the pages of `show --html`", "apt-get install chromium"),
+    program(
+        "chromedriver",
+        "--version",
+        "a test of those pages by real keys",
+        "apt-get install chromium-driver",
+    ),
     program(
         "sbatch",
         "--version",

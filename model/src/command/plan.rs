@@ -56,6 +56,19 @@ pub enum JobType {
     Backup,
 }
 
+impl JobType {
+    /// The words in texts.
+    pub fn words(self) -> &'static str {
+        match self {
+            JobType::Stream => "stream",
+            JobType::Commit => "commit",
+            JobType::ActiveCommit => "active commit",
+            JobType::Mirror => "mirror",
+            JobType::Backup => "backup",
+        }
+    }
+}
+
 /// Every job type.
 pub const JOB_TYPES: [JobType; 5] =
     [JobType::Stream, JobType::Commit, JobType::ActiveCommit, JobType::Mirror, JobType::Backup];

@@ -4,6 +4,7 @@ mod ending;
 mod failures;
 mod leave;
 mod live;
+mod live_report;
 
 use super::laws::{check_law, sentence};
 use super::limits::{at_least_1, check_folder, jobs, seconds};
@@ -90,7 +91,7 @@ pub(super) struct Fuzz {
     #[arg(long, value_name = "DIR", requires = "shard")]
     result: Option<PathBuf>,
     /// Write a report to DIR: a page, the pages of the failures, and JUnit XML.
-    #[arg(long, value_name = "DIR", conflicts_with = "target")]
+    #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Write what happens to stdout as lines of JSON, one every second or so and one for each law that breaks; the last
     /// one is that of --json.

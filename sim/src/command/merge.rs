@@ -103,6 +103,7 @@ impl Merge {
             points: &[],
             failures: &failures,
             missing,
+            is_live: false,
         };
         let written = reported::write(&self.out, &report, |_| None)?;
         self.say(&format!("report  {}", shown(&written)));

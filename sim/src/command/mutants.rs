@@ -65,7 +65,7 @@ pub(super) struct Mutants {
     /// Keep each mutant's command beside its trace, below target/mutants.
     #[arg(long)]
     keep: bool,
-    /// Of the engine: write a report to DIR, a page and JUnit XML.
+    /// Write a report to DIR, a page and JUnit XML.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Of the engine: write the table to this file, in Markdown.
@@ -76,7 +76,7 @@ pub(super) struct Mutants {
 impl Mutants {
     pub(super) fn run(&self, subject: &Subject) -> Exit {
         if self.of == Of::Model {
-            return super::rules::run(&self.names, self.seeds, &self.histories);
+            return super::rules::run(&self.names, self.seeds, &self.histories, self.report.as_deref());
         }
         self.all(subject).unwrap_or_else(|problem| refuse(&problem))
     }

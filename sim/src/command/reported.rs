@@ -45,6 +45,7 @@ pub(super) fn write_report(
         points,
         failures: &failures,
         missing: &missing,
+        is_live: false,
     };
     let trace = |law: &str| {
         failed.iter().find(|failed| failed.law == law).map(|failed| failed.trace.display().to_string())
@@ -58,9 +59,13 @@ pub(super) fn write(
     report: &Report<'_>,
     trace: impl Fn(&str) -> Option<String>,
 ) -> Result<PathBuf, String> {
+    write_cases(folder, report, &junit::of_campaign(report.totals, report.laws, trace))
+}
+
+/// Writes a report with these cases; gives the file to begin with.
+pub(super) fn write_cases(folder: &Path, report: &Report<'_>, cases: &[Case]) -> Result<PathBuf, String> {
     let index = folder.join("index.html");
-    let cases = junit::of_campaign(report.totals, report.laws, trace);
-    let xml = junit::xml(report.name, &cases, report.wall);
+    let xml = junit::xml(report.name, cases, report.wall);
     put_file(&index, &html::campaign::page(report))?;
     put_file(&folder.join("junit.xml"), &xml)?;
     Ok(index)
@@ -77,7 +82,7 @@ pub(super) fn failure(folder: &Path, failed: &Failed, subject: &Subject) -> Resu
         put_file(&folder.join(&name), &html::page(page))?;
     }
     let (law, repro) = (failed.law.clone(), failed.repro.clone());
-    Ok(Failure { law, note, page: page.map(|_| name), repro })
+    Ok(Failure { law, note, page: page.map(|_| name), repro, ..Failure::default() })
 }
 
 /// Writes the report of many things that were tried; gives the file to begin with.
@@ -95,7 +100,7 @@ pub(super) fn write_outcomes(
     Ok(index)
 }
 
-fn put_file(path: &Path, text: &str) -> Result<(), String> {
+pub(super) fn put_file(path: &Path, text: &str) -> Result<(), String> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(path, text));
     written.map_err(|error| format!("--report {}: {error}", path.display()))

@@ -1,6 +1,7 @@
 //! A history made into a page: it is shown to a judge once more, and each thing that happened becomes a row with what the
 //! judge believed behind it.
 
+use super::absent::absent;
 use super::belief::{SECTORS_MAX, Tables, graph, jobs, ways};
 use super::cause::{Causes, last_changes};
 use super::data::{Graph, Image, Page, Row};
@@ -239,6 +240,7 @@ impl Builder {
             causes.extend(more);
             causes.sort_unstable();
             causes.dedup();
+            self.page.absent = absent(&self.page, at);
         }
         self.page
     }

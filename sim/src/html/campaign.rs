@@ -1,18 +1,13 @@
 //! A campaign as a page: what broke, how it grew, which goals it reached, what is missing. It needs no script.
 
-use super::plots;
+use super::{grids, plots};
 use crate::report::growth::Point;
 use crate::report::text::{counted, grouped};
 use midstream::coverage::{Law, Totals};
-use model::law::PAIRS;
 use std::fmt::Write;
 use std::time::Duration;
 
 const STYLES: &str = include_str!("page/campaign.css");
-/// Job types in the order of the table of pairs.
-const JOBS: [&str; 5] = ["stream", "commit", "active commit", "mirror", "backup"];
-/// Relations, in that order, too.
-const RELATIONS: [&str; 5] = ["above", "below", "adjacent", "overlapping", "identical"];
 
 /// A campaign, looked back on.
 #[derive(Debug)]
@@ -33,6 +28,8 @@ pub struct Report<'a> {
     pub failures: &'a [Failure],
     /// What is not in it, a line each.
     pub missing: &'a [String],
+    /// Whether it drove a daemon, which does not reach all that simulated runs do.
+    pub is_live: bool,
 }
 
 /// A failure of a campaign.
@@ -40,6 +37,12 @@ pub struct Report<'a> {
 pub struct Failure {
     /// The law.
     pub law: String,
+    /// What of its kind it is, where the law says too little: a known defect, an assertion.
+    pub kind: Option<String>,
+    /// Whether it is known, so that it fails no campaign.
+    pub is_known: bool,
+    /// In how many runs; in all that broke the law, if nothing is said.
+    pub runs: Option<u64>,
     /// What it has in common with others of its cause, or another word to it.
     pub note: String,
     /// Where its page is, from this one.
@@ -51,13 +54,8 @@ pub struct Failure {
 /// The page as one file.
 pub fn page(report: &Report<'_>) -> String {
     let totals = report.totals;
-    let is_clean = totals.broken.is_empty();
     let vacuous = totals.vacuous(report.laws);
-    let verdict = match (is_clean, report.failures.is_empty(), vacuous.is_empty()) {
-        (true, true, true) => "no law broken",
-        (true, true, false) => "vacuous",
-        _ => "broken",
-    };
+    let verdict = verdict(report, vacuous.is_empty() || report.is_live);
     let mut body = String::new();
     add(
         &mut body,
@@ -68,7 +66,8 @@ pub fn page(report: &Report<'_>) -> String {
     body += &list("vacuous", "What this campaign says nothing about", &vacuous);
     body += &failures(report);
     body += &growth(report.points);
-    body += &pairs(report);
+    body += &grids::pairs(report);
+    body += &grids::verbs(report);
     body += &counts(report, true, "Goals");
     body += &counts(report, false, "Laws and how often they were checked");
     let title = escaped(&format!("{}: {verdict}", report.name));
@@ -78,6 +77,17 @@ pub fn page(report: &Report<'_>) -> String {
          <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{STYLES}</style>\n</head>\n\
          <body>\n{body}</body>\n</html>\n"
     )
+}
+
+fn verdict(report: &Report<'_>, reaches_all: bool) -> &'static str {
+    let is_clean = report.totals.broken.is_empty() && report.failures.is_empty();
+    let is_known = !report.failures.is_empty() && report.failures.iter().all(|failure| failure.is_known);
+    match (is_clean, reaches_all) {
+        (true, true) => "no law broken",
+        (true, false) => "vacuous",
+        (false, _) if is_known => "known defects alone",
+        (false, _) => "broken",
+    }
 }
 
 fn class(verdict: &str) -> &'static str {
@@ -127,19 +137,23 @@ fn failures(report: &Report<'_>) -> String {
             Some(page) => format!("<a href=\"{}\">{law}</a>", escaped(page)),
             None => law,
         };
-        let broken = report.totals.broken.get(&failure.law);
-        let runs = broken.map_or_else(String::new, |broken| grouped(broken.runs));
+        let of_law = report.totals.broken.get(&failure.law).map(|broken| broken.runs);
+        let runs = failure.runs.or(of_law).map_or_else(String::new, grouped);
+        let known = if failure.is_known { " (known)" } else { "" };
+        let kind = failure.kind.as_ref().map(|kind| format!("<b>{}</b>{known}<br>", escaped(kind)));
         add(
             &mut rows,
             format_args!(
-                "<tr><td>{law}<br><small>{}</small></td><td>{runs}</td><td><pre>{}</pre></td></tr>\n",
+                "<tr><td>{}{law}<br><small>{}</small></td><td>{runs}</td><td><pre>{}</pre></td></tr>\n",
+                kind.unwrap_or_default(),
                 escaped(&failure.note),
                 escaped(failure.repro.trim_end())
             ),
         );
     }
-    let without =
-        report.totals.broken.iter().filter(|(law, _)| report.failures.iter().all(|f| f.law != **law));
+    // Of a daemon every failure has its kind, which may break one law or another.
+    let is_without = |law: &String| !report.is_live && report.failures.iter().all(|f| f.law != *law);
+    let without = report.totals.broken.iter().filter(|(law, _)| is_without(law));
     for (law, broken) in without {
         let seed = broken.seed;
         add(
@@ -191,35 +205,6 @@ fn saturation(points: &[Point]) -> String {
     }
 }
 
-/// The grid of two jobs in each relation: how many runs reached it.
-fn pairs(report: &Report<'_>) -> String {
-    let count = |name: &str| {
-        report.totals.counts(report.laws, true).find(|(goal, _)| *goal == name).map(|(_, count)| count)
-    };
-    let mut rows = String::new();
-    for (started, of_started) in JOBS.iter().zip(&PAIRS) {
-        for (running, relations) in JOBS.iter().zip(of_started) {
-            let cells = relations.iter().map(|goal| match goal.map(|goal| count(goal.name())) {
-                None => "<td class=\"none\">-</td>".to_owned(),
-                Some(None) => "<td></td>".to_owned(),
-                Some(Some(0)) => "<td class=\"bad\">0</td>".to_owned(),
-                Some(Some(count)) => format!("<td>{}</td>", grouped(count)),
-            });
-            let cells: String = cells.collect();
-            add(&mut rows, format_args!("<tr><th>{started} beside {running}</th>{cells}</tr>\n"));
-        }
-    }
-    if PAIRS[0][0][0].is_none_or(|goal| count(goal.name()).is_none()) {
-        return String::new();
-    }
-    let head: String = RELATIONS.iter().map(|relation| format!("<th>{relation}</th>")).collect();
-    format!(
-        "<section id=\"pairs\"><h2>Two jobs, by how their regions lie</h2>\n\
-         <table class=\"numbers\"><tr><th></th>{head}</tr>\n{rows}</table>\
-         <p>Runs that reached it; a dash where two jobs cannot lie so.</p></section>\n"
-    )
-}
-
 fn counts(report: &Report<'_>, goals: bool, title: &str) -> String {
     let is_pair = |name: &str| name.contains(" is tried ");
     let mut rows = String::new();
@@ -233,7 +218,7 @@ fn counts(report: &Report<'_>, goals: bool, title: &str) -> String {
     format!("<details><summary>{title}</summary><table class=\"numbers\">\n{rows}</table></details>\n")
 }
 
-fn add(text: &mut String, what: std::fmt::Arguments<'_>) {
+pub(super) fn add(text: &mut String, what: std::fmt::Arguments<'_>) {
     text.write_fmt(what).expect("a string takes any text");
 }
 
@@ -270,6 +255,7 @@ mod tests {
             points: &points,
             failures: &[failure],
             missing: &missing,
+            is_live: false,
         });
         for part in [
             "fuzz &lt;x&gt;: broken",

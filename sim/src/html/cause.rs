@@ -140,7 +140,7 @@ mod tests {
         let cancel = r#"{"execute":"block-job-cancel","arguments":{"device":"j0"}}"#;
         assert_eq!(causes.of(4, &sent(cancel)), [2]);
         assert_eq!(causes.of(5, &event(r#"{"id":"j0","status":"aborting"}"#)), [4]);
-        assert_eq!(causes.of_disk("job j0: read /n1.qcow2 0x400+0x400 (n1x2)"), [5]);
+        assert_eq!(causes.of_disk("job j0: read /n1.qcow2 0x400+0x400 (n1*2)"), [5]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Page {
     pub at: Option<usize>,
     /// The sectors that break it.
     pub differs: Vec<Differs>,
+    /// What did not happen, and should have.
+    pub absent: Vec<Absent>,
     /// Graphs.
     pub graphs: Vec<Graph>,
     /// Jobs, a line each.
@@ -121,7 +123,7 @@ pub struct Values {
     pub i: u16,
     /// From which sector on.
     pub from: u64,
-    /// By runs: `n0x4 g1.0.2`.
+    /// By runs: `n0*4 g1.0.2`.
     pub v: String,
 }
 
@@ -136,6 +138,15 @@ pub struct Differs {
     pub expected: Vec<String>,
     /// What it is.
     pub found: String,
+}
+
+/// What did not happen.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
+pub struct Absent {
+    /// In words.
+    pub text: String,
+    /// The row after which it should have happened.
+    pub row: usize,
 }
 
 /// The graph and who uses it.

@@ -9,6 +9,8 @@ use super::second_reader;
 use super::sequence::{Record, run};
 use crate::subject;
 use midstream::choice::Decision;
+use midstream::coverage::Totals;
+use midstream::history::History;
 use midstream::minimise::entries;
 use midstream::panics::{Panic, quietly};
 use midstream::strategy::of_seed;
@@ -54,8 +56,8 @@ pub const COMMAND: &str = "client # command #";
 /// Something a campaign reports while it runs.
 #[derive(Debug)]
 pub enum News {
-    /// Time passed: so many sequences, and so many of them that failed.
-    Tick(u64, u64),
+    /// Time passed: so many sequences, so many of them that failed, and what all of them saw.
+    Tick(u64, u64, Box<Totals>),
     /// A kind of failure, once it has been minimised.
     Found(Box<Found>),
 }
@@ -79,6 +81,8 @@ pub struct Found {
     pub detail: String,
     /// The file that says how the first of them went, if nobody knows why.
     pub history: Option<PathBuf>,
+    /// What was seen of the shortest that was recorded; nothing where the harness fell over.
+    pub seen: Option<Box<History>>,
     /// Its commands, and all of its decisions; none as long as it was not minimised.
     pub shortest: Option<Shortest>,
 }
@@ -105,6 +109,8 @@ pub struct Campaign {
     pub runs: u64,
     /// Those that were inconclusive.
     pub inconclusive: u64,
+    /// What they checked and reached.
+    pub totals: Totals,
     /// Runs of the minimiser.
     pub minimiser_runs: u64,
     /// Requests that were in flight when a command was sent, those of the minimiser apart.
@@ -208,6 +214,7 @@ impl Shared<'_> {
                     return;
                 }
                 campaign.runs += 1;
+                campaign.totals.add(seed, &record.outcome);
                 campaign.inconclusive += u64::from(record.outcome.is_inconclusive);
                 campaign.crashes += record.crashes;
                 campaign.in_flight += record.in_flight;
@@ -261,6 +268,7 @@ impl Shared<'_> {
                 Minimise::New => !is_known,
                 Minimise::All => true,
             };
+            found.seen = Some(Box::new(record.outcome.history.clone()));
             found.history =
                 if is_wanted || !is_known { self.keep_history(&name, seed, record) } else { None };
             campaign.found.insert(name.clone(), found);
@@ -298,6 +306,9 @@ impl Shared<'_> {
         campaign.minimiser_runs += least.took + u64::from(AGAIN);
         let found = campaign.found.get_mut(name).expect("it was put there above");
         found.detail = detail(&least.outcome);
+        if let Some(history) = least.history {
+            found.seen = Some(Box::new(history));
+        }
         let path = self.plan.out.join(format!("{}.json", file_name(name, seed)));
         let trace = self.trace_of(&least.outcome, seed);
         found.shortest = Some(Shortest {
@@ -323,7 +334,7 @@ impl Campaign {
     }
 
     fn tick(&self) -> News {
-        News::Tick(self.runs, self.failures())
+        News::Tick(self.runs, self.failures(), Box::new(self.totals.clone()))
     }
 }
 
@@ -338,6 +349,7 @@ impl Found {
             law: outcome.verdict.law().to_owned(),
             detail: detail(outcome),
             history: None,
+            seen: None,
             shortest: None,
         }
     }

@@ -5,6 +5,7 @@ use super::again::{AGAIN, again};
 use super::sequence::{Record, run};
 use super::target::Target;
 use midstream::choice::{Choices, Decision};
+use midstream::history::History;
 use midstream::minimise::{self, Limits};
 use midstream::panics::quietly;
 use midstream::strategy::replay::{Recording, tolerant};
@@ -47,6 +48,8 @@ pub struct Least {
     pub reproduced: u32,
     /// of so many times.
     pub times: u32,
+    /// What was seen when it failed again, if it did.
+    pub history: Option<History>,
     /// Candidates that were tried.
     pub took: u64,
     /// How others of them failed, by name: most likely one cause is behind all.
@@ -77,13 +80,16 @@ pub fn minimise(
     }
     let shorter = shorter?;
     let times = AGAIN.max(effort.tries);
-    let fails = |_: &u32| {
-        let record = again(target, &shorter.outcome.tape, Detail::Quiet);
-        record.outcome.verdict != Verdict::Passed && is_same(&record)
-    };
-    let reproduced = (0..times).filter(fails).count() as u32;
+    let (mut reproduced, mut history) = (0, None);
+    for _ in 0..times {
+        let record = again(target, &shorter.outcome.tape, Detail::Full);
+        if record.outcome.verdict != Verdict::Passed && is_same(&record) {
+            reproduced += 1;
+            history = Some(record.outcome.history);
+        }
+    }
     let others = search.others.take();
-    Some(Least { outcome: shorter.outcome, reproduced, times, took: shorter.runs, others })
+    Some(Least { outcome: shorter.outcome, reproduced, times, history, took: shorter.runs, others })
 }
 
 struct Search<'a> {

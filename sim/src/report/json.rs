@@ -2,7 +2,9 @@
 
 use crate::report::Cost;
 use midstream::campaign::Campaign;
-use midstream::coverage::Law;
+use midstream::coverage::{Law, Totals};
+use model::LawId;
+use model::law::PAIRS;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,6 +40,7 @@ pub fn campaign(
         "goals_reached": totals.counts(laws, true).filter(|(_, count)| *count > 0).count(),
         "goals": object(totals.counts(laws, true)),
         "vacuous": totals.vacuous(laws),
+        "combinations": combinations(totals, laws),
         "nondeterminism": campaign.nondeterminism.as_ref().map(ToString::to_string),
         "panicked": campaign.panicked,
         "ended_early": campaign.is_early,
@@ -45,6 +48,19 @@ pub fn campaign(
         // Text, because not every reader of JSON keeps 64 bits.
         "history_hash": format!("{:016x}", totals.history_hash),
     })
+}
+
+/// How many of them were reached: two jobs by how their regions lie, verbs by the type and status of their job.
+fn combinations(totals: &Totals, laws: &[Law]) -> Value {
+    let pairs = PAIRS.iter().flatten().flatten().flatten();
+    let of_pair = |goal: &LawId| totals.counts(laws, true).find(|(name, _)| *name == goal.name());
+    let of_pairs: Vec<u64> = pairs.filter_map(of_pair).map(|(_, count)| count).collect();
+    let of_verbs: Vec<u64> = totals.verbs().map(|(_, count)| count).collect();
+    let reached = |counts: &[u64]| {
+        let reached = counts.iter().filter(|count| **count > 0).count();
+        json!({ "reached": reached, "of": counts.len() })
+    };
+    json!({ "two_jobs": reached(&of_pairs), "job_verbs": reached(&of_verbs) })
 }
 
 fn object<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value> {
@@ -83,6 +99,12 @@ mod tests {
         assert_eq!(object["laws_checked"][toy::LAW], seen.totals.steps);
         assert!(object["goals"]["a fault strikes"].as_u64() > Some(0));
         assert_eq!(object["goals_reached"], 1);
+        assert_eq!(
+            object["combinations"]["two_jobs"],
+            json!({ "reached": 0, "of": 0 }),
+            "a world without jobs"
+        );
+        assert_eq!(object["combinations"]["job_verbs"]["reached"], 0);
         assert!(object["steps_per_second"].as_f64() > Some(0.0));
         assert_eq!(object["history_hash"], format!("{:016x}", seen.totals.history_hash));
     }

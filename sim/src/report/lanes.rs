@@ -204,7 +204,7 @@ mod tests {
         r#"step 19    client 0  <- {"error": {"class": "GenericError", "desc": "Job 'j0' in state 'aborting' cannot accept command verb 'resume'"}}"#,
         "step 22    event     BLOCK_JOB_CANCELLED {device:j0,len:0,offset:0,speed:0,type:stream}",
         "step 76    crash     kill",
-        "step 76    reopened  /n1.qcow2 -> /n0.qcow2: 0x16",
+        "step 76    reopened  /n1.qcow2 -> /n0.qcow2: 0*16",
         "step 77    end",
     ];
 
@@ -226,7 +226,7 @@ mod tests {
             "22                       BLOCK_JOB_CANCELLED {device:j0,len:0,offset:0,speed:0,",
             "                           type:stream}",
             "76                                         crash kill",
-            "                                           reopened /n1.qcow2 -> /n0.qcow2: 0x16",
+            "                                           reopened /n1.qcow2 -> /n0.qcow2: 0*16",
             "77                                         end",
         ];
         assert_eq!(laid_out(&RECORDED, 80, false), expected);

@@ -147,7 +147,7 @@ mod tests {
             row(5, Lane::Jobs, "j0 concluded"),
             row(6, Lane::Clients, "99 -> query-jobs"),
             row(7, Lane::Disk, "look: read /n0 0x0+0x200 (n0)"),
-            row(7, Lane::World, "look n0: n0x16"),
+            row(7, Lane::World, "look n0: n0*16"),
         ];
         let shown: Vec<String> = notable(rows).into_iter().map(|row| row.text).collect();
         assert_eq!(

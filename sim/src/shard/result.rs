@@ -3,6 +3,7 @@
 use super::Part;
 use midstream::coverage::{Broken, Law, Totals};
 use midstream::trace::Trace;
+use model::judge::verbs::Combination;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -47,6 +48,9 @@ pub struct Seen {
     pub laws: BTreeMap<String, u64>,
     /// How many runs reached each goal.
     pub goals: BTreeMap<String, u64>,
+    /// How many runs sent which verb to which job.
+    #[serde(default)]
+    pub verbs: BTreeMap<String, u64>,
     /// Of each law that broke: in how many runs, and the lowest seed.
     pub broken: BTreeMap<String, (u64, u64)>,
     /// The fingerprint of all histories.
@@ -99,6 +103,11 @@ impl Seen {
             states: [census.observations, census.states, census.states_max],
             laws: named(false),
             goals: named(true),
+            verbs: totals
+                .verbs()
+                .filter(|(_, count)| *count > 0)
+                .map(|(combination, count)| (combination.to_string(), count))
+                .collect(),
             broken: totals
                 .broken
                 .iter()
@@ -116,6 +125,11 @@ impl Seen {
             named.map(|law| of.get(law.name).copied().unwrap_or(0)).collect()
         };
         let [observations, states, states_max] = self.states;
+        let verb = |combination: Combination| self.verbs.get(&combination.to_string()).copied();
+        let verbs_sent = match self.verbs.is_empty() {
+            true => Vec::new(),
+            false => Combination::all().map(|combination| verb(combination).unwrap_or(0)).collect(),
+        };
         let broken =
             self.broken.iter().map(|(law, (runs, seed))| (law.clone(), Broken { runs: *runs, seed: *seed }));
         Totals {
@@ -126,6 +140,7 @@ impl Seen {
             census: model::Census { observations, states, states_max },
             laws_checked: counts(&self.laws, false),
             goals_reached: counts(&self.goals, true),
+            verbs_sent,
             broken: broken.collect(),
             history_hash: u64::from_str_radix(&self.history_hash, 16).unwrap_or(0),
         }

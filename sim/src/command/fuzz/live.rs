@@ -4,13 +4,16 @@ use super::super::Exit;
 use super::super::laws::check_live_law;
 use super::super::limits::check_folder;
 use super::super::seeds;
+use super::live_report::Seen;
 use super::{Fuzz, stop_on_interrupt};
-use crate::live::campaign::{Found, Minimise, News, PANICKED, Plan, Until, fuzz};
+use crate::live::campaign::{Campaign, Found, Minimise, News, PANICKED, Plan, Until, fuzz};
 use crate::live::report;
 use crate::live::target::Target;
 use crate::report::Cost;
+use crate::report::growth::Growth;
 use crate::report::progress::Progress;
 use midstream::campaign::Subject;
+use midstream::terminal::shown;
 use std::time::Instant;
 
 impl Fuzz {
@@ -38,8 +41,12 @@ impl Fuzz {
         };
         let started = Instant::now();
         let mut progress = Progress::new(self.runs, plan.time);
+        let mut growth = Growth::new(false);
         let campaign = fuzz(&plan, &stop, &mut |news| match news {
-            News::Tick(runs, failures) => progress.report(runs, failures, String::new),
+            News::Tick(runs, failures, totals) => {
+                growth.tick(&totals, subject.laws);
+                progress.report(runs, failures, String::new);
+            }
             News::Found(found) => progress.print(|| self.say(&report::failure(&found))),
         });
         progress.end();
@@ -48,22 +55,30 @@ impl Fuzz {
             self.say(&self.resume(campaign.runs.saturating_sub(plan.before.len() as u64)));
         }
         self.say(&report::table(&campaign, &plan, cost));
+        if let Some(folder) = &self.report {
+            let points = growth.end(&campaign.totals, subject.laws);
+            let seen = Seen { campaign: &campaign, plan: &plan, cost, points: &points, strict: self.strict };
+            let index = seen.write(folder, subject)?;
+            self.say(&format!("report  {}", shown(&index)));
+        }
         if self.json {
             say!("{}", report::json(&campaign, &plan, cost));
-        }
-        if campaign.found.values().any(|found| found.law == PANICKED) {
-            return Ok(Exit::Panicked);
         }
         if let Some(unwritten) = &campaign.unwritten {
             self.say(&format!("history not written {unwritten}"));
         }
+        Ok(self.exit(&campaign))
+    }
+
+    fn exit(&self, campaign: &Campaign) -> Exit {
         let fails = |found: &Found| self.strict || !found.is_known;
-        Ok(match (campaign.found.values().any(fails), campaign.is_early) {
+        match (campaign.found.values().any(fails), campaign.is_early) {
+            _ if campaign.found.values().any(|found| found.law == PANICKED) => Exit::Panicked,
             (true, _) => Exit::Broken,
             _ if campaign.unwritten.is_some() => Exit::Usage,
             (false, true) => Exit::Early,
             (false, false) => Exit::Clean,
-        })
+        }
     }
 
     /// The daemon to drive, if all that was asked of it can be done.
@@ -71,6 +86,7 @@ impl Fuzz {
         let named = self.law.iter().try_for_each(|law| check_live_law(subject, law));
         named.map_err(|problem| format!("--law: {problem}"))?;
         check_folder("--out", &self.out)?;
+        self.report.iter().try_for_each(|folder| check_folder("--report", folder))?;
         let target = if self.disk { target.on_disk()? } else { target.clone() };
         target.check().map_err(|problem| format!("--target: {problem}"))?;
         Ok(target)

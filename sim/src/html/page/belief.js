@@ -3,7 +3,7 @@
 function wayItem(way) {
   const steps = way.steps.length ? way.steps.map((step) => `silently, ${step}`).join("; then ") : "nothing unseen before it";
   const verdict = way.no === undefined ? element("span", { class: "yes" }, " explains it")
-    : element("span", { class: "no" }, ` does not explain it: ${way.no}`);
+    : element("span", { class: "no" }, ` does not explain it: ${way.no.split("\n")[0]}`);
   return element("li", {}, `state ${way.from + 1}: ${steps}.`, verdict);
 }
 

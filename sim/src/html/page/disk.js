@@ -15,16 +15,6 @@ function cellsAt(row) {
   return disk.images;
 }
 
-// Values by runs, as they were seen: "n0x4 g1.0.2" stands for five sectors.
-function sectorsSeen(values) {
-  const found = [];
-  for (const word of values.v.split(" ").filter(Boolean)) {
-    const [, value, count] = word.match(/^(.*?)(?:x(\d+))?$/);
-    for (let left = Number(count || 1); left > 0 && found.length < 4096; left -= 1) found.push(value);
-  }
-  return found;
-}
-
 function sectorBox(image, number, cell, marks) {
   const value = cell.r.join("|");
   const differs = marks.differs.get(number);
@@ -86,6 +76,6 @@ function drawDisk(at) {
   });
   if (parts.length === 0) return element("p", { class: "legend" }, "no image is known here");
   return element("div", {}, parts, element("p", { class: "legend" },
-    "Value by name: n0 was in n0 at first, g1.0.2 was written by that request, 0 is zeroes; a|b: either. Pale: shown from the image below. " +
+    "Value by name: n0 was in n0 at first, g1.0.2 was written by that request, 0 is zeroes, 0*7 seven sectors of them; a|b: either. Pale: shown from the image below. " +
     "Dot: not durable yet. Blue line: changed just now. Red frame: not what it must be."));
 }

@@ -13,7 +13,13 @@ function drawHead() {
   byId("repro").textContent = run.repro.join("\n");
   byId("setup").textContent = run.setup;
   byId("breaks").hidden = run.at === null;
-  byId("differs").replaceChildren(...differingRuns().slice(0, 6).map(differsItem));
+  byId("differs").replaceChildren(...run.absent.map(absentItem), ...differingRuns().slice(0, 6).map(differsItem));
+}
+
+// The flush that did not come, with the write that it should have followed.
+function absentItem(absent) {
+  const write = run.rows[absent.row].t;
+  return element("li", { "data-absent": absent.text }, `${absent.text}: `, element("button", { class: "link", click: () => choose(absent.row) }, write));
 }
 
 // Sectors side by side that differ in the same way are one line.
@@ -45,7 +51,7 @@ function differsItem(differs) {
 // tables know.
 function writesOf(differs, file) {
   const value = differs.found.split(" ")[0];
-  const has = (row, value) => row.t.split(/[(), ]+/).some((word) => word.replace(/x\d+$/, "") === value);
+  const has = (row, value) => row.t.split(/[(), ]+/).some((word) => word.replace(/\*\d+$/, "") === value);
   const holds = (row) => has(row, value) && !differs.expected.some((expected) => has(row, expected));
   const writes = run.rows.map((row, at) => at).filter((at) => run.rows[at].l === 3 && !run.rows[at].f && at < run.at
     && run.rows[at].t.includes(`write ${file} `) && holds(run.rows[at]));
