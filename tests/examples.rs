@@ -14,10 +14,15 @@ mod custom_scenario;
 #[allow(dead_code)]
 mod event_log_snapshot;
 
+#[path = "../examples/one_order.rs"]
+#[allow(dead_code)]
+mod one_order;
+
 #[path = "../examples/replay_trace.rs"]
 #[allow(dead_code)]
 mod replay_trace;
 
+use midstream::check::End;
 use midstream::{Profile, find};
 use own_block_layer::Log;
 
@@ -56,6 +61,12 @@ fn a_trace_plays_the_failure_again() {
 #[test]
 fn the_event_log_is_what_the_example_shows() {
     event_log_snapshot::check();
+}
+
+#[test]
+fn the_one_order_that_loses_a_write_is_found_for_certain() {
+    assert_eq!(one_order::explored(true).end, End::Broken);
+    assert_eq!(one_order::explored(false).end, End::Complete, "without the bug no order loses anything");
 }
 
 /// Every example is linked from the README, which says how to run it.

@@ -161,6 +161,7 @@ fn what_a_campaign_writes_is_judged_as_it_was() {
             LawId::RequestBound,
             LawId::SpaceReturned,
             LawId::BitmapCovers,
+            LawId::AutoclearTrue,
             LawId::ThresholdReported,
             LawId::SnapshotKept,
             LawId::SpeedHeld,

@@ -2,12 +2,15 @@
 
 use midstream::verdict::{INVARIANTS, LIVENESS};
 use sim::mutants::Mutant;
+use sim::mutants::tree::SCENARIOS;
 use sim::subject::subject;
 use std::fs;
 use std::path::Path;
 
 /// Fewer bugs would say little about the harness.
-const MUTANTS_MIN: usize = 12;
+const MUTANTS_MIN: usize = 40;
+/// So many are found by every schedule of a scenario.
+const EXPLORED_MIN: usize = 6;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -52,6 +55,26 @@ fn every_mutant_names_laws_that_a_run_can_break() {
             assert!(laws.contains(&law.as_str()), "{}: no law is called `{law}`", mutant.name);
         }
     }
+}
+
+#[test]
+fn every_scenario_that_a_mutant_names_is_there() {
+    let named: Vec<String> = mutants().into_iter().filter_map(|mutant| mutant.scenario).collect();
+    for scenario in &named {
+        assert!(root().join(SCENARIOS).join(format!("{scenario}.toml")).is_file(), "no scenario {scenario}");
+    }
+    assert!(named.len() >= EXPLORED_MIN, "only {named:?}");
+}
+
+/// The page is made by the command; whoever adds a mutant makes it anew.
+#[test]
+fn the_page_has_a_row_for_every_mutant_and_no_other() {
+    let page = fs::read_to_string(root().join("docs/mutants.md")).expect("the page");
+    let named = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let rows: Vec<&str> = named.map(|(name, _)| name).collect();
+    let mutants = mutants();
+    let names: Vec<&str> = mutants.iter().map(|mutant| mutant.name.as_str()).collect();
+    assert_eq!(rows, names);
 }
 
 #[test]

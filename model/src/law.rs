@@ -65,6 +65,7 @@ laws! {
     Always RequestBound = "a guest's request is answered within a bound, whatever jobs do",
     Always SpaceReturned = "what a guest discards takes no space any more",
     Always BitmapCovers = "a dirty bitmap misses no change",
+    Always AutoclearTrue = "no autoclear bit outlives a change of its image",
     Always ThresholdReported = "the first write past a write threshold is reported, once",
     Always SpeedHeld = "a job copies no faster than its speed",
     Always ModesTrue = "a file is open for writing only under a node that may write",

@@ -20,6 +20,8 @@ pub enum Access {
     Add,
     /// Anything else.
     Write,
+    /// A change after which only the value counts, not who made it, nor what was there before: see [`Object::set`].
+    Set,
 }
 
 /// Something that tasks share. It is made with what it stands for, and dropped with it.
@@ -37,7 +39,7 @@ pub struct Touch {
     pub from: u64,
     /// Where it ends.
     pub to: u64,
-    /// Of an addition: how much. What is added and taken back again leaves nothing behind.
+    /// Of an addition: how much. What is added and taken back again leaves nothing behind. Of what is set: to what.
     pub amount: u64,
     /// Whether what is there is known to the explorer by its value, and not only by who changed it when.
     pub by_value: bool,
@@ -113,6 +115,17 @@ impl Object {
             note(Touch { object, access: Access::Add, from, to, amount, by_value: false });
         }
     }
+
+    /// From now on an aspect is known by this value, which says all that there is to know of it. Where orders of steps lead to
+    /// the same value an explorer goes on from one of them, which it cannot after [`Access::Write`]: that is known by
+    /// who did it when. An aspect that is set is changed in no other way.
+    #[inline]
+    pub fn set(&self, aspect: u64, value: u64) {
+        if is_on() {
+            let (object, from, to) = (self.0 | aspect, 0, u64::MAX);
+            note(Touch { object, access: Access::Set, from, to, amount: value, by_value: false });
+        }
+    }
 }
 
 impl Default for Object {
@@ -156,6 +169,7 @@ pub fn note(touch: Touch) {
                 == (touch.object, touch.from, touch.to, touch.access)
         };
         match touches.iter_mut().find(same) {
+            Some(other) if touch.access == Access::Set => other.amount = touch.amount,
             Some(other) => other.amount = other.amount.wrapping_add(touch.amount),
             None => touches.push(touch),
         }
@@ -238,6 +252,17 @@ mod tests {
         let commute = |a: &Footprint, b: &Footprint| !a.conflicts_with(b);
         assert!(commute(&read, &read) && commute(&add, &add));
         assert!(!commute(&read, &add) && !commute(&write, &write) && !commute(&write, &read));
+        let set = of(|| object.set(0, 7));
+        assert!(!commute(&set, &read) && !commute(&set, &set) && !commute(&set, &add));
+    }
+
+    #[test]
+    fn of_what_a_step_sets_twice_the_last_value_counts() {
+        begin(1);
+        let object = Object::new();
+        end();
+        let twice = || [5, 3].into_iter().for_each(|value| object.set(0, value));
+        assert_eq!(of(twice), of(|| object.set(0, 3)));
     }
 
     #[test]

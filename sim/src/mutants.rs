@@ -1,7 +1,7 @@
 //! Mutants: bugs put back into a scratch copy of the engine, which the harness must find.
 //!
-//! A mutant is a unified diff under `tests/mutants/`, with lines above it: `name:`, `bug:`, `source:`, and `law:` for
-//! each law that may catch it. The engine itself stays clean; the copy lives below `target/mutants/`.
+//! A mutant is a unified diff under `tests/mutants/`, with lines above it: `name:`, `bug:`, `source:`, `law:` for
+//! each law that may catch it, and perhaps `scenario:`, one of `tests/scenarios` of which some schedule breaks one of them. The engine itself stays clean; the copy lives below `target/mutants/`.
 
 pub mod kept;
 pub mod masked;
@@ -24,6 +24,8 @@ pub struct Mutant {
     pub source: String,
     /// The laws it breaks. A harness that sees only another one broken has not understood it.
     pub laws: Vec<String>,
+    /// The scenario that shows it for certain, by the name of its file.
+    pub scenario: Option<String>,
     diff: String,
 }
 
@@ -73,7 +75,7 @@ impl Mutant {
         let start = if text.starts_with("--- ") { Some(0) } else { text.find("\n--- ").map(|i| i + 1) };
         let start = start.ok_or_else(|| MutantError::Header("no diff below it".to_owned()))?;
         let (head, diff) = text.split_at(start);
-        let (mut name, mut bug, mut source, mut laws) = (None, None, None, Vec::new());
+        let (mut name, mut bug, mut source, mut scenario, mut laws) = (None, None, None, None, Vec::new());
         for line in head.lines().filter(|line| !line.trim().is_empty()) {
             let (key, value) = line
                 .split_once(": ")
@@ -89,6 +91,7 @@ impl Mutant {
                 "name" => &mut name,
                 "bug" => &mut bug,
                 "source" => &mut source,
+                "scenario" => &mut scenario,
                 _ => return Err(MutantError::Header(format!("unknown key `{key}`"))),
             };
             if place.replace(value.trim().to_owned()).is_some() {
@@ -111,6 +114,7 @@ impl Mutant {
         Ok(Mutant {
             name,
             laws,
+            scenario,
             bug: needed(bug, "bug")?,
             source: needed(source, "source")?,
             diff: diff.to_owned(),
@@ -187,6 +191,7 @@ law: no image is corrupt
             (mutant.name.as_str(), mutant.bug.as_str(), mutant.source.as_str()),
             ("late-flush", "data is lost after a crash", "a test")
         );
+        assert_eq!(mutant.scenario, None);
         assert_eq!(mutant.laws, ["what was flushed survives", "no image is corrupt"]);
         // Further down than the diff says: lines were added above since.
         let root = tree("new\nfirst\nflush\nlast\n");
@@ -228,6 +233,8 @@ law: no image is corrupt
         let lawless = PATCH.replace("law: what was flushed survives\nlaw: no image is corrupt\n", "");
         assert_eq!(error(&lawless), "header: `law` is missing");
         assert_eq!(error(&PATCH.replace("bug:", "name:")), "header: `name` twice");
+        let named = PATCH.replace("source: ", "scenario: stream-write\nsource: ");
+        assert_eq!(Mutant::parse(&named).expect("well formed").scenario.as_deref(), Some("stream-write"));
         assert!(error(&PATCH.replace("late-flush", "../x")).contains("letters, digits and hyphens"));
         assert_eq!(error("name: x\n"), "header: no diff below it");
     }

@@ -284,7 +284,7 @@ impl Oracle {
     pub fn closed(&self, image: usize, mut recovered: Recovered) {
         let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
         let is_struck = self.host.core().disks.faults.struck() > 0;
-        let wrong = self.inner().beside.recovered(&recovered);
+        let wrong = self.inner().beside.recovered(image, &recovered);
         let missing = if is_struck { None } else { self.inner().beside.closed(image, &recovered) };
         let found = match recovered.found() {
             Ok(found) => found,

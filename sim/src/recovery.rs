@@ -7,8 +7,8 @@ pub mod allocation;
 pub mod snapshots;
 
 use self::allocation::{Allocation, stale_clusters};
-use self::snapshots::{Snapshot, snapshots};
-use crate::workload::image::Format;
+use self::snapshots::{Snapshot, held, snapshots};
+use crate::workload::image::{AUTOCLEAR_UNKNOWN, Format};
 use crate::workload::scenario::Scenario;
 use crate::workload::tables::number;
 use block::format::Below;
@@ -46,6 +46,8 @@ pub struct Recovered {
     pub bitmaps: Vec<Kept>,
     /// Its internal snapshots.
     pub snapshots: Vec<Snapshot>,
+    /// What it holds itself, if it has an autoclear bit of a feature that nobody knows.
+    pub vouched: Option<Vec<Option<Tag>>>,
 }
 
 impl Recovered {
@@ -72,6 +74,12 @@ pub fn read_all(scenario: &Scenario, images: &mut [Vec<u8>]) -> Result<Vec<Recov
 /// Whether an image says that its refcounts are not to be relied on: whoever opens it to write repairs them first.
 fn is_marked_dirty(file: &[u8]) -> bool {
     file.starts_with(b"QFI\xfb") && number(file, 4, 4) >= 3 && number(file, 72, 8) & 1 == 1
+}
+
+/// What an image holds itself, if it says by a bit that somebody else may rely on that.
+fn vouched(file: &[u8]) -> Option<Vec<Option<Tag>>> {
+    let autoclear = if number(file, 4, 4) >= 3 { number(file, 88, 8) as u64 } else { 0 };
+    (autoclear & AUTOCLEAR_UNKNOWN != 0).then(|| held(file))
 }
 
 /// Opens an image to write, and closes it. Whether that did any good, its check says.
@@ -141,6 +149,7 @@ struct Layer {
     damage: Vec<String>,
     bitmaps: Vec<Kept>,
     snapshots: Vec<Snapshot>,
+    vouched: Option<Vec<Option<Tag>>>,
 }
 
 enum Image {
@@ -161,6 +170,7 @@ impl Layer {
             damage: Vec::new(),
             bitmaps: Vec::new(),
             snapshots: Vec::new(),
+            vouched: None,
         };
         if format == Format::Raw {
             let file = host.core().disks.find(path).expect("every image has its file");
@@ -178,6 +188,7 @@ impl Layer {
                 layer.damage = report.lines;
                 let stale_clusters = stale_clusters(&host.core().disks.files[file].bytes);
                 layer.snapshots = snapshots(&host.core().disks.files[file].bytes);
+                layer.vouched = vouched(&host.core().disks.files[file].bytes);
                 let (taken, all) = (report.allocated_clusters, report.total_clusters);
                 layer.allocation =
                     Some(Allocation { taken_clusters: taken, all_clusters: all, stale_clusters });
@@ -257,6 +268,7 @@ async fn show(layers: &[Layer], index: usize, views: &mut [View]) -> Recovered {
         damage: layers[index].damage.clone(),
         bitmaps: layers[index].bitmaps.clone(),
         snapshots: layers[index].snapshots.clone(),
+        vouched: layers[index].vouched.clone(),
     };
     let mut chain: Vec<usize> = vec![index];
     while let Some(name) = &layers[chain[chain.len() - 1]].backing {

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod edits;
+pub mod faults;
 pub mod guest;
 pub mod image;
 pub mod jobs;

@@ -342,9 +342,8 @@ impl World {
         self.left = crash_images(&self.host.core().disks, ending, choices);
         self.is_cut = ending == Ending::PowerCut;
         self.oracle.crashed(ending);
-        for recovered in recovery::read_all(&self.scenario, &mut self.left).map_err(Stop::Stuck)? {
-            self.oracle.recovered(recovered);
-        }
+        let all = recovery::read_all(&self.scenario, &mut self.left).map_err(Stop::Stuck)?;
+        (0..).zip(all).for_each(|(image, recovered)| self.oracle.recovered(image, recovered));
         self.oracle.over();
         Ok(())
     }

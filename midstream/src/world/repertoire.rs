@@ -75,7 +75,8 @@ fn draw_one(draw: &mut Draw<'_>, files: u32, slot: u32, of_world: &Repertoire) -
 fn turned(draw: &mut Draw<'_>, of: [u32; 3], fault: Fault, turn: Turn) -> Fault {
     let range = None;
     // Few files are opened, reopened or closed more than once or twice.
-    let rare = Fault { range, after: fault.after.min(1), errno: Errno::EIO, ..fault.clone() };
+    let after = u32::from((1..4).contains(&fault.after));
+    let rare = Fault { range, after, errno: Errno::EIO, ..fault.clone() };
     match turn {
         Turn::Forgets => {
             let (kind, effect) = (Kind::Flush, Effect::Forgets);

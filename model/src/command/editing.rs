@@ -293,11 +293,16 @@ fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
         })?;
         edits.push((id, options.clone()));
     }
-    edits.iter().try_for_each(|(id, options)| judge_backing(graph, *id, options))?;
+    // Each finds the links that the ones before it have changed (bdrv_set_file_or_backing_noperm).
+    let mut changed = graph.clone();
+    for (id, options) in &edits {
+        changed = judge_backing(changed, *id, options)?;
+    }
     Ok(Edit::Options(edits))
 }
 
-fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refusal> {
+/// What the graph is with another backing for a node, if it may have that.
+fn judge_backing(graph: Graph, id: NodeId, options: &Reopen) -> Result<Graph, Refusal> {
     let node = graph.node(id);
     if node.driver.is_filter() && options.file.is_some() {
         let text = ["Block format '", "' used by node '", "' does not support reopening files"];
@@ -306,16 +311,16 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
     if !node.driver.is_filter() && options.driver != node.driver.word() {
         return Err(Refusal::Named("Cannot change the option '", "driver".into(), "'"));
     }
-    let Some(wanted) = &options.backing else { return Ok(()) };
+    let Some(wanted) = &options.backing else { return Ok(graph) };
     let wanted = match wanted {
         None => None,
         Some(name) => Some(
-            find_node(graph, name)
+            find_node(&graph, name)
                 .map_err(|_| Refusal::Named("Cannot find device='' nor node-name='", name.clone(), "'"))?,
         ),
     };
-    if wanted == node.backing || is_unchanged(graph, id, wanted) {
-        return Ok(());
+    if wanted == node.backing || is_unchanged(&graph, id, wanted) {
+        return Ok(graph);
     }
     if let Some(new) = wanted
         && graph.reached(new).contains(&id)
@@ -324,7 +329,7 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
         return Err(Refusal::Paired(text, graph.name(new).to_owned(), options.name.clone()));
     }
     if let Some(old) = node.backing {
-        if is_implicit(graph, old) {
+        if is_implicit(&graph, old) {
             return Err(Refusal::Named(
                 "Cannot replace implicit backing child of ",
                 options.name.clone(),
@@ -338,7 +343,8 @@ fn judge_backing(graph: &Graph, id: NodeId, options: &Reopen) -> Result<(), Refu
     }
     let mut after = graph.clone();
     after.set_backing(id, wanted);
-    admit_change(graph, &after, "")
+    admit_change(&graph, &after, "")?;
+    Ok(after)
 }
 
 /// Whether the backing that is asked for is the one a client sees already.

@@ -127,6 +127,10 @@ impl LawId {
                 "bitmap.covers",
                 "what a bitmap misses is missing from every incremental backup that is made with it",
             ),
+            LawId::AutoclearTrue => (
+                "image.autoclear",
+                "who knows the feature relies on what it says, as on bitmaps that miss what somebody else wrote",
+            ),
             LawId::SnapshotKept => {
                 ("snapshot.kept", "whoever goes back to a snapshot wants what was there when it was made")
             }

@@ -1,35 +1,36 @@
 //! `midstream mutants`: does the harness find the bugs it should?
 //!
-//! Each mutant is built into a scratch copy and fuzzed. It is caught if one of its own laws breaks in time, if the
-//! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace.
+//! Each mutant is built into a scratch copy. Campaigns have caught it if one of its own laws breaks in time, if the
+//! minimised trace has few commands and breaks the same law again, and if the true engine passes the same trace. One that
+//! names a scenario is looked for in every schedule of that as well.
 
+mod build;
+mod caught;
+mod child;
+mod explored;
 mod page;
 
 use super::laws::{check_law, meant};
-use super::limits::{at_least_1, check_folder, seconds};
+use super::limits::{at_least_1, check_folder, jobs, seconds};
 use super::reported::write_outcomes;
 use super::{Exit, refuse};
-use crate::mutants::masked::Masked;
 use crate::mutants::{Mutant, tree};
 use crate::report::junit::{Case, End};
+use caught::{Caught, Hunt, Missed};
 use clap::{Args, ValueEnum};
+use explored::Explored;
 use midstream::campaign::Subject;
-use midstream::minimise::entries;
-use midstream::panics::quietly;
-use midstream::trace::Trace;
-use midstream::verdict::Detail;
-use serde_json::Value;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A trace of one bug needs no more commands.
 const COMMANDS_MAX: usize = 12;
 
-/// The profile of the workspace that mutants are built in.
-const PROFILE: &str = "mutant";
+/// A mutant that is not at its end so long after it was to stop hangs. What it does then takes seconds: a failure is
+/// minimised. That it hangs is no catch, for no harness has said so: one that did would have ended it by a verdict.
+const HUNG: Duration = Duration::from_secs(60);
 
 /// Of what there are mutants.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
@@ -38,6 +39,15 @@ enum Of {
     Engine,
     /// Of the specification: each lacks a permissive rule.
     Model,
+}
+
+/// By what a mutant is looked for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+enum By {
+    /// Random runs.
+    Fuzz,
+    /// Every schedule of the scenario that it names; those that name none are left out.
+    Explore,
 }
 
 /// Plant known bugs in a scratch copy of the engine and check that each is found.
@@ -52,6 +62,15 @@ pub(super) struct Mutants {
     /// Seconds of fuzzing for each.
     #[arg(long, value_name = "T", default_value_t = 60, value_parser = seconds())]
     seconds: u64,
+    /// Campaigns of each, from different seeds: each has to find it, and the figures are their medians.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_1())]
+    campaigns: u64,
+    /// Threads; all cores when not given.
+    #[arg(long, value_name = "N", value_parser = jobs())]
+    jobs: Option<u64>,
+    /// Of the engine: look for them by one of the two alone.
+    #[arg(long, value_enum, value_name = "HOW")]
+    by: Option<By>,
     /// Of the model: runs that may need a rule, where nothing that was kept does.
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = at_least_1())]
     seeds: u64,
@@ -68,7 +87,7 @@ pub(super) struct Mutants {
     /// Write a report to DIR, a page and JUnit XML.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Of the engine: write the table to this file, in Markdown.
+    /// Of the engine: write the table to this file, in Markdown; mutants that are not looked for stay in it as they were.
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
 }
@@ -90,31 +109,34 @@ impl Mutants {
             named.map_err(|problem| format!("{}: {problem}", mutant.name))?;
         }
         self.report.iter().try_for_each(|folder| check_folder("--report", folder))?;
-        let (began, mut cases, mut rows) = (Instant::now(), Vec::new(), Vec::new());
-        let mut all_caught = true;
-        say!("{:<32} {:<10} {:>9} {:>6} {:>8}  law", "mutant", "caught", "runs", "CPU s", "commands");
+        let (began, mut rows) = (Instant::now(), Vec::new());
+        say!(
+            "{:<32} {:<10} {:>9} {:>6} {:>8} {:>8}  law",
+            "mutant",
+            "caught",
+            "runs",
+            "CPU s",
+            "commands",
+            "choices"
+        );
         for mutant in &mutants {
             complain!("{}: {} ({})", mutant.name, mutant.bug, mutant.source);
             let row = self.judge(mutant, root, subject);
-            all_caught &= row.is_ok();
-            say!("{}", line(&mutant.name, &row));
-            cases.push((case(&mutant.name, &row), cells(&mutant.bug, &row)));
-            rows.push((mutant, row));
+            row.lines().iter().for_each(|line| say!("{line}"));
+            rows.push(row);
+            self.page.iter().try_for_each(|path| self.write_page(path, root, &rows))?;
         }
         if let Some(folder) = &self.report {
             let heads = ["bug", "law", "runs", "processor s", "commands"];
+            let cases: Vec<(Case, Vec<String>)> = rows.iter().flat_map(Row::cases).collect();
             let index = write_outcomes(folder, "planted bugs", &heads, &cases, began.elapsed())?;
             say!("report  {}", index.display());
         }
-        if let Some(path) = &self.page {
-            fs::write(path, page::page(&rows)).map_err(|e| format!("{}: {e}", path.display()))?;
-        }
-        Ok(if all_caught { Exit::Clean } else { Exit::Broken })
+        Ok(if rows.iter().all(Row::is_caught) { Exit::Clean } else { Exit::Broken })
     }
 
     fn selected(&self, root: &Path) -> Result<Vec<Mutant>, String> {
-        let all = Mutant::read_all(&root.join("tests/mutants"))
-            .map_err(|(path, error)| format!("{}: {error}", path.display()))?;
+        let all = read_all(root)?;
         if all.is_empty() {
             return Err(format!("no mutant in {}", root.join("tests/mutants").display()));
         }
@@ -122,74 +144,101 @@ impl Mutants {
         if let Some(unknown) = self.names.iter().find(|name| !known.contains(&name.as_str())) {
             return Err(format!("no mutant is called `{unknown}`{}", meant(unknown, &known)));
         }
-        Ok(all.into_iter().filter(|m| self.names.is_empty() || self.names.contains(&m.name)).collect())
+        let is_explored = |mutant: &Mutant| self.by != Some(By::Explore) || mutant.scenario.is_some();
+        let is_named = |mutant: &Mutant| self.names.is_empty() || self.names.contains(&mutant.name);
+        Ok(all.into_iter().filter(|mutant| is_named(mutant) && is_explored(mutant)).collect())
     }
 
-    fn judge(&self, mutant: &Mutant, root: &Path, subject: &Subject) -> Result<Caught, Missed> {
+    /// What was not looked for stays in the page.
+    fn write_page(&self, path: &Path, root: &Path, rows: &[Row<'_>]) -> Result<(), String> {
+        let all = read_all(root)?;
+        let bugs: Vec<(&str, &str)> = all.iter().map(|mutant| (&*mutant.name, &*mutant.bug)).collect();
+        let old = fs::read_to_string(path).unwrap_or_default();
+        let page = page::page(&old, &bugs, rows, self.campaigns, self.seconds);
+        fs::write(path, page).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    fn judge<'a>(&self, mutant: &'a Mutant, root: &Path, subject: &Subject) -> Row<'a> {
+        match self.build(mutant, root) {
+            Ok((home, binary)) => self.hunt(mutant, root, &home, &binary, subject),
+            Err(problem) => Row { mutant, caught: Some(Err(problem.into())), explored: None },
+        }
+    }
+
+    /// The mutant's own folder, and its program.
+    fn build(&self, mutant: &Mutant, root: &Path) -> Result<(PathBuf, PathBuf), String> {
         let scratch = root.join("target/mutants");
         let home = scratch.join(&mutant.name);
         fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
-        let binary = build(mutant, root, &scratch)?;
+        let binary = build::build(mutant, root, &scratch)?;
         if self.keep {
             let kept = home.join(binary.file_name().expect("a program has a name"));
             fs::copy(&binary, &kept).map_err(|e| format!("{}: {e}", kept.display()))?;
         }
-        let mut caught = self.fuzz(&binary, &home, &mutant.laws)?;
-        if self.masking {
-            caught.masked = Some(self.mask(&binary, &home)?);
-        }
-        let trace = Trace::read(&caught.trace).map_err(|e| format!("{}: {e}", caught.trace.display()))?;
-        caught.commands = entries(&trace.choices, subject.command);
-        if caught.commands > COMMANDS_MAX {
-            return Err(
-                format!("the trace has {} commands, more than {COMMANDS_MAX}", caught.commands).into()
-            );
-        }
-        if trace.law != caught.law {
-            return Err(format!("the trace is of `{}`, the law broken `{}`", trace.law, caught.law).into());
-        }
-        let again = output(Command::new(&binary).args(["replay", "--expect"]).arg(&caught.trace))?;
-        if !again.status.success() {
-            return Err(format!("the mutant does not repeat its trace: {}", first_line(&again.stdout)).into());
-        }
-        let truth = quietly(|| trace.replay_somehow(subject, Detail::Quiet))
-            .map_err(|panic| format!("the harness panicked on the same trace: {panic}"))?;
-        if truth.is_broken() {
-            return Err(format!("the true engine breaks `{}` on the same trace", truth.law()).into());
-        }
-        caught.drifts = truth.drifts;
-        Ok(caught)
+        Ok((home, binary))
     }
 
-    /// What known defects of QEMU make of the failures of a campaign.
-    fn mask(&self, binary: &Path, home: &Path) -> Result<Masked, Missed> {
-        let folder = home.join("histories");
-        let problem = |e: std::io::Error| format!("{}: {e}", folder.display());
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(problem)?;
+    fn hunt<'a>(
+        &self,
+        mutant: &'a Mutant,
+        root: &Path,
+        home: &Path,
+        binary: &Path,
+        subject: &Subject,
+    ) -> Row<'a> {
+        let hunt = Hunt { binary, home, laws: &mutant.laws, seconds: self.seconds, jobs: self.jobs };
+        let campaigns = || {
+            let mut caught = hunt.campaigns(self.campaigns, subject)?;
+            caught.masked = if self.masking { Some(hunt.mask()?) } else { None };
+            Ok(caught)
+        };
+        let scenario = mutant.scenario.as_ref().filter(|_| self.by != Some(By::Fuzz));
+        Row {
+            mutant,
+            caught: (self.by != Some(By::Explore)).then(campaigns),
+            explored: scenario.map(|scenario| hunt.explore(root, scenario)),
         }
-        let seconds = self.seconds.to_string();
-        let mut fuzz = Command::new(binary);
-        fuzz.args(["fuzz", "--seed", "1", "--seconds", &seconds, "--out"]).arg(home.join("masking"));
-        output(fuzz.arg("--history").arg(&folder))?;
-        Ok(Masked::of(&folder).map_err(problem)?)
+    }
+}
+
+fn read_all(root: &Path) -> Result<Vec<Mutant>, String> {
+    let all = Mutant::read_all(&root.join("tests/mutants"));
+    all.map_err(|(path, error)| format!("{}: {error}", path.display()))
+}
+
+/// What became of a mutant: how it was looked for, it was found or not.
+#[derive(Debug)]
+struct Row<'a> {
+    mutant: &'a Mutant,
+    caught: Option<Result<Caught, Missed>>,
+    explored: Option<Result<Explored, String>>,
+}
+
+impl Row<'_> {
+    fn is_caught(&self) -> bool {
+        self.caught.as_ref().is_none_or(Result::is_ok) && self.explored.as_ref().is_none_or(Result::is_ok)
     }
 
-    fn fuzz(&self, binary: &Path, home: &Path, laws: &[String]) -> Result<Caught, Missed> {
-        let seconds = self.seconds.to_string();
-        let out = home.join("traces");
-        let mut fuzz = Command::new(binary);
-        fuzz.args(["fuzz", "--seed", "1", "--until-failure", "--json", "--seconds", &seconds, "--out"])
-            .arg(&out);
-        for law in laws {
-            fuzz.args(["--law", law]);
-        }
-        let output = output(fuzz.stderr(Stdio::null()))?;
-        let said = last_line(&output.stdout);
-        let totals: Value =
-            serde_json::from_str(&said).map_err(|_| format!("fuzz ended with {}: {said}", output.status))?;
-        Caught::of(&totals, laws)
+    fn lines(&self) -> Vec<String> {
+        let name = &self.mutant.name;
+        let caught = self.caught.iter().map(|row| caught::line(name, row));
+        caught.chain(self.explored.iter().map(|row| explored::line(name, row))).collect()
     }
+
+    /// For a report.
+    fn cases(&self) -> Vec<(Case, Vec<String>)> {
+        let (name, bug) = (&self.mutant.name, &self.mutant.bug);
+        let caught = self.caught.iter().map(|row| (case(name, row), cells(bug, row)));
+        let explored = self.explored.iter().map(|row| (explored::case(name, row), explored::cells(bug, row)));
+        caught.chain(explored).collect()
+    }
+}
+
+/// The middle of figures; of two, the larger one.
+fn middle<T: PartialOrd + Copy>(figures: impl Iterator<Item = T>) -> T {
+    let mut figures: Vec<T> = figures.collect();
+    figures.sort_by(|a, b| a.partial_cmp(b).expect("a figure is a number"));
+    figures[figures.len() / 2]
 }
 
 fn case(name: &str, row: &Result<Caught, Missed>) -> Case {
@@ -215,185 +264,14 @@ fn cells(bug: &str, row: &Result<Caught, Missed>) -> Vec<String> {
     cells
 }
 
-/// How a mutant was found.
-#[derive(Debug)]
-struct Caught {
-    law: String,
-    runs: u64,
-    cpu_seconds: f64,
-    commands: usize,
-    trace: PathBuf,
-    /// How often the true engine did not fit the trace.
-    drifts: u64,
-    /// What known defects of QEMU explain of it.
-    masked: Option<Masked>,
-}
-
-/// How a mutant was not found.
-#[derive(Debug)]
-enum Missed {
-    /// It broke a law, but none of its own.
-    OtherLaw(String),
-    /// Anything else.
-    Because(String),
-}
-
-impl From<String> for Missed {
-    fn from(reason: String) -> Self {
-        Missed::Because(reason)
-    }
-}
-
-impl Caught {
-    /// Reads it from the totals of a campaign that was to break one of `laws`.
-    fn of(totals: &Value, laws: &[String]) -> Result<Self, Missed> {
-        let runs = totals["runs"].as_u64().unwrap_or(0);
-        let cpu_seconds = totals["cpu_seconds"].as_f64().unwrap_or(0.0);
-        let broken = &totals["laws_broken"];
-        let Some(law) = laws.iter().find(|law| !broken[law.as_str()].is_null()) else {
-            return Err(missed(totals, &format!("in {runs} runs, {cpu_seconds:.1} CPU s")));
-        };
-        let trace = broken[law.as_str()]["trace"].as_str();
-        let trace = PathBuf::from(trace.ok_or("a law broke, but no trace was written".to_owned())?);
-        Ok(Caught { law: law.clone(), runs, cpu_seconds, commands: 0, trace, drifts: 0, masked: None })
-    }
-}
-
-/// Why a campaign broke none of the laws it was to break.
-fn missed(totals: &Value, effort: &str) -> Missed {
-    if let Some(panic) = totals["panicked"].as_str() {
-        return Missed::Because(format!("the harness panicked: {panic}"));
-    }
-    if let Some(difference) = totals["nondeterminism"].as_str() {
-        let what = difference.lines().next().unwrap_or_default();
-        return Missed::Because(format!("not deterministic: {what}"));
-    }
-    match totals["laws_broken"].as_object().and_then(|broken| broken.iter().next()) {
-        Some((law, broken)) => Missed::OtherLaw(format!("{law} (seed {}), {effort}", broken["seed"])),
-        None => Missed::Because(format!("no law broken {effort}")),
-    }
-}
-
-fn line(name: &str, row: &Result<Caught, Missed>) -> String {
-    match row {
-        Ok(c) => {
-            let drifts = match c.drifts {
-                0 => String::new(),
-                drifts => format!("; the true engine passes with {drifts} drifts"),
-            };
-            let Caught { law, runs, cpu_seconds, commands, .. } = c;
-            let masked = c.masked.as_ref().map_or(String::new(), masked_lines);
-            format!(
-                "{name:<32} {:<10} {runs:>9} {cpu_seconds:>6.1} {commands:>8}  {law}{drifts}{masked}",
-                "yes"
-            )
-        }
-        Err(Missed::OtherLaw(which)) => format!("{name:<32} {:<10} {which}", "other law"),
-        Err(Missed::Because(reason)) => format!("{name:<32} {:<10} {reason}", "NO"),
-    }
-}
-
-/// What is hidden, and what the real daemon does there as well, so that nobody can distinguish them.
-fn masked_lines(masked: &Masked) -> String {
-    let why = masked.quirks.iter().map(|quirk| format!("\n      {}: {}", quirk.name(), quirk.about().what));
-    format!("\n    {}{}", masked.line(), why.collect::<String>())
-}
-
-/// Builds the mutated command. All mutants share one copy and one target folder, so that little is built twice.
-fn build(mutant: &Mutant, root: &Path, scratch: &Path) -> Result<PathBuf, String> {
-    let copy = scratch.join("tree");
-    tree::refresh(root, &copy).map_err(|e| format!("{}: {e}", copy.display()))?;
-    mutant.apply(&copy).map_err(|e| e.to_string())?;
-    let target = scratch.join("target");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut complaint = String::new();
-    // What this workspace was built from is at hand, so the network is only the second try.
-    for offline in [&["--offline"][..], &[]] {
-        let mut build = Command::new(&cargo);
-        build.current_dir(&copy).args([
-            "build",
-            "--profile",
-            PROFILE,
-            "--quiet",
-            "--bin",
-            "midstream",
-            "--target-dir",
-        ]);
-        let built = output(build.arg(&target).args(offline))?;
-        if built.status.success() {
-            return Ok(target.join(PROFILE).join(format!("midstream{}", env::consts::EXE_SUFFIX)));
-        }
-        complaint = first_error(&built.stderr);
-    }
-    Err(format!("does not build: {complaint}"))
-}
-
-fn output(command: &mut Command) -> Result<Output, String> {
-    command.output().map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))
-}
-
-fn last_line(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).lines().last().unwrap_or_default().to_owned()
-}
-
-fn first_line(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned()
-}
-
-fn first_error(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut lines = text.lines().filter(|line| line.starts_with("error"));
-    lines.next().or_else(|| text.lines().last()).unwrap_or("without a word").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn laws() -> [String; 2] {
-        ["a law", "another law"].map(str::to_owned)
-    }
 
     #[test]
-    fn a_caught_mutant_is_read_from_the_totals() {
-        let broken = |seed: u64| json!({ "runs": 1, "seed": seed, "trace": format!("new/{seed}.json") });
-        let totals = json!({
-            "runs": 17, "cpu_seconds": 0.5,
-            "laws_broken": { "a foreign law": broken(2), "another law": broken(3) },
-        });
-        let caught = Caught::of(&totals, &laws()).expect("a law broke");
-        assert_eq!(caught.trace, Path::new("new/3.json"));
-        let text = line("late-flush", &Ok(Caught { drifts: 2, ..caught }));
-        let row: Vec<&str> = text.split_whitespace().collect();
-        assert_eq!(row[..7], ["late-flush", "yes", "17", "0.5", "0", "another", "law;"]);
-        assert!(text.ends_with("; the true engine passes with 2 drifts"), "{text}");
-    }
-
-    #[test]
-    fn a_mutant_that_survives_says_how_long_it_was_looked_for() {
-        let totals = json!({ "runs": 1000, "cpu_seconds": 60.0, "laws_broken": {} });
-        let problem = Caught::of(&totals, &laws()).expect_err("nothing broke");
-        let text = line("late-flush", &Err(problem));
-        assert!(text.contains(" NO ") && text.ends_with(" no law broken in 1000 runs, 60.0 CPU s"), "{text}");
-    }
-
-    #[test]
-    fn a_mutant_that_breaks_only_a_foreign_law_is_not_caught() {
-        let totals = json!({
-            "runs": 9, "cpu_seconds": 1.0,
-            "laws_broken": { "a foreign law": { "runs": 2, "seed": 4, "trace": null } },
-        });
-        let problem = Caught::of(&totals, &laws()).expect_err("not its own law");
-        let text = line("late-flush", &Err(problem));
-        assert!(text.contains(" other law  a foreign law (seed 4), in 9 runs"), "{text}");
-    }
-
-    #[test]
-    fn a_harness_that_panicked_has_caught_nothing() {
-        let totals = json!({ "runs": 9, "laws_broken": {}, "panicked": "seed 9: the world fell over" });
-        let problem = Caught::of(&totals, &laws()).expect_err("a panic");
-        assert!(line("x", &Err(problem)).ends_with("the harness panicked: seed 9: the world fell over"));
+    fn the_middle_of_two_is_the_larger_one() {
+        assert_eq!([3, 1, 2].map(|last| middle([9, 1, last].into_iter())), [3, 1, 2]);
+        assert_eq!(middle([4, 7].into_iter()), 7);
     }
 
     #[test]
@@ -404,6 +282,9 @@ mod tests {
             of: Of::Engine,
             names: Vec::new(),
             seconds: 1,
+            campaigns: 1,
+            jobs: None,
+            by: None,
             seeds: 1,
             histories: Vec::new(),
             masking: false,
@@ -412,11 +293,5 @@ mod tests {
             page: None,
         };
         assert!(mutants.selected(root.path()).expect_err("none").starts_with("no mutant in "));
-    }
-
-    #[test]
-    fn what_a_compiler_says_first_is_the_reason() {
-        assert_eq!(first_error(b"warning: x\nerror[E1]: y\nerror: z\n"), "error[E1]: y");
-        assert_eq!(first_error(b""), "without a word");
     }
 }

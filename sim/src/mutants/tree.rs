@@ -23,6 +23,9 @@ const PARTS: &[&str] = &[
     "traces",
 ];
 
+/// The folder of the scenarios that mutants name.
+pub const SCENARIOS: &str = "tests/scenarios";
+
 /// The folder of the workspace around `start`: it has a lock file and mutants.
 pub fn workspace(start: &Path) -> Option<&Path> {
     start

@@ -8,9 +8,13 @@ use super::space::{Change, Space};
 use super::thresholds::Thresholds;
 use super::write::Write;
 use crate::recovery::Recovered;
+use crate::recovery::snapshots::held;
+use crate::workload::image::Vouching;
 use crate::workload::scenario::{Nodes, Scenario};
+use midstream::content::Tag;
 use midstream::world::disk::File;
 use model::law::LawId;
+use std::collections::BTreeMap;
 
 /// A law that is broken, and how.
 pub type Wrong = (LawId, String);
@@ -30,6 +34,10 @@ pub struct Beside {
     snapshots: Snapshots,
     /// How fast jobs with a speed copy.
     pace: Pace,
+    /// What images hold whose autoclear bit vouches for it, by file.
+    vouched: BTreeMap<String, Vec<Option<Tag>>>,
+    /// How often such a bit was looked at.
+    vouched_looks: u64,
     /// The name of each image's node.
     nodes: Vec<String>,
     /// Whether files see what is discarded.
@@ -39,10 +47,17 @@ pub struct Beside {
 impl Beside {
     /// Nothing has happened yet.
     pub fn new(scenario: &Scenario) -> Beside {
+        let has_bitmap = |image: &usize| {
+            scenario.images[*image].vouching == Vouching::Bitmap && !scenario.is_read_only(*image)
+        };
         Beside {
             bounded: Bounded::default(),
             space: Space::default(),
-            bitmaps: Bitmaps::default(),
+            bitmaps: Bitmaps::of(
+                (0..scenario.images.len()).filter(has_bitmap).map(|image| scenario.node(image)),
+            ),
+            vouched: vouched(scenario),
+            vouched_looks: 0,
             thresholds: Thresholds::default(),
             snapshots: Snapshots::default(),
             pace: Pace::new(scenario),
@@ -118,10 +133,13 @@ impl Beside {
         self.bounded.look(seen, device_bytes).map(|outrun| (LawId::BoundedProgress, outrun))
     }
 
-    /// What a file has after a crash.
-    pub fn recovered(&mut self, recovered: &Recovered) -> Option<Wrong> {
+    /// What the file of an image has after any end.
+    pub fn recovered(&mut self, image: usize, recovered: &Recovered) -> Option<Wrong> {
         let wrong = self.snapshots.wrong(&recovered.file, &recovered.snapshots);
-        wrong.map(|wrong| (LawId::SnapshotKept, wrong))
+        let wrong = wrong.map(|wrong| (LawId::SnapshotKept, wrong));
+        let missed = self.bitmaps.recovered(&self.nodes[image], &recovered.bitmaps);
+        let missed = missed.map(|missed| (LawId::BitmapCovers, missed));
+        wrong.or(missed).or_else(|| self.untrue(recovered))
     }
 
     /// What the file of an image has after a clean end, without a fault.
@@ -130,7 +148,21 @@ impl Beside {
         let allocation = recovered.allocation.as_ref();
         let kept = allocation.and_then(|found| self.space.closed(&recovered.file, found, self.is_passed_on));
         let missed = missed.map(|missed| (LawId::BitmapCovers, missed));
-        missed.or(kept.map(|kept| (LawId::SpaceReturned, kept)))
+        let kept = kept.map(|kept| (LawId::SpaceReturned, kept));
+        missed.or(kept)
+    }
+
+    /// An autoclear bit that is there although what it vouched for has changed.
+    fn untrue(&mut self, recovered: &Recovered) -> Option<Wrong> {
+        let (vouched, found) = (self.vouched.get(&recovered.file)?, recovered.vouched.as_ref()?);
+        self.vouched_looks += 1;
+        // Whoever makes an image longer or shorter changes it, too.
+        let differs = |sector: &usize| vouched.get(*sector) != found.get(*sector);
+        let sector = (0..vouched.len().max(found.len())).find(differs)?;
+        Some((
+            LawId::AutoclearTrue,
+            format!("{} has its bit, and sector {sector} has changed", recovered.file),
+        ))
     }
 
     /// How often there was something to find.
@@ -141,8 +173,19 @@ impl Beside {
             LawId::BitmapCovers => self.bitmaps.looks(),
             LawId::SnapshotKept => self.snapshots.looks(),
             LawId::ThresholdReported => self.thresholds.looks(),
+            LawId::AutoclearTrue => self.vouched_looks,
             LawId::SpeedHeld => self.pace.looks(),
             _ => 0,
         }
     }
+}
+
+/// What images hold at first that an autoclear bit vouches for, by file.
+fn vouched(scenario: &Scenario) -> BTreeMap<String, Vec<Option<Tag>>> {
+    if scenario.images.iter().all(|image| image.vouching != Vouching::Unknown) {
+        return BTreeMap::new();
+    }
+    let files = scenario.files();
+    let vouched = scenario.images.iter().zip(files).filter(|(image, _)| image.vouching == Vouching::Unknown);
+    vouched.map(|(image, file)| (image.path.clone(), held(&file))).collect()
 }

@@ -1,12 +1,14 @@
 //! The law of bitmaps: what a guest changed while a bitmap recorded is dirty in it.
 //!
-//! Followed is a bitmap from the moment on that the command that adds it is answered, until a client sends a command that
-//! may take it away or clear it. What it must have is what guests changed since, in requests that have ended; jobs may make
-//! more of it dirty. A query must show that much, and so must the image after a clean end, if the bitmap is persistent.
+//! Followed is a bitmap from the moment on that the command that adds it is answered, or from the beginning where an image has
+//! it, until a client sends a command that may take it away or clear it. What it must have is what guests changed since, in requests that have ended; jobs may make
+//! more of it dirty. A query must show that much, and so must the image after a clean end, if the bitmap is persistent. After a
+//! crash an image may say that nobody knows what is dirty; it must not say less than is.
 
 use crate::oracle::asked::{name_of, read};
 use crate::oracle::write::Write;
 use crate::recovery::Kept;
+use crate::workload::image::{BITMAP, BITMAP_GRANULARITY};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +37,14 @@ pub struct Bitmaps {
 }
 
 impl Bitmaps {
+    /// Those that images have from the beginning, by the names of their nodes.
+    pub fn of(nodes: impl Iterator<Item = String>) -> Bitmaps {
+        let (granularity, dirty) = (BITMAP_GRANULARITY, BTreeSet::new());
+        let bitmap = Bitmap { granularity, is_persistent: true, dirty };
+        let followed = nodes.map(|node| ((node, BITMAP.to_owned()), bitmap.clone())).collect();
+        Bitmaps { followed, ..Bitmaps::default() }
+    }
+
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         let name = name_of(text);
@@ -147,6 +157,20 @@ impl Bitmaps {
         })
     }
 
+    /// What an image keeps after a crash, whose node had this name. Those of which it says that nobody knows are not among it.
+    pub fn recovered(&mut self, node: &str, kept: &[Kept]) -> Option<String> {
+        let here = self.followed.iter().filter(|((of, _), bitmap)| of == node && bitmap.is_persistent);
+        let found = here.filter_map(|((_, name), bitmap)| {
+            Some((name, bitmap, kept.iter().find(|kept| kept.name == *name)?.dirty_bytes))
+        });
+        let found: Vec<(&String, &Bitmap, u64)> = found.collect();
+        self.looks += found.len() as u64;
+        found.into_iter().find_map(|(name, bitmap, dirty)| {
+            let missed = bitmap.missed(Some(dirty))?;
+            Some(format!("bitmap {name} of node `{node}`, after a crash, {missed}"))
+        })
+    }
+
     /// How often there was something to find.
     pub fn looks(&self) -> u64 {
         self.looks
@@ -220,6 +244,14 @@ mod tests {
         assert!(written().closed("n1", &[]).is_some());
         assert!(written().closed("n1", &kept(512)).is_some());
         assert_eq!(written().closed("n1", &kept(1024)), None);
+    }
+
+    #[test]
+    fn after_a_crash_one_that_is_believed_has_what_guests_changed() {
+        let kept = |dirty_bytes| [Kept { name: "b".to_owned(), dirty_bytes }];
+        assert!(written().recovered("n1", &kept(512)).is_some());
+        assert_eq!(written().recovered("n1", &kept(1024)), None);
+        assert_eq!(written().recovered("n1", &[]), None, "nobody believes it");
     }
 
     #[test]

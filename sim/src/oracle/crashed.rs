@@ -25,13 +25,13 @@ impl Oracle {
         let mut survives = |observed: Observed| observed.show(|seen| judge.observe(seen)).is_ok();
         survives(Observed::Crash { kind: kind_of(ending) })
             && all.iter().cloned().all(|recovered| survives(seen_after_crash(recovered)))
-            && all.iter().all(|recovered| inner.beside.recovered(recovered).is_none())
+            && (0..).zip(all).all(|(image, recovered)| inner.beside.recovered(image, recovered).is_none())
     }
 
     /// What a file shows to the next process after a crash.
-    pub fn recovered(&self, mut recovered: Recovered) {
+    pub fn recovered(&self, image: usize, mut recovered: Recovered) {
         let damage = std::mem::take(&mut recovered.damage);
-        let wrong = self.inner().beside.recovered(&recovered);
+        let wrong = self.inner().beside.recovered(image, &recovered);
         self.report_damage(seen_after_crash(recovered), &damage);
         self.break_law_by(wrong);
     }

@@ -39,6 +39,8 @@ impl Thresholds {
             let arguments = &read(text)["arguments"];
             let node = arguments["node-name"].as_str().unwrap_or_default().to_owned();
             self.marks.remove(&node);
+            // They passed the mark that was there before, wherever the new one is.
+            self.under_way.retain(|_, (write, _)| write.node != node);
             self.asked.insert(client, (node, arguments["write-threshold"].as_u64().unwrap_or_default()));
         } else if ["blockdev-del", "blockdev-add", "blockdev-reopen"].contains(&&*name) {
             self.marks.clear();
@@ -150,6 +152,16 @@ mod tests {
         assert_eq!(thresholds.event(&event(512, 1024)), None);
         assert_eq!(thresholds.ended(7, true), None);
         assert_eq!(thresholds.looks(), 2);
+    }
+
+    #[test]
+    fn a_write_that_began_under_an_earlier_mark_passes_no_other() {
+        let mut thresholds = marked();
+        thresholds.began(7, &write(1536, Operation::Write));
+        assert_eq!(thresholds.event(&event(512, 1024)), None);
+        thresholds.sent(2, r#"{"execute":"block-set-write-threshold","arguments":{"node-name":"n1","write-threshold":1024}}"#);
+        thresholds.reply(2, r#"{"return": {}}"#);
+        assert_eq!(thresholds.ended(7, true), None);
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn is_zero_at(file: &[u8], block: usize, index: usize, bits: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::image::{Cluster, Format, Image};
+    use crate::workload::image::{Cluster, Format, Image, Vouching};
     use midstream::content::{fill, initial_tag};
 
     const NONE: [u64; 0] = [];
@@ -59,8 +59,15 @@ mod tests {
         for refcount_order in 0..=6 {
             let format = Format::Qcow2 { version: 3, cluster_bits: 9, refcount_order };
             let clusters = vec![Cluster::Data; 2];
-            let image =
-                Image { layer: 1, path: "/n1".to_owned(), format, size_bytes: 1024, backing: None, clusters };
+            let image = Image {
+                layer: 1,
+                path: "/n1".to_owned(),
+                format,
+                size_bytes: 1024,
+                backing: None,
+                clusters,
+                vouching: Vouching::Nothing,
+            };
             let mut file = image.build(None);
             assert_eq!(stale_clusters(&file), NONE, "order {refcount_order}");
             let end = file.len();

@@ -41,6 +41,11 @@ pub fn snapshots(file: &[u8]) -> Vec<Snapshot> {
     found
 }
 
+/// What an image holds itself, by sector.
+pub fn held(file: &[u8]) -> Vec<Option<Tag>> {
+    content(file, number(file, 40, 8), number(file, 36, 4))
+}
+
 fn content(file: &[u8], l1: usize, entries: usize) -> Vec<Option<Tag>> {
     let cluster_bytes = 1usize << number(file, 20, 4);
     let per_cluster = cluster_bytes / SECTOR_BYTES;
@@ -49,14 +54,14 @@ fn content(file: &[u8], l1: usize, entries: usize) -> Vec<Option<Tag>> {
         let l2 = number(file, l1 + table * 8, 8) & OFFSET;
         for slot in 0..cluster_bytes / 8 {
             let entry = if l2 == 0 { 0 } else { number(file, l2 + slot * 8, 8) };
-            content.extend((0..per_cluster).map(|sector| held(file, entry, sector)));
+            content.extend((0..per_cluster).map(|sector| held_by(file, entry, sector)));
         }
     }
     content
 }
 
 /// What a sector of the cluster with this L2 entry holds.
-fn held(file: &[u8], entry: usize, sector: usize) -> Option<Tag> {
+fn held_by(file: &[u8], entry: usize, sector: usize) -> Option<Tag> {
     let start = (entry & OFFSET) + sector * SECTOR_BYTES;
     match entry {
         _ if entry & PACKED != 0 => None,

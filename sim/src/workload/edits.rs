@@ -1,23 +1,30 @@
 //! Draws the commands that change nodes and links while jobs run: reopen, snapshot, resize, headers and bitmaps.
 
 use super::client::{execute, image};
+use super::guest::{Place, Request};
 use super::image::Format;
 use super::scenario::{Profile, Scenario};
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
-use midstream::world::fault::Kind;
+use midstream::request::Operation;
+use midstream::world::fault::{Fault, Kind};
 
 /// `blockdev-reopen` of one layer: as it is, read-only or not, or standing on something else. Or of two layers in one
 /// command, each of which may have the other mode.
 pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
     let second = if profile.is_live { 0 } else { draw.below("client # command # second", of, 8) as usize };
-    let first = options_of(draw, scenario, of, layer);
-    let both =
-        match second.checked_sub(4).map(|other| other % scenario.layers).filter(|other| *other != layer) {
-            Some(other) => format!("{first},{}", other_mode_of(scenario, other)),
-            None => first,
-        };
+    // Where a disk is to fail at it, somebody tries, with another node before it that has to be put back.
+    let is_struck = |fault: &&Fault| fault.kind == Kind::Reopen && (fault.file as usize) < scenario.layers;
+    let struck = scenario.faults.iter().find(is_struck).map(|fault| fault.file as usize);
+    let second = second.checked_sub(4).map(|other| struck.unwrap_or(other % scenario.layers));
+    let second = second.filter(|other| *other != layer);
+    let others = if struck.is_some() && second.is_some() { 2 } else { 4 };
+    let first = options_of(draw, scenario, of, layer, others);
+    let both = match second {
+        Some(other) => format!("{first},{}", other_mode_of(scenario, other)),
+        None => first,
+    };
     execute("blockdev-reopen", &format!(r#""options":[{both}]"#))
 }
 
@@ -38,9 +45,11 @@ fn options(scenario: &Scenario, layer: usize, backing: &str, read_only: bool) ->
     )
 }
 
-fn options_of(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3], layer: usize) -> String {
+/// The options of one layer: one in so many has the other mode.
+fn options_of(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3], layer: usize, others: u32) -> String {
     let facts = &scenario.images[layer];
-    let read_only = scenario.read_only[layer] != (draw.below("client # command # other mode", of, 4) == 1);
+    let is_other = draw.below("client # command # other mode", of, others) == 1;
+    let read_only = scenario.read_only[layer] != is_other;
     let below = scenario.below(layer);
     let backing = match (facts.format, draw.below("client # command # new backing", of, 8)) {
         (Format::Raw, _) => String::new(),
@@ -101,8 +110,8 @@ pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3
 /// `block-dirty-bitmap-add`, `-clear` and `-remove`; the mark past which a write is reported; internal snapshots; and a command
 /// of which the model knows nothing.
 pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
-    let layer = image(draw, scenario, of);
-    let words = ["add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object"];
+    let layer = if profile.is_live { image(draw, scenario, of) } else { marked(draw, scenario, of) };
+    let words = ["add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark"];
     let words = if profile.is_live { &words[..5] } else { &words };
     let verb = draw.entry("client # command # bitmap", of, words);
     let top = scenario.layers - 1;
@@ -123,7 +132,7 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
     if verb == "mark" {
         let bytes = match profile.is_live {
             true => 4096,
-            false => draw.entry("client # command # threshold", of, &[4096, 512, 1024, 3072, 8192, 0]),
+            false => threshold(draw, scenario, layer, of),
         };
         let arguments = format!(r#""node-name":"n{layer}","write-threshold":{bytes}"#);
         return execute("block-set-write-threshold", &arguments);
@@ -133,11 +142,46 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
             let kind = draw.entry("client # command # persistent", of, &["", r#","persistent":true"#]);
             let fine = match profile.is_live {
                 true => "",
-                false => draw.entry("client # command # fine", of, &["", r#","granularity":512"#]),
+                false => {
+                    let fine = r#","granularity":512"#;
+                    draw.entry("client # command # fine", of, &["", fine, fine, fine])
+                }
             };
             format!("{kind}{fine}")
         }
         _ => String::new(),
     };
     execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0"{kind}"#))
+}
+
+/// A layer to put a mark on: mostly one where some guest is, for nobody else's changes are followed.
+fn marked(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> usize {
+    let whose = draw.below("client # command # whose", of, 4) as usize;
+    match scenario.guests.len() {
+        guests if guests > 0 && whose > 0 => scenario.guests[whose % guests].image,
+        _ => image(draw, scenario, of),
+    }
+}
+
+/// Where a mark is: half of them at the end of what some guest writes there, or a sector before it.
+fn threshold(draw: &mut Draw<'_>, scenario: &Scenario, layer: usize, of: [u32; 3]) -> u64 {
+    const FIXED: [Option<u64>; 12] = {
+        let [a, b, c] = [Some(512), Some(1024), Some(3072)];
+        [Some(4096), a, b, c, Some(8192), Some(0), None, None, None, None, None, None]
+    };
+    if let Some(bytes) = draw.entry("client # command # threshold", of, &FIXED) {
+        return bytes;
+    }
+    let here = scenario.guests.iter().filter(|guest| guest.image == layer);
+    let size = scenario.images[layer].sectors();
+    let end = |request: &Request| match (request.operation, request.place) {
+        (Operation::Write | Operation::WriteZeroes, Place::Sector(first)) => {
+            Some((first + request.sectors).min(size))
+        }
+        _ => None,
+    };
+    let ends: Vec<u64> = here.flat_map(|guest| guest.lanes.iter().flatten().filter_map(end)).collect();
+    let which = draw.below("client # command # write", of, 16) as usize;
+    let before = u64::from(draw.below("client # command # before", of, 2));
+    ends.get(which % ends.len().max(1)).map_or(4096, |end| (end - before) * SECTOR_BYTES as u64)
 }

@@ -38,6 +38,25 @@ pub enum Cluster {
     ZeroData,
 }
 
+/// What an image says of its content that its first change makes untrue.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Vouching {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// An autoclear bit of a feature that nobody here knows.
+    Unknown,
+    /// A persistent bitmap that records, and in which nothing is dirty.
+    Bitmap,
+}
+
+/// The bit of a feature that nobody knows.
+pub const AUTOCLEAR_UNKNOWN: u64 = 1 << 41;
+/// The name of a bitmap that is there from the beginning, and its granularity.
+pub const BITMAP: &str = "kept";
+/// How many bytes one bit of it stands for.
+pub const BITMAP_GRANULARITY: u64 = 512;
+
 /// One image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Image {
@@ -53,6 +72,8 @@ pub struct Image {
     pub backing: Option<usize>,
     /// Content, by cluster; of a raw image by 512-byte sector.
     pub clusters: Vec<Cluster>,
+    /// What it says of that; only one of version 3 says anything.
+    pub vouching: Vouching,
 }
 
 impl Format {
@@ -127,6 +148,8 @@ struct Layout {
     l1_entries: u64,
     l1_clusters: u64,
     data: u64,
+    /// A directory and a table, where there is a bitmap; they are the last of the file.
+    bitmap_clusters: u64,
 }
 
 impl Layout {
@@ -144,6 +167,7 @@ impl Layout {
             l1_entries,
             l1_clusters,
             data,
+            bitmap_clusters: if image.vouching == Vouching::Bitmap { 2 } else { 0 },
         };
         // The refcounts count themselves: grow until they cover the whole file, which a few rounds reach.
         while layout.blocks * cluster_bytes * 8 / refcount_bits < layout.clusters() {
@@ -158,7 +182,7 @@ impl Layout {
     }
 
     fn clusters(&self) -> u64 {
-        self.l1() + self.l1_clusters + self.l1_entries + self.data
+        self.l1() + self.l1_clusters + self.l1_entries + self.data + self.bitmap_clusters
     }
 
     fn build(&self, image: &Image, version: u32, backing: Option<(&str, &str)>) -> Vec<u8> {
@@ -191,6 +215,13 @@ impl Layout {
                 }
             }
         }
+        if self.bitmap_clusters > 0 {
+            // Its table has one entry, of which no bit is set.
+            put(&mut file, at(next), &at(next + 1).to_be_bytes());
+            put(&mut file, at(next) + 8, &[0, 0, 0, 1, 0, 0, 0, 2, 1, 9, 0, BITMAP.len() as u8, 0, 0, 0, 0]);
+            put(&mut file, at(next) + 24, BITMAP.as_bytes());
+            next += self.bitmap_clusters;
+        }
         assert_eq!(next, self.clusters(), "every cluster that is counted is used");
         self.header(&mut file, image, version, backing);
         file
@@ -211,7 +242,8 @@ impl Layout {
         let word = |h: &mut Vec<u8>, v: u32| h.extend_from_slice(&v.to_be_bytes());
         let long = |h: &mut Vec<u8>, v: u64| h.extend_from_slice(&v.to_be_bytes());
         let (name, format) = backing.unwrap_or_default();
-        let extension = if backing.is_some() { 8 + format.len().next_multiple_of(8) } else { 0 };
+        let bitmaps = if self.bitmap_clusters > 0 { 32 } else { 0 };
+        let extension = bitmaps + if backing.is_some() { 8 + format.len().next_multiple_of(8) } else { 0 };
         let header_len = if version == 2 { 72 } else { 104 };
         let name_at = if backing.is_some() { (header_len + extension + 8) as u64 } else { 0 };
         assert!(name_at as usize + name.len() <= self.cluster_bytes as usize, "{name} fits into cluster 0");
@@ -229,9 +261,23 @@ impl Layout {
         word(&mut header, 0);
         long(&mut header, 0);
         if version == 3 {
-            header.resize(96, 0);
+            header.resize(88, 0);
+            let autoclear = match image.vouching {
+                Vouching::Nothing => 0,
+                Vouching::Unknown => AUTOCLEAR_UNKNOWN,
+                Vouching::Bitmap => 1,
+            };
+            long(&mut header, autoclear);
             word(&mut header, self.refcount_bits.trailing_zeros());
             word(&mut header, header_len as u32);
+        }
+        if self.bitmap_clusters > 0 {
+            word(&mut header, 0x2385_2875);
+            word(&mut header, 24);
+            word(&mut header, 1);
+            word(&mut header, 0);
+            long(&mut header, 24 + BITMAP.len().next_multiple_of(8) as u64);
+            long(&mut header, (self.clusters() - self.bitmap_clusters) * self.cluster_bytes);
         }
         if backing.is_some() {
             word(&mut header, 0xe279_2aca);
@@ -269,6 +315,7 @@ mod tests {
             size_bytes: (clusters.len() as u64) << cluster_bits,
             backing: Some(0),
             clusters,
+            vouching: Vouching::Nothing,
         }
     }
 

@@ -4,19 +4,19 @@
 //! its own named choice, where 0 is the default.
 
 use super::client::{self, ClientPlan};
+use super::faults;
 use super::guest::{self, GuestPlan};
-use super::image::{Cluster, Format, Image};
+use super::image::{Cluster, Format, Image, Vouching};
 use super::lies::{self, Rot};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
 use midstream::world::crash::{self, Crash, WhatIf};
-use midstream::world::fault::{Effect, Fault, Kind};
-use midstream::world::repertoire::{self, Repertoire, Turn};
+use midstream::world::fault::{Effect, Fault};
+use midstream::world::repertoire::Repertoire;
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;
 const CLIENTS: u32 = 3;
-const FAULTS: u32 = 3;
 /// Spare images of a run whose commands need any.
 const SPARES: u32 = 2;
 /// How many tables of an image stay in memory.
@@ -87,7 +87,7 @@ pub struct Profile {
 impl Scenario {
     /// Draws a scenario of a simulated world.
     pub fn draw(choices: &mut Choices) -> Scenario {
-        let mut scenario = Scenario::draw_on(choices, &OF_ENGINE, false);
+        let mut scenario = Scenario::draw_on(choices, &faults::OF_ENGINE, false);
         let mut draw = Draw::new(choices);
         if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
             scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
@@ -101,7 +101,7 @@ impl Scenario {
 
     /// Draws a scenario of a live daemon, whose disks are as they are.
     pub fn draw_live(choices: &mut Choices) -> Scenario {
-        Scenario::draw_on(choices, &OF_LIVE, true)
+        Scenario::draw_on(choices, &faults::OF_LIVE, true)
     }
 
     fn draw_on(choices: &mut Choices, disks: &Repertoire, is_live: bool) -> Scenario {
@@ -128,7 +128,7 @@ impl Scenario {
             tables_max: if is_live { None } else { draw.entry("tables in memory", [0; 3], &TABLES_MAX) },
             guests: Vec::new(),
             clients: Vec::new(),
-            faults: draw_faults(&mut draw, &images, disks),
+            faults: faults::draw(&mut draw, &images, disks),
             crash: crash::draw(&mut draw),
             what_ifs: if is_live { Vec::new() } else { crash::draw_what_ifs(&mut draw) },
             rots: Vec::new(),
@@ -263,6 +263,7 @@ fn image_of(layer: usize, drawn: &str) -> Image {
         size_bytes: drawn.len() as u64 * 1024,
         backing: layer.checked_sub(1),
         clusters: drawn.chars().map(cluster).collect(),
+        vouching: Vouching::Nothing,
     }
 }
 
@@ -309,7 +310,8 @@ fn draw_images(draw: &mut Draw<'_>, is_live: bool) -> Vec<Image> {
             };
             let clusters = draw_clusters(draw, layer, format, u64::from(sectors) * 512);
             let path = format!("/n{layer}.{}", format.driver());
-            Image { layer, path, format, size_bytes: u64::from(sectors) * 512, backing, clusters }
+            let vouching = if is_live { Vouching::Nothing } else { draw_vouching(draw, layer, format) };
+            Image { layer, path, format, size_bytes: u64::from(sectors) * 512, backing, clusters, vouching }
         })
         .collect()
 }
@@ -330,7 +332,15 @@ fn draw_spares(draw: &mut Draw<'_>, images: &mut Vec<Image>) {
         let backing = (!raw && draw.below("spare # names top", of, 2) == 1).then_some(top);
         let clusters = vec![Cluster::Unallocated; size_bytes.div_ceil(format.cluster_bytes()) as usize];
         let path = format!("/t{spare}.{}", format.driver());
-        images.push(Image { layer, path, format, size_bytes, backing, clusters });
+        images.push(Image {
+            layer,
+            path,
+            format,
+            size_bytes,
+            backing,
+            clusters,
+            vouching: Vouching::Nothing,
+        });
     }
 }
 
@@ -343,6 +353,15 @@ fn draw_format(draw: &mut Draw<'_>, layer: u32) -> Format {
             let refcount_order = draw.entry("layer # refcount order", [layer, 0, 0], &[4, 0, 1, 2, 3, 5, 6]);
             Format::Qcow2 { version: 3, cluster_bits, refcount_order }
         }
+    }
+}
+
+/// What an image says of its content: most say nothing.
+fn draw_vouching(draw: &mut Draw<'_>, layer: u32, format: Format) -> Vouching {
+    match (format, draw.below("layer # vouching", [layer, 0, 0], 16)) {
+        (Format::Qcow2 { version: 3, .. }, 1) => Vouching::Unknown,
+        (Format::Qcow2 { version: 3, .. }, 2 | 3) => Vouching::Bitmap,
+        _ => Vouching::Nothing,
     }
 }
 
@@ -384,49 +403,4 @@ fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
     // A wide image in small chunks would be a run of nothing else.
     let wide = sectors.div_ceil(128).next_power_of_two();
     largest * wide * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
-}
-
-/// None of these turn out otherwise.
-const OF_LIVE: Repertoire = Repertoire { opens: true, turns: &[None] };
-
-/// Half of the faults stay as they were drawn.
-const OF_ENGINE: Repertoire = Repertoire {
-    opens: true,
-    turns: &[
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        Some(Turn::Forgets),
-        Some(Turn::Forgets),
-        Some(Turn::Reopen),
-        Some(Turn::Lock),
-        Some(Turn::Resize),
-        Some(Turn::Resize),
-        Some(Turn::Resize),
-        Some(Turn::Close),
-        Some(Turn::Close),
-        Some(Turn::Late),
-        Some(Turn::Late),
-        Some(Turn::Full),
-        Some(Turn::Full),
-    ],
-};
-
-fn draw_faults(draw: &mut Draw<'_>, images: &[Image], disks: &Repertoire) -> Vec<Fault> {
-    // Two runs in three have healthy disks: an error ends most of what could otherwise go wrong.
-    if draw.below("profile faults", [0; 3], 3) != 1 {
-        return Vec::new();
-    }
-    let mut faults = repertoire::draw(draw, images.len() as u32, FAULTS, disks);
-    // Only a file whose bytes are the guest's has another length once it is resized.
-    let raw = images.iter().rposition(|image| image.format == Format::Raw);
-    let of_length = faults.iter_mut().filter(|fault| fault.kind == Kind::Resize);
-    of_length.for_each(|fault| fault.file = raw.map_or(fault.file, |raw| raw as u32));
-    faults
 }

@@ -110,13 +110,21 @@ pub fn number(file: &[u8], offset: usize, len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::image::{Cluster, Format, Image};
+    use crate::workload::image::{Cluster, Format, Image, Vouching};
 
     #[test]
     fn tables_are_known_by_where_the_header_leads() {
         let format = Format::Qcow2 { version: 3, cluster_bits: 10, refcount_order: 4 };
         let (path, clusters) = ("/n1".to_owned(), vec![Cluster::Data; 2]);
-        let image = Image { layer: 1, path, format, size_bytes: 2048, backing: None, clusters };
+        let image = Image {
+            layer: 1,
+            path,
+            format,
+            size_bytes: 2048,
+            backing: None,
+            clusters,
+            vouching: Vouching::Nothing,
+        };
         let file = image.build(None);
         let tables: Vec<_> =
             (0..file.len() as u64 / 1024).map(|cluster| table_at(&file, cluster * 1024)).collect();

@@ -81,7 +81,7 @@ impl World {
         self.left = left;
         self.is_cut |= ending == Ending::PowerCut;
         self.oracle.crashed(ending);
-        all.into_iter().for_each(|recovered| self.oracle.recovered(recovered));
+        (0..).zip(all).for_each(|(image, recovered)| self.oracle.recovered(image, recovered));
         self.oracle.over();
         Err(Stop::Broken)
     }

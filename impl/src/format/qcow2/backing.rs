@@ -38,6 +38,11 @@ impl Qcow2 {
         }
         header.autoclear &= !stale;
         self.write_header(&header).await?;
-        self.flush_disk().await
+        let flushed = self.flush_disk().await;
+        if flushed.is_err() {
+            // Perhaps that is lost: whoever changes the image next says it anew.
+            self.metadata.lock().header.autoclear |= stale;
+        }
+        flushed
     }
 }

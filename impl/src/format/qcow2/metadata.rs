@@ -36,6 +36,8 @@ pub(super) struct Metadata {
     pub len_bytes: u64,
     /// The header's size field, as the next flush is to leave it.
     pub wanted_len_bytes: u64,
+    /// Whether the disk may have another size since a change of it failed.
+    pub is_len_uncertain: bool,
     pub l1: PointerTable,
     pub refcount_table: PointerTable,
     pub cache: TableCache,
@@ -84,6 +86,7 @@ impl Metadata {
             geometry,
             len_bytes: header.len_bytes & !511,
             wanted_len_bytes: header.len_bytes,
+            is_len_uncertain: false,
             l2_at: tables(l1.entries(), HOST_OFFSET),
             blocks_at: tables(refcount_table.entries(), !511),
             cache: TableCache::new(geometry.cluster_bytes(), share.budget().nothing()),

@@ -36,7 +36,7 @@ impl Qcow2 {
         if entries * 8 > MAX_L1_BYTES || len_bytes > 1 << 62 {
             return Err(Errno::EFBIG);
         }
-        if len_bytes == old {
+        if len_bytes == old && !self.metadata.lock().is_len_uncertain {
             return Ok(());
         }
         self.before_change().await?;
@@ -86,16 +86,24 @@ impl Qcow2 {
 
     /// Writes the image's size into its header, for a caller that holds `flushing`.
     async fn write_len(&self, len_bytes: u64) -> IoResult<()> {
+        let uncertain = {
+            let metadata = self.metadata.lock();
+            metadata.is_len_uncertain.then(|| metadata.header.clone())
+        };
+        if let Some(header) = uncertain {
+            self.write_header(&header).await?;
+        }
         let before = std::mem::replace(&mut self.metadata.lock().wanted_len_bytes, len_bytes);
         let flushed = self.flush_in_turn().await;
         if flushed.is_ok() {
-            self.metadata.lock().len_bytes = len_bytes;
+            let mut metadata = self.metadata.lock();
+            (metadata.len_bytes, metadata.is_len_uncertain) = (len_bytes, false);
             return flushed;
         }
         // Nobody knows which size the disk has now. The old one goes on, and the header says so again, as far as it can.
         let header = {
             let mut metadata = self.metadata.lock();
-            metadata.wanted_len_bytes = before;
+            (metadata.wanted_len_bytes, metadata.is_len_uncertain) = (before, true);
             metadata.header.clone()
         };
         let _as_far_as_it_can = self.write_header(&header).await;

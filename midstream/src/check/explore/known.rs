@@ -48,6 +48,7 @@ impl Known {
                 Access::Read => {}
                 Access::Add => self.change(touch, |version| version.wrapping_add(touch.amount)),
                 Access::Write => self.change(touch, |_| mixed(after, touch.object)),
+                Access::Set => self.change(touch, |_| mixed(touch.amount, touch.object)),
             }
         }
         for object in &footprint.gone {
@@ -156,6 +157,13 @@ mod tests {
             after(steps) == after(&turned)
         };
         assert!(both(&apart) && both(&adding) && !both(&meeting));
+    }
+
+    #[test]
+    fn what_was_set_to_one_value_is_one_state_whoever_did_it() {
+        let set = |value| touch(Access::Set, 0, u64::MAX, value);
+        assert_eq!(after(&[(1, set(4)), (2, set(9))]), after(&[(3, set(9))]));
+        assert_ne!(after(&[(1, set(4))]), after(&[(1, set(9))]));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl SavedBranch {
         let SavedBranch(prefix, todo, asleep) = self;
         let touch = |(object, access, from, to, by_value): SavedTouch| {
             let access = [Access::Read, Access::Add][..].get(usize::from(access)).copied();
-            // Of a sleeper nobody asks how much it added.
+            // Of a sleeper nobody asks how much it added, or to what it set something.
             Touch { object, access: access.unwrap_or(Access::Write), from, to, amount: 0, by_value }
         };
         let sleeper = |(id, touches): (u64, Vec<SavedTouch>)| {
