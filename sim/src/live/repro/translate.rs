@@ -237,7 +237,7 @@ impl<'a> Translation<'a> {
         exact.map_or_else(|| text.to_owned(), |(_, new)| new.clone())
     }
 
-    fn sought(&self, defect: &Defect, steps: &mut Vec<Step>) -> Result<Sought, NoScript> {
+    fn sought(&self, defect: &Defect, steps: &mut [Step]) -> Result<Sought, NoScript> {
         let no = |why: &str| Err(NoScript(why.to_owned()));
         match defect {
             Defect::Crash => Ok(Sought::never_right(Shows::Crash)),
