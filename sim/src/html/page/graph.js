@@ -1,6 +1,6 @@
 // The chain as a graph: overlays above what they stand on, guests above their nodes, links that jobs froze thick.
 
-const BOX = { width: 160, height: 40, across: 176, down: 80, top: 26 };
+const BOX = { width: 160, height: 40, across: 176, down: 80, top: 26, line: 15 };
 
 // Protocol nodes say nothing that their format nodes do not, unless somebody uses them by themselves.
 function shownNodes(graph) {
@@ -104,13 +104,16 @@ function drawGraph(graph, before) {
   const nodes = shownNodes(graph);
   const places = placed(nodes, Math.floor(byId("graph").clientWidth / BOX.across) || Infinity);
   const known = new Set((before || graph).nodes.map((node) => node.id));
-  const at = new Map([...places].map(([id, { rank, column }]) => [id, { x: 4 + column * BOX.across, y: BOX.top + rank * BOX.down }]));
+  const usersOf = new Map(nodes.map((node) => [node.id, graph.users.filter((user) => user.node === node.id)]));
+  // A line for each user: all boxes make room for as many as there are at one.
+  const room = BOX.line * Math.max(0, ...[...usersOf.values()].map((users) => users.length - 1));
+  const at = new Map([...places].map(([id, { rank, column }]) => [id, { x: 4 + column * BOX.across, y: BOX.top + room + rank * (BOX.down + room) }]));
   const right = Math.max(...[...at.values()].map((place) => place.x)) + BOX.width + 4;
   const bottom = Math.max(...[...at.values()].map((place) => place.y)) + BOX.height + 4;
-  const users = nodes.map((node) => {
-    const names = graph.users.filter((user) => user.node === node.id).map((user) => `${user.name}${user.w ? " (writes)" : ""}`);
+  const users = nodes.filter((node) => usersOf.get(node.id).length).map((node) => {
     const place = at.get(node.id);
-    return names.length ? drawn("text", { class: "user", x: place.x + 4, y: place.y - 6, "data-users": node.name }, `▼ ${names.join(", ")}`) : null;
+    return drawn("g", { "data-users": node.name }, usersOf.get(node.id).map((user, line) =>
+      drawn("text", { class: "user", x: place.x + 4, y: place.y - 6 - line * BOX.line }, `▼ ${user.name}${user.w ? " (writes)" : ""}`)));
   });
   const drained = drainedNodes(graph, before || graph);
   const edges = nodes.flatMap((node) => node.to.map((link) => edgeLine(node, link, at)));
