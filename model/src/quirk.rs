@@ -388,6 +388,17 @@ quirks! {
         tries: 5,
         found_after_seconds: Some(56.3),
     }
+    StreamFlushErrorLost {
+        name: "stream-flush-error-lost",
+        id: "",
+        harm: Harm::LosesAtACrash,
+        releases: SINCE_10_0_13,
+        what: "the flush of what a stream copied fails, and the stream rewrites the header all the same and completes without an error: a kill loses data that was durable before",
+        right: "a stream that cannot make durable what it copied fails, and the header stays as it was",
+        trace: "stream-flush-error-lost.json",
+        tries: 5,
+        found_after_seconds: Some(66.7),
+    }
     StreamLeavesWritable {
         name: "stream-leaves-writable",
         id: "",
@@ -402,6 +413,11 @@ quirks! {
 }
 
 impl Quirk {
+    /// Those that a release of QEMU has. Not all of all releases go together: some are sure to happen.
+    pub fn of(release: Release) -> Vec<Quirk> {
+        QUIRKS.into_iter().filter(|quirk| quirk.about().releases.contains(&release)).collect()
+    }
+
     /// Its short name.
     pub const fn name(self) -> &'static str {
         self.about().name

@@ -8,7 +8,7 @@ use crate::content::{ANYTHING, Decides, Moment, Views};
 use crate::graph::{ImageId, JobId, NodeId};
 use crate::observation::CrashKind;
 use crate::quirk::Quirk;
-use crate::step::state::{Phase, State};
+use crate::step::state::{EVER, Phase, State};
 
 /// What quirks have left, beside data.
 #[derive(Clone, PartialEq, Default, Debug)]
@@ -136,7 +136,8 @@ impl State {
 
     /// A stream has copied, and not flushed.
     pub(super) fn stream_was_not_flushed(&mut self, span: &Span) {
-        if !self.has(Quirk::StreamDoesNotFlush) {
+        let fails_unseen = self.has(Quirk::StreamFlushErrorLost) && self.is_struck_since(EVER);
+        if !self.has(Quirk::StreamDoesNotFlush) && !fails_unseen {
             return;
         }
         let base = self.graph.stream_base(span).and_then(|base| self.layer_of(&self.graph, base));

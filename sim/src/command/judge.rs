@@ -10,8 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use midstream::history::file::header::Spec;
 use midstream::panics::quietly;
 use midstream::terminal::shown;
-use model::Quirk;
-use model::quirk::QUIRKS;
+use model::{Quirk, Release};
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
 use std::path::PathBuf;
@@ -62,7 +61,8 @@ impl Judge {
     }
 
     /// Which quirks explain it all.
-    fn explain(&self) {
+    fn explain(&self, spec: Option<Spec>) {
+        let all = Quirk::of(spec.and_then(Spec::release).unwrap_or(Release::NEWEST));
         let explains = |quirks: &[Quirk]| {
             let file = File::open(&self.history).ok();
             file.is_some_and(|file| {
@@ -70,10 +70,10 @@ impl Judge {
                 matches!(judged.verdict, Verdict::Clean | Verdict::Inconclusive { .. })
             })
         };
-        match smallest_by(&QUIRKS, &explains) {
+        match smallest_by(&all, &explains) {
             None => {
                 let with_all = File::open(&self.history)
-                    .map(|file| judge_with(BufReader::new(file), self.spec, &QUIRKS).verdict);
+                    .map(|file| judge_with(BufReader::new(file), self.spec, &all).verdict);
                 if let Ok(Verdict::Broken { line, law, detail }) = with_all {
                     say!("UNKNOWN  with all quirks law `{law}` breaks at line {line}");
                     detail.lines().for_each(|line| say!("      {line}"));
@@ -100,7 +100,7 @@ impl Judge {
                 say!("FAIL  law `{law}`  at line {line}");
                 detail.lines().for_each(|line| say!("      {line}"));
                 if self.quirks {
-                    self.explain();
+                    self.explain(judged.spec);
                 }
                 Exit::Broken
             }

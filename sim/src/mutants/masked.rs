@@ -2,8 +2,7 @@
 
 use crate::judge::{Verdict, judge_with};
 use crate::live::known::smallest_by;
-use model::Quirk;
-use model::quirk::QUIRKS;
+use model::{Quirk, Release};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -50,7 +49,7 @@ impl Masked {
         let explains = |quirks: &[Quirk]| {
             verdict(quirks).is_ok_and(|v| matches!(v, Verdict::Clean | Verdict::Inconclusive { .. }))
         };
-        if let Some(quirks) = smallest_by(&QUIRKS, &explains) {
+        if let Some(quirks) = smallest_by(&Quirk::of(Release::V10_0_2), &explains) {
             let names: Vec<&str> = quirks.iter().map(|quirk| quirk.name()).collect();
             *self.excused.entry(names.join(" + ")).or_default() += 1;
             let new: Vec<Quirk> = quirks.into_iter().filter(|quirk| !self.quirks.contains(quirk)).collect();

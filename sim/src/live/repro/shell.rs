@@ -23,6 +23,14 @@ impl Pace {
             Pace::Quick => "sleep 0.1",
         }
     }
+
+    /// After so long a daemon that was asked to quit hangs.
+    fn seconds_max(self) -> u32 {
+        match self {
+            Pace::Kept => 10,
+            Pace::Quick => 2,
+        }
+    }
 }
 
 /// The whole script. It ends with 1 if the defect shows, and with 0 if it does not.
@@ -35,7 +43,7 @@ pub(super) fn text(title: &[&str], repro: &Repro, pace: Pace) -> String {
     if let Control::FileBefore { file, format } = &repro.control {
         line(&format!("qemu-io -r -f {format} -c '{}' {file} | grep failed && exit 2", repro.look));
     }
-    daemon(repro, pace.wait()).iter().for_each(|part| line(part));
+    daemon(repro, pace).iter().for_each(|part| line(part));
     verdict(repro).iter().for_each(|part| line(part));
     text
 }
@@ -67,7 +75,8 @@ fn commands(all: &[String]) -> String {
 }
 
 /// What is done while the daemon runs, and the daemon.
-fn daemon(repro: &Repro, wait: &str) -> Vec<String> {
+fn daemon(repro: &Repro, pace: Pace) -> Vec<String> {
+    let wait = pace.wait();
     let mut lines = vec!["{ cat <<'QMP'".to_owned(), r#"{"execute":"qmp_capabilities"}"#.to_owned()];
     if let Control::RefusedBefore(command) = &repro.control {
         lines.push(command_text(command));
@@ -107,7 +116,7 @@ fn daemon(repro: &Repro, wait: &str) -> Vec<String> {
     } else {
         format!(r#"{wait}; echo '{{"execute":"quit"}}'; }} |"#)
     });
-    lines.extend(start(repro));
+    lines.extend(start(repro, pace));
     lines
 }
 
@@ -119,12 +128,16 @@ fn command_text(command: &Value) -> String {
 }
 
 /// The daemon's command line.
-fn start(repro: &Repro) -> Vec<String> {
+fn start(repro: &Repro, pace: Pace) -> Vec<String> {
     let mut first = String::from("qemu-storage-daemon --chardev stdio,id=m --monitor m");
     if repro.shows == Shows::Hang {
-        first = format!("timeout 10 {first}");
+        first = format!("timeout {} {first}", pace.seconds_max());
     }
-    if repro.steps.iter().any(|step| matches!(step, Step::Guest { .. })) {
+    let exports = |step: &Step| match step {
+        Step::Qmp(command) => command["execute"] == "block-export-add",
+        step => matches!(step, Step::Guest { .. }),
+    };
+    if repro.steps.iter().any(exports) {
         first += " --nbd-server addr.type=unix,addr.path=nbd.sock";
     }
     if repro.steps.contains(&Step::Kill) {
