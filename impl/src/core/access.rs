@@ -33,7 +33,9 @@ impl Core {
             })?;
         }
         let reopened = self.reopen_images(&graph, id, writable).await;
-        if reopened.is_ok() == writable {
+        // What could not be closed is written on, unless it could not be opened again either.
+        let stays_closed = !writable && graph.node(id).qcow2().is_some_and(|image| !image.is_writable());
+        if reopened.is_ok() == writable && !stays_closed {
             self.edit(|graph| set_read_only(graph, id, false));
         }
         reopened

@@ -21,6 +21,49 @@ pub struct Guest {
     writable: bool,
 }
 
+/// A piece of what was read.
+#[derive(Debug)]
+pub(crate) enum Sparse {
+    /// So many bytes that are known to be zeroes.
+    Zeroes(u64),
+    /// Bytes, with the headroom in front of them.
+    Data(Vec<u8>),
+}
+
+/// Reads a range, an offset and a length, of one graph.
+async fn read_in(
+    graph: &Arc<Graph>,
+    node: NodeId,
+    (offset, len): (u64, u64),
+    headroom: usize,
+) -> IoResult<Vec<u8>> {
+    let mut bytes = vec![0; headroom + len as usize];
+    read::read(graph, node, offset, &mut bytes[headroom..]).await?;
+    Ok(bytes)
+}
+
+/// What is known of a range in one graph: at most `max` pieces.
+async fn extents_in(
+    graph: &Arc<Graph>,
+    node: NodeId,
+    (offset, len): (u64, u64),
+    max: usize,
+) -> IoResult<Vec<Extent>> {
+    let mut extents: Vec<Extent> = Vec::new();
+    let mut known = 0;
+    while known < len {
+        let next = extent::first(graph, node, offset + known, len - known).await?;
+        known += next.len;
+        let is_full = extents.len() == max;
+        match extents.last_mut() {
+            Some(last) if last.is_like(&next) => last.len += next.len,
+            Some(_) if is_full => break,
+            _ => extents.push(next),
+        }
+    }
+    Ok(extents)
+}
+
 impl Engine {
     /// Attaches a guest to a node, if everybody else there allows it. While it is there nobody changes the node's size.
     pub fn open_guest(self: &Arc<Self>, node_name: &str, writable: bool) -> Result<Guest, Refused> {
@@ -57,28 +100,40 @@ impl Guest {
     pub(crate) async fn read_behind(&self, offset: u64, len: u64, headroom: usize) -> IoResult<Vec<u8>> {
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, len)?;
-        let mut bytes = vec![0; headroom + len as usize];
-        read::read(&graph, node, offset, &mut bytes[headroom..]).await?;
-        Ok(bytes)
+        read_in(&graph, node, (offset, len), headroom).await
+    }
+
+    /// Reads only what is not known to be zeroes: at most `max` pieces and the rest, each with `headroom` bytes in front.
+    /// All of it is of one graph, though it takes several looks: whoever changes the chain waits until it is read.
+    pub(crate) async fn read_sparse(
+        &self,
+        offset: u64,
+        len: u64,
+        max: usize,
+        headroom: usize,
+    ) -> IoResult<Vec<Sparse>> {
+        let _inside = self.engine.gate().enter().await;
+        let (graph, node) = self.resolve(offset, len)?;
+        let mut pieces = Vec::new();
+        let mut done = 0;
+        for extent in extents_in(&graph, node, (offset, len), max).await? {
+            pieces.push(match extent.is_zero {
+                true => Sparse::Zeroes(extent.len),
+                false => Sparse::Data(read_in(&graph, node, (offset + done, extent.len), headroom).await?),
+            });
+            done += extent.len;
+        }
+        if done < len {
+            pieces.push(Sparse::Data(read_in(&graph, node, (offset + done, len - done), headroom).await?));
+        }
+        Ok(pieces)
     }
 
     /// What is known about a range, piece by piece; at most `max` pieces, so perhaps not to its end.
     pub async fn extents(&self, offset: u64, len: u64, max: usize) -> IoResult<Vec<Extent>> {
         let _inside = self.engine.gate().enter().await;
         let (graph, node) = self.resolve(offset, len)?;
-        let mut extents: Vec<Extent> = Vec::new();
-        let mut known = 0;
-        while known < len {
-            let next = extent::first(&graph, node, offset + known, len - known).await?;
-            known += next.len;
-            let is_full = extents.len() == max;
-            match extents.last_mut() {
-                Some(last) if last.is_like(&next) => last.len += next.len,
-                Some(_) if is_full => break,
-                _ => extents.push(next),
-            }
-        }
-        Ok(extents)
+        extents_in(&graph, node, (offset, len), max).await
     }
 
     /// Writes at `offset`.

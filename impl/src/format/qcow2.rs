@@ -281,10 +281,15 @@ impl Qcow2 {
             metadata.writable = true;
         }
         let marked = self.mark_bitmaps_in_use().await;
-        if marked.is_err() {
-            self.metadata.lock().writable = false;
-        }
+        let mut metadata = self.metadata.lock();
+        metadata.writable = marked.is_ok();
+        metadata.stays_closed = marked.is_err();
         marked
+    }
+
+    /// Whether it is open to writers.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.metadata.lock().writable
     }
 
     /// Whether anything was changed that no flush made durable.
@@ -388,10 +393,11 @@ impl Qcow2 {
     }
 
     /// Writers come with a promise that the image is writable. One that was found to be damaged may have been closed to them
-    /// since, where nobody could be asked.
+    /// since, where nobody could be asked; and so may one that could neither be closed with its file nor opened again.
     fn assert_writable(&self) {
         let metadata = self.metadata.lock();
-        assert!(metadata.writable || metadata.is_damaged, "a write to a read-only image");
+        let is_refused = metadata.is_damaged || metadata.stays_closed;
+        assert!(metadata.writable || is_refused, "a write to a read-only image");
     }
 }
 

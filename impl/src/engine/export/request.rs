@@ -1,6 +1,7 @@
 //! A client's request, done on the export's node.
 
 use crate::engine::Guest;
+use crate::engine::guest::Sparse;
 use crate::io;
 use crate::nbd::reply::{Answer, Extent, Piece};
 use crate::nbd::request::{Command, Request};
@@ -64,22 +65,12 @@ async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<An
 
 /// Only data is read; what is known to be zeroes is sent as a hole.
 async fn sparse_read(guest: &Guest, offset: u64, len: u32, headroom: usize) -> IoResult<Answer> {
-    let extents = guest.extents(offset, len.into(), PIECES_MAX).await?;
-    let mut pieces = Vec::with_capacity(extents.len());
-    let mut done = 0;
-    for extent in &extents {
-        pieces.push(match extent.is_zero {
-            true => Piece::Hole(length(extent.len)),
-            false => Piece::Data(guest.read_behind(offset + done, extent.len, headroom).await?),
-        });
-        done += extent.len;
-    }
-    // Too many pieces to be sent one by one: the rest is read as it is.
-    let rest = u64::from(len) - done;
-    if rest > 0 {
-        pieces.push(Piece::Data(guest.read_behind(offset + done, rest, headroom).await?));
-    }
-    Ok(Answer::Pieces(pieces))
+    let read = guest.read_sparse(offset, len.into(), PIECES_MAX, headroom).await?;
+    let piece = |sparse| match sparse {
+        Sparse::Zeroes(len) => Piece::Hole(length(len)),
+        Sparse::Data(bytes) => Piece::Data(bytes),
+    };
+    Ok(Answer::Pieces(read.into_iter().map(piece).collect()))
 }
 
 fn described(extent: &io::extent::Extent) -> Extent {

@@ -70,9 +70,9 @@ impl Qcow2 {
 }
 
 impl Metadata {
-    /// Refuses every change of an image that is known to be damaged.
+    /// Refuses every change of an image that is known to be damaged, or that could not be opened to writers again.
     pub(super) fn admit_change(&self) -> Result<(), Errno> {
-        if self.is_damaged { Err(Errno::EIO) } else { Ok(()) }
+        if self.is_damaged || self.stays_closed { Err(Errno::EIO) } else { Ok(()) }
     }
 
     /// Refuses everything once an image that may be written is known to be damaged.

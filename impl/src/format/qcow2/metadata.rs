@@ -59,6 +59,8 @@ pub(super) struct Metadata {
     /// Where the last compressed cluster ended; the next may begin there.
     pub packed_end: Option<u64>,
     pub writable: bool,
+    /// It was to be open to writers again and could not be: changes fail until it is.
+    pub stays_closed: bool,
     /// Something in it cannot be, and that was reported.
     pub is_damaged: bool,
     /// The persistent bitmaps, as the disk has them.
@@ -105,6 +107,7 @@ impl Metadata {
             writable: false,
             bitmaps: Vec::new(),
             handed_over: Vec::new(),
+            stays_closed: false,
             is_damaged: false,
             share,
         }

@@ -1,6 +1,7 @@
 //! What a record did, in the words of a script: names and sizes that a person would choose.
 
 use super::super::action::Action;
+use super::super::judge::STUCK;
 use super::super::script::{Defect, NoScript};
 use super::super::second_reader::READERS_DIFFER;
 use super::super::sequence::Record;
@@ -241,6 +242,10 @@ impl<'a> Translation<'a> {
         let no = |why: &str| Err(NoScript(why.to_owned()));
         match defect {
             Defect::Crash => Ok(Sought::never_right(Shows::Crash)),
+            // A daemon whose job is stuck still ends when it is asked to.
+            Defect::Hang if self.record.outcome.verdict.law() == STUCK => {
+                no("a job is stuck, not the daemon")
+            }
             Defect::Hang => Ok(Sought::never_right(Shows::Hang)),
             Defect::JobError => {
                 let errors = vec!["BLOCK_JOB_ERROR".into(), r#""error": ""#.into()];
