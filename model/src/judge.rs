@@ -5,6 +5,7 @@
 //! is one state most of the time.
 
 pub mod belief;
+mod census;
 mod kept;
 pub mod verbs;
 
@@ -25,6 +26,7 @@ use crate::step::seen::Seen;
 use crate::step::silent::{Footprint, Silent};
 use crate::step::sketch::Sketched;
 use crate::step::state::State;
+pub use census::Census;
 use kept::{alike, sort_out};
 use std::fmt::{self, Write};
 use verbs::{Combination, VerbsSent};
@@ -48,31 +50,6 @@ pub struct Judge {
     is_overgrown: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
     data_judge: Option<DataJudge>,
-}
-
-/// How many states there were.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Census {
-    /// Observations judged.
-    pub observations: u64,
-    /// States left after each of them, added up.
-    pub states: u64,
-    /// The most there ever were at once, silent steps included.
-    pub states_max: u64,
-}
-
-impl Census {
-    /// States left after an observation, in the mean.
-    pub fn mean(&self) -> f64 {
-        self.states as f64 / self.observations.max(1) as f64
-    }
-
-    /// Adds what another run counted.
-    pub fn merge(&mut self, other: Census) {
-        self.observations += other.observations;
-        self.states += other.states;
-        self.states_max = self.states_max.max(other.states_max);
-    }
 }
 
 /// What an observation is about.

@@ -35,7 +35,7 @@ pub(super) struct Document {
     /// Only the defects of these names; the page is not written.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Make short scripts anew that show their defects as they are.
+    /// Write scripts for readers anew that show their defects as they are.
     #[arg(long)]
     anew: bool,
 }

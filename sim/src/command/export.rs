@@ -38,7 +38,7 @@ pub(super) struct Export {
 /// The form of a script.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
 enum Form {
-    /// A few lines of qemu-img, qemu-io and QMP in common sizes, shortened as long as they show the defect.
+    /// A few lines of qemu-img, qemu-io and QMP in common sizes, minimised as long as they show the defect.
     Sh,
     /// Everything that was done, with a driver in Python.
     Full,

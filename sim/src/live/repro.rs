@@ -3,6 +3,7 @@
 //! A record is translated (`translate`), written as shell (`shell`), run (`run`), and made shorter as long as the defect
 //! still shows (`shrink`). What cannot be said so, such as requests in flight, has the long script instead.
 
+mod nodes;
 mod run;
 mod shell;
 mod shrink;

@@ -1,7 +1,8 @@
 //! Makes a script shorter, for a reader, as long as it shows the defect.
 
+use super::nodes::put_inside;
 use super::shell::{bytes_of, size};
-use super::translate::{name_of_export, put_inside};
+use super::translate::name_of_export;
 use super::{Control, Repro, Shows, Step};
 use serde_json::{Map, Value};
 
