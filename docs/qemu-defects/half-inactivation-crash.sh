@@ -10,7 +10,6 @@ qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 top.qcow2 512k
 { cat <<'QMP'
 {"execute":"qmp_capabilities"}
 {"execute":"block-stream","arguments":{"device":"top","job-id":"j1"}}
-{"execute":"block-job-complete","arguments":{}}
 {"execute":"blockdev-set-active","arguments":{"active":false}}
 QMP
 sleep 0.5; echo '{"execute":"quit"}'; } |

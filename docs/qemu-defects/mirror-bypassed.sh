@@ -9,17 +9,18 @@ qemu-img create -q -f qcow2 target.qcow2 512k
 { cat <<'QMP'
 {"execute":"qmp_capabilities"}
 {"execute":"blockdev-mirror","arguments":{"device":"top","job-id":"j0","sync":"full","target":"target"}}
+{"execute":"block-export-add","arguments":{"id":"g0","node-name":"top","type":"nbd","writable":true}}
 QMP
-sleep 0.5
+sleep 0.5; qemu-io -f raw -c 'write -P 0xa0 0 32k' -c 'read -P 0xa0 0 32k' 'nbd+unix:///top?socket=nbd.sock' >wrote.txt
 cat <<'QMP'
 {"execute":"job-complete","arguments":{"id":"j0"}}
 {"execute":"block-export-add","arguments":{"id":"g1002","node-name":"target","type":"nbd"}}
 QMP
-sleep 0.5; qemu-io -r -f raw -c 'read -P 0xa0 0 64k' 'nbd+unix:///target?socket=nbd.sock' >read.txt
+sleep 0.5; qemu-io -r -f raw -c 'read -P 0xa0 0 32k' 'nbd+unix:///target?socket=nbd.sock' >read.txt
 sleep 0.5; echo '{"execute":"quit"}'; } |
 qemu-storage-daemon --chardev stdio,id=m --monitor m --nbd-server addr.type=unix,addr.path=nbd.sock \
   --blockdev driver=qcow2,file.driver=file,file.filename=base.qcow2,node-name=base \
   --blockdev backing=base,driver=qcow2,file.driver=file,file.filename=top.qcow2,node-name=top \
   --blockdev driver=qcow2,file.driver=file,file.filename=target.qcow2,node-name=target
-grep failed wrote.txt && exit 2
+[ -s wrote.txt ] && ! grep failed wrote.txt || exit 2
 ! grep 'Pattern verification failed' read.txt

@@ -4,7 +4,7 @@
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
 DETAIL = "job j1 at 2048 of 1024 bytes; was at 0 of unknown length\nt0\nt1\nn0 <- n1 <- n2 <- n3 <- (filter)\njob j1 mirror running 0/? bytes\nin reply to client 99: query-block-jobs"
 DEFECT = "progress"
-TRIES = 1000
+TRIES = 40
 IMAGES = {
     "/n0.qcow2": "eNoLdPP8zcDAwMyACrgglAKMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGGgAkwKjATEKRsEoGAWjYBSMIAAAk0YDJA==",
     "/n1.qcow2": "eNoLdPP8zcDAwMwAAQ1AzAHEXBCuAlSYgRFC8UC5LEhiBAFIccajSq1TQJq1MDm/3AhJMs9AD11oFIyCUUBXwDEaBKNgFIxEwAiHo2AUjIIRBhrApMBoQIyCUTAKRsEoGAUjCAAAXfEKpA==",

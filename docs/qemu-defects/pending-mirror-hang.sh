@@ -2,7 +2,7 @@
 # while a mirror or an active commit waits to be finalized, its nodes stay drained: an export whose client has gone does not go, and block-export-del or job-cancel is never answered while the daemon spins
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "no answer within 1.1 s\nafter {\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"j0\"}}\nt0\nt1\nn0 <- n1 <- (filter)\njob j0 active commit aborting 9728/? bytes"
+DETAIL = "no answer within 0.8 s\nafter {\"execute\":\"job-cancel\",\"arguments\":{\"id\":\"j0\"}}\nt0\nt1\nn0 <- n1 <- (filter)\njob j0 active commit aborting 9728/? bytes"
 DEFECT = "hang"
 TRIES = 40
 IMAGES = {

@@ -12,8 +12,9 @@ use crate::live::target::Target;
 use clap::Args;
 use midstream::terminal::shown;
 use midstream::trace::Trace;
-use midstream::verdict::Detail;
+use midstream::verdict::{Detail, Verdict};
 use model::Release;
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -85,14 +86,17 @@ impl Document {
         let path = self.traces.join(defect.trace);
         let trace = Trace::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let recorded = trace.target.as_deref().unwrap_or_default().parse()?;
-        let is_shown =
-            |run: &Record| run.known.as_ref().is_some_and(|known| known.names().contains(&defect.name));
+        let has_passed = Cell::new(false);
+        let is_shown = |run: &Record| {
+            has_passed.set(has_passed.get() || run.outcome.verdict == Verdict::Passed);
+            run.known.as_ref().is_some_and(|known| known.names().contains(&defect.name))
+        };
         let (mut tried, mut best) = (Vec::new(), None);
         for target in &self.target {
             let target = target.placed_as(&recorded).that_may_have(defect.name);
             let Retaken { failed, failures, times } =
                 retake(&target, &trace.choices, Detail::Full, defect.tries, &is_shown);
-            tried.push(Tried { shown: failures, times });
+            tried.push(Tried { shown: failures, times, has_passed: has_passed.take() });
             // The newest release that shows it speaks for all.
             if let Some(record) = failed {
                 let fails = if failures == times { Fails::Always } else { Fails::Sometimes };
@@ -141,12 +145,12 @@ impl Document {
         Ok(Some(Script { file, short: None }))
     }
 
-    /// Whether a script shows nothing where the trace shows nothing: else it has lost its meaning.
+    /// Whether a script shows nothing where the trace goes well: else it has lost its meaning.
     fn is_true_of(&self, text: &str, tried: &[Tried]) -> bool {
         if repro::is_never_right(text) {
             return true;
         }
-        let gone = self.target.iter().zip(tried).filter(|(_, tried)| tried.shown == 0);
+        let gone = self.target.iter().zip(tried).filter(|(_, tried)| tried.shown == 0 && tried.has_passed);
         gone.into_iter().all(|(target, _)| !repro::shows(text, target))
     }
 
@@ -154,7 +158,7 @@ impl Document {
     fn tried_by_script(&self, text: &str, tried: &mut [Tried]) {
         for (target, tried) in self.target.iter().zip(tried) {
             if tried.shown == 0 && repro::shows(text, target) {
-                *tried = Tried { shown: 1, times: 1 };
+                *tried = Tried { shown: 1, times: 1, has_passed: false };
             }
         }
     }

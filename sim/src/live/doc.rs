@@ -53,6 +53,8 @@ pub struct Tried {
     pub shown: u32,
     /// of so many times.
     pub times: u32,
+    /// It went well at least once.
+    pub has_passed: bool,
 }
 
 /// A script that shows a defect.
@@ -117,8 +119,8 @@ fn cell(tried: Tried) -> String {
     match tried {
         Tried { times: 0, .. } => "cannot be tried".to_owned(),
         Tried { shown: 0, .. } => "not seen".to_owned(),
-        Tried { shown, times } if shown == times => "shows".to_owned(),
-        Tried { shown, times } => format!("shows ({shown} of {times})"),
+        Tried { shown, times, .. } if shown == times => "shows".to_owned(),
+        Tried { shown, times, .. } => format!("shows ({shown} of {times})"),
     }
 }
 
@@ -154,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_cell_says_how_often() {
-        let cells = [(0, 0), (0, 5), (2, 5), (5, 5)].map(|(shown, times)| cell(Tried { shown, times }));
+        let cells = [(0, 0), (0, 5), (2, 5), (5, 5)]
+            .map(|(shown, times)| cell(Tried { shown, times, has_passed: false }));
         assert_eq!(cells, ["cannot be tried", "not seen", "shows (2 of 5)", "shows"]);
     }
 

@@ -84,8 +84,8 @@ enum Control {
     FileBefore { file: String, format: &'static str },
     /// Whoever wrote it reads it back at once.
     ReadBack,
-    /// The same command is refused before anything else was done.
-    RefusedBefore(Value),
+    /// The last command is refused before anything else was done.
+    RefusedBefore,
     /// There is none: the script is only made shorter where that cannot change what is right.
     Missing,
 }

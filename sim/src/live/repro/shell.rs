@@ -1,11 +1,11 @@
 //! A script as shell.
 
 use super::{Control, Image, Repro, Shows, Step};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// What the command of a control is called.
-pub(super) const BEFORE: &str = "before";
+const BEFORE: &str = "before";
 
 /// How long a job gets to go on. This is a script for people, who see what happens; no test waits so.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -78,8 +78,13 @@ fn commands(all: &[String]) -> String {
 fn daemon(repro: &Repro, pace: Pace) -> Vec<String> {
     let wait = pace.wait();
     let mut lines = vec!["{ cat <<'QMP'".to_owned(), r#"{"execute":"qmp_capabilities"}"#.to_owned()];
-    if let Control::RefusedBefore(command) = &repro.control {
-        lines.push(command_text(command));
+    let last = repro.steps.iter().rev().find_map(|step| match step {
+        Step::Qmp(command) => Some(command.clone()),
+        _ => None,
+    });
+    if let (Control::RefusedBefore, Some(mut before)) = (&repro.control, last) {
+        before["id"] = json!(BEFORE);
+        lines.push(command_text(&before));
     }
     let mut is_open = true;
     for (at, step) in repro.steps.iter().enumerate() {
@@ -159,7 +164,7 @@ fn verdict(repro: &Repro) -> Vec<String> {
     const FAILED: &str = "! grep 'Pattern verification failed' read.txt";
     let mut lines: Vec<String> = match repro.control {
         Control::ReadBack => vec!["[ -s wrote.txt ] && ! grep failed wrote.txt || exit 2".to_owned()],
-        Control::RefusedBefore(_) => {
+        Control::RefusedBefore => {
             let refused =
                 format!(r#"grep -q -e '"error".*{BEFORE}' -e '{BEFORE}.*"error"' said.txt || exit 2"#);
             vec![refused]
@@ -255,7 +260,6 @@ pub(super) fn bytes_of(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn options_are_words_where_they_can_be() {

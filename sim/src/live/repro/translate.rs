@@ -6,7 +6,7 @@ use super::super::script::{Defect, NoScript};
 use super::super::second_reader::READERS_DIFFER;
 use super::super::sequence::Record;
 use super::nodes::start_with_nodes;
-use super::shell::{BEFORE, size};
+use super::shell::size;
 use super::{Control, Image, Repro, Shows, Step};
 use crate::workload::image::{self, Cluster, Format};
 use midstream::content::{SECTOR_BYTES, Tag, name_in};
@@ -356,11 +356,9 @@ fn refused_or_not(reply: &str, steps: &mut [Step], said: &Translation<'_>) -> Re
     if reply["return"].as_object().is_none_or(|empty| !empty.is_empty()) {
         return Err(NoScript("what a query reports is looked at by the long script".to_owned()));
     }
-    let mut before = command.clone();
-    before["id"] = json!(BEFORE);
     command["id"] = json!(MUST_FAIL);
     let accepted = vec![format!("\"return\".*{MUST_FAIL}"), format!("{MUST_FAIL}.*\"return\"")];
-    Ok(Sought { control: Control::RefusedBefore(before), ..Sought::never_right(Shows::Says(accepted)) })
+    Ok(Sought { control: Control::RefusedBefore, ..Sought::never_right(Shows::Says(accepted)) })
 }
 
 /// Whether a command only looks.
