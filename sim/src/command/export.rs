@@ -66,7 +66,7 @@ impl Export {
             Form::Full => script(&trace.law, &record, fails, Driver::Within),
             Form::Sh => repro::script(&[&trace.law], &record, &target),
         };
-        let text = text.map_err(|problem| refuse(&problem.0))?;
+        let text = text.map_err(|problem| refuse_with_script(&problem.0))?;
         match &self.out {
             None => put!("{text}"),
             Some(path) => {
@@ -75,6 +75,13 @@ impl Export {
         }
         Ok(Exit::Clean)
     }
+}
+
+/// Says why there is no script in its first line, and before that shows the one that was tried, if one was.
+fn refuse_with_script(problem: &str) -> Exit {
+    let (why, tried) = problem.split_once('\n').unwrap_or((problem, ""));
+    tried.lines().for_each(|line| complain!("{line}"));
+    refuse(why)
 }
 
 /// Writes a script that whoever may read it may run.

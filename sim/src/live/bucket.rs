@@ -150,6 +150,7 @@ mod tests {
         let all = read(include_str!("buckets.json")).expect("a list of buckets");
         for bucket in &all {
             assert!(!bucket.alike.is_empty(), "{}", bucket.name);
+            assert_eq!(bucket.releases().count(), bucket.versions.len(), "{}: known releases", bucket.name);
             assert_eq!(all.iter().filter(|other| other.name == bucket.name).count(), 1);
             for job in bucket.alike.iter().filter_map(|alike| alike.job.as_ref()) {
                 let is_job_type = |word: &String| JOB_TYPES.iter().any(|job_type| job_type.word() == word);

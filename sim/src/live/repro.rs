@@ -109,7 +109,7 @@ pub fn script(title: &[&str], record: &Record, target: &Target) -> Result<String
         if !first.shows {
             let text = shell::text(title, &repro, Pace::Kept);
             why = NoScript(format!(
-                "a script of the short form does not show it; --as full does. Tried:\n{text}"
+                "no short script shows it, this one neither; --as full writes everything that was done\n{text}"
             ));
             continue;
         }
