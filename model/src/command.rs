@@ -254,6 +254,11 @@ impl Command {
         }
     }
 
+    /// Whether it asks for an iothread.
+    pub fn is_threaded(&self) -> bool {
+        matches!(self, Command::Export(exporting) if matches!(**exporting, Exporting::Add { threaded: true, .. }))
+    }
+
     /// Whether it asks what the graph or the jobs are.
     pub fn asks(&self) -> bool {
         matches!(

@@ -22,6 +22,7 @@
 //!     format: Format::Raw,
 //!     size_bytes: 8 * 512,
 //!     cluster_bytes: 512,
+//!     bitmaps: false,
 //!     backing: None,
 //!     own: vec![],
 //! };

@@ -19,13 +19,15 @@ pub enum Harm {
     Hangs,
     /// A request or a job fails though nothing is wrong.
     Denies,
+    /// Space of a file is lost.
+    Leaks,
     /// What is said of nodes and jobs, or written into a header, is not true.
     Misreports,
 }
 
 impl Harm {
     /// Every one.
-    pub const ALL: [Harm; 8] = [
+    pub const ALL: [Harm; 9] = [
         Harm::Discloses,
         Harm::WrongData,
         Harm::Damages,
@@ -33,6 +35,7 @@ impl Harm {
         Harm::Crashes,
         Harm::Hangs,
         Harm::Denies,
+        Harm::Leaks,
         Harm::Misreports,
     ];
 
@@ -46,6 +49,7 @@ impl Harm {
             Harm::Crashes => "crashes",
             Harm::Hangs => "hangs",
             Harm::Denies => "denies",
+            Harm::Leaks => "leaks",
             Harm::Misreports => "misreports",
         }
     }
@@ -61,6 +65,7 @@ impl fmt::Display for Harm {
             Harm::Crashes => "the daemon ends",
             Harm::Hangs => "something never ends",
             Harm::Denies => "requests or jobs fail",
+            Harm::Leaks => "space of the file is lost",
             Harm::Misreports => "what is reported is not true",
         })
     }

@@ -12,6 +12,7 @@
 //!     format: Format::Qcow2,
 //!     size_bytes: 4 * 512,
 //!     cluster_bytes: 512,
+//!     bitmaps: false,
 //!     backing: backing.map(str::to_owned),
 //!     own,
 //! };

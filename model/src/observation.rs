@@ -13,6 +13,8 @@ pub struct ImageSetup {
     pub cluster_bytes: u64,
     /// The backing file its header names.
     pub backing: Option<String>,
+    /// Whether it keeps bitmaps from the beginning.
+    pub bitmaps: bool,
     /// Every sector this layer decides, with its value; 0 is zeroes. Ignored sectors read from the backing.
     pub own: Vec<(u64, u64)>,
 }

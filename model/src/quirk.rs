@@ -4,15 +4,16 @@
 //! off unless a judge is made [`crate::Judge::with`] it. A run that nothing right explains, and these do, is known. Where a
 //! quirk mars data it does so to the smallest set of sectors for the shortest time that is true.
 
+mod set;
+
 use crate::harm::Harm;
 use crate::release::Release;
+pub(crate) use set::Quirks;
 
 /// In every release that was looked into.
 const ALL: &[Release] = &Release::ALL;
 /// Before a change that came with 10.0.13.
 const BEFORE_10_0_13: &[Release] = &[Release::V10_0_2];
-/// In the branch 10.0 alone.
-const BEFORE_11: &[Release] = &[Release::V10_0_2, Release::V10_0_13];
 /// Since a change that came with 10.0.13.
 const SINCE_10_0_13: &[Release] = &[Release::V10_0_13, Release::V11_1_3];
 
@@ -157,12 +158,23 @@ quirks! {
         tries: 5,
         found_after_seconds: Some(1.1),
     }
+    StreamFlushErrorLost {
+        name: "stream-flush-error-lost",
+        id: "",
+        harm: Harm::LosesAtACrash,
+        releases: SINCE_10_0_13,
+        what: "the flush of what a stream copied fails, and the stream rewrites the header all the same and completes without an error: a kill loses data that was durable before",
+        right: "a stream that cannot make durable what it copied fails, and the header stays as it was",
+        trace: "stream-flush-error-lost.json",
+        tries: 5,
+        found_after_seconds: Some(66.7),
+    }
     StreamDoesNotFlush {
         name: "no-flush",
         id: "Q7",
         harm: Harm::LosesAtACrash,
-        releases: BEFORE_10_0_13,
-        what: "a stream rewrites the header without a flush of what it copied, so a kill loses data that was durable before",
+        releases: ALL,
+        what: "a stream rewrites the header without a flush of what it copied, so a kill loses data that was durable before; since 10.0.13 a flush follows when the job is dismissed, after the header",
         right: "data and metadata are flushed before the header, and the header before completion is reported",
         trace: "no-flush.json",
         tries: 5,
@@ -238,12 +250,34 @@ quirks! {
         name: "refused-reopen-breaks-writes",
         id: "",
         harm: Harm::Denies,
-        releases: BEFORE_11,
+        releases: ALL,
         what: "a blockdev-reopen to read-only that is refused leaves an image with a persistent bitmap as if it were read-only: whoever writes it then, a guest or a commit, fails",
         right: "a refused reopen changes nothing",
         trace: "refused-reopen-breaks-writes.json",
         tries: 5,
         found_after_seconds: Some(7.9),
+    }
+    ShrunkDataReturns {
+        name: "shrunk-data-returns",
+        id: "",
+        harm: Harm::WrongData,
+        releases: ALL,
+        what: "an image that was made shorter within a cluster, and longer again, shows what it held there before",
+        right: "what a longer image has more than before reads as zeroes",
+        trace: "shrunk-data-returns.json",
+        tries: 5,
+        found_after_seconds: Some(137.3),
+    }
+    FailedSnapshotLeaks {
+        name: "failed-snapshot-leaks",
+        id: "",
+        harm: Harm::Leaks,
+        releases: ALL,
+        what: "an internal snapshot that is refused, as where refcounts have one bit, leaves the clusters counted that it had taken for its L1 table",
+        right: "a command that is refused gives back what it has taken",
+        trace: "failed-snapshot-leaks.json",
+        tries: 5,
+        found_after_seconds: Some(98.5),
     }
     FailedWriteZeroes {
         name: "failed-write-zeroes",
@@ -388,17 +422,6 @@ quirks! {
         tries: 5,
         found_after_seconds: Some(56.3),
     }
-    StreamFlushErrorLost {
-        name: "stream-flush-error-lost",
-        id: "",
-        harm: Harm::LosesAtACrash,
-        releases: SINCE_10_0_13,
-        what: "the flush of what a stream copied fails, and the stream rewrites the header all the same and completes without an error: a kill loses data that was durable before",
-        right: "a stream that cannot make durable what it copied fails, and the header stays as it was",
-        trace: "stream-flush-error-lost.json",
-        tries: 5,
-        found_after_seconds: Some(66.7),
-    }
     StreamLeavesWritable {
         name: "stream-leaves-writable",
         id: "",
@@ -421,25 +444,5 @@ impl Quirk {
     /// Its short name.
     pub const fn name(self) -> &'static str {
         self.about().name
-    }
-}
-
-/// A set of quirks.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Quirks(u64);
-
-// One bit for each.
-const _: () = assert!(QUIRK_COUNT <= 64);
-
-impl Quirks {
-    /// With this one too.
-    pub fn add(&mut self, quirk: Quirk) {
-        self.0 |= 1 << quirk as u32;
-    }
-
-    /// Whether this one is among them.
-    #[inline]
-    pub fn has(self, quirk: Quirk) -> bool {
-        self.0 >> quirk as u32 & 1 != 0
     }
 }

@@ -16,6 +16,7 @@ fn disk(format: Format) -> ImageSetup {
         format,
         size_bytes: SECTORS * 512,
         cluster_bytes: 65_536,
+        bitmaps: false,
         backing: None,
         own: vec![(3, 30)],
     }

@@ -43,6 +43,7 @@ fn image(value: &Value) -> ImageSetup {
         format: if value["format"] == "raw" { Format::Raw } else { Format::Qcow2 },
         size_bytes: number(&value["size"]),
         cluster_bytes: number(&value["cluster"]),
+        bitmaps: false,
         backing: value["backing"].as_str().map(str::to_owned),
         own,
     }

@@ -20,7 +20,7 @@ use crate::oracle::bounded::{Seen, Speed, answered_late};
 use crate::oracle::space::Change;
 use crate::oracle::write::Write;
 use crate::recovery::Recovered;
-use crate::workload::image::{Format, Image};
+use crate::workload::image::{Format, Image, Vouching};
 use crate::workload::scenario::Scenario;
 use block::error::Refused;
 use block::event::{Event, EventSink};
@@ -435,6 +435,7 @@ pub(crate) fn setup(image: &Image, scenario: &Scenario) -> ImageSetup {
         format: if image.format == Format::Raw { model::Format::Raw } else { model::Format::Qcow2 },
         size_bytes: image.size_bytes,
         cluster_bytes: image.format.cluster_bytes(),
+        bitmaps: image.vouching == Vouching::Bitmap,
         backing: image.backing.map(|below| scenario.images[below].path.clone()),
         own: own.collect(),
     }

@@ -8,6 +8,7 @@ pub mod edits;
 pub mod faults;
 pub mod guest;
 pub mod image;
+pub mod images;
 pub mod jobs;
 pub mod lies;
 pub mod scenario;

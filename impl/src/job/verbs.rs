@@ -100,8 +100,11 @@ impl Job {
         Ok(done)
     }
 
-    /// Cancels a job that is not over, wherever it is.
+    /// Cancels a job that is not over, wherever it is. One that is paused is resumed for that, and what it met is forgotten.
     pub(super) fn force_to_end(&self, life: &mut Life) -> CancelStep {
+        if life.state.is_user_paused() {
+            life.io_status = IoStatus::Ok;
+        }
         let (next, step) = match life.state {
             State::AtWork(_, phase) | State::Stopped(phase) => {
                 (State::AtWork(Asked::Cancel, phase), CancelStep::Asked)

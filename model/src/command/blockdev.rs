@@ -66,6 +66,8 @@ pub struct ImageFacts {
     pub headers: Vec<Option<String>>,
     /// Its virtual size.
     pub size_bytes: u64,
+    /// Whether it keeps bitmaps, or had some once.
+    pub bitmaps: bool,
 }
 
 const COMMON: [Member; 9] = [

@@ -18,6 +18,8 @@ pub enum Exporting {
         node: String,
         /// Whether clients may write.
         writable: bool,
+        /// Whether it asks for an iothread.
+        threaded: bool,
     },
     /// `block-export-del`
     Delete {
@@ -66,7 +68,8 @@ fn add(arguments: &Json<'_>) -> Result<Exporting, Refusal> {
     check(&[ADD], "", arguments)?;
     let text = |name| arguments.text_of(name).unwrap_or_default().to_owned();
     let writable = arguments.get("writable").and_then(Json::boolean).unwrap_or(false);
-    Ok(Exporting::Add { id: text("id"), node: text("node-name"), writable })
+    let threaded = arguments.get("iothread").is_some();
+    Ok(Exporting::Add { id: text("id"), node: text("node-name"), writable, threaded })
 }
 
 fn delete(arguments: &Json<'_>) -> Result<Exporting, Refusal> {
@@ -79,7 +82,7 @@ impl Exporting {
     /// Judges the command in the state of `graph`. Which server runs the model learns only from success.
     pub fn judge(&self, graph: &Graph) -> Result<(), Refusal> {
         match self {
-            Exporting::Add { id, node, writable } => judge_add(graph, id, node, *writable),
+            Exporting::Add { id, node, writable, .. } => judge_add(graph, id, node, *writable),
             Exporting::Delete { id, hard: false }
                 if graph.users.iter().any(|user| user.behind.as_ref() == Some(id)) =>
             {

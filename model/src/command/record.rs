@@ -80,6 +80,8 @@ pub struct Job {
     pub late: Vec<Refusal>,
     /// Whether an operator or an error paused it.
     pub paused: bool,
+    /// Whether a drain held it when it was paused, so that it may go on once more.
+    pub drained: bool,
     /// Whether it was cancelled.
     pub cancelled: bool,
     /// Finalizing was asked for.
@@ -150,6 +152,7 @@ impl Job {
             status: Status::Created,
             late: Vec::new(),
             paused: false,
+            drained: false,
             cancelled: false,
             finalize_asked: false,
             dismiss_asked: false,

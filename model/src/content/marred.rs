@@ -127,6 +127,11 @@ impl Views {
         (first.start..sector).chain(sector + count..last.end).collect()
     }
 
+    /// Where the cluster of a sector ends, or the image in it.
+    pub fn cluster_end(&self, image: ImageId, sector: u32) -> u32 {
+        self.layer(image).cluster(sector).end
+    }
+
     /// Whether a change reaches over more than one cluster.
     pub fn spans_clusters(&self, image: ImageId, sector: u32, count: u32) -> bool {
         let layer = self.layer(image);

@@ -289,6 +289,7 @@ mod tests {
             format: Format::Qcow2,
             size_bytes: 1024,
             cluster_bytes: 512,
+            bitmaps: false,
             backing: backing.map(str::to_owned),
             own: own.to_vec(),
         }

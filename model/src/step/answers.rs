@@ -39,8 +39,15 @@ impl State {
                 false => Answer::Done,
                 true => Answer::Refused(Refusal::AlreadyNegotiated),
             }),
-            Command::QueryJobs | Command::QueryBlockJobs | Command::QueryNodes | Command::QuerySchema => {
+            Command::QueryNodes => {
                 answers.push(Answer::Report);
+                if self.is_struck_since(EVER) && self.images.iter().any(|image| image.bitmaps) {
+                    let error = Answer::ErrorAbout("Failed to read bitmap directory");
+                    self.perhaps(Rule::QueryMeetsFault, error, answers);
+                }
+            }
+            Command::QueryJobs | Command::QueryBlockJobs | Command::QuerySchema => {
+                answers.push(Answer::Report)
             }
             Command::QueryGraph | Command::QueryExports => answers.push(Answer::Report),
             Command::Quit => answers.push(Answer::Done),
@@ -62,6 +69,10 @@ impl State {
                 self.graph_answers(&self.graph, command, answers);
                 if self.is_struck_since(self.clients[client].pending[0].sent) {
                     self.perhaps(Rule::CommandMeetsFault, Answer::Fault, answers);
+                }
+                // In which threads nodes are, and who lets them go elsewhere, the model does not follow.
+                if self.is_threaded || command.is_threaded() {
+                    self.perhaps(Rule::ThreadRefused, Answer::ErrorAbout("iothread"), answers);
                 }
                 answers.extend(self.answers_of_quirks());
             }

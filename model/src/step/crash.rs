@@ -87,7 +87,8 @@ impl State {
     ) -> Result<(), Broken> {
         let (corruptions, leaks) = check;
         // A write that failed may have left its cluster counted.
-        if self.faults.is_empty() || !self.allows(Rule::LeakAfterFault) {
+        let may_leak = !self.faults.is_empty() && self.allows(Rule::LeakAfterFault) || self.marred.leaks;
+        if !may_leak {
             self.hold(LawId::NoLeak, leaks == 0, |_| {
                 format!("{file}: the check found {leaks} leaked clusters")
             })?;

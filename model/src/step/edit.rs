@@ -111,7 +111,7 @@ impl State {
         let backing = self.graph.node(node).filename.clone();
         let size_bytes = bytes.unwrap_or(0);
         let headers = vec![backing.as_deref().map(str::to_owned)];
-        self.images.push(ImageFacts { file: file.clone(), qcow2: true, headers, size_bytes });
+        self.images.push(ImageFacts { file: file.clone(), qcow2: true, headers, size_bytes, bitmaps: false });
         self.streamed.push(false);
         self.touched.push(false);
         self.shortest.push(None);
@@ -161,6 +161,7 @@ impl State {
         let before = self.views.layer(image).sectors();
         self.views.resize(image, sectors);
         self.grows_before_zeroes(image, before);
+        self.shrunk_data_returns(image, before);
         let is_longer = before < sectors && self.images[usize::from(image.0)].qcow2;
         if is_longer && self.allows(Rule::ResizedZeroes) {
             self.views.may_give_up(image, before, sectors - before);
@@ -238,7 +239,8 @@ impl State {
             return false;
         }
         match exporting {
-            Exporting::Add { id, node, writable } => {
+            Exporting::Add { id, node, writable, threaded } => {
+                self.is_threaded |= *threaded;
                 let node = self.graph.find(node).expect("an accepted export has a node");
                 let guest = EXPORTS + self.now;
                 let export = Some(id.clone());

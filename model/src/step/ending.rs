@@ -162,6 +162,7 @@ impl State {
         self.job_mut(id).restored = true;
         let Some(node) = written else { return };
         if was_read_only && self.leaves_writable(id) {
+            self.stays_unwritable(node);
             return;
         }
         if stays {
@@ -179,7 +180,11 @@ impl State {
     /// [`Quirk::StreamLeavesWritable`]: as long as the job is there, the filter that it has given up still stands on what
     /// it wrote and writes there what is there already. So that cannot be made read-only, and nobody tries again later.
     fn leaves_writable(&self, id: JobId) -> bool {
-        self.has(Quirk::StreamLeavesWritable) && self.job(id).plan.job_type() == JobType::Stream
+        let job = self.job(id);
+        // Of a stream that is refused at last the filter never was in the chain.
+        self.has(Quirk::StreamLeavesWritable)
+            && job.plan.job_type() == JobType::Stream
+            && !matches!(job.status, Status::Created | Status::Null)
     }
 
     /// A fault strikes: it may keep a job that is about to end from making read-only what it wrote, where nobody is let in to

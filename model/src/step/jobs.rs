@@ -70,9 +70,16 @@ impl State {
         if (status, next) == (Status::Created, Status::Running) {
             self.may_run(id)?;
         }
-        if (status, next) == (Status::Paused, Status::Running) {
+        let goes_on =
+            matches!((status, next), (Status::Paused, Status::Running) | (Status::Standby, Status::Ready));
+        if goes_on && self.job(id).paused && self.goes_on_once(id) {
+            self.job_mut(id).drained = false;
+        } else if (status, next) == (Status::Paused, Status::Running) {
             // The end of another job of its transaction may have woken it, and nobody has paused it since.
-            self.job_mut(id).paused = false;
+            let job = self.job_mut(id);
+            if std::mem::replace(&mut job.paused, false) {
+                job.io_status = IoStatus::Ok;
+            }
         }
         if (status, next) == (Status::Pending, Status::Aborting) {
             // The header may have been written before the job failed.
@@ -126,11 +133,12 @@ impl State {
         let name = job.id.clone();
         let (cause, what) = match (status, next) {
             (Status::Paused, Status::Running) => {
-                let cause = !job.paused || self.is_quitting() || self.group_fails(id);
+                let cause =
+                    !job.paused || self.is_quitting() || self.group_fails(id) || self.goes_on_once(id);
                 (cause, "runs again though nobody resumed or cancelled it")
             }
             (Status::Standby, Status::Ready) => {
-                let cause = !job.paused || self.is_quitting();
+                let cause = !job.paused || self.is_quitting() || self.goes_on_once(id);
                 (cause, "is ready again though nobody resumed or cancelled it")
             }
             (Status::Ready, Status::Waiting) => {
@@ -164,6 +172,11 @@ impl State {
             _ => return Ok(()),
         };
         self.hold(LawId::Cause, cause, |_| format!("job {name} {what}"))
+    }
+
+    /// Whether a paused job was woken by the end of a drain before it was paused, and has not got to see that yet.
+    fn goes_on_once(&self, id: JobId) -> bool {
+        self.job(id).drained && self.allows(Rule::DrainEndsLate)
     }
 
     /// Whether the chain that a stream makes breaks what another job needs.

@@ -19,8 +19,7 @@ pub(crate) struct Marred {
     rewritten: Vec<(ImageId, Vec<Option<String>>)>,
     /// Streams under way, and those that are over while somebody may still read as if they were not.
     streams: Vec<Window>,
-    /// Images with a bitmap; those of them that nobody can write any more.
-    pub(super) bitmapped: Vec<ImageId>,
+    /// Images with a bitmap that nobody can write any more.
     pub(super) unwritable: Vec<ImageId>,
     /// Jobs that change the graph although they fail.
     pub(super) half: Vec<JobId>,
@@ -32,6 +31,8 @@ pub(crate) struct Marred {
     pub(super) forgot_overlay: bool,
     /// Nodes are inactive that nobody made so.
     pub(super) inactive: bool,
+    /// An internal snapshot was refused: clusters may have leaked.
+    pub(super) leaks: bool,
     /// Lengths, in sectors, that images may go back to.
     lengths: Vec<(ImageId, u32)>,
     /// Sectors of a mirror's source that went past the mirror.
@@ -243,6 +244,15 @@ impl State {
         }
     }
 
+    /// A qcow2 image became longer, within the cluster of its end.
+    pub(super) fn shrunk_data_returns(&mut self, image: ImageId, before: u32) {
+        if !self.has(Quirk::ShrunkDataReturns) || !self.images[usize::from(image.0)].qcow2 || before == 0 {
+            return;
+        }
+        let end = self.views.cluster_end(image, before - 1);
+        (before..end).for_each(|sector| self.views.may_show_anything(image, sector));
+    }
+
     /// A copy that nobody flushed is lost: its image shows what it stands on by now.
     pub(super) fn lost_copies_show_below(&mut self) {
         if self.views.holds_anything {
@@ -289,9 +299,10 @@ impl State {
         is_cut && self.views.at_or_below(image).iter().any(is_changed)
     }
 
-    /// Whether a crash may have left a value of another sector, in whose cluster it was written anew.
+    /// Whether a crash, or an end beside errors, may have left a value of another sector, in whose cluster it was written anew.
     pub(super) fn may_be_reused(&self, image: ImageId, sector: u32, value: u64) -> bool {
-        matches!(self.phase, Phase::Crashed(_))
+        // What an error kept from the disk is lost at a clean end, too.
+        (matches!(self.phase, Phase::Crashed(_)) || self.is_struck_since(EVER))
             && self.has(Quirk::ReusedClusterShows)
             && self.views.at_or_below(image).into_iter().any(|at| self.views.may_be_reused(at, sector, value))
     }

@@ -17,10 +17,9 @@ impl State {
     /// A bitmap was put on a node.
     pub(super) fn bitmap_added(&mut self, editing: &Editing) {
         if let Editing::Bitmap { node, verb: "add", .. } = editing
-            && self.has(Quirk::RefusedReopenBreaksWrites)
             && let Some(image) = self.graph.find(node).and_then(|node| self.layer_of(&self.graph, node))
         {
-            self.marred.bitmapped.push(image);
+            self.images[usize::from(image.0)].bitmaps = true;
         }
     }
 
@@ -28,11 +27,16 @@ impl State {
     fn refused_reopen_leaves(&mut self, editing: &Editing) {
         let Editing::Reopen(list) = editing else { return };
         for options in list.iter().filter(|options| options.read_only) {
-            let image = self.graph.find(&options.name).and_then(|node| self.layer_of(&self.graph, node));
-            if let Some(image) = image.filter(|image| self.marred.bitmapped.contains(image)) {
-                self.marred.unwritable.push(image);
+            if let Some(node) = self.graph.find(&options.name) {
+                self.stays_unwritable(node);
             }
         }
+    }
+
+    /// A node was to turn read-only and did not: bitmaps that it keeps stay as they are all the same.
+    pub(super) fn stays_unwritable(&mut self, node: NodeId) {
+        let image = self.layer_of(&self.graph, node).filter(|_| self.has(Quirk::RefusedReopenBreaksWrites));
+        self.marred.unwritable.extend(image.filter(|image| self.images[usize::from(image.0)].bitmaps));
     }
 
     /// Whether writers of an image may fail.
@@ -115,7 +119,9 @@ impl State {
         let other_chain = ["in the backing chain", "is busy: block device is in use by block job"];
         let other_chain = other_chain.into_iter().map(Answer::ErrorAbout);
         let inactive = Some(Answer::ErrorAbout("nactive")).filter(|_| self.marred.inactive);
-        let read_only = read_only.chain(inactive);
+        let bitmap = Some(Answer::ErrorAbout("is readonly and cannot be modified"));
+        let bitmap = bitmap.filter(|_| !self.marred.unwritable.is_empty());
+        let read_only = read_only.chain(inactive).chain(bitmap);
         read_only.chain(other_chain.filter(|_| self.marred.forgot_overlay)).collect()
     }
 
@@ -126,6 +132,9 @@ impl State {
             Ok(Command::Start(start)) => self.refused_stream_leaves(start),
             Ok(Command::Other { name, .. }) if name == "blockdev-set-active" => {
                 self.marred.inactive |= self.has(Quirk::HalfInactivation);
+            }
+            Ok(Command::Other { name, .. }) if name == "blockdev-snapshot-internal-sync" => {
+                self.marred.leaks |= self.has(Quirk::FailedSnapshotLeaks);
             }
             _ => {}
         }

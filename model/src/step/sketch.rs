@@ -77,6 +77,7 @@ impl Sketch {
             job.restored,
             job.ended,
             job.paused,
+            job.drained,
             job.cancelled,
             job.complete_asked,
             job.finalize_asked,
@@ -119,6 +120,7 @@ mod tests {
             format: Format::Raw,
             size_bytes: 8 * SECTOR_BYTES,
             cluster_bytes: SECTOR_BYTES,
+            bitmaps: false,
             backing: None,
             own: Vec::new(),
         };

@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub shortest: Shared<Vec<Option<u32>>>,
     /// Images whose header a command and a job changed, in an order that nobody saw.
     pub either_headers: Vec<ImageId>,
+    /// Whether an export has taken nodes to an iothread.
+    pub is_threaded: bool,
     /// Throttle groups.
     pub groups: Shared<Vec<String>>,
     pub faults: Shared<Vec<Fault>>,
@@ -123,6 +125,7 @@ impl State {
             release: Release::V10_0_2,
             quirks: Quirks::default(),
             marred: Shared::default(),
+            is_threaded: false,
             groups: Shared::default(),
             images: facts.into(),
             graph: Shared::default(),
@@ -333,6 +336,7 @@ fn facts(image: &ImageSetup) -> ImageFacts {
         qcow2: image.format == Format::Qcow2,
         headers: vec![image.backing.clone()],
         size_bytes: image.size_bytes,
+        bitmaps: image.bitmaps,
     }
 }
 

@@ -84,6 +84,7 @@ impl State {
         let mut kind = None;
         let goal = match verb.verb {
             Verb::Pause => {
+                job.drained = !job.paused && matches!(job.status, Status::Paused | Status::Standby);
                 job.paused = true;
                 LawId::JobPaused
             }
@@ -101,7 +102,10 @@ impl State {
             }
             Verb::Cancel => {
                 job.cancelled = true;
-                job.paused = false;
+                // Whoever stopped at an error is resumed, which forgets the error.
+                if std::mem::replace(&mut job.paused, false) {
+                    job.io_status = IoStatus::Ok;
+                }
                 kind = cancelled(job.plan.job_type());
                 cancelled_in(job.status)
             }

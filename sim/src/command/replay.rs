@@ -143,6 +143,10 @@ impl Replay {
                 }
                 None => say!("      no known defect"),
             }
+            if self.update {
+                let new = Trace { target: trace.target.clone(), ..Trace::of(&record.outcome, trace.seed) };
+                new.write(path).map_err(|error| refuse(&format!("{}: {error}", path.display())))?;
+            }
         }
         let is_failed =
             if self.expect { (reproduced > 0) != (trace.expect != PASSED) } else { reproduced > 0 };

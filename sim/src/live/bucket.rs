@@ -50,6 +50,9 @@ struct Alike {
     /// Functions that follow each other on a stack.
     #[serde(default)]
     stack: Vec<String>,
+    /// One of these commands came shortly before: asked only where no stack can be read.
+    #[serde(default)]
+    lately: Vec<String>,
     /// Any of these commands.
     #[serde(default)]
     command: Vec<String>,
@@ -121,11 +124,18 @@ impl Alike {
         self.kind.contains(&fall.kind)
             && self.how.as_ref().is_none_or(|how| *how == fall.how)
             && self.said.as_ref().is_none_or(|said| fall.said.contains(said.as_str()))
-            && (self.stack.is_empty() || fall.stacks.iter().any(on_stack))
+            && (self.stack.is_empty() || fall.stacks.iter().any(on_stack) || self.came_lately(fall))
             && is_one_of(&self.command, &fall.command)
             && (self.action.is_empty() || fall.actions.iter().any(|action| self.action.contains(action)))
             && self.job.as_ref().is_none_or(|job| fall.jobs.iter().any(|standing| job.fits(standing)))
             && (!self.connecting || fall.connecting)
+    }
+}
+
+impl Alike {
+    /// Of a process without symbols only what it was doing can be compared.
+    fn came_lately(&self, fall: &Fall) -> bool {
+        fall.stacks.is_empty() && fall.lately.iter().any(|command| self.lately.contains(command))
     }
 }
 

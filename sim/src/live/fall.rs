@@ -20,6 +20,8 @@ pub struct Fall {
     pub actions: Vec<String>,
     /// A guest had connected a moment ago.
     pub connecting: bool,
+    /// The commands of the last moments, the latest first.
+    pub lately: Vec<String>,
     /// The jobs, as far as events have reported.
     pub jobs: Vec<Standing>,
     /// The functions on its stacks, innermost first.
@@ -75,6 +77,7 @@ impl Fall {
             command: name,
             actions,
             connecting: false,
+            lately: Vec::new(),
             jobs,
             stacks: Vec::new(),
         }

@@ -34,9 +34,10 @@ impl Live<'_> {
     }
 
     pub(super) fn export(&mut self, guest: u32, node: &str, writable: bool) -> Result<bool, Broken> {
-        let writable = if writable { r#","writable":true"# } else { "" };
+        let mut more = if writable { r#","writable":true"#.to_owned() } else { String::new() };
+        more += &self.scenario.threads.of_export(guest);
         let text = format!(
-            r#"{{"execute":"block-export-add","arguments":{{"type":"nbd","id":"g{guest}","node-name":"{node}","name":"g{guest}"{writable}}}}}"#
+            r#"{{"execute":"block-export-add","arguments":{{"type":"nbd","id":"g{guest}","node-name":"{node}","name":"g{guest}"{more}}}}}"#
         );
         let reply = self.command(OPERATOR, &text)?;
         if reply.get("error").is_some() {

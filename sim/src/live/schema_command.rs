@@ -218,8 +218,8 @@ fn is_harmless(command: &Value) -> bool {
     match name {
         // Nobody refers to an object that nobody listed.
         "object-add" => true,
-        // They are where they go.
-        "x-blockdev-set-iothread" => arguments["iothread"].is_null(),
+        // They are where they go, or go to where others of the sequence are.
+        "x-blockdev-set-iothread" => arguments["iothread"].as_str().is_none_or(|name| name.starts_with("io")),
         "transaction" => arguments["actions"].as_array().is_some_and(Vec::is_empty),
         // Nothing but a mirror can be changed, and what says that it is something else changes nothing.
         "block-job-change" => arguments["type"] != "mirror",

@@ -12,6 +12,7 @@ use super::image_store::ImageStore;
 use super::in_flight;
 use super::judge::{Broken, Judge, NOT_STARTED};
 use super::known::{Known, key};
+use super::monitor::name_of;
 use super::plan::{Ordeal, Plan, Stop};
 use super::process::{Process, Scratch};
 use super::schema::schema_of;
@@ -145,7 +146,12 @@ impl Setting<'_> {
         let mut done = Done::default();
         let at_start = at_start(self.target, self.scenario, self.plan);
         let nodes: Vec<String> = at_start.iter().map(|command| self.store.wire(options(command))).collect();
-        let process = match Process::start(&self.target.binary, self.scratch.path(), &nodes) {
+        let process = match Process::start(
+            &self.target.binary,
+            self.scratch.path(),
+            self.scenario.threads.count(),
+            &nodes,
+        ) {
             Ok(process) => process,
             Err(why) => {
                 judge.break_law(NOT_STARTED, why);
@@ -207,8 +213,8 @@ fn options(command: &str) -> &str {
     options.and_then(|options| options.strip_suffix('}')).expect("a set-up adds nodes and does nothing else")
 }
 
-/// A client whose handshake is why a daemon hangs came within so many of the last things that were done.
-const CONNECTS_WITHIN: usize = 6;
+/// What explains why a daemon hangs or fell came within so many of the last things that were done.
+const MOMENT: usize = 6;
 
 /// Where a daemon fell or hangs, if nothing else shows why.
 fn look_inside(
@@ -219,8 +225,8 @@ fn look_inside(
     actions: &[Action],
     fall: Fall,
 ) -> Fall {
-    let a_moment_ago = actions.iter().rev().take(CONNECTS_WITHIN);
-    let connecting = a_moment_ago.into_iter().any(|action| matches!(action, Action::Connect { .. }));
+    let a_moment_ago = || actions.iter().rev().take(MOMENT);
+    let connecting = a_moment_ago().any(|action| matches!(action, Action::Connect { .. }));
     let fall = Fall { connecting, ..fall };
     if bucket_of(baseline, &fall).is_some() {
         return fall;
@@ -230,7 +236,12 @@ fn look_inside(
         (Fell::Crash, _) => stack::of_core(&target.binary, scratch.path()),
         (_, Some(process)) => stack::of_process(process.id()),
     };
-    Fall { stacks, ..fall }
+    let name = |action: &Action| match action {
+        Action::Command(text) => name_of(text).map(str::to_owned),
+        _ => None,
+    };
+    let lately = a_moment_ago().filter_map(name).collect();
+    Fall { stacks, lately, ..fall }
 }
 
 /// Tries crashes in what the devices saw of a sequence that ended well.
@@ -396,6 +407,10 @@ impl Live<'_> {
 
     pub(super) fn take_turn(&mut self, what: What<'_>, in_flight: bool) -> Result<(), Broken> {
         match what {
+            // The model does not follow where requests run.
+            What::Command { text, .. } if name_of(text) == Some("x-blockdev-set-iothread") => {
+                self.try_schema_command(text)
+            }
             What::Command { client, text, .. } => self.command(client, &self.plan.rewrite(text)).map(drop),
             What::Request { plan, request, is_last, .. } => {
                 self.answered_and_left(plan.guest)?;

@@ -48,7 +48,7 @@ fn is_zero_at(file: &[u8], block: usize, index: usize, bits: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::image::{Cluster, Format, Image, Vouching};
+    use crate::workload::image::{Cluster, Features, Format, Image, Vouching};
     use midstream::content::{fill, initial_tag};
 
     const NONE: [u64; 0] = [];
@@ -67,6 +67,7 @@ mod tests {
                 backing: None,
                 clusters,
                 vouching: Vouching::Nothing,
+                features: Features::default(),
             };
             let mut file = image.build(None);
             assert_eq!(stale_clusters(&file), NONE, "order {refcount_order}");

@@ -3,7 +3,7 @@
 //! A client is sequential: it reads the reply to a command before it sends the next. Commands are biased to what the
 //! engine accepts, for a refused command tests little.
 
-use super::scenario::{Profile, Scenario};
+use super::scenario::{Profile, Scenario, World};
 use super::{edits, jobs};
 use midstream::choice::Draw;
 
@@ -13,6 +13,7 @@ pub const PROFILES: u32 = 10;
 pub const FIRST_WITH_SPARES: u32 = 4;
 /// Command slots of a client.
 const COMMANDS: u32 = 4;
+const COMMANDS_WIDE: u32 = 6;
 
 /// What a client says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -188,8 +189,9 @@ pub fn needs_spares(profile: u32) -> bool {
 
 /// Draws client number `client`.
 pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, client: u32) -> ClientPlan {
+    let slots = if profile.world == World::Wide { COMMANDS_WIDE } else { COMMANDS };
     let commands =
-        (0..COMMANDS).filter_map(|slot| draw_command(draw, scenario, profile, [client, slot, 0])).collect();
+        (0..slots).filter_map(|slot| draw_command(draw, scenario, profile, [client, slot, 0])).collect();
     ClientPlan { client, commands }
 }
 
@@ -197,6 +199,9 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
     let word = draw.entry("client # command #", of, TABLES[profile.commands as usize]);
     let text = match word {
         Word::Nothing => return None,
+        _ if profile.world == World::Wide && draw.below("client # command # rare", of, 8) == 1 => {
+            rare(draw, scenario, of)
+        }
         Word::Stream => jobs::stream(draw, scenario, of),
         Word::Commit => jobs::commit(draw, scenario, of),
         Word::Mirror => jobs::mirror(draw, scenario, of),
@@ -291,6 +296,22 @@ fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, of: [u32; 3]) -> S
         }
     };
     execute(&format!("{family}-{verb}"), &arguments)
+}
+
+/// What only a live daemon is asked for: a node goes to another thread, or a mirror to another way of copying.
+fn rare(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+    let threads = scenario.threads.count();
+    if threads > 0 && draw.below("client # command # moves", of, 2) == 0 {
+        let node = format!("n{}", image(draw, scenario, of));
+        let thread = match draw.below("client # command # thread", of, 3) {
+            0 => "null".to_owned(),
+            thread => format!(r#""io{}""#, (thread - 1) % threads),
+        };
+        return execute("x-blockdev-set-iothread", &format!(r#""node-name":"{node}","iothread":{thread}"#));
+    }
+    let (job, modes) = (job(draw, of), ["write-blocking", "write-blocking", "background"]);
+    let mode = draw.entry("client # command # copy mode", of, &modes);
+    execute("block-job-change", &format!(r#""id":"j{job}","type":"mirror","copy-mode":"{mode}""#))
 }
 
 /// Adds a second node beside the scenario's own: a spare file node on an image's file, or a name that is taken.

@@ -3,7 +3,7 @@
 use super::client::{execute, image};
 use super::guest::{Place, Request};
 use super::image::Format;
-use super::scenario::{Profile, Scenario};
+use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
 use midstream::request::Operation;
@@ -13,7 +13,10 @@ use midstream::world::fault::{Fault, Kind};
 /// command, each of which may have the other mode.
 pub fn reopen(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let layer = image(draw, scenario, of);
-    let second = if profile.is_live { 0 } else { draw.below("client # command # second", of, 8) as usize };
+    let second = match profile.world {
+        World::Narrow => 0,
+        World::Simulated | World::Wide => draw.below("client # command # second", of, 8) as usize,
+    };
     // Where a disk is to fail at it, somebody tries, with another node before it that has to be put back.
     let is_struck = |fault: &&Fault| fault.kind == Kind::Reopen && (fault.file as usize) < scenario.layers;
     let struck = scenario.faults.iter().find(is_struck).map(|fault| fault.file as usize);
@@ -110,9 +113,10 @@ pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3
 /// `block-dirty-bitmap-add`, `-clear` and `-remove`; the mark past which a write is reported; internal snapshots; and a command
 /// of which the model knows nothing.
 pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
-    let layer = if profile.is_live { image(draw, scenario, of) } else { marked(draw, scenario, of) };
+    let layer =
+        if profile.world == World::Narrow { image(draw, scenario, of) } else { marked(draw, scenario, of) };
     let words = ["add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark"];
-    let words = if profile.is_live { &words[..5] } else { &words };
+    let words = if profile.world == World::Narrow { &words[..5] } else { &words };
     let verb = draw.entry("client # command # bitmap", of, words);
     let top = scenario.layers - 1;
     // An image of version 2 cannot say that its flags are behind: what a kill leaves of a snapshot half made is harmless there,
@@ -130,9 +134,9 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
         _ => {}
     }
     if verb == "mark" {
-        let bytes = match profile.is_live {
-            true => 4096,
-            false => threshold(draw, scenario, layer, of),
+        let bytes = match profile.world {
+            World::Narrow => 4096,
+            World::Simulated | World::Wide => threshold(draw, scenario, layer, of),
         };
         let arguments = format!(r#""node-name":"n{layer}","write-threshold":{bytes}"#);
         return execute("block-set-write-threshold", &arguments);
@@ -140,9 +144,9 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
     let kind = match verb {
         "add" => {
             let kind = draw.entry("client # command # persistent", of, &["", r#","persistent":true"#]);
-            let fine = match profile.is_live {
-                true => "",
-                false => {
+            let fine = match profile.world {
+                World::Narrow => "",
+                World::Simulated | World::Wide => {
                     let fine = r#","granularity":512"#;
                     draw.entry("client # command # fine", of, &["", fine, fine, fine])
                 }

@@ -5,7 +5,7 @@
 //! writing as long as a job works, which must not keep the job from its end.
 
 use super::image::Image;
-use super::scenario::{Profile, Scenario};
+use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
 use midstream::content::{Tag, tag_of_request};
 use midstream::request::{Operation, TABLES};
@@ -90,7 +90,7 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
     }
     let think = draw.entry("guest # think", [guest, 0, 0], &[0, 0, 0, 0, 8, 16, 64]);
     let sectors = scenario.images.iter().map(Image::sectors).max().filter(|_| mode == 7 && writable);
-    let by_nbd = !profile.is_live && draw.below("guest # door", [guest, 0, 0], 4) == 3;
+    let by_nbd = profile.world == World::Simulated && draw.below("guest # door", [guest, 0, 0], 4) == 3;
     if by_nbd {
         draw_access(draw, guest, &mut lanes);
     }

@@ -50,6 +50,17 @@ pub enum Vouching {
     Bitmap,
 }
 
+/// What an image has of the format beyond what every image has; only one of version 3 has any.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Features {
+    /// Refcounts may be behind, and are while it is open for writing.
+    pub lazy_refcounts: bool,
+    /// Each entry of an L2 table is followed by the bits of its subclusters: for clusters of 16 KiB and more.
+    pub extended_l2: bool,
+    /// An internal snapshot of the first content shares every cluster: for refcounts of two bits and more.
+    pub snapshot: bool,
+}
+
 /// The bit of a feature that nobody knows.
 pub const AUTOCLEAR_UNKNOWN: u64 = 1 << 41;
 /// The name of a bitmap that is there from the beginning, and its granularity.
@@ -74,6 +85,8 @@ pub struct Image {
     pub clusters: Vec<Cluster>,
     /// What it says of that; only one of version 3 says anything.
     pub vouching: Vouching,
+    /// What it has of the format.
+    pub features: Features,
 }
 
 impl Format {
@@ -148,15 +161,19 @@ struct Layout {
     l1_entries: u64,
     l1_clusters: u64,
     data: u64,
-    /// A directory and a table, where there is a bitmap; they are the last of the file.
+    /// A directory and a table, where there is a bitmap; only a snapshot's are behind them.
     bitmap_clusters: u64,
+    /// The list of snapshots and the L1 table of the one, where there is one; they are the last of the file.
+    snapshot_clusters: u64,
+    entry_bytes: u64,
 }
 
 impl Layout {
     fn new(image: &Image, cluster_bits: u32, refcount_order: u32) -> Layout {
         let cluster_bytes = 1u64 << cluster_bits;
         let refcount_bits = 1u64 << refcount_order;
-        let l1_entries = (image.clusters.len() as u64).div_ceil(cluster_bytes / 8);
+        let entry_bytes = if image.features.extended_l2 { 16 } else { 8 };
+        let l1_entries = (image.clusters.len() as u64).div_ceil(cluster_bytes / entry_bytes);
         let data = image.clusters.iter().filter(|c| has_space(**c)).count() as u64;
         let l1_clusters = (l1_entries * 8).div_ceil(cluster_bytes);
         let mut layout = Layout {
@@ -168,6 +185,8 @@ impl Layout {
             l1_clusters,
             data,
             bitmap_clusters: if image.vouching == Vouching::Bitmap { 2 } else { 0 },
+            snapshot_clusters: if image.features.snapshot { 1 + l1_clusters } else { 0 },
+            entry_bytes,
         };
         // The refcounts count themselves: grow until they cover the whole file, which a few rounds reach.
         while layout.blocks * cluster_bytes * 8 / refcount_bits < layout.clusters() {
@@ -182,7 +201,12 @@ impl Layout {
     }
 
     fn clusters(&self) -> u64 {
-        self.l1() + self.l1_clusters + self.l1_entries + self.data + self.bitmap_clusters
+        self.l1()
+            + self.l1_clusters
+            + self.l1_entries
+            + self.data
+            + self.bitmap_clusters
+            + self.snapshot_clusters
     }
 
     fn build(&self, image: &Image, version: u32, backing: Option<(&str, &str)>) -> Vec<u8> {
@@ -192,22 +216,29 @@ impl Layout {
             put(&mut file, at(1) + block * 8, &at(1 + self.table_clusters + block).to_be_bytes());
         }
         for cluster in 0..self.clusters() {
-            self.count(&mut file, cluster);
+            self.count(&mut file, cluster, self.uses(cluster));
         }
-        let per_table = self.cluster_bytes / 8;
-        let mut next = self.l1() + self.l1_clusters;
+        let per_table = self.cluster_bytes / self.entry_bytes;
+        let copied = if self.snapshot_clusters > 0 { 0 } else { COPIED };
+        let mut next = self.first_shared();
         for (table, clusters) in (0..).zip(image.clusters.chunks(per_table as usize)) {
             let l2 = at(next);
             next += 1;
-            put(&mut file, at(self.l1()) + table * 8, &(l2 | COPIED).to_be_bytes());
+            put(&mut file, at(self.l1()) + table * 8, &(l2 | copied).to_be_bytes());
             for (slot, cluster) in (0..).zip(clusters) {
                 let entry = match cluster {
                     Cluster::Unallocated => continue,
-                    Cluster::Zero => ZERO,
-                    Cluster::ZeroAllocated => at(next) | COPIED | ZERO,
-                    _ => at(next) | COPIED,
+                    Cluster::Zero => 0,
+                    _ => at(next) | copied,
                 };
-                put(&mut file, l2 + slot * 8, &entry.to_be_bytes());
+                let is_zero = matches!(cluster, Cluster::Zero | Cluster::ZeroAllocated);
+                let slot_at = l2 + slot * self.entry_bytes;
+                if self.entry_bytes == 8 {
+                    put(&mut file, slot_at, &(entry | if is_zero { ZERO } else { 0 }).to_be_bytes());
+                } else {
+                    put(&mut file, slot_at, &entry.to_be_bytes());
+                    put(&mut file, slot_at + 8, &if is_zero { ALL_ZERO } else { ALL_THERE }.to_be_bytes());
+                }
                 if has_space(*cluster) {
                     let offset = (table * per_table + slot) * self.cluster_bytes;
                     put(&mut file, at(next), &image.guest_bytes(offset, self.cluster_bytes));
@@ -222,19 +253,53 @@ impl Layout {
             put(&mut file, at(next) + 24, BITMAP.as_bytes());
             next += self.bitmap_clusters;
         }
+        if self.snapshot_clusters > 0 {
+            self.snapshot(&mut file, image, next);
+            next += self.snapshot_clusters;
+        }
         assert_eq!(next, self.clusters(), "every cluster that is counted is used");
         self.header(&mut file, image, version, backing);
         file
     }
 
-    /// Counts one use of a cluster; counters narrower than a byte fill it from the least significant bit.
-    fn count(&self, file: &mut [u8], cluster: u64) {
+    /// The first of the clusters that a snapshot shares: L2 tables and data.
+    fn first_shared(&self) -> u64 {
+        self.l1() + self.l1_clusters
+    }
+
+    /// How often a cluster is used.
+    fn uses(&self, cluster: u64) -> u8 {
+        let shared = self.first_shared()..self.first_shared() + self.l1_entries + self.data;
+        if self.snapshot_clusters > 0 && shared.contains(&cluster) { 2 } else { 1 }
+    }
+
+    /// Counts the uses of a cluster; counters narrower than a byte fill it from the least significant bit.
+    fn count(&self, file: &mut [u8], cluster: u64, uses: u8) {
+        assert!(
+            u64::from(uses) < 1 << self.refcount_bits.min(8),
+            "{uses} uses fit into {} bits",
+            self.refcount_bits
+        );
         let bits = (1 + self.table_clusters) * self.cluster_bytes * 8 + cluster * self.refcount_bits;
         if self.refcount_bits < 8 {
-            file[(bits / 8) as usize] |= 1 << (bits % 8);
+            file[(bits / 8) as usize] |= uses << (bits % 8);
         } else {
-            file[((bits + self.refcount_bits) / 8 - 1) as usize] = 1;
+            file[((bits + self.refcount_bits) / 8 - 1) as usize] = uses;
         }
+    }
+
+    /// The list of the one snapshot in `cluster`, and behind it its L1 table, a copy of the image's.
+    fn snapshot(&self, file: &mut [u8], image: &Image, cluster: u64) {
+        let (list, l1) = (cluster * self.cluster_bytes, (cluster + 1) * self.cluster_bytes);
+        let from = (self.l1() * self.cluster_bytes) as usize;
+        file.copy_within(from..from + (self.l1_entries * 8) as usize, l1 as usize);
+        put(file, list, &l1.to_be_bytes());
+        put(file, list + 8, &(self.l1_entries as u32).to_be_bytes());
+        put(file, list + 12, &[0, 1, 0, 1]);
+        put(file, list + 36, &24u32.to_be_bytes());
+        put(file, list + 48, &image.size_bytes.to_be_bytes());
+        put(file, list + 56, &u64::MAX.to_be_bytes());
+        put(file, list + 64, b"1s");
     }
 
     fn header(&self, file: &mut [u8], image: &Image, version: u32, backing: Option<(&str, &str)>) {
@@ -258,10 +323,13 @@ impl Layout {
         long(&mut header, self.l1() * self.cluster_bytes);
         long(&mut header, self.cluster_bytes);
         word(&mut header, self.table_clusters as u32);
-        word(&mut header, 0);
-        long(&mut header, 0);
+        let has_snapshot = self.snapshot_clusters > 0;
+        word(&mut header, u32::from(has_snapshot));
+        let list = self.clusters() - self.snapshot_clusters;
+        long(&mut header, if has_snapshot { list * self.cluster_bytes } else { 0 });
         if version == 3 {
-            header.resize(88, 0);
+            long(&mut header, if image.features.extended_l2 { EXTENDED_L2 } else { 0 });
+            long(&mut header, u64::from(image.features.lazy_refcounts));
             let autoclear = match image.vouching {
                 Vouching::Nothing => 0,
                 Vouching::Unknown => AUTOCLEAR_UNKNOWN,
@@ -277,7 +345,7 @@ impl Layout {
             word(&mut header, 1);
             word(&mut header, 0);
             long(&mut header, 24 + BITMAP.len().next_multiple_of(8) as u64);
-            long(&mut header, (self.clusters() - self.bitmap_clusters) * self.cluster_bytes);
+            long(&mut header, (list - self.bitmap_clusters) * self.cluster_bytes);
         }
         if backing.is_some() {
             word(&mut header, 0xe279_2aca);
@@ -293,6 +361,11 @@ impl Layout {
 
 const COPIED: u64 = 1 << 63;
 const ZERO: u64 = 1;
+/// Of an entry with subclusters: all are in the file, or all are zeroes.
+const ALL_THERE: u64 = 0xffff_ffff;
+const ALL_ZERO: u64 = 0xffff_ffff << 32;
+/// The bit that says that entries have them.
+const EXTENDED_L2: u64 = 1 << 4;
 
 fn has_space(cluster: Cluster) -> bool {
     !matches!(cluster, Cluster::Unallocated | Cluster::Zero)
@@ -305,6 +378,8 @@ fn put(file: &mut [u8], offset: u64, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recovery;
+    use crate::workload::scenario::Scenario;
     use midstream::content::tag_of;
 
     fn image(cluster_bits: u32, refcount_order: u32, clusters: Vec<Cluster>) -> Image {
@@ -316,6 +391,7 @@ mod tests {
             backing: Some(0),
             clusters,
             vouching: Vouching::Nothing,
+            features: Features::default(),
         }
     }
 
@@ -338,5 +414,23 @@ mod tests {
         assert_eq!(values[6..], [stripe, Some(0)]);
         let file = image.build(Some(("/n0", "raw")));
         assert!(file.chunks(512).any(|sector| Some(tag_of(sector)) == own));
+    }
+
+    /// What a check by the engine's driver, and a reader, make of an image with everything that is drawn.
+    #[test]
+    fn features_are_built_as_the_format_has_them() {
+        let all = [(true, false, false), (false, true, false), (false, false, true), (true, true, true)];
+        for (lazy_refcounts, extended_l2, snapshot) in all {
+            let mut scenario = Scenario::chain(&["d.s0z_dd"]);
+            let image = &mut scenario.images[0];
+            image.format = Format::Qcow2 { version: 3, cluster_bits: 14, refcount_order: 4 };
+            image.size_bytes = 8 << 14;
+            image.features = Features { lazy_refcounts, extended_l2, snapshot };
+            let values: Vec<u64> = image.values().into_iter().map(Option::unwrap_or_default).collect();
+            let mut files = scenario.files();
+            let found = &recovery::read_all(&scenario, &mut files).expect("it ends")[0];
+            assert_eq!((found.corruptions, found.leaks), (0, 0), "{:?}", found.damage);
+            assert_eq!(found.values.as_ref().ok(), Some(&values));
+        }
     }
 }

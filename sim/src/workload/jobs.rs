@@ -1,7 +1,7 @@
 //! Draws the commands that start jobs: mostly such as the engine accepts, on nodes where something is to be done.
 
 use super::client::{execute, image, job};
-use super::scenario::{Profile, Scenario};
+use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
 
 /// `block-stream`.
@@ -180,9 +180,9 @@ pub fn backups(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [
     let sync = sync(draw, of);
     let speed = if draw.below("client # command # speed", of, 2) == 1 { r#","speed":512"# } else { "" };
     // By hand the one, or both, or the other.
-    let by_hand = match profile.is_live {
-        true => [false; 2],
-        false => draw.entry("client # command # by hand", of, &BY_HAND),
+    let by_hand = match profile.world {
+        World::Narrow => [false; 2],
+        World::Simulated | World::Wide => draw.entry("client # command # by hand", of, &BY_HAND),
     };
     let ends = by_hand.map(|by_hand| if by_hand { r#","auto-finalize":false"# } else { "" });
     let action = |device: usize, job: u32, target: u32, speed: &str| {

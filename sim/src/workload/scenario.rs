@@ -6,7 +6,8 @@
 use super::client::{self, ClientPlan};
 use super::faults;
 use super::guest::{self, GuestPlan};
-use super::image::{Cluster, Format, Image, Vouching};
+use super::image::{Cluster, Features, Format, Image, Vouching};
+use super::images;
 use super::lies::{self, Rot};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
@@ -16,13 +17,10 @@ use midstream::world::repertoire::Repertoire;
 
 /// Slots of a run; what is drawn into most of them may be nothing.
 const GUESTS: u32 = 3;
+const GUESTS_WIDE: u32 = 5;
 const CLIENTS: u32 = 3;
-/// Spare images of a run whose commands need any.
-const SPARES: u32 = 2;
 /// How many tables of an image stay in memory.
 const TABLES_MAX: [Option<usize>; 4] = [None, None, None, Some(4)];
-/// Regions of a layer whose content is decided one by one.
-const REGIONS: u64 = 12;
 
 /// Everything a world is built from and everything done to it, as plain data.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +53,8 @@ pub struct Scenario {
     pub request_nanos: u64,
     /// How long a disk is busy with each byte that it moves. 0 for disks of any bandwidth.
     pub byte_nanos: u64,
+    /// In which threads a live daemon serves its exports.
+    pub threads: Threads,
     /// The end of the world, if it comes early.
     pub crash: Option<Crash>,
     /// When the run is looked at as if the world ended there.
@@ -80,14 +80,64 @@ pub struct Profile {
     pub operations: u32,
     /// Whether guests come to the same few places, where they meet.
     pub is_hot: bool,
-    /// Whether it is of a live daemon, whose recorded sequences are to be drawn as they were.
-    pub is_live: bool,
+    /// Which world it is drawn for.
+    pub world: World,
+}
+
+/// In which threads a live daemon serves its exports.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Threads {
+    /// In that of its monitor.
+    Main,
+    /// All in one iothread, where their nodes stay.
+    One,
+    /// In so many by turns, and in that of the monitor; the nodes go wherever they are asked for.
+    Several(u32),
+}
+
+const THREADS: [Threads; 8] = {
+    use Threads::{Main, One, Several};
+    [Main, Main, Main, One, One, One, Several(1), Several(2)]
+};
+
+impl Threads {
+    /// How many iothreads there are.
+    pub fn count(self) -> u32 {
+        match self {
+            Threads::Main => 0,
+            Threads::One => 1,
+            Threads::Several(count) => count,
+        }
+    }
+
+    /// The options of the export with a number, as JSON with a comma before it.
+    pub fn of_export(self, number: u32) -> String {
+        match self {
+            Threads::Main => String::new(),
+            Threads::One => r#","iothread":"io0","fixed-iothread":true"#.to_owned(),
+            Threads::Several(count) => match number % (count + 1) {
+                0 => String::new(),
+                thread => format!(r#","iothread":"io{}""#, thread - 1),
+            },
+        }
+    }
+}
+
+/// Which world a run is drawn for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum World {
+    /// A simulated one.
+    Simulated,
+    /// A live daemon, with small images and the commands that the first recorded sequences had.
+    Narrow,
+    /// A live daemon, with images of common sizes and everything else that its specification knows.
+    Wide,
 }
 
 impl Scenario {
     /// Draws a scenario of a simulated world.
     pub fn draw(choices: &mut Choices) -> Scenario {
-        let mut scenario = Scenario::draw_on(choices, &faults::OF_ENGINE, false);
+        let mut scenario = Scenario::draw_on(choices, &faults::OF_ENGINE, World::Simulated);
         let mut draw = Draw::new(choices);
         if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
             scenario.byte_nanos = draw.entry("disk bandwidth", [0; 3], &[0, 0, 20, 1_000]);
@@ -101,24 +151,27 @@ impl Scenario {
 
     /// Draws a scenario of a live daemon, whose disks are as they are.
     pub fn draw_live(choices: &mut Choices) -> Scenario {
-        Scenario::draw_on(choices, &faults::OF_LIVE, true)
+        let worlds = [World::Narrow, World::Wide];
+        let world = Draw::new(choices).entry("live world", [0; 3], &worlds);
+        Scenario::draw_on(choices, &faults::OF_LIVE, world)
     }
 
-    fn draw_on(choices: &mut Choices, disks: &Repertoire, is_live: bool) -> Scenario {
+    fn draw_on(choices: &mut Choices, disks: &Repertoire, world: World) -> Scenario {
+        let is_live = world != World::Simulated;
         let mut draw = Draw::new(choices);
         let profile = Profile {
-            commands: draw_commands(&mut draw, is_live),
+            commands: draw_commands(&mut draw, world),
             operations: draw.below("profile operations", [0; 3], PROFILES),
-            is_hot: !is_live && draw.below("profile hot", [0; 3], 4) == 1,
-            is_live,
+            is_hot: world != World::Narrow && draw.below("profile hot", [0; 3], 4) == 1,
+            world,
         };
-        let mut images = draw_images(&mut draw, is_live);
+        let mut images = images::draw_images(&mut draw, world);
         let layers = images.len();
-        let read_only = draw_read_only(&mut draw, &images);
+        let read_only = images::draw_read_only(&mut draw, &images);
         let nodes = draw.entry("nodes", [0; 3], &[Nodes::Named, Nodes::Named, Nodes::InlineFile]);
-        let stream_chunk_bytes = draw_chunk(&mut draw, &images);
+        let stream_chunk_bytes = images::draw_chunk(&mut draw, &images);
         if client::needs_spares(profile.commands) {
-            draw_spares(&mut draw, &mut images);
+            images::draw_spares(&mut draw, &mut images, world);
         }
         let mut scenario = Scenario {
             read_only,
@@ -135,9 +188,13 @@ impl Scenario {
             has_large_sectors: false,
             request_nanos: 0,
             byte_nanos: 0,
+            threads: match world {
+                World::Wide => draw.entry("iothreads", [0; 3], &THREADS),
+                World::Simulated | World::Narrow => Threads::Main,
+            },
             images,
         };
-        for guest in 0..GUESTS {
+        for guest in 0..if world == World::Wide { GUESTS_WIDE } else { GUESTS } {
             scenario.guests.extend(guest::draw(&mut draw, &scenario, profile, guest));
         }
         // Who never rests meets disks that answer in an order of their own, and disks that are as fast as they are.
@@ -171,6 +228,7 @@ impl Scenario {
             has_large_sectors: false,
             request_nanos: 0,
             byte_nanos: 0,
+            threads: Threads::Main,
             images,
         }
     }
@@ -264,6 +322,7 @@ fn image_of(layer: usize, drawn: &str) -> Image {
         backing: layer.checked_sub(1),
         clusters: drawn.chars().map(cluster).collect(),
         vouching: Vouching::Nothing,
+        features: Features::default(),
     }
 }
 
@@ -277,130 +336,10 @@ fn draw_stream_commands(draw: &mut Draw<'_>) -> u32 {
 }
 
 /// Which table of commands: half of the runs stay with streams, the others have every kind of job.
-fn draw_commands(draw: &mut Draw<'_>, is_live: bool) -> u32 {
+fn draw_commands(draw: &mut Draw<'_>, world: World) -> u32 {
     let plain = draw_stream_commands(draw);
     let tables: [Option<u32>; 10] =
         [None, None, None, None, Some(4), Some(5), Some(6), Some(7), Some(8), Some(9)];
-    let tables = if is_live { &tables[..8] } else { &tables };
+    let tables = if world == World::Narrow { &tables[..8] } else { &tables };
     draw.entry("profile all jobs", [0; 3], tables).unwrap_or(plain)
-}
-
-fn draw_images(draw: &mut Draw<'_>, is_live: bool) -> Vec<Image> {
-    let count = draw.entry("images", [0; 3], &[2, 3, 3, 3, 4, 4, 5]);
-    // In the widest, an image of the smallest clusters has five L2 tables and two refcount blocks.
-    let sizes = [16, 16, 32, 32, 64, 128, 16, 16, 32, 32, 64, 320];
-    let sectors: u32 = draw.entry("sectors", [0; 3], if is_live { &sizes[..6] } else { &sizes });
-    let fork = count > 2 && draw.below("fork", [0; 3], 4) == 1;
-    let raw_base = draw.below("raw base", [0; 3], 4) == 1;
-    (0..count)
-        .map(|layer: u32| {
-            let format = if layer == 0 && raw_base { Format::Raw } else { draw_format(draw, layer) };
-            // Most layers are as large as the first one; a short or odd one is where engines go wrong.
-            let sectors = match draw.below("layer # size", [layer, 0, 0], 10) {
-                0..=6 => sectors,
-                7 => sectors / 2,
-                8 => sectors - 1,
-                _ => sectors / 4 + 3,
-            };
-            let backing = match layer {
-                0 => None,
-                // Two overlays on one base: the last image sits beside the one before it.
-                _ if fork && layer + 1 == count => Some(layer as usize - 2),
-                _ => Some(layer as usize - 1),
-            };
-            let clusters = draw_clusters(draw, layer, format, u64::from(sectors) * 512);
-            let path = format!("/n{layer}.{}", format.driver());
-            let vouching = if is_live { Vouching::Nothing } else { draw_vouching(draw, layer, format) };
-            Image { layer, path, format, size_bytes: u64::from(sectors) * 512, backing, clusters, vouching }
-        })
-        .collect()
-}
-
-/// Empty images beside the chain. The header of some names the topmost layer, as an operator prepares one who is going
-/// to put it on top, or to mirror only the top into it.
-fn draw_spares(draw: &mut Draw<'_>, images: &mut Vec<Image>) {
-    let top = images.len() - 1;
-    for spare in 0..SPARES {
-        let layer = images.len() as u32;
-        let of = [spare, 0, 0];
-        let raw = draw.below("spare # raw", of, 6) == 1;
-        let format = if raw { Format::Raw } else { draw_format(draw, layer) };
-        let size_bytes = match draw.below("spare # size", of, 10) {
-            0..=8 => images[top].size_bytes,
-            _ => images[top].size_bytes + 1536,
-        };
-        let backing = (!raw && draw.below("spare # names top", of, 2) == 1).then_some(top);
-        let clusters = vec![Cluster::Unallocated; size_bytes.div_ceil(format.cluster_bytes()) as usize];
-        let path = format!("/t{spare}.{}", format.driver());
-        images.push(Image {
-            layer,
-            path,
-            format,
-            size_bytes,
-            backing,
-            clusters,
-            vouching: Vouching::Nothing,
-        });
-    }
-}
-
-fn draw_format(draw: &mut Draw<'_>, layer: u32) -> Format {
-    let cluster_bits = draw.entry("layer # cluster bits", [layer, 0, 0], &[10, 10, 9, 9, 11, 12]);
-    match draw.below("layer # format", [layer, 0, 0], 10) {
-        0..=6 => Format::Qcow2 { version: 3, cluster_bits, refcount_order: 4 },
-        7 => Format::Qcow2 { version: 2, cluster_bits, refcount_order: 4 },
-        _ => {
-            let refcount_order = draw.entry("layer # refcount order", [layer, 0, 0], &[4, 0, 1, 2, 3, 5, 6]);
-            Format::Qcow2 { version: 3, cluster_bits, refcount_order }
-        }
-    }
-}
-
-/// What an image says of its content: most say nothing.
-fn draw_vouching(draw: &mut Draw<'_>, layer: u32, format: Format) -> Vouching {
-    match (format, draw.below("layer # vouching", [layer, 0, 0], 16)) {
-        (Format::Qcow2 { version: 3, .. }, 1) => Vouching::Unknown,
-        (Format::Qcow2 { version: 3, .. }, 2 | 3) => Vouching::Bitmap,
-        _ => Vouching::Nothing,
-    }
-}
-
-fn draw_clusters(draw: &mut Draw<'_>, layer: u32, format: Format, size_bytes: u64) -> Vec<Cluster> {
-    use Cluster::{Data, Striped, Unallocated, Zero, ZeroAllocated, ZeroData};
-    let table: &[Cluster] = match format {
-        Format::Raw => &[Unallocated, Data, Data, Data],
-        Format::Qcow2 { version: 2, .. } => {
-            &[Unallocated, Data, Unallocated, Unallocated, Data, Striped, ZeroData, Unallocated]
-        }
-        Format::Qcow2 { .. } => {
-            &[Unallocated, Data, Unallocated, Unallocated, Data, Striped, Zero, Zero, ZeroAllocated, ZeroData]
-        }
-    };
-    let clusters = size_bytes.div_ceil(format.cluster_bytes());
-    let per_region = clusters.div_ceil(REGIONS);
-    let mut content = Vec::with_capacity(clusters as usize);
-    for region in 0..clusters.div_ceil(per_region.max(1)) {
-        let kind = draw.entry("layer # region #", [layer, region as u32, 0], table);
-        let len = per_region.min(clusters - content.len() as u64);
-        content.extend(std::iter::repeat_n(kind, len as usize));
-    }
-    content
-}
-
-fn draw_read_only(draw: &mut Draw<'_>, images: &[Image]) -> Vec<bool> {
-    (0..images.len())
-        .map(|index| {
-            let is_root = images.iter().all(|other| other.backing != Some(index));
-            let odd = draw.below("layer # odd mode", [index as u32, 0, 0], 6) == 1;
-            is_root == odd
-        })
-        .collect()
-}
-
-fn draw_chunk(draw: &mut Draw<'_>, images: &[Image]) -> u64 {
-    let largest = images.iter().map(|i| i.format.cluster_bytes()).max().expect("there are images");
-    let sectors = images.iter().map(Image::sectors).max().expect("there are images");
-    // A wide image in small chunks would be a run of nothing else.
-    let wide = sectors.div_ceil(128).next_power_of_two();
-    largest * wide * draw.entry("chunk clusters", [0; 3], &[1, 2, 4])
 }

@@ -110,7 +110,7 @@ pub fn number(file: &[u8], offset: usize, len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::image::{Cluster, Format, Image, Vouching};
+    use crate::workload::image::{Cluster, Features, Format, Image, Vouching};
 
     #[test]
     fn tables_are_known_by_where_the_header_leads() {
@@ -124,6 +124,7 @@ mod tests {
             backing: None,
             clusters,
             vouching: Vouching::Nothing,
+            features: Features::default(),
         };
         let file = image.build(None);
         let tables: Vec<_> =

@@ -252,6 +252,7 @@ pub(super) fn setups<L: BlockLayer>(scenario: &Scenario) -> Vec<ImageSetup> {
             format: Format::Qcow2,
             size_bytes: content.image.size_bytes,
             cluster_bytes: L::CLUSTER_BYTES,
+            bitmaps: false,
             backing: content.image.backing.clone(),
             own: own.collect(),
         });

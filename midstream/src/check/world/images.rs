@@ -83,6 +83,7 @@ pub(super) fn setups<L: BlockLayer>(scenario: &Scenario) -> Vec<ImageSetup> {
             format: if L::SURVIVES_KILL { Format::Raw } else { Format::Qcow2 },
             size_bytes: image.size_bytes,
             cluster_bytes: SECTOR,
+            bitmaps: false,
             backing: None,
             own: own.collect(),
         });

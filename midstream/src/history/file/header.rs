@@ -99,6 +99,8 @@ pub struct ImageForm {
     size_bytes: u64,
     #[serde(default = "default_cluster_bytes")]
     cluster_bytes: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bitmaps: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backing: Option<String>,
     #[serde(default)]
@@ -140,6 +142,7 @@ impl ImageForm {
             format: if image.format == Format::Raw { FormatForm::Raw } else { FormatForm::Qcow2 },
             size_bytes: image.size_bytes,
             cluster_bytes: image.cluster_bytes,
+            bitmaps: image.bitmaps,
             backing: image.backing.clone(),
             own,
         }
@@ -152,6 +155,7 @@ impl ImageForm {
             format: if matches!(self.format, FormatForm::Raw) { Format::Raw } else { Format::Qcow2 },
             size_bytes: self.size_bytes,
             cluster_bytes: self.cluster_bytes,
+            bitmaps: self.bitmaps,
             backing: self.backing.clone(),
             own: self.own.iter().flat_map(run).collect(),
         }

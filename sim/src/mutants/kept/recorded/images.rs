@@ -54,6 +54,7 @@ pub fn images(case: &Value, contents: &mut Contents) -> Vec<ImageSetup> {
             format: if format == "raw" { Format::Raw } else { Format::Qcow2 },
             size_bytes: size,
             cluster_bytes: cluster / parts,
+            bitmaps: false,
             backing,
             own,
         });
