@@ -60,7 +60,7 @@ function choose(at) {
   const before = now > 0 ? run.graphs[run.rows[now - 1].g] : undefined;
   byId("graph").replaceChildren(drawGraph(run.graphs[row.g], before));
   byId("jobs").replaceChildren(...run.jobs[row.j].map((line) => element("li", {}, line)));
-  byId("disk").replaceChildren(drawDisk(now));
+  drawDisk(now);
   byId("belief").replaceChildren(drawBelief(now));
   markRows(now);
 }
