@@ -5,6 +5,7 @@
 use crate::choice::mix;
 use crate::verdict::{Outcome, Verdict};
 use model::Census;
+use model::judge::taken::StepTaken;
 use model::judge::verbs::Combination;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +55,9 @@ pub struct Totals {
     /// How many runs sent each verb to a job of each type in each status, in the order of `Combination::all`; of runs without
     /// jobs nothing.
     pub verbs_sent: Vec<u64>,
+    /// How many runs cannot be explained without each silent step, in the order of `StepTaken::all`; of runs without any
+    /// nothing.
+    pub steps_taken: Vec<u64>,
     /// What broke, by law.
     pub broken: BTreeMap<String, Broken>,
     /// One number for all histories; the same for the same seeds on every machine and any number of threads.
@@ -79,6 +83,10 @@ impl Totals {
                 Combination::all().map(|combination| u64::from(outcome.verbs_sent.has(&combination)));
             add(&mut self.verbs_sent, is_sent);
         }
+        if !outcome.steps_taken.is_empty() {
+            let is_taken = StepTaken::all().map(|step| u64::from(outcome.steps_taken.has(&step)));
+            add(&mut self.steps_taken, is_taken);
+        }
         if outcome.verdict != Verdict::Passed {
             self.add_broken(outcome.verdict.law(), Broken { runs: 1, seed });
         }
@@ -95,6 +103,7 @@ impl Totals {
         add(&mut self.laws_checked, other.laws_checked.iter().copied());
         add(&mut self.goals_reached, other.goals_reached.iter().copied());
         add(&mut self.verbs_sent, other.verbs_sent.iter().copied());
+        add(&mut self.steps_taken, other.steps_taken.iter().copied());
         for (law, &broken) in &other.broken {
             self.add_broken(law, broken);
         }
@@ -116,6 +125,12 @@ impl Totals {
     pub fn verbs(&self) -> impl Iterator<Item = (Combination, u64)> {
         let count = |index: usize| self.verbs_sent.get(index).copied().unwrap_or(0);
         Combination::all().enumerate().map(move |(index, combination)| (combination, count(index)))
+    }
+
+    /// How many runs cannot be explained without each silent step.
+    pub fn silent_steps(&self) -> impl Iterator<Item = (StepTaken, u64)> {
+        let count = |index: usize| self.steps_taken.get(index).copied().unwrap_or(0);
+        StepTaken::all().enumerate().map(move |(index, step)| (step, count(index)))
     }
 
     /// Goals never reached and laws never checked, if there were enough runs to judge by.
@@ -199,6 +214,22 @@ mod tests {
         all.merge(&twice);
         let sent: Vec<_> = all.verbs().filter(|(_, count)| *count > 0).collect();
         assert_eq!(sent, [(paused, 2)]);
+    }
+
+    #[test]
+    fn silent_steps_are_counted_by_runs() {
+        let mut outcome = toy::run(of_seed(1));
+        let mut all = Totals::default();
+        all.add(1, &outcome);
+        assert_eq!(all.steps_taken, [0; 0], "a world without jobs");
+        let last = StepTaken::all().last().expect("there are some");
+        outcome.steps_taken.add(last);
+        let mut once = Totals::default();
+        once.add(2, &outcome);
+        all.merge(&once);
+        all.merge(&once);
+        let taken: Vec<_> = all.silent_steps().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(taken, [(last, 2)]);
     }
 
     #[test]

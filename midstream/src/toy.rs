@@ -9,6 +9,7 @@ use crate::choice::{Choices, Point};
 use crate::coverage::Law;
 use crate::history::{History, What};
 use crate::verdict::{Detail, Outcome, Verdict};
+use model::judge::taken::StepsTaken;
 use model::judge::verbs::VerbsSent;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -86,6 +87,7 @@ pub fn world(mut choices: Choices, detail: Detail) -> Outcome {
         laws_checked: vec![steps, 0],
         goals_reached: vec![faults > 0],
         verbs_sent: VerbsSent::default(),
+        steps_taken: StepsTaken::default(),
         history: log.history,
         tape: choices.into_tape(),
         files: Vec::new(),

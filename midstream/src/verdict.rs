@@ -3,6 +3,7 @@
 use crate::choice::Decision;
 use crate::history::History;
 use model::Census;
+use model::judge::taken::StepsTaken;
 use model::judge::verbs::VerbsSent;
 
 /// The law that a world where nothing moves any more breaks.
@@ -65,6 +66,8 @@ pub struct Outcome {
     pub goals_reached: Vec<bool>,
     /// Which verbs were sent to jobs of which type, in which status.
     pub verbs_sent: VerbsSent,
+    /// Without which silent steps of the specification the run cannot be explained.
+    pub steps_taken: StepsTaken,
     /// The history; empty unless `Detail::Full` was asked.
     pub history: History,
     /// The files as the run left them, by name; none unless `Detail::Full` was asked.
@@ -85,6 +88,7 @@ impl Outcome {
             laws_checked: Vec::new(),
             goals_reached: Vec::new(),
             verbs_sent: VerbsSent::default(),
+            steps_taken: StepsTaken::default(),
             history: History::default(),
             files: Vec::new(),
             tape: Vec::new(),

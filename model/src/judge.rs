@@ -26,6 +26,8 @@ use crate::step::seen::Seen;
 use crate::step::silent::{Footprint, Silent};
 use crate::step::sketch::Sketched;
 use crate::step::state::State;
+pub use crate::step::taken;
+use crate::step::taken::StepsTaken;
 pub use census::Census;
 use kept::{alike, sort_out};
 use std::fmt::{self, Write};
@@ -46,6 +48,7 @@ pub struct Judge {
     tally: Tally,
     census: Census,
     verbs_sent: VerbsSent,
+    steps_taken: StepsTaken,
     /// The states outgrew their bound: from then on nothing is judged.
     is_overgrown: bool,
     /// A command of unknown effect has succeeded: this is what is judged from then on.
@@ -77,6 +80,7 @@ impl Judge {
             tally: Tally::default(),
             census: Census::default(),
             verbs_sent: VerbsSent::default(),
+            steps_taken: StepsTaken::default(),
             is_overgrown: false,
             data_judge: None,
         }
@@ -220,9 +224,10 @@ impl Judge {
         self.census.states += self.states.len() as u64;
         self.census.states_max = self.census.states_max.max(self.states.len() as u64);
         if let [only] = &mut self.states[..] {
-            for law in only.marks.0.drain(..) {
+            for law in only.marks.laws.drain(..) {
                 self.tally.count(law);
             }
+            self.steps_taken.add_all(std::mem::take(&mut only.marks.steps));
         }
     }
 
@@ -275,7 +280,7 @@ impl Judge {
     /// How often each law was checked, and which goals were reached.
     pub fn tally(&self) -> Tally {
         let mut tally = self.tally.clone();
-        for law in self.states.first().into_iter().flat_map(|state| &state.marks.0) {
+        for law in self.states.first().into_iter().flat_map(|state| &state.marks.laws) {
             tally.count(*law);
         }
         tally
@@ -296,6 +301,11 @@ impl Judge {
     /// Which verbs were sent to which jobs.
     pub fn verbs_sent(&self) -> VerbsSent {
         self.verbs_sent
+    }
+
+    /// Without which silent steps the run cannot be explained.
+    pub fn steps_taken(&self) -> StepsTaken {
+        self.steps_taken
     }
 
     /// How many states there were.

@@ -22,6 +22,7 @@ pub(crate) mod silent;
 pub(crate) mod sketch;
 mod start;
 pub(crate) mod state;
+pub mod taken;
 mod verb;
 
 use crate::command::Command;

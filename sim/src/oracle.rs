@@ -402,6 +402,7 @@ impl Oracle {
         outcome.is_inconclusive = inner.judge.is_inconclusive();
         outcome.census = inner.judge.census();
         outcome.verbs_sent = inner.judge.verbs_sent();
+        outcome.steps_taken = inner.judge.steps_taken();
         let (tally, lies) = (inner.judge.tally(), self.lies());
         let looks = |law| match law {
             LawId::RequestBound => inner.answers,

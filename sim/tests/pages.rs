@@ -194,6 +194,42 @@ fn by_keyboard_a_reader_comes_to_where_it_breaks_and_finds_law_chain_and_sector(
     assert!(found["beside"].as_u64() > Some(3), "{found}");
 }
 
+/// Histories of engines with a bug each, and what their pages say of the value that is missing.
+const FATES: [(&str, &str); 3] = [
+    // A backup's job copied a chunk beside the guest's write before which it was saved.
+    (
+        "copied-beside-a-write",
+        "sector 8 seen through t1: must be n2, found g2.1.2 — it must be so since step 139, \
+         BLOCK_JOB_COMPLETED {device:j6,len:8192,offset:8192,speed:0,type:backup} — it was written by step 107, \
+         g2.1: write /t1.qcow2 0x2c00+0x800 (n2*2 0 g2.0.1) and overwritten by step 119, \
+         job j6: write /t1.qcow2 0x2c00+0x800 (g2.1.2 n2 0 g2.0.1), since 116",
+    ),
+    // A mirror took a chunk of which a guest wrote a half for copied.
+    (
+        "half-a-chunk-forgotten",
+        "sector 9 seen through t0: must be n2, found zeroes — it must be so since step 66, \
+         BLOCK_JOB_COMPLETED {device:j0,len:4096,offset:4096,speed:0,type:mirror} — no request wrote it to t0",
+    ),
+    // A cluster was given away while the table on the disk led to it.
+    (
+        "freed-before-its-flush",
+        "sector 0 seen through n4: must be zeroes, found g0.0.6 of sector 14 — what was found was written by step 100, \
+         g0.0: write /n4.qcow2 0x1400+0x400 (g0.0.6 0) in the place of step 67, g0.0: write /n4.qcow2 0x1400+0x400",
+    ),
+];
+
+#[test]
+fn a_page_says_which_request_wrote_what_is_missing_and_which_one_overwrote_it() {
+    let path = |name: &str| format!("sim/tests/pages/{name}.jsonl");
+    let pages = FATES.map(|(name, _)| (name.to_owned(), page_of(&path(name), &[])));
+    let test = "a_page_says_which_request_wrote_what_is_missing_and_which_one_overwrote_it";
+    let Some(found) = walked(test, &pages) else { return };
+    for (found, (name, fate)) in found.iter().zip(FATES) {
+        has_no_errors(found);
+        assert_eq!(found["fates"], serde_json::json!([fate]), "{name}");
+    }
+}
+
 /// What the server answers to a request line and its host.
 fn asked(address: &str, path: &str, host: &str) -> String {
     use std::io::Read;

@@ -31,12 +31,12 @@ pub(super) fn sort_out(
     for Candidate { sketched, from } in candidates {
         let mut state = sketched.state;
         let mut after = Vec::new();
-        let before = state.marks.0.len();
+        let before = state.marks.laws.len();
         match state.step(seen, &mut after) {
             Ok(()) => after.insert(0, state),
             Err(broken) => {
                 // So many checks it passed before one failed.
-                let explained = state.marks.0.len() - before;
+                let explained = state.marks.laws.len() - before;
                 if failed.as_ref().is_none_or(|(most, ..)| explained > *most) {
                     failed = Some((explained, broken, state));
                 }

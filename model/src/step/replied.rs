@@ -242,7 +242,7 @@ impl State {
         let mut verdict = (0, Ok(()));
         // What it was last is the likeliest.
         for answer in front.answers.0.iter().rev() {
-            let before = self.marks.0.len();
+            let before = self.marks.laws.len();
             let was_so = match (answer, command) {
                 (Candidate::Refused(_), _) => continue,
                 (Candidate::Jobs(jobs), Command::QueryJobs) => self.check_jobs(jobs, value, false),
@@ -252,7 +252,7 @@ impl State {
                 (Candidate::Graph(graph), _) => self.check_exports(graph, value),
             };
             // The moment that explains most of it says what is wrong.
-            let explained = self.marks.0.len() - before;
+            let explained = self.marks.laws.len() - before;
             match was_so {
                 Ok(()) => return Ok(()),
                 Err(broken) if explained > verdict.0 => verdict = (explained, Err(broken)),

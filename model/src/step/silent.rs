@@ -16,8 +16,9 @@ use crate::job::{Status, Verb};
 use crate::law::LawId;
 use crate::observation::Observation;
 use crate::rule::Rule;
-use crate::step::client::{Pending, Progress};
+use crate::step::client::Progress;
 use crate::step::state::State;
+use crate::step::taken::{StepKind, StepTaken};
 
 /// A step that nobody sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -246,17 +247,42 @@ impl State {
             Silent::JobReleasesFilter(id) => self.after(|state| state.job_releases_filter(id)),
         };
         // It counts once it is certain that the run came this way.
-        if let Some(goal) = step.goal() {
-            states.iter_mut().for_each(|state| state.count(goal));
+        let taken = self.taken(step);
+        for state in &mut states {
+            state.marks.steps.add(taken);
+            step.goal().into_iter().for_each(|goal| state.count(goal));
         }
         states
+    }
+
+    /// What a campaign counts a step as.
+    fn taken(&self, step: Silent) -> StepTaken {
+        let of_job = |kind, id| StepTaken { kind, job_type: Some(self.job(id).plan.job_type()) };
+        match step {
+            Silent::CommandTakesEffect(client) => {
+                let job_type = self.verb_of(client).and_then(|verb| self.find_job(&verb.job));
+                let job_type = job_type.map(|id| self.job(id).plan.job_type());
+                StepTaken { kind: StepKind::CommandTakesEffect, job_type }
+            }
+            Silent::JobFindsItsWayFree(id) => of_job(StepKind::JobFindsItsWayFree, id),
+            Silent::JobEditsGraph(id) => of_job(StepKind::JobEditsGraph, id),
+            Silent::JobRestoresNode(id) => of_job(StepKind::JobRestoresNode, id),
+            Silent::JobReleasesFilter(id) => of_job(StepKind::JobReleasesFilter, id),
+        }
+    }
+
+    /// The verb that is the oldest unanswered command of a client.
+    fn verb_of(&self, client: usize) -> Option<&VerbArguments> {
+        match self.clients[client].pending.front()?.command() {
+            Ok(Command::Verb(verb)) => Some(verb),
+            _ => None,
+        }
     }
 
     /// Whether a step is a verb on another job than that of this name: it leaves that one alone, unless they end together.
     pub(crate) fn is_about_another_job(&self, step: Silent, job: &str) -> bool {
         let Silent::CommandTakesEffect(client) = step else { return false };
-        let front = self.clients[client].pending.front();
-        let Some(Ok(Command::Verb(verb))) = front.map(Pending::command) else { return false };
+        let Some(verb) = self.verb_of(client) else { return false };
         verb.job != job && !matches!(verb.verb, Verb::Finalize | Verb::Dismiss) && !self.has_groups()
     }
 

@@ -24,6 +24,8 @@ use crate::step::client::Client;
 use crate::step::guest::{Kind, Request};
 use crate::step::late::Lately;
 use crate::step::marred::Marred;
+use crate::step::taken::StepsTaken;
+use std::fmt;
 
 /// A fault: its error may show in whatever was under way when it struck.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,10 +91,20 @@ pub(crate) struct State {
     pub marks: Marks,
 }
 
-/// Laws that were checked and goals that were reached on the way to a state, and not counted yet: they are, once it is
-/// certain that the run came this way. Two states that differ in nothing else are the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Marks(pub Vec<LawId>);
+/// Laws that were checked, goals that were reached and silent steps that were taken on the way to a state, and not counted
+/// yet: they are, once it is certain that the run came this way. Two states that differ in nothing else are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Marks {
+    pub laws: Vec<LawId>,
+    pub steps: StepsTaken,
+}
+
+/// States that are compared by what they write (`Judge::write_states`) are not different for the steps that led to them.
+impl fmt::Debug for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Marks").field(&self.laws).finish()
+    }
+}
 
 impl PartialEq for Marks {
     fn eq(&self, _: &Self) -> bool {
@@ -303,11 +315,11 @@ impl State {
 
     /// One more check of a law, or one more arrival at a goal.
     pub fn count(&mut self, law: LawId) {
-        self.marks.0.push(law);
+        self.marks.laws.push(law);
     }
 
     /// The verdict, with the chains and jobs below it.
-    pub fn broken(&self, law: LawId, what: impl std::fmt::Display) -> Broken {
+    pub fn broken(&self, law: LawId, what: impl fmt::Display) -> Broken {
         let mut detail = what.to_string();
         for part in [self.chain_text(), self.jobs_text()] {
             if !part.is_empty() {

@@ -93,8 +93,8 @@ pub(super) struct Fuzz {
     /// Write a report to DIR: a page, the pages of the failures, and JUnit XML.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Write what happens to stdout as lines of JSON, one every second or so and one for each law that breaks; the last
-    /// one is that of --json.
+    /// With --json: write what happens to stdout as lines of JSON, one every second or so and one for each law that breaks;
+    /// the last one is that of --json.
     #[arg(long, requires = "json", conflicts_with = "target")]
     json_events: bool,
 }

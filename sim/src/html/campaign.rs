@@ -68,6 +68,7 @@ pub fn page(report: &Report<'_>) -> String {
     body += &growth(report.points);
     body += &grids::pairs(report);
     body += &grids::verbs(report);
+    body += &grids::silent_steps(report);
     body += &counts(report, true, "Goals");
     body += &counts(report, false, "Laws and how often they were checked");
     let title = escaped(&format!("{}: {verdict}", report.name));

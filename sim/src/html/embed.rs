@@ -8,12 +8,13 @@ use std::io::{self, Write};
 const FRAME: &str = include_str!("page/page.html");
 const STYLES: &str = include_str!("page/page.css");
 /// In the order in which they are run: the last one begins.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("page/dom.js"),
     include_str!("page/graph.js"),
     include_str!("page/disk.js"),
     include_str!("page/belief.js"),
     include_str!("page/lanes.js"),
+    include_str!("page/lost.js"),
     include_str!("page/page.js"),
 ];
 

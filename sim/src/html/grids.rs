@@ -1,10 +1,11 @@
-//! What a campaign tried, as two tables: two jobs by how their regions lie, and verbs by the type and status of their job. What no
-//! run came to stays empty.
+//! What a campaign tried, as tables: two jobs by how their regions lie, verbs by the type and status of their job, and silent
+//! steps of the specification by the type of theirs. What no run came to stays empty.
 
 use super::campaign::{Report, add, escaped};
 use crate::report::text::grouped;
 use model::command::plan::JOB_TYPES;
 use model::job::{STATUSES, VERBS};
+use model::judge::taken::{STEP_KINDS, StepTaken};
 use model::judge::verbs::Combination;
 use model::law::PAIRS;
 use std::collections::BTreeMap;
@@ -77,6 +78,28 @@ pub(super) fn verbs(report: &Report<'_>) -> String {
     )
 }
 
+/// How many runs cannot be explained without each silent step.
+pub(super) fn silent_steps(report: &Report<'_>) -> String {
+    if report.totals.steps_taken.is_empty() {
+        return String::new();
+    }
+    let counts: Vec<(StepTaken, u64)> = report.totals.silent_steps().collect();
+    let (mut rows, mut reached) = (String::new(), Reached::default());
+    for kind in STEP_KINDS {
+        let cells = JOB_TYPES.into_iter().map(Some).chain([None]).map(|job_type| {
+            let of = counts.iter().find(|(step, _)| *step == StepTaken { kind, job_type });
+            of.map_or_else(|| IMPOSSIBLE.to_owned(), |(_, count)| reached.cell(*count, ""))
+        });
+        let cells: String = cells.collect();
+        let words = kind.words();
+        add(&mut rows, format_args!("<tr><th scope=\"row\">{words}</th>{cells}</tr>\n"));
+    }
+    let heads: Vec<&str> = JOB_TYPES.iter().map(|job_type| job_type.words()).chain(["no job"]).collect();
+    let legend = "In how many runs what was seen can only be explained by it. A dash where there is no such step; striped \
+                  where no run came to it.";
+    section("silent", "Silent steps, by the type of their job", &heads, &rows, &reached, legend)
+}
+
 /// How many cells there are, and how many of them some run came to.
 #[derive(Default)]
 struct Reached {
@@ -143,6 +166,12 @@ mod tests {
         assert!(text.contains("<th scope=\"row\">active commit, ready</th>"), "{text}");
         let text = pairs(&report(&totals, subject.laws));
         assert!(text.contains("class=\"never\"") && text.contains("stream beside mirror"), "{text}");
+        let taken = totals.silent_steps().filter(|(_, count)| *count > 0).count();
+        assert!(taken > 3, "{taken}");
+        let text = silent_steps(&report(&totals, subject.laws));
+        let all = StepTaken::all().count();
+        assert!(text.contains(&format!("<p>{taken} of {all} reached.")), "{text}");
+        assert_eq!(text.matches(IMPOSSIBLE).count(), STEP_KINDS.len() - 1, "only commands are about no job");
     }
 
     #[test]
@@ -150,6 +179,6 @@ mod tests {
         let mut totals = Totals::default();
         totals.add(1, &toy::run(of_seed(1)));
         let report = report(&totals, toy::SUBJECT.laws);
-        assert_eq!((pairs(&report).as_str(), verbs(&report).as_str()), ("", ""));
+        assert_eq!([pairs(&report), verbs(&report), silent_steps(&report)], ["", "", ""]);
     }
 }

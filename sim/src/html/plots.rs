@@ -27,6 +27,8 @@ fn drawn(
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
         .margin(8)
+        // The last label of the axis stands around its end.
+        .margin_right(28)
         .x_label_area_size(34)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..right, 0.0..top)?;

@@ -333,6 +333,7 @@ impl Judge {
         outcome.is_inconclusive = self.judge.is_inconclusive();
         outcome.census = self.judge.census();
         outcome.verbs_sent = self.judge.verbs_sent();
+        outcome.steps_taken = self.judge.steps_taken();
         let tally = self.judge.tally();
         outcome.laws_checked = laws().map(|law| tally.of(law)).collect();
         outcome.goals_reached = goals().map(|goal| tally.of(goal) > 0).collect();

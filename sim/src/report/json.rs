@@ -50,17 +50,19 @@ pub fn campaign(
     })
 }
 
-/// How many of them were reached: two jobs by how their regions lie, verbs by the type and status of their job.
+/// How many of them were reached: two jobs by how their regions lie, verbs by the type and status of their job, silent steps by
+/// the type of theirs.
 fn combinations(totals: &Totals, laws: &[Law]) -> Value {
     let pairs = PAIRS.iter().flatten().flatten().flatten();
     let of_pair = |goal: &LawId| totals.counts(laws, true).find(|(name, _)| *name == goal.name());
     let of_pairs: Vec<u64> = pairs.filter_map(of_pair).map(|(_, count)| count).collect();
     let of_verbs: Vec<u64> = totals.verbs().map(|(_, count)| count).collect();
+    let of_steps: Vec<u64> = totals.silent_steps().map(|(_, count)| count).collect();
     let reached = |counts: &[u64]| {
         let reached = counts.iter().filter(|count| **count > 0).count();
         json!({ "reached": reached, "of": counts.len() })
     };
-    json!({ "two_jobs": reached(&of_pairs), "job_verbs": reached(&of_verbs) })
+    json!({ "two_jobs": reached(&of_pairs), "job_verbs": reached(&of_verbs), "silent_steps": reached(&of_steps) })
 }
 
 fn object<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value> {
@@ -105,6 +107,7 @@ mod tests {
             "a world without jobs"
         );
         assert_eq!(object["combinations"]["job_verbs"]["reached"], 0);
+        assert_eq!(object["combinations"]["silent_steps"]["reached"], 0);
         assert!(object["steps_per_second"].as_f64() > Some(0.0));
         assert_eq!(object["history_hash"], format!("{:016x}", seen.totals.history_hash));
     }

@@ -3,6 +3,7 @@
 use super::Part;
 use midstream::coverage::{Broken, Law, Totals};
 use midstream::trace::Trace;
+use model::judge::taken::StepTaken;
 use model::judge::verbs::Combination;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,9 @@ pub struct Seen {
     /// How many runs sent which verb to which job.
     #[serde(default)]
     pub verbs: BTreeMap<String, u64>,
+    /// How many runs cannot be explained without which silent step.
+    #[serde(default)]
+    pub silent_steps: BTreeMap<String, u64>,
     /// Of each law that broke: in how many runs, and the lowest seed.
     pub broken: BTreeMap<String, (u64, u64)>,
     /// The fingerprint of all histories.
@@ -103,11 +107,8 @@ impl Seen {
             states: [census.observations, census.states, census.states_max],
             laws: named(false),
             goals: named(true),
-            verbs: totals
-                .verbs()
-                .filter(|(_, count)| *count > 0)
-                .map(|(combination, count)| (combination.to_string(), count))
-                .collect(),
+            verbs: by_name(totals.verbs()),
+            silent_steps: by_name(totals.silent_steps()),
             broken: totals
                 .broken
                 .iter()
@@ -125,11 +126,6 @@ impl Seen {
             named.map(|law| of.get(law.name).copied().unwrap_or(0)).collect()
         };
         let [observations, states, states_max] = self.states;
-        let verb = |combination: Combination| self.verbs.get(&combination.to_string()).copied();
-        let verbs_sent = match self.verbs.is_empty() {
-            true => Vec::new(),
-            false => Combination::all().map(|combination| verb(combination).unwrap_or(0)).collect(),
-        };
         let broken =
             self.broken.iter().map(|(law, (runs, seed))| (law.clone(), Broken { runs: *runs, seed: *seed }));
         Totals {
@@ -140,11 +136,25 @@ impl Seen {
             census: model::Census { observations, states, states_max },
             laws_checked: counts(&self.laws, false),
             goals_reached: counts(&self.goals, true),
-            verbs_sent,
+            verbs_sent: in_order(&self.verbs, Combination::all()),
+            steps_taken: in_order(&self.silent_steps, StepTaken::all()),
             broken: broken.collect(),
             history_hash: u64::from_str_radix(&self.history_hash, 16).unwrap_or(0),
         }
     }
+}
+
+/// Those of some counts that are not 0, by their names.
+fn by_name<T: ToString>(counts: impl Iterator<Item = (T, u64)>) -> BTreeMap<String, u64> {
+    counts.filter(|(_, count)| *count > 0).map(|(counted, count)| (counted.to_string(), count)).collect()
+}
+
+/// Counts by names, in the order of what was counted; nothing if there are none.
+fn in_order<T: ToString>(counts: &BTreeMap<String, u64>, all: impl Iterator<Item = T>) -> Vec<u64> {
+    if counts.is_empty() {
+        return Vec::new();
+    }
+    all.map(|counted| counts.get(&counted.to_string()).copied().unwrap_or(0)).collect()
 }
 
 impl Kept {

@@ -46,6 +46,11 @@ impl Window {
         self.of_session("POST", "url", &json!({ "url": address }));
     }
 
+    /// Makes the window this wide and high.
+    pub fn resize(&self, (width, height): (u32, u32)) {
+        self.of_session("POST", "window/rect", &json!({ "width": width, "height": height }));
+    }
+
     /// Presses and releases keys, one after the other.
     pub fn press(&self, keys: &[&str]) {
         let stroke = |key: &&str| {

@@ -35,6 +35,7 @@ function read(page, name, milliseconds) {
     verdict: textOf(page, "verdict"), law: textOf(page, "law"), what: textOf(page, "what"),
     chain: page.document.getElementById("chain-text")?.textContent ?? null,
     differs: all(page, "[data-differs]").map((sector) => sector.getAttribute("aria-label")),
+    fates: all(page, "#differs li").map((item) => item.textContent),
     sectors: all(page, "[data-sector]").length, now: textOf(page, "now"),
     arrows: all(page, "#arrows path").length, causes: all(page, ".row.cause").length,
     belief: textOf(page, "belief"),

@@ -1,7 +1,7 @@
 // The images as a map: a box for each sector, framed by clusters, with the values that a reader may get.
 
 // What is believed of each sector behind a row: rows hold what they change, so going on is cheap and going back begins anew.
-const disk = { at: -1, images: [] };
+const disk = { at: -1, images: [], drawn: [] };
 
 function cellsAt(row) {
   if (row < disk.at || disk.at < 0) {
@@ -45,7 +45,7 @@ function imageMap(image, cells, marks) {
   return element("div", { class: "image", "data-image": image.file },
     element("h3", {}, shortFile(image.file), element("span", { class: "soft" },
       ` ${image.format}, ${plural(cells.length, "sector")}, ${image.cluster} a cluster${image.backing ? `, at first on ${shortFile(image.backing)}` : ""}`)),
-    element("div", { class: "clusters" }, clusters), marks.seen);
+    element("div", { class: "clusters" }, clusters), marks.seen && element("p", { class: "seen" }, marks.seen));
 }
 
 // Images that are not what they must be come first, each with what it stood on at first below it.
@@ -61,21 +61,29 @@ function shownOrder() {
   return [...order];
 }
 
+// Draws an image anew if it shows something else than before: most rows change one or none, and boxes are many.
+function redrawMap(index, cells, marks) {
+  const key = [cells, [...marks.changed], [...marks.differs.keys()], marks.seen ?? ""].join(";");
+  const old = disk.drawn[index];
+  if (old?.key === key) return;
+  disk.drawn[index] = { key, map: imageMap(run.images[index], cells, marks) };
+  if (old) old.map.replaceWith(disk.drawn[index].map);
+}
+
 function drawDisk(at) {
+  const box = byId("disk");
+  if (run.images.length === 0) return box.replaceChildren(element("p", { class: "legend" }, "no image is known here"));
   const images = cellsAt(at);
   const row = run.rows[at] || {};
-  const isBroken = run.at === at;
-  const parts = shownOrder().map((index) => {
-    const image = run.images[index];
+  run.images.forEach((_, index) => {
     const changed = new Set((row.d || []).filter(([other]) => other === index).map(([, sector]) => sector));
-    const wrong = isBroken ? run.differs.filter((differs) => differs.image === index) : [];
+    const wrong = run.at === at ? run.differs.filter((differs) => differs.image === index) : [];
     const differs = new Map(wrong.map((differs) => [differs.sector, differs]));
-    const seen = row.v && row.v.i === index
-      ? element("p", { class: "seen" }, `seen from sector ${row.v.from} on: ${row.v.v}`) : null;
-    return imageMap(image, images[index], { changed, differs, seen });
+    const seen = row.v && row.v.i === index ? `seen from sector ${row.v.from} on: ${row.v.v}` : undefined;
+    redrawMap(index, images[index], { changed, differs, seen });
   });
-  if (parts.length === 0) return element("p", { class: "legend" }, "no image is known here");
-  return element("div", {}, parts, element("p", { class: "legend" },
+  if (box.hasChildNodes()) return;
+  box.append(...shownOrder().map((index) => disk.drawn[index].map), element("p", { class: "legend" },
     "Value by name: n0 was in n0 at first, g1.0.2 was written by that request, 0 is zeroes, 0*7 seven sectors of them; a|b: either. Pale: shown from the image below. " +
     "Dot: not durable yet. Blue line: changed just now. Red frame: not what it must be."));
 }

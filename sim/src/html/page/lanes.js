@@ -2,7 +2,9 @@
 
 const LANES = ["clients", "guests", "jobs", "disks", "world"];
 const CAUSES_MAX = 40;
-const lanes = { rows: [], shown: new Set([0, 1, 2, 3, 4]), setUp: false, effects: [] };
+// All that a guest ever does follows from its coming: arrows to all of it would show nothing, and take long.
+const EFFECTS_MAX = 40;
+const lanes = { rows: [], shown: new Set([0, 1, 2, 3, 4]), setUp: false, effects: [], at: -1, marked: [] };
 
 function drawFilters(redraw) {
   const counts = LANES.map((_, lane) => run.rows.filter((row) => row.l === lane).length);
@@ -22,6 +24,10 @@ const isShown = (at) => {
   return at === run.at || (lanes.shown.has(row.l) && (lanes.setUp || !row.f));
 };
 
+// Of very many rows only the parts in sight are laid out.
+const MANY_ROWS = 3000;
+const PART_ROWS = 100;
+
 function drawRows(choose) {
   const holder = element("div", { class: "rows" });
   lanes.rows = run.rows.map((row, at) => {
@@ -29,13 +35,14 @@ function drawRows(choose) {
     const made = element("div", { class: `row lane${row.l}${breaks ? " breaks" : ""}`, style: `--lane:${row.l}`, role: "listitem",
       id: `row${at}`, click: () => choose(at) },
       element("span", { class: "step" }, row.s === "0" ? "" : row.s), element("span", { class: "text" }, row.t));
-    holder.append(made);
     return made;
   });
+  const parts = lanes.rows.length > MANY_ROWS ? Math.ceil(lanes.rows.length / PART_ROWS) : 0;
+  holder.append(...(parts ? Array.from({ length: parts }, (_, at) => element("div", { class: "part", role: "presentation" },
+    lanes.rows.slice(at * PART_ROWS, (at + 1) * PART_ROWS))) : lanes.rows));
   holder.append(drawn("svg", { id: "arrows", "aria-hidden": "true" }));
   byId("lanes").replaceChildren(holder);
-  // Of very many rows only those in sight are laid out; then arrows from others begin about where these are.
-  byId("lanes").classList.toggle("many", run.rows.length > 3000);
+  [lanes.at, lanes.marked] = [-1, []];
   lanes.effects = run.rows.map(() => []);
   run.rows.forEach((row, at) => (row.c || []).forEach((cause) => lanes.effects[cause].push(at)));
   filterRows();
@@ -57,34 +64,52 @@ function linksAround(at) {
       if (!met.has(from)) { met.add(from); open.push(from); }
     }
   }
-  for (const to of lanes.effects[at]) links.push([at, to, "on"]);
+  for (const to of lanes.effects[at].slice(0, EFFECTS_MAX)) links.push([at, to, "on"]);
   return links;
 }
 
+// The middle of a row, from the first one's top. In a part that is not laid out it is about where it will be.
+function middleOf(at) {
+  const [row, part] = [lanes.rows[at], lanes.rows[at].parentElement];
+  const isFar = part.classList.contains("part") && Math.abs(at - lanes.at) > PART_ROWS;
+  const box = (isFar ? part : row).getBoundingClientRect();
+  return box.top - byId("arrows").parentElement.getBoundingClientRect().top + box.height * (isFar ? (at % PART_ROWS) / PART_ROWS : 0.5);
+}
+
 function arrow([from, to, kind]) {
-  const [start, end] = [lanes.rows[from], lanes.rows[to]];
-  if (start.hidden || end.hidden) return null;
-  const [y1, y2] = [start.offsetTop + start.offsetHeight / 2, end.offsetTop + end.offsetHeight / 2];
+  if (lanes.rows[from].hidden || lanes.rows[to].hidden) return null;
+  const [y1, y2] = [middleOf(from), middleOf(to)];
   const bend = 54 - Math.min(40, 8 + Math.abs(y2 - y1) / 12);
   return drawn("path", { class: kind, d: `M56 ${y1} C${bend} ${y1} ${bend} ${y2} 52 ${y2} m-6 -4 l6 4 l-6 4` });
 }
 
+// Only the rows between the two moments change: of very many all others stay untouched.
+function markLater(at) {
+  const from = lanes.at < 0 ? -1 : Math.min(lanes.at, at);
+  const to = lanes.at < 0 ? lanes.rows.length - 1 : Math.max(lanes.at, at);
+  for (let index = from + 1; index <= to; index += 1) lanes.rows[index].classList.toggle("later", index > at);
+  if (lanes.at >= 0) lanes.rows[lanes.at].removeAttribute("aria-current");
+  lanes.rows[at].setAttribute("aria-current", "step");
+  lanes.at = at;
+}
+
 function markRows(at) {
   const links = linksAround(at);
-  const causes = new Set(links.filter(([, , kind]) => kind === "").map(([from]) => from));
-  const effects = new Set(lanes.effects[at]);
-  lanes.rows.forEach((row, index) => {
-    row.classList.toggle("now", index === at);
-    row.classList.toggle("later", index > at);
-    row.classList.toggle("cause", causes.has(index));
-    row.classList.toggle("effect", effects.has(index));
-    if (index === at) row.setAttribute("aria-current", "step"); else row.removeAttribute("aria-current");
-  });
+  markLater(at);
+  for (const [index, kind] of lanes.marked) lanes.rows[index].classList.remove(kind);
+  lanes.marked = [[at, "now"], ...links.map(([from, to, kind]) => (kind === "" ? [from, "cause"] : [to, "effect"]))];
+  for (const [index, kind] of lanes.marked) lanes.rows[index].classList.add(kind);
   const arrows = byId("arrows");
   arrows.replaceChildren(...links.map(arrow).filter(Boolean));
-  const [box, row] = [byId("lanes"), lanes.rows[at]];
-  if (row && !row.hidden) {
-    const [top, bottom] = [row.offsetTop, row.offsetTop + row.offsetHeight];
-    if (top < box.scrollTop || bottom > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
-  }
+  bringIntoSight(lanes.rows[at]);
+  // Once its part is laid out, it may be elsewhere than it was thought to be.
+  if (lanes.rows.length > MANY_ROWS) requestAnimationFrame(() => bringIntoSight(lanes.rows[lanes.at]));
+}
+
+function bringIntoSight(row) {
+  if (!row || row.hidden) return;
+  const box = byId("lanes");
+  const [inside, outside] = [row.getBoundingClientRect(), box.getBoundingClientRect()];
+  const isOut = inside.top < outside.top || inside.bottom > outside.bottom;
+  if (isOut) box.scrollTop += inside.top - outside.top - box.clientHeight / 2;
 }

@@ -40,22 +40,12 @@ function differsItem(differs) {
   const word = (value) => (value === "0" ? "zeroes" : value);
   const where = differs.to > differs.sector ? `sectors ${differs.sector} to ${differs.to}` : `sector ${differs.sector}`;
   const item = element("li", {}, `${where} seen through ${shortFile(file)}: must be ${differs.expected.map(word).join(" or ")}, found ${word(differs.found)}`);
-  const link = (at) => element("button", { class: "link", click: () => choose(at) }, run.rows[at].t);
+  const text = ({ s, t }) => (s === "0" || s === "" ? t : `step ${s}, ${t}`);
+  const link = (at) => element("button", { class: "link", click: () => choose(at) }, text(run.rows[at]));
   const changes = (at) => (run.rows[at].d || []).some(([image, sector]) => image === differs.image && sector === differs.sector);
   for (const cause of (run.rows[run.at].c || []).filter(changes)) item.append(" — it must be so since ", link(cause));
-  for (const at of writesOf(differs, file)) item.append(" — what was found was written by ", link(at));
+  item.append(...fateParts(differs, file, link));
   return item;
-}
-
-// The last requests of disks that wrote what was found into that file, and not what must be there. Where in it, only its
-// tables know.
-function writesOf(differs, file) {
-  const value = differs.found.split(" ")[0];
-  const has = (row, value) => row.t.split(/[(), ]+/).some((word) => word.replace(/\*\d+$/, "") === value);
-  const holds = (row) => has(row, value) && !differs.expected.some((expected) => has(row, expected));
-  const writes = run.rows.map((row, at) => at).filter((at) => run.rows[at].l === 3 && !run.rows[at].f && at < run.at
-    && run.rows[at].t.includes(`write ${file} `) && holds(run.rows[at]));
-  return value === "0" ? [] : writes.slice(-2);
 }
 
 function choose(at) {
@@ -70,7 +60,7 @@ function choose(at) {
   const before = now > 0 ? run.graphs[run.rows[now - 1].g] : undefined;
   byId("graph").replaceChildren(drawGraph(run.graphs[row.g], before));
   byId("jobs").replaceChildren(...run.jobs[row.j].map((line) => element("li", {}, line)));
-  byId("disk").replaceChildren(drawDisk(now));
+  drawDisk(now);
   byId("belief").replaceChildren(drawBelief(now));
   markRows(now);
 }
@@ -120,6 +110,8 @@ function listen() {
     event.preventDefault();
     moves[event.key]();
   });
+  // The chain has as many columns as there is room for, and arrows end where rows are.
+  addEventListener("resize", () => choose(now));
   addEventListener("hashchange", () => choose(asked() ?? now));
 }
 
