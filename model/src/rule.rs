@@ -100,6 +100,7 @@ rules! {
     OrphanShown = "a query reports what an ended job still holds, or does not",
 
     StaleNeeds = "what only jobs hold needs what it needed before",
+    ResizeUnderWay = "a query meets the device of a resize that is under way",
     UnknownLengthNeeds = "a job needs to resize a node whose length nobody knows",
     KeptWritable = "a fault keeps a node writable that a job wrote",
     // What guests meet.

@@ -272,7 +272,7 @@ impl Qcow2 {
         }
         if self.metadata.lock().header.incompatible & header::INCOMPATIBLE_DIRTY != 0 {
             let repaired = Self::load_repaired(&*self.disk, "an image", true, &self.allowance).await;
-            let repaired = repaired.map_err(|_| Errno::EACCES)?;
+            let repaired = repaired.map_err(|cause| cause.errno().unwrap_or(Errno::EACCES))?;
             assert_eq!(repaired.geometry, self.geometry, "a repair changes no geometry");
             *self.metadata.lock() = repaired;
         } else {

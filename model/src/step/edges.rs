@@ -1,8 +1,10 @@
 //! `x-debug-query-block-graph` and `query-block-exports`: every use of every node, with what it needs and shares.
 
-use crate::command::reply::generated_name;
+use crate::command::Command;
+use crate::command::editing::Editing;
+use crate::command::reply::{Refusal, generated_name};
 use crate::graph::permission::{ALL, CONSISTENT, Party, Permissions, RESIZE, UNCHANGED, WRITE};
-use crate::graph::{Graph, JobId, Node, User};
+use crate::graph::{Graph, JobId, Node, NodeId, User};
 use crate::job::Status;
 use crate::json::Json;
 use crate::law::{Broken, LawId};
@@ -28,6 +30,8 @@ impl State {
                 true => stale_parents(graph),
                 false => Vec::new(),
             };
+            let resized =
+                if model.allows(Rule::ResizeUnderWay) { model.under_resize(graph) } else { Vec::new() };
             // A fault may have kept any node that a job wrote from turning read-only again.
             let possibly_writable = match model.allows(Rule::KeptWritable) {
                 true => possibly_writable_parents(graph, model.is_struck_since(EVER)),
@@ -39,8 +43,8 @@ impl State {
                     false => Vec::new(),
                 };
                 same(
-                    &fixed(&model.lines(graph), &unknown),
-                    &fixed(&reported, &unknown),
+                    &beside_resizes(graph, &resized, fixed(&model.lines(graph), &unknown)),
+                    &beside_resizes(graph, &resized, fixed(&reported, &unknown)),
                     &stale,
                     &possibly_writable,
                 )
@@ -66,6 +70,19 @@ impl State {
     /// Whether a job is over and holds its nodes still: what they need of each other may be out of date.
     fn has_concluded(&self) -> bool {
         self.live_jobs().any(|id| self.job(id).status == Status::Concluded)
+    }
+
+    /// The nodes that commands may be resizing just now.
+    fn under_resize(&self, graph: &Graph) -> Vec<NodeId> {
+        let fronts = self.clients.iter().filter_map(|client| client.pending.front());
+        let node = |command: &Result<Command, Refusal>| match command {
+            Ok(Command::Edit(editing)) => match editing.as_ref() {
+                Editing::Resize { node, .. } => graph.find(node.as_str()),
+                _ => None,
+            },
+            _ => None,
+        };
+        fronts.filter_map(|front| node(&front.asked.command)).collect()
     }
 
     fn lines(&self, graph: &Graph) -> Vec<Line> {
@@ -126,6 +143,22 @@ fn stale_parents(graph: &Graph) -> Vec<String> {
 fn of_unknown_length(graph: &Graph) -> Vec<String> {
     let unknown = graph.alive().filter(|(_, node)| node.bytes.is_none() && !node.driver.is_filter());
     unknown.map(|(id, _)| format!("device -root-> {} [", graph.name(id))).collect()
+}
+
+/// The lines without what a resize under way needs: its device wants to resize, and through it so do nodes down to the file.
+fn beside_resizes(graph: &Graph, resized: &[NodeId], mut lines: Vec<Line>) -> Vec<Line> {
+    for node in resized {
+        let device = line("device", "root", &graph.name(*node), RESIZE, ALL);
+        lines.retain(|line| *line != device);
+        let parents: Vec<String> = graph.downwards(*node).map(|id| format!("{} -", graph.name(id))).collect();
+        for line in lines.iter_mut().filter(|line| parents.iter().any(|parent| line.starts_with(parent))) {
+            let Some((edge, sets)) = line.split_once(" [") else { continue };
+            let Some((needs, shares)) = sets.split_once('/') else { continue };
+            let needs: Permissions = needs.parse().unwrap_or_default();
+            *line = format!("{edge} [{}/{shares}", needs & !RESIZE);
+        }
+    }
+    lines
 }
 
 /// The lines without the wish of devices to resize these nodes.

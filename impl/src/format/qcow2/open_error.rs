@@ -173,4 +173,12 @@ impl OpenCause {
     pub fn of(self, file: &str) -> OpenError {
         OpenError { file: file.to_owned(), cause: self }
     }
+
+    /// How the disk failed, if it did.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        match self {
+            OpenCause::Unreadable { errno, .. } | OpenCause::NotRepaired { errno } => Some(*errno),
+            _ => None,
+        }
+    }
 }
