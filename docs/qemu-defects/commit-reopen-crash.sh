@@ -1,7 +1,7 @@
 #!/bin/sh
 # blockdev-reopen of an overlay to stand on the top of a commit, past the commit's filter, kills the daemon, or succeeds if an export or another overlay keeps the filter.
 # Right instead: the reopen is refused: the link to the filter is frozen while the job runs.
-# Seen on 10.0.2, 11.1.3. Ends with 1 if the defect shows.
+# Seen on 10.0.2, 10.0.13, 11.1.3. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2
 qemu-img create -q -f qcow2 base.qcow2 512k
 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid1.qcow2 512k

@@ -6,6 +6,7 @@ cd "$(mktemp -d)" || exit 2
 qemu-img create -q -f qcow2 base.qcow2 512k
 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid.qcow2 512k
 qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 top.qcow2 512k
+qemu-img check -q top.qcow2 || exit 2
 { cat <<'QMP'
 {"execute":"qmp_capabilities"}
 {"execute":"block-stream","arguments":{"auto-finalize":false,"device":"base","filter-node-name":"filter2","job-id":"j2"}}

@@ -4,6 +4,7 @@
 //! off unless a judge is made [`crate::Judge::with`] it. A run that nothing right explains, and these do, is known. Where a
 //! quirk mars data it does so to the smallest set of sectors for the shortest time that is true.
 
+mod fault;
 mod set;
 
 use crate::harm::Harm;
@@ -108,7 +109,7 @@ quirks! {
         id: "",
         harm: Harm::Discloses,
         releases: ALL,
-        what: "while a stream runs, a guest's read for which the tables of the target cannot be read gets success and whatever was in the daemon's memory",
+        what: "while a stream runs, whoever reads what the tables of the target would show and they cannot be read, a guest or another job, gets success and whatever was in the daemon's memory: a backup completes with it",
         right: "the read fails with the error that the file gave",
         trace: "stream-read-error-memory.json",
         tries: 5,

@@ -109,6 +109,8 @@ const ROWS: &[Row<'_>] = &[
     ("export run.json", &["run.json: ", "no trace of a live daemon"]),
     ("export live.json --out file/new.sh", &["--out file/new.sh: Not a directory"]),
     ("export live.json --target qemu:/bin/sh", &["--target", "sh is no qemu-storage-daemon"]),
+    ("export live.json --as iotest --iotests nowhere", &["--iotests", "nowhere: No such file or directory"]),
+    ("export live.json --as iotest --iotests corpus", &["--iotests", "corpus is no tests/qemu-iotests"]),
     ("document --target qemu:/bin/sh", &["--target", "sh is no qemu-storage-daemon"]),
     ("document --target qemu:/bin/sh --out file/docs", &["--out file/docs: Not a directory"]),
     ("disk --socket s", &["<NAME=FILE[,SIZE]>"]),

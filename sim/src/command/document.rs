@@ -5,7 +5,7 @@ use super::limits::check_folder;
 use super::{Exit, refuse};
 use crate::live::again::{Retaken, retake};
 use crate::live::doc::{Defect, Script, Shown, Tried, defects, page};
-use crate::live::repro;
+use crate::live::repro::{self, Iotests, Shortest, Verdict as Ended, shortest};
 use crate::live::script::{DRIVER, Driver, Fails, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
@@ -14,10 +14,13 @@ use midstream::terminal::shown;
 use midstream::trace::Trace;
 use midstream::verdict::{Detail, Verdict};
 use model::Release;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A script that is kept shows its defect within so many tries, since a machine that does other things may be late; a test
+/// fails in each of them.
+const TRIES: u32 = 3;
 /// The page and the folder of its scripts.
 const NAME: &str = "qemu-defects";
 
@@ -39,6 +42,30 @@ pub(super) struct Document {
     /// Write scripts for readers anew that show their defects as they are.
     #[arg(long)]
     anew: bool,
+    /// The folder tests/qemu-iotests of QEMU's source: tests for that package are made and run as well.
+    #[arg(long, value_name = "DIR")]
+    iotests: Option<Iotests>,
+}
+
+/// A failure of a defect's trace, and where it was.
+struct Best<'a> {
+    defect: &'a Defect,
+    record: &'a Record,
+    fails: Fails,
+    target: &'a Target,
+    tried: &'a [Tried],
+    shortest: OnceCell<Option<Shortest>>,
+}
+
+impl Best<'_> {
+    fn shortest(&self) -> Option<&Shortest> {
+        self.shortest.get_or_init(|| shortest(self.record, self.target).ok()).as_ref()
+    }
+
+    /// What every script of it says at its top.
+    fn title(&self) -> [String; 2] {
+        [format!("{}.", self.defect.what), format!("Right instead: {}.", self.defect.right)]
+    }
 }
 
 impl Document {
@@ -103,40 +130,37 @@ impl Document {
                 best = Some((record, fails, target));
             }
         }
-        let script = match best {
+        let (script, iotest) = match &best {
             Some((record, fails, target)) => {
-                self.script(&defect, &record, fails, &target, (scripts, &tried))?
+                let (defect, fails, tried) = (&defect, *fails, tried.as_slice());
+                let best = Best { defect, record, fails, target, tried, shortest: OnceCell::new() };
+                (self.script(&best, scripts)?, self.iotest(&best, scripts)?)
             }
-            None => None,
+            None => (None, None),
         };
-        if let Some(Script { short: Some(text), .. }) = &script
-            && repro::is_never_right(text)
-        {
-            self.tried_by_script(text, &mut tried);
+        if let Some(Script { short: Some(text), .. }) = &script {
+            self.tried_by_script(text, &defect, &mut tried);
         }
-        Ok(Shown { defect, law: trace.law, tried, script })
+        Ok(Shown { defect, law: trace.law, tried, script, iotest })
     }
 
     /// The short script if there is one: the one that is kept, as long as it shows the defect. Else the long one.
-    fn script(
-        &self,
-        defect: &Defect,
-        record: &Record,
-        fails: Fails,
-        target: &Target,
-        (scripts, tried): (&Path, &[Tried]),
-    ) -> Result<Option<Script>, String> {
+    fn script(&self, best: &Best<'_>, scripts: &Path) -> Result<Option<Script>, String> {
+        let Best { defect, record, fails, target, tried, .. } = *best;
         let (name, path) = (format!("{}.sh", defect.name), scripts.join(format!("{}.sh", defect.name)));
         let file = format!("{NAME}/{name}");
         let is_short = |text: &String| !text.contains(DRIVER.0);
         let kept = fs::read_to_string(&path).ok().filter(|text| !self.anew && is_short(text));
-        let kept = kept.filter(|text| repro::shows(text, target) && self.is_true_of(text, tried));
-        let title = [format!("{}.", defect.what), format!("Right instead: {}.", defect.right)];
-        let fresh = || repro::script(&title.each_ref().map(String::as_str), record, target).ok();
-        let fresh = || fresh().filter(|text| self.is_true_of(text, tried));
+        let shows = |text: &String| (0..TRIES).any(|_| repro::shows(text, target));
+        let kept = kept.filter(|text| shows(text) && self.is_true_of(text, defect, tried));
+        let title = best.title();
+        let titled = |shortest: &Shortest| shortest.sh(&title.each_ref().map(String::as_str));
+        // Its comments follow what is known of the defect.
+        let kept = kept.map(|text| Shortest::kept(&text).map_or(text, |shortest| titled(&shortest)));
+        let fresh = || best.shortest().map(titled);
+        let fresh = || fresh().filter(|text| self.is_true_of(text, defect, tried));
         if let Some(short) = kept.or_else(fresh) {
-            let seen = self.seen(&short);
-            let text = with_releases(&short, &seen);
+            let text = with_releases(&short, &self.seen(|target| repro::shows(&short, target)), ENDS_WITH_1);
             write_program(&path, &text).map_err(|error| format!("{name}: {error}"))?;
             return Ok(Some(Script { file, short: Some(text) }));
         }
@@ -145,41 +169,100 @@ impl Document {
         Ok(Some(Script { file, short: None }))
     }
 
-    /// Whether a script shows nothing where the trace goes well: else it has lost its meaning.
-    fn is_true_of(&self, text: &str, tried: &[Tried]) -> bool {
+    /// The file of a test for QEMU's package: the one that is kept, as long as it fails where the defect is and passes where
+    /// it is not. Without the package nobody can try it, and what is there stays.
+    fn iotest(&self, best: &Best<'_>, scripts: &Path) -> Result<Option<String>, String> {
+        let name = format!("{}.py", best.defect.name);
+        let (path, file) = (scripts.join(&name), format!("{NAME}/{name}"));
+        let kept = fs::read_to_string(&path).ok();
+        let Some(iotests) = &self.iotests else { return Ok(kept.map(|_| file)) };
+        // A test that fails now and then is of no use to anybody.
+        let fails =
+            |text: &str, target: &Target| (0..TRIES).all(|_| iotests.run(text, target) == Ended::Fails);
+        let is_true = |text: &String| {
+            let mut gone = self.gone(best.defect, best.tried).into_iter();
+            fails(text, best.target) && gone.all(|target| iotests.run(text, target) == Ended::Passes)
+        };
+        let title = best.title();
+        let script = fs::read_to_string(path.with_extension("sh")).ok();
+        let of_script = || Shortest::kept(script.as_deref()?);
+        let fresh = || {
+            let of_script = of_script();
+            let shortest = of_script.as_ref().or_else(|| best.shortest())?;
+            shortest.iotest(best.defect.name, &title.each_ref().map(String::as_str), best.target, is_true)
+        };
+        let kept = kept.filter(|text| !self.anew && is_true(text));
+        let Some(text) = kept.or_else(fresh) else {
+            // What was kept fails no more.
+            drop(fs::remove_file(&path));
+            return Ok(None);
+        };
+        let seen = self.seen(|target| fails(&text, target));
+        write_program(&path, &with_releases(&text, &seen, FAILS_THERE))
+            .map_err(|error| format!("{name}: {error}"))?;
+        Ok(Some(file))
+    }
+
+    /// Whether a script shows nothing where the trace goes well on a release that is not known to have the defect: else it has
+    /// lost its meaning.
+    fn is_true_of(&self, text: &str, defect: &Defect, tried: &[Tried]) -> bool {
         if repro::is_never_right(text) {
             return true;
         }
-        let gone = self.target.iter().zip(tried).filter(|(_, tried)| tried.shown == 0 && tried.has_passed);
-        gone.into_iter().all(|(target, _)| !repro::shows(text, target))
+        self.gone(defect, tried).into_iter().all(|target| !repro::shows(text, target))
     }
 
-    /// Where the trace shows nothing and the script a crash, a hang or damage, the defect is there.
-    fn tried_by_script(&self, text: &str, tried: &mut [Tried]) {
+    /// The daemons that a defect's trace went well on, and that are not known to have it.
+    fn gone(&self, defect: &Defect, tried: &[Tried]) -> Vec<&Target> {
+        let is_gone = |(target, tried): &(&Target, &Tried)| {
+            tried.shown == 0 && tried.has_passed && !is_known_on(defect, target)
+        };
+        self.target.iter().zip(tried).filter(is_gone).map(|(target, _)| target).collect()
+    }
+
+    /// Where the trace shows nothing and the script does, the defect is there: if it is a crash, a hang or damage, or the
+    /// release is known to have it.
+    fn tried_by_script(&self, text: &str, defect: &Defect, tried: &mut [Tried]) {
         for (target, tried) in self.target.iter().zip(tried) {
-            if tried.shown == 0 && repro::shows(text, target) {
+            let is_sure = repro::is_never_right(text) || is_known_on(defect, target);
+            if tried.shown == 0 && is_sure && repro::shows(text, target) {
                 *tried = Tried { shown: 1, times: 1, has_passed: false };
             }
         }
     }
 
-    /// The known releases on which a script shows its defect.
-    fn seen(&self, text: &str) -> Vec<&'static str> {
-        let known = |target: &Target| {
-            let number = target.release().ok()?;
-            Release::ALL.into_iter().find(|release| release.number() == number)
-        };
-        let shows = |target: &&Target| repro::shows(text, target);
-        self.target.iter().filter(shows).filter_map(known).map(Release::name).collect()
+    /// The known releases on which something shows a defect.
+    fn seen(&self, shows: impl Fn(&Target) -> bool) -> Vec<&'static str> {
+        self.target
+            .iter()
+            .filter(|target| shows(target))
+            .filter_map(known_release)
+            .map(Release::name)
+            .collect()
     }
+}
+
+/// The release of a daemon, if somebody has looked into it.
+fn known_release(target: &Target) -> Option<Release> {
+    let number = target.release().ok()?;
+    Release::ALL.into_iter().find(|release| release.number() == number)
+}
+
+fn is_known_on(defect: &Defect, target: &Target) -> bool {
+    known_release(target).is_some_and(|release| defect.releases.contains(&release.name()))
 }
 
 /// How the line begins that says where a script was seen to show its defect.
 pub const SEEN_ON: &str = "# Seen on ";
 
+/// What a shell script says behind it,
+const ENDS_WITH_1: &str = "Ends with 1 if the defect shows.";
+/// and what a test says.
+const FAILS_THERE: &str = "Fails where the defect is.";
+
 /// The script with a line that says so, instead of any that was there.
-fn with_releases(text: &str, releases: &[&str]) -> String {
-    let seen = format!("{SEEN_ON}{}. Ends with 1 if the defect shows.", releases.join(", "));
+fn with_releases(text: &str, releases: &[&str], behind: &str) -> String {
+    let seen = format!("{SEEN_ON}{}. {behind}", releases.join(", "));
     let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(SEEN_ON)).collect();
     let at = lines.iter().position(|line| !line.starts_with('#')).unwrap_or(lines.len());
     lines.insert(at, &seen);

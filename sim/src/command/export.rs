@@ -3,13 +3,14 @@
 use super::limits::check_file;
 use super::{Exit, live_target, read, refuse};
 use crate::live::again::{Retaken, retake};
-use crate::live::repro;
-use crate::live::script::{Driver, Fails, script};
+use crate::live::repro::{Iotests, Verdict, shortest};
+use crate::live::script::{Driver, Fails, NoScript, script};
 use crate::live::sequence::Record;
 use crate::live::target::Target;
 use clap::{Args, ValueEnum};
 use midstream::trace::PASSED;
 use midstream::verdict::Detail;
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -33,6 +34,9 @@ pub(super) struct Export {
     /// The live daemon: `qemu` or `midstreamd`, with `:PATH` if it is not on the search path.
     #[arg(long, value_name = "KIND[:PATH]")]
     target: Option<Target>,
+    /// For `--as iotest`: the folder tests/qemu-iotests of QEMU's source, to run the test with.
+    #[arg(long, value_name = "DIR")]
+    iotests: Option<Iotests>,
 }
 
 /// The form of a script.
@@ -40,6 +44,8 @@ pub(super) struct Export {
 enum Form {
     /// A few lines of qemu-img, qemu-io and QMP in common sizes, minimised as long as they show the defect.
     Sh,
+    /// A test for QEMU's own package `iotests`, which fails where the defect is.
+    Iotest,
     /// Everything that was done, with a driver in Python.
     Full,
 }
@@ -64,7 +70,8 @@ impl Export {
         let fails = if failures == times { Fails::Always } else { Fails::Sometimes };
         let text = match self.form {
             Form::Full => script(&trace.law, &record, fails, Driver::Within),
-            Form::Sh => repro::script(&[&trace.law], &record, &target),
+            Form::Sh => shortest(&record, &target).map(|shortest| shortest.sh(&[&trace.law])),
+            Form::Iotest => self.iotest(&trace.law, &record, &target),
         };
         let text = text.map_err(|problem| refuse_with_script(&problem.0))?;
         match &self.out {
@@ -75,6 +82,35 @@ impl Export {
         }
         Ok(Exit::Clean)
     }
+}
+
+impl Export {
+    fn iotest(&self, law: &str, record: &Record, target: &Target) -> Result<String, NoScript> {
+        let name = self.trace.file_stem().unwrap_or_default().to_string_lossy();
+        let shortest = shortest(record, target)?;
+        let Some(iotests) = &self.iotests else {
+            complain!("not run: --iotests DIR names the folder tests/qemu-iotests of QEMU's source");
+            return shortest.iotest(&name, &[law], target, |_| true).ok_or_else(client_stays);
+        };
+        let last = RefCell::new(String::new());
+        let fails = |text: &String| match iotests.run(text, target) {
+            Verdict::Fails => true,
+            Verdict::Passes => {
+                last.replace(format!("the test passes\n{text}"));
+                false
+            }
+            Verdict::Broken(said) => {
+                last.replace(format!("the test cannot be run\n{text}\n{said}"));
+                false
+            }
+        };
+        let found = shortest.iotest(&name, &[law], target, fails);
+        found.ok_or_else(|| if last.borrow().is_empty() { client_stays() } else { NoScript(last.take()) })
+    }
+}
+
+fn client_stays() -> NoScript {
+    NoScript("a client stays connected while other things are done, which only the shell can do".to_owned())
 }
 
 /// Says why there is no script in its first line, and before that shows the one that was tried, if one was.

@@ -26,6 +26,10 @@ pub struct Bucket {
     pub what: String,
     /// What is right instead.
     pub right: String,
+    /// The function of QEMU that is at fault, if somebody has looked for it.
+    pub fault: Option<String>,
+    /// Where it was reported, if somebody has looked for that.
+    pub reported: Option<String>,
     /// The versions of QEMU that were seen to show it.
     pub versions: Vec<String>,
     /// A short trace of it, by file name in `traces/live/`.

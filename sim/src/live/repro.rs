@@ -3,7 +3,10 @@
 //! A record is translated (`translate`), written as shell (`shell`), run (`run`), and made shorter as long as the defect
 //! still shows (`shrink`). What cannot be said so, such as requests in flight, has the long script instead.
 
+mod iotest;
 mod nodes;
+mod python;
+mod read;
 mod run;
 mod shell;
 mod shrink;
@@ -12,6 +15,7 @@ mod translate;
 use super::script::NoScript;
 use super::sequence::Record;
 use super::target::Target;
+use iotest::Guests;
 use serde_json::{Map, Value};
 use shell::Pace;
 
@@ -84,18 +88,67 @@ enum Control {
     FileBefore { file: String, format: &'static str },
     /// Whoever wrote it reads it back at once.
     ReadBack,
+    /// `qemu-img check` can read this file before the daemon starts.
+    ChecksBefore { file: String },
     /// The last command is refused before anything else was done.
     RefusedBefore,
     /// There is none: the script is only made shorter where that cannot change what is right.
     Missing,
 }
 
-pub use run::shows;
+impl Repro {
+    /// Whether anybody comes to the daemon's NBD server, or would.
+    fn has_exports(&self) -> bool {
+        let exports = |step: &Step| match step {
+            Step::Qmp(command) => command["execute"] == "block-export-add",
+            step => matches!(step, Step::Guest { .. }),
+        };
+        self.steps.iter().any(exports)
+    }
+}
+
+pub use run::{Iotests, Verdict, shows};
 pub use shell::is_never_right;
 
-/// The shortest script found that shows on `target` what `record` showed; `title` is its comment.
-pub fn script(title: &[&str], record: &Record, target: &Target) -> Result<String, NoScript> {
-    let run = |repro: &Repro, pace: Pace| run::run(&shell::text(title, repro, pace), target);
+/// The shortest form of a failure that was found, which several writers make a text of.
+#[derive(Clone, Debug)]
+pub struct Shortest {
+    repro: Repro,
+}
+
+impl Shortest {
+    /// That of a script that is kept, if it is one of this form.
+    pub fn kept(script: &str) -> Option<Shortest> {
+        read::repro(script).map(|repro| Shortest { repro })
+    }
+
+    /// As a shell script; `title` is its comment.
+    pub fn sh(&self, title: &[&str]) -> String {
+        shell::text(title, &self.repro, Pace::Kept)
+    }
+
+    /// As a test for QEMU's own package `iotests`, called `name`, with the replies that `target` gives: the first of them that
+    /// `is_true`. A client that stays is left to the shell.
+    pub fn iotest(
+        &self,
+        name: &str,
+        title: &[&str],
+        target: &Target,
+        is_true: impl Fn(&String) -> bool,
+    ) -> Option<String> {
+        let stays = |step: &Step| matches!(step, Step::Guest { commands, .. } if shell::stays(commands));
+        if self.repro.steps.iter().any(stays) {
+            return None;
+        }
+        let replies = run::replies(&self.sh(&[]), target);
+        let text = |guests| iotest::text(name, title, &self.repro, &replies, guests);
+        [Guests::Succeed, Guests::MayFail].into_iter().map(text).find(is_true)
+    }
+}
+
+/// The shortest form found that shows on `target` what `record` showed.
+pub fn shortest(record: &Record, target: &Target) -> Result<Shortest, NoScript> {
+    let run = |repro: &Repro, pace: Pace| run::run(&shell::text(&[], repro, pace), target);
     let mut why = NoScript(String::new());
     for manner in translate::MANNERS {
         let repro = match translate::repro(record, manner) {
@@ -107,23 +160,23 @@ pub fn script(title: &[&str], record: &Record, target: &Target) -> Result<String
         };
         let first = run(&repro, Pace::Kept);
         if !first.shows {
-            let text = shell::text(title, &repro, Pace::Kept);
+            let text = shell::text(&[], &repro, Pace::Kept);
             why = NoScript(format!(
                 "no short script shows it, this one neither; --as full writes everything that was done\n{text}"
             ));
             continue;
         }
-        let is_never_right = repro.control == Control::Needless;
+        let is_never_right = matches!(repro.control, Control::Needless | Control::ChecksBefore { .. });
         let is_like = |pace: Pace| {
             move |shorter: &Repro| {
                 let ran = run(shorter, pace);
-                ran == first || is_never_right && ran.shows
+                ran.is_like(first) || is_never_right && ran.shows
             }
         };
         let (at_leisure, quickly) = (is_like(Pace::Kept), is_like(Pace::Quick));
         let quick = quickly(&repro).then(|| shrink::shortest(repro.clone(), &quickly)).filter(&at_leisure);
-        let shortest = quick.unwrap_or_else(|| shrink::shortest(repro, &at_leisure));
-        return Ok(shell::text(title, &shortest, Pace::Kept));
+        let repro = quick.unwrap_or_else(|| shrink::shortest(repro, &at_leisure));
+        return Ok(Shortest { repro });
     }
     Err(why)
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// What the command of a control is called.
-const BEFORE: &str = "before";
+pub(super) const BEFORE: &str = "before";
 
 /// How long a job gets to go on. This is a script for people, who see what happens; no test waits so.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -17,11 +17,16 @@ pub(super) enum Pace {
 }
 
 impl Pace {
-    fn wait(self) -> &'static str {
+    pub(super) fn wait(self) -> &'static str {
         match self {
             Pace::Kept => "sleep 0.5",
             Pace::Quick => "sleep 0.1",
         }
+    }
+
+    /// The daemon is killed when jobs have had their time.
+    pub(super) fn kill(self) -> String {
+        format!("{}; kill -9 $(cat pid)", self.wait())
     }
 
     /// After so long a daemon that was asked to quit hangs.
@@ -42,6 +47,9 @@ pub(super) fn text(title: &[&str], repro: &Repro, pace: Pace) -> String {
     repro.images.iter().flat_map(image).for_each(|command| line(&command));
     if let Control::FileBefore { file, format } = &repro.control {
         line(&format!("qemu-io -r -f {format} -c '{}' {file} | grep failed && exit 2", repro.look));
+    }
+    if let Control::ChecksBefore { file } = &repro.control {
+        line(&format!("qemu-img check -q {file} || exit 2"));
     }
     daemon(repro, pace).iter().for_each(|part| line(part));
     verdict(repro).iter().for_each(|part| line(part));
@@ -99,7 +107,7 @@ fn daemon(repro: &Repro, pace: Pace) -> Vec<String> {
         lines.push(match step {
             Step::Qmp(command) => command_text(command),
             Step::Wait => wait.to_owned(),
-            Step::Kill => format!("{wait}; kill -9 $(cat pid)"),
+            Step::Kill => pace.kill(),
             Step::Guest { export, commands: all } => {
                 let to = match is_last && repro.shows == Shows::GuestReads {
                     true => "read.txt",
@@ -108,7 +116,8 @@ fn daemon(repro: &Repro, pace: Pace) -> Vec<String> {
                 };
                 let url = format!("'nbd+unix:///{export}?socket=nbd.sock'");
                 let reads = if all.iter().all(|command| command.starts_with("read")) { "-r " } else { "" };
-                format!("{wait}; qemu-io {reads}-f raw {} {url} >{to}", commands(all))
+                let behind = if stays(all) { " &" } else { "" };
+                format!("{wait}; qemu-io {reads}-f raw {} {url} >{to}{behind}", commands(all))
             }
         });
     }
@@ -125,6 +134,11 @@ fn daemon(repro: &Repro, pace: Pace) -> Vec<String> {
     lines
 }
 
+/// Whether a client stays connected while other things are done.
+pub(super) fn stays(commands: &[String]) -> bool {
+    commands.last().is_some_and(|command| command.starts_with("sleep "))
+}
+
 /// A command as people write it: what to do before what with.
 fn command_text(command: &Value) -> String {
     let members = ["execute", "arguments", "id"].into_iter();
@@ -138,11 +152,7 @@ fn start(repro: &Repro, pace: Pace) -> Vec<String> {
     if repro.shows == Shows::Hang {
         first = format!("timeout {} {first}", pace.seconds_max());
     }
-    let exports = |step: &Step| match step {
-        Step::Qmp(command) => command["execute"] == "block-export-add",
-        step => matches!(step, Step::Guest { .. }),
-    };
-    if repro.steps.iter().any(exports) {
+    if repro.has_exports() {
         first += " --nbd-server addr.type=unix,addr.path=nbd.sock";
     }
     if repro.steps.contains(&Step::Kill) {
@@ -204,7 +214,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Options as the daemon's command line has them: `driver=qcow2,file.driver=file`. What it cannot say is JSON.
-fn key_values(options: &Map<String, Value>) -> String {
+pub(super) fn key_values(options: &Map<String, Value>) -> String {
     let mut pairs = Vec::new();
     if flatten("", &Value::Object(options.clone()), &mut pairs) {
         return pairs.join(",");

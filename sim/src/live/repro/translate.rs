@@ -5,6 +5,7 @@ use super::super::judge::STUCK;
 use super::super::script::{Defect, NoScript};
 use super::super::second_reader::READERS_DIFFER;
 use super::super::sequence::Record;
+use super::iotest::JOB_ERROR;
 use super::nodes::start_with_nodes;
 use super::shell::size;
 use super::{Control, Image, Repro, Shows, Step};
@@ -23,7 +24,7 @@ const PATTERN_OF_GUESTS: usize = 0xa0;
 const BYTES: [&str; 8] =
     ["speed", "size", "write-threshold", "granularity", "buf-size", "offset", "cluster-size", "len"];
 /// What a command that must be refused is called.
-const MUST_FAIL: &str = "must-fail";
+pub(super) const MUST_FAIL: &str = "must-fail";
 
 /// How a sequence is translated.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -52,6 +53,10 @@ pub(super) fn repro(record: &Record, manner: Manner) -> Result<Repro, NoScript> 
     let translation = Translation::new(record, manner);
     let mut steps = translation.steps()?;
     let Sought { shows, control, look } = match translation.unreadable() {
+        Some(Shows::Unreadable { file }) => {
+            let control = Control::ChecksBefore { file: file.clone() };
+            Sought { control, ..Sought::never_right(Shows::Unreadable { file }) }
+        }
         Some(shows) => Sought::never_right(shows),
         None => translation.sought(&Defect::of(record)?, &mut steps)?,
     };
@@ -155,7 +160,11 @@ impl<'a> Translation<'a> {
                 Cluster::Unallocated => {}
                 Cluster::Data => commands.push(format!("write -P {pattern} {place}")),
                 Cluster::Zero => commands.push(format!("write -z -u {place}")),
-                Cluster::ZeroAllocated => commands.push(format!("write -z {place}")),
+                // Zeroes over nothing take no place; over data they keep it.
+                Cluster::ZeroAllocated => {
+                    commands.push(format!("write -P {pattern} {place}"));
+                    commands.push(format!("write -z {place}"));
+                }
                 Cluster::ZeroData => commands.push(format!("write -P 0 {place}")),
                 Cluster::Striped => {
                     commands.push(format!("write -P 0 {place}"));
@@ -249,7 +258,7 @@ impl<'a> Translation<'a> {
             }
             Defect::Hang => Ok(Sought::never_right(Shows::Hang)),
             Defect::JobError => {
-                let errors = vec!["BLOCK_JOB_ERROR".into(), r#""error": ""#.into()];
+                let errors = vec![JOB_ERROR.into(), r#""error": ""#.into()];
                 Ok(Sought::without_control(Shows::Says(errors)))
             }
             Defect::Corrupt => match self.record.actions.last() {

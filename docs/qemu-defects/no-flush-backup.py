@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# group: rw
+#
+# a backup reports its completion without a flush of its target, so a kill of
+# the daemon right after it loses the copy.
+# Right instead: the target is flushed before completion is reported: a backup
+# that is complete is there.
+# Seen on 10.0.2, 10.0.13, 11.1.3. Fails where the defect is.
+
+import os
+
+import iotests
+from iotests import qemu_img_create, qemu_io
+
+base = os.path.join(iotests.test_dir, 'base.qcow2')
+top = os.path.join(iotests.test_dir, 'top.qcow2')
+target = os.path.join(iotests.test_dir, 'target.qcow2')
+
+
+class TestNoFlushBackup(iotests.QMPTestCase):
+    qsd: iotests.QemuStorageDaemon
+
+    def setUp(self) -> None:
+        qemu_img_create('-f', 'qcow2', base, '512k')
+        qemu_io('-f', 'qcow2', '-c', 'write -P 1 0 512k', base)
+        qemu_img_create('-f', 'qcow2', '-b', base, '-F', 'qcow2', top, '512k')
+        qemu_img_create('-f', 'qcow2', target, '512k')
+
+    def tearDown(self) -> None:
+        os.remove(base)
+        os.remove(top)
+        os.remove(target)
+
+    def settle(self) -> None:
+        def is_busy(job) -> bool:
+            if job['status'] in ('running', 'ready'):
+                return job['busy'] or job['offset'] < job['len']
+            return job['status'] in ('created', 'aborting')
+
+        with iotests.Timeout(10, 'a job is at work without end'):
+            while any(is_busy(job) and not job['speed']
+                      for job in self.qsd.cmd('query-block-jobs')):
+                pass
+
+    def test_no_flush_backup(self) -> None:
+        qemu_io('-r', '-f', 'qcow2', '-c', 'read -P 0x1 0 64k', top)
+        self.qsd = iotests.QemuStorageDaemon(
+            '--blockdev',
+            f'driver=qcow2,file.driver=file,file.filename={base},'
+            'node-name=base',
+            '--blockdev',
+            'backing=base,driver=qcow2,file.driver=file,'
+            f'file.filename={top},node-name=top',
+            '--blockdev',
+            f'driver=qcow2,file.driver=file,file.filename={target},'
+            'node-name=target',
+            qmp=True)
+        self.qsd.cmd('blockdev-backup', {'device': 'top', 'job-id': 'j2',
+            'sync': 'full', 'target': 'target'})
+        self.settle()
+        self.qsd.stop(kill_signal=9)
+        # What ought to be true:
+        result = qemu_io('-r', '-f', 'qcow2', '-c', 'read -P 0x1 0 64k',
+            target, check=False)
+        self.assertNotIn('failed', result.stdout)
+
+
+if __name__ == '__main__':
+    iotests.main(supported_fmts=['qcow2'], supported_protocols=['file'])
