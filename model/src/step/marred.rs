@@ -64,6 +64,13 @@ impl State {
             let below = self.views.layer(target).below;
             let short_from = below.map_or(u32::MAX, |below| self.views.layer(below).sectors());
             self.marred.streams.push(Window { job, target, short_from, until: Moment::MAX });
+            // Copies that are under way read through its filter from now on.
+            for copy in self.live_jobs().filter(|copy| *copy != job).collect::<Vec<_>>() {
+                let images = self.route(copy).and_then(|route| self.images_of(&route));
+                if let Some((source, target)) = images {
+                    self.memory_is_copied(copy, source, target);
+                }
+            }
         }
     }
 
