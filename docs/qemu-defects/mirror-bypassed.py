@@ -12,7 +12,6 @@ import os
 import iotests
 from iotests import qemu_img_create, qemu_io
 
-base = os.path.join(iotests.test_dir, 'base.qcow2')
 top = os.path.join(iotests.test_dir, 'top.qcow2')
 target = os.path.join(iotests.test_dir, 'target.qcow2')
 nbd_sock = os.path.join(iotests.sock_dir, 'nbd.sock')
@@ -26,12 +25,10 @@ class TestMirrorBypassed(iotests.QMPTestCase):
     qsd: iotests.QemuStorageDaemon
 
     def setUp(self) -> None:
-        qemu_img_create('-f', 'qcow2', base, '512k')
-        qemu_img_create('-f', 'qcow2', '-b', base, '-F', 'qcow2', top, '512k')
+        qemu_img_create('-f', 'qcow2', top, '512k')
         qemu_img_create('-f', 'qcow2', target, '512k')
 
     def tearDown(self) -> None:
-        os.remove(base)
         os.remove(top)
         os.remove(target)
 
@@ -50,11 +47,8 @@ class TestMirrorBypassed(iotests.QMPTestCase):
         self.qsd = iotests.QemuStorageDaemon(
             '--nbd-server', f'addr.type=unix,addr.path={nbd_sock}',
             '--blockdev',
-            f'driver=qcow2,file.driver=file,file.filename={base},'
-            'node-name=base',
-            '--blockdev',
-            'backing=base,driver=qcow2,file.driver=file,'
-            f'file.filename={top},node-name=top',
+            f'driver=qcow2,file.driver=file,file.filename={top},'
+            'node-name=top',
             '--blockdev',
             f'driver=qcow2,file.driver=file,file.filename={target},'
             'node-name=target',

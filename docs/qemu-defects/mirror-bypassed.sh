@@ -3,8 +3,7 @@
 # Right instead: every write to the source reaches the target before the job is completed, or the second writer is refused.
 # Seen on 10.0.2, 10.0.13, 11.1.3. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2
-qemu-img create -q -f qcow2 base.qcow2 512k
-qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 top.qcow2 512k
+qemu-img create -q -f qcow2 top.qcow2 512k
 qemu-img create -q -f qcow2 target.qcow2 512k
 { cat <<'QMP'
 {"execute":"qmp_capabilities"}
@@ -19,8 +18,7 @@ QMP
 sleep 0.5; qemu-io -r -f raw -c 'read -P 0xa0 0 32k' 'nbd+unix:///target?socket=nbd.sock' >read.txt
 sleep 0.5; echo '{"execute":"quit"}'; } |
 qemu-storage-daemon --chardev stdio,id=m --monitor m --nbd-server addr.type=unix,addr.path=nbd.sock \
-  --blockdev driver=qcow2,file.driver=file,file.filename=base.qcow2,node-name=base \
-  --blockdev backing=base,driver=qcow2,file.driver=file,file.filename=top.qcow2,node-name=top \
+  --blockdev driver=qcow2,file.driver=file,file.filename=top.qcow2,node-name=top \
   --blockdev driver=qcow2,file.driver=file,file.filename=target.qcow2,node-name=target
 [ -s wrote.txt ] && ! grep failed wrote.txt || exit 2
 ! grep 'Pattern verification failed' read.txt

@@ -1,7 +1,7 @@
 #!/bin/sh
 # a mirror whose target, a writable layer, lies below its source is accepted if a backup of that layer, whose filter hid the link between the two, ends while the command waits.
 # Right instead: it is refused: the target is the backing of the source.
-# Seen on 10.0.13, 11.1.3. Ends with 1 if the defect shows.
+# Seen on 10.0.2, 10.0.13, 11.1.3. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2
 qemu-img create -q -f qcow2 base.qcow2 4M
 qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid.qcow2 4M

@@ -5,23 +5,17 @@
 cd "$(mktemp -d)" || exit 2
 qemu-img create -q -f qcow2 base.qcow2 512k
 qemu-io -f qcow2 -c 'write -P 1 0 512k' base.qcow2 >/dev/null
-qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid1.qcow2 224k
-qemu-img create -q -f qcow2 -b mid1.qcow2 -F qcow2 mid2.qcow2 512k
-qemu-img create -q -f qcow2 -b mid2.qcow2 -F qcow2 mid3.qcow2 512k
-qemu-img create -q -f qcow2 -b mid3.qcow2 -F qcow2 top.qcow2 512k
-qemu-io -r -f qcow2 -c 'read -P 0x0 224k 32k' top.qcow2 | grep failed && exit 2
+qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid.qcow2 256k
+qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 top.qcow2 512k
+qemu-io -r -f qcow2 -c 'read -P 0x0 256k 64k' top.qcow2 | grep failed && exit 2
 { cat <<'QMP'
 {"execute":"qmp_capabilities"}
-{"execute":"block-commit","arguments":{"device":"top","job-id":"j2","top-node":"mid1"}}
-{"execute":"job-complete","arguments":{"id":"j2"}}
-{"execute":"block-export-add","arguments":{"id":"g1002","node-name":"mid2","type":"nbd"}}
+{"execute":"block-commit","arguments":{"device":"top","job-id":"j0","top-node":"mid"}}
 QMP
-sleep 0.5; qemu-io -r -f raw -c 'read -P 0x0 224k 32k' 'nbd+unix:///mid2?socket=nbd.sock' >read.txt
 sleep 0.5; echo '{"execute":"quit"}'; } |
-qemu-storage-daemon --chardev stdio,id=m --monitor m --nbd-server addr.type=unix,addr.path=nbd.sock \
+qemu-storage-daemon --chardev stdio,id=m --monitor m \
   --blockdev driver=qcow2,file.driver=file,file.filename=base.qcow2,node-name=base \
-  --blockdev backing=base,driver=qcow2,file.driver=file,file.filename=mid1.qcow2,node-name=mid1 \
-  --blockdev backing=mid1,driver=qcow2,file.driver=file,file.filename=mid2.qcow2,node-name=mid2 \
-  --blockdev backing=mid2,driver=qcow2,file.driver=file,file.filename=mid3.qcow2,node-name=mid3 \
-  --blockdev backing=mid3,driver=qcow2,file.driver=file,file.filename=top.qcow2,node-name=top
+  --blockdev backing=base,driver=qcow2,file.driver=file,file.filename=mid.qcow2,node-name=mid \
+  --blockdev backing=mid,driver=qcow2,file.driver=file,file.filename=top.qcow2,node-name=top
+qemu-io -r -f qcow2 -c 'read -P 0x0 256k 64k' top.qcow2 >read.txt
 ! grep 'Pattern verification failed' read.txt

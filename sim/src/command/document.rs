@@ -44,7 +44,7 @@ pub(super) struct Document {
     anew: bool,
     /// The folder tests/qemu-iotests of QEMU's source: tests for that package are made and run as well.
     #[arg(long, value_name = "DIR")]
-    iotests: Option<Iotests>,
+    iotests: Option<PathBuf>,
 }
 
 /// A failure of a defect's trace, and where it was.
@@ -81,6 +81,8 @@ impl Document {
 
     fn write(&self) -> Result<PathBuf, String> {
         check_folder("--out", &self.out)?;
+        let iotests = self.iotests.as_deref().map(Iotests::of).transpose();
+        let iotests = iotests.map_err(|problem| format!("--iotests: {problem}"))?;
         let mut releases = Vec::new();
         for target in &self.target {
             target.check().map_err(|problem| format!("--target: {problem}"))?;
@@ -96,7 +98,7 @@ impl Document {
         };
         let mut all = Vec::new();
         for defect in defects().filter(is_wanted) {
-            let shown = self.shown(defect, &scripts)?;
+            let shown = self.shown(defect, &scripts, iotests.as_ref())?;
             let times = shown.tried.iter().map(|tried| tried.shown.to_string()).collect::<Vec<_>>();
             say!("{}: shown {} times", shown.defect.name, times.join(", "));
             all.push(shown);
@@ -109,7 +111,7 @@ impl Document {
         Ok(path)
     }
 
-    fn shown(&self, defect: Defect, scripts: &Path) -> Result<Shown, String> {
+    fn shown(&self, defect: Defect, scripts: &Path, iotests: Option<&Iotests>) -> Result<Shown, String> {
         let path = self.traces.join(defect.trace);
         let trace = Trace::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let recorded = trace.target.as_deref().unwrap_or_default().parse()?;
@@ -134,7 +136,7 @@ impl Document {
             Some((record, fails, target)) => {
                 let (defect, fails, tried) = (&defect, *fails, tried.as_slice());
                 let best = Best { defect, record, fails, target, tried, shortest: OnceCell::new() };
-                (self.script(&best, scripts)?, self.iotest(&best, scripts)?)
+                (self.script(&best, scripts)?, self.iotest(&best, scripts, iotests)?)
             }
             None => (None, None),
         };
@@ -151,8 +153,8 @@ impl Document {
         let file = format!("{NAME}/{name}");
         let is_short = |text: &String| !text.contains(DRIVER.0);
         let kept = fs::read_to_string(&path).ok().filter(|text| !self.anew && is_short(text));
-        let shows = |text: &String| (0..TRIES).any(|_| repro::shows(text, target));
-        let kept = kept.filter(|text| shows(text) && self.is_true_of(text, defect, tried));
+        let shows = |text: &str, target: &Target| (0..TRIES).any(|_| repro::shows(text, target));
+        let kept = kept.filter(|text| shows(text, target) && self.is_true_of(text, defect, tried));
         let title = best.title();
         let titled = |shortest: &Shortest| shortest.sh(&title.each_ref().map(String::as_str));
         // Its comments follow what is known of the defect.
@@ -160,7 +162,7 @@ impl Document {
         let fresh = || best.shortest().map(titled);
         let fresh = || fresh().filter(|text| self.is_true_of(text, defect, tried));
         if let Some(short) = kept.or_else(fresh) {
-            let text = with_releases(&short, &self.seen(|target| repro::shows(&short, target)), ENDS_WITH_1);
+            let text = with_releases(&short, &self.seen(|target| shows(&short, target)), ENDS_WITH_1);
             write_program(&path, &text).map_err(|error| format!("{name}: {error}"))?;
             return Ok(Some(Script { file, short: Some(text) }));
         }
@@ -171,11 +173,16 @@ impl Document {
 
     /// The file of a test for QEMU's package: the one that is kept, as long as it fails where the defect is and passes where
     /// it is not. Without the package nobody can try it, and what is there stays.
-    fn iotest(&self, best: &Best<'_>, scripts: &Path) -> Result<Option<String>, String> {
+    fn iotest(
+        &self,
+        best: &Best<'_>,
+        scripts: &Path,
+        iotests: Option<&Iotests>,
+    ) -> Result<Option<String>, String> {
         let name = format!("{}.py", best.defect.name);
         let (path, file) = (scripts.join(&name), format!("{NAME}/{name}"));
         let kept = fs::read_to_string(&path).ok();
-        let Some(iotests) = &self.iotests else { return Ok(kept.map(|_| file)) };
+        let Some(iotests) = iotests else { return Ok(kept.map(|_| file)) };
         // A test that fails now and then is of no use to anybody.
         let fails =
             |text: &str, target: &Target| (0..TRIES).all(|_| iotests.run(text, target) == Ended::Fails);

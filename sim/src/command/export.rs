@@ -36,7 +36,7 @@ pub(super) struct Export {
     target: Option<Target>,
     /// For `--as iotest`: the folder tests/qemu-iotests of QEMU's source, to run the test with.
     #[arg(long, value_name = "DIR")]
-    iotests: Option<Iotests>,
+    iotests: Option<PathBuf>,
 }
 
 /// The form of a script.
@@ -59,6 +59,12 @@ impl Export {
         if let Some(out) = &self.out {
             check_file("--out", out).map_err(|problem| refuse(&problem))?;
         }
+        let iotests = match &self.iotests {
+            Some(folder) => {
+                Some(Iotests::of(folder).map_err(|problem| refuse(&format!("--iotests: {problem}")))?)
+            }
+            None => None,
+        };
         let trace = read(&self.trace)?;
         let target = live_target(self.target.as_ref(), &self.trace, &trace)?;
         let is_same = |record: &Record| trace.law != PASSED && record.outcome.verdict.law() == trace.law;
@@ -71,7 +77,7 @@ impl Export {
         let text = match self.form {
             Form::Full => script(&trace.law, &record, fails, Driver::Within),
             Form::Sh => shortest(&record, &target).map(|shortest| shortest.sh(&[&trace.law])),
-            Form::Iotest => self.iotest(&trace.law, &record, &target),
+            Form::Iotest => self.iotest(&trace.law, &record, &target, iotests.as_ref()),
         };
         let text = text.map_err(|problem| refuse_with_script(&problem.0))?;
         match &self.out {
@@ -85,10 +91,16 @@ impl Export {
 }
 
 impl Export {
-    fn iotest(&self, law: &str, record: &Record, target: &Target) -> Result<String, NoScript> {
+    fn iotest(
+        &self,
+        law: &str,
+        record: &Record,
+        target: &Target,
+        iotests: Option<&Iotests>,
+    ) -> Result<String, NoScript> {
         let name = self.trace.file_stem().unwrap_or_default().to_string_lossy();
         let shortest = shortest(record, target)?;
-        let Some(iotests) = &self.iotests else {
+        let Some(iotests) = iotests else {
             complain!("not run: --iotests DIR names the folder tests/qemu-iotests of QEMU's source");
             return shortest.iotest(&name, &[law], target, |_| true).ok_or_else(client_stays);
         };

@@ -104,8 +104,8 @@ pub fn page(releases: &[String], mut all: Vec<Shown>) -> String {
         A script of the short form needs qemu-img, qemu-io and qemu-storage-daemon of the release on the search path, and \
         ends with 1 if the defect shows. The full ones need python3 as well. A script of more than 20 lines is only linked. An \
         *iotest* is a test for QEMU's own package `iotests`, made from the same script: it fails where the defect is, below the \
-        line that says what ought to be true, and passes where it is not. Put into tests/qemu-iotests/tests of QEMU's source it is \
-        run by `check`.\n\n";
+        line that says what ought to be true, and passes where it is not. It was run by itself, with the package of 10.0.13 and the \
+        tools of each release; `check` in QEMU's tree wants a file of its output beside it.\n\n";
     text += &table(releases, &all);
     all.iter().for_each(|shown| text += &section(shown));
     text

@@ -156,7 +156,7 @@ fn shows(verdict: &[&str], is_hang: bool) -> Option<(Shows, Option<String>)> {
     let checked = || before.last()?.strip_prefix("qemu-img check ").map(str::to_owned);
     Some(match *last {
         "[ $? -lt 128 ]" => (Shows::Crash, None),
-        "[ $? -ne 124 ]" if is_hang => (Shows::Hang, None),
+        "[ $? -lt 124 ]" if is_hang => (Shows::Hang, None),
         "[ $? -ne 2 ]" => (Shows::Corrupt { file: checked()? }, None),
         line if line.starts_with("qemu-img check ") => {
             (Shows::Unreadable { file: line.strip_prefix("qemu-img check ")?.to_owned() }, None)

@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::str::FromStr;
 use std::sync::LazyLock;
 use std::{env, fs};
 
@@ -101,20 +100,18 @@ pub enum Verdict {
     Broken(String),
 }
 
-impl FromStr for Iotests {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Iotests, String> {
-        let folder = Path::new(text).canonicalize().map_err(|error| format!("{text}: {error}"))?;
+impl Iotests {
+    /// The package in this folder, `tests/qemu-iotests` of a source tree.
+    pub fn of(folder: &Path) -> Result<Iotests, String> {
+        let text = folder.display();
+        let folder = folder.canonicalize().map_err(|error| format!("{text}: {error}"))?;
         let package = [folder.join("iotests.py"), folder.join("../../python/qemu/qmp")];
         match package.iter().all(|part| part.exists()) {
             true => Ok(Iotests { folder }),
             false => Err(format!("{text} is no tests/qemu-iotests of a source tree of QEMU")),
         }
     }
-}
 
-impl Iotests {
     /// Runs a test on a daemon, with the tools that lie beside it.
     pub fn run(&self, text: &str, target: &Target) -> Verdict {
         const FILE: &str = "defect.py";
