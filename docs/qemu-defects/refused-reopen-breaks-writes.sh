@@ -1,25 +1,40 @@
 #!/bin/sh
-# a blockdev-reopen to read-only that is refused leaves an image with a persistent bitmap as if it were read-only: whoever writes it then, a guest or a commit, fails.
-# Right instead: a refused reopen changes nothing.
-# Seen on 10.0.2, 10.0.13. Ends with 1 if the defect shows.
-cd "$(mktemp -d)" || exit 2
-qemu-img create -q -f qcow2 base.qcow2 512k
-qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid1.qcow2 512k
-qemu-io -f qcow2 -c 'write -P 2 128k 64k' -c 'write -z -u 192k 64k' mid1.qcow2 >/dev/null
-qemu-img create -q -f qcow2 -b mid1.qcow2 -F qcow2 mid2.qcow2 512k
-qemu-img create -q -f qcow2 -b mid2.qcow2 -F qcow2 top.qcow2 512k
-{ cat <<'QMP'
-{"execute":"qmp_capabilities"}
-{"execute":"block-dirty-bitmap-add","arguments":{"name":"b0","node":"base","persistent":true}}
-{"execute":"block-commit","arguments":{"device":"top","job-id":"j2","speed":1,"top-node":"mid2"}}
-{"execute":"blockdev-reopen","arguments":{"options":[{"backing":null,"discard":"unmap","driver":"qcow2","file":"base-file","node-name":"base","read-only":true}]}}
-{"execute":"block-job-set-speed","arguments":{"device":"j2","speed":0}}
-QMP
-sleep 0.5; echo '{"execute":"quit"}'; } |
-qemu-storage-daemon --chardev stdio,id=m --monitor m \
-  --blockdev auto-read-only=on,driver=file,filename=base.qcow2,node-name=base-file \
-  --blockdev '{"backing":null,"discard":"unmap","driver":"qcow2","file":"base-file","node-name":"base","read-only":true}' \
-  --blockdev backing=base,discard=unmap,driver=qcow2,file.auto-read-only=on,file.driver=file,file.filename=mid1.qcow2,node-name=mid1,read-only=on \
-  --blockdev backing=mid1,discard=unmap,driver=qcow2,file.auto-read-only=on,file.driver=file,file.filename=mid2.qcow2,node-name=mid2,read-only=on \
-  --blockdev backing=mid2,discard=unmap,driver=qcow2,file.auto-read-only=on,file.driver=file,file.filename=top.qcow2,node-name=top,read-only=off | tee said.txt
-! grep -e 'BLOCK_JOB_ERROR' -e '"error": "' said.txt
+# a blockdev-reopen to read-only that is refused leaves an image with a persistent bitmap as if it were read-only: whoever writes it then, a guest or a commit, fails
+# Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
+exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
+DETAIL = "a write of guest 0 failed: error 1\nn0 <- n1\nt0\nt1"
+DEFECT = "job error"
+TRIES = 1
+IMAGES = {
+    "/n0.qcow2": "eNoLdPP8zcDAwMyACrggVAOMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGIC08AVGA2IUjIJRMApGwSgYQQAACH4DhA==",
+    "/n1.qcow2": "eNoLdPP8zcDAwMwAAQuAmAOIuSDcBqgwAyOE4oFyWZDE8AJGqOIM5VaNUiAtgaZPAUKJMDyq1DoFZLAWJueXGyEpyDPQQxcaBaNgFFAVcIwGwSgYBSMRMKLAUTAKRsEIApAWvsBoQIyCUTAKRsEoGAUjDkjAxuqYGDkhg3vZqQUlo+EyCkbBKBgFo2AUDE8AAOXgDpY=",
+    "/t0.qcow2": "eNoLdPP8zcDAwMyACrggVAOMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGIC08AVGA2IUjIJRMApGwSgYQQAACH4DhA==",
+    "/t1.qcow2": "eNoLdPP8zcDAwMyACrggVAOMzwiheKBcFiQxggCkOINhFIyCUTBIAcdoEIyCUTASASMcjoJRMApGGIC08AVGA2IUjIJRMApGwSgYQQAACH4DhA==",
+}
+ACTIONS = [
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/n0.qcow2\",\"auto-read-only\":true,\"node-name\":\"f0\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"n0\",\"file\":\"f0\",\"backing\":null,\"read-only\":true,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/n1.qcow2\",\"auto-read-only\":true,\"node-name\":\"f1\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"n1\",\"file\":\"f1\",\"backing\":\"n0\",\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/t0.qcow2\",\"auto-read-only\":true,\"node-name\":\"f2\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"t0\",\"file\":\"f2\",\"backing\":null,\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"file\",\"filename\":\"/t1.qcow2\",\"auto-read-only\":true,\"node-name\":\"f3\"}}"],
+    ["qmp", "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"qcow2\",\"node-name\":\"t1\",\"file\":\"f3\",\"backing\":null,\"read-only\":false,\"discard\":\"unmap\"}}"],
+    ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g3\",\"node-name\":\"n1\",\"name\":\"g3\",\"writable\":true}}"],
+    ["connect", 3, "g3"],
+    ["read", 3, 0, 0, 1, 9224217561296535552, False],
+    ["leave", 3],
+    ["qmp", "{\"execute\":\"block-export-del\",\"arguments\":{\"id\":\"g3\",\"mode\":\"hard\"}}"],
+    ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g3\",\"node-name\":\"n1\",\"name\":\"g3\",\"writable\":true}}"],
+    ["connect", 3, "g3"],
+    ["read", 3, 0, 0, 1, 9224216466079875072, False],
+    ["qmp", "{\"execute\":\"blockdev-reopen\",\"arguments\":{\"options\":[{\"driver\":\"qcow2\",\"node-name\":\"n1\",\"file\":\"f1\",\"backing\":\"n0\",\"read-only\":true,\"discard\":\"unmap\"}]}}"],
+    ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g0\",\"node-name\":\"n1\",\"name\":\"g0\",\"writable\":true}}"],
+    ["connect", 0, "g0"],
+    ["read", 0, 0, 0, 1, 9223372036854775808, False],
+    ["write", 0, 1, 0, 1, 9223372058329612288, False],
+]
+import runpy, sys
+
+runpy.run_path(sys.argv[1], globals())
+END_OF_SCRIPT

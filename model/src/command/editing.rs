@@ -298,6 +298,8 @@ fn judge_reopen(graph: &Graph, list: &[Reopen]) -> Result<Edit, Refusal> {
     for (id, options) in &edits {
         changed = judge_backing(changed, *id, options)?;
     }
+    // What each needs of the others is looked at when all have been prepared (bdrv_reopen_multiple).
+    admit_change(graph, &changed, "")?;
     Ok(Edit::Options(edits))
 }
 
@@ -343,7 +345,6 @@ fn judge_backing(graph: Graph, id: NodeId, options: &Reopen) -> Result<Graph, Re
     }
     let mut after = graph.clone();
     after.set_backing(id, wanted);
-    admit_change(&graph, &after, "")?;
     Ok(after)
 }
 

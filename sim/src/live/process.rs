@@ -97,8 +97,8 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Starts the daemon in `folder` with `threads` iothreads and `nodes`, each as the options of `blockdev-add`, and takes its greeting.
-    pub fn start(binary: &Path, folder: &Path, threads: u32, nodes: &[String]) -> Result<Process, String> {
+    /// Starts the daemon in `folder` with `nodes`, each as the options of `blockdev-add`, and takes its greeting.
+    pub fn start(binary: &Path, folder: &Path, nodes: &[String]) -> Result<Process, String> {
         let path = folder.join("qmp.sock");
         let failed = |error: io::Error| error.to_string();
         let listener = UnixListener::bind(&path).map_err(failed)?;
@@ -112,7 +112,6 @@ impl Process {
             .current_dir(folder)
             // Where a daemon of ours fell, its core shows; what it said must not drown in that.
             .env("RUST_BACKTRACE", "0")
-            .args((0..threads).flat_map(|thread| ["--object".to_owned(), format!("iothread,id=io{thread}")]))
             // Before the monitor, which comes to its socket when they are there.
             .args(nodes.iter().flat_map(|node| ["--blockdev", node]))
             .arg("--chardev")

@@ -19,7 +19,7 @@ pub fn schema_of(target: &Target) -> Arc<Schema> {
 
 fn ask(target: &Target) -> Option<Schema> {
     let scratch = Scratch::new().ok()?;
-    let mut process = Process::start(&target.binary, scratch.path(), 0, &[]).ok()?;
+    let mut process = Process::start(&target.binary, scratch.path(), &[]).ok()?;
     process.qmp.send(r#"{"execute":"query-qmp-schema"}"#).ok()?;
     let line = process.qmp.line(Some(Instant::now() + ANSWER_MAX)).ok()?;
     let reply: Value = serde_json::from_str(&line).ok()?;

@@ -146,12 +146,7 @@ impl Setting<'_> {
         let mut done = Done::default();
         let at_start = at_start(self.target, self.scenario, self.plan);
         let nodes: Vec<String> = at_start.iter().map(|command| self.store.wire(options(command))).collect();
-        let process = match Process::start(
-            &self.target.binary,
-            self.scratch.path(),
-            self.scenario.threads.count(),
-            &nodes,
-        ) {
+        let process = match Process::start(&self.target.binary, self.scratch.path(), &nodes) {
             Ok(process) => process,
             Err(why) => {
                 judge.break_law(NOT_STARTED, why);
@@ -354,6 +349,10 @@ impl Live<'_> {
             self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
             self.did(Action::Command(command));
             done += 1;
+        }
+        for thread in 0..self.scenario.threads.count() {
+            let id = format!(r#""qom-type":"iothread","id":"io{thread}""#);
+            self.try_schema_command(&format!(r#"{{"execute":"object-add","arguments":{{{id}}}}}"#))?;
         }
         for command in self.scenario.setup().split_off(done) {
             self.command(OPERATOR, &self.plan.rewrite(&command))?;

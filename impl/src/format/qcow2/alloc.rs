@@ -41,10 +41,11 @@ impl Search {
         }
     }
 
-    /// A cluster has become free.
+    /// A cluster has become free. Runs with it in them begin no more than their length before it: whoever gives back what he
+    /// took, for he misses a table, does not walk over all blocks again.
     fn is_free(&mut self, cluster: u64) {
         self.first_free = self.first_free.min(cluster);
-        self.runs = None;
+        self.runs = self.runs.map(|(len, start)| (len, start.min((cluster + 1).saturating_sub(len))));
     }
 }
 

@@ -71,8 +71,7 @@ impl Qcow2 {
         assert!(!freed.bytes.is_empty(), "nothing is freed at {:#x}", freed.bytes.start);
         let clusters = self.geometry.touched(freed.bytes.start, freed.bytes.end - freed.bytes.start);
         if freed.discard {
-            let last = self.step(|m| m.last_references(clusters.clone())).await?;
-            for run in last {
+            for run in self.last_references(clusters.clone()).await? {
                 let (start, end) = (self.geometry.offset_of(run.start), self.geometry.offset_of(run.end));
                 // Only a wish.
                 let _granted_or_not = self.disk.discard(start, end - start).await;
@@ -85,17 +84,16 @@ impl Qcow2 {
     }
 }
 
-impl Metadata {
+impl Qcow2 {
     /// Those of some clusters that have one reference left, in runs. Nothing is put into them any more.
-    fn last_references(&mut self, clusters: Range<u64>) -> Result<Vec<Range<u64>>, Trouble> {
+    ///
+    /// Each is looked at by itself: they may be counted in more blocks than the cache holds at a time. Meanwhile they stay
+    /// counted, and so nobody takes them.
+    async fn last_references(&self, clusters: Range<u64>) -> IoResult<Vec<Range<u64>>> {
         let mut runs: Vec<Range<u64>> = Vec::new();
         for cluster in clusters {
-            let at = self.geometry.offset_of(cluster);
-            if self.refcount(cluster)? != 1 || self.holds_metadata(at, self.geometry.cluster_bytes()) {
+            if !self.step(|m| m.is_last_reference(cluster)).await? {
                 continue;
-            }
-            if self.packed_end.is_some_and(|end| self.geometry.cluster_of(end) == cluster) {
-                self.packed_end = None;
             }
             match runs.last_mut() {
                 Some(run) if run.end == cluster => run.end += 1,
@@ -103,5 +101,19 @@ impl Metadata {
             }
         }
         Ok(runs)
+    }
+}
+
+impl Metadata {
+    /// Whether a cluster has one reference left. If so, nothing is put into it any more.
+    fn is_last_reference(&mut self, cluster: u64) -> Result<bool, Trouble> {
+        let at = self.geometry.offset_of(cluster);
+        if self.refcount(cluster)? != 1 || self.holds_metadata(at, self.geometry.cluster_bytes()) {
+            return Ok(false);
+        }
+        if self.packed_end.is_some_and(|end| self.geometry.cluster_of(end) == cluster) {
+            self.packed_end = None;
+        }
+        Ok(true)
     }
 }
