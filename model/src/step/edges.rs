@@ -148,7 +148,7 @@ fn of_unknown_length(graph: &Graph) -> Vec<String> {
 /// The lines without what a resize under way needs: its device wants to resize, and through it so do nodes down to the file.
 fn beside_resizes(graph: &Graph, resized: &[NodeId], mut lines: Vec<Line>) -> Vec<Line> {
     for node in resized {
-        let device = line("device", "root", &graph.name(*node), RESIZE, ALL);
+        let device = line("device", "root", graph.name(*node), RESIZE, ALL);
         lines.retain(|line| *line != device);
         let parents: Vec<String> = graph.downwards(*node).map(|id| format!("{} -", graph.name(id))).collect();
         for line in lines.iter_mut().filter(|line| parents.iter().any(|parent| line.starts_with(parent))) {
