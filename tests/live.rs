@@ -59,7 +59,7 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         before: Vec::new(),
         target,
         seed: 1,
-        runs: 100,
+        runs: 300,
         time: None,
         jobs: 1,
         out: folder.path().to_owned(),
@@ -68,17 +68,17 @@ fn a_short_live_campaign_drives_the_daemon_and_keeps_every_failure_under_a_name(
         until: None,
     };
     let campaign = fuzz(&plan, &AtomicBool::new(false), &mut |_| ());
-    assert_eq!(campaign.runs, 100);
+    assert_eq!(campaign.runs, 300);
     let failed: u64 = campaign.found.values().map(|found| found.runs).sum();
-    assert!(failed < 75, "most sequences are lived through: {failed} failed: {:#?}", campaign.found);
+    assert!(failed < 225, "most sequences are lived through: {failed} failed: {:#?}", campaign.found);
     assert!(
         campaign.found.keys().all(|name| !name.contains("did not start")),
         "the daemon starts every time: {:#?}",
         campaign.found.keys()
     );
-    assert!(campaign.found.values().any(|found| found.is_known), "100 sequences meet what is known");
+    assert!(campaign.found.values().any(|found| found.is_known), "300 sequences meet what is known");
     // Somebody must have read and written under load, or the campaign has looked at nodes at rest only.
-    assert!(campaign.in_flight > 20, "{} requests were in flight beside commands", campaign.in_flight);
+    assert!(campaign.in_flight > 60, "{} requests were in flight beside commands", campaign.in_flight);
     assert!(campaign.read_twice > 0, "no image was read by a second reader");
 }
 
