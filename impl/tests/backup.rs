@@ -80,6 +80,34 @@ fn overwrite(world: &World, guest: Guest, seed: u64) -> Arc<AtomicUsize> {
     done
 }
 
+// Tables of an image of the smallest clusters end within a chunk, which is of the layer below all the same.
+#[test]
+fn a_backup_of_the_top_passes_over_what_several_tables_leave_to_the_layer_below() {
+    let mut world = World::new(1);
+    world.file("base", image(LEN));
+    let small = MemoryDisk::new(Vec::new());
+    let options = CreateOptions { len_bytes: LEN, cluster_bits: 9, ..CreateOptions::default() };
+    block_on(Qcow2::create(&(small.clone() as Arc<dyn Disk>), &options)).unwrap();
+    world.file("top", small);
+    world.file("target", image(LEN));
+    add(&mut world, "base", Value::Null);
+    let guest = world.guest("base", true);
+    world.run(guest.write(0, vec![1; 600_000])).unwrap();
+    drop(guest);
+    add(&mut world, "top", json!("base"));
+    let guest = world.guest("top", true);
+    world.run(guest.write(200_000, vec![2; 1000])).unwrap();
+    drop(guest);
+    add(&mut world, "target", Value::Null);
+    world.ok("blockdev-backup", backup("b", "target", "top"));
+    world.until("null", 1);
+    let (top, target) = (world.content("top"), world.content("target"));
+    // The chunk with data of its own is copied whole, and nothing else.
+    let copied = 196_608..262_144;
+    assert_eq!(target[copied.clone()], top[copied.clone()]);
+    assert!(target[..copied.start].iter().chain(&target[copied.end..]).all(|byte| *byte == 0));
+}
+
 // The job and the guest's write may come to the same chunk at the same time: the old data must win.
 #[test]
 fn guest_writes_during_a_backup_leave_the_target_at_the_point_in_time() {

@@ -90,10 +90,21 @@ impl<'a> Saving<'a> {
         Ok((start + run.len).next_multiple_of(chunk).min(end))
     }
 
-    /// What source alone says about a range.
+    /// What source alone says about a range, from its start: of one chunk at least, where that is of one kind. A driver may
+    /// answer for less, as where its next table begins.
     async fn own(&self, start: u64, end: u64) -> IoResult<crate::format::Run> {
         let layer = self.graph.unfiltered(self.source);
-        status::between(self.graph, layer, layer, start, end - start).await
+        let mut run = status::between(self.graph, layer, layer, start, end - start).await?;
+        while run.len < self.state.chunk_bytes() && start + run.len < end {
+            let at = start + run.len;
+            let next = status::between(self.graph, layer, layer, at, end - at).await?;
+            if next.kind != run.kind {
+                break;
+            }
+            assert!(next.len > 0, "nothing is said of {at}..{end}");
+            run.len += next.len;
+        }
+        Ok(run)
     }
 
     /// Saves whole chunks from `at`, as far as they are of one kind. The caller is alone there.
