@@ -13,3 +13,4 @@ pub mod jobs;
 pub mod lies;
 pub mod scenario;
 pub mod tables;
+pub mod threads;
