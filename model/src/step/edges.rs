@@ -139,10 +139,15 @@ fn stale_parents(graph: &Graph) -> Vec<String> {
     below.map(|id| format!("{} -", graph.name(id))).collect()
 }
 
-/// Nodes whose length nobody knows: neither does anybody know whether a job has to make them longer.
+/// How lines begin at nodes whose length nobody knows, and below them: neither does anybody know whether a job has to make
+/// them longer.
 fn of_unknown_length(graph: &Graph) -> Vec<String> {
     let unknown = graph.alive().filter(|(_, node)| node.bytes.is_none() && !node.driver.is_filter());
-    unknown.map(|(id, _)| format!("device -root-> {} [", graph.name(id))).collect()
+    let of_node = |(id, _): (NodeId, &Node)| {
+        let below = graph.downwards(id).map(|id| format!("{} -", graph.name(id)));
+        below.chain([format!("device -root-> {} [", graph.name(id))]).collect::<Vec<_>>()
+    };
+    unknown.flat_map(of_node).collect()
 }
 
 /// The lines without what a resize under way needs: its device wants to resize, and through it so do nodes down to the file.
