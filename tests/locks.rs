@@ -140,3 +140,33 @@ fn the_daemon_is_refused_what_qemu_holds() {
     client.done("quit", json!({}));
     assert!(daemon.wait().success());
 }
+
+// A file that the operator has opened is in nobody's way as long as no node relies on it: a filter that nobody uses does not, and an
+// image that could not be opened, or is gone, does not any more.
+#[test]
+fn a_file_is_locked_as_long_as_a_node_relies_on_it() {
+    if !have(&["qemu-img", "qemu-io"], "a_file_is_locked_as_long_as_a_node_relies_on_it") {
+        return;
+    }
+    let chain = Chain::new(1);
+    let image = chain.image(0);
+    let path = image.to_str().expect("UTF-8");
+    let (daemon, [mut client]) = Daemon::start::<1>(chain.folder());
+    let is_free = || output("qemu-io", &["-c", "read 0 1", path]).status.success();
+    let file = json!({"driver": "file", "filename": path, "auto-read-only": true, "node-name": "f"});
+    client.done("blockdev-add", file);
+    client.done("blockdev-add", json!({"driver": "blkdebug", "image": "f", "node-name": "d"}));
+    assert!(is_free(), "a filter without a user");
+    let node = |file: &str, backing: Value| json!({"driver": "qcow2", "file": file, "backing": backing, "read-only": true, "node-name": "n"});
+    for file in ["f", "d"] {
+        let refused = client.execute("blockdev-add", node(file, json!("nobody")));
+        assert!(refused.is_err(), "{refused:?}");
+        assert!(is_free(), "an image on {file} that was not opened");
+        client.done("blockdev-add", node(file, Value::Null));
+        assert!(!is_free(), "an image on {file}");
+        client.done("blockdev-del", json!({"node-name": "n"}));
+        assert!(is_free(), "an image on {file} that is gone");
+    }
+    client.done("quit", json!({}));
+    assert!(daemon.wait().success());
+}

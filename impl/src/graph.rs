@@ -8,6 +8,7 @@ pub(crate) mod bitmap;
 pub(crate) mod blocker;
 pub(crate) mod cell;
 pub(crate) mod chain;
+pub(crate) mod claim;
 pub(crate) mod copy_before_write;
 pub(crate) mod depth;
 mod draft;
@@ -85,6 +86,8 @@ pub struct Place {
     pub bitmaps: Vec<bitmap::Bitmap>,
     /// The memory of the node itself, and of all that goes with it.
     pub share: Option<Arc<Share>>,
+    /// The files that it relies on.
+    pub claims: Vec<Arc<claim::Claim>>,
 }
 
 /// How a driver reaches the node it lies on. The graph leads there as long as the driver's own node is in it.
@@ -111,6 +114,7 @@ impl Place {
             frozen_by: None,
             bitmaps: Vec::new(),
             share: None,
+            claims: Vec::new(),
         }
     }
 

@@ -16,7 +16,6 @@ pub(crate) mod write;
 
 use crate::format::Below;
 use crate::graph::Graph;
-use crate::graph::length::len_bytes;
 use crate::id::NodeId;
 use seam::{IoResult, Pending};
 use std::sync::Arc;
@@ -46,11 +45,7 @@ impl Below for BelowNode {
                 buffer.fill(0);
                 return Ok(());
             };
-            // A layer shorter than its overlay reads as zeroes past its end.
-            let there = len_bytes(&self.graph, node)?.saturating_sub(offset).min(buffer.len() as u64);
-            let (inside, outside) = buffer.split_at_mut(there as usize);
-            outside.fill(0);
-            if inside.is_empty() { Ok(()) } else { read::read(&self.graph, node, offset, inside).await }
+            read::padded(&self.graph, node, offset, buffer).await
         })
     }
 }

@@ -167,11 +167,13 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>>;
     /// Changes between read-only and read-write in place. Requests in flight are not disturbed.
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>>;
-    /// A file that was opened without a user gets its first one: from now on nobody else may write it. More than once
-    /// does no harm.
+    /// A file gets a user, its first or one more: from now on nobody else may write it.
     fn claim(&self) -> Pending<'static, IoResult<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
+    /// A user that came with [`Disk::claim`] has gone: after the last of them others may write the file again, if it was
+    /// opened without a user.
+    fn unclaim(&self) {}
     /// Is called at a moment in the work of the driver above. Only a filter that injects errors does anything.
     fn debug_event(&self, _event: DebugEvent) {}
 }

@@ -9,10 +9,11 @@ use super::Engine;
 use crate::command::{BlockdevOptions, ChildOptions, DriverOptions, NodeSettings};
 use crate::error::{Refused, TooDeep};
 use crate::graph::bitmap::Bitmap;
+use crate::graph::claim::Claim;
 use crate::graph::depth::DEPTH_MAX;
 use crate::graph::node::{Driver, FileAccess, Link, Node};
 use crate::graph::options::NodeOptions;
-use crate::graph::write_threshold::WriteThreshold;
+use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use crate::graph::{Graph, Lower, Place, SetAside};
 use crate::id::NodeId;
 use crate::io::node_disk::NodeDisk;
@@ -56,7 +57,11 @@ struct Opened {
     opened_backing: Option<(Box<str>, Box<str>)>,
     write_threshold: Arc<WriteThreshold>,
     bitmaps: Vec<Bitmap>,
+    claims: Claims,
 }
+
+/// The files that a node relies on.
+type Claims = Vec<Arc<Claim>>;
 
 /// What a format lies on, as its disk.
 struct ChildDisk {
@@ -81,6 +86,7 @@ impl Opened {
             opened_backing: None,
             write_threshold: Arc::default(),
             bitmaps: Vec::new(),
+            claims: Claims::new(),
         }
     }
 }
@@ -176,12 +182,13 @@ impl<'e> Draft<'e> {
             opened_backing,
             write_threshold,
             bitmaps,
+            claims,
             ..
         } = opened;
         let node = Node { write_threshold, ..Node::new(id, name, filename, driver) };
         let mut place = Place::new(node, read_only);
         (place.file, place.backing, place.side) = (file, backing, data);
-        (place.lower, place.bitmaps) = (lower, bitmaps);
+        (place.lower, place.bitmaps, place.claims) = (lower, bitmaps, claims);
         place.share =
             Some(Arc::new(self.engine.budget.take(NODE_BYTES, || format!("Node '{}'", place.node.name))?));
         place.options = Arc::new(NodeOptions {
@@ -202,16 +209,27 @@ impl<'e> Draft<'e> {
 
     async fn open_child(&mut self, child: &ChildOptions, by: Opener) -> Result<NodeId, Refused> {
         match child {
-            ChildOptions::Reference(name) => {
-                let child = self.graph.lookup(name)?;
-                if let Some(disk) = self.graph.node(child).disk() {
-                    let refused = |errno| Refused::cannot_open(name, errno, false);
-                    disk.claim().await.map_err(refused)?;
-                }
-                Ok(child)
-            }
+            ChildOptions::Reference(name) => self.graph.lookup(name),
             ChildOptions::Inline(options) => self.open(options, by).await,
         }
+    }
+
+    /// The file that a child is, or that it filters, gets a user: filters rely on nothing by themselves.
+    async fn claim(&self, child: NodeId) -> Result<Claims, Refused> {
+        let Some((name, disk)) = self.to_claim(child) else { return Ok(Claims::new()) };
+        let claimed = Claim::new(disk.clone()).await;
+        Ok(vec![Arc::new(claimed.map_err(|errno| Refused::cannot_open(name, errno, false))?)])
+    }
+
+    /// That file with its node's name; none if it was opened with its parent, and so with a user.
+    fn to_claim(&self, child: NodeId) -> Option<(&str, &Arc<WatchedDisk>)> {
+        let filtered = |at: &NodeId| {
+            let place = self.graph.place(*at);
+            place.file.filter(|_| matches!(place.node.driver, Driver::Filter(_)))
+        };
+        let file = std::iter::successors(Some(child), filtered).last().expect("a child is among them");
+        let node = self.graph.node(file);
+        node.disk().filter(|_| !self.new.contains(&file)).map(|disk| (&*node.name, disk))
     }
 
     /// A child as the disk of `parent`; it will be written if the node writes.

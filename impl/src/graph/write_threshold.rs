@@ -134,6 +134,10 @@ impl Disk for WatchedDisk {
         self.disk.claim()
     }
 
+    fn unclaim(&self) {
+        self.disk.unclaim();
+    }
+
     fn debug_event(&self, event: DebugEvent) {
         self.disk.debug_event(event);
     }

@@ -145,7 +145,7 @@ impl<'a> Saving<'a> {
         while at < end {
             let mut bytes = vec![0; (end - at).min(PIECE_BYTES_MAX) as usize];
             let len = bytes.len() as u64;
-            read::read(self.graph, self.source, at, &mut bytes).await.map_err(CopyError::Read)?;
+            read::padded(self.graph, self.source, at, &mut bytes).await.map_err(CopyError::Read)?;
             self.write(at, bytes).await.map_err(CopyError::Write)?;
             at += len;
         }

@@ -189,7 +189,7 @@ impl Piece {
     async fn copy(&self, graph: &Arc<Graph>, top: &MirrorTop) -> Result<(), CopyError> {
         let change = if self.is_data {
             let mut bytes = vec![0; self.len as usize];
-            read::read(graph, top.source, self.start, &mut bytes).await.map_err(CopyError::Read)?;
+            read::padded(graph, top.source, self.start, &mut bytes).await.map_err(CopyError::Read)?;
             Change::Data(bytes)
         } else {
             Change::Unmap(self.len)

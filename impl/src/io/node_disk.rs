@@ -95,12 +95,7 @@ impl Disk for NodeDisk {
     fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Pending<'static, IoResult<Vec<u8>>> {
         self.begin(|graph, child| {
             Box::pin(async move {
-                let there = len_bytes(&graph, child)?.saturating_sub(offset).min(buffer.len() as u64);
-                let (inside, outside) = buffer.split_at_mut(there as usize);
-                outside.fill(0);
-                if !inside.is_empty() {
-                    read::read(&graph, child, offset, inside).await?;
-                }
+                read::padded(&graph, child, offset, &mut buffer).await?;
                 Ok(buffer)
             })
         })

@@ -25,6 +25,8 @@ pub(super) struct OsDisk {
     path: String,
     wanted: FileUse,
     descriptors: Arc<Mutex<Arc<Descriptors>>>,
+    /// How many have claimed it.
+    claims: Arc<Mutex<usize>>,
 }
 
 impl fmt::Debug for OsDisk {
@@ -41,7 +43,7 @@ impl OsDisk {
             lock::lock(&descriptors.cached, writable)?;
         }
         let descriptors = Arc::new(Mutex::new(Arc::new(descriptors)));
-        Ok(OsDisk { runtime, path, wanted, descriptors })
+        Ok(OsDisk { runtime, path, wanted, descriptors, claims: Arc::default() })
     }
 
     /// Cuts the file to nothing.
@@ -138,17 +140,37 @@ impl Disk for OsDisk {
     }
 
     fn claim(&self) -> Pending<'static, IoResult<()>> {
-        let (present, wanted) = (self.present(), self.wanted);
-        // Whoever opened it for writing has locked it at once.
-        blocking(&self.runtime, move || match wanted.locks && !is_writable(&present.cached)? {
-            true => lock::lock(&present.cached, false),
-            false => Ok(()),
+        let (descriptors, claims) = (Arc::clone(&self.descriptors), Arc::clone(&self.claims));
+        let wanted = self.wanted;
+        blocking(&self.runtime, move || {
+            let mut claims = claims.lock();
+            let present = Arc::clone(&descriptors.lock());
+            // Whoever opened it for writing has locked it at once.
+            if wanted.locks && !is_writable(&present.cached)? {
+                lock::lock(&present.cached, false)?;
+            }
+            *claims += 1;
+            Ok(())
         })
     }
 
+    fn unclaim(&self) {
+        let mut claims = self.claims.lock();
+        assert!(*claims > 0, "nobody has claimed the file");
+        *claims -= 1;
+        let present = self.present();
+        // What cannot be asked is left as it is.
+        let is_free = *claims == 0 && self.wanted.unused && is_writable(&present.cached) == Ok(false);
+        if is_free && self.wanted.locks {
+            lock::unlock(&present.cached);
+        }
+    }
+
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
-        let (present, wanted) = (Arc::clone(&self.descriptors), self.wanted);
+        let (present, claims) = (Arc::clone(&self.descriptors), Arc::clone(&self.claims));
+        let wanted = self.wanted;
         blocking(&self.runtime, move || {
+            let claims = claims.lock();
             let old = Arc::clone(&present.lock());
             // By way of the open descriptor: the name may by now belong to another file.
             let same = by_number(&old.cached);
@@ -159,6 +181,10 @@ impl Disk for OsDisk {
             }
             // Locks belong to descriptors, so the old one must be released before the new one is taken.
             lock::unlock(&old.cached);
+            if !writable && wanted.unused && *claims == 0 {
+                *present.lock() = Arc::new(new);
+                return Ok(());
+            }
             if let Err(refused) = lock::lock(&new.cached, writable) {
                 lock::lock(&old.cached, is_writable(&old.cached)?)?;
                 return Err(refused);
@@ -337,7 +363,11 @@ pub(super) mod tests {
             assert_eq!(unused.claim().await, Err(Errno::EAGAIN));
             drop(writer);
             assert_eq!(unused.claim().await, Ok(()));
+            assert_eq!(unused.claim().await, Ok(()));
+            unused.unclaim();
             assert_eq!(host.open(&path, OpenMode::ReadWrite).await.err(), Some(Errno::EAGAIN));
+            unused.unclaim();
+            assert_eq!(host.open(&path, OpenMode::ReadWrite).await.err(), None);
         });
     }
 

@@ -75,7 +75,9 @@ fn core_file(folder: &Path) -> Option<PathBuf> {
 fn gdb(asked: &[String], of: &[String]) -> Option<String> {
     let mut command = Command::new("timeout");
     command.args([SECONDS_MAX, "gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off"]);
-    asked.iter().for_each(|asked| drop(command.args(["-ex", asked])));
+    for asked in asked {
+        command.args(["-ex", asked]);
+    }
     let printed = command.args(of).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&printed.stdout).into_owned())
 }

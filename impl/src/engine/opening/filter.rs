@@ -27,9 +27,6 @@ impl Draft<'_> {
         }
         let child = self.open_child(child, by.parent(options, read_only)).await?;
         let filter = self.filter(child, filter)?;
-        if !read_only {
-            self.will_write(child);
-        }
         let filename = self.graph.node(child).filename.clone();
         let opened = Opened::new(self.graph.next_node_id(), Driver::Filter(filter), read_only);
         Ok(Opened { filename, file: Some(child), ..opened })

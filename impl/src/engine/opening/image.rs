@@ -1,6 +1,6 @@
 //! Opening qcow2 images, with the data file and the backing that they name.
 
-use super::{ChildDisk, Draft, Opened, Opener};
+use super::{ChildDisk, Claims, Draft, Opened, Opener};
 use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions};
 use crate::engine::named;
 use crate::error::Refused;
@@ -31,9 +31,14 @@ impl Draft<'_> {
         let read_only = options.read_only.unwrap_or(by.read_only());
         let below = by.parent(options, read_only);
         let file = self.open_child(file, below).await?;
+        let mut claims = self.claim(file).await?;
         let id = self.graph.next_node_id();
         let ChildDisk { disk, filename, lower } = self.child_disk(id, file, Link::File, read_only)?;
         let (image, data) = self.open_image(id, disk, &filename, data_file, below, read_only).await?;
+        let data = data.map(|(data, claimed)| {
+            claims.extend(claimed);
+            data
+        });
         let unread = |unread: BitmapsUnread| Refused::MalformedImage(unread.to_string());
         let bitmaps = load_bitmaps(&image, &self.engine.budget).await.map_err(unread)?;
         if image.has_outdated_bitmaps() {
@@ -44,7 +49,7 @@ impl Draft<'_> {
         let (backing, opened_backing) = match backing {
             BackingOptions::None => (None, None),
             BackingOptions::Child(child) => {
-                let backing = self.open_child(child, by.overlay(options)).await;
+                let backing = self.open_backing(child, by.overlay(options)).await;
                 (Some(backing.map_err(|refused| Refused::BackingNotOpened(Box::new(refused)))?), None)
             }
             BackingOptions::FromHeader => {
@@ -62,8 +67,18 @@ impl Draft<'_> {
             lower,
             opened_backing,
             bitmaps,
+            claims,
             ..opened
         })
+    }
+
+    /// Opens what an overlay is to stand on. Links to a backing change, so its file stays claimed for good.
+    async fn open_backing(&mut self, child: &ChildOptions, by: Opener) -> Result<NodeId, Refused> {
+        let backing = self.open_child(child, by).await?;
+        if let Some((name, disk)) = self.to_claim(backing) {
+            disk.claim().await.map_err(|errno| Refused::cannot_open(name, errno, false))?;
+        }
+        Ok(backing)
     }
 
     /// Opens the backing that an image's header names, if any. Answers it, with its name in the header and the name that
@@ -94,7 +109,7 @@ impl Draft<'_> {
         data_file: Option<&ChildOptions>,
         below: Opener,
         read_only: bool,
-    ) -> Result<(Arc<Qcow2>, Option<NodeId>), Refused> {
+    ) -> Result<(Arc<Qcow2>, Option<(NodeId, Claims)>), Refused> {
         let malformed = |error: OpenError| Refused::MalformedImage(error.cause.to_string());
         let allowance = self.engine.allowance();
         let named;
@@ -110,9 +125,10 @@ impl Draft<'_> {
             },
         };
         let data = self.open_child(data_file, below).await?;
+        let claims = self.claim(data).await?;
         let data_disk = self.child_disk(id, data, Link::Side, read_only)?.disk;
         let image = Qcow2::open_within(disk, Some(data_disk), filename, !read_only, &allowance).await;
-        Ok((image.map_err(malformed)?, Some(data)))
+        Ok((image.map_err(malformed)?, Some((data, claims))))
     }
 
     /// The layer an image's header names: read-only, in the format the header says and no other.

@@ -80,6 +80,7 @@ impl Draft<'_> {
     ) -> Result<Opened, Refused> {
         let read_only = options.read_only.unwrap_or(by.read_only());
         let file = self.open_child(file, by.parent(options, read_only)).await?;
+        let claims = self.claim(file).await?;
         let id = self.graph.next_node_id();
         let ChildDisk { disk, filename, lower } = self.child_disk(id, file, Link::File, read_only)?;
         let unopened = |errno| Refused::CannotOpen { filename: filename.clone(), errno };
@@ -92,7 +93,7 @@ impl Draft<'_> {
         };
         let raw = Raw::open(disk, !read_only).map_err(unopened)?;
         let opened = Opened::new(id, Driver::Storage(Storage::Raw(raw)), read_only);
-        Ok(Opened { filename, file: Some(file), lower, ..opened })
+        Ok(Opened { filename, file: Some(file), lower, claims, ..opened })
     }
 }
 
