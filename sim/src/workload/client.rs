@@ -202,6 +202,7 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         _ if profile.world == World::Wide && draw.below("client # command # rare", of, 8) == 1 => {
             rare(draw, scenario, of)
         }
+        Word::SetSpeed if needs_spares(profile.commands) && changes(draw, profile, of) => change(draw, of),
         Word::Stream => jobs::stream(draw, scenario, of),
         Word::Commit => jobs::commit(draw, scenario, of),
         Word::Mirror => jobs::mirror(draw, scenario, of),
@@ -298,6 +299,11 @@ fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, of: [u32; 3]) -> S
     execute(&format!("{family}-{verb}"), &arguments)
 }
 
+/// Whether a command that would change a job's speed changes how it copies.
+fn changes(draw: &mut Draw<'_>, profile: Profile, of: [u32; 3]) -> bool {
+    profile.world == World::Simulated && draw.below("client # command # changes", of, 2) == 1
+}
+
 /// What only a live daemon is asked for: a node goes to another thread, or a mirror to another way of copying.
 fn rare(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let threads = scenario.threads.count();
@@ -309,6 +315,11 @@ fn rare(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
         };
         return execute("x-blockdev-set-iothread", &format!(r#""node-name":"{node}","iothread":{thread}"#));
     }
+    change(draw, of)
+}
+
+/// A mirror goes on to another way of copying.
+fn change(draw: &mut Draw<'_>, of: [u32; 3]) -> String {
     let (job, modes) = (job(draw, of), ["write-blocking", "write-blocking", "background"]);
     let mode = draw.entry("client # command # copy mode", of, &modes);
     execute("block-job-change", &format!(r#""id":"j{job}","type":"mirror","copy-mode":"{mode}""#))
