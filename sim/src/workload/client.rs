@@ -205,8 +205,8 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         Word::SetSpeed if needs_spares(profile.commands) && changes(draw, profile, of) => change(draw, of),
         Word::Stream => jobs::stream(draw, scenario, of),
         Word::Commit => jobs::commit(draw, scenario, of),
-        Word::Mirror => jobs::mirror(draw, scenario, of),
-        Word::Backup => jobs::backup(draw, scenario, of),
+        Word::Mirror => jobs::mirror(draw, scenario, profile, of),
+        Word::Backup => jobs::backup(draw, scenario, profile, of),
         Word::Backups => jobs::backups(draw, scenario, profile, of),
         Word::Reopen => edits::reopen(draw, scenario, profile, of),
         Word::Snapshot => edits::snapshot(draw, scenario, of),
@@ -222,7 +222,10 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         Word::Nonsense => draw.entry("client # command # nonsense", of, &NONSENSE).to_owned(),
         verb => self::verb(draw, scenario, verb, of),
     };
-    let think = draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]);
+    let think = match profile.is_storm {
+        true => draw.entry("client # command # think", of, &[0, 0, 0, 0, 0, 1, 2, 2, 4, 8, 16, 64]),
+        false => draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]),
+    };
     Some(Command { think, slot: of[1], text })
 }
 

@@ -156,7 +156,8 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
                 World::Narrow => "",
                 World::Simulated | World::Wide => {
                     let fine = r#","granularity":512"#;
-                    draw.entry("client # command # fine", of, &["", fine, fine, fine])
+                    let coarse = if profile.world == World::Wide { fine } else { r#","granularity":2048"# };
+                    draw.entry("client # command # fine", of, &["", fine, fine, coarse])
                 }
             };
             format!("{kind}{fine}")

@@ -10,9 +10,41 @@ const SPARES: u32 = 2;
 const SUBCLUSTERS_BITS: u32 = 14;
 /// Which features an image of a simulated world has; 0 is none.
 const RARE_FEATURES: [u32; 32] = [
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, LEFTOVERS, LEFTOVERS, LEFTOVERS,
-    6, 6, 6, 4, 5,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    LEFTOVERS,
+    LEFTOVERS,
+    LEFTOVERS,
+    6,
+    6,
+    6,
+    4,
+    SHARED_SUBCLUSTERS,
 ];
+/// The number of subclusters in clusters that a snapshot shares.
+const SHARED_SUBCLUSTERS: u32 = 9;
 /// The number of what a shrink left that was cut short.
 const LEFTOVERS: u32 = 8;
 /// Regions of a layer whose content is decided one by one.
@@ -130,12 +162,12 @@ fn draw_features(draw: &mut Draw<'_>, layer: u32, format: Format, world: World) 
         World::Narrow => 0,
         World::Wide => draw.below("layer # features", of, 8),
     };
-    let has_subclusters = matches!(drawn, 5 | 7);
+    let has_subclusters = matches!(drawn, 5 | 7 | SHARED_SUBCLUSTERS);
     let bits = if world == World::Simulated && has_subclusters { SUBCLUSTERS_BITS } else { cluster_bits };
     let features = Features {
         lazy_refcounts: matches!(drawn, 4 | 7),
         extended_l2: has_subclusters && bits >= SUBCLUSTERS_BITS,
-        snapshot: drawn == 6 && refcount_order > 0,
+        snapshot: matches!(drawn, 6 | SHARED_SUBCLUSTERS) && refcount_order > 0,
         leftovers: drawn == LEFTOVERS,
     };
     (Format::Qcow2 { version: 3, cluster_bits: bits, refcount_order }, features)
