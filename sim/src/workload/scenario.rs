@@ -81,7 +81,7 @@ pub struct Profile {
     pub operations: u32,
     /// Of how many clusters guests come to the same ones, where they meet; nothing: they come to all.
     pub hot_clusters: Option<u64>,
-    /// Whether they do so without a pause; nor do clients rest.
+    /// Whether they do so without a pause; nor do clients that only have verbs rest.
     pub is_storm: bool,
     /// Which world it is drawn for.
     pub world: World,
