@@ -8,6 +8,7 @@ pub mod beside;
 pub mod bitmaps;
 pub mod bounded;
 mod crashed;
+mod leaks;
 mod modes;
 pub mod pace;
 pub mod snapshots;
@@ -122,7 +123,8 @@ impl Oracle {
             links_move: scenario.spares() > 0,
         };
         let sectors = |image: &Image| match image.format {
-            Format::Qcow2 { version: 3.., cluster_bits, .. } => {
+            // What a shrink left is among the clusters that a check counts.
+            Format::Qcow2 { version: 3.., cluster_bits, .. } if !image.features.leftovers => {
                 Some((image.path.clone(), (1 << cluster_bits) / SECTOR_BYTES as u64))
             }
             _ => None,
@@ -286,6 +288,7 @@ impl Oracle {
         let is_struck = self.host.core().disks.faults.struck() > 0;
         let wrong = self.inner().beside.recovered(image, &recovered);
         let missing = if is_struck { None } else { self.inner().beside.closed(image, &recovered) };
+        let leaked = self.leaked(&recovered);
         let found = match recovered.found() {
             Ok(found) => found,
             Err(why) => return drop(self.observe(Observed::Unreadable { file, why })),
@@ -294,7 +297,7 @@ impl Oracle {
         self.report_damage(Observed::Closed(found), &damage);
         self.break_law_by(wrong);
         self.break_law_by(differs.map(|differs| (LawId::ChainOnDisk, differs)));
-        self.break_law_by(missing);
+        self.break_law_by(missing.or(leaked));
     }
 
     /// What a file shows; if its check breaks a law, with each finding.

@@ -212,10 +212,11 @@ impl World {
     fn run_workload(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         let now = self.scheduler.steps();
         self.crash = self.scenario.crash.map(|crash| (now + crash.step, crash.ending));
-        let flushes = self.scheduler.flushes();
+        let (flushes, heads) = (self.scheduler.flushes(), self.scheduler.head_flushes());
         let since = |at| match at {
             Moment::Step(step) => Moment::Step(now + step),
             Moment::Flush(flush) => Moment::Flush(flushes + flush),
+            Moment::HeadFlush(flush) => Moment::HeadFlush(heads + flush),
         };
         let what_ifs = self.scenario.what_ifs.iter();
         self.what_ifs = what_ifs.map(|what_if| WhatIf { at: since(what_if.at), ..*what_if }).collect();

@@ -133,7 +133,7 @@ fn a_commit_gets_in_step_with_a_guest_that_never_rests() {
         let mut scenario = Scenario::chain(&["dddddddddddddddd", "d.d.d.d.d.d.d.d."]);
         let (operation, place) = (Operation::Write, Place::Sector(3));
         let tag = tag_of_request(0, 0, 0);
-        let first = Request { think: 0, operation, place, sectors: 1, tag, fua: false };
+        let first = Request { think: 0, operation, place, sectors: 1, tag, fua: false, unmaps: false };
         let (guest, lanes, restless) = (0, vec![vec![first]], Some(32));
         scenario.guests =
             vec![GuestPlan { guest, image: 1, writable: true, by_nbd: false, think: 0, lanes, restless }];

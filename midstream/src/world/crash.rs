@@ -43,12 +43,17 @@ pub enum Moment {
     /// Right after so many flushes were handed to the disks. All that the last one is to make durable is still not: whatever
     /// should have been flushed before something else is now beside it.
     Flush(u64),
+    /// The same, of flushes that are to make durable what a file begins with: few are, and what a header leads to must be
+    /// durable before it.
+    HeadFlush(u64),
 }
 
 /// How often a run that goes on is looked at, at most.
 const WHAT_IFS_MAX: u32 = 4;
 /// Flushes that are distinguished.
 const FLUSHES: u32 = 16;
+/// The same of headers.
+const HEAD_FLUSHES: u32 = 4;
 
 /// Draws whether the world ends early; most do not.
 pub fn draw(draw: &mut Draw<'_>) -> Option<Crash> {
@@ -78,6 +83,10 @@ fn draw_what_if(draw: &mut Draw<'_>, of: [u32; 3]) -> Option<WhatIf> {
         0 | 1 => return None,
         2 => Ending::Kill,
         3 | 4 => Ending::PowerCut,
+        5 => {
+            let flushes = draw.below("what-if # header", of, HEAD_FLUSHES) + 1;
+            return Some(WhatIf { at: Moment::HeadFlush(flushes.into()), ending: Ending::PowerCut });
+        }
         _ => {
             let flushes = draw.below("what-if # flush", of, FLUSHES) + 1;
             return Some(WhatIf { at: Moment::Flush(flushes.into()), ending: Ending::PowerCut });

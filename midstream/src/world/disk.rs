@@ -118,6 +118,7 @@ pub struct Disks {
     waiting: Vec<Waiting>,
     submitted: u64,
     flushes: u64,
+    head_flushes: u64,
 }
 
 impl Disks {
@@ -168,6 +169,8 @@ impl Disks {
         if matches!(ask, Ask::Flush) {
             Shared::Landed(file).touch(Access::Read);
             self.flushes += 1;
+            let is_of_head = self.files[file as usize].unflushed.iter().any(|landed| landed.offset == 0);
+            self.head_flushes += u64::from(is_of_head);
         }
         self.in_flight.push(Request { id, file, number, ask, landed, since: self.step, noted });
         self.waiting.push(Waiting { id, noted, waker: None, answer: None, abandoned: false });
@@ -177,6 +180,11 @@ impl Disks {
     /// How many flushes were put under way so far.
     pub fn flushes(&self) -> u64 {
         self.flushes
+    }
+
+    /// How many of them were to make durable what a file begins with, among other things: an image's header.
+    pub fn head_flushes(&self) -> u64 {
+        self.head_flushes
     }
 
     /// An answer that needs no disk: a refusal.

@@ -46,6 +46,8 @@ pub struct Bound {
     pub steps_max: u64,
     /// Until so many flushes were handed to the disks.
     pub flushes: Option<u64>,
+    /// Until so many of them were to make durable what a file begins with.
+    pub head_flushes: Option<u64>,
 }
 
 /// Why the scheduler came back.
@@ -159,7 +161,7 @@ impl Scheduler {
 
     /// Runs until all of `tasks` have ended, for `steps_max` steps at most. Without `choices` option 0 is taken.
     pub fn run(&mut self, tasks: &[TaskId], steps_max: u64, choices: Option<&mut Choices>) -> Rest {
-        self.run_to(tasks, Bound { steps_max, flushes: None }, choices)
+        self.run_to(tasks, Bound { steps_max, flushes: None, head_flushes: None }, choices)
     }
 
     /// The same, to a bound of another kind.
@@ -176,7 +178,7 @@ impl Scheduler {
             if self.halt.load(Ordering::Relaxed) {
                 return Rest::Halted;
             }
-            if self.steps == last_step || bound.flushes.is_some_and(|flushes| self.flushes() >= flushes) {
+            if self.steps == last_step || self.has_flushed(bound) {
                 return Rest::Bound;
             }
             if !self.step(choices.as_deref_mut()) {
@@ -185,9 +187,20 @@ impl Scheduler {
         }
     }
 
+    /// Whether as many flushes were handed to the disks as a bound has.
+    fn has_flushed(&self, bound: Bound) -> bool {
+        bound.flushes.is_some_and(|flushes| self.flushes() >= flushes)
+            || bound.head_flushes.is_some_and(|flushes| self.head_flushes() >= flushes)
+    }
+
     /// How many flushes were handed to the disks so far.
     pub fn flushes(&self) -> u64 {
         self.host.core().disks.flushes()
+    }
+
+    /// How many of them were to make durable what a file begins with.
+    pub fn head_flushes(&self) -> u64 {
+        self.host.core().disks.head_flushes()
     }
 
     /// One step, by option 0, without letting time pass; false when nothing can happen now.

@@ -59,7 +59,13 @@ impl Beside {
             vouched: vouched(scenario),
             vouched_looks: 0,
             thresholds: Thresholds::default(),
-            snapshots: Snapshots::default(),
+            snapshots: Snapshots::of(
+                scenario
+                    .images
+                    .iter()
+                    .filter(|image| image.features.snapshot)
+                    .map(|image| (image.path.clone(), image.build(None))),
+            ),
             pace: Pace::new(scenario),
             nodes: (0..scenario.images.len()).map(|image| scenario.node(image)).collect(),
             // A node without options of its own on the file discards as the node over it does.
@@ -88,6 +94,7 @@ impl Beside {
             self.snapshots.made(&files[image].path, name, &files[image].bytes);
         }
         let missed = self.bitmaps.reply(client, text).map(|missed| (LawId::BitmapCovers, missed));
+        let missed = missed.or_else(|| Bitmaps::beyond(text).map(|beyond| (LawId::QueryTruth, beyond)));
         missed.or_else(|| self.pace.reply(client, text, now).map(|fast| (LawId::SpeedHeld, fast)))
     }
 

@@ -5,7 +5,7 @@
 //! more of it dirty. A query must show that much, and so must the image after a clean end, if the bitmap is persistent. After a
 //! crash an image may say that nobody knows what is dirty; it must not say less than is.
 
-use crate::oracle::asked::{name_of, read};
+use crate::oracle::asked::{after, name_of, read};
 use crate::oracle::write::Write;
 use crate::recovery::Kept;
 use crate::workload::image::{BITMAP, BITMAP_GRANULARITY};
@@ -17,9 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Bitmap {
     granularity: u64,
     is_persistent: bool,
+    /// Whether it may have stopped recording; what was dirty stays so.
+    is_stopped: bool,
     /// Dirty granules, as far as guests made them so.
     dirty: BTreeSet<u64>,
 }
+
+/// The commands after which a bitmap records, and does not.
+const ENABLE: &str = "block-dirty-bitmap-enable";
+const DISABLE: &str = "block-dirty-bitmap-disable";
 
 /// The node and the name of a bitmap.
 type Name = (String, String);
@@ -40,7 +46,7 @@ impl Bitmaps {
     /// Those that images have from the beginning, by the names of their nodes.
     pub fn of(nodes: impl Iterator<Item = String>) -> Bitmaps {
         let (granularity, dirty) = (BITMAP_GRANULARITY, BTreeSet::new());
-        let bitmap = Bitmap { granularity, is_persistent: true, dirty };
+        let bitmap = Bitmap { granularity, is_persistent: true, is_stopped: false, dirty };
         let followed = nodes.map(|node| ((node, BITMAP.to_owned()), bitmap.clone())).collect();
         Bitmaps { followed, ..Bitmaps::default() }
     }
@@ -50,10 +56,12 @@ impl Bitmaps {
         let name = name_of(text);
         let is_query = name == "query-named-block-nodes";
         let followed = if is_query { self.followed.clone() } else { BTreeMap::new() };
-        let is_ours = is_query || name == "block-dirty-bitmap-add" || may_undo(&name);
+        let is_ours = is_query || name.starts_with("block-dirty-bitmap-") || may_undo(&name);
         let command = if is_ours { read(text) } else { Value::Null };
         if may_undo(&name) {
             self.undo(&command);
+        } else if name == DISABLE {
+            self.stop(&command["arguments"]);
         }
         self.asked.insert(client, (command, followed));
     }
@@ -63,6 +71,9 @@ impl Bitmaps {
         let (command, followed) = self.asked.remove(&client)?;
         let is_query = command["execute"] == "query-named-block-nodes";
         let is_addition = command["execute"] == "block-dirty-bitmap-add";
+        if command["execute"] == ENABLE && text.starts_with(r#"{"return""#) {
+            self.go_on(&command["arguments"]);
+        }
         if !is_query && !is_addition || is_query && followed.is_empty() {
             return None;
         }
@@ -84,7 +95,7 @@ impl Bitmaps {
         };
         let Some(granularity) = arguments["granularity"].as_u64().filter(|_| !undone) else { return };
         let is_persistent = arguments["persistent"] == true;
-        let bitmap = Bitmap { granularity, is_persistent, dirty: BTreeSet::new() };
+        let bitmap = Bitmap { granularity, is_persistent, is_stopped: false, dirty: BTreeSet::new() };
         self.followed.insert((node.to_owned(), name.to_owned()), bitmap);
     }
 
@@ -96,9 +107,31 @@ impl Bitmaps {
         }
     }
 
+    /// From now on it may not record; nor may it what is under way.
+    fn stop(&mut self, arguments: &Value) {
+        let Some(name) = bitmap_of(arguments) else { return };
+        if let Some(bitmap) = self.followed.get_mut(&name) {
+            bitmap.is_stopped = true;
+        }
+        self.under_way.values_mut().for_each(|(_, here)| here.retain(|other| *other != name));
+    }
+
+    /// It records again, unless a command under way stops it.
+    fn go_on(&mut self, arguments: &Value) {
+        let Some(name) = bitmap_of(arguments) else { return };
+        let stops = |command: &Value| {
+            command["execute"] == DISABLE && bitmap_of(&command["arguments"]).as_ref() == Some(&name)
+        };
+        let is_stopped = self.asked.values().any(|(command, _)| stops(command));
+        if let Some(bitmap) = self.followed.get_mut(&name) {
+            bitmap.is_stopped = is_stopped;
+        }
+    }
+
     /// A guest's change begins.
     pub fn began(&mut self, request: u64, write: &Write) {
-        let here = self.followed.keys().filter(|(node, _)| *node == write.node).cloned().collect();
+        let records = |((node, _), bitmap): &(&Name, &Bitmap)| *node == write.node && !bitmap.is_stopped;
+        let here = self.followed.iter().filter(records).map(|(name, _)| name.clone()).collect();
         self.under_way.insert(request, (write.clone(), here));
     }
 
@@ -171,6 +204,23 @@ impl Bitmaps {
         })
     }
 
+    /// A bitmap that a query shows with more than its node has, after a resize, say.
+    pub fn beyond(text: &str) -> Option<String> {
+        after(text, r#""dirty-bitmaps""#)?;
+        let answer: Value = serde_json::from_str(text).ok()?;
+        answer["return"].as_array()?.iter().find_map(|node| {
+            let (size, name) = (node["image"]["virtual-size"].as_u64()?, node["node-name"].as_str()?);
+            let bitmaps = node["dirty-bitmaps"].as_array()?.iter();
+            let count = |bitmap: &Value| Some((bitmap["count"].as_u64()?, bitmap["granularity"].as_u64()?));
+            bitmaps
+                .filter_map(count)
+                .find(|(count, granularity)| *count > size.next_multiple_of(*granularity))
+                .map(|(count, _)| {
+                    format!("a bitmap of node `{name}` has {count} dirty bytes, and the node {size}")
+                })
+        })
+    }
+
     /// How often there was something to find.
     pub fn looks(&self) -> u64 {
         self.looks
@@ -191,9 +241,15 @@ impl Bitmap {
     }
 }
 
+/// The bitmap that a command is about.
+fn bitmap_of(arguments: &Value) -> Option<Name> {
+    Some((arguments["node"].as_str()?.to_owned(), arguments["name"].as_str()?.to_owned()))
+}
+
 /// Whether a command may clear a bitmap, or take it away with its node.
 fn may_undo(name: &str) -> bool {
-    let is_of_bitmaps = name.starts_with("block-dirty-bitmap-") && name != "block-dirty-bitmap-add";
+    let is_of_bitmaps = name.starts_with("block-dirty-bitmap-")
+        && !["block-dirty-bitmap-add", ENABLE, DISABLE].contains(&name);
     is_of_bitmaps || ["blockdev-del", "block_resize", "transaction", "blockdev-reopen"].contains(&name)
 }
 
@@ -252,6 +308,42 @@ mod tests {
         assert!(written().recovered("n1", &kept(512)).is_some());
         assert_eq!(written().recovered("n1", &kept(1024)), None);
         assert_eq!(written().recovered("n1", &[]), None, "nobody believes it");
+    }
+
+    #[test]
+    fn nothing_past_the_end_of_a_node_is_dirty() {
+        let shows = |count: u64| {
+            format!(
+                r#"{{"return":[{{"node-name":"n1","image":{{"virtual-size":1536}},"dirty-bitmaps":[{{"name":"b","count":{count},"granularity":1024}}]}}]}}"#
+            )
+        };
+        assert_eq!(Bitmaps::beyond(&shows(2048)), None);
+        assert!(Bitmaps::beyond(&shows(3072)).is_some());
+        assert_eq!(Bitmaps::beyond(r#"{"return":[]}"#), None);
+    }
+
+    #[test]
+    fn one_that_was_stopped_keeps_what_it_has_and_records_once_it_goes_on() {
+        let switch = |to: &str| ADD.replace("bitmap-add", &format!("bitmap-{to}"));
+        let mut bitmaps = written();
+        bitmaps.sent(2, &switch("disable"));
+        let more = Write { node: "n1".to_owned(), operation: Operation::Write, bytes: 4096..4608 };
+        let write = |bitmaps: &mut Bitmaps, request| {
+            bitmaps.began(request, &more);
+            bitmaps.ended(request, true);
+        };
+        write(&mut bitmaps, 7);
+        assert!(said(&mut bitmaps, QUERY, &shows(512)).is_some());
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(1024)), None);
+        bitmaps.sent(3, &switch("enable"));
+        bitmaps.reply(3, r#"{"return": {}}"#);
+        write(&mut bitmaps, 8);
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(1024)), None, "it may be stopped after that");
+        bitmaps.reply(2, r#"{"return": {}}"#);
+        bitmaps.sent(3, &switch("enable"));
+        bitmaps.reply(3, r#"{"return": {}}"#);
+        write(&mut bitmaps, 9);
+        assert!(said(&mut bitmaps, QUERY, &shows(1024)).is_some());
     }
 
     #[test]

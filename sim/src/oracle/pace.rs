@@ -118,7 +118,7 @@ impl Pace {
 
     /// A guest changes so many bytes: nobody knows any more what must be copied there.
     pub fn written(&mut self, bytes: &Range<u64>) {
-        let cluster_bytes = self.cluster_sectors * SECTOR_BYTES as u64;
+        let cluster_bytes = self.cluster_bytes();
         let first = bytes.start / cluster_bytes * self.cluster_sectors;
         let end = bytes.end.div_ceil(cluster_bytes) * self.cluster_sectors;
         let touched = first as usize..end as usize;
@@ -131,6 +131,10 @@ impl Pace {
         }
     }
 
+    fn cluster_bytes(&self) -> u64 {
+        self.cluster_sectors * SECTOR_BYTES as u64
+    }
+
     fn job(&self, text: &str) -> Option<Job> {
         let command: Value = serde_json::from_str(text).ok()?;
         let arguments = &command["arguments"];
@@ -138,10 +142,13 @@ impl Pace {
         let (copies, piece_bytes) = match command["execute"].as_str()? {
             // It takes whole chunks; how large they are where nobody says depends on the target.
             "blockdev-mirror" => {
-                (None, arguments["granularity"].as_u64()?.max(MIRROR_PIECE * self.chunk_bytes))
+                let chunk = arguments["granularity"].as_u64()?.max(self.cluster_bytes());
+                (None, chunk.max(MIRROR_PIECE * self.chunk_bytes))
             }
             // What guests overwrite is saved at no speed.
-            "blockdev-backup" if arguments["sync"] == "full" => (None, BACKUP_PIECE * self.chunk_bytes),
+            "blockdev-backup" if arguments["sync"] == "full" => {
+                (None, self.cluster_bytes().max(BACKUP_PIECE * self.chunk_bytes))
+            }
             "block-stream" if !self.is_changed => (Some(self.streamed(arguments)?), self.chunk_bytes),
             // An active commit is a mirror.
             "block-commit" if self.is_active(arguments) => return None,

@@ -20,6 +20,17 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
+    /// Those that images have from the beginning: files by name.
+    pub fn of(files: impl Iterator<Item = (String, Vec<u8>)>) -> Snapshots {
+        let mut all = Snapshots::default();
+        for (path, file) in files {
+            for Snapshot { name, content } in snapshots(&file) {
+                all.made.insert((path.clone(), name), content);
+            }
+        }
+        all
+    }
+
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
         self.asked.remove(&client);

@@ -82,7 +82,7 @@ impl Space {
         let given = self.given_back.get(file).unwrap_or(&nothing);
         self.looks += u64::from(!given.is_empty());
         let Allocation { taken_clusters: taken, all_clusters: all, stale_clusters: stale } = allocation;
-        if taken + given.len() as u64 > *all {
+        if !given.is_empty() && taken + given.len() as u64 > *all {
             return Some(format!(
                 "{file}: {taken} of its {all} clusters have a place in the file, though these are discarded: {}",
                 list(given)

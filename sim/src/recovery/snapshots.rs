@@ -18,6 +18,8 @@ const OFFSET: usize = 0x00ff_ffff_ffff_fe00;
 const ZERO: usize = 1;
 /// An L2 entry of a cluster that is packed: what is in it is not looked at.
 const PACKED: usize = 1 << 62;
+/// The bit of images whose entries are followed by the bits of subclusters.
+const SUBCLUSTERS: usize = 1 << 4;
 /// Before the id and the name of a snapshot in its list.
 const FIXED_BYTES: usize = 40;
 /// More than any image of a small world has.
@@ -49,15 +51,32 @@ pub fn held(file: &[u8]) -> Vec<Option<Tag>> {
 fn content(file: &[u8], l1: usize, entries: usize) -> Vec<Option<Tag>> {
     let cluster_bytes = 1usize << number(file, 20, 4);
     let per_cluster = cluster_bytes / SECTOR_BYTES;
+    let has_subclusters = number(file, 4, 4) >= 3 && number(file, 72, 8) & SUBCLUSTERS != 0;
+    let entry_bytes = if has_subclusters { 16 } else { 8 };
     let mut content = Vec::new();
     for table in 0..entries.min(file.len() / 8) {
         let l2 = number(file, l1 + table * 8, 8) & OFFSET;
-        for slot in 0..cluster_bytes / 8 {
-            let entry = if l2 == 0 { 0 } else { number(file, l2 + slot * 8, 8) };
-            content.extend((0..per_cluster).map(|sector| held_by(file, entry, sector)));
+        for slot in 0..cluster_bytes / entry_bytes {
+            let at = l2 + slot * entry_bytes;
+            let entry = if l2 == 0 { 0 } else { number(file, at, 8) };
+            let bits = if l2 == 0 || !has_subclusters { 0 } else { number(file, at + 8, 8) };
+            content.extend((0..per_cluster).map(|sector| match has_subclusters {
+                true => held_by(file, of_subcluster(entry, bits, sector * 32 / per_cluster), sector),
+                false => held_by(file, entry, sector),
+            }));
         }
     }
     content
+}
+
+/// The entry that a cluster would have that is as one of its subclusters is.
+fn of_subcluster(entry: usize, bits: usize, subcluster: usize) -> usize {
+    match (bits >> (subcluster + 32) & 1, bits >> subcluster & 1) {
+        _ if entry & PACKED != 0 => entry,
+        (1, _) => ZERO,
+        (_, 1) => entry & !ZERO,
+        _ => 0,
+    }
 }
 
 /// What a sector of the cluster with this L2 entry holds.

@@ -11,6 +11,8 @@ use midstream::choice::Draw;
 pub const PROFILES: u32 = 10;
 /// The first table that also has commands for which spare images are needed.
 pub const FIRST_WITH_SPARES: u32 = 4;
+/// The table of verbs on jobs that become ready or end together.
+const VERBS: u32 = 8;
 /// Command slots of a client.
 const COMMANDS: u32 = 4;
 const COMMANDS_WIDE: u32 = 6;
@@ -202,10 +204,11 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         _ if profile.world == World::Wide && draw.below("client # command # rare", of, 8) == 1 => {
             rare(draw, scenario, of)
         }
+        Word::SetSpeed if needs_spares(profile.commands) && changes(draw, profile, of) => change(draw, of),
         Word::Stream => jobs::stream(draw, scenario, of),
         Word::Commit => jobs::commit(draw, scenario, of),
-        Word::Mirror => jobs::mirror(draw, scenario, of),
-        Word::Backup => jobs::backup(draw, scenario, of),
+        Word::Mirror => jobs::mirror(draw, scenario, profile, of),
+        Word::Backup => jobs::backup(draw, scenario, profile, of),
         Word::Backups => jobs::backups(draw, scenario, profile, of),
         Word::Reopen => edits::reopen(draw, scenario, profile, of),
         Word::Snapshot => edits::snapshot(draw, scenario, of),
@@ -221,7 +224,11 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         Word::Nonsense => draw.entry("client # command # nonsense", of, &NONSENSE).to_owned(),
         verb => self::verb(draw, scenario, verb, of),
     };
-    let think = draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]);
+    // More commands at a time cost the judge much.
+    let think = match profile.is_storm && profile.commands == VERBS {
+        true => draw.entry("client # command # think", of, &[0, 0, 0, 0, 0, 1, 2, 2, 4, 8, 16, 64]),
+        false => draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]),
+    };
     Some(Command { think, slot: of[1], text })
 }
 
@@ -298,6 +305,11 @@ fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, of: [u32; 3]) -> S
     execute(&format!("{family}-{verb}"), &arguments)
 }
 
+/// Whether a command that would change a job's speed changes how it copies.
+fn changes(draw: &mut Draw<'_>, profile: Profile, of: [u32; 3]) -> bool {
+    profile.world == World::Simulated && draw.below("client # command # changes", of, 2) == 1
+}
+
 /// What only a live daemon is asked for: a node goes to another thread, or a mirror to another way of copying.
 fn rare(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let threads = scenario.threads.count();
@@ -309,6 +321,11 @@ fn rare(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
         };
         return execute("x-blockdev-set-iothread", &format!(r#""node-name":"{node}","iothread":{thread}"#));
     }
+    change(draw, of)
+}
+
+/// A mirror goes on to another way of copying.
+fn change(draw: &mut Draw<'_>, of: [u32; 3]) -> String {
     let (job, modes) = (job(draw, of), ["write-blocking", "write-blocking", "background"]);
     let mode = draw.entry("client # command # copy mode", of, &modes);
     execute("block-job-change", &format!(r#""id":"j{job}","type":"mirror","copy-mode":"{mode}""#))

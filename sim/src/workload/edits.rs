@@ -2,7 +2,7 @@
 
 use super::client::{execute, image};
 use super::guest::{Place, Request};
-use super::image::Format;
+use super::image::{BITMAP, Format, Vouching};
 use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
@@ -110,13 +110,21 @@ pub fn change_backing_file(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3
     )
 }
 
-/// `block-dirty-bitmap-add`, `-clear` and `-remove`; the mark past which a write is reported; internal snapshots; and a command
+/// `block-dirty-bitmap-add`, `-clear`, `-remove`, `-disable` and `-enable`; the mark past which a write is reported; internal snapshots; and a command
 /// of which the model knows nothing.
 pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let layer =
         if profile.world == World::Narrow { image(draw, scenario, of) } else { marked(draw, scenario, of) };
-    let words = ["add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark"];
-    let words = if profile.world == World::Narrow { &words[..5] } else { &words };
+    let words: &[&str] = match profile.world {
+        World::Narrow => &["add", "add", "clear", "remove", "mark"],
+        World::Wide => {
+            &["add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark"]
+        }
+        World::Simulated => &[
+            "add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark",
+            "add", "disable", "enable", "enable",
+        ],
+    };
     let verb = draw.entry("client # command # bitmap", of, words);
     let top = scenario.layers - 1;
     // An image of version 2 cannot say that its flags are behind: what a kill leaves of a snapshot half made is harmless there,
@@ -148,14 +156,18 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
                 World::Narrow => "",
                 World::Simulated | World::Wide => {
                     let fine = r#","granularity":512"#;
-                    draw.entry("client # command # fine", of, &["", fine, fine, fine])
+                    let coarse = if profile.world == World::Wide { fine } else { r#","granularity":2048"# };
+                    draw.entry("client # command # fine", of, &["", fine, fine, coarse])
                 }
             };
             format!("{kind}{fine}")
         }
         _ => String::new(),
     };
-    execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"b0"{kind}"#))
+    // The one that an image has from the beginning, where it has one.
+    let is_first = profile.world == World::Simulated && scenario.images[layer].vouching == Vouching::Bitmap;
+    let name = if is_first && ["enable", "disable", "clear"].contains(&verb) { BITMAP } else { "b0" };
+    execute(&format!("block-dirty-bitmap-{verb}"), &format!(r#""node":"n{layer}","name":"{name}"{kind}"#))
 }
 
 /// A layer to put a mark on: mostly one where some guest is, for nobody else's changes are followed.

@@ -15,7 +15,7 @@ const LANES: u32 = 2;
 /// Request slots of a lane.
 pub const REQUESTS: u32 = 6;
 /// Where guests come to the same places, these are so many clusters.
-const HOT: u64 = 2;
+pub const HOT: u64 = 2;
 /// So many places are distinguished, evenly over an image.
 const SPOTS: u64 = 128;
 /// What a guest does.
@@ -50,8 +50,10 @@ pub struct Request {
     pub sectors: u64,
     /// The tag a write leaves.
     pub tag: Tag,
-    /// Whether it is to be durable when it ends: for writes by NBD.
+    /// Whether it is to be durable when it ends: for writes by NBD, of data or zeroes.
     pub fua: bool,
+    /// Whether the space of what it makes zero is not needed: for writes of zeroes by NBD.
+    pub unmaps: bool,
 }
 
 /// Where a request begins.
@@ -105,12 +107,17 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, guest: u
     })
 }
 
-/// Draws which writes are to be durable when they end.
+/// Draws which writes are to be durable when they end, and which zeroes need no space.
 fn draw_access(draw: &mut Draw<'_>, guest: u32, lanes: &mut [Vec<Request>]) {
     for (lane, requests) in (0..).zip(lanes) {
-        for request in requests.iter_mut().filter(|request| request.operation == Operation::Write) {
+        let is_write =
+            |request: &&mut Request| matches!(request.operation, Operation::Write | Operation::WriteZeroes);
+        for request in requests.iter_mut().filter(is_write) {
             let of = [guest, lane, request.slot()];
             request.fua = draw.below("guest # lane # request # access", of, 3) == 2;
+            if request.operation == Operation::WriteZeroes {
+                request.unmaps = draw.below("guest # lane # request # unmaps", of, 2) == 1;
+            }
         }
     }
 }
@@ -125,7 +132,7 @@ fn draw_request(
     // The second lane is there to overlap with the first; half of it is empty.
     let table = TABLES[profile.operations as usize];
     let operation = draw.entry("guest # lane # request #", of, table)?;
-    if of[1] == 1 && draw.below("guest # lane # request # present", of, 2) == 0 {
+    if of[1] == 1 && !profile.is_storm && draw.below("guest # lane # request # present", of, 2) == 0 {
         return None;
     }
     let size = scenario.images[image].sectors();
@@ -144,8 +151,8 @@ fn draw_request(
         0 | 1 => {
             let clusters = size.div_ceil(per_cluster);
             let spot = u64::from(draw.below("guest # lane # request # cluster", of, SPOTS as u32));
-            let cluster =
-                spot * clusters.div_ceil(SPOTS) % if profile.is_hot { HOT.min(clusters) } else { clusters };
+            let cluster = spot * clusters.div_ceil(SPOTS)
+                % profile.hot_clusters.map_or(clusters, |hot| hot.min(clusters));
             let edge = draw.entry("guest # lane # request # edge", of, &[0, 0, 1, per_cluster - 1]);
             Place::Sector((cluster * per_cluster + edge).min(size - 1))
         }
@@ -153,14 +160,17 @@ fn draw_request(
             let spot = u64::from(draw.below("guest # lane # request # sector", of, SPOTS as u32));
             Place::Sector(
                 spot * size.div_ceil(SPOTS)
-                    % if profile.is_hot { (HOT * per_cluster).min(size) } else { size },
+                    % profile.hot_clusters.map_or(size, |hot| (hot * per_cluster).min(size)),
             )
         }
         _ => Place::NearJob(draw.entry("guest # lane # request # beside", of, &[0, 1, 2, -1, -2, 4])),
     };
-    let think = draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32, 64, 128]);
+    let think = match profile.is_storm {
+        true => 0,
+        false => draw.entry("guest # lane # request # think", of, &[0, 0, 1, 2, 4, 8, 16, 32, 64, 128]),
+    };
     let tag = tag_of_request(of[0], of[1], of[2]);
-    Some(Request { think, operation, place, sectors, tag, fua: false })
+    Some(Request { think, operation, place, sectors, tag, fua: false, unmaps: false })
 }
 
 impl Request {

@@ -59,6 +59,8 @@ pub struct Features {
     pub extended_l2: bool,
     /// An internal snapshot of the first content shares every cluster: for refcounts of two bits and more.
     pub snapshot: bool,
+    /// Its tables have a cluster past the end of the guest's disk: a shrink was cut short.
+    pub leftovers: bool,
 }
 
 /// The bit of a feature that nobody knows.
@@ -141,7 +143,9 @@ impl Image {
         let mut bytes = vec![0; len as usize];
         let per_cluster = self.format.cluster_bytes() / SECTOR_BYTES as u64;
         let first = from / SECTOR_BYTES as u64;
-        for (sector, chunk) in (first..self.sectors()).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
+        let there =
+            if self.features.leftovers { self.clusters.len() as u64 * per_cluster } else { self.sectors() };
+        for (sector, chunk) in (first..there).zip(bytes.chunks_exact_mut(SECTOR_BYTES)) {
             match self.clusters[(sector / per_cluster) as usize] {
                 Cluster::Data => fill(chunk, initial_tag(self.layer, sector)),
                 Cluster::Striped if sector.is_multiple_of(2) => fill(chunk, initial_tag(self.layer, sector)),
@@ -421,11 +425,12 @@ mod tests {
     fn features_are_built_as_the_format_has_them() {
         let all = [(true, false, false), (false, true, false), (false, false, true), (true, true, true)];
         for (lazy_refcounts, extended_l2, snapshot) in all {
+            let leftovers = lazy_refcounts;
             let mut scenario = Scenario::chain(&["d.s0z_dd"]);
             let image = &mut scenario.images[0];
             image.format = Format::Qcow2 { version: 3, cluster_bits: 14, refcount_order: 4 };
-            image.size_bytes = 8 << 14;
-            image.features = Features { lazy_refcounts, extended_l2, snapshot };
+            image.size_bytes = if leftovers { (6 << 14) + 512 } else { 8 << 14 };
+            image.features = Features { lazy_refcounts, extended_l2, snapshot, leftovers };
             let values: Vec<u64> = image.values().into_iter().map(Option::unwrap_or_default).collect();
             let mut files = scenario.files();
             let found = &recovery::read_all(&scenario, &mut files).expect("it ends")[0];

@@ -6,6 +6,47 @@ use midstream::choice::Draw;
 
 /// Spare images of a run whose commands need any.
 const SPARES: u32 = 2;
+/// The smallest clusters that can have subclusters, which are a sector each.
+const SUBCLUSTERS_BITS: u32 = 14;
+/// Which features an image of a simulated world has; 0 is none.
+const RARE_FEATURES: [u32; 32] = [
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    LEFTOVERS,
+    LEFTOVERS,
+    LEFTOVERS,
+    6,
+    6,
+    6,
+    4,
+    SHARED_SUBCLUSTERS,
+];
+/// The number of subclusters in clusters that a snapshot shares.
+const SHARED_SUBCLUSTERS: u32 = 9;
+/// The number of what a shrink left that was cut short.
+const LEFTOVERS: u32 = 8;
 /// Regions of a layer whose content is decided one by one.
 const REGIONS: u64 = 12;
 
@@ -40,13 +81,22 @@ pub(super) fn draw_images(draw: &mut Draw<'_>, world: World) -> Vec<Image> {
                 _ if fork && layer + 1 == count => Some(layer as usize - 2),
                 _ => Some(layer as usize - 1),
             };
-            let clusters = draw_clusters(draw, layer, format, u64::from(sectors) * 512);
+            // Of a simulated image, its features say how large its clusters are.
+            let early = (world == World::Simulated).then(|| draw_features(draw, layer, format, world));
+            let (format, features) = early.unwrap_or((format, Features::default()));
+            let mut clusters = draw_clusters(draw, layer, format, u64::from(sectors) * 512);
+            if features.leftovers {
+                clusters.push(Cluster::Data);
+            }
             let path = format!("/n{layer}.{}", format.driver());
             let vouching = match world {
                 World::Narrow => Vouching::Nothing,
                 World::Simulated | World::Wide => draw_vouching(draw, layer, format),
             };
-            let features = draw_features(draw, layer, format, world);
+            let features = match world {
+                World::Wide => draw_features(draw, layer, format, world).1,
+                World::Simulated | World::Narrow => features,
+            };
             let size_bytes = u64::from(sectors) * 512;
             Image { layer, path, format, size_bytes, backing, clusters, vouching, features }
         })
@@ -67,6 +117,8 @@ pub(super) fn draw_spares(draw: &mut Draw<'_>, images: &mut Vec<Image>, world: W
             _ => images[top].size_bytes + 1536,
         };
         let backing = (!raw && draw.below("spare # names top", of, 2) == 1).then_some(top);
+        let (format, features) = draw_features(draw, layer, format, world);
+        let features = Features { leftovers: false, ..features };
         let clusters = vec![Cluster::Unallocated; size_bytes.div_ceil(format.cluster_bytes()) as usize];
         let path = format!("/t{spare}.{}", format.driver());
         images.push(Image {
@@ -77,7 +129,7 @@ pub(super) fn draw_spares(draw: &mut Draw<'_>, images: &mut Vec<Image>, world: W
             backing,
             clusters,
             vouching: Vouching::Nothing,
-            features: draw_features(draw, layer, format, world),
+            features,
         });
     }
 }
@@ -98,17 +150,27 @@ fn draw_format(draw: &mut Draw<'_>, layer: u32, world: World) -> Format {
     }
 }
 
-/// What an image has of its format: most have nothing.
-fn draw_features(draw: &mut Draw<'_>, layer: u32, format: Format, world: World) -> Features {
-    let (World::Wide, Format::Qcow2 { version: 3, cluster_bits, refcount_order }) = (world, format) else {
-        return Features::default();
+/// What an image has of its format: most have nothing. In a simulated world one with subclusters has the smallest clusters that
+/// can have any.
+fn draw_features(draw: &mut Draw<'_>, layer: u32, format: Format, world: World) -> (Format, Features) {
+    let Format::Qcow2 { version: 3, cluster_bits, refcount_order } = format else {
+        return (format, Features::default());
     };
-    let drawn = draw.below("layer # features", [layer, 0, 0], 8);
-    Features {
+    let of = [layer, 0, 0];
+    let drawn = match world {
+        World::Simulated => draw.entry("layer # features", of, &RARE_FEATURES),
+        World::Narrow => 0,
+        World::Wide => draw.below("layer # features", of, 8),
+    };
+    let has_subclusters = matches!(drawn, 5 | 7 | SHARED_SUBCLUSTERS);
+    let bits = if world == World::Simulated && has_subclusters { SUBCLUSTERS_BITS } else { cluster_bits };
+    let features = Features {
         lazy_refcounts: matches!(drawn, 4 | 7),
-        extended_l2: matches!(drawn, 5 | 7) && cluster_bits >= 14,
-        snapshot: drawn == 6 && refcount_order > 0,
-    }
+        extended_l2: has_subclusters && bits >= SUBCLUSTERS_BITS,
+        snapshot: matches!(drawn, 6 | SHARED_SUBCLUSTERS) && refcount_order > 0,
+        leftovers: drawn == LEFTOVERS,
+    };
+    (Format::Qcow2 { version: 3, cluster_bits: bits, refcount_order }, features)
 }
 
 /// What an image says of its content: most say nothing.

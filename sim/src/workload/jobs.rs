@@ -3,6 +3,7 @@
 use super::client::{execute, image, job};
 use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
+use midstream::world::fault::{Fault, Kind};
 
 /// `block-stream`.
 pub fn stream(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
@@ -110,10 +111,14 @@ pub fn commit(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
 }
 
 /// The target of a copy: mostly a spare image.
-fn target(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+fn target(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
+    // Where a disk is to fail at it, somebody copies.
+    let is_struck = |fault: &&Fault| fault.kind == Kind::Write && fault.file as usize >= scenario.layers;
+    let struck = scenario.faults.iter().find(is_struck).map(|fault| fault.file as usize - scenario.layers);
+    let struck = struck.filter(|_| profile.world == World::Simulated);
     match draw.below("client # command # target", of, 16) {
         15 => format!("n{}", image(draw, scenario, of)),
-        other => format!("t{}", other as usize % scenario.spares().max(1)),
+        other => format!("t{}", struck.unwrap_or(other as usize % scenario.spares().max(1))),
     }
 }
 
@@ -133,9 +138,9 @@ fn on_both_errors(draw: &mut Draw<'_>, of: [u32; 3]) -> &'static str {
 }
 
 /// `blockdev-mirror`.
-pub fn mirror(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+pub fn mirror(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let device = device(draw, scenario, of);
-    let (job, target, sync) = (job(draw, of), target(draw, scenario, of), sync(draw, of));
+    let (job, target, sync) = (job(draw, of), target(draw, scenario, profile, of), sync(draw, of));
     let mut arguments =
         format!(r#""device":"n{device}","job-id":"j{job}","target":"{target}","sync":"{sync}""#);
     arguments += match draw.below("client # command # copy mode", of, 4) {
@@ -155,9 +160,9 @@ pub fn mirror(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
 }
 
 /// `blockdev-backup`.
-pub fn backup(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+pub fn backup(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let (device, job) = (image(draw, scenario, of), job(draw, of));
-    let (target, sync) = (target(draw, scenario, of), sync(draw, of));
+    let (target, sync) = (target(draw, scenario, profile, of), sync(draw, of));
     let mut arguments =
         format!(r#""device":"n{device}","job-id":"j{job}","target":"{target}","sync":"{sync}""#);
     arguments += on_both_errors(draw, of);

@@ -79,8 +79,10 @@ pub struct Profile {
     pub commands: u32,
     /// Index of the table of guest operations.
     pub operations: u32,
-    /// Whether guests come to the same few places, where they meet.
-    pub is_hot: bool,
+    /// Of how many clusters guests come to the same ones, where they meet; nothing: they come to all.
+    pub hot_clusters: Option<u64>,
+    /// Whether they do so without a pause; nor do clients that only have verbs rest.
+    pub is_storm: bool,
     /// Which world it is drawn for.
     pub world: World,
 }
@@ -121,12 +123,15 @@ impl Scenario {
     fn draw_on(choices: &mut Choices, disks: &Repertoire, world: World) -> Scenario {
         let is_live = world != World::Simulated;
         let mut draw = Draw::new(choices);
-        let profile = Profile {
-            commands: draw_commands(&mut draw, world),
-            operations: draw.below("profile operations", [0; 3], PROFILES),
-            is_hot: world != World::Narrow && draw.below("profile hot", [0; 3], 4) == 1,
-            world,
+        let (commands, operations) =
+            (draw_commands(&mut draw, world), draw.below("profile operations", [0; 3], PROFILES));
+        let heat = match world {
+            World::Narrow => 0,
+            World::Simulated | World::Wide => draw.below("profile hot", [0; 3], 4),
         };
+        let is_storm = world == World::Simulated && heat == 3;
+        let hot_clusters = if is_storm { Some(1) } else { (heat == 1).then_some(guest::HOT) };
+        let profile = Profile { commands, operations, hot_clusters, is_storm, world };
         let mut images = images::draw_images(&mut draw, world);
         let layers = images.len();
         let read_only = images::draw_read_only(&mut draw, &images);

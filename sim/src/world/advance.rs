@@ -21,7 +21,8 @@ impl World {
             }
             self.look_ahead(choices)?;
             let last = self.next_look().min(self.crash.map_or(bound, |(end, _)| end)).min(bound);
-            let bound_of_run = Bound { steps_max: last.saturating_sub(steps), flushes: self.next_flush() };
+            let (flushes, head_flushes) = self.next_flushes();
+            let bound_of_run = Bound { steps_max: last.saturating_sub(steps), flushes, head_flushes };
             match self.scheduler.run_to(tasks, bound_of_run, Some(choices)) {
                 Rest::Done => return Ok(()),
                 Rest::Halted => return Err(Stop::Broken),
@@ -37,9 +38,11 @@ impl World {
     /// Looks at what crashes would leave now, as often as it was to be looked at this moment.
     fn look_ahead(&mut self, choices: &mut Choices) -> Result<(), Stop> {
         let (steps, flushes) = (self.scheduler.steps(), self.scheduler.flushes());
+        let heads = self.scheduler.head_flushes();
         let has_come = |what_if: &WhatIf| match what_if.at {
             Moment::Step(step) => step <= steps,
             Moment::Flush(flush) => flush <= flushes,
+            Moment::HeadFlush(flush) => flush <= heads,
         };
         let (now, later) = std::mem::take(&mut self.what_ifs).into_iter().partition(has_come);
         self.what_ifs = later;
@@ -51,18 +54,23 @@ impl World {
     fn next_look(&self) -> u64 {
         let step = |what_if: &WhatIf| match what_if.at {
             Moment::Step(step) => Some(step),
-            Moment::Flush(_) => None,
+            Moment::Flush(_) | Moment::HeadFlush(_) => None,
         };
         self.what_ifs.iter().filter_map(step).min().unwrap_or(u64::MAX)
     }
 
-    /// The flush after which it is to be looked at next.
-    fn next_flush(&self) -> Option<u64> {
+    /// The flush after which it is to be looked at next, and that of a header.
+    fn next_flushes(&self) -> (Option<u64>, Option<u64>) {
         let flush = |what_if: &WhatIf| match what_if.at {
-            Moment::Step(_) => None,
             Moment::Flush(flush) => Some(flush),
+            Moment::Step(_) | Moment::HeadFlush(_) => None,
         };
-        self.what_ifs.iter().filter_map(flush).min()
+        let of_head = |what_if: &WhatIf| match what_if.at {
+            Moment::HeadFlush(flush) => Some(flush),
+            Moment::Step(_) | Moment::Flush(_) => None,
+        };
+        let next = |moment: &dyn Fn(&WhatIf) -> Option<u64>| self.what_ifs.iter().filter_map(moment).min();
+        (next(&flush), next(&of_head))
     }
 
     /// Looks at what would be left if the world ended now. Where that would break a law, it does end.

@@ -44,6 +44,15 @@ pub struct Visitor<'a> {
     pub writable: bool,
 }
 
+/// How a change is to be made, beyond what it is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct How {
+    /// Durable when it ends.
+    pub fua: bool,
+    /// Without space for what it makes zero.
+    pub unmaps: bool,
+}
+
 impl Door {
     /// Takes a place at a node. Nothing: it is not let in.
     pub fn device(visitor: Visitor<'_>, engine: &Arc<Engine>, oracle: &Oracle) -> Option<Door> {
@@ -135,12 +144,13 @@ impl Door {
         offset: u64,
         len: u64,
         data: Vec<u8>,
-        fua: bool,
+        how: How,
     ) -> IoResult<()> {
+        let How { fua, unmaps } = how;
         match self {
             Door::Export { client, .. } => {
                 let (offset, len) = if operation == Operation::Flush { (0, 0) } else { (offset, len) };
-                client.request(Asked { fua, ..asked(operation, offset, len, &data) }).await.map(drop)
+                client.request(Asked { fua, unmaps, ..asked(operation, offset, len, &data) }).await.map(drop)
             }
             Door::Device(_) if fua => Err(Errno::ENOTSUP),
             Door::Device(device) => match operation {
@@ -156,7 +166,7 @@ impl Door {
 
 fn asked(operation: Operation, offset: u64, len: u64, data: &[u8]) -> Asked<'_> {
     let len = u32::try_from(len).expect("images of a world are small");
-    Asked { operation, offset, len, data, fua: false }
+    Asked { operation, offset, len, data, fua: false, unmaps: false }
 }
 
 /// Does a command; whether it went well.

@@ -5,7 +5,7 @@ use crate::oracle::bounded::Seen;
 use crate::oracle::space::Change;
 use crate::oracle::write::Write;
 use crate::workload::guest::{GuestPlan, Place, REQUESTS, Request};
-use crate::world::door::{Door, Visitor};
+use crate::world::door::{Door, How, Visitor};
 use block::engine::Engine;
 use block::qmp::Monitor;
 use midstream::content::{SECTOR_BYTES, sectors_of, tag_of_request, tags};
@@ -109,8 +109,8 @@ impl Seat {
             let id = RequestId { guest: self.plan.guest, lane: 0, slot };
             let place = Place::Sector(u64::from(slot) * 13 % sectors);
             let tag = tag_of_request(self.plan.guest, 0, slot);
-            let request =
-                Request { think: 0, operation: Operation::Write, place, sectors: 1, tag, fua: false };
+            let operation = Operation::Write;
+            let request = Request { think: 0, operation, place, sectors: 1, tag, fua: false, unmaps: false };
             let began = host.now();
             perform(id, &request, guest, engine, oracle).await;
             oracle.waited(id, host.now().since(began), sectors * SECTOR_BYTES as u64);
@@ -183,8 +183,7 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Door, engine: &En
     if let Some(node) = layer.clone() {
         oracle.writes(id, &Write { node, operation: request.operation, bytes: offset..offset + len });
     }
-    let asked = Asked::new(request.operation, sector, sectors, request.tag);
-    oracle.began(id, Asked { fua: request.fua, ..asked }, request.tag);
+    oracle.began(id, asked(request, sector, sectors), request.tag);
     match request.operation {
         Operation::Read => {
             let read = guest.read(offset, len).await;
@@ -195,12 +194,24 @@ pub async fn perform(id: RequestId, request: &Request, guest: &Door, engine: &En
                 Operation::Write => sectors_of(request.tag, sector, sectors),
                 _ => Vec::new(),
             };
-            let made = guest.change(change, offset, len, data, request.fua).await;
+            let how = How { fua: request.fua, unmaps: request.unmaps };
+            let made = guest.change(change, offset, len, data, how).await;
             if is_change && layer_of(guest, engine) != layer {
                 oracle.writes_somewhere(id);
             }
             oracle.ended(id, made.map(|()| None));
         }
+    }
+}
+
+/// What a request asks for. Zeroes that are to be durable are a write of them to whoever judges.
+fn asked(request: &Request, sector: u64, sectors: u64) -> Asked {
+    match request.operation {
+        Operation::WriteZeroes if request.fua => {
+            let written = Asked::new(Operation::Write, sector, sectors, request.tag);
+            Asked { values: vec![0; sectors as usize], fua: true, ..written }
+        }
+        operation => Asked { fua: request.fua, ..Asked::new(operation, sector, sectors, request.tag) },
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Asked<'a> {
     pub data: &'a [u8],
     /// Whether it is to be durable when it ends.
     pub fua: bool,
+    /// Whether zeroes that it writes need no space.
+    pub unmaps: bool,
 }
 
 /// A connection to an export.
@@ -178,7 +180,8 @@ impl Client {
 
     /// Says goodbye, and waits until the server has hung up. Nobody asks for anything any more.
     pub async fn leave(&self) {
-        let goodbye = Asked { operation: Operation::Flush, offset: 0, len: 0, data: &[], fua: false };
+        let goodbye =
+            Asked { operation: Operation::Flush, offset: 0, len: 0, data: &[], fua: false, unmaps: false };
         // Whoever has gone already needs no goodbye.
         let _gone = self.end.send(&goodbye.header(COMMAND_DISCONNECT, 0, 0));
         let mut reading = self.state().reading.take();
@@ -200,7 +203,8 @@ impl Asked<'_> {
             Operation::Discard => 4,
             Operation::WriteZeroes => 6,
         };
-        let keeps = if self.operation == Operation::WriteZeroes { FLAG_NO_HOLE } else { 0 };
+        let keeps_space = self.operation == Operation::WriteZeroes && !self.unmaps;
+        let keeps = if keeps_space { FLAG_NO_HOLE } else { 0 };
         let fua = if self.fua { FLAG_FUA } else { 0 };
         let mut out = self.header(command, keeps | fua, cookie);
         out.extend_from_slice(self.data);

@@ -104,7 +104,8 @@ impl World {
         let id = RequestId { guest: hand.number, lane: 0, slot: hand.requests };
         hand.requests += 1;
         let tag: Tag = tag_of_request(hand.number, 0, id.slot);
-        let request = Request { think: 0, operation, place: Place::Sector(sector), sectors, tag, fua: false };
+        let place = Place::Sector(sector);
+        let request = Request { think: 0, operation, place, sectors, tag, fua: false, unmaps: false };
         let (guest, engine, oracle) = (hand.guest.clone(), self.engine.clone(), self.oracle.clone());
         self.get("guest", async move { guest::perform(id, &request, &guest, &engine, &oracle).await });
     }
