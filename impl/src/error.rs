@@ -318,6 +318,12 @@ pub enum Refused {
     BitmapNotPersistent { name: String, node: String, why: String },
     #[error("Bitmap '{0}' is readonly and cannot be modified")]
     BitmapReadOnly(String),
+    #[error(
+        "Bitmaps are of different sizes (destination size is {target}, source size is {other}) and can't be merged"
+    )]
+    BitmapsOfOtherSizes { target: u64, other: u64 },
+    #[error("Bitmap '{0}' is currently in use by another operation and cannot be used")]
+    BitmapBusy(String),
     #[error("Bitmap '{0}' is inconsistent and cannot be used")]
     BitmapInconsistent(String),
     #[error(transparent)]

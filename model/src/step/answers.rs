@@ -198,6 +198,12 @@ impl State {
             let refused = Answer::Refused(crate::command::backup::read_only_target());
             self.perhaps(Rule::BackupTargetReadOnly, refused, answers);
         }
+        if let Asked::Backup(copy) = &start.work
+            && copy.bitmap.is_some()
+        {
+            // It may not be there, or not be known, or somebody else may hold it.
+            self.perhaps(Rule::BitmapRefused, Answer::ErrorAbout("Bitmap '"), answers);
+        }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),
             // A job that never runs is created all the same, and its events come first.

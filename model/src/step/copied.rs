@@ -15,6 +15,12 @@ impl State {
         if self.job(id).interfered {
             self.copy_loses_track(id);
         }
+        if let Work::Backup(span) = &self.job(id).plan.work
+            && span.sync.is_by_bitmap()
+            && self.job(id).copies.contains(&true)
+        {
+            self.count(LawId::BackupBitmapCompletes);
+        }
         let may_be_older = self.job(id).copies.contains(&false);
         let plan = self.job(id).plan.clone();
         match &plan.work {
@@ -48,7 +54,8 @@ impl State {
                 self.copy_was_not_flushed(before);
                 self.count(match span.sync {
                     Sync::Full => LawId::BackupFullCompletes,
-                    _ => LawId::BackupTopCompletes,
+                    Sync::Top => LawId::BackupTopCompletes,
+                    _ => return,
                 });
             }
         }

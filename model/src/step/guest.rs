@@ -328,6 +328,7 @@ impl State {
             (Kind::Read, Err(_)) | (Kind::Flush, Err(_)) => Ok(()),
             (Kind::Change, result) => {
                 let failed = result.is_err() && self.allows(Rule::FailedWrite);
+                self.bitmaps_record(&request, result.is_ok());
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
                 if matches!(request.op, Op::Write(..)) {
                     self.write_may_zero(image, (request.sector, request.count), !failed);
