@@ -6,6 +6,7 @@
 
 pub(crate) mod held;
 mod ranges;
+mod sum;
 
 use self::held::Held;
 use self::ranges::{RANGE_BYTES, Ranges};

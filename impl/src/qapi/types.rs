@@ -120,6 +120,7 @@ pub enum Action {
     QueryBlockJobs,
     QueryNamedBlockNodes,
     QueryBlockGraph,
+    BitmapSum,
     BlockdevAdd,
     BlockdevDel,
     BlockStream,

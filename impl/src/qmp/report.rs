@@ -117,6 +117,15 @@ fn push_cache(out: &mut String, node: &NodeInfo) {
     o.close();
 }
 
+/// The answer of `x-debug-block-dirty-bitmap-sha256`.
+pub(super) fn bitmap_sum(sum: &str) -> String {
+    let mut out = String::new();
+    let mut o = ObjectText::open(&mut out);
+    o.text("sha256", sum);
+    o.close();
+    out
+}
+
 fn push_bitmap(out: &mut String, bitmap: &BitmapInfo) {
     let mut o = ObjectText::open(out);
     if let Some(name) = &bitmap.name {

@@ -24,6 +24,8 @@ pub(crate) enum Held {
     No,
     /// A backup. What was written since it began is here.
     ByBackup(Arc<Mutex<Ranges>>),
+    /// An export, which shows it to its clients.
+    ByExport,
 }
 
 /// What becomes of a bitmap when a backup ends.
@@ -35,12 +37,28 @@ pub(crate) enum After {
     Keeps,
 }
 
+/// A bitmap that an export is to show.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ExportedBitmap {
+    /// The nearest one of this name, from the export's node down.
+    Nearest(String),
+    /// One of a certain node.
+    Of(BitmapName),
+}
+
+/// A bitmap that an export shows: what is dirty in it changes with the bitmap.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    node: NodeId,
+    pub(crate) bitmap: Bitmap,
+}
+
 impl Held {
     /// Where writes are recorded while a backup holds the bitmap.
     pub(super) fn since(&self) -> Option<&Arc<Mutex<Ranges>>> {
         match self {
             Held::ByBackup(since) => Some(since),
-            Held::No => None,
+            Held::No | Held::ByExport => None,
         }
     }
 }
@@ -53,6 +71,34 @@ impl Bitmap {
             since.lock().map.iter().for_each(|(start, end)| all.insert(*start, *end));
         }
         all
+    }
+
+    /// What is dirty of a range: bytes, and whether they are, in at most `runs_max` runs from its start.
+    pub(crate) fn dirty_runs(&self, offset: u64, len: u64, runs_max: usize) -> Vec<(u64, bool)> {
+        let granularity = u64::from(self.granularity);
+        let (mut at, end) = (offset, offset + len);
+        let mut runs = Vec::new();
+        let dirty = self.dirty.lock();
+        let before = dirty.map.range(..=offset / granularity).next_back();
+        let later = dirty.map.range(offset / granularity + 1..);
+        for (start, stop) in before.into_iter().chain(later) {
+            let start = start.saturating_mul(granularity).clamp(at, end);
+            let stop = stop.saturating_mul(granularity).clamp(at, end);
+            for (to, is_dirty) in [(start, false), (stop, true)] {
+                if at < to {
+                    runs.push((to - at, is_dirty));
+                    at = to;
+                }
+            }
+            if at == end || runs.len() >= runs_max {
+                break;
+            }
+        }
+        if at < end {
+            runs.push((end - at, false));
+        }
+        runs.truncate(runs_max);
+        runs
     }
 
     /// How many bytes were written since a backup holds it, in whole granules.
@@ -83,6 +129,61 @@ impl Graph {
     pub(crate) fn hold_bitmap_for_backup(&mut self, wanted: &BitmapName) -> Result<(), Refused> {
         let since = Arc::new(Mutex::new(Ranges::none(&self.budget)));
         self.change_bitmap(wanted, |bitmap| Some(Bitmap { held: Held::ByBackup(since), ..bitmap.clone() }))
+    }
+
+    /// An export of `node` takes hold of bitmaps: all of them or none.
+    pub(crate) fn hold_bitmaps_for_export(
+        &mut self,
+        node: NodeId,
+        wanted: &[ExportedBitmap],
+        writable: bool,
+    ) -> Result<Vec<Shown>, Refused> {
+        let found = wanted.iter().map(|wanted| self.find_exported(node, wanted, writable));
+        let found: Vec<Shown> = found.collect::<Result<_, Refused>>()?;
+        for shown in &found {
+            self.set_held_by_export(shown, Held::ByExport);
+        }
+        Ok(found)
+    }
+
+    /// The export has gone.
+    pub(crate) fn release_bitmaps_of_export(&mut self, shown: &[Shown]) {
+        shown
+            .iter()
+            .filter(|shown| self.contains(shown.node))
+            .cloned()
+            .collect::<Vec<_>>()
+            .iter()
+            .for_each(|shown| self.set_held_by_export(shown, Held::No));
+    }
+
+    fn set_held_by_export(&mut self, shown: &Shown, held: Held) {
+        let bitmaps = &mut self.place_mut(shown.node).bitmaps;
+        if let Some(bitmap) = bitmaps.iter_mut().find(|bitmap| bitmap.name == shown.bitmap.name) {
+            bitmap.held = held;
+        }
+    }
+
+    fn find_exported(&self, node: NodeId, wanted: &ExportedBitmap, writable: bool) -> Result<Shown, Refused> {
+        let (node, bitmap) = match wanted {
+            ExportedBitmap::Of(name) => {
+                if self.find(&name.node).is_none() {
+                    return Err(Refused::NodeUnknown(name.node.clone()));
+                }
+                (self.lookup(&name.node)?, self.find_bitmap(name)?)
+            }
+            ExportedBitmap::Nearest(name) => {
+                let here = |id: NodeId| self.place(id).bitmaps.iter().find(|bitmap| *bitmap.name == **name);
+                let found = self.chain(node).find_map(|id| Some((id, here(id)?)));
+                let found = found.ok_or_else(|| Refused::BitmapNotExported(name.clone()))?;
+                if !writable && !self.place(found.0).read_only && found.1.is_recording {
+                    return Err(Refused::BitmapStillRecording(name.clone()));
+                }
+                found
+            }
+        };
+        bitmap.admit_use()?;
+        Ok(Shown { node, bitmap: bitmap.clone() })
     }
 
     /// The backup has ended. One that forgets is the youngest of its node from now on, as in QEMU.
@@ -144,6 +245,19 @@ mod tests {
         assert_eq!((saved.dirty_ranges(), saved.bytes_since()), (vec![(2048, 2560)], None));
         let partly = held().left(After::Forgets(vec![(512, 1024)]));
         assert_eq!(partly.dirty_ranges(), [(512, 1024), (2048, 2560)]);
+    }
+
+    #[test]
+    fn of_any_range_it_is_known_what_is_dirty() {
+        let bitmap = held().left(After::Keeps);
+        let dirty = |offset: u64| (512..1024).contains(&offset) || (2048..2560).contains(&offset);
+        for (offset, len) in [(0, 4096), (0, 100), (512, 512), (600, 100), (700, 2000), (2560, 7), (0, 513)] {
+            let runs = bitmap.dirty_runs(offset, len, usize::MAX);
+            let found = runs.iter().flat_map(|(len, is_dirty)| std::iter::repeat_n(*is_dirty, *len as usize));
+            assert!(found.eq((offset..offset + len).map(dirty)), "{offset}+{len}: {runs:?}");
+            assert!(runs.windows(2).all(|pair| pair[0].1 != pair[1].1), "{runs:?}");
+            assert_eq!(bitmap.dirty_runs(offset, len, 1), [runs[0]]);
+        }
     }
 
     #[test]
