@@ -186,9 +186,11 @@ fn short_scripts() -> Vec<(String, String, Vec<String>)> {
     all
 }
 
-/// Whether a script shows its defect within some tries: a race is not won every time.
+/// A race is not won every time.
+const TRIES: usize = 20;
+
+/// Whether a script shows its defect within some tries.
 fn shows_within(text: &str, target: &Target) -> bool {
-    const TRIES: usize = 20;
     (0..TRIES).any(|_| shows(text, target))
 }
 
@@ -295,7 +297,7 @@ fn every_test_for_qemus_own_package_fails_where_the_defect_is() {
     for target in daemons() {
         let release = release_of(&target).name();
         for (name, text, releases) in iotests() {
-            let ended = |wanted: &Verdict| (0..5).any(|_| package.run(&text, &target) == *wanted);
+            let ended = |wanted: &Verdict| (0..TRIES).any(|_| package.run(&text, &target) == *wanted);
             let is_known = defects().any(|defect| defect.name == name && defect.releases.contains(&release));
             if releases.iter().any(|seen| seen == release) {
                 assert!(ended(&Verdict::Fails), "{name} on {release}: {:?}", package.run(&text, &target));

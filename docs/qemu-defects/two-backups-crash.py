@@ -21,10 +21,10 @@ class TestTwoBackupsCrash(iotests.QMPTestCase):
     qsd: iotests.QemuStorageDaemon
 
     def setUp(self) -> None:
-        qemu_img_create('-f', 'qcow2', base, '1M')
-        qemu_io('-f', 'qcow2', '-c', 'write -P 1 0 64k', base)
-        qemu_img_create('-f', 'qcow2', target, '1M')
-        qemu_img_create('-f', 'qcow2', target2, '1M')
+        qemu_img_create('-f', 'qcow2', base, '16M')
+        qemu_io('-f', 'qcow2', '-c', 'write -P 1 0 16M', base)
+        qemu_img_create('-f', 'qcow2', target, '16M')
+        qemu_img_create('-f', 'qcow2', target2, '16M')
 
     def tearDown(self) -> None:
         os.remove(base)

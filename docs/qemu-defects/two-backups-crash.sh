@@ -3,10 +3,10 @@
 # Right instead: both end, and both filters go.
 # Seen on 11.1.3. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2
-qemu-img create -q -f qcow2 base.qcow2 1M
-qemu-io -f qcow2 -c 'write -P 1 0 64k' base.qcow2 >/dev/null
-qemu-img create -q -f qcow2 target.qcow2 1M
-qemu-img create -q -f qcow2 target2.qcow2 1M
+qemu-img create -q -f qcow2 base.qcow2 16M
+qemu-io -f qcow2 -c 'write -P 1 0 16M' base.qcow2 >/dev/null
+qemu-img create -q -f qcow2 target.qcow2 16M
+qemu-img create -q -f qcow2 target2.qcow2 16M
 { cat <<'QMP'
 {"execute":"qmp_capabilities"}
 {"execute":"blockdev-backup","arguments":{"device":"base","job-id":"j1","speed":1,"sync":"full","target":"target"}}

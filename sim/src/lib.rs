@@ -37,7 +37,7 @@
 //!   behind its own sockets, `qmp` its monitor line by line, `timeout` how long it may take, `plan` what is drawn beside
 //!   the scenario (injected errors, a kill), `turns` the order of commands and requests, `sequence` one run of it,
 //!   `monitor`, `guests` and `ending` its parts, `in_flight` the requests that are not awaited before the next turn,
-//!   `schema` and `schema_command` commands drawn from the daemon's own schema, `second_reader` what qemu-img finds in the
+//!   `schema` and `schema_command` commands drawn from the daemon's own schema, `effect` what they have done, `second_reader` what qemu-img finds in the
 //!   images, `judge` the model beside it. `campaign` runs several side by side, as far as its `campaign/plan` says, `again` takes
 //!   one again, `minimise` minimises failures. `judge` goes on with all quirks where a law breaks and they explain it; `known` finds the smallest set of
 //!   them that explains the whole history; `fall` is a crash, a hang or the like as data, `stack` asks gdb where, and `bucket`

@@ -11,6 +11,7 @@ pub mod bucket;
 pub mod campaign;
 pub mod cuts;
 pub mod doc;
+mod effect;
 mod ending;
 pub mod fall;
 mod guests;

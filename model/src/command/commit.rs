@@ -6,7 +6,7 @@
 use crate::command::plan::{Plan, Work, admit_filter, admit_job_id};
 use crate::command::reply::Refusal;
 use crate::command::starting::{Ends, Start};
-use crate::command::stream::{admit, admit_range, find_by_file, find_node};
+use crate::command::stream::{admit, admit_range, admit_writable, find_by_file, find_node};
 use crate::graph::blocker::{Operation, Role};
 use crate::graph::permission::WRITE;
 use crate::graph::{Driver, Graph, NodeId};
@@ -104,6 +104,8 @@ fn active(
     if !graph.may_reopen(span.base) {
         return Err(Refusal::ReadOnly);
     }
+    // The base is made writable before there is a job (commit_active_start in QEMU 10.0).
+    admit_writable(graph, span.base)?;
     if graph.unfiltered(span.top) == graph.unfiltered(span.base) {
         return Err(Refusal::Plain("Can't mirror node into itself"));
     }

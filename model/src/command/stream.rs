@@ -83,11 +83,11 @@ pub fn plan(
     })
 }
 
-/// Refuses to make a target writable whose file somebody uses who does not let it grow.
-fn admit_writable(graph: &Graph, target: NodeId) -> Result<(), Refusal> {
-    let file = graph.node(target).file.filter(|_| graph.node(target).read_only);
-    let is_used = |file| graph.users.iter().any(|user| user.node == file);
-    if !file.is_some_and(is_used) {
+/// Refuses to make a node writable whose file somebody uses who does not let it grow.
+pub fn admit_writable(graph: &Graph, target: NodeId) -> Result<(), Refusal> {
+    let files = std::iter::successors(graph.node(target).file, |node| graph.node(*node).file);
+    let is_used = |file: NodeId| graph.users.iter().any(|user| user.node == file);
+    if !graph.node(target).read_only || !files.into_iter().any(is_used) {
         return Ok(());
     }
     let mut after = graph.clone();

@@ -139,17 +139,19 @@ impl Views {
     }
 
     /// Whether the cluster of a sector was given up since the last flush of its image, and the value stands, or stood
-    /// since then, in a cluster that was written since.
-    pub fn may_be_reused(&self, image: ImageId, sector: u32, value: u64) -> bool {
+    /// since then, in a cluster that was written since. A job may have given up and written any cluster that it copied.
+    pub fn may_be_reused(&self, image: ImageId, sector: u32, value: u64, by_job: bool) -> bool {
         let layer = self.layer(image);
         if sector >= layer.sectors() {
             return false;
         }
         let is_changed = |at: u32| self.versions(image, at).any(|v| v.request != 0 && v.origin == image);
-        let is_given_up =
-            |at: u32| self.versions(image, at).any(|v| v.request != 0 && v.value == 0 && v.origin == image);
-        // What a stream has copied no request has written.
-        let is_copied = |at: u32| layer.decides(at) == Decides::Maybe;
+        let is_given_up = |at: u32| {
+            by_job && self.values_until_now(image, at).contains(&0)
+                || self.versions(image, at).any(|v| v.request != 0 && v.value == 0 && v.origin == image)
+        };
+        // What a job has copied no request has written.
+        let is_copied = |at: u32| by_job || layer.decides(at) == Decides::Maybe;
         let here = layer.cluster(sector);
         value != 0
             && here.clone().any(is_given_up)

@@ -36,7 +36,6 @@ impl State {
             self.finalizing(id);
             self.cut_off_unflushed(id);
         }
-        self.writes_cut_off_may_zero();
         self.lost_copies_show_below();
         let asked: Vec<Editing> = self.unanswered_edits().cloned().collect();
         for editing in asked.into_iter().filter(|_| self.allows(Rule::HeaderChangeCutOff)).collect::<Vec<_>>()

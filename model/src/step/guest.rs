@@ -234,15 +234,6 @@ impl State {
         }
     }
 
-    /// Writes that were cut off may have left zeroes.
-    pub(super) fn writes_cut_off_may_zero(&mut self) {
-        for request in self.requests.clone() {
-            if let (Op::Write(..), Some(image)) = (&request.op, request.image) {
-                self.write_may_zero(image, (request.sector, request.count), true);
-            }
-        }
-    }
-
     /// Changes without an end yet: the image, the first sector, how many.
     pub(super) fn changes_under_way(&self) -> Vec<(ImageId, u32, u32)> {
         let changes = self.requests.iter().filter(|request| request.op.kind() == Kind::Change);
@@ -267,6 +258,9 @@ impl State {
         self.change_may_corrupt(image, (sector, count), !matches!(op, Op::Write(..)));
         let beside = self.views.beside(image, sector, count);
         self.memory_is_written(image, &beside);
+        if matches!(op, Op::Write(..)) {
+            self.write_may_zero(image, (sector, count));
+        }
         self.copies_see_a_write(changed, true);
         if self.views.begin(image, sector, &change, number, self.now) {
             self.count(LawId::ConcurrentWrites);
@@ -330,9 +324,6 @@ impl State {
                 let failed = result.is_err() && self.allows(Rule::FailedWrite);
                 self.bitmaps_record(&request, result.is_ok());
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
-                if matches!(request.op, Op::Write(..)) {
-                    self.write_may_zero(image, (request.sector, request.count), !failed);
-                }
                 if request.fua && result.is_ok() {
                     let (began, ended, oldest_read) = (request.began, self.now, self.oldest_read());
                     let through = Through { began, ended, oldest_read };

@@ -17,6 +17,8 @@ pub(crate) struct Marred {
     corrupt: Vec<ImageId>,
     /// Headers that were rewritten and not flushed since, with what they named before.
     rewritten: Vec<(ImageId, Vec<Option<String>>)>,
+    /// Images that jobs have copied into, and not flushed since.
+    copied: Vec<ImageId>,
     /// Streams under way, and those that are over while somebody may still read as if they were not.
     streams: Vec<Window>,
     /// Images with a bitmap that nobody can write any more.
@@ -191,6 +193,9 @@ impl State {
     /// The copy is there, and not flushed.
     pub(super) fn copy_was_not_flushed(&mut self, before: Unflushed) {
         let Some(target) = before.target else { return };
+        if !self.marred.copied.contains(&target) {
+            self.marred.copied.push(target);
+        }
         for (sector, values) in (0..).zip(before.values) {
             for value in values.into_iter().chain([0]) {
                 self.views.may_come_back(target, sector, value);
@@ -284,6 +289,7 @@ impl State {
 
     /// An image was flushed.
     pub(super) fn header_is_flushed(&mut self, image: ImageId) {
+        self.marred.copied.retain(|copied| *copied != image);
         if self.marred.rewritten.iter().any(|(other, _)| *other == image) {
             self.marred.rewritten.retain(|(other, _)| *other != image);
         }
@@ -311,19 +317,16 @@ impl State {
         // What an error kept from the disk is lost at a clean end, too.
         (matches!(self.phase, Phase::Crashed(_)) || self.is_struck_since(EVER))
             && self.has(Quirk::ReusedClusterShows)
-            && self.views.at_or_below(image).into_iter().any(|at| self.views.may_be_reused(at, sector, value))
+            && self.views.at_or_below(image).into_iter().any(|at| {
+                let is_copied = self.marred.copied.contains(&at);
+                self.views.may_be_reused(at, sector, value, is_copied)
+            })
     }
 
-    /// A write of more than one cluster ends: before it is there, all of it may be zeroes.
-    pub(super) fn write_may_zero(&mut self, image: ImageId, (sector, count): (u32, u32), is_there: bool) {
-        if !self.has(Quirk::FailedWriteZeroes) || !self.views.spans_clusters(image, sector, count) {
-            return;
-        }
-        for at in sector..sector + count {
-            match is_there {
-                true => self.views.may_come_back(image, at, 0),
-                false => self.views.may_show_too(image, at, 0),
-            }
+    /// A write of more than one cluster begins: until all of it is there, any of it may be zeroes.
+    pub(super) fn write_may_zero(&mut self, image: ImageId, (sector, count): (u32, u32)) {
+        if self.has(Quirk::FailedWriteZeroes) && self.views.spans_clusters(image, sector, count) {
+            (sector..sector + count).for_each(|at| self.views.may_show_too(image, at, 0));
         }
     }
 

@@ -7,6 +7,7 @@
 //! network or another process is not drawn. Sizes are small, so that nothing fills a disk.
 
 use super::action::Action;
+use super::effect::{Effect, has_status, served_to_write};
 use super::judge::Broken;
 use super::schema::{Member, Schema, Type};
 use super::sequence::{Live, OPERATOR};
@@ -63,15 +64,12 @@ const DRIVERS: [&str; 27] = [
 /// Objects that open nothing.
 const OBJECTS: [&str; 2] = ["iothread", "throttle-group"];
 
-/// Beginnings of the names of commands that do nothing to a node, an image or a job.
-const HARMLESS: [&str; 6] =
-    ["query-", "x-debug-", "qom-get", "qom-list", "block-set-write-threshold", "block-dirty-bitmap-"];
-
 /// Beginnings of the names of commands that the model judges whatever their arguments are.
 const JUDGED: [&str; 4] = ["blockdev-del", "block-export-del", "job-", "block-job-"];
 
 /// What an export has whose command is judged.
-const PLAIN_EXPORT: [&str; 6] = ["type", "id", "node-name", "writable", "writethrough", "allow-inactive"];
+pub(super) const PLAIN_EXPORT: [&str; 6] =
+    ["type", "id", "node-name", "writable", "writethrough", "allow-inactive"];
 
 /// Deeper than this only what must be there is drawn.
 const DEPTH_MAX: u32 = 4;
@@ -96,34 +94,38 @@ pub(super) fn draw(
 }
 
 impl Live<'_> {
-    /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds, the model knows
-    /// only that guests' data must hold.
+    /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds and nothing is known
+    /// of it, the model knows only that guests' data must hold.
     pub(super) fn try_schema_command(&mut self, text: &str) -> Result<(), Broken> {
-        if is_judged(&read(text)) {
+        let command = read(text);
+        if is_judged(&command) {
             return self.command(OPERATOR, text).map(drop);
         }
         self.did(Action::Command(text.to_owned()));
         self.receive(None, text)?;
         let mut events = Vec::new();
+        let was_read_only = self.is_read_only(served_to_write(&command), &mut events)?;
         let reply = self.ask_schema_command(text, &mut events)?;
         let is_refused = reply.get("error").is_some();
-        let command = read(text);
-        let has_no_job = match (is_refused, command["execute"] == "blockdev-create") {
-            // Jobs that were created and then refused came and went.
-            (true, _) => true,
-            (false, true) => self.ends_in_nothing(&command["arguments"]["job-id"], &mut events)?,
-            (false, false) => false,
-        };
-        if is_refused && is_of_disk(&reply) {
+        let effect = match is_refused {
             // What it had done when its disk failed, nobody knows.
-            self.judge.schema_command()?;
-        } else if is_refused {
-            self.judge.schema_command_refused(text)?;
-        } else if let Some(listed) = listed(&command) {
-            self.judge.sent(OPERATOR, &listed.to_string())?;
-            self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
-        } else if !has_no_job && !is_harmless(&command) {
-            self.judge.schema_command()?;
+            true if is_of_disk(&reply) => Effect::Unknown,
+            true => {
+                self.judge.schema_command_refused(text)?;
+                Effect::Nothing
+            }
+            false => self.effect(&command, was_read_only, &mut events)?,
+        };
+        // Jobs that were created and then refused came and went.
+        let has_no_job =
+            is_refused || command["execute"] == "blockdev-create" && matches!(effect, Effect::Nothing);
+        match effect {
+            Effect::Nothing => {}
+            Effect::Listed(listed) => {
+                self.judge.sent(OPERATOR, &listed.to_string())?;
+                self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
+            }
+            Effect::Unknown => self.judge.schema_command()?,
         }
         let is_gone = |event: &Value| has_no_job && created(&events, &event["data"]["id"]);
         let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();
@@ -131,7 +133,11 @@ impl Live<'_> {
     }
 
     /// Asks something that the model is not shown. Events that come first are put to the others.
-    fn ask_schema_command(&mut self, text: &str, events: &mut Vec<String>) -> Result<Value, Broken> {
+    pub(super) fn ask_schema_command(
+        &mut self,
+        text: &str,
+        events: &mut Vec<String>,
+    ) -> Result<Value, Broken> {
         self.judge.note(format!("schema    -> {text}"));
         self.send(text)?;
         let mut timeout = Timeout::begin();
@@ -143,25 +149,6 @@ impl Live<'_> {
             }
             events.push(line);
         }
-    }
-
-    /// Waits for the end of a job that makes an image, and dismisses it, so that nobody meets it. Answers whether it has
-    /// failed and so done nothing.
-    fn ends_in_nothing(&mut self, id: &Value, events: &mut Vec<String>) -> Result<bool, Broken> {
-        let mut timeout = Timeout::begin();
-        while !has_status(events, id, "concluded") {
-            events.push(self.message(&mut timeout, "blockdev-create")?.0);
-        }
-        let jobs = self.ask_schema_command(r#"{"execute":"query-jobs"}"#, events)?;
-        let jobs = jobs["return"].as_array().into_iter().flatten();
-        let has_failed = jobs.into_iter().any(|job| job["id"] == *id && job["error"].is_string());
-        let dismiss = json!({"execute": "job-dismiss", "arguments": {"id": id}});
-        self.ask_schema_command(&dismiss.to_string(), events)?;
-        let mut timeout = Timeout::begin();
-        while !has_status(events, id, "null") {
-            events.push(self.message(&mut timeout, "job-dismiss")?.0);
-        }
-        Ok(has_failed)
     }
 }
 
@@ -176,56 +163,9 @@ fn created(events: &[String], id: &Value) -> bool {
     has_status(events, id, "created")
 }
 
-/// Whether a job of that id comes to this status in these events.
-fn has_status(events: &[String], id: &Value, status: &str) -> bool {
-    events
-        .iter()
-        .map(|line| read(line))
-        .any(|event| event["data"]["status"] == status && event["data"]["id"] == *id)
-}
-
-/// The command that the model knows and that does the same, where the given one succeeds: an export's name, description
-/// and thread change nothing that the model shows.
-fn listed(command: &Value) -> Option<Value> {
-    let arguments = command["arguments"].as_object()?;
-    match command["execute"].as_str()? {
-        "block-export-add" if arguments.get("type")? == "nbd" && !arguments.contains_key("bitmaps") => {
-            let is_plain = |(key, _): &(&String, &Value)| PLAIN_EXPORT.contains(&key.as_str());
-            let plain: Map<String, Value> =
-                arguments.iter().filter(is_plain).map(|(key, value)| (key.clone(), value.clone())).collect();
-            Some(json!({"execute": "block-export-add", "arguments": plain}))
-        }
-        // Of a read-only node it makes a read-only export, whatever it was asked for.
-        "nbd-server-add" if arguments.get("writable").is_none_or(|writable| writable == false) => {
-            let device = arguments.get("device")?;
-            let id = arguments.get("name").unwrap_or(device);
-            let plain = json!({"type": "nbd", "id": id, "node-name": device});
-            Some(json!({"execute": "block-export-add", "arguments": plain}))
-        }
-        _ => None,
-    }
-}
-
 /// A line as JSON; nothing, if it is none.
-fn read(line: &str) -> Value {
+pub(super) fn read(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_default()
-}
-
-/// Whether the success of a command changes nothing that the model shows.
-fn is_harmless(command: &Value) -> bool {
-    let Some(name) = command["execute"].as_str() else { return false };
-    let arguments = &command["arguments"];
-    match name {
-        // Nobody refers to an object that nobody listed.
-        "object-add" => true,
-        // They are where they go, or go to where others of the sequence are.
-        "x-blockdev-set-iothread" => arguments["iothread"].as_str().is_none_or(|name| name.starts_with("io")),
-        "transaction" => arguments["actions"].as_array().is_some_and(Vec::is_empty),
-        // Nothing but a mirror can be changed, and what says that it is something else changes nothing.
-        "block-job-change" => arguments["type"] != "mirror",
-        "blockdev-set-active" => arguments["active"] == true,
-        _ => HARMLESS.iter().any(|harmless| name.starts_with(harmless)),
-    }
 }
 
 /// Whether the model knows all about a command.

@@ -11,22 +11,50 @@ use std::process::{Command, Stdio};
 const SECONDS_MAX: &str = "30";
 /// So many functions of a stack are shown.
 const FRAMES_MAX: usize = 14;
-/// Threads that only wait for work show nothing.
+/// So many stacks are shown.
 const STACKS_MAX: usize = 6;
+/// What threads are in that only wait for work: they show nothing.
+const WAITING: [&str; 9] = [
+    "aio_poll",
+    "epoll_wait",
+    "g_main_loop_run",
+    "main_loop_wait",
+    "ppoll",
+    "pthread_cond_timedwait",
+    "qemu_cond_timedwait_impl",
+    "qemu_event_wait",
+    "syscall",
+];
 
 /// The stack of the thread that ended the process, innermost first; nothing, if nothing is known.
 pub fn of_core(binary: &Path, folder: &Path) -> Vec<Vec<String>> {
-    let core = core_file(folder);
-    let ask =
-        |core: PathBuf| gdb(&["-ex", "bt 40", &binary.display().to_string(), &core.display().to_string()]);
-    let printed = core.and_then(ask).unwrap_or_default();
-    stacks(&printed).into_iter().take(1).collect()
+    let Some(core) = core_file(folder) else { return Vec::new() };
+    let (binary, core) = (binary.display().to_string(), core.display().to_string());
+    let mapped = gdb(&["-ex", "info proc mappings", &binary, &core]).unwrap_or_default();
+    let printed = gdb(&["-ex", &symbols(&mapped), "-ex", "bt 40", &binary, &core]);
+    stacks(&printed.unwrap_or_default()).into_iter().take(1).collect()
 }
 
 /// The stacks of a living process.
 pub fn of_process(id: u32) -> Vec<Vec<String>> {
-    let printed = gdb(&["-p", &id.to_string(), "-ex", "thread apply all bt 40"]);
+    let mapped = fs::read_to_string(format!("/proc/{id}/maps")).unwrap_or_default();
+    let printed = gdb(&["-p", &id.to_string(), "-ex", &symbols(&mapped), "-ex", "thread apply all bt 40"]);
     stacks(&printed.unwrap_or_default())
+}
+
+/// What gives gdb the functions of a daemon that was started by naming its loader: then gdb takes the loader for the
+/// program. The list of what is mapped where comes from the kernel or from gdb itself.
+fn symbols(mapped: &str) -> String {
+    let program = mapped.lines().find_map(|line| {
+        let path = line.split_whitespace().last().filter(|path| path.ends_with("/qemu-storage-daemon"))?;
+        let start =
+            line.trim_start().trim_start_matches("0x").split(|c: char| !c.is_ascii_hexdigit()).next()?;
+        Some((path, start))
+    });
+    match program {
+        Some((path, start)) => format!("add-symbol-file {path} -o 0x{start}"),
+        None => "echo".to_owned(),
+    }
 }
 
 fn core_file(folder: &Path) -> Option<PathBuf> {
@@ -55,7 +83,7 @@ fn stacks(printed: &str) -> Vec<Vec<String>> {
             stack.push(name.to_owned());
         }
     }
-    all.retain(|stack| stack.len() > 1);
+    all.retain(|stack| stack.len() > 1 && stack.iter().any(|name| !WAITING.contains(&name.as_str())));
     all.truncate(STACKS_MAX);
     all.iter_mut().for_each(|stack| stack.truncate(FRAMES_MAX));
     all
@@ -81,9 +109,22 @@ mod tests {
     }
 
     #[test]
+    fn symbols_are_read_from_where_the_program_is_mapped() {
+        let of_kernel = "7f27709d4000-7f27709d5000 r--p 00000000 fe:00 5 /lib/ld-linux-x86-64.so.2\n\
+            7f99b6400000-7f99b6410000 r--p 00000000 fe:00 6 /usr/bin/qemu-storage-daemon\n\
+            7f99b6410000-7f99b6420000 r-xp 00010000 fe:00 6 /usr/bin/qemu-storage-daemon\n";
+        let of_gdb = "  Start Addr   End Addr   Size   Offset   File\n  0x7f99b6400000   0x7f99b6410000   0x10000   \
+            0x0   /usr/bin/qemu-storage-daemon\n";
+        for mapped in [of_kernel, of_gdb] {
+            assert_eq!(symbols(mapped), "add-symbol-file /usr/bin/qemu-storage-daemon -o 0x7f99b6400000");
+        }
+        assert_eq!(symbols(""), "echo");
+    }
+
+    #[test]
     fn each_thread_has_its_own() {
-        let printed =
-            "Thread 2\n#0  0x1 in poll ()\n#1  0x2 in run ()\nThread 1\n#0  0x1 in a ()\n#1  0x2 in b ()\n";
+        let printed = "Thread 3\n#0  0x1 in ppoll ()\n#1  0x2 in aio_poll ()\nThread 2\n#0  0x1 in poll ()\n#1  0x2 in run ()\n\
+            Thread 1\n#0  0x1 in a ()\n#1  0x2 in b ()\n";
         assert_eq!(stacks(printed), [["poll", "run"], ["a", "b"]]);
         assert!(stacks("#0  0x1 in ?? ()\n#1  0x2 in ?? ()\n").is_empty());
     }
