@@ -9,8 +9,8 @@ use model::{Judge, LawId, Quirk};
 use recorded::{Contents, Recording, Run, Seen, corpus, images, jobs, seen};
 use serde_json::Value;
 
-/// Recorded cases.
-const CASES: usize = 757;
+/// Recorded cases, without those of bitmaps.
+const CASES: usize = 607;
 
 /// What the model refuses, with the law that is broken and the known defect that is behind it.
 const REFUSED: [(&str, LawId, &str); 14] = [

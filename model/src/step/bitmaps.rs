@@ -16,6 +16,9 @@ use crate::step::guest::{Op, Request};
 use crate::step::state::State;
 use std::collections::BTreeSet;
 
+/// A command that only looks at a bitmap.
+const SUM: &str = "x-debug-block-dirty-bitmap-sha256";
+
 /// The bitmaps that are followed.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub(crate) struct Bitmaps(Vec<Bitmap>);
@@ -46,6 +49,7 @@ impl State {
                 _ => self.bitmaps.0.clear(),
             },
             Ok(Command::Delete(node)) => self.bitmaps.0.retain(|bitmap| bitmap.node != *node),
+            Ok(Command::Other { name, .. }) if name == SUM => {}
             Ok(Command::Other { .. } | Command::Quit) => self.bitmaps.0.clear(),
             _ => {}
         }
