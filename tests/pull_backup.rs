@@ -61,10 +61,12 @@ impl Backups {
 
     /// The guest writes.
     fn write(&self, commands: &[&str]) {
-        let commands = commands.iter().flat_map(|command| ["-c", command]);
         let uri = self.uri("disk");
-        let arguments: Vec<&str> =
-            ["-f", "raw"].into_iter().chain(commands).chain(["-c", "flush", &uri]).collect();
+        let mut arguments = vec!["-f", "raw"];
+        for command in commands.iter().chain(&["flush"]) {
+            arguments.extend(["-c", command]);
+        }
+        arguments.push(&uri);
         run("qemu-io", &arguments);
     }
 
@@ -104,11 +106,11 @@ impl Backups {
         self.client.done("block-export-del", json!({"id": "scratch"}));
         self.client.event("BLOCK_EXPORT_DELETED");
         self.client.done("job-cancel", json!({"id": "pull"}));
-        while self.client.event("JOB_STATUS_CHANGE")["data"]["status"] != "null" {}
+        while self.client.event("JOB_STATUS_CHANGE")["status"] != "null" {}
         self.client.done("blockdev-del", json!({"node-name": "scratch"}));
     }
 
-    /// What a client is told to have changed, in bytes.
+    /// What has changed by what a client is shown, in bytes.
     fn changed(&self) -> Vec<Range<u64>> {
         let options = format!(
             "driver=nbd,export=scratch,server.type=unix,server.path={},x-dirty-bitmap=qemu:dirty-bitmap:frozen",

@@ -120,7 +120,6 @@ pub enum Action {
     QueryBlockJobs,
     QueryNamedBlockNodes,
     QueryBlockGraph,
-    BitmapSum,
     BlockdevAdd,
     BlockdevDel,
     BlockStream,
@@ -161,6 +160,7 @@ pub enum Edit {
     BitmapEnable,
     BitmapDisable,
     BitmapMerge,
+    BitmapSum,
 }
 
 /// The verbs of `block-job-*` and `job-*`, before their arguments are looked at.

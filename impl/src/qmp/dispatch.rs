@@ -181,9 +181,6 @@ async fn answer(
             let flat = options::truth(arguments, "flat").unwrap_or(false);
             return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());
         }
-        Action::BitmapSum => {
-            return Ok(report::bitmap_sum(&engine.bitmap_sum(&edits::bitmap_name(arguments))?).into());
-        }
         Action::QueryBlockGraph => return Ok(report::block_graph(&engine.query_block_graph()).into()),
         Action::QueryMemory => return Ok(report::memory(engine.budget()).into()),
         Action::QueryVersion => return Ok(text::version_text().into()),
