@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 59;
+const HISTORIES: usize = 60;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {

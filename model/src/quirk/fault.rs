@@ -46,6 +46,7 @@ const FAULTS: &[(Quirk, &str)] = &[
     (Quirk::CommitBehindAStream, "`commit_prepare` in block/commit.c: `bdrv_drop_intermediate` meets the frozen link of the stream, and its error becomes an I/O error"),
     (Quirk::StreamLeavesWritable, "`stream_clean` in block/stream.c: the result of `bdrv_reopen_set_read_only` is not looked at"),
     (Quirk::HalfInactivation, "`qmp_blockdev_set_active` in blockdev.c over `bdrv_inactivate_all` in block.c: what was inactivated before the refusal stays so"),
+    (Quirk::QueryInAJobsEnd, "`stream_prepare` in block/stream.c and `bdrv_drop_intermediate` in block.c: a query is answered while `bdrv_change_backing_file` waits, when the chain is new and the name is not"),
     (Quirk::MirrorKeepsTarget, "`mirror_dirty_init` in block/mirror.c: the target is zeroed for `sync: full` only"),
 ];
 

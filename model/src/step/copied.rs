@@ -30,6 +30,11 @@ impl State {
                 let before = self.before_copy(Quirk::CommitDoesNotFlush, span.base);
                 self.copy_has_followed(id);
                 if !span.is_active {
+                    let base = self.graph.unfiltered(span.base);
+                    let overlays = self.graph.alive().map(|(overlay, _)| overlay);
+                    let overlays: Vec<NodeId> =
+                        overlays.filter(|overlay| self.graph.backing_layer(*overlay) == base).collect();
+                    self.nodes_taken_off(&overlays, self.graph.unfiltered(span.top));
                     self.relink_above(plan.under, span.base);
                     self.copy_was_not_flushed(before);
                 }
@@ -160,6 +165,7 @@ impl State {
             (false, true) => LawId::StreamIntermediateCompletes,
             (false, false) => LawId::StreamActiveCompletes,
         });
+        self.nodes_taken_off(&[span.target], span.between.first().copied());
         let Some(target) = self.layer_of(&self.graph, span.target) else { return };
         let below = self.graph.backing_layer(span.target);
         let below = below.and_then(|base| self.layer_of(&self.graph, base));

@@ -37,6 +37,8 @@ pub(crate) struct Marred {
     pub(super) leaks: bool,
     /// Lengths, in sectors, that images may go back to.
     lengths: Vec<(ImageId, u32)>,
+    /// Nodes that jobs took off what they stood on: on which file, and when.
+    taken_off: Vec<(NodeId, String, Moment)>,
     /// Sectors of a mirror's source that went past the mirror.
     bypassed: Vec<JobId>,
 }
@@ -74,6 +76,19 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Nodes have been taken off what they stood on. A query that was sent before may still report that.
+    pub(super) fn nodes_taken_off(&mut self, nodes: &[NodeId], below: Option<NodeId>) {
+        let file = below.and_then(|below| self.graph.node(below).filename.clone());
+        if let Some(file) = file.filter(|_| self.has(Quirk::QueryInAJobsEnd)) {
+            self.marred.taken_off.extend(nodes.iter().map(|node| (*node, file.to_string(), self.now)));
+        }
+    }
+
+    /// Whether a query that was sent then may report a node on this file, on which it stood at that time.
+    pub(super) fn may_be_reported_on(&self, node: NodeId, file: &str, sent: Moment) -> bool {
+        self.marred.taken_off.iter().any(|(at, old, when)| *at == node && old == file && *when >= sent)
     }
 
     /// A job gives up its filter.

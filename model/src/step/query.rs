@@ -7,6 +7,7 @@ use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::rule::Rule;
 use crate::shared::Shared;
+use crate::step::client::Pending;
 use crate::step::state::State;
 
 impl State {
@@ -88,14 +89,23 @@ impl State {
     }
 
     /// `query-named-block-nodes`.
-    pub(super) fn check_nodes(&mut self, graph: &Graph, value: &Json<'_>) -> Result<(), Broken> {
+    pub(super) fn check_nodes(
+        &mut self,
+        graph: &Graph,
+        value: &Json<'_>,
+        front: &Pending,
+    ) -> Result<(), Broken> {
         self.count(LawId::QueryTruth);
         let Some(list) = value.list() else {
             return Err(self.broken(LawId::QueryTruth, "the nodes are no list"));
         };
-        let lie = first_lie(graph, list, &|rule| self.allows(rule));
+        let stood_on = |id: NodeId, file: &str| self.may_be_reported_on(id, file, front.sent);
+        let lie = first_lie(graph, list, &|rule| self.allows(rule), &stood_on);
         let Some((is_gone, lie)) = lie else {
-            self.learn_names(list);
+            // Of what changed meanwhile nobody knows which of it was reported.
+            if front.answers.0.len() == 1 {
+                self.learn_names(list);
+            }
             return Ok(());
         };
         let law = match is_gone {
@@ -149,7 +159,12 @@ impl State {
 
 /// The first entry that is not true of `graph`, or the first node that is missing; and whether it names a
 /// node that is gone.
-fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) -> Option<(bool, String)> {
+fn first_lie(
+    graph: &Graph,
+    list: &[Json<'_>],
+    allows: &dyn Fn(Rule) -> bool,
+    stood_on: &dyn Fn(NodeId, &str) -> bool,
+) -> Option<(bool, String)> {
     let names_file = |reported: &str, file: &str| names_file(reported, file, allows(Rule::FileNameInJson));
     let may_be_left_out = |id| graph.is_orphan(id) && allows(Rule::OrphanShown);
     for entry in list {
@@ -160,7 +175,7 @@ fn first_lie(graph: &Graph, list: &[Json<'_>], allows: &dyn Fn(Rule) -> bool) ->
             }
             return Some((true, format!("node `{name}` is reported and does not exist")));
         };
-        if let Some(lie) = lie(graph, id, entry, &names_file) {
+        if let Some(lie) = lie(graph, id, entry, &names_file, stood_on) {
             return Some((false, format!("node `{name}`: {lie}")));
         }
     }
@@ -218,6 +233,7 @@ fn lie(
     id: NodeId,
     entry: &Json<'_>,
     names_file: &dyn Fn(&str, &str) -> bool,
+    stood_on: &dyn Fn(NodeId, &str) -> bool,
 ) -> Option<String> {
     let node = graph.node(id);
     let driver = entry.text_of("drv");
@@ -231,7 +247,8 @@ fn lie(
     let expected = backing.and_then(|below| graph.node(below).filename.as_deref());
     let reported = entry.text_of("backing_file");
     let fits = reported == expected
-        || reported.zip(expected).is_some_and(|(reported, file)| names_file(reported, file));
+        || reported.zip(expected).is_some_and(|(reported, file)| names_file(reported, file))
+        || reported.is_some_and(|reported| stood_on(id, reported));
     (!fits).then(|| {
         format!("backing file {}, expected {}", reported.unwrap_or("none"), expected.unwrap_or("none"))
     })

@@ -250,7 +250,7 @@ impl State {
                 (Candidate::Refused(_), _) => continue,
                 (Candidate::Jobs(jobs), Command::QueryJobs) => self.check_jobs(jobs, value, false),
                 (Candidate::Jobs(jobs), _) => self.check_jobs(jobs, value, true),
-                (Candidate::Graph(graph), Command::QueryNodes) => self.check_nodes(graph, value),
+                (Candidate::Graph(graph), Command::QueryNodes) => self.check_nodes(graph, value, &front),
                 (Candidate::Graph(graph), Command::QueryGraph) => self.check_graph(graph, value),
                 (Candidate::Graph(graph), _) => self.check_exports(graph, value),
             };

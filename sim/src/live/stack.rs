@@ -13,9 +13,10 @@ const SECONDS_MAX: &str = "30";
 const FRAMES_MAX: usize = 14;
 /// So many stacks are shown.
 const STACKS_MAX: usize = 6;
-/// What threads are in that only wait for work: they show nothing.
-const WAITING: [&str; 9] = [
+/// What threads are in that only wait for work, beside the C library's own functions: they show nothing.
+const WAITING: [&str; 11] = [
     "aio_poll",
+    "clone3",
     "epoll_wait",
     "g_main_loop_run",
     "main_loop_wait",
@@ -23,38 +24,44 @@ const WAITING: [&str; 9] = [
     "pthread_cond_timedwait",
     "qemu_cond_timedwait_impl",
     "qemu_event_wait",
+    "start_thread",
     "syscall",
 ];
 
 /// The stack of the thread that ended the process, innermost first; nothing, if nothing is known.
 pub fn of_core(binary: &Path, folder: &Path) -> Vec<Vec<String>> {
     let Some(core) = core_file(folder) else { return Vec::new() };
-    let (binary, core) = (binary.display().to_string(), core.display().to_string());
-    let mapped = gdb(&["-ex", "info proc mappings", &binary, &core]).unwrap_or_default();
-    let printed = gdb(&["-ex", &symbols(&mapped), "-ex", "bt 40", &binary, &core]);
-    stacks(&printed.unwrap_or_default()).into_iter().take(1).collect()
+    let files = [binary.display().to_string(), core.display().to_string()];
+    let mapped = gdb(&["info proc mappings".to_owned()], &files).unwrap_or_default();
+    // The libraries are asked for too: a stack may begin in one.
+    let mut asked = symbols(&mapped, |_| true);
+    asked.push("bt 40".to_owned());
+    stacks(&gdb(&asked, &files).unwrap_or_default()).into_iter().take(1).collect()
 }
 
 /// The stacks of a living process.
 pub fn of_process(id: u32) -> Vec<Vec<String>> {
     let mapped = fs::read_to_string(format!("/proc/{id}/maps")).unwrap_or_default();
-    let printed = gdb(&["-p", &id.to_string(), "-ex", &symbols(&mapped), "-ex", "thread apply all bt 40"]);
-    stacks(&printed.unwrap_or_default())
+    let mut asked = symbols(&mapped, |path| path.ends_with("/qemu-storage-daemon"));
+    asked.push("thread apply all bt 40".to_owned());
+    stacks(&gdb(&asked, &["-p".to_owned(), id.to_string()]).unwrap_or_default())
 }
 
 /// What gives gdb the functions of a daemon that was started by naming its loader: then gdb takes the loader for the
 /// program. The list of what is mapped where comes from the kernel or from gdb itself.
-fn symbols(mapped: &str) -> String {
-    let program = mapped.lines().find_map(|line| {
-        let path = line.split_whitespace().last().filter(|path| path.ends_with("/qemu-storage-daemon"))?;
-        let start =
-            line.trim_start().trim_start_matches("0x").split(|c: char| !c.is_ascii_hexdigit()).next()?;
-        Some((path, start))
-    });
-    match program {
-        Some((path, start)) => format!("add-symbol-file {path} -o 0x{start}"),
-        None => "echo".to_owned(),
+fn symbols(mapped: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut paths: Vec<&str> = Vec::new();
+    let mut asked = Vec::new();
+    for line in mapped.lines() {
+        let path = line.split_whitespace().last().filter(|path| path.starts_with('/') && is_wanted(path));
+        let start = line.trim_start().trim_start_matches("0x");
+        let start = start.split(|c: char| !c.is_ascii_hexdigit()).next().filter(|start| !start.is_empty());
+        if let (Some(path), Some(start)) = (path.filter(|path| !paths.contains(path)), start) {
+            paths.push(path);
+            asked.push(format!("add-symbol-file {path} -o 0x{start}"));
+        }
     }
+    asked
 }
 
 fn core_file(folder: &Path) -> Option<PathBuf> {
@@ -64,10 +71,12 @@ fn core_file(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-fn gdb(arguments: &[&str]) -> Option<String> {
+/// What gdb prints for these commands, of these files or this process.
+fn gdb(asked: &[String], of: &[String]) -> Option<String> {
     let mut command = Command::new("timeout");
     command.args([SECONDS_MAX, "gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off"]);
-    let printed = command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    asked.iter().for_each(|asked| drop(command.args(["-ex", asked])));
+    let printed = command.args(of).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&printed.stdout).into_owned())
 }
 
@@ -83,7 +92,8 @@ fn stacks(printed: &str) -> Vec<Vec<String>> {
             stack.push(name.to_owned());
         }
     }
-    all.retain(|stack| stack.len() > 1 && stack.iter().any(|name| !WAITING.contains(&name.as_str())));
+    let is_waiting = |name: &String| name.starts_with('_') || WAITING.contains(&name.as_str());
+    all.retain(|stack| stack.len() > 1 && !stack.iter().all(is_waiting));
     all.truncate(STACKS_MAX);
     all.iter_mut().for_each(|stack| stack.truncate(FRAMES_MAX));
     all
@@ -116,14 +126,15 @@ mod tests {
         let of_gdb = "  Start Addr   End Addr   Size   Offset   File\n  0x7f99b6400000   0x7f99b6410000   0x10000   \
             0x0   /usr/bin/qemu-storage-daemon\n";
         for mapped in [of_kernel, of_gdb] {
-            assert_eq!(symbols(mapped), "add-symbol-file /usr/bin/qemu-storage-daemon -o 0x7f99b6400000");
+            let asked = symbols(mapped, |path| path.ends_with("/qemu-storage-daemon"));
+            assert_eq!(asked, ["add-symbol-file /usr/bin/qemu-storage-daemon -o 0x7f99b6400000"]);
         }
-        assert_eq!(symbols(""), "echo");
+        assert_eq!(symbols(of_kernel, |_| true).len(), 2);
     }
 
     #[test]
     fn each_thread_has_its_own() {
-        let printed = "Thread 3\n#0  0x1 in ppoll ()\n#1  0x2 in aio_poll ()\nThread 2\n#0  0x1 in poll ()\n#1  0x2 in run ()\n\
+        let printed = "Thread 3\n#0  0x1 in __ppoll ()\n#1  0x2 in aio_poll ()\n#2  0x3 in start_thread ()\nThread 2\n#0  0x1 in poll ()\n#1  0x2 in run ()\n\
             Thread 1\n#0  0x1 in a ()\n#1  0x2 in b ()\n";
         assert_eq!(stacks(printed), [["poll", "run"], ["a", "b"]]);
         assert!(stacks("#0  0x1 in ?? ()\n#1  0x2 in ?? ()\n").is_empty());
