@@ -12,6 +12,7 @@ use crate::command::reply::Refusal;
 use crate::command::starting::BitmapMode;
 use crate::content::Moment;
 use crate::graph::JobId;
+use crate::law::LawId;
 use crate::step::guest::{Op, Request};
 use crate::step::state::State;
 use std::collections::BTreeSet;
@@ -103,6 +104,14 @@ impl State {
     /// What is dirty for certain in the bitmap of a backup.
     pub(super) fn dirty_sectors(&self, id: JobId) -> BTreeSet<u32> {
         self.synced(id).map(|(at, _)| self.bitmaps.0[at].dirty.clone()).unwrap_or_default()
+    }
+
+    /// A backup by a bitmap has succeeded, and had something to copy for certain.
+    pub(super) fn increment_succeeded(&mut self, id: JobId) {
+        let Work::Backup(span) = &self.job(id).plan.work else { return };
+        if span.sync.is_by_bitmap() && self.job(id).copies.contains(&true) {
+            self.count(LawId::BackupBitmapCompletes);
+        }
     }
 
     /// A backup takes hold of its bitmap.

@@ -15,12 +15,7 @@ impl State {
         if self.job(id).interfered {
             self.copy_loses_track(id);
         }
-        if let Work::Backup(span) = &self.job(id).plan.work
-            && span.sync.is_by_bitmap()
-            && self.job(id).copies.contains(&true)
-        {
-            self.count(LawId::BackupBitmapCompletes);
-        }
+        self.increment_succeeded(id);
         let may_be_older = self.job(id).copies.contains(&false);
         let plan = self.job(id).plan.clone();
         match &plan.work {
