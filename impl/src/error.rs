@@ -318,6 +318,20 @@ pub enum Refused {
     BitmapNotPersistent { name: String, node: String, why: String },
     #[error("Bitmap '{0}' is readonly and cannot be modified")]
     BitmapReadOnly(String),
+    #[error(
+        "Bitmaps are of different sizes (destination size is {target}, source size is {other}) and can't be merged"
+    )]
+    BitmapsOfOtherSizes { target: u64, other: u64 },
+    #[error("Bitmap '{0}' is not found")]
+    BitmapNotExported(String),
+    #[error("Enabled bitmap '{0}' incompatible with readonly export")]
+    BitmapStillRecording(String),
+    #[error("At most {0} bitmaps of one export are supported")]
+    TooManyBitmapsExported(usize),
+    #[error("Bitmap '{0}' has too many bits for a sum of them")]
+    BitmapTooLargeToSum(String),
+    #[error("Bitmap '{0}' is currently in use by another operation and cannot be used")]
+    BitmapBusy(String),
     #[error("Bitmap '{0}' is inconsistent and cannot be used")]
     BitmapInconsistent(String),
     #[error(transparent)]

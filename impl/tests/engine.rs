@@ -3,6 +3,7 @@
 
 mod active_commit;
 mod backup;
+mod backup_bitmaps;
 mod commit;
 mod conflicts;
 mod data_path;

@@ -23,6 +23,7 @@ fn offer(name: &str, writable: bool) -> Offer {
         writable,
         multi_conn: true,
         allocation_depth: !writable,
+        bitmaps: if writable { Vec::new() } else { vec!["b".to_owned()] },
     }
 }
 
@@ -68,7 +69,7 @@ fn serve(session: &mut Session) -> (Vec<u8>, bool) {
                         Piece::Data(vec![7; ticket.headroom + (len - len / 2) as usize]),
                     ]),
                     Command::Read { len, .. } => Answer::Data(vec![7; ticket.headroom + len as usize]),
-                    Command::BlockStatus { len, one } => {
+                    Command::BlockStatus { len, one, .. } => {
                         let whole = Extent { len, allocation: 3, depth: 0 };
                         let last = Extent { len: 1, allocation: 0, depth: 2 };
                         let halves = [Extent { len: len.max(2) - 1, ..whole }, last];

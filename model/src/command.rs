@@ -102,7 +102,8 @@ const JOB_TYPES: [&str; 9] = [
 ];
 
 /// Commands of QEMU that exist but are beyond this model.
-const BEYOND: [&str; 21] = [
+const BEYOND: [&str; 23] = [
+    "block-dirty-bitmap-merge",
     "blockdev-snapshot-internal-sync",
     "blockdev-snapshot-delete-internal-sync",
     "blockdev-create",
@@ -121,6 +122,7 @@ const BEYOND: [&str; 21] = [
     "query-named-block-nodes",
     "query-version",
     "x-blockdev-amend",
+    "x-debug-block-dirty-bitmap-sha256",
     "x-blockdev-change",
     "x-blockdev-set-iothread",
     "block-set-io-throttle",

@@ -191,6 +191,8 @@ pub struct Graph {
     pub blockers: Vec<Blocker>,
     /// Links that must stay: by which job, and from which node downwards.
     pub frozen: Vec<(JobId, NodeId)>,
+    /// Bitmaps that nobody else may use: by which job, of which node, and their names.
+    pub held_bitmaps: Vec<(JobId, NodeId, String)>,
 }
 
 impl Graph {

@@ -125,6 +125,7 @@ laws! {
     Sometimes MirrorNothingCompletes = "a mirror of new writes only completes",
     Sometimes BackupFullCompletes = "a backup of everything completes",
     Sometimes BackupTopCompletes = "a backup of the top layer completes",
+    Sometimes BackupBitmapCompletes = "a backup completes that copies what a bitmap says guests have changed",
     Sometimes BackupsTogether = "several backups of one transaction complete",
     Sometimes ReadyCompleted = "a ready job is completed and its target takes its place",
     Sometimes ReadySoftlyCancelled = "a ready job is cancelled softly and ends well",

@@ -1,6 +1,7 @@
 //! The observable steps: what an observation does to a state, or which law it breaks there.
 
 mod answers;
+pub(crate) mod bitmaps;
 pub(crate) mod client;
 mod copied;
 mod copying;

@@ -9,7 +9,7 @@ use model::{Judge, LawId, Quirk};
 use recorded::{Contents, Recording, Run, Seen, corpus, images, jobs, seen};
 use serde_json::Value;
 
-/// Recorded cases.
+/// Recorded cases, without those of bitmaps.
 const CASES: usize = 607;
 
 /// What the model refuses, with the law that is broken and the known defect that is behind it.

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod guest;
 pub mod image;
 pub mod images;
+pub mod increments;
 pub mod jobs;
 pub mod lies;
 pub mod scenario;

@@ -1,5 +1,7 @@
 //! What is said and shown of exports.
 
+use crate::graph::bitmap::held::ExportedBitmap;
+
 /// `block-export-add`, of type `nbd`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExportOptions {
@@ -19,6 +21,8 @@ pub struct ExportOptions {
     pub writethrough: bool,
     /// `allocation-depth`: clients may ask for `qemu:allocation-depth`.
     pub allocation_depth: bool,
+    /// `bitmaps`: clients may ask what is dirty in them.
+    pub bitmaps: Vec<ExportedBitmap>,
 }
 
 /// One entry of `query-block-exports`.

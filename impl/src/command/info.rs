@@ -100,8 +100,8 @@ pub struct EdgeInfo {
 /// One entry of a node's `dirty-bitmaps`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BitmapInfo {
-    /// `name`.
-    pub name: Arc<str>,
+    /// `name`, if it has one.
+    pub name: Option<Arc<str>>,
     /// `count`: dirty bytes.
     pub dirty_bytes: u64,
     /// `granularity`, bytes.
@@ -110,6 +110,8 @@ pub struct BitmapInfo {
     pub is_recording: bool,
     /// `persistent`.
     pub is_persistent: bool,
+    /// `busy`: somebody holds it.
+    pub is_busy: bool,
     /// `inconsistent`.
     pub is_inconsistent: bool,
 }

@@ -36,7 +36,7 @@ impl Engine {
         group: Option<Arc<Group>>,
     ) -> Result<NewBackup, Refused> {
         let plan = backup_start::admit(draft, &self.tuning, arguments)?;
-        let (options, len) = (arguments.job.clone(), plan.len_bytes);
+        let (options, len) = (arguments.job.clone(), plan.unsaved_bytes);
         let job = self.make_job(NewJob { kind: "backup", options, len, group, mirror: None })?;
         let mut backup = NewBackup { job, plan, filter: None };
         match backup.attach(draft) {
@@ -52,7 +52,7 @@ impl Engine {
     pub(super) fn run_backup(self: &Arc<Self>, backup: NewBackup) {
         let NewBackup { job, plan, filter } = backup;
         let filter = filter.expect("a backup runs after it was put into the graph");
-        let task = Backup { core: self.core.clone(), job: job.clone(), plan, filter };
+        let task = Backup { core: self.core.clone(), job: job.clone(), plan, filter, has_failed: false };
         self.spawn_job(job, task);
     }
 }

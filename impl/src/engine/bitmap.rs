@@ -3,6 +3,8 @@
 use super::Engine;
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::bitmap::BitmapName;
+use crate::graph::length::len_bytes;
 use crate::id::NodeId;
 use std::collections::BTreeSet;
 
@@ -17,6 +19,15 @@ impl Engine {
         let ((), dropped) = self.try_edit(edit)?;
         assert!(dropped.is_empty(), "changing bitmaps drops {dropped:?}");
         self.forget_bitmaps(&before).await
+    }
+
+    /// `x-debug-block-dirty-bitmap-sha256`.
+    pub(crate) fn bitmap_sum(&self, name: &BitmapName) -> Result<String, Refused> {
+        let graph = self.graph();
+        let id = graph.find(&name.node).ok_or_else(|| Refused::NodeUnknown(name.node.clone()))?;
+        let bitmap = graph.find_bitmap(name)?;
+        let len = len_bytes(&graph, id).map_err(Refused::io("get the length of", &name.node))?;
+        bitmap.sum(len)
     }
 
     /// Takes bitmaps off the disk that were there before and are not any more. What cannot be taken off stays there as

@@ -9,6 +9,7 @@ pub(crate) mod server;
 
 use crate::budget::Budget;
 use crate::engine::Guest;
+use crate::graph::bitmap::held::Shown;
 use crate::nbd::offer::Offer;
 use crate::sync::shim::Mutex;
 use crate::sync::signal::Signal;
@@ -31,6 +32,8 @@ pub struct Export {
     pub offer: Offer,
     /// Whether every change is durable before its reply.
     pub writethrough: bool,
+    /// What clients may ask for by `qemu:dirty-bitmap:`.
+    pub(crate) bitmaps: Vec<Shown>,
     state: Mutex<State>,
 }
 
@@ -44,10 +47,16 @@ struct State {
 
 impl Export {
     /// An export of what `guest` reads and writes.
-    pub fn new(id: String, offer: Offer, writethrough: bool, guest: Guest) -> Arc<Export> {
+    pub(crate) fn new(
+        id: String,
+        offer: Offer,
+        writethrough: bool,
+        guest: Guest,
+        bitmaps: Vec<Shown>,
+    ) -> Arc<Export> {
         let guest = Some(Arc::new(guest));
         let state = Mutex::new(State { guest, clients: BTreeMap::new(), shutting_down: false });
-        Arc::new(Export { id, offer, writethrough, state })
+        Arc::new(Export { id, offer, writethrough, bitmaps, state })
     }
 
     /// A new client comes, unless the export is going.

@@ -6,7 +6,11 @@ use crate::engine::export::server::{Server, ServerOptions};
 use crate::engine::export::{ClientSerial, Export, Exports};
 use crate::error::{Refused, is_well_formed_id};
 use crate::event::Event;
+use crate::graph::Graph;
+use crate::graph::bitmap::held::Shown;
+use crate::id::NodeId;
 use crate::nbd::offer::Offer;
+use crate::nbd::request::BitmapSet;
 use crate::nbd::wire::STRING_BYTES_MAX;
 use crate::object::Object;
 use std::sync::Arc;
@@ -91,9 +95,24 @@ impl Engine {
             writable: options.writable,
             multi_conn: server.is_shared(),
             allocation_depth: options.allocation_depth,
+            bitmaps: Vec::new(),
         };
-        self.exports.add(Export::new(options.id.clone(), offer, options.writethrough, guest));
+        let bitmaps = self.hold_exported(node, options)?;
+        let offer =
+            Offer { bitmaps: bitmaps.iter().map(|shown| shown.bitmap.name.to_string()).collect(), ..offer };
+        self.exports.add(Export::new(options.id.clone(), offer, options.writethrough, guest, bitmaps));
         Ok(())
+    }
+
+    fn hold_exported(&self, node: NodeId, options: &ExportOptions) -> Result<Vec<Shown>, Refused> {
+        if options.bitmaps.len() > BitmapSet::LEN_MAX {
+            return Err(Refused::TooManyBitmapsExported(BitmapSet::LEN_MAX));
+        }
+        let hold =
+            |graph: &mut Graph| graph.hold_bitmaps_for_export(node, &options.bitmaps, options.writable);
+        let (shown, dropped) = self.try_edit(hold)?;
+        assert!(dropped.is_empty(), "holding bitmaps drops {dropped:?}");
+        Ok(shown)
     }
 
     /// `block-export-del`. A client that is there stands in its way, unless `hard`.
@@ -131,6 +150,8 @@ impl Engine {
 
     async fn end_export(&self, export: &Export, guest: Arc<super::Guest>) {
         let guest = Arc::into_inner(guest).expect("an export that is over has no client");
+        let dropped = self.edit(|graph| graph.release_bitmaps_of_export(&export.bitmaps));
+        assert!(dropped.is_empty(), "releasing bitmaps drops {dropped:?}");
         guest.detach().await;
         self.exports.remove(&export.id);
         self.events.emit(Event::BlockExportDeleted { id: export.id.clone() });

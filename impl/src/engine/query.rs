@@ -5,6 +5,7 @@ use super::named::beside;
 use crate::command::{BitmapInfo, NamedBacking, NodeInfo, SpecificInfo};
 use crate::format::qcow2::BackingName;
 use crate::graph::bitmap::Bitmap;
+use crate::graph::bitmap::held::Held;
 use crate::graph::filename::Filenames;
 use crate::graph::length::len_bytes;
 use crate::graph::node::{Driver, Filter, Storage};
@@ -56,7 +57,7 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId)
         direct: place.options.direct,
         no_flush: place.options.no_flush,
         write_threshold: place.node.write_threshold.bytes(),
-        bitmaps: place.bitmaps.iter().rev().map(bitmap_info).collect(),
+        bitmaps: bitmap_infos(&place.bitmaps),
     }
 }
 
@@ -106,13 +107,29 @@ fn specific(driver: &Driver) -> Option<SpecificInfo> {
     }
 }
 
+/// The youngest first. What is written while a backup holds a bitmap is recorded in one without a name.
+fn bitmap_infos(bitmaps: &[Bitmap]) -> Vec<BitmapInfo> {
+    let since = bitmaps.iter().rev().filter_map(|bitmap| {
+        let dirty_bytes = bitmap.bytes_since()?;
+        Some(BitmapInfo {
+            name: None,
+            dirty_bytes,
+            is_persistent: false,
+            is_busy: false,
+            ..bitmap_info(bitmap)
+        })
+    });
+    since.chain(bitmaps.iter().rev().map(bitmap_info)).collect()
+}
+
 fn bitmap_info(bitmap: &Bitmap) -> BitmapInfo {
     BitmapInfo {
-        name: Arc::clone(&bitmap.name),
+        name: Some(Arc::clone(&bitmap.name)),
         dirty_bytes: bitmap.dirty_bytes(),
         granularity: bitmap.granularity,
         is_recording: bitmap.is_recording,
         is_persistent: bitmap.is_persistent,
+        is_busy: !matches!(bitmap.held, Held::No),
         is_inconsistent: bitmap.is_inconsistent,
     }
 }

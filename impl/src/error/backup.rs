@@ -20,8 +20,6 @@ pub enum BackupRefused {
     BitmapUnused(&'static str),
     #[error("Cannot specify bitmap sync mode without a bitmap")]
     BitmapModeAlone,
-    #[error("A backup of what a bitmap says is not supported")]
-    BitmapNotSupported,
     #[error("Source and target cannot be the same")]
     IntoItself,
     #[error("Compression is not supported for this drive ")]

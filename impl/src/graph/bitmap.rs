@@ -4,14 +4,19 @@
 //! transaction that fails puts the old graph back. What is dirty is kept as ranges; it may claim too much, never too
 //! little.
 
+pub(crate) mod held;
+mod ranges;
+mod sum;
+
+use self::held::Held;
+use self::ranges::{RANGE_BYTES, Ranges};
 use super::{Graph, Place};
-use crate::budget::{Budget, OverBudget, Share};
+use crate::budget::{Budget, OverBudget};
 use crate::error::Refused;
 use crate::format::qcow2::{BitmapsUnread, Qcow2, StoredBitmap};
 use crate::graph::length::len_bytes;
 use crate::id::NodeId;
 use crate::sync::shim::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The longest name, in bytes.
@@ -20,10 +25,6 @@ const NAME_BYTES_MAX: usize = 1023;
 const GRANULARITY_MIN: u32 = 512;
 /// Without a cluster size to follow.
 const GRANULARITY_DEFAULT: u64 = 64 << 10;
-/// More ranges than this are joined, and what lies between them counts as dirty: memory is bounded, whatever clients
-/// write.
-const RANGES_MAX: usize = 1 << 18;
-
 /// One bitmap. A persistent one goes into its image when that is closed, and comes back when it is opened.
 #[derive(Clone, Debug)]
 pub struct Bitmap {
@@ -37,22 +38,11 @@ pub struct Bitmap {
     pub is_persistent: bool,
     /// Whether it was not stored after its last change: nobody knows what is dirty, and it can only be removed.
     pub is_inconsistent: bool,
-    /// What is dirty.
+    /// Who holds it.
+    pub(crate) held: Held,
+    /// What is dirty; while a backup holds it, what was dirty when that began.
     dirty: Arc<Mutex<Ranges>>,
 }
-
-/// Disjoint ranges of granules: begin and end of each.
-#[derive(Debug)]
-struct Ranges {
-    map: BTreeMap<u64, u64>,
-    /// The memory they take, in steps.
-    share: Share,
-}
-
-/// Memory of one range, and of its copy while it is stored.
-const RANGE_BYTES: u64 = 48;
-/// Ranges that memory is taken for at a time.
-const RANGES_STEP: u64 = 256;
 
 /// `block-dirty-bitmap-add`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,7 +73,8 @@ impl Bitmap {
     pub fn mark(&self, offset: u64, len: u64) {
         if self.is_recording && len > 0 {
             let granularity = u64::from(self.granularity);
-            self.dirty.lock().insert(offset / granularity, offset.saturating_add(len).div_ceil(granularity));
+            let into = self.held.since().unwrap_or(&self.dirty);
+            into.lock().insert(offset / granularity, offset.saturating_add(len).div_ceil(granularity));
         }
     }
 
@@ -108,7 +99,7 @@ impl Bitmap {
             granularity: self.granularity,
             is_recording: self.is_recording,
             is_inconsistent: self.is_inconsistent,
-            dirty: self.dirty.lock().map.iter().map(|(start, end)| *start..*end).collect(),
+            dirty: self.all().map.iter().map(|(start, end)| *start..*end).collect(),
         }
     }
 
@@ -124,12 +115,22 @@ impl Bitmap {
             is_recording: stored.is_recording,
             is_persistent: true,
             is_inconsistent: stored.is_inconsistent,
+            held: Held::No,
             dirty: Arc::new(Mutex::new(dirty)),
         })
     }
 
-    /// Refuses what nobody knows the content of.
-    fn admit_use(&self) -> Result<(), Refused> {
+    /// Refuses what somebody else holds.
+    fn admit_free(&self) -> Result<(), Refused> {
+        match self.held {
+            Held::No => Ok(()),
+            _ => Err(Refused::BitmapBusy(self.name.to_string())),
+        }
+    }
+
+    /// Refuses what somebody else holds, and what nobody knows the content of.
+    pub(crate) fn admit_use(&self) -> Result<(), Refused> {
+        self.admit_free()?;
         if self.is_inconsistent {
             return Err(Refused::BitmapInconsistent(self.name.to_string()));
         }
@@ -168,57 +169,6 @@ pub(crate) async fn load_bitmaps(image: &Qcow2, budget: &Budget) -> Result<Vec<B
     Ok(bitmaps)
 }
 
-impl Ranges {
-    fn none(budget: &Budget) -> Ranges {
-        Ranges { map: BTreeMap::new(), share: budget.nothing() }
-    }
-
-    /// The same once more. It is there for a moment only, whatever the budget says.
-    fn copy(&self) -> Ranges {
-        let mut share = self.share.budget().nothing();
-        share.grow_anyway(self.share.bytes());
-        Ranges { map: self.map.clone(), share }
-    }
-
-    /// Whether there is room for one more range.
-    fn has_room(&mut self) -> bool {
-        let len = self.map.len() as u64;
-        let is_held = (len + 1) * RANGE_BYTES <= self.share.bytes();
-        self.map.len() < RANGES_MAX && (is_held || self.share.grow_cache(RANGES_STEP * RANGE_BYTES))
-    }
-
-    fn insert(&mut self, start: u64, end: u64) {
-        let (mut start, mut end) = (start, end);
-        // The one before may reach this one; each one behind that begins inside is swallowed.
-        if let Some((before, before_end)) = self.map.range(..=start).next_back().map(|(a, b)| (*a, *b))
-            && before_end >= start
-        {
-            start = before;
-            end = end.max(before_end);
-        }
-        while let Some((next, next_end)) = self.map.range(start..=end).next().map(|(a, b)| (*a, *b)) {
-            self.map.remove(&next);
-            end = end.max(next_end);
-        }
-        if !self.map.contains_key(&start) && !self.has_room() {
-            let next = self.map.range(start..).next().or_else(|| self.map.range(..start).next_back());
-            // The first one of all is taken in any case.
-            if let Some((a, b)) = next.map(|(a, b)| (*a, *b)) {
-                self.map.remove(&a);
-                (start, end) = (start.min(a), end.max(b));
-            }
-        }
-        self.map.insert(start, end);
-    }
-
-    fn truncate(&mut self, end: u64) {
-        self.map.split_off(&end);
-        if let Some((_, last)) = self.map.iter_mut().next_back() {
-            *last = (*last).min(end);
-        }
-    }
-}
-
 impl Graph {
     /// `block-dirty-bitmap-add`.
     pub(crate) fn add_bitmap(&mut self, new: &NewBitmap) -> Result<(), Refused> {
@@ -244,6 +194,7 @@ impl Graph {
             is_recording: !new.is_disabled,
             is_persistent: new.is_persistent,
             is_inconsistent: false,
+            held: Held::No,
             dirty,
         });
         Ok(())
@@ -282,9 +233,10 @@ impl Graph {
         found.ok_or_else(|| Refused::BitmapNotFound(wanted.name.clone()))
     }
 
-    /// Refuses to change what a bitmap holds while its image, which keeps it, is read-only.
-    fn admit_change(&self, wanted: &BitmapName) -> Result<(), Refused> {
+    /// Refuses to change what a bitmap holds while somebody else holds it, or its image, which keeps it, is read-only.
+    pub(crate) fn admit_change(&self, wanted: &BitmapName) -> Result<(), Refused> {
         let bitmap = self.find_bitmap(wanted)?;
+        bitmap.admit_free()?;
         if bitmap.is_persistent && self.place(self.lookup(&wanted.node)?).read_only {
             return Err(Refused::BitmapReadOnly(wanted.name.clone()));
         }
@@ -343,21 +295,28 @@ impl Graph {
         target: &BitmapName,
         sources: &[BitmapName],
     ) -> Result<(), Refused> {
-        self.admit_change(target)?;
         let into = self.find_bitmap(target)?;
-        into.admit_use()?;
         let granularity = u64::from(into.granularity);
+        let len = |name: &str| self.lookup(name).ok().and_then(|id| len_bytes(self, id).ok());
         let mut dirty = into.dirty.lock().copy();
         for source in sources {
             if self.find(&source.node).is_none() {
                 return Err(Refused::NodeUnknown(source.node.clone()));
             }
-            let source = self.find_bitmap(source)?;
-            source.admit_use()?;
-            for (start, end) in source.dirty_ranges() {
+            let bitmap = self.find_bitmap(source)?;
+            bitmap.admit_use()?;
+            if let (Some(target), Some(source)) = (len(&target.node), len(&source.node))
+                && target != source
+            {
+                return Err(Refused::BitmapsOfOtherSizes { target, other: source });
+            }
+            for (start, end) in bitmap.dirty_ranges() {
                 dirty.insert(start / granularity, end.div_ceil(granularity));
             }
         }
+        // Only now, as in QEMU, is it looked at whether target may be changed at all.
+        self.admit_change(target)?;
+        into.admit_use()?;
         self.change_bitmap(target, |bitmap| Some(bitmap.holding(dirty)))
     }
 
@@ -365,13 +324,18 @@ impl Graph {
     pub(crate) fn cut_bitmaps(&mut self, node: NodeId) {
         let len = len_bytes(self, node).unwrap_or(u64::MAX);
         for bitmap in &mut self.place_mut(node).bitmaps {
-            bitmap.dirty.lock().truncate(len.div_ceil(u64::from(bitmap.granularity)));
+            let granules = len.div_ceil(u64::from(bitmap.granularity));
+            bitmap.dirty.lock().truncate(granules);
+            if let Some(since) = bitmap.held.since() {
+                since.lock().truncate(granules);
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::ranges::{RANGES_MAX, RANGES_STEP};
     use super::*;
 
     fn bitmap(granularity: u32) -> Bitmap {
@@ -381,6 +345,7 @@ mod tests {
             is_recording: true,
             is_persistent: false,
             is_inconsistent: false,
+            held: Held::No,
             dirty: Arc::new(Mutex::new(Ranges::none(&Budget::default()))),
         }
     }

@@ -50,6 +50,15 @@ impl CopyBeforeWrite {
         self.unsaved.lock().bytes()
     }
 
+    /// What is not saved, in order.
+    pub(crate) fn unsaved_ranges(&self) -> Vec<(u64, u64)> {
+        let unsaved = self.unsaved.lock();
+        let next = |from: u64| unsaved.first_marked(from, u64::MAX);
+        // The last chunk may end where source does.
+        let chunk = unsaved.chunk_bytes();
+        std::iter::successors(next(0), |(_, end)| next(end.next_multiple_of(chunk))).collect()
+    }
+
     /// These whole chunks are saved, or need not be.
     pub fn saved(&self, start: u64, end: u64) {
         let mut unsaved = self.unsaved.lock();

@@ -12,8 +12,9 @@ use super::life::{Failure, Job, Operation, Outcome, PausePoint, Reaction};
 use super::pace::{pace, pace_unhurried};
 use super::rate::RateLimit;
 use super::task::Task;
-use crate::command::BackupSync;
+use crate::command::{BackupSync, BitmapMode};
 use crate::core::Core;
+use crate::graph::bitmap::held::After;
 use crate::id::NodeId;
 use crate::io::backup::{Saving, Step};
 use crate::io::mirror::CopyError;
@@ -34,6 +35,8 @@ pub(crate) struct Backup {
     pub plan: Plan,
     /// Its filter, right above source.
     pub filter: NodeId,
+    /// Whether it failed or was cancelled.
+    pub has_failed: bool,
 }
 
 impl Task for Backup {
@@ -54,12 +57,17 @@ impl Task for Backup {
     }
 
     /// What was saved is of no use, and stays where it is.
-    async fn abort(&mut self) {}
+    async fn abort(&mut self) {
+        self.has_failed = true;
+    }
 
-    /// Takes the filter out, and releases target.
+    /// Takes the filter out, and releases target and bitmap.
     async fn clean(&mut self) {
         let _alone = self.core.gate().drain().await;
         let dropped = self.core.edit(|graph| {
+            if let Some(bitmap) = &self.plan.bitmap {
+                graph.release_bitmap_of_backup(self.plan.source, &bitmap.name.name, self.after(bitmap.mode));
+            }
             graph.drop_copy_before_write(self.filter);
             graph.remove_job_users(self.job.serial, None);
         });
@@ -68,6 +76,15 @@ impl Task for Backup {
 }
 
 impl Backup {
+    /// What becomes of its bitmap.
+    fn after(&self, mode: BitmapMode) -> After {
+        match (mode, self.has_failed) {
+            (BitmapMode::OnSuccess | BitmapMode::Always, false) => After::Forgets(Vec::new()),
+            (BitmapMode::Always, true) => After::Forgets(self.plan.state.unsaved_ranges()),
+            (BitmapMode::OnSuccess, true) | (BitmapMode::Never, _) => After::Keeps,
+        }
+    }
+
     /// Only what guests overwrite is saved, until somebody ends it.
     async fn stand_by(&self) -> Result<(), Outcome> {
         loop {
@@ -97,7 +114,8 @@ impl Backup {
     async fn save_all(&self) -> Result<(), Outcome> {
         let unsaved = self.plan.state.unsaved_bytes();
         // What guests' writes saved until now is work that is done.
-        let saved = if self.plan.state.top_only { 0 } else { self.plan.len_bytes.saturating_sub(unsaved) };
+        let saved =
+            if self.plan.state.top_only { 0 } else { self.plan.unsaved_bytes.saturating_sub(unsaved) };
         self.job.set_offset(saved);
         self.job.set_remaining(unsaved);
         let total = saved + unsaved;

@@ -26,10 +26,14 @@ pub(crate) struct Plan {
     pub target: NodeId,
     /// What of it.
     pub sync: BackupSync,
+    /// The bitmap of source that says what to save, or is to know what was saved.
+    pub bitmap: Option<Synced>,
     /// What the filter and the job share.
     pub state: Arc<CopyBeforeWrite>,
     /// The size of source.
     pub len_bytes: u64,
+    /// How much there is to save at the start, in whole chunks.
+    pub unsaved_bytes: u64,
     /// How much is copied at a time, bytes.
     pub piece_bytes: u64,
     /// The filter's name, if the operator gave one.
@@ -40,11 +44,20 @@ pub(crate) struct Plan {
     pub on_target_error: OnError,
 }
 
+/// A bitmap that a backup holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Synced {
+    /// Its node and name.
+    pub name: BitmapName,
+    /// When it forgets what was saved.
+    pub mode: BitmapMode,
+}
+
 /// Finds out what `arguments` mean, or says what is wrong with them.
 pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments) -> Result<Plan, Refused> {
     let source = graph.lookup(&arguments.device)?;
     let target = graph.lookup(&arguments.target)?;
-    admit_bitmap(graph, arguments)?;
+    let bitmap = admit_bitmap(graph, arguments)?;
     if source == target {
         return Err(Refused::Backup(BackupRefused::IntoItself));
     }
@@ -58,13 +71,26 @@ pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments)
     }
     let piece_limit =
         u64::try_from(arguments.chunk_bytes_max).map_err(|_| Refused::Backup(BackupRefused::Chunk))?;
+    if let Some(bitmap) = bitmap.as_ref().filter(|bitmap| bitmap.mode != BitmapMode::Never) {
+        graph.admit_change(&bitmap.name)?;
+    }
     let len = known_len(graph, source)?;
     if known_len(graph, target)? != len {
         return Err(Refused::Backup(BackupRefused::DifferentSizes));
     }
     let chunk = chunk_bytes(graph, tuning, target, arguments)?;
     let mut unsaved = DirtyMap::new(len, chunk, &graph.budget)?;
-    unsaved.mark(0, len);
+    match bitmap.as_ref().filter(|_| wants_bitmap(arguments.sync)) {
+        None => unsaved.mark(0, len),
+        Some(bitmap) => {
+            let dirty = graph.find_bitmap(&bitmap.name)?.dirty_ranges();
+            dirty
+                .into_iter()
+                .filter(|(start, _)| *start < len)
+                .for_each(|(start, end)| unsaved.mark(start, end));
+        }
+    }
+    let unsaved_bytes = unsaved.bytes();
     let most = tuning.backup_piece_bytes;
     let top_only = arguments.sync == BackupSync::Top;
     let state = CopyBeforeWrite::new(unsaved, top_only, arguments.compress, arguments.discard_source);
@@ -72,8 +98,10 @@ pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments)
         source,
         target,
         sync: arguments.sync,
+        bitmap,
         state: Arc::new(state),
         len_bytes: len,
+        unsaved_bytes,
         piece_bytes: if piece_limit == 0 { most } else { piece_limit.min(most) },
         filter_name: arguments.filter_node_name.clone(),
         on_source_error: arguments.on_source_error,
@@ -87,10 +115,14 @@ pub(crate) fn admit(graph: &Graph, tuning: &Tuning, arguments: &BackupArguments)
     Ok(plan)
 }
 
-fn admit_bitmap(graph: &Graph, arguments: &BackupArguments) -> Result<(), Refused> {
+/// Whether a bitmap says what is saved.
+fn wants_bitmap(sync: BackupSync) -> bool {
+    matches!(sync, BackupSync::Incremental | BackupSync::Bitmap)
+}
+
+fn admit_bitmap(graph: &Graph, arguments: &BackupArguments) -> Result<Option<Synced>, Refused> {
     let sync = arguments.sync;
-    let wants_bitmap = matches!(sync, BackupSync::Incremental | BackupSync::Bitmap);
-    if wants_bitmap && arguments.bitmap.is_none() {
+    if wants_bitmap(sync) && arguments.bitmap.is_none() {
         return Err(Refused::Backup(BackupRefused::BitmapMissing(sync.word())));
     }
     let mut mode = arguments.bitmap_mode;
@@ -103,19 +135,21 @@ fn admit_bitmap(graph: &Graph, arguments: &BackupArguments) -> Result<(), Refuse
     let Some(name) = &arguments.bitmap else {
         return match mode {
             Some(_) => Err(Refused::Backup(BackupRefused::BitmapModeAlone)),
-            None => Ok(()),
+            None => Ok(None),
         };
     };
     let wanted = BitmapName { node: arguments.device.clone(), name: name.clone() };
-    graph.find_bitmap(&wanted).map_err(|_| Refused::Backup(BackupRefused::NoSuchBitmap(name.clone())))?;
+    let unknown = |_| Refused::Backup(BackupRefused::NoSuchBitmap(name.clone()));
+    let bitmap = graph.find_bitmap(&wanted).map_err(unknown)?;
     let mode = mode.ok_or(Refused::Backup(BackupRefused::BitmapModeMissing))?;
+    bitmap.admit_use()?;
     if sync == BackupSync::None {
         return Err(Refused::Backup(BackupRefused::BitmapOfNothing));
     }
-    if mode == BitmapMode::Never && !wants_bitmap {
+    if mode == BitmapMode::Never && !wants_bitmap(sync) {
         return Err(Refused::Backup(BackupRefused::BitmapUnused(sync.word())));
     }
-    Err(Refused::Backup(BackupRefused::BitmapNotSupported))
+    Ok(Some(Synced { name: wanted, mode }))
 }
 
 /// The size of a chunk: what is saved shall not make target read parts of a cluster from below.
@@ -151,6 +185,9 @@ impl Plan {
         serial: JobSerial,
         id: &Arc<str>,
     ) -> Result<NodeId, Refused> {
+        if let Some(bitmap) = &self.bitmap {
+            graph.hold_bitmap_for_backup(&bitmap.name)?;
+        }
         let filter = self.put_filter(graph)?;
         let child = |role| UserKind::Job(JobChild { serial, id: id.clone(), kind: "backup", role });
         graph.add_user(filter, child(JobRole::Main), Set::NONE, Set::ALL);

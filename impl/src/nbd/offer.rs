@@ -17,6 +17,8 @@ pub struct Offer {
     pub multi_conn: bool,
     /// Whether clients may ask how deep in the chain data lies.
     pub allocation_depth: bool,
+    /// The names of bitmaps of which clients may ask what is dirty.
+    pub bitmaps: Vec<String>,
 }
 
 impl Offer {

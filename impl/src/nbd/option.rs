@@ -1,7 +1,7 @@
 //! One option of the handshake: what the client asks for, and the replies it gets.
 
 use super::offer::{Exports, Offer};
-use super::request::Terms;
+use super::request::{BitmapSet, Terms};
 use super::wire::{Fields, OPTION_REPLY_MAGIC, PAYLOAD_BYTES_MAX, STRING_BYTES_MAX, info, option, reply};
 
 /// The ids of the contexts a client may ask for, as QEMU numbers them.
@@ -9,6 +9,12 @@ use super::wire::{Fields, OPTION_REPLY_MAGIC, PAYLOAD_BYTES_MAX, STRING_BYTES_MA
 pub(super) mod context {
     pub(crate) const BASE_ALLOCATION: u32 = 0;
     pub(crate) const ALLOCATION_DEPTH: u32 = 1;
+    const FIRST_BITMAP: u32 = 2;
+
+    /// Of a bitmap, by its place in the export's list.
+    pub(crate) fn of_bitmap(index: usize) -> u32 {
+        FIRST_BITMAP + u32::try_from(index).expect("an export has few bitmaps")
+    }
 }
 
 /// Block sizes we offer: any offset will do, these are fine.
@@ -41,6 +47,7 @@ pub(super) struct Agreed {
 struct Contexts {
     allocation: bool,
     depth: bool,
+    bitmaps: BitmapSet,
 }
 
 impl Agreed {
@@ -48,7 +55,8 @@ impl Agreed {
     pub(super) fn terms(&self, export: &str) -> Terms {
         let chosen = self.contexts.as_ref().filter(|(name, _)| name == export).map(|(_, chosen)| *chosen);
         let chosen = chosen.unwrap_or_default();
-        Terms { structured: self.structured, allocation: chosen.allocation, depth: chosen.depth }
+        let Contexts { allocation, depth, bitmaps } = chosen;
+        Terms { structured: self.structured, allocation, depth, bitmaps }
     }
 
     /// Answers one option; `data` is what came with it.
@@ -157,15 +165,30 @@ impl Agreed {
             };
             everything || queries.iter().any(matches)
         };
+        let mut bitmaps = BitmapSet::default();
+        for (index, name) in offer.bitmaps.iter().enumerate() {
+            // Of all that is QEMU's, or of all bitmaps, a client may ask for a list.
+            let lists = !set && queries.contains(&&b"qemu:"[..]);
+            // Of two with one name, the first is meant.
+            let is_first = offer.bitmaps[..index].iter().all(|other| other != name);
+            if lists || asked(b"qemu:dirty-bitmap:", name.as_bytes()) && (is_first || !set) {
+                bitmaps.insert(index);
+            }
+        }
         let chosen = Contexts {
             allocation: asked(b"base:", b"allocation"),
             depth: offer.allocation_depth && asked(b"qemu:", b"allocation-depth"),
+            bitmaps,
         };
         if chosen.allocation {
             replies.context(context::BASE_ALLOCATION, "base:allocation");
         }
         if chosen.depth {
             replies.context(context::ALLOCATION_DEPTH, "qemu:allocation-depth");
+        }
+        for index in bitmaps.iter() {
+            let name = format!("qemu:dirty-bitmap:{}", offer.bitmaps[index]);
+            replies.context(context::of_bitmap(index), &name);
         }
         if set {
             self.contexts = Some((offer.name, chosen));

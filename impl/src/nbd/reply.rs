@@ -50,6 +50,17 @@ pub enum Answer {
     Pieces(Vec<Piece>),
     /// What is known about the range.
     Extents(Vec<Extent>),
+    /// The same, and what is dirty in each bitmap that was asked for.
+    Status(Vec<Extent>, Vec<Dirty>),
+}
+
+/// What is dirty of a range in one of the export's bitmaps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dirty {
+    /// The bitmap's place in the export's list.
+    pub bitmap: usize,
+    /// Bytes, and whether they are dirty.
+    pub runs: Vec<(u32, bool)>,
 }
 
 /// A piece of what was read.
@@ -78,7 +89,8 @@ pub(super) fn pieces(ticket: &Ticket, answer: Answer) -> Vec<Vec<u8>> {
         Answer::Done => simple_header(ticket.cookie, 0).to_vec(),
         Answer::Failed(errno) => failure(ticket.cookie, errno, ticket.terms.structured),
         Answer::Data(buffer) => data(ticket, buffer),
-        Answer::Extents(extents) => status(ticket, &extents),
+        Answer::Extents(extents) => status(ticket, &extents, &[]),
+        Answer::Status(extents, dirty) => status(ticket, &extents, &dirty),
         Answer::Pieces(pieces) => return chunks(ticket, pieces),
     }]
 }
@@ -165,24 +177,30 @@ fn hole_chunk(cookie: Cookie, flags: u16, offset: u64, len: u32) -> Vec<u8> {
     bytes
 }
 
-/// A chunk for each context that was agreed.
-fn status(ticket: &Ticket, extents: &[Extent]) -> Vec<u8> {
+/// A chunk for each context that was agreed, in the order of their ids.
+fn status(ticket: &Ticket, extents: &[Extent], dirty: &[Dirty]) -> Vec<u8> {
     let Terms { allocation, depth, .. } = ticket.terms;
+    let mut contexts: Vec<(u32, Vec<(u32, u32)>)> = Vec::new();
+    if allocation {
+        contexts.push((context::BASE_ALLOCATION, merge(extents, |extent| extent.allocation)));
+    }
+    if depth {
+        contexts.push((context::ALLOCATION_DEPTH, merge(extents, |extent| extent.depth)));
+    }
+    for Dirty { bitmap, runs } in dirty {
+        let runs = runs.iter().map(|(len, is_dirty)| (*len, u32::from(*is_dirty))).collect();
+        contexts.push((context::of_bitmap(*bitmap), runs));
+    }
+    let last = contexts.len().saturating_sub(1);
     let mut reply = Vec::new();
-    let mut push = |flags: u16, id: u32, described: fn(&Extent) -> u32| {
-        let merged = merge(extents, described);
-        reply.extend(chunk_header(ticket.cookie, flags, chunk::BLOCK_STATUS, 4 + 8 * merged.len()));
+    for (index, (id, described)) in contexts.into_iter().enumerate() {
+        let flags = if index == last { chunk::DONE } else { 0 };
+        reply.extend(chunk_header(ticket.cookie, flags, chunk::BLOCK_STATUS, 4 + 8 * described.len()));
         reply.extend(id.to_be_bytes());
-        for (len, value) in merged {
+        for (len, value) in described {
             reply.extend(len.to_be_bytes());
             reply.extend(value.to_be_bytes());
         }
-    };
-    if allocation {
-        push(if depth { 0 } else { chunk::DONE }, context::BASE_ALLOCATION, |extent| extent.allocation);
-    }
-    if depth {
-        push(chunk::DONE, context::ALLOCATION_DEPTH, |extent| extent.depth);
     }
     reply
 }

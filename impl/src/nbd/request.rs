@@ -67,6 +67,10 @@ pub enum Command {
         len: u32,
         /// One extent is enough.
         one: bool,
+        /// Whether what the chain holds is asked for.
+        chain: bool,
+        /// The bitmaps that are asked for.
+        bitmaps: BitmapSet,
     },
 }
 
@@ -113,6 +117,40 @@ pub struct Terms {
     pub allocation: bool,
     /// `qemu:allocation-depth` may be asked for.
     pub depth: bool,
+    /// Which `qemu:dirty-bitmap:` may be asked for.
+    pub bitmaps: BitmapSet,
+}
+
+/// Some of an export's bitmaps, by their place in its list.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct BitmapSet(u64);
+
+impl BitmapSet {
+    /// An export has no more bitmaps than this.
+    pub const LEN_MAX: usize = 64;
+
+    /// One more.
+    pub(crate) fn insert(&mut self, index: usize) {
+        assert!(index < Self::LEN_MAX, "bitmap {index} of an export");
+        self.0 |= 1 << index;
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Their places, in order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..Self::LEN_MAX).filter(move |index| self.0 >> index & 1 == 1)
+    }
+}
+
+impl Terms {
+    /// Whether anything may be asked about a range.
+    fn has_context(self) -> bool {
+        self.allocation || self.depth || !self.bitmaps.is_empty()
+    }
 }
 
 impl Header {
@@ -197,9 +235,12 @@ impl Header {
             command::TRIM => Command::Trim { len: self.len.into(), fua },
             command::FLUSH => Command::Flush,
             command::CACHE => Command::Cache { len: self.len },
-            command::BLOCK_STATUS if self.len > 0 && (terms.allocation || terms.depth) => {
-                Command::BlockStatus { len: self.len, one: has(flag::REQ_ONE) }
-            }
+            command::BLOCK_STATUS if self.len > 0 && terms.has_context() => Command::BlockStatus {
+                len: self.len,
+                one: has(flag::REQ_ONE),
+                chain: terms.allocation || terms.depth,
+                bitmaps: terms.bitmaps,
+            },
             _ => return Err(Errno::EINVAL),
         })
     }
@@ -221,6 +262,7 @@ mod tests {
             writable,
             multi_conn: true,
             allocation_depth: false,
+            bitmaps: Vec::new(),
         }
     }
 

@@ -154,7 +154,8 @@ fn check_type(value: &Value, expected: &Type, place: &Place<'_>) -> Result<(), F
         }
         (Type::Alternate(alternate), value) => match case(alternate, value) {
             Some(kind) => check_type(value, kind, place),
-            None => ill_typed(alternate.name),
+            // Unlike others, it is named without what is around it.
+            None => Err(Fault::IllTyped { name: place.last(), expected: alternate.name }),
         },
         (Type::Str | Type::Enum(_), _) => ill_typed("string"),
         (Type::Int, _) => ill_typed("integer"),

@@ -43,6 +43,12 @@ pub static COMMANDS: &[Command] = &[
     entry("query-block-jobs", Action::QueryBlockJobs, &EMPTY, List(&Record(&jobs::BLOCK_JOB_INFO))),
     entry("query-jobs", Action::QueryJobs, &EMPTY, List(&Record(&jobs::JOB_INFO))),
     entry("query-named-block-nodes", Action::QueryNamedBlockNodes, &FLAT, List(&Record(&NODE_INFO))),
+    entry(
+        "x-debug-block-dirty-bitmap-sha256",
+        Action::Edit(Edit::BitmapSum),
+        &edits::BITMAP,
+        Record(&edits::BITMAP_SUM),
+    ),
     entry("x-debug-query-block-graph", Action::QueryBlockGraph, &EMPTY, Record(&GRAPH)),
     entry("blockdev-add", Action::BlockdevAdd, &BLOCKDEV_OPTIONS, NOTHING),
     entry("blockdev-del", Action::BlockdevDel, &NODE_NAME, NOTHING),

@@ -160,6 +160,7 @@ pub enum Edit {
     BitmapEnable,
     BitmapDisable,
     BitmapMerge,
+    BitmapSum,
 }
 
 /// The verbs of `block-job-*` and `job-*`, before their arguments are looked at.

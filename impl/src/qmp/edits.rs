@@ -27,6 +27,9 @@ pub(super) async fn run(
         let gone = engine.delete_internal_snapshot(device, id.as_deref(), name.as_deref()).await?;
         return Ok(report::deleted_snapshot(&gone).into());
     }
+    if edit == Edit::BitmapSum {
+        return Ok(report::bitmap_sum(&engine.bitmap_sum(&bitmap_name(arguments))?).into());
+    }
     change(engine, edit, arguments).await?;
     Ok(Cow::Borrowed("{}"))
 }

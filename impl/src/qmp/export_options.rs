@@ -1,11 +1,14 @@
 //! Checked arguments about exports, their server and objects, to what the engine takes.
 
+use super::edits::bitmap_name;
 use crate::command::ExportOptions;
 use crate::engine::export::server::ServerOptions;
+use crate::graph::bitmap::held::ExportedBitmap;
 use crate::object::{ObjectKind, ObjectOptions};
 use crate::qapi::options::{self, Arguments};
 use crate::qapi::refusal::Refusal;
 use crate::throttle::{LIMIT_NAMES, Limits};
+use serde_json::Value;
 
 /// QEMU's, when the operator does not say.
 const CONNECTIONS_MAX: u32 = 100;
@@ -50,7 +53,16 @@ pub fn export(arguments: &Arguments) -> ExportOptions {
         iothread: options::owned_text(arguments, "iothread"),
         writethrough: truth("writethrough"),
         allocation_depth: truth("allocation-depth"),
+        bitmaps: bitmaps(arguments),
     }
+}
+
+fn bitmaps(arguments: &Arguments) -> Vec<ExportedBitmap> {
+    let one = |value: &Value| match value {
+        Value::Object(named) => ExportedBitmap::Of(bitmap_name(named)),
+        name => ExportedBitmap::Nearest(name.as_str().expect("a name or an object").to_owned()),
+    };
+    arguments.get("bitmaps").and_then(Value::as_array).into_iter().flatten().map(one).collect()
 }
 
 /// The arguments of `object-add`.

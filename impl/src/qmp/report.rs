@@ -117,10 +117,22 @@ fn push_cache(out: &mut String, node: &NodeInfo) {
     o.close();
 }
 
+/// The answer of `x-debug-block-dirty-bitmap-sha256`.
+pub(super) fn bitmap_sum(sum: &str) -> String {
+    let mut out = String::new();
+    let mut o = ObjectText::open(&mut out);
+    o.text("sha256", sum);
+    o.close();
+    out
+}
+
 fn push_bitmap(out: &mut String, bitmap: &BitmapInfo) {
     let mut o = ObjectText::open(out);
-    o.text("name", &bitmap.name).plain("recording", bitmap.is_recording);
-    o.plain("persistent", bitmap.is_persistent).plain("busy", false);
+    if let Some(name) = &bitmap.name {
+        o.text("name", name);
+    }
+    o.plain("recording", bitmap.is_recording);
+    o.plain("persistent", bitmap.is_persistent).plain("busy", bitmap.is_busy);
     o.plain("granularity", bitmap.granularity).plain("count", bitmap.dirty_bytes);
     if bitmap.is_inconsistent {
         o.plain("inconsistent", true);

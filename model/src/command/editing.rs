@@ -56,6 +56,8 @@ pub enum Editing {
         node: String,
         /// The bitmap.
         name: String,
+        /// `disabled`: it records nothing.
+        is_disabled: bool,
     },
     /// `block-set-write-threshold`
     Threshold {
@@ -163,7 +165,8 @@ fn resize(arguments: &Json<'_>) -> Result<Editing, Refusal> {
 
 fn bitmap(verb: &'static str, arguments: &Json<'_>) -> Result<Editing, Refusal> {
     check(&[BITMAP], "", arguments)?;
-    Ok(Editing::Bitmap { verb, node: text(arguments, "node"), name: text(arguments, "name") })
+    let is_disabled = arguments.get("disabled").and_then(Json::boolean).unwrap_or(false);
+    Ok(Editing::Bitmap { verb, node: text(arguments, "node"), name: text(arguments, "name"), is_disabled })
 }
 
 fn threshold(arguments: &Json<'_>) -> Result<Editing, Refusal> {

@@ -20,6 +20,8 @@ pub enum Exporting {
         writable: bool,
         /// Whether it asks for an iothread.
         threaded: bool,
+        /// Whether it shows bitmaps, which have to be there and free.
+        has_bitmaps: bool,
     },
     /// `block-export-del`
     Delete {
@@ -69,7 +71,8 @@ fn add(arguments: &Json<'_>) -> Result<Exporting, Refusal> {
     let text = |name| arguments.text_of(name).unwrap_or_default().to_owned();
     let writable = arguments.get("writable").and_then(Json::boolean).unwrap_or(false);
     let threaded = arguments.get("iothread").is_some();
-    Ok(Exporting::Add { id: text("id"), node: text("node-name"), writable, threaded })
+    let has_bitmaps = arguments.get("bitmaps").is_some();
+    Ok(Exporting::Add { id: text("id"), node: text("node-name"), writable, threaded, has_bitmaps })
 }
 
 fn delete(arguments: &Json<'_>) -> Result<Exporting, Refusal> {

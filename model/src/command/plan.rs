@@ -331,12 +331,16 @@ impl Graph {
         if let Some(bottom) = plan.frozen_to {
             self.freeze(job, filter, bottom);
         }
+        if let Work::Backup(backup::Span { source, bitmap: Some(bitmap), .. }) = &plan.work {
+            self.held_bitmaps.push((job, *source, bitmap.name.clone()));
+        }
         filter
     }
 
     /// The filter goes; everything else stays.
     pub fn abandon(&mut self, plan: &Plan, job: JobId, filter: NodeId) {
         self.unfreeze(job);
+        self.held_bitmaps.retain(|(holder, ..)| *holder != job);
         self.release_devices(job);
         self.drop_filter(filter);
         self.node_mut(filter).target = None;

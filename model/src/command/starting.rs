@@ -65,6 +65,8 @@ pub struct CopyArguments {
     pub granularity: Option<i64>,
     /// `bitmap`
     pub bitmap: Option<String>,
+    /// `bitmap-mode`
+    pub bitmap_mode: Option<BitmapMode>,
     /// `copy-mode` is `write-blocking`.
     pub blocks_writes: bool,
     /// Has options whose effect the model does not know.
@@ -96,6 +98,11 @@ impl Sync {
         Self::WORDS.iter().position(|w| *w == word).map(|index| all[index])
     }
 
+    /// Whether a bitmap says how much.
+    pub fn is_by_bitmap(self) -> bool {
+        matches!(self, Sync::Incremental | Sync::Bitmap)
+    }
+
     /// The word of QMP.
     pub fn word(self) -> &'static str {
         match self {
@@ -105,6 +112,28 @@ impl Sync {
             Sync::Incremental => "incremental",
             Sync::Bitmap => "bitmap",
         }
+    }
+}
+
+/// When the bitmap of a backup forgets what was copied.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BitmapMode {
+    /// When the job succeeds.
+    OnSuccess,
+    /// Never.
+    Never,
+    /// However the job ends, but for what was not copied.
+    Always,
+}
+
+impl BitmapMode {
+    /// The words of QMP, in the order of its schema.
+    pub const WORDS: [&'static str; 3] = ["on-success", "never", "always"];
+
+    /// The choice of that word.
+    pub fn from_word(word: &str) -> Option<BitmapMode> {
+        let all = [BitmapMode::OnSuccess, BitmapMode::Never, BitmapMode::Always];
+        Self::WORDS.iter().position(|w| *w == word).map(|index| all[index])
     }
 }
 
@@ -165,7 +194,7 @@ const BACKUP: &[Member] = &[
     required("sync", Type::Word(&Sync::WORDS)),
     optional("speed", Type::Integer),
     optional("bitmap", Type::Text),
-    optional("bitmap-mode", Type::Word(&["on-success", "never", "always"])),
+    optional("bitmap-mode", Type::Word(&BitmapMode::WORDS)),
     optional("compress", Type::Boolean),
     optional("on-source-error", Type::Word(&OnError::WORDS)),
     optional("on-target-error", Type::Word(&OnError::WORDS)),
@@ -179,16 +208,8 @@ const BACKUP: &[Member] = &[
 ];
 
 /// Options of a copy whose effect the model does not know.
-const UNMODELLED: [&str; 8] = [
-    "bitmap",
-    "bitmap-mode",
-    "compress",
-    "discard-source",
-    "x-perf",
-    "target-is-zero",
-    "on-cbw-error",
-    "buf-size",
-];
+const UNMODELLED: [&str; 6] =
+    ["compress", "discard-source", "x-perf", "target-is-zero", "on-cbw-error", "buf-size"];
 
 impl Start {
     /// Reads the arguments of the command that starts a job of that kind.
@@ -214,6 +235,7 @@ impl Start {
             replaces: text("replaces"),
             granularity: arguments.integer_of("granularity"),
             bitmap: text("bitmap"),
+            bitmap_mode: arguments.text_of("bitmap-mode").and_then(BitmapMode::from_word),
             blocks_writes: arguments.text_of("copy-mode") == Some(COPY_MODES[1]),
             unmodelled: UNMODELLED.iter().any(|name| arguments.get(name).is_some()),
         };

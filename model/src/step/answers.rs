@@ -4,6 +4,7 @@ use super::edges::{has_left_behind, with_left_behind};
 use crate::command::Command;
 use crate::command::blockdev::deletion;
 use crate::command::editing::{Editing, Reopen};
+use crate::command::exporting::Exporting;
 use crate::command::plan::plan;
 use crate::command::reply::{ANYTHING, Answer, Refusal};
 use crate::command::starting::{Asked, Start};
@@ -111,6 +112,9 @@ impl State {
                 });
                 // Whether a server runs, and what it serves, only its own answers show.
                 self.perhaps(Rule::ServerRefuses, Answer::ErrorAbout("NBD server"), answers);
+                if matches!(**exporting, Exporting::Add { has_bitmaps: true, .. }) {
+                    self.perhaps(Rule::BitmapRefused, Answer::AnyError, answers);
+                }
                 if exporting.may_be_read_only(graph) {
                     self.perhaps(Rule::ExportStillReadOnly, Answer::ErrorAbout("read-only"), answers);
                 }
@@ -197,6 +201,12 @@ impl State {
             // A fault may have kept it writable.
             let refused = Answer::Refused(crate::command::backup::read_only_target());
             self.perhaps(Rule::BackupTargetReadOnly, refused, answers);
+        }
+        if let Asked::Backup(copy) = &start.work
+            && copy.bitmap.is_some()
+        {
+            // It may not be there, or not be known, or somebody else may hold it.
+            self.perhaps(Rule::BitmapRefused, Answer::ErrorAbout("Bitmap '"), answers);
         }
         match plan(graph, start, in_use) {
             Err(refusal) => answers.push(Answer::Refused(refusal)),

@@ -140,6 +140,7 @@ impl State {
 
     pub(super) fn sent(&mut self, id: u32, asked: &Asked, more: &mut Vec<State>) {
         self.command_may_fail(&asked.command, self.now);
+        self.bitmaps_may_be_undone(&asked.command);
         let pending = Pending {
             asked: asked.clone(),
             sent: self.now,

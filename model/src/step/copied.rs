@@ -15,6 +15,7 @@ impl State {
         if self.job(id).interfered {
             self.copy_loses_track(id);
         }
+        self.increment_succeeded(id);
         let may_be_older = self.job(id).copies.contains(&false);
         let plan = self.job(id).plan.clone();
         match &plan.work {
@@ -53,7 +54,8 @@ impl State {
                 self.copy_was_not_flushed(before);
                 self.count(match span.sync {
                     Sync::Full => LawId::BackupFullCompletes,
-                    _ => LawId::BackupTopCompletes,
+                    Sync::Top => LawId::BackupTopCompletes,
+                    _ => return,
                 });
             }
         }

@@ -142,6 +142,7 @@ impl State {
             _ => self.chunk_sectors(source, target),
         };
         let length = self.views.layer(source).sectors();
+        let dirty = self.dirty_sectors(id);
         // Of a source whose length is not known nobody must copy more than it has for sure.
         let certain = self.shortest_length(source) as u32;
         for sector in 0..sectors {
@@ -166,7 +167,9 @@ impl State {
                 Sync::Top if sector >= length => (true, false),
                 Sync::Full => (true, true),
                 Sync::Top => (of_chunk(sector), decided(sector, true)),
-                _ => (false, false),
+                // What is dirty beside what guests made so, nobody knows.
+                Sync::Incremental | Sync::Bitmap => (true, dirty.contains(&sector)),
+                Sync::Nothing => (false, false),
             };
             copies[sector as usize] = must && sector < certain;
             if may {
@@ -367,8 +370,8 @@ impl State {
                     self.job_mut(id).changed_beside.push(at);
                 }
                 if let Some(copied) = self.job_mut(id).copies.get_mut(at as usize) {
-                    // A discard may do nothing, and then there is nothing to copy.
-                    *copied = is_notified && (*copied || !is_discard);
+                    // A discard may do nothing, and then there is nothing to copy. What is not dirty is not saved.
+                    *copied = is_notified && (*copied || !is_discard && !route.sync.is_by_bitmap());
                 }
             }
         }

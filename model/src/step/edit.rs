@@ -239,7 +239,7 @@ impl State {
             return false;
         }
         match exporting {
-            Exporting::Add { id, node, writable, threaded } => {
+            Exporting::Add { id, node, writable, threaded, .. } => {
                 self.is_threaded |= *threaded;
                 let node = self.graph.find(node).expect("an accepted export has a node");
                 let guest = EXPORTS + self.now;

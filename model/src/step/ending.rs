@@ -113,6 +113,7 @@ impl State {
             (job.plan.clone(), job.filter, job.status == Status::Pending, job.pivots());
         let below_filter = self.graph.node(filter).file;
         self.stream_closes_window(id);
+        self.bitmap_is_released(id, has_succeeded);
         if has_succeeded {
             self.finalizing(id);
             self.graph.finish(&plan, id, filter, pivots);

@@ -322,6 +322,7 @@ impl State {
             (Kind::Read, Err(_)) | (Kind::Flush, Err(_)) => Ok(()),
             (Kind::Change, result) => {
                 let failed = result.is_err() && self.allows(Rule::FailedWrite);
+                self.bitmaps_record(&request, result.is_ok());
                 self.views.end(image, request.sector, request.count, number, failed, self.now);
                 if request.fua && result.is_ok() {
                     let (began, ended, oldest_read) = (request.began, self.now, self.oldest_read());

@@ -239,6 +239,9 @@ impl State {
             self.note_answers_of(client);
         }
         let front = self.clients[client].pending.pop_front().expect("the caller looked at it");
+        if let Command::Edit(editing) = command {
+            self.bitmap_is_followed(editing);
+        }
         let mut verdict = (0, Ok(()));
         // What it was last is the likeliest.
         for answer in front.answers.0.iter().rev() {

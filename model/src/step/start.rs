@@ -219,6 +219,7 @@ impl State {
             self.count(LawId::ReadOnlyTarget);
         }
         self.copy_starts(id);
+        self.bitmap_is_held(id);
         if self.job(id).plan.job_type() == JobType::Stream && self.shares_a_chain(id) {
             self.count(LawId::TwoStreamsOneChain);
         }

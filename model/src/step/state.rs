@@ -20,6 +20,7 @@ use crate::quirk::{Quirk, Quirks};
 use crate::release::Release;
 use crate::rule::{Rule, Without};
 use crate::shared::Shared;
+use crate::step::bitmaps::Bitmaps;
 use crate::step::client::Client;
 use crate::step::guest::{Kind, Request};
 use crate::step::late::Lately;
@@ -67,6 +68,8 @@ pub(crate) struct State {
     pub streamed: Shared<Vec<bool>>,
     /// By image: a commit, a mirror or a backup has written it.
     pub touched: Shared<Vec<bool>>,
+    /// What is dirty for certain.
+    pub bitmaps: Shared<Bitmaps>,
     /// By image: the shortest it may still be, in sectors, where a job or a command makes it longer.
     pub shortest: Shared<Vec<Option<u32>>>,
     /// Images whose header a command and a job changed, in an order that nobody saw.
@@ -128,6 +131,7 @@ impl State {
         views.compose_all();
         State {
             streamed: vec![false; facts.len()].into(),
+            bitmaps: Shared::default(),
             touched: vec![false; facts.len()].into(),
             shortest: vec![None; facts.len()].into(),
             either_headers: Vec::new(),

@@ -151,6 +151,7 @@ impl Choice<'_> {
             writable: true,
             multi_conn: true,
             allocation_depth: false,
+            bitmaps: Vec::new(),
         };
         let files = state.disks.files.iter().map(|file| (file.path.as_str(), file.bytes.len()));
         files.map(offer).collect()

@@ -105,6 +105,7 @@ impl Beside {
 
     /// An event, at a moment in nanoseconds.
     pub fn event(&mut self, text: &str, now: u64) -> Option<Wrong> {
+        self.bitmaps.event(text);
         let marked = self.thresholds.event(text).map(|wrong| (LawId::ThresholdReported, wrong));
         marked.or_else(|| self.pace.event(text, now).map(|fast| (LawId::SpeedHeld, fast)))
     }

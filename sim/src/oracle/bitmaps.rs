@@ -4,6 +4,9 @@
 //! it, until a client sends a command that may take it away or clear it. What it must have is what guests changed since, in requests that have ended; jobs may make
 //! more of it dirty. A query must show that much, and so must the image after a clean end, if the bitmap is persistent. After a
 //! crash an image may say that nobody knows what is dirty; it must not say less than is.
+//!
+//! While a backup holds it nothing is asked of it. Afterwards it has what was changed since the backup began, and all that it had
+//! before as well, unless the backup has made it forget that.
 
 use crate::oracle::asked::{after, name_of, read};
 use crate::oracle::write::Write;
@@ -21,6 +24,23 @@ struct Bitmap {
     is_stopped: bool,
     /// Dirty granules, as far as guests made them so.
     dirty: BTreeSet<u64>,
+    /// The backup that holds it, or may.
+    held: Option<Held>,
+    /// How many backups have held it.
+    backups: u64,
+}
+
+/// A backup that holds a bitmap.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Held {
+    client: u32,
+    job: String,
+    /// Whether the bitmap forgets what it had before if the job succeeds, and if it does not.
+    forgets: [bool; 2],
+    /// Its command was answered: the job has begun.
+    has_begun: bool,
+    /// Granules that were changed since then.
+    since: BTreeSet<u64>,
 }
 
 /// The commands after which a bitmap records, and does not.
@@ -30,6 +50,9 @@ const DISABLE: &str = "block-dirty-bitmap-disable";
 /// The node and the name of a bitmap.
 type Name = (String, String);
 
+/// A bitmap that records, and the backup that holds it by its number.
+type Recording = (Name, Option<u64>);
+
 /// What must be dirty in bitmaps.
 #[derive(Clone, Debug, Default)]
 pub struct Bitmaps {
@@ -37,8 +60,8 @@ pub struct Bitmaps {
     /// The command of each client that waits for its answer, if it is of bitmaps, and what a query had to show when it was
     /// sent.
     asked: BTreeMap<u32, (Value, BTreeMap<Name, Bitmap>)>,
-    /// Changes under way, and the bitmaps that recorded when each began.
-    under_way: BTreeMap<u64, (Write, Vec<Name>)>,
+    /// Changes under way, and the bitmaps that recorded when each began, with the backup that had begun by then.
+    under_way: BTreeMap<u64, (Write, Vec<Recording>)>,
     looks: u64,
 }
 
@@ -46,7 +69,7 @@ impl Bitmaps {
     /// Those that images have from the beginning, by the names of their nodes.
     pub fn of(nodes: impl Iterator<Item = String>) -> Bitmaps {
         let (granularity, dirty) = (BITMAP_GRANULARITY, BTreeSet::new());
-        let bitmap = Bitmap { granularity, is_persistent: true, is_stopped: false, dirty };
+        let bitmap = Bitmap { granularity, is_persistent: true, dirty, ..Bitmap::default() };
         let followed = nodes.map(|node| ((node, BITMAP.to_owned()), bitmap.clone())).collect();
         Bitmaps { followed, ..Bitmaps::default() }
     }
@@ -56,12 +79,16 @@ impl Bitmaps {
         let name = name_of(text);
         let is_query = name == "query-named-block-nodes";
         let followed = if is_query { self.followed.clone() } else { BTreeMap::new() };
-        let is_ours = is_query || name.starts_with("block-dirty-bitmap-") || may_undo(&name);
+        let is_backup = name == "blockdev-backup" && !self.followed.is_empty();
+        let is_ours = is_query || is_backup || name.starts_with("block-dirty-bitmap-") || may_undo(&name);
         let command = if is_ours { read(text) } else { Value::Null };
         if may_undo(&name) {
             self.undo(&command);
         } else if name == DISABLE {
             self.stop(&command["arguments"]);
+        }
+        if is_backup {
+            self.may_be_held(client, &command["arguments"]);
         }
         self.asked.insert(client, (command, followed));
     }
@@ -69,6 +96,10 @@ impl Bitmaps {
     /// It is answered. Says how the answer breaks the law, if it does.
     pub fn reply(&mut self, client: u32, text: &str) -> Option<String> {
         let (command, followed) = self.asked.remove(&client)?;
+        if command["execute"] == "blockdev-backup" {
+            self.is_held(client, read(text).get("return").is_some());
+            return None;
+        }
         let is_query = command["execute"] == "query-named-block-nodes";
         let is_addition = command["execute"] == "block-dirty-bitmap-add";
         if command["execute"] == ENABLE && text.starts_with(r#"{"return""#) {
@@ -95,7 +126,7 @@ impl Bitmaps {
         };
         let Some(granularity) = arguments["granularity"].as_u64().filter(|_| !undone) else { return };
         let is_persistent = arguments["persistent"] == true;
-        let bitmap = Bitmap { granularity, is_persistent, is_stopped: false, dirty: BTreeSet::new() };
+        let bitmap = Bitmap { granularity, is_persistent, ..Bitmap::default() };
         self.followed.insert((node.to_owned(), name.to_owned()), bitmap);
     }
 
@@ -113,7 +144,7 @@ impl Bitmaps {
         if let Some(bitmap) = self.followed.get_mut(&name) {
             bitmap.is_stopped = true;
         }
-        self.under_way.values_mut().for_each(|(_, here)| here.retain(|other| *other != name));
+        self.under_way.values_mut().for_each(|(_, here)| here.retain(|(other, _)| *other != name));
     }
 
     /// It records again, unless a command under way stops it.
@@ -131,7 +162,8 @@ impl Bitmaps {
     /// A guest's change begins.
     pub fn began(&mut self, request: u64, write: &Write) {
         let records = |((node, _), bitmap): &(&Name, &Bitmap)| *node == write.node && !bitmap.is_stopped;
-        let here = self.followed.iter().filter(records).map(|(name, _)| name.clone()).collect();
+        let here = self.followed.iter().filter(records);
+        let here = here.map(|(name, bitmap)| (name.clone(), bitmap.begun())).collect();
         self.under_way.insert(request, (write.clone(), here));
     }
 
@@ -143,11 +175,15 @@ impl Bitmaps {
     /// It has ended: what it changed is dirty. One that failed may have changed nothing.
     pub fn ended(&mut self, request: u64, is_well: bool) {
         let Some((write, here)) = self.under_way.remove(&request).filter(|_| is_well) else { return };
-        for name in here {
+        for (name, backup) in here {
             if let Some(bitmap) = self.followed.get_mut(&name) {
                 let granules =
                     write.bytes.start / bitmap.granularity..write.bytes.end.div_ceil(bitmap.granularity);
-                bitmap.dirty.extend(granules);
+                bitmap.dirty.extend(granules.clone());
+                let is_since = backup.is_some() && bitmap.begun() == backup;
+                if let Some(held) = bitmap.held.as_mut().filter(|_| is_since) {
+                    held.since.extend(granules);
+                }
             }
         }
     }
@@ -155,8 +191,9 @@ impl Bitmaps {
     /// A query shows nodes; `followed` is what must have been dirty when it was asked.
     fn queried(&mut self, followed: &BTreeMap<Name, Bitmap>, nodes: &Value) -> Option<String> {
         for ((node, name), bitmap) in followed {
-            // What was taken away meanwhile may or may not be shown.
-            if !self.followed.contains_key(&(node.clone(), name.clone())) {
+            // What was taken away meanwhile may or may not be shown, and a backup may have made it forget.
+            let now = self.followed.get(&(node.clone(), name.clone()));
+            if now.is_none_or(|now| now.backups != bitmap.backups) || bitmap.held.is_some() {
                 continue;
             }
             let Some(shown) = nodes.as_array()?.iter().find(|shown| shown["node-name"] == node.as_str())
@@ -173,6 +210,59 @@ impl Bitmaps {
             }
         }
         None
+    }
+
+    /// A backup may take hold of a bitmap. If another one does already, or may, nobody knows whose it is.
+    fn may_be_held(&mut self, client: u32, arguments: &Value) {
+        let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
+        let name = (text("device"), text("bitmap"));
+        let Some(bitmap) = self.followed.get_mut(&name) else { return };
+        if bitmap.held.is_some() {
+            self.followed.remove(&name);
+            return;
+        }
+        let forgets = match (&*text("sync"), &*text("bitmap-mode")) {
+            (_, "never") => [false, false],
+            (_, "always") => [true, true],
+            _ => [true, false],
+        };
+        let since = BTreeSet::new();
+        bitmap.held = Some(Held { client, job: text("job-id"), forgets, has_begun: false, since });
+        bitmap.backups += 1;
+    }
+
+    /// It does, or it was refused.
+    fn is_held(&mut self, client: u32, is_accepted: bool) {
+        for bitmap in self.followed.values_mut() {
+            match &mut bitmap.held {
+                Some(held) if held.client == client && !held.has_begun => {
+                    held.has_begun = true;
+                    if !is_accepted {
+                        bitmap.held = None;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An event: a backup that has ended holds its bitmap no more.
+    pub fn event(&mut self, text: &str) {
+        if self.followed.values().all(|bitmap| bitmap.held.is_none()) || !text.contains("BLOCK_JOB_C") {
+            return;
+        }
+        let event = read(text);
+        let is_success = event["event"] == "BLOCK_JOB_COMPLETED" && event["data"]["error"].is_null();
+        self.followed.retain(|_, bitmap| {
+            let Some(held) = bitmap.held.take_if(|held| event["data"]["device"] == *held.job) else {
+                return true;
+            };
+            if held.forgets[usize::from(!is_success)] {
+                bitmap.dirty = held.since;
+            }
+            // One that ended before its command was answered has seen changes that nobody can place.
+            held.has_begun
+        });
     }
 
     /// What an image keeps after a clean end, whose node had this name. One that nobody wrote may have been read-only, and
@@ -228,9 +318,16 @@ impl Bitmaps {
 }
 
 impl Bitmap {
+    /// The number of the backup that has begun and holds it.
+    fn begun(&self) -> Option<u64> {
+        self.held.as_ref().filter(|held| held.has_begun).map(|_| self.backups)
+    }
+
     /// What it misses, if so many bytes are dirty in it; nothing: it is gone.
     fn missed(&self, dirty_bytes: Option<u64>) -> Option<String> {
-        let expected = self.dirty.len() as u64 * self.granularity;
+        // Whether a backup that holds it has come to its end, nobody saw.
+        let dirty = self.held.as_ref().map_or(&self.dirty, |held| &held.since);
+        let expected = dirty.len() as u64 * self.granularity;
         match dirty_bytes {
             None => Some("is gone".to_owned()),
             Some(found) if found < expected => {
@@ -308,6 +405,45 @@ mod tests {
         assert!(written().recovered("n1", &kept(512)).is_some());
         assert_eq!(written().recovered("n1", &kept(1024)), None);
         assert_eq!(written().recovered("n1", &[]), None, "nobody believes it");
+    }
+
+    const BACKUP: &str = r#"{"execute":"blockdev-backup","arguments":{"device":"n1","job-id":"j","target":"t","sync":"incremental","bitmap":"b"}}"#;
+
+    fn ends(error: &str) -> String {
+        format!(r#"{{"event":"BLOCK_JOB_COMPLETED","data":{{"device":"j"{error}}}}}"#)
+    }
+
+    fn writes(bitmaps: &mut Bitmaps, request: u64, bytes: std::ops::Range<u64>) {
+        bitmaps.began(request, &Write { node: "n1".to_owned(), operation: Operation::WriteZeroes, bytes });
+        bitmaps.ended(request, true);
+    }
+
+    #[test]
+    fn a_backup_that_succeeds_leaves_what_was_changed_since_it_began() {
+        let mut bitmaps = written();
+        bitmaps.sent(1, BACKUP);
+        writes(&mut bitmaps, 3, 4096..4608);
+        assert_eq!(bitmaps.reply(1, r#"{"return":{}}"#), None);
+        writes(&mut bitmaps, 4, 8192..8704);
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(0)), None, "what it had is not asked for now");
+        bitmaps.event(&ends(""));
+        let missed = said(&mut bitmaps, QUERY, &shows(0)).expect("a sector is missing");
+        assert_eq!(missed, "bitmap b of node `n1` has 0 dirty bytes, and guests changed 512");
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(512)), None);
+    }
+
+    #[test]
+    fn a_backup_that_fails_or_is_refused_leaves_all() {
+        let mut bitmaps = written();
+        bitmaps.sent(1, BACKUP);
+        assert_eq!(bitmaps.reply(1, r#"{"error":{}}"#), None);
+        assert!(said(&mut bitmaps, QUERY, &shows(512)).is_some(), "it was refused");
+        bitmaps.sent(1, BACKUP);
+        assert_eq!(bitmaps.reply(1, r#"{"return":{}}"#), None);
+        writes(&mut bitmaps, 4, 8192..8704);
+        bitmaps.event(&ends(r#","error":"Input/output error""#));
+        assert!(said(&mut bitmaps, QUERY, &shows(1024)).is_some(), "it has failed");
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(1536)), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::faults;
 use super::guest::{self, GuestPlan};
 use super::image::{Cluster, Features, Format, Image, Vouching};
 use super::images;
+use super::increments;
 use super::lies::{self, Rot};
 use super::threads::{THREADS, Threads};
 use midstream::choice::{Choices, Draw};
@@ -110,6 +111,7 @@ impl Scenario {
         let (lies, rots) = lies::draw(&mut draw, &scenario.images);
         scenario.faults.extend(lies);
         scenario.rots = rots;
+        scenario.clients.extend(increments::draw(&mut draw, &scenario));
         scenario
     }
 
@@ -117,7 +119,12 @@ impl Scenario {
     pub fn draw_live(choices: &mut Choices) -> Scenario {
         let worlds = [World::Narrow, World::Wide];
         let world = Draw::new(choices).entry("live world", [0; 3], &worlds);
-        Scenario::draw_on(choices, &faults::OF_LIVE, world)
+        let mut scenario = Scenario::draw_on(choices, &faults::OF_LIVE, world);
+        if world == World::Wide {
+            let operator = increments::draw(&mut Draw::new(choices), &scenario);
+            scenario.clients.extend(operator);
+        }
+        scenario
     }
 
     fn draw_on(choices: &mut Choices, disks: &Repertoire, world: World) -> Scenario {

@@ -150,7 +150,7 @@ impl Talk {
             if let Some((ticket, request)) = self.parked.take() {
                 let (export, guest) = visitor.export.as_ref().expect("requests come after the handshake");
                 let request = if export.writethrough { request.durable() } else { request };
-                let answer = request::run(Arc::clone(guest), request, ticket.headroom);
+                let answer = request::run(Arc::clone(export), Arc::clone(guest), request, ticket.headroom);
                 self.running.push((ticket, answer));
             }
             match self.receives.then(|| self.session.next(visitor)).flatten() {

@@ -1,9 +1,10 @@
 //! A client's request, done on the export's node.
 
+use super::Export;
 use crate::engine::Guest;
 use crate::engine::guest::Sparse;
 use crate::io;
-use crate::nbd::reply::{Answer, Extent, Piece};
+use crate::nbd::reply::{Answer, Dirty, Extent, Piece};
 use crate::nbd::request::{Command, Request};
 use seam::{Errno, IoResult, Pending};
 use std::sync::Arc;
@@ -17,14 +18,19 @@ const HOLE: u32 = 1;
 const ZERO: u32 = 2;
 
 /// Does a request; `headroom` bytes stay free in front of what is read.
-pub(super) fn run(guest: Arc<Guest>, request: Request, headroom: usize) -> Pending<'static, Answer> {
+pub(super) fn run(
+    export: Arc<Export>,
+    guest: Arc<Guest>,
+    request: Request,
+    headroom: usize,
+) -> Pending<'static, Answer> {
     Box::pin(async move {
-        let answered = answer(&guest, request, headroom).await;
+        let answered = answer(&export, &guest, request, headroom).await;
         answered.unwrap_or_else(Answer::Failed)
     })
 }
 
-async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<Answer> {
+async fn answer(export: &Export, guest: &Guest, request: Request, headroom: usize) -> IoResult<Answer> {
     let offset = request.offset;
     match request.command {
         Command::Read { len, sparse: true } if len > 0 => {
@@ -54,10 +60,12 @@ async fn answer(guest: &Guest, request: Request, headroom: usize) -> IoResult<An
         Command::Flush => guest.flush().await?,
         // The host's page cache does that by itself when the bytes are read.
         Command::Cache { .. } => {}
-        Command::BlockStatus { len, one } => {
+        Command::BlockStatus { len, one, chain, bitmaps } => {
             let max = if one { 1 } else { EXTENTS_MAX };
-            let extents = guest.extents(offset, len.into(), max).await?;
-            return Ok(Answer::Extents(extents.iter().map(described).collect()));
+            let extents = if chain { guest.extents(offset, len.into(), max).await? } else { Vec::new() };
+            let extents = extents.iter().map(described).collect();
+            let dirty = bitmaps.iter().map(|index| dirty(export, index, offset, len, max)).collect();
+            return Ok(Answer::Status(extents, dirty));
         }
     }
     Ok(Answer::Done)
@@ -77,6 +85,11 @@ fn described(extent: &io::extent::Extent) -> Extent {
     let hole = if extent.has_data { 0 } else { HOLE };
     let zero = if extent.is_zero { ZERO } else { 0 };
     Extent { len: length(extent.len), allocation: hole | zero, depth: extent.depth }
+}
+
+fn dirty(export: &Export, index: usize, offset: u64, len: u32, max: usize) -> Dirty {
+    let runs = export.bitmaps[index].bitmap.dirty_runs(offset, len.into(), max);
+    Dirty { bitmap: index, runs: runs.into_iter().map(|(len, is_dirty)| (length(len), is_dirty)).collect() }
 }
 
 fn length(len: u64) -> u32 {

@@ -107,12 +107,16 @@ pub(crate) static BITMAP_ADD: Object = object(
 /// `block-dirty-bitmap-remove`, `-clear`, `-enable`, `-disable`.
 pub static BITMAP: Object = object("BlockDirtyBitmap", &[required("node", Str), required("name", Str)]);
 
+/// What `x-debug-block-dirty-bitmap-sha256` answers.
+pub(crate) static BITMAP_SUM: Object = object("BlockDirtyBitmapSha256", &[required("sha256", Str)]);
+
 /// `block-dirty-bitmap-merge`.
 pub(crate) static BITMAP_MERGE: Object = object(
     "BlockDirtyBitmapMerge",
     &[required("node", Str), required("target", Str), required("bitmaps", List(&Either(&BITMAP_SOURCE)))],
 );
-static BITMAP_SOURCE: Alternate = Alternate { name: "BlockDirtyBitmapOrStr", cases: &[Str, Record(&BITMAP)] };
+pub(in crate::qapi) static BITMAP_SOURCE: Alternate =
+    Alternate { name: "BlockDirtyBitmapOrStr", cases: &[Str, Record(&BITMAP)] };
 
 /// `BLOCK_IMAGE_CORRUPTED`.
 pub(crate) static IMAGE_CORRUPTED: Object = object(

@@ -1,7 +1,8 @@
 //! What may be said about exports, their server, and objects.
 
-use super::super::types::Type::{Bool, Enum as OneOf, Int, Object as Record, Str};
+use super::super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Object as Record, Str};
 use super::super::types::{Enum, Member, Object, Variants, object, optional, required};
+use super::edits::BITMAP_SOURCE;
 
 /// `nbd-server-start`.
 pub(crate) static SERVER_OPTIONS: Object = object(
@@ -55,7 +56,12 @@ pub static EXPORT_OPTIONS: Object = Object {
 static EXPORT_TYPE: Enum = Enum { name: "BlockExportType", values: &["nbd"] };
 static NBD_EXPORT_OPTIONS: Object = object(
     "BlockExportOptionsNbd",
-    &[optional("name", Str), optional("description", Str), optional("allocation-depth", Bool)],
+    &[
+        optional("name", Str),
+        optional("description", Str),
+        optional("bitmaps", List(&Either(&BITMAP_SOURCE))),
+        optional("allocation-depth", Bool),
+    ],
 );
 
 /// `block-export-del`.

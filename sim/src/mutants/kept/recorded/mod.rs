@@ -72,6 +72,8 @@ pub fn corpus() -> Vec<Recording> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/conformance");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "zst"));
+    // A copy of what was dirty alone is known by its hash only, which does not say what stands where.
+    paths.retain(|path| path.file_name().is_some_and(|name| name != "bitmap.jsonl.zst"));
     paths.sort();
     paths.into_iter().flat_map(|path| unpack(&std::fs::read(path).unwrap())).collect()
 }
