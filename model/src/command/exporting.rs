@@ -114,11 +114,15 @@ impl Exporting {
         }
     }
 
-    /// Whether a fault may have kept the node from turning read-only again, so that nobody knows whether it can be written.
+    /// Whether nobody knows whether the node can be written: a fault may have kept it from turning read-only again, or it is a
+    /// file that turns writable for whoever writes, and was opened with a read-only node.
     pub fn may_be_read_only(&self, graph: &Graph) -> bool {
         match self {
             Exporting::Add { node, writable: true, .. } => {
-                graph.find(node).is_some_and(|id| graph.node(id).may_have_stayed_writable)
+                let node = graph.find(node).map(|id| graph.node(id));
+                node.is_some_and(|node| {
+                    node.may_have_stayed_writable || node.read_only && node.auto_read_only
+                })
             }
             _ => false,
         }
