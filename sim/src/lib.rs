@@ -17,7 +17,7 @@
 //!   drive one by hand; `oracle.rs` shows everything to the model.
 //! - `oracle/bounded.rs` judges bounded progress: what a job may copy until it is in step, and until it ends once asked to;
 //!   `oracle/space.rs` judges what files still take after a discard, which `recovery/allocation.rs` counts. `oracle/beside.rs`
-//!   holds all laws that are judged beside the model: `oracle/bitmaps.rs`, `oracle/thresholds.rs` (both by a `write.rs`) and
+//!   holds all laws that are judged beside the model: `oracle/bitmaps.rs` (`held`: what backups leave of them), `oracle/thresholds.rs` (both by a `write.rs`) and
 //!   `oracle/snapshots.rs`, whose contents `recovery/snapshots.rs` reads; `oracle/pace.rs` knows how fast jobs with a speed
 //!   copy, and `oracle/modes.rs` how files are open at rest. `oracle/crashed.rs` judges where the world ends, or
 //!   might have. `oracle/asked.rs` finds the name of a command, which is all that most of them need of it.

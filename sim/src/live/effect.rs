@@ -40,7 +40,10 @@ impl Live<'_> {
                 let has_failed = self.ends_in_nothing(&arguments["job-id"], events)?;
                 has_failed || arguments["options"]["driver"] == "file"
             }
-            Some("blockdev-set-active") if arguments["active"] == false => self.activate(command, events)?,
+            // What jobs do to nodes that have become inactive under them is worth to be seen.
+            Some("blockdev-set-active") if arguments["active"] == false => {
+                self.jobs.is_empty() && self.activate(command, events)?
+            }
             _ => is_harmless(command),
         };
         if is_nothing {
