@@ -135,7 +135,8 @@ impl World {
             stream_chunk_bytes: scenario.stream_chunk_bytes,
             mirror_piece_bytes: scenario.stream_chunk_bytes * MIRROR_PIECE,
             backup_piece_bytes: scenario.stream_chunk_bytes * BACKUP_PIECE,
-            backup_chunk_bytes_min: scenario.stream_chunk_bytes,
+            // The specification knows that a backup copies in chunks of 64 KiB, or of a cluster that is larger.
+            backup_chunk_bytes_min: scenario.stream_chunk_bytes.min(Tuning::default().backup_chunk_bytes_min),
             tables_max: scenario.tables_max,
             ..Tuning::default()
         };
