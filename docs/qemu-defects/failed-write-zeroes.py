@@ -2,10 +2,10 @@
 # group: rw
 #
 # a write over a data cluster and a zero cluster next to it first makes both
-# zero, so if it then fails, or the daemon is killed, what was written there
-# before reads as zeroes.
-# Right instead: a write that fails leaves each of its sectors as it was or as
-# it was to be.
+# zero: a reader beside it sees zeroes, and if it then fails, or the daemon is
+# killed, what was written there before is gone.
+# Right instead: whether a write is under way, is cut off or fails, each of its
+# sectors is as it was or as it was to be.
 # Seen on 10.0.2, 10.0.13, 11.1.3. Fails where the defect is.
 
 import os

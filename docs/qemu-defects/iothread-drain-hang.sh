@@ -4,7 +4,7 @@
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
 DETAIL = "no answer within 8.0 s\nafter {\"execute\":\"job-finalize\",\"arguments\":{\"id\":\"j6\"}}\nn0 <- n1 <- (filter) <- (filter)\njob j1 backup running 65536/? bytes\njob j6 backup pending 131072/? bytes"
 DEFECT = "hang"
-TRIES = 40
+TRIES = 1000
 IMAGES = {
     "/n0.qcow2": "eNrt0DEKhFAMBcCIFiIWFhYWnmfB0lt4jL33NqJ+xLWyVJwJ5PEgVcbP8IuIPP5V6y73XmxRH2sW1yzHUwA3VXoBvFF2GuA1vutuUrYpu5S9BwEAAADAg81zOwTa",
     "/n1.qcow2": "eNrt3P+nV2cAwPHPTU1LkkkyM8kkSa5kkmRmrkqykkwyqSQzfZO+yVzJTJIkSZIkSZLMTJJMZnIl6U/o3+iXru57pJ/qp1V7vY7H2/M4Pz3ncX45nPUjq18MBoNJgwlbx8fU8fHpq9nUwb9mTuSTpq9uHxq85vmRhWPjmbJv+55DS15b3z28+M0l3juTbcH/1dBHePHWRnvRT3RanV5n1Jn1szqrzq5z6uf1i/plnVvn1Z/rMw8AAAAAAAAAGLzb982v6vy6oC6si+riOlyX1KX167qsLq8r6sr6Tf22fldH6qq6pq6t6+r3dUPdWDfVH+rmuqX+WLfWbXVH3Vl31Z8cEAAAAAAAAAAAAAAAAAAAAAAAGPxX/0faXffW/fVAPVgP16P1WP2ljtbj9UT9tf5WT9ZT9XQ9U8/Wc/V8vVAv1kv1cr1Sr9Zr9Xq9UW/WW/V2vVN/r3/UP+vdeq/erw/qX/Vh/bv+Ux/Vsfq4PqlPHUgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAACAD8RLzhRoRA==",

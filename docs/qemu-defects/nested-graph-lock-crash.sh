@@ -2,7 +2,7 @@
 # two jobs of a node in an iothread end one right after the other: the end of one waits in a drain while it holds the lock of the graph, the end of the other runs in that wait and takes the lock again, and a failed assertion ends the daemon
 # Needs qemu-storage-daemon, qemu-img and python3, and driver.py beside it; QSD names another daemon. Ends with 1 if the defect shows.
 exec python3 - "$(dirname "$0")/driver.py" <<'END_OF_SCRIPT'
-DETAIL = "ended with signal 6; it said: qemu-storage-daemon: block/graph-lock.c:112: bdrv_graph_wrlock: Assertion `!qatomic_read(&has_writer)' failed.\nafter {\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g3\",\"node-name\":\"n1\",\"name\":\"g3\",\"writable\":true,\"iothread\":\"io0\",\"fixed-iothread\":true}}\nn0 <- n1 <- (filter) <- (filter)\njob j1 backup pending 786432/2097152 bytes\njob j6 backup pending 0/2097152 bytes"
+DETAIL = "ended with signal 6; it said: qemu-storage-daemon: block/graph-lock.c:112: bdrv_graph_wrlock: Assertion `!qatomic_read(&has_writer)' failed.\nafter {\"execute\":\"blockdev-mirror\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j2\",\"target\":\"t1\",\"sync\":\"none\",\"granularity\":512,\"on-source-error\":\"stop\",\"on-target-error\":\"enospc\"}}\nn0 <- n1 <- (filter) <- (filter)\njob j1 backup pending 786432/2097152 bytes\njob j6 backup pending 0/2097152 bytes"
 DEFECT = "crash"
 TRIES = 1000
 IMAGES = {
@@ -28,6 +28,7 @@ ACTIONS = [
     ["settle"],
     ["qmp", "{\"execute\":\"query-block\",\"arguments\":{}}"],
     ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g3\",\"node-name\":\"n1\",\"name\":\"g3\",\"writable\":true,\"iothread\":\"io0\",\"fixed-iothread\":true}}"],
+    ["qmp", "{\"execute\":\"blockdev-mirror\",\"arguments\":{\"device\":\"n1\",\"job-id\":\"j2\",\"target\":\"t1\",\"sync\":\"none\",\"granularity\":512,\"on-source-error\":\"stop\",\"on-target-error\":\"enospc\"}}"],
 ]
 import runpy, sys
 
