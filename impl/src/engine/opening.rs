@@ -207,18 +207,35 @@ impl<'e> Draft<'e> {
         Ok(id)
     }
 
-    async fn open_child(&mut self, child: &ChildOptions, by: Opener) -> Result<NodeId, Refused> {
+    /// A child by its name or by its options. It has no frame of its own on the stack, where nodes are opened within each other's
+    /// calls as deep as they may stand.
+    fn open_child<'a>(
+        &'a mut self,
+        child: &'a ChildOptions,
+        by: Opener,
+    ) -> Pending<'a, Result<NodeId, Refused>> {
         match child {
-            ChildOptions::Reference(name) => self.graph.lookup(name),
-            ChildOptions::Inline(options) => self.open(options, by).await,
+            ChildOptions::Reference(name) => Box::pin(std::future::ready(self.graph.lookup(name))),
+            ChildOptions::Inline(options) => self.open(options, by),
         }
     }
 
     /// The file that a child is, or that it filters, gets a user: filters rely on nothing by themselves.
-    async fn claim(&self, child: NodeId) -> Result<Claims, Refused> {
-        let Some((name, disk)) = self.to_claim(child) else { return Ok(Claims::new()) };
-        let claimed = Claim::new(disk.clone()).await;
-        Ok(vec![Arc::new(claimed.map_err(|errno| Refused::cannot_open(name, errno, false))?)])
+    /// It waits on the heap: nodes are opened within each other's calls, as deep as they may stand.
+    fn claim(&self, child: NodeId) -> Pending<'_, Result<Claims, Refused>> {
+        Box::pin(async move {
+            let Some((name, disk)) = self.to_claim(child) else { return Ok(Claims::new()) };
+            let claimed = Claim::new(disk.clone()).await;
+            Ok(vec![Arc::new(claimed.map_err(|errno| Refused::cannot_open(name, errno, false))?)])
+        })
+    }
+
+    /// The same for as long as the file is open: what stands on a backing changes.
+    fn claim_for_good(&self, backing: NodeId) -> Pending<'_, Result<(), Refused>> {
+        Box::pin(async move {
+            let Some((name, disk)) = self.to_claim(backing) else { return Ok(()) };
+            disk.claim().await.map_err(|errno| Refused::cannot_open(name, errno, false))
+        })
     }
 
     /// That file with its node's name; none if it was opened with its parent, and so with a user.

@@ -49,7 +49,10 @@ impl Draft<'_> {
         let (backing, opened_backing) = match backing {
             BackingOptions::None => (None, None),
             BackingOptions::Child(child) => {
-                let backing = self.open_backing(child, by.overlay(options)).await;
+                let backing = match self.open_child(child, by.overlay(options)).await {
+                    Ok(backing) => self.claim_for_good(backing).await.map(|()| backing),
+                    refused => refused,
+                };
                 (Some(backing.map_err(|refused| Refused::BackingNotOpened(Box::new(refused)))?), None)
             }
             BackingOptions::FromHeader => {
@@ -70,15 +73,6 @@ impl Draft<'_> {
             claims,
             ..opened
         })
-    }
-
-    /// Opens what an overlay is to stand on. Links to a backing change, so its file stays claimed for good.
-    async fn open_backing(&mut self, child: &ChildOptions, by: Opener) -> Result<NodeId, Refused> {
-        let backing = self.open_child(child, by).await?;
-        if let Some((name, disk)) = self.to_claim(backing) {
-            disk.claim().await.map_err(|errno| Refused::cannot_open(name, errno, false))?;
-        }
-        Ok(backing)
     }
 
     /// Opens the backing that an image's header names, if any. Answers it, with its name in the header and the name that
