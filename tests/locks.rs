@@ -167,6 +167,20 @@ fn a_file_is_locked_as_long_as_a_node_relies_on_it() {
         client.done("blockdev-del", json!({"node-name": "n"}));
         assert!(is_free(), "an image on {file} that is gone");
     }
+    let is_read_by_others = || output("qemu-img", &["info", path]).status.success();
+    client.done("blockdev-add", json!({"driver": "qcow2", "file": "f", "backing": null, "node-name": "n"}));
+    assert!(!is_read_by_others(), "an image that somebody may write");
+    client.done("blockdev-del", json!({"node-name": "n"}));
+    assert!(is_read_by_others(), "the file of a writer that is gone");
+    let socket = chain.folder().join("nbd.sock");
+    let address = json!({"type": "unix", "data": {"path": socket}});
+    client.done("nbd-server-start", json!({"addr": address}));
+    let export = |id: &str, writable: bool| json!({"type": "nbd", "id": id, "name": id, "node-name": "f", "writable": writable});
+    client.done("block-export-add", export("reader", false));
+    client.done("block-export-add", export("writer", true));
+    client.done("block-export-del", json!({"id": "writer"}));
+    client.event("BLOCK_EXPORT_DELETED");
+    assert!(is_read_by_others(), "the writer has gone, a reader is left");
     client.done("quit", json!({}));
     assert!(daemon.wait().success());
 }

@@ -13,7 +13,7 @@ use crate::graph::Graph;
 use crate::graph::cell::GraphCell;
 use crate::graph::depth::{DEPTH_MAX, DEPTH_MAX_WITH_JOBS};
 use crate::graph::failed_flush::FailedFlushes;
-use crate::graph::node::Node;
+use crate::graph::node::{FileAccess, Node};
 use crate::sync::ending::Ending;
 use crate::sync::gate::Gate;
 use crate::warning::warn;
@@ -147,10 +147,19 @@ impl Core {
         }
     }
 
-    /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's.
+    /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's. Files that only
+    /// they, or users who have gone, wrote to are read-only again.
     pub(crate) async fn close(&self, dropped: Vec<Arc<Node>>) {
         for node in dropped {
             let _reported = self.close_node(&node).await;
+        }
+        let graph = self.graph();
+        for (id, place) in graph.nodes() {
+            if place.node.file_access() == Some(FileAccess::Auto)
+                && let Some(disk) = place.node.disk().filter(|disk| disk.may_be_closed_to_writers())
+            {
+                disk.close_to_writers(|| self.graph().may_write_file(id)).await;
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! A `Graph` is a value. Requests hold the one they began with; an edit clones it, changes the clone, checks it and
 //! puts it in place, so a change happens entirely or not at all and nobody ever sees half of one.
 
+pub(crate) mod auto_read_only;
 pub(crate) mod backing_image;
 pub(crate) mod bitmap;
 pub(crate) mod blocker;
@@ -353,6 +354,18 @@ impl Graph {
     pub fn is_written(&self, id: NodeId) -> bool {
         let writes = Set::WRITE.and(Set::WRITE_UNCHANGED);
         Permissions::of(self).taken_of(id).common(writes) != Set::NONE
+    }
+
+    /// Whether somebody writes to a file or changes its length, or a node on it may soon: a commit opens files of a node
+    /// before the graph says that it writes. Nobody writes to a file that has left the graph.
+    pub(crate) fn may_write_file(&self, file: NodeId) -> bool {
+        let writes = Set::WRITE.and(Set::WRITE_UNCHANGED).and(Set::RESIZE);
+        self.has_layer_above(file) || Permissions::of(self).taken_of(file).common(writes) != Set::NONE
+    }
+
+    /// Whether a node that keeps bytes stands on a node, with filters between them or none.
+    fn has_layer_above(&self, id: NodeId) -> bool {
+        self.parents(id).any(|parent| !self.node(parent).is_filter() || self.has_layer_above(parent))
     }
 
     /// Whether anybody may write through a node.

@@ -71,7 +71,7 @@ impl Engine {
         if was_read_only {
             self.reopen(base, true).await?;
         }
-        self.open_for_writer(&self.graph(), base).await?;
+        let _coming = self.open_for_writer(&self.graph(), base).await?;
         let filter_name = arguments.filter_node_name.as_deref();
         let attached = self
             .try_edit(|graph| commit_start::attach(graph, &region, job.serial, &job.id, filter_name, grows));

@@ -70,9 +70,10 @@ impl Engine {
         if options.writable && graph.place(graph.unfiltered(node)).read_only {
             return Err(Refused::ReadOnlyExport);
         }
-        if options.writable {
-            self.open_for_writer(&graph, node).await?;
-        }
+        let _coming = match options.writable {
+            true => self.open_for_writer(&graph, node).await?,
+            false => Vec::new(),
+        };
         let guest = self.open_guest(&options.node_name, options.writable)?;
         let server = self.exports.server().ok_or(Refused::ServerNotRunning)?;
         let name = options.name.as_ref().unwrap_or(&options.node_name);

@@ -21,7 +21,7 @@ impl Engine {
         // Nothing moves between the checks and the edit: no request runs, no other job changes the graph.
         let _alone = self.gate.drain().await;
         let plan = mirror_start::admit(&self.graph(), arguments)?;
-        self.open_for_writer(&self.graph(), plan.target).await?;
+        let _coming = self.open_for_writer(&self.graph(), plan.target).await?;
         self.start_mirror(plan, &arguments.job, false)
     }
 
@@ -39,7 +39,7 @@ impl Engine {
         if was_read_only {
             self.reopen(layer, true).await?;
         }
-        self.open_for_writer(&graph, base).await?;
+        let _coming = self.open_for_writer(&graph, base).await?;
         let plan = Plan {
             source: top,
             target: base,

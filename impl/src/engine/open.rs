@@ -7,10 +7,10 @@ use super::opening::{Draft, Opener};
 use crate::command::BlockdevOptions;
 use crate::error::Refused;
 use crate::graph::Graph;
+use crate::graph::auto_read_only::ComingWriter;
 use crate::graph::blocker::Op;
 use crate::graph::node::FileAccess;
 use crate::id::NodeId;
-use seam::Disk;
 use std::sync::Arc;
 
 /// What `blockdev-add` describes, open and not in the graph yet.
@@ -48,8 +48,8 @@ impl Engine {
         assert!(dropped.is_empty(), "adding a node drops {dropped:?}");
         // Only now: a file that is in the way of others must not be opened for writing meanwhile.
         let opened = match self.open_for_writing(&draft.written).await {
-            Ok(()) => self.use_bitmaps(&draft.new).await,
-            refused => refused,
+            Ok(_in_the_graph) => self.use_bitmaps(&draft.new).await,
+            Err(refused) => Err(refused),
         };
         if opened.is_err() {
             let dropped = self.edit(|graph| graph.place_mut(id).monitor_owned = false);
@@ -65,25 +65,30 @@ impl Engine {
         Ok((draft, id))
     }
 
-    /// Opens files that open for writing when a writer comes.
-    pub(super) async fn open_for_writing(&self, files: &[NodeId]) -> Result<(), Refused> {
+    /// Opens files that open for writing when a writer comes. The writer comes before the answer is dropped.
+    pub(super) async fn open_for_writing(&self, files: &[NodeId]) -> Result<Vec<ComingWriter>, Refused> {
         let graph = self.graph();
+        let mut coming = Vec::new();
         for file in files {
             let node = graph.node(*file);
             if let Some(disk) = node.disk().filter(|_| node.file_access() == Some(FileAccess::Auto)) {
-                let reopened = disk.reopen(true).await;
-                reopened.map_err(|errno| Refused::cannot_open(&node.filename, errno, true))?;
+                let opened = disk.open_for_writer().await;
+                coming.push(opened.map_err(|errno| Refused::cannot_open(&node.filename, errno, true))?);
             }
         }
-        Ok(())
+        Ok(coming)
     }
 
     /// Opens what a writer is about to write to, if it is a file that waits for its first writer. What lies below a format
     /// was opened with the format.
-    pub(super) async fn open_for_writer(&self, graph: &Graph, node: NodeId) -> Result<(), Refused> {
+    pub(super) async fn open_for_writer(
+        &self,
+        graph: &Graph,
+        node: NodeId,
+    ) -> Result<Vec<ComingWriter>, Refused> {
         let layer = graph.unfiltered(node);
         if graph.place(layer).read_only {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.open_for_writing(&[layer]).await
     }

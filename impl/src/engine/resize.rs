@@ -53,7 +53,7 @@ impl Engine {
             return Err(Refused::SizeTooLarge { size, max: LEN_BYTES_MAX });
         }
         let graph = self.graph();
-        self.open_for_writer(&graph, id).await?;
+        let _coming = self.open_for_writer(&graph, id).await?;
         let layer = graph.unfiltered(id);
         let place = graph.place(layer);
         if place.read_only || graph.place(id).read_only {

@@ -64,7 +64,7 @@ impl Engine {
         })?;
         self.close(dropped).await;
         self.retire(below).await;
-        self.open_for_writing(&draft.written).await
+        self.open_for_writing(&draft.written).await.map(drop)
     }
 
     /// A node under its new overlay becomes read-only, unless somebody else writes to it.

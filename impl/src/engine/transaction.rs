@@ -10,6 +10,7 @@ use crate::command::BackupArguments;
 use crate::error::Refused;
 use crate::error::backup::TransactionRefused;
 use crate::graph::Graph;
+use crate::graph::auto_read_only::ComingWriter;
 use crate::graph::blocker::Op;
 use crate::io::write;
 use crate::job::group::Group;
@@ -87,8 +88,8 @@ impl Engine {
         let mut steps = Vec::with_capacity(actions.len());
         let before = self.graph();
         let done = match self.draft(actions, &group, &mut steps).await {
-            Ok(()) => self.apply(&mut steps),
-            refused => refused,
+            Ok(_coming) => self.apply(&mut steps),
+            Err(refused) => Err(refused),
         };
         match done {
             Ok(()) => {
@@ -102,13 +103,15 @@ impl Engine {
         }
     }
 
-    /// Does the actions to a draft, and stops at the first that cannot be done.
+    /// Does the actions to a draft, and stops at the first that cannot be done. The writers come before the answer is
+    /// dropped.
     async fn draft(
         &self,
         actions: Vec<Action>,
         group: &Option<Arc<Group>>,
         steps: &mut Vec<Step>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Vec<ComingWriter>, Refused> {
+        let mut coming = Vec::new();
         let mut draft = Graph::clone(&self.graph());
         for action in actions {
             let edit = match action {
@@ -116,7 +119,7 @@ impl Engine {
                 Action::Backup(arguments) => {
                     // A target that is not there is refused below.
                     if let Ok(target) = draft.lookup(&arguments.target) {
-                        self.open_for_writer(&draft, target).await?;
+                        coming.extend(self.open_for_writer(&draft, target).await?);
                     }
                     steps.push(Step::Backup(self.new_backup(&mut draft, &arguments, group.clone())?));
                     continue;
@@ -134,7 +137,7 @@ impl Engine {
             edit(&mut draft)?;
             steps.push(Step::Edit(edit));
         }
-        Ok(())
+        Ok(coming)
     }
 
     /// Does to the graph what was done to the draft.

@@ -3,6 +3,7 @@
 //! Formats write to files without asking the graph, so a file's disk does the looking itself, and knows whether the
 //! file takes discards; of every other node the request that passes it does.
 
+use crate::graph::auto_read_only::AutoReadOnly;
 use crate::graph::failed_flush::FlushMemory;
 use crate::sync::shim::Mutex;
 use seam::debug_event::DebugEvent;
@@ -57,6 +58,7 @@ pub struct WatchedDisk {
     flushes: Option<FlushMemory>,
     /// `discard: unmap`.
     unmap: Mutex<bool>,
+    auto: Arc<AutoReadOnly>,
 }
 
 impl WatchedDisk {
@@ -66,12 +68,18 @@ impl WatchedDisk {
         threshold: Arc<WriteThreshold>,
         flushes: Option<FlushMemory>,
     ) -> Arc<WatchedDisk> {
-        Arc::new(WatchedDisk { disk, threshold, flushes, unmap: Mutex::new(false) })
+        let (unmap, auto) = (Mutex::new(false), Arc::default());
+        Arc::new(WatchedDisk { disk, threshold, flushes, unmap, auto })
     }
 
     /// Whether space is given back from now on.
     pub(crate) fn set_unmap(&self, unmap: bool) {
         *self.unmap.lock() = unmap;
+    }
+
+    /// Of a file with `auto-read-only`: how it is open.
+    pub(crate) fn auto(&self) -> &AutoReadOnly {
+        &self.auto
     }
 }
 
@@ -127,7 +135,12 @@ impl Disk for WatchedDisk {
     }
 
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
-        self.disk.reopen(writable)
+        let (reopened, auto) = (self.disk.reopen(writable), Arc::clone(&self.auto));
+        Box::pin(async move {
+            reopened.await?;
+            auto.is_now(writable);
+            Ok(())
+        })
     }
 
     fn claim(&self) -> Pending<'static, IoResult<()>> {
