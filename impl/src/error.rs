@@ -300,6 +300,8 @@ pub enum Refused {
     ImplicitChild { link: &'static str, node: String },
     #[error("Cannot change the option '{0}'")]
     OptionFixed(String),
+    #[error("Option '{0}' cannot be reset to its default value")]
+    OptionReset(&'static str),
     #[error("Bitmap name cannot be empty")]
     BitmapNameEmpty,
     #[error("Bitmap name too long: {0}")]

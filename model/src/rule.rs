@@ -67,6 +67,7 @@ rules! {
     UnmodelledJobVerb = "a verb on a job of an unknown type is accepted or refused",
     ChangeRefused = "a change of a mirror is refused",
     QueryMeetsFault = "a query of nodes fails with the error of a fault in what an image says of its bitmaps",
+    BitmapsStayReadOnly = "a job cannot write to an image whose bitmaps have not become writable with it, as a fault has struck",
     CompleteAfterCancel = "a mirror that was cancelled can be completed",
     // What commands do.
     LateCancel = "a cancel comes too late",

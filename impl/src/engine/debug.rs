@@ -12,7 +12,11 @@ use std::collections::BTreeMap;
 impl Engine {
     /// `x-debug-query-block-graph`.
     pub(crate) fn query_block_graph(&self) -> GraphInfo {
-        let graph = self.graph();
+        // A job's edges and its last event go together.
+        let graph = {
+            let _no_job_goes = self.jobs.lock();
+            self.graph()
+        };
         let mut numbers = Numbers::default();
         let permissions = Permissions::of(&graph);
         let edges = permissions.all().map(|(child, edge)| numbers.edge(&graph, child, edge));

@@ -164,16 +164,18 @@ impl Engine {
 
     /// `null`: the nodes it held are free, and its id may be used again.
     pub(super) async fn forget(&self, job: &Arc<Job>) {
-        let dropped = self.edit(|graph| {
-            graph.remove_job_users(job.serial, None);
-            graph.drop_orphans(job.serial);
-        });
-        {
-            // Under the lock, so that nobody sees a new job with this id before the old one is gone.
+        let dropped = {
+            // Under the lock, so that nobody sees a new job with this id before the old one is gone, or the graph without
+            // the job before the job is gone.
             let mut jobs = self.jobs.lock();
+            let dropped = self.edit(|graph| {
+                graph.remove_job_users(job.serial, None);
+                graph.drop_orphans(job.serial);
+            });
             job.forget();
             jobs.by_serial.remove(&job.serial);
-        }
+            dropped
+        };
         self.close(dropped).await;
     }
 

@@ -177,6 +177,8 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
                 return Err(Refused::OptionFixed("filename".to_owned()));
             }
         }
+        // What was given and is left out is looked at before what is given.
+        (Storage::File { .. }, _) => return Err(Refused::OptionReset("filename")),
         _ => return Err(Refused::OptionFixed("driver".to_owned())),
     }
     set_options(graph, id, options)?;

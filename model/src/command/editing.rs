@@ -313,6 +313,10 @@ fn judge_backing(graph: Graph, id: NodeId, options: &Reopen) -> Result<Graph, Re
         let text = ["Block format '", "' used by node '", "' does not support reopening files"];
         return Err(Refusal::Paired(text, node.driver.word().to_owned(), options.name.clone()));
     }
+    if node.driver == Driver::File && options.driver != node.driver.word() {
+        // What was given and is left out is looked at first (bdrv_reset_options_allowed).
+        return Err(Refusal::Named("Option '", "filename".into(), "' cannot be reset to its default value"));
+    }
     if !node.driver.is_filter() && options.driver != node.driver.word() {
         return Err(Refusal::Named("Cannot change the option '", "driver".into(), "'"));
     }

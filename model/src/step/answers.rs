@@ -70,6 +70,11 @@ impl State {
                 self.graph_answers(&self.graph, command, answers);
                 if self.is_struck_since(self.clients[client].pending[0].sent) {
                     self.perhaps(Rule::CommandMeetsFault, Answer::Fault, answers);
+                    // What a format met when it became read-only, QEMU does not say.
+                    if matches!(command, Command::Edit(editing) if matches!(**editing, Editing::Reopen(_))) {
+                        let error = Answer::ErrorAbout("failed while preparing to reopen image");
+                        self.perhaps(Rule::CommandMeetsFault, error, answers);
+                    }
                 }
                 // In which threads nodes are, and who lets them go elsewhere, the model does not follow.
                 if self.is_threaded || command.is_threaded() {

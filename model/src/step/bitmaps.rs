@@ -13,8 +13,9 @@ use crate::command::starting::BitmapMode;
 use crate::content::Moment;
 use crate::graph::JobId;
 use crate::law::LawId;
+use crate::rule::Rule;
 use crate::step::guest::{Op, Request};
-use crate::step::state::State;
+use crate::step::state::{EVER, State};
 use std::collections::BTreeSet;
 
 /// A command that only looks at a bitmap.
@@ -137,5 +138,12 @@ impl State {
         {
             (bitmap.from, bitmap.dirty) = (began, changed);
         }
+    }
+    /// Whether a job fails as an image that it made writable has bitmaps that have stayed read-only.
+    pub(super) fn is_for_bitmaps(&self, id: JobId, error: &str) -> bool {
+        let may_be = self.is_struck_since(EVER) && self.allows(Rule::BitmapsStayReadOnly);
+        let has_bitmaps =
+            self.images.iter().any(|image| image.bitmaps) && self.job(id).plan.written.is_some();
+        may_be && has_bitmaps && error == "Operation not permitted"
     }
 }

@@ -376,7 +376,8 @@ impl State {
             || job.may_not_grow && error == "Operation not supported"
             || job.is_hopeless() && error == "Invalid argument"
             || job.chain_conflict && error == "Operation not permitted";
-        let armed = self.is_fault(error, job.since) || self.may_fail_anyway(id);
+        let armed =
+            self.is_fault(error, job.since) || self.may_fail_anyway(id) || self.is_for_bitmaps(id, error);
         self.hold(LawId::NoFaultNoFailure, hopeless || armed, |state| {
             let since = state.job(id).since;
             format!("job {name} failed with `{error}`; since it began: {}", state.faults_text(since))

@@ -8,6 +8,8 @@ use crate::content::{ANYTHING, Decides, Moment, Views};
 use crate::graph::{ImageId, JobId, NodeId};
 use crate::observation::CrashKind;
 use crate::quirk::Quirk;
+use crate::rule::Rule;
+use crate::step::query::names_file;
 use crate::step::state::{EVER, Phase, State};
 
 /// What quirks have left, beside data.
@@ -88,7 +90,8 @@ impl State {
 
     /// Whether a query that was sent then may report a node on this file, on which it stood at that time.
     pub(super) fn may_be_reported_on(&self, node: NodeId, file: &str, sent: Moment) -> bool {
-        self.marred.taken_off.iter().any(|(at, old, when)| *at == node && old == file && *when >= sent)
+        let names = |old: &str| names_file(file, old, self.allows(Rule::FileNameInJson));
+        self.marred.taken_off.iter().any(|(at, old, when)| *at == node && names(old) && *when >= sent)
     }
 
     /// A job gives up its filter.

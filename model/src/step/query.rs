@@ -203,7 +203,7 @@ fn first_lie(
 
 /// Whether a query names a file. Where a header does not lead to what was opened, QEMU shows the opened chain as a
 /// `json:` name.
-fn names_file(reported: &str, file: &str, in_json: bool) -> bool {
+pub(super) fn names_file(reported: &str, file: &str, in_json: bool) -> bool {
     reported == file || in_json && reported.starts_with("json:") && reported.contains(file)
 }
 

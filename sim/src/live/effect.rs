@@ -38,7 +38,8 @@ impl Live<'_> {
         let is_nothing = match command["execute"].as_str() {
             Some("blockdev-create") => {
                 let has_failed = self.ends_in_nothing(&arguments["job-id"], events)?;
-                has_failed || arguments["options"]["driver"] == "file"
+                let options = &arguments["options"];
+                has_failed && !opens_nodes(options) || options["driver"] == "file"
             }
             // What jobs do to nodes that have become inactive under them is worth to be seen.
             Some("blockdev-set-active") if arguments["active"] == false => {
@@ -101,6 +102,11 @@ impl Live<'_> {
         }
         Ok(has_failed)
     }
+}
+
+/// Whether a command that makes an image opens nodes for it, which QEMU may leave behind when it fails.
+fn opens_nodes(options: &Value) -> bool {
+    options.as_object().into_iter().flatten().any(|(_, option)| option.is_object())
 }
 
 /// The node that `nbd-server-add` is to serve to writers.

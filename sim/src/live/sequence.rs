@@ -221,7 +221,10 @@ fn look_inside(
     fall: Fall,
 ) -> Fall {
     let a_moment_ago = || actions.iter().rev().take(MOMENT);
-    let connecting = a_moment_ago().any(|action| matches!(action, Action::Connect { .. }));
+    // Whoever connects during a drain that waits for it is served meanwhile, and nobody else is.
+    let is_served = |action: &&Action| matches!(action, Action::Request { .. } | Action::Answered { .. });
+    let mut others = actions.iter().rev().filter(|action| !is_served(action)).take(MOMENT);
+    let connecting = others.any(|action| matches!(action, Action::Connect { .. }));
     let fall = Fall { connecting, ..fall };
     if bucket_of(baseline, &fall).is_some() {
         return fall;
