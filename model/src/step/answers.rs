@@ -181,6 +181,11 @@ impl State {
 
     fn start_answers(&self, graph: &Graph, start: &Start, answers: &mut Vec<Answer>) {
         let in_use = |id: &str| self.find_job(id).is_some();
+        if has_left_behind(graph)
+            && let Err(refusal) = plan(&with_left_behind(graph), start, in_use)
+        {
+            answers.push(Answer::Refused(refusal));
+        }
         // A node over one that injects errors, or over a filter, or over another than its header says, goes by a name in
         // JSON, which no `base` is compared with; in QEMU 10.0 as soon as a query has asked for it.
         if self.is_struck_since(EVER) {
@@ -293,6 +298,12 @@ fn reopen_conflicts(graph: &Graph, id: NodeId, options: &Reopen) -> Vec<Answer> 
     let stays_closed = node.read_only && node.file.is_some_and(keeps_mode);
     if !options.read_only && (!graph.may_reopen(id) || stays_closed) {
         answers.push(Answer::Refused(Refusal::ReadOnly));
+    }
+    // Whoever uses the file of an image lets nobody change its length.
+    let is_used = |file: &NodeId| graph.users.iter().any(|user| user.node == *file);
+    let below = |file: &NodeId| graph.node(*file).file;
+    if !options.read_only && std::iter::successors(node.file, below).any(|file| is_used(&file)) {
+        answers.push(CONFLICT);
     }
     answers
 }

@@ -166,6 +166,9 @@ impl State {
             self.stays_unwritable(node);
             return;
         }
+        if was_read_only && !stays && self.graph.has_writer(node) {
+            self.stays_unwritable(node);
+        }
         if stays {
             let is_read_only = self.graph.node(node).read_only && !self.graph.has_writer(node);
             self.graph.node_mut(node).read_only = is_read_only;

@@ -401,7 +401,10 @@ fn is_needed(step: &Step, is_busy: &dyn Fn(&str) -> bool) -> bool {
     match step {
         Step::Guest { export, .. } => is_busy(export),
         Step::Qmp(command) => match command["execute"].as_str() {
-            Some("block-export-add") => is_busy(name_of_export(command)),
+            // It may be there for what it moves into a thread.
+            Some("block-export-add") => {
+                is_busy(name_of_export(command)) || command["arguments"]["iothread"].is_string()
+            }
             Some("block-export-del") => is_busy(command["arguments"]["id"].as_str().unwrap_or_default()),
             _ => true,
         },
