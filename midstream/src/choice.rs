@@ -19,6 +19,7 @@ pub struct Point {
 
 impl Point {
     /// A point.
+    #[inline]
     pub const fn new(name: &'static str, of: [u32; 3]) -> Self {
         Point { name, of }
     }
@@ -100,6 +101,12 @@ pub trait Strategy {
     fn choose(&mut self, at: Point, of: u32) -> u32;
     /// An index into `options`, which are at least 2 and all different.
     fn pick(&mut self, at: Point, options: &[Point]) -> usize;
+    /// The same of a strategy that needs no names: one of so many, at least 2. `None` from one that goes by names, which has
+    /// decided nothing then.
+    fn pick_by_number(&mut self, at: Point, of: u32) -> Option<u32> {
+        let _by_name = (at, of);
+        None
+    }
 }
 
 /// The choice log of one run.
@@ -116,6 +123,8 @@ impl Choices {
     }
 
     /// Decides a number below `of`. With one possibility there is nothing to decide and nothing is recorded.
+    // A point is written in pieces. Where it is read as a whole at once, in a call, the processor waits for them.
+    #[inline]
     pub fn choose(&mut self, at: Point, of: u32) -> u32 {
         assert!(of > 0, "nothing to choose from at {at}");
         if of == 1 {
@@ -140,6 +149,28 @@ impl Choices {
         index
     }
 
+    /// The same of so many options whose names the strategy does not need. `None`: it goes by names, and has decided nothing.
+    /// What is decided is recorded by `picked`, which wants the name of that one.
+    #[inline]
+    pub(crate) fn pick_by_number(&mut self, at: &Point, options: usize) -> Option<Picked> {
+        assert!(options > 0, "nothing on offer at {at}");
+        if options == 1 {
+            return Some(Picked { value: 0, of: 1 });
+        }
+        let of = u32::try_from(options).expect("options are made one by one, far below 2^32");
+        let value = self.strategy.pick_by_number(*at, of)?;
+        assert!(value < of, "{at}: option {value} of {of}");
+        Some(Picked { value, of })
+    }
+
+    /// Records which option was picked by its number. With one option nothing was decided.
+    #[inline]
+    pub(crate) fn picked(&mut self, at: &Point, Picked { value, of }: Picked, name: &Point) {
+        if of > 1 {
+            self.tape.push(Decision::Option { at: *at, of, value, picked: *name });
+        }
+    }
+
     /// What was decided so far.
     pub fn tape(&self) -> &[Decision] {
         &self.tape
@@ -148,6 +179,20 @@ impl Choices {
     /// What was decided, at the end of a run.
     pub fn into_tape(self) -> Vec<Decision> {
         self.tape
+    }
+}
+
+/// An option, picked by its number.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Picked {
+    value: u32,
+    of: u32,
+}
+
+impl Picked {
+    /// Which one.
+    pub(crate) fn index(self) -> usize {
+        self.value as usize
     }
 }
 
@@ -164,6 +209,7 @@ impl Draw<'_> {
     }
 
     /// A number below `of`.
+    #[inline]
     pub fn below(&mut self, name: &'static str, of: [u32; 3], below: u32) -> u32 {
         self.choices.choose(Point::new(name, of), below)
     }
@@ -226,6 +272,34 @@ mod tests {
             Decision::Option { at, of: 2, value: 1, picked: tasks[1] },
         ];
         assert_eq!(choices.into_tape(), expected);
+    }
+
+    #[test]
+    fn what_is_picked_by_number_is_recorded_by_name() {
+        struct Second;
+        impl Strategy for Second {
+            fn choose(&mut self, _: Point, _: u32) -> u32 {
+                1
+            }
+            fn pick(&mut self, _: Point, _: &[Point]) -> usize {
+                1
+            }
+            fn pick_by_number(&mut self, _: Point, _: u32) -> Option<u32> {
+                Some(1)
+            }
+        }
+        let at = Point::new("schedule", [0; 3]);
+        let tasks = [1, 2, 3].map(|task| Point::new("task #", [task, 0, 0]));
+        let (mut by_name, mut by_number) = (Choices::new(Box::new(Second)), Choices::new(Box::new(Second)));
+        for of in [1, 3, 2] {
+            let index = by_name.pick(at, &tasks[..of]);
+            let picked = by_number.pick_by_number(&at, of).expect("it needs no names");
+            assert_eq!(picked.index(), index);
+            by_number.picked(&at, picked, &tasks[index]);
+        }
+        assert_eq!(by_number.tape(), by_name.tape());
+        assert_eq!(by_number.tape().len(), 2, "of one option nothing is decided");
+        assert!(Choices::new(Box::new(Last)).pick_by_number(&at, 3).is_none(), "it goes by names");
     }
 
     #[test]

@@ -51,6 +51,13 @@ pub struct Watch {
     pub probe: Option<Box<dyn Probe>>,
 }
 
+impl Watch {
+    /// Whether nobody looks, and the run ends in no other way than by itself.
+    pub(super) fn is_off(&self) -> bool {
+        self.ends.is_empty() && self.probe.is_none()
+    }
+}
+
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watch").field("ends", &self.ends).field("ended", &self.ended).finish_non_exhaustive()

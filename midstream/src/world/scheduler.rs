@@ -19,6 +19,9 @@ use std::task::{Context, Waker};
 /// Steps a part of a run may take; far more than any healthy run needs.
 pub const STEPS_MAX: u64 = 200_000;
 
+/// Where it is decided what happens next.
+const SCHEDULE: Point = Point::new("schedule", [0; 3]);
+
 struct Task {
     name: Point,
     /// Its name in notes.
@@ -74,8 +77,12 @@ pub struct Scheduler {
     /// The task that ran last, if that was a task.
     last_polled: usize,
     steps: u64,
+    /// How many things can happen next.
+    moves: usize,
+    /// The task that ran last, if it can go on: that is the first of them.
+    first: Option<usize>,
+    /// Their names, for a strategy that goes by names.
     names: Vec<Point>,
-    offers: Vec<Offer>,
     /// The step at which the next thought ends, as it was when nobody had looked into the host since.
     next_thought: u64,
     /// The requests in flight, as they were then.
@@ -101,8 +108,9 @@ impl Scheduler {
             ran: Vec::with_capacity(1_024),
             last_polled: usize::MAX,
             steps: 0,
+            moves: 0,
+            first: None,
             names: Vec::with_capacity(16),
-            offers: Vec::with_capacity(16),
             next_thought: 0,
             requests: Vec::with_capacity(16),
             watch: Watch::default(),
@@ -144,6 +152,7 @@ impl Scheduler {
         let task = self.tasks.len();
         assert!(task < TASKS_MAX, "{name}: a world has no more than {TASKS_MAX} tasks");
         let waker = self.ready.waker(task);
+        self.ready.begin(task);
         waker.wake_by_ref();
         self.tasks.push(Task { name, noted, future: Some(future), waker });
         TaskId(task)
@@ -206,7 +215,7 @@ impl Scheduler {
     /// One step, by option 0, without letting time pass; false when nothing can happen now.
     pub fn step_now(&mut self) -> bool {
         self.gather();
-        !self.offers.is_empty() && self.step(None)
+        self.moves > 0 && self.step(None)
     }
 
     /// Lets the next alarm ring, if that is not after `end`; false when it is, or when there is none.
@@ -219,16 +228,16 @@ impl Scheduler {
     fn step(&mut self, mut choices: Option<&mut Choices>) -> bool {
         self.gather();
         // Every round lets one alarm ring, so this ends.
-        while self.offers.is_empty() {
+        while self.moves == 0 {
             if !self.pass_time(choices.as_deref_mut()) {
                 return false;
             }
             self.gather();
         }
-        let Some(index) = self.pick(Point::new("schedule", [0; 3]), choices) else { return true };
-        self.ran.push(self.names[index]);
+        let Some(offer) = self.pick(choices) else { return true };
+        self.ran.push(*self.name(offer));
         self.steps += 1;
-        match self.offers[index] {
+        match offer {
             Offer::Poll(task) => self.poll(task),
             Offer::Complete(request) => {
                 self.last_polled = usize::MAX;
@@ -240,15 +249,29 @@ impl Scheduler {
     }
 
     /// Decides what happens next; nothing, if the run ends here.
-    fn pick(&mut self, at: Point, choices: Option<&mut Choices>) -> Option<usize> {
-        let Some(choices) = choices else { return Some(0) };
+    #[inline]
+    fn pick(&mut self, choices: Option<&mut Choices>) -> Option<Offer> {
+        let Some(choices) = choices else { return Some(self.offer(0)) };
+        if self.watch.is_off()
+            && let Some(picked) = choices.pick_by_number(&SCHEDULE, self.moves)
+        {
+            let offer = self.offer(picked.index());
+            choices.picked(&SCHEDULE, picked, self.name(offer));
+            return Some(offer);
+        }
+        self.list();
+        self.pick_listed(choices).map(|index| self.offer(index))
+    }
+
+    /// Decides by name: what happens next, or that the run ends here.
+    fn pick_listed(&mut self, choices: &mut Choices) -> Option<usize> {
         if !self.look() {
             self.halt.store(true, Ordering::Relaxed);
             return None;
         }
         let moves = self.names.len();
         self.names.extend_from_slice(&self.watch.ends);
-        let index = choices.pick(at, &self.names);
+        let index = choices.pick(SCHEDULE, &self.names);
         if index >= moves {
             self.watch.ended = Some(index - moves);
             self.halt.store(true, Ordering::Relaxed);
@@ -259,8 +282,8 @@ impl Scheduler {
 
     /// Shows somebody what may happen next; false: nothing does.
     fn look(&mut self) -> bool {
-        let Some(probe) = &mut self.watch.probe else { return true };
-        let moves = self.offers.iter().map(|offer| match *offer {
+        let Some(mut probe) = self.watch.probe.take() else { return true };
+        let moves = (0..self.moves).map(|index| match self.offer(index) {
             Offer::Poll(task) => Move { id: self.tasks[task].noted, task: Some(task) },
             Offer::Complete(request) => Move { id: self.host.core().disks.noted(request), task: None },
         });
@@ -271,45 +294,67 @@ impl Scheduler {
             is_ready: self.ready.has(index),
         };
         let tasks: Vec<TaskView> = self.tasks.iter().enumerate().map(view).collect();
-        probe.look(&View { host: &self.host, moves: &moves, tasks: &tasks })
+        let goes_on = probe.look(&View { host: &self.host, moves: &moves, tasks: &tasks });
+        self.watch.probe = Some(probe);
+        goes_on
     }
 
     /// Everything is done; the run may yet end as it may at any step. False: it does.
     pub fn last_step(&mut self, choices: &mut Choices) -> bool {
-        if self.watch.ends.is_empty() && self.watch.probe.is_none() {
+        if self.watch.is_off() {
             return true;
         }
-        self.offers.clear();
+        (self.moves, self.first) = (0, None);
         self.names.clear();
         self.names.push(Point::new("go on", [0; 3]));
-        self.pick(Point::new("schedule", [0; 3]), Some(choices)).is_some()
+        self.pick_listed(choices).is_some()
     }
 
-    /// Lists what can happen: what ran last goes first, then ready tasks by age, then requests by age.
+    /// Counts what can happen: what ran last goes first, then ready tasks by age, then requests by age.
+    #[inline]
     fn gather(&mut self) {
-        self.names.clear();
-        self.offers.clear();
         if !self.host.shelf.is_seen_at(self.steps) || self.next_thought <= self.steps {
             self.look_in();
         }
         let last = self.last_polled;
-        let Scheduler { tasks, ready, names, offers, requests, .. } = self;
-        let mut offer = |task: usize| {
-            if tasks[task].future.is_some() {
-                names.push(tasks[task].name);
-                offers.push(Offer::Poll(task));
-            }
+        self.first = (last < self.tasks.len() && self.ready.can_run(last)).then_some(last);
+        self.moves = self.ready.count(self.tasks.len()) + self.requests.len();
+    }
+
+    /// What can happen, by its place.
+    #[inline]
+    fn offer(&self, index: usize) -> Offer {
+        let others = match self.first {
+            Some(first) if index == 0 => return Offer::Poll(first),
+            Some(_) => index - 1,
+            None => index,
         };
-        if last < tasks.len() && ready.has(last) {
-            offer(last);
+        // Requests stand at the end.
+        match (index + self.requests.len()).checked_sub(self.moves) {
+            Some(request) => Offer::Complete(request),
+            None => Offer::Poll(self.ready.nth(others, self.first)),
         }
+    }
+
+    #[inline]
+    fn name(&self, offer: Offer) -> &Point {
+        match offer {
+            Offer::Poll(task) => &self.tasks[task].name,
+            Offer::Complete(request) => &self.requests[request],
+        }
+    }
+
+    /// Lists the names of what can happen.
+    fn list(&mut self) {
+        let Scheduler { tasks, ready, names, requests, first, .. } = self;
+        names.clear();
+        names.extend(first.map(|first| tasks[first].name));
         ready.visit(tasks.len(), |task| {
-            if task != last {
-                offer(task)
+            if Some(task) != *first {
+                names.push(tasks[task].name)
             }
         });
         names.extend_from_slice(requests);
-        offers.extend((0..requests.len()).map(Offer::Complete));
     }
 
     /// Lets thoughts end whose step has come, takes over new tasks, and learns what is asked of disks. Most steps change
@@ -344,6 +389,7 @@ impl Scheduler {
         let future = task.future.as_mut().expect("only unfinished tasks are on offer");
         if future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_ready() {
             task.future = None;
+            self.ready.end(index);
             Shared::Ends.touch(Access::Write);
         }
     }
