@@ -9,6 +9,7 @@
 //! before as well, unless the backup has made it forget that.
 
 mod held;
+mod shown;
 
 use crate::oracle::asked::{after, name_of, read};
 use crate::oracle::write::Write;
@@ -16,6 +17,7 @@ use crate::recovery::Kept;
 use crate::workload::image::{BITMAP, BITMAP_GRANULARITY};
 use held::Held;
 use serde_json::Value;
+use shown::{Node, nodes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A bitmap that is followed.
@@ -98,12 +100,12 @@ impl Bitmaps {
         if !is_query && !is_addition || is_query && followed.is_empty() {
             return None;
         }
-        let answer: Value = serde_json::from_str(text).ok()?;
-        let value = answer.get("return")?;
         if is_query {
-            return self.queried(&followed, value);
+            return self.queried(&followed, &nodes(text)?);
         }
-        self.added(&command["arguments"]);
+        if text.starts_with(r#"{"return""#) {
+            self.added(&command["arguments"]);
+        }
         None
     }
 
@@ -179,23 +181,18 @@ impl Bitmaps {
     }
 
     /// A query shows nodes; `followed` is what must have been dirty when it was asked.
-    fn queried(&mut self, followed: &BTreeMap<Name, Bitmap>, nodes: &Value) -> Option<String> {
+    fn queried(&mut self, followed: &BTreeMap<Name, Bitmap>, nodes: &[Node]) -> Option<String> {
         for ((node, name), bitmap) in followed {
             // What was taken away meanwhile may or may not be shown, and a backup may have made it forget.
             let now = self.followed.get(&(node.clone(), name.clone()));
             if now.is_none_or(|now| now.backups != bitmap.backups) || bitmap.held.is_some() {
                 continue;
             }
-            let Some(shown) = nodes.as_array()?.iter().find(|shown| shown["node-name"] == node.as_str())
-            else {
+            let Some(shown) = nodes.iter().find(|shown| shown.node_name.as_ref() == Some(node)) else {
                 continue;
             };
             self.looks += 1;
-            let bitmaps = shown["dirty-bitmaps"].as_array();
-            let found =
-                bitmaps.and_then(|bitmaps| bitmaps.iter().find(|found| found["name"] == name.as_str()));
-            let kept = found.map(|found| found["count"].as_u64().unwrap_or_default());
-            if let Some(missed) = bitmap.missed(kept) {
+            if let Some(missed) = bitmap.missed(shown.dirty_bytes(name)) {
                 return Some(format!("bitmap {name} of node `{node}` {missed}"));
             }
         }
@@ -234,18 +231,7 @@ impl Bitmaps {
     /// A bitmap that a query shows with more than its node has, after a resize, say.
     pub fn beyond(text: &str) -> Option<String> {
         after(text, r#""dirty-bitmaps""#)?;
-        let answer: Value = serde_json::from_str(text).ok()?;
-        answer["return"].as_array()?.iter().find_map(|node| {
-            let (size, name) = (node["image"]["virtual-size"].as_u64()?, node["node-name"].as_str()?);
-            let bitmaps = node["dirty-bitmaps"].as_array()?.iter();
-            let count = |bitmap: &Value| Some((bitmap["count"].as_u64()?, bitmap["granularity"].as_u64()?));
-            bitmaps
-                .filter_map(count)
-                .find(|(count, granularity)| *count > size.next_multiple_of(*granularity))
-                .map(|(count, _)| {
-                    format!("a bitmap of node `{name}` has {count} dirty bytes, and the node {size}")
-                })
-        })
+        nodes(text)?.iter().find_map(Node::beyond)
     }
 
     /// How often there was something to find.

@@ -6,6 +6,7 @@
 //! written since. A change of speed, and any fault, ends the judging. The source of the bound is QEMU 10.0's `ratelimit.h`: slices of a tenth of a second, the first one free,
 //! and what a slice was overdrawn by is waited for.
 
+use super::asked::{after, name_of};
 use super::bounded::starts;
 use crate::workload::scenario::Scenario;
 use midstream::content::SECTOR_BYTES;
@@ -17,15 +18,18 @@ use std::ops::Range;
 pub const MIRROR_PIECE: u64 = 4;
 /// The same of a backup.
 pub const BACKUP_PIECE: u64 = 2;
-/// Commands that change nothing which a job copies.
-const HARMLESS: [&str; 7] = [
-    r#""execute":"blockdev-add""#,
-    r#""execute":"query-"#,
-    r#""execute":"block-job-"#,
-    r#""execute":"job-"#,
-    r#""execute":"qmp_capabilities""#,
-    r#""execute":"nbd-server-start""#,
-    r#""execute":"block-export-"#,
+/// Commands that change nothing which a job copies, and what the names of others begin with.
+const HARMLESS: [&str; 3] = ["blockdev-add", "qmp_capabilities", "nbd-server-start"];
+/// See `HARMLESS`.
+const HARMLESS_KINDS: [&str; 4] = ["query-", "block-job-", "job-", "block-export-"];
+/// The events that say something of how fast a job is have one of these words; most others have none.
+const EVENTS: [&str; 6] = [
+    r#""created""#,
+    r#""running""#,
+    r#""null""#,
+    "BLOCK_JOB_READY",
+    "BLOCK_JOB_COMPLETED",
+    "BLOCK_JOB_CANCELLED",
 ];
 /// Nanoseconds of a second.
 const SECOND: u128 = 1_000_000_000;
@@ -95,11 +99,12 @@ impl Pace {
 
     /// A client sends a command.
     pub fn sent(&mut self, client: u32, text: &str) {
+        let name = name_of(text);
         if text.contains(r#""block-job-set-speed""#) {
             self.starts.values_mut().for_each(|(_, job)| *job = None);
             self.jobs.clear();
         }
-        if HARMLESS.iter().any(|word| text.contains(word)) {
+        if HARMLESS.contains(&&*name) || HARMLESS_KINDS.iter().any(|kind| name.starts_with(kind)) {
             return;
         }
         let job = if text.contains(r#""speed":"#) { self.job(text) } else { None };
@@ -216,7 +221,9 @@ impl Pace {
 
     /// An event, at a moment in nanoseconds. Says how it breaks the law, if it does.
     pub fn event(&mut self, text: &str, now: u64) -> Option<String> {
-        if self.jobs.is_empty() && self.starts.is_empty() {
+        if self.jobs.is_empty() && self.starts.is_empty()
+            || EVENTS.iter().all(|word| after(text, word).is_none())
+        {
             return None;
         }
         let event: Value = serde_json::from_str(text).ok()?;

@@ -69,6 +69,9 @@ impl Snapshots {
             let Some(found) = found.iter().find(|found| found.name == *name) else {
                 return Some(format!("snapshot {name} of {path} is gone"));
             };
+            if found.content == *made {
+                return None;
+            }
             let differs = |sector: &usize| found.content.get(*sector) != made.get(*sector);
             let sector = (0..made.len().max(found.content.len())).find(differs)?;
             let shown = |content: &[Option<Tag>]| match content.get(sector) {

@@ -53,17 +53,28 @@ fn content(file: &[u8], l1: usize, entries: usize) -> Vec<Option<Tag>> {
     let per_cluster = cluster_bytes / SECTOR_BYTES;
     let has_subclusters = number(file, 4, 4) >= 3 && number(file, 72, 8) & SUBCLUSTERS != 0;
     let entry_bytes = if has_subclusters { 16 } else { 8 };
-    let mut content = Vec::new();
-    for table in 0..entries.min(file.len() / 8) {
+    let slots = cluster_bytes / entry_bytes;
+    let tables = entries.min(file.len() / 8);
+    // A header may be anything: no more room is made beforehand than an image as large as its file has use for.
+    let mut content = Vec::with_capacity((tables * slots * per_cluster).min(file.len() / SECTOR_BYTES));
+    for table in 0..tables {
         let l2 = number(file, l1 + table * 8, 8) & OFFSET;
-        for slot in 0..cluster_bytes / entry_bytes {
+        if l2 == 0 {
+            content.extend(std::iter::repeat_n(None, slots * per_cluster));
+            continue;
+        }
+        for slot in 0..slots {
             let at = l2 + slot * entry_bytes;
-            let entry = if l2 == 0 { 0 } else { number(file, at, 8) };
-            let bits = if l2 == 0 || !has_subclusters { 0 } else { number(file, at + 8, 8) };
-            content.extend((0..per_cluster).map(|sector| match has_subclusters {
-                true => held_by(file, of_subcluster(entry, bits, sector * 32 / per_cluster), sector),
-                false => held_by(file, entry, sector),
-            }));
+            let entry = number(file, at, 8);
+            if has_subclusters {
+                let bits = number(file, at + 8, 8);
+                let entry_of = |sector: usize| of_subcluster(entry, bits, sector * 32 / per_cluster);
+                content.extend((0..per_cluster).map(|sector| held_by(file, entry_of(sector), sector)));
+            } else if entry == 0 {
+                content.extend(std::iter::repeat_n(None, per_cluster));
+            } else {
+                content.extend((0..per_cluster).map(|sector| held_by(file, entry, sector)));
+            }
         }
     }
     content
