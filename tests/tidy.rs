@@ -53,7 +53,7 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     paths.into_iter().map(read).collect()
 }
 
-const EVERYTHING: [&str; 14] = [
+const EVERYTHING: [&str; 17] = [
     "seam/src",
     "model/src",
     "model/tests",
@@ -67,6 +67,9 @@ const EVERYTHING: [&str; 14] = [
     "benches",
     "examples",
     "other-engines/src",
+    "peers/src",
+    "fuzz/src",
+    "fuzz/fuzz_targets",
     "tests",
 ];
 
