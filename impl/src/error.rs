@@ -125,6 +125,16 @@ pub enum Refused {
     DuplicateNodeName(String),
     #[error("Invalid node-name: '{0}'")]
     InvalidNodeName(String),
+    #[error("{0}")]
+    NotConnected(String),
+    #[error("Could not open image: {0}")]
+    ExportUnfit(Errno),
+    #[error("{0} name too long to send to server")]
+    NameTooLongForServer(&'static str),
+    #[error("No TLS credentials with id '{0}'")]
+    NoTlsCredentials(String),
+    #[error("Cannot grow NBD nodes")]
+    RemoteNotGrown,
     #[error("Node name too long")]
     NodeNameTooLong,
     #[error("'node-name' must be specified for the root node")]

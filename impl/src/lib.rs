@@ -100,6 +100,7 @@ pub mod os;
 mod permission;
 pub mod qapi;
 pub mod qmp;
+mod remote;
 pub mod sync;
 mod throttle;
 mod warning;

@@ -3,6 +3,7 @@
 //! A request runs to its end with buffers of its own, whether or not anybody still waits for it.
 
 pub mod confine;
+mod connect;
 mod direct;
 mod disk;
 mod lock;
@@ -15,8 +16,9 @@ use disk::OsDisk;
 use place::{Place, by_number};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io;
+use seam::address::{Address, NotConnected};
 use seam::escape::one_line;
-use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, Stream, WallClock};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
@@ -116,6 +118,10 @@ impl Host for OsHost {
             None => Place::at(std::path::Path::new(path))?,
         };
         socket::OsListener::open(&self.runtime, place)
+    }
+
+    fn connect(&self, address: &Address) -> Pending<'static, Result<Arc<dyn Stream>, NotConnected>> {
+        connect::connect(address, self.confinement.clone())
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the seam")]

@@ -25,11 +25,13 @@
 
 #![warn(unreachable_pub)]
 
+pub mod address;
 pub mod debug_event;
 mod errno;
 pub mod escape;
 pub mod footprint;
 
+use address::{Address, NotConnected};
 use debug_event::DebugEvent;
 use std::fmt;
 use std::future::Future;
@@ -281,6 +283,11 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
         let _nowhere = path;
         Err(Errno::ENOTSUP)
+    }
+    /// Connects to whoever listens there. A world without sockets reaches nobody.
+    fn connect(&self, address: &Address) -> Pending<'static, Result<Arc<dyn Stream>, NotConnected>> {
+        let _nowhere = address;
+        Box::pin(std::future::ready(Err(NotConnected::Failed(Errno::ENOTSUP))))
     }
     /// Monotonic time.
     fn now(&self) -> Nanos;

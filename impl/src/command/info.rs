@@ -24,8 +24,8 @@ pub struct NodeInfo {
     pub cluster_size: Option<u64>,
     /// `dirty-flag`: whether the image was not closed cleanly; nothing where nobody can know.
     pub is_dirty: Option<bool>,
-    /// `actual-size`: the space its files take, in bytes.
-    pub actual_size: u64,
+    /// `actual-size`: the space its files take, in bytes, if anybody can say.
+    pub actual_size: Option<u64>,
     /// `backing-filename` and what belongs to it, as the image itself says.
     pub named_backing: Option<NamedBacking>,
     /// `format-specific`.

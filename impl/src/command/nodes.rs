@@ -4,6 +4,7 @@ use crate::filter::blkdebug::{InjectError, SetState};
 use crate::format::qcow2::Discards;
 use crate::graph::options::{DetectZeroes, Plain};
 use crate::permission::Set;
+use crate::remote::Server;
 
 /// `blockdev-add`: one node and, inline, its children.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +65,13 @@ pub enum DriverOptions {
         latency: Option<i64>,
         /// `read-zeroes`.
         read_zeroes: bool,
+    },
+    /// A disk behind an NBD server.
+    Nbd {
+        /// The server, and what is wanted of it.
+        server: Server,
+        /// `tls-creds`: the credentials to be shown.
+        tls_creds: Option<String>,
     },
     /// A qcow2 image.
     Qcow2 {
@@ -128,6 +136,7 @@ impl DriverOptions {
             DriverOptions::Filter { filter: FilterOptions::Compress, .. } => "compress",
             DriverOptions::Filter { filter: FilterOptions::CopyOnRead { .. }, .. } => "copy-on-read",
             DriverOptions::NullCo { .. } => "null-co",
+            DriverOptions::Nbd { .. } => "nbd",
             DriverOptions::Qcow2 { .. } => "qcow2",
         }
     }

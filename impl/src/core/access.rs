@@ -5,7 +5,7 @@ use crate::error::Refused;
 use crate::graph::Graph;
 use crate::graph::node::{Driver, FileAccess, Node, Storage};
 use crate::id::NodeId;
-use seam::{Disk, Errno, IoResult};
+use seam::{Errno, IoResult};
 
 impl Core {
     /// Changes a layer, and the file below it as far as it may be, between read-only and read-write.
@@ -56,8 +56,8 @@ impl Core {
             // What it stands on keeps its own mode.
             return Ok(());
         }
-        if let Some(disk) = place.node.disk() {
-            // A layer that is a file itself.
+        if let Some(disk) = place.node.outside() {
+            // A layer that is a file or a server's disk itself.
             let reopened = disk.reopen(writable).await;
             return reopened.map_err(|errno| Refused::cannot_open(&place.node.filename, errno, writable));
         }
@@ -95,7 +95,7 @@ impl Core {
 
     async fn reopen_file(&self, graph: &Graph, file: NodeId, writable: bool) -> Result<(), Refused> {
         let place = graph.place(file);
-        let Driver::Storage(Storage::File { disk, access, .. }) = &place.node.driver else {
+        let (Some(disk), Some(access)) = (place.node.outside(), place.node.file_access()) else {
             if place.read_only && writable {
                 return Err(Refused::ReadOnly);
             }
@@ -142,7 +142,7 @@ async fn set_format_writable(node: &Node, writable: bool) -> IoResult<()> {
             image.set_writable(writable).await
         }
         Driver::Storage(Storage::Raw(image)) => image.set_writable(writable).await,
-        Driver::Storage(Storage::File { .. } | Storage::NullCo(_)) => Ok(()),
+        Driver::Storage(Storage::File { .. } | Storage::NullCo(_) | Storage::Nbd { .. }) => Ok(()),
         Driver::Filter(_) => Err(Errno::ENOTSUP),
     }
 }

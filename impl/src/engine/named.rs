@@ -31,6 +31,7 @@ fn in_format(node: BlockdevOptions, format: Option<&str>) -> Result<BlockdevOpti
         node.driver,
         DriverOptions::File { .. }
             | DriverOptions::NullCo { .. }
+            | DriverOptions::Nbd { .. }
             | DriverOptions::Filter { filter: FilterOptions::Blkdebug { .. }, .. }
     );
     if !is_storage {

@@ -2,6 +2,7 @@
 
 mod filter;
 mod image;
+mod nbd;
 mod opener;
 mod storage;
 
@@ -143,6 +144,9 @@ impl<'e> Draft<'e> {
                 }
                 DriverOptions::NullCo { size, latency, read_zeroes } => {
                     self.open_null(*size, *latency, *read_zeroes, options, by)?
+                }
+                DriverOptions::Nbd { server, tls_creds } => {
+                    self.open_nbd(server, tls_creds.as_deref(), options, by).await?
                 }
                 DriverOptions::Filter { child, filter } => {
                     self.open_filter(child, filter, options, by).await?

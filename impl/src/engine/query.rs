@@ -31,8 +31,8 @@ impl Engine {
     }
 }
 
-/// What the files below a node take, as far as it is known. A node that is reached by two ways is looked at once.
-type Sizes = BTreeMap<NodeId, u64>;
+/// What the files below a node take, where anybody can say. A node that is reached by two ways is looked at once.
+type Sizes = BTreeMap<NodeId, Option<u64>>;
 
 fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId) -> NodeInfo {
     let place = graph.place(id);
@@ -49,7 +49,7 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId)
         // A length that cannot be read is shown as nothing rather than refusing the whole answer.
         virtual_size: len_bytes(graph, id).unwrap_or(0).next_multiple_of(SECTOR_BYTES),
         cluster_size: graph.node(layer).cluster_bytes(),
-        is_dirty: is_dirty(&graph.node(layer).driver),
+        is_dirty: is_dirty(graph, layer),
         actual_size: allocated_bytes(graph, sizes, id),
         named_backing: named_backing(place),
         specific: specific(&place.node.driver),
@@ -62,31 +62,36 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId)
 }
 
 /// Only what keeps its bytes in a file knows.
-fn is_dirty(driver: &Driver) -> Option<bool> {
-    match driver {
+fn is_dirty(graph: &Graph, id: NodeId) -> Option<bool> {
+    let place = graph.place(id);
+    let is_remote = |file| matches!(graph.node(file).driver, Driver::Storage(Storage::Nbd { .. }));
+    match &place.node.driver {
         Driver::Storage(Storage::Qcow2(image)) => Some(image.is_dirty()),
+        Driver::Storage(Storage::Raw(_)) if place.file.is_some_and(is_remote) => None,
         Driver::Storage(Storage::File { .. } | Storage::Raw(_)) => Some(false),
         _ => None,
     }
 }
 
-/// What the files below a node take, without those of its backing.
-fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> u64 {
+/// What the files below a node take, without those of its backing. A server does not say it.
+fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> Option<u64> {
     if let Some(known) = sizes.get(&id) {
         return *known;
     }
     let place = graph.place(id);
     let bytes = match &place.node.driver {
         // As with lengths, one that cannot be read is shown as nothing.
-        Driver::Storage(Storage::File { disk, .. }) => disk.allocated_bytes().unwrap_or(0),
+        Driver::Storage(Storage::File { disk, .. }) => Some(disk.allocated_bytes().unwrap_or(0)),
+        Driver::Storage(Storage::Nbd { .. }) => None,
         Driver::Filter(Filter::CopyBeforeWrite(_)) => {
-            place.file.map_or(0, |child| allocated_bytes(graph, sizes, child))
+            place.file.map_or(Some(0), |child| allocated_bytes(graph, sizes, child))
         }
         _ => {
             let filtered = place.backing.filter(|_| place.node.is_filter());
             let data = place.side.filter(|_| place.node.qcow2().is_some());
             let children = [place.file, filtered, data].into_iter().flatten();
-            children.fold(0, |sum, child| allocated_bytes(graph, sizes, child).saturating_add(sum))
+            let mut sizes = children.map(|child| allocated_bytes(graph, sizes, child));
+            sizes.try_fold(0, |sum: u64, size| Some(sum.saturating_add(size?)))
         }
     };
     sizes.insert(id, bytes);

@@ -115,7 +115,7 @@ impl Engine {
 
     async fn switch(&self, graph: &Graph, id: NodeId, writable: bool) -> Result<(), Refused> {
         let node = graph.node(id);
-        match node.disk() {
+        match node.outside() {
             Some(disk) => {
                 let reopened = disk.reopen(writable).await;
                 reopened.map_err(|errno| Refused::cannot_open(&node.filename, errno, writable))
@@ -179,6 +179,11 @@ fn apply_one(graph: &mut Graph, id: NodeId, options: &BlockdevOptions) -> Result
         }
         // What was given and is left out is looked at before what is given.
         (Storage::File { .. }, _) => return Err(Refused::OptionReset("filename")),
+        (Storage::Nbd { remote, .. }, DriverOptions::Nbd { server, .. }) => {
+            if let Some(option) = remote.first_other_option(server) {
+                return Err(Refused::OptionFixed(option.to_owned()));
+            }
+        }
         _ => return Err(Refused::OptionFixed("driver".to_owned())),
     }
     set_options(graph, id, options)?;

@@ -83,6 +83,7 @@ impl Engine {
                 let grown = image.grow_over(size, shows_until, &BelowNode::of(&graph, layer)).await;
                 grown.map_err(|errno| Refused::L1NotGrown { errno })
             }
+            Storage::Nbd { remote, .. } => remote.resize(size).await.map_err(|_| Refused::RemoteNotGrown),
             Storage::NullCo(_) => Err(Refused::ResizeNotSupported),
         }
     }

@@ -15,6 +15,10 @@ use std::fmt::Write as _;
 /// QEMU keeps file names in 4096 bytes; a longer one ends in dots.
 const BYTES_MAX: usize = 4095;
 
+/// The options of an NBD node that its short name says; any other makes it a long one.
+const ADDRESS_MEMBERS: [&str; 7] =
+    ["server.type", "server.path", "server.host", "server.port", "export", "tls-creds", "tls-hostname"];
+
 /// The file names of some nodes of one graph.
 #[derive(Debug)]
 pub(crate) struct Filenames<'g> {
@@ -113,6 +117,7 @@ impl<'g> Filenames<'g> {
         let has = |names: &[&str]| place.options.strong.iter().any(|(name, _)| !names.contains(&&**name));
         match &place.node.driver {
             Driver::Storage(Storage::File { .. }) => Some(place.node.filename.clone()),
+            Driver::Storage(Storage::Nbd { remote, .. }) if !has(&ADDRESS_MEMBERS) => Some(remote.uri()),
             Driver::Storage(Storage::NullCo(_)) if !has(&[]) => Some("null-co://".to_owned()),
             Driver::Filter(Filter::Blkdebug(_)) if !has(&[]) => {
                 Some(format!("blkdebug::{}", below()?.1.name))

@@ -18,5 +18,6 @@ pub(crate) fn len_bytes(graph: &Graph, id: NodeId) -> IoResult<u64> {
         Storage::Raw(image) => Ok(image.len_bytes()),
         Storage::Qcow2(image) => Ok(image.len_bytes()),
         Storage::NullCo(null) => Ok(null.len_bytes),
+        Storage::Nbd { remote, .. } => remote.len_bytes(),
     }
 }

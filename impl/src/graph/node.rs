@@ -9,6 +9,7 @@ use crate::graph::copy_before_write::CopyBeforeWrite;
 use crate::graph::mirror_top::MirrorTop;
 use crate::graph::write_threshold::{WatchedDisk, WriteThreshold};
 use crate::id::NodeId;
+use crate::remote::Remote;
 use crate::sync::range_lock::RangeLock;
 use seam::{Disk, IoResult};
 use std::sync::Arc;
@@ -57,6 +58,13 @@ pub enum Storage {
     Qcow2(Arc<Qcow2>),
     /// Zeroes, and nothing kept.
     NullCo(Null),
+    /// A disk behind an NBD server.
+    Nbd {
+        /// The disk.
+        remote: Arc<Remote>,
+        /// How writable it is.
+        access: FileAccess,
+    },
 }
 
 /// What passes requests on, and does something about them.
@@ -98,7 +106,8 @@ impl Driver {
     pub fn is_protocol(&self) -> bool {
         matches!(
             self,
-            Driver::Storage(Storage::File { .. } | Storage::NullCo(_)) | Driver::Filter(Filter::Blkdebug(_))
+            Driver::Storage(Storage::File { .. } | Storage::NullCo(_) | Storage::Nbd { .. })
+                | Driver::Filter(Filter::Blkdebug(_))
         )
     }
 
@@ -114,7 +123,7 @@ impl Driver {
     }
 }
 
-/// What `read-only` and `auto-read-only` made of a file node.
+/// What `read-only` and `auto-read-only` made of a node that stands for a file or a server's disk.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum FileAccess {
     /// As the operator said; never changes.
@@ -138,6 +147,7 @@ impl Node {
             Driver::Storage(Storage::Raw(_)) => "raw",
             Driver::Storage(Storage::Qcow2(_)) => "qcow2",
             Driver::Storage(Storage::NullCo(_)) => "null-co",
+            Driver::Storage(Storage::Nbd { .. }) => "nbd",
             Driver::Filter(Filter::CopyOnRead { .. }) => "copy-on-read",
             Driver::Filter(Filter::Blkdebug(_)) => "blkdebug",
             Driver::Filter(Filter::Throttle(_)) => "throttle",
@@ -161,10 +171,19 @@ impl Node {
         }
     }
 
-    /// How writable the file of the host is, of a node that is one.
+    /// What is outside of the graph, of a node that stands for it: a file of the host, or a server's disk.
+    pub(crate) fn outside(&self) -> Option<&dyn Disk> {
+        match &self.driver {
+            Driver::Storage(Storage::File { disk, .. }) => Some(&**disk),
+            Driver::Storage(Storage::Nbd { remote, .. }) => Some(&**remote),
+            _ => None,
+        }
+    }
+
+    /// How writable that is.
     pub(crate) fn file_access(&self) -> Option<FileAccess> {
         match &self.driver {
-            Driver::Storage(Storage::File { access, .. }) => Some(*access),
+            Driver::Storage(Storage::File { access, .. } | Storage::Nbd { access, .. }) => Some(*access),
             _ => None,
         }
     }
@@ -196,6 +215,7 @@ impl Node {
             Driver::Storage(Storage::File { disk, .. }) => disk.flush().await,
             Driver::Storage(Storage::Raw(image)) => image.flush().await,
             Driver::Storage(Storage::Qcow2(image)) => image.flush().await,
+            Driver::Storage(Storage::Nbd { remote, .. }) => remote.flush().await,
             Driver::Storage(Storage::NullCo(_)) | Driver::Filter(_) => Ok(()),
         }
     }

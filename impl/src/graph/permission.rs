@@ -195,7 +195,9 @@ fn storage_permissions(place: &Place, storage: &Storage, link: Link, taken: Set,
         (Storage::Qcow2(_), Link::Side) => data_permissions(taken, shared),
         (Storage::Qcow2(_), Link::Backing) => backing_permissions(taken, shared),
         (Storage::Raw(_), _) if place.is_window() => (taken, shared.without(Set::RESIZE)),
-        (Storage::Raw(_) | Storage::File { .. } | Storage::NullCo(_), _) => (taken, shared),
+        (Storage::Raw(_) | Storage::File { .. } | Storage::NullCo(_) | Storage::Nbd { .. }, _) => {
+            (taken, shared)
+        }
     }
 }
 

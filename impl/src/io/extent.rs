@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::graph::length::len_bytes;
 use crate::graph::node::Storage;
 use crate::id::NodeId;
-use seam::{Disk, IoResult};
+use seam::IoResult;
 
 /// A piece of a range about which one thing is known.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -59,15 +59,15 @@ pub(crate) async fn first(graph: &Graph, id: NodeId, offset: u64, len: u64) -> I
     Ok(Extent::nothing(len))
 }
 
-/// Of a layer that keeps guest bytes as they are, the host knows where its file has holes.
+/// Of a layer that keeps guest bytes as they are, the host or the server knows where there are holes.
 async fn data(graph: &Graph, layer: NodeId, offset: u64, extent: Extent) -> IoResult<Extent> {
     let place = graph.place(layer);
     let file = match graph.storage(layer) {
-        Storage::File { .. } => Some(layer),
+        Storage::File { .. } | Storage::Nbd { .. } => Some(layer),
         Storage::Raw(_) => place.file,
         Storage::Qcow2(_) | Storage::NullCo(_) => None,
     };
-    let Some(disk) = file.and_then(|file| graph.node(file).disk()) else {
+    let Some(disk) = file.and_then(|file| graph.node(file).outside()) else {
         return Ok(extent);
     };
     let run = disk.next_run(offset, extent.len).await?;

@@ -28,6 +28,7 @@ pub(crate) async fn grow(graph: &Arc<Graph>, id: NodeId, len: u64) -> IoResult<(
             let shows_until = below.map_or(Ok(0), |below| len_bytes(graph, below))?;
             image.grow_over(len, shows_until, &BelowNode::of(graph, id)).await
         }
+        Storage::Nbd { remote, .. } => remote.resize(len).await,
         Storage::NullCo(_) => Err(Errno::ENOTSUP),
     }
 }

@@ -42,6 +42,11 @@ pub(crate) async fn read(graph: &Arc<Graph>, id: NodeId, offset: u64, buffer: &m
         }
         Storage::Raw(image) => image.read(offset, buffer).await,
         Storage::Qcow2(image) => image.read(offset, buffer, &BelowNode::of(graph, id)).await,
+        Storage::Nbd { remote, .. } => {
+            let bytes = remote.read(offset, vec![0; buffer.len()]).await?;
+            buffer.copy_from_slice(&bytes);
+            Ok(())
+        }
         Storage::NullCo(null) => {
             null.linger().await;
             buffer.fill(0);

@@ -14,7 +14,7 @@ pub(crate) async fn layer(graph: &Graph, id: NodeId, offset: u64, len: u64) -> I
         panic!("{} is a filter and has no data of its own", graph.name(id));
     };
     match storage {
-        Storage::File { .. } => Ok(Run { len, kind: RunKind::Data }),
+        Storage::File { .. } | Storage::Nbd { .. } => Ok(Run { len, kind: RunKind::Data }),
         Storage::Raw(image) => image.status(offset, len).await,
         Storage::Qcow2(image) => image.status(offset, len.min(image.look_bytes_max(offset))).await,
         Storage::NullCo(null) if null.read_zeroes => Ok(Run { len, kind: RunKind::Zero }),

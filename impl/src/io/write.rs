@@ -95,6 +95,12 @@ async fn change_storage(
             Change::Unmap(len) => disk.unmap(offset, len).await,
             Change::Discard(len) => disk.discard(offset, len).await,
         },
+        Storage::Nbd { remote, .. } => match change {
+            Change::Data(data) => remote.write(offset, data).await,
+            Change::Zeroes(len) => remote.write_zeroes(offset, len).await,
+            Change::Unmap(len) => remote.unmap(offset, len).await,
+            Change::Discard(len) => remote.discard(offset, len).await,
+        },
         Storage::Raw(image) => match change {
             Change::Data(data) => image.write(offset, &data).await,
             Change::Zeroes(len) => image.write_zeroes(offset, len).await,

@@ -42,7 +42,7 @@ pub(crate) async fn name_backing(
 fn backing_name(host: &dyn Host, graph: &Graph, base: NodeId, wanted: Wanted<'_>) -> BackingName {
     let node = graph.node(graph.unfiltered(base));
     let file = wanted.file.map_or_else(|| backing_filename(host, graph, node.id), str::to_owned);
-    let format = if node.disk().is_some() && wanted.mask_protocol { "raw" } else { node.driver_name() };
+    let format = if node.outside().is_some() && wanted.mask_protocol { "raw" } else { node.driver_name() };
     BackingName { file, format: Some(format.to_owned()) }
 }
 

@@ -95,6 +95,32 @@ impl Command {
             _ => 0,
         }
     }
+
+    /// The header by which a client asks for it; the bytes of a write follow.
+    pub(super) fn header(&self, cookie: Cookie, offset: u64, structured: bool) -> [u8; REQUEST_HEADER_BYTES] {
+        let when = |set: bool, flag: u16| if set { flag } else { 0 };
+        let length = |len: u64| u32::try_from(len).expect("a client asks for no more than a request can say");
+        let (command, flags, len) = match self {
+            Command::Read { len, sparse } => (command::READ, when(structured && !sparse, flag::DF), *len),
+            Command::Write { data, fua } => {
+                (command::WRITE, when(*fua, flag::FUA), length(data.len() as u64))
+            }
+            Command::WriteZeroes { len, fua, may_unmap, fast_only } => {
+                let how = when(!may_unmap, flag::NO_HOLE) | when(*fast_only, flag::FAST_ZERO);
+                (command::WRITE_ZEROES, when(*fua, flag::FUA) | how, length(*len))
+            }
+            Command::Trim { len, fua } => (command::TRIM, when(*fua, flag::FUA), length(*len)),
+            Command::Flush => (command::FLUSH, 0, 0),
+            Command::Cache { len } => (command::CACHE, 0, *len),
+            Command::BlockStatus { len, one, .. } => (command::BLOCK_STATUS, when(*one, flag::REQ_ONE), *len),
+        };
+        Header { flags, command, cookie, offset, len }.bytes()
+    }
+
+    /// The header by which a client takes its leave.
+    pub(super) fn goodbye() -> [u8; REQUEST_HEADER_BYTES] {
+        Header { flags: 0, command: command::DISC, cookie: Cookie(0), offset: 0, len: 0 }.bytes()
+    }
 }
 
 /// A request's header as it came.
@@ -167,6 +193,17 @@ impl Header {
             offset: fields.u64()?,
             len: fields.u32()?,
         })
+    }
+
+    fn bytes(&self) -> [u8; REQUEST_HEADER_BYTES] {
+        let mut bytes = [0; REQUEST_HEADER_BYTES];
+        bytes[..4].copy_from_slice(&REQUEST_MAGIC.to_be_bytes());
+        bytes[4..6].copy_from_slice(&self.flags.to_be_bytes());
+        bytes[6..8].copy_from_slice(&self.command.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.cookie.0.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.offset.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.len.to_be_bytes());
+        bytes
     }
 
     /// Whether the client takes its leave.

@@ -49,7 +49,8 @@ pub(crate) mod option {
 /// Types of replies to options.
 #[allow(missing_docs)] // The names are the specification's.
 pub(crate) mod reply {
-    const ERROR: u32 = 1 << 31;
+    /// Every refusal has this bit.
+    pub(crate) const ERROR: u32 = 1 << 31;
     pub(crate) const ACK: u32 = 1;
     pub(crate) const SERVER: u32 = 2;
     pub(crate) const INFO: u32 = 3;
@@ -57,7 +58,11 @@ pub(crate) mod reply {
     pub(crate) const ERR_UNSUP: u32 = ERROR | 1;
     pub(crate) const ERR_POLICY: u32 = ERROR | 2;
     pub(crate) const ERR_INVALID: u32 = ERROR | 3;
+    pub(crate) const ERR_PLATFORM: u32 = ERROR | 4;
+    pub(crate) const ERR_TLS_REQD: u32 = ERROR | 5;
     pub(crate) const ERR_UNKNOWN: u32 = ERROR | 6;
+    pub(crate) const ERR_SHUTDOWN: u32 = ERROR | 7;
+    pub(crate) const ERR_BLOCK_SIZE_REQD: u32 = ERROR | 8;
     pub(crate) const ERR_TOO_BIG: u32 = ERROR | 9;
 }
 
@@ -111,7 +116,8 @@ pub(crate) mod flag {
 /// Chunks of structured replies.
 #[allow(missing_docs)] // The names are the specification's.
 pub(crate) mod chunk {
-    const ERROR: u16 = 1 << 15;
+    /// Every chunk that says what went wrong has this bit.
+    pub(crate) const ERROR: u16 = 1 << 15;
     /// The flag of a reply's last chunk.
     pub(crate) const DONE: u16 = 1;
     pub(crate) const NONE: u16 = 0;
@@ -119,6 +125,15 @@ pub(crate) mod chunk {
     pub(crate) const OFFSET_HOLE: u16 = 2;
     pub(crate) const BLOCK_STATUS: u16 = 5;
     pub(crate) const GENERIC_ERROR: u16 = ERROR | 1;
+}
+
+/// What a number of the protocol means; one that the protocol does not have is an invalid argument, as in QEMU.
+pub(crate) fn errno(number: u32) -> Option<Errno> {
+    match number {
+        0 => None,
+        known @ (1 | 5 | 12 | 28 | 75 | 95 | 108) => Some(Errno(known as i32)),
+        _ => Some(Errno::EINVAL),
+    }
 }
 
 /// The protocol has few error numbers; what it has no number for is an invalid argument, as in QEMU.

@@ -1,10 +1,11 @@
-//! Unix sockets: private from their first moment, and their files removed again.
+//! Sockets: those that we listen at are private from their first moment, and their files are removed again.
 
 use super::place::{OwnFile, Place, by_number};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use seam::{IoResult, Listener, Pending, Stream};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
@@ -67,17 +68,61 @@ impl Listener for OsListener {
         let listener = Arc::clone(&self.listener);
         Box::pin(async move {
             let (stream, _address) = listener.accept().await?;
-            let stream: Arc<dyn Stream> = Arc::new(OsStream(Arc::new(stream)));
-            Ok(stream)
+            Ok(unix(stream))
         })
     }
 }
 
 /// A connected socket.
 #[derive(Debug)]
-struct OsStream(Arc<tokio::net::UnixStream>);
+struct OsStream<S>(Arc<S>);
 
-impl Stream for OsStream {
+/// What the two kinds of sockets have in common.
+trait Socket: AsFd + Send + Sync + std::fmt::Debug + 'static {
+    fn readable(&self) -> impl Future<Output = std::io::Result<()>> + Send;
+    fn writable(&self) -> impl Future<Output = std::io::Result<()>> + Send;
+    fn try_read_buf(&self, buffer: &mut Vec<u8>) -> std::io::Result<usize>;
+    fn try_write(&self, data: &[u8]) -> std::io::Result<usize>;
+}
+
+macro_rules! socket {
+    ($kind:ty) => {
+        impl Socket for $kind {
+            fn readable(&self) -> impl Future<Output = std::io::Result<()>> + Send {
+                <$kind>::readable(self)
+            }
+
+            fn writable(&self) -> impl Future<Output = std::io::Result<()>> + Send {
+                <$kind>::writable(self)
+            }
+
+            fn try_read_buf(&self, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
+                <$kind>::try_read_buf(self, buffer)
+            }
+
+            fn try_write(&self, data: &[u8]) -> std::io::Result<usize> {
+                <$kind>::try_write(self, data)
+            }
+        }
+    };
+}
+
+socket!(tokio::net::UnixStream);
+socket!(tokio::net::TcpStream);
+
+/// A unix socket as the engine has it.
+pub(super) fn unix(stream: tokio::net::UnixStream) -> Arc<dyn Stream> {
+    Arc::new(OsStream(Arc::new(stream)))
+}
+
+/// A connection over the network as the engine has it: what is sent goes at once.
+pub(super) fn tcp(stream: tokio::net::TcpStream) -> Arc<dyn Stream> {
+    // Without it everything is slower, and nothing else.
+    let _slower = stream.set_nodelay(true);
+    Arc::new(OsStream(Arc::new(stream)))
+}
+
+impl<S: Socket> Stream for OsStream<S> {
     fn read(&self, max_bytes: usize) -> Pending<'static, IoResult<Vec<u8>>> {
         let stream = Arc::clone(&self.0);
         Box::pin(async move {

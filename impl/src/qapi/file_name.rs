@@ -76,7 +76,7 @@ fn admit(options: &BlockdevOptions) -> Result<(), &'static str> {
     }
     match &options.driver {
         DriverOptions::File { locks: Some(false), .. } => Err("it decides how a file is opened"),
-        DriverOptions::File { .. } | DriverOptions::NullCo { .. } => Ok(()),
+        DriverOptions::File { .. } | DriverOptions::NullCo { .. } | DriverOptions::Nbd { .. } => Ok(()),
         DriverOptions::Filter { filter: FilterOptions::Blkdebug { taken, unshared, .. }, .. }
             if (*taken, *unshared) != (Set::NONE, Set::NONE) =>
         {

@@ -1,5 +1,7 @@
 //! Checked arguments about nodes to what the engine takes: `blockdev-add`, and every inline child.
 
+mod nbd;
+
 use super::options::{Arguments, CHECKED, integer, optional_text, owned_text, text, truth};
 use super::refusal::Refusal;
 use crate::command::{
@@ -50,6 +52,7 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
             latency: integer(arguments, "latency-ns"),
             read_zeroes: truth(arguments, "read-zeroes").unwrap_or(false),
         },
+        "nbd" => nbd::driver(arguments)?,
         "qcow2" => DriverOptions::Qcow2 {
             file: child(&arguments["file"])?,
             backing: backing(arguments.get("backing"))?,
@@ -105,6 +108,7 @@ fn strong(arguments: &Arguments) -> Vec<(Box<str>, Plain)> {
     let names: &[&str] = match text(arguments, "driver") {
         "raw" => &["offset", "size"],
         "throttle" => &["throttle-group"],
+        "nbd" => &["server", "export", "tls-creds", "tls-hostname"],
         "null-co" => &["size", "read-zeroes"],
         "blkdebug" => &["align", "inject-error", "set-state"],
         _ => &[],

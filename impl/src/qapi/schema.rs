@@ -151,6 +151,7 @@ pub static BLOCKDEV_OPTIONS: Object = Object {
             ("compress", &nodes::COMPRESS_OPTIONS),
             ("copy-on-read", &nodes::COPY_ON_READ_OPTIONS),
             ("null-co", &nodes::NULL_OPTIONS),
+            ("nbd", &nodes::NBD_OPTIONS),
         ],
     }),
     features: &[],

@@ -162,7 +162,9 @@ fn push_image(out: &mut String, node: &NodeInfo, chain: Option<&[NodeInfo]>) {
 }
 
 fn push_image_facts(o: &mut ObjectText<'_>, node: &NodeInfo) {
-    o.plain("actual-size", node.actual_size);
+    if let Some(bytes) = node.actual_size {
+        o.plain("actual-size", bytes);
+    }
     if let Some(is_dirty) = node.is_dirty {
         o.plain("dirty-flag", is_dirty);
     }
@@ -239,7 +241,7 @@ mod tests {
             virtual_size: 1 << 20,
             cluster_size: (driver == "qcow2").then_some(65536),
             is_dirty: Some(false),
-            actual_size: 4096,
+            actual_size: Some(4096),
             named_backing: None,
             specific: (driver == "file").then_some(SpecificInfo::File),
             detect_zeroes: "off",

@@ -20,7 +20,7 @@ static ADDRESS_WRAPPED: Object = Object {
 static UNIX_ADDRESS_WRAPPED: Object =
     object("UnixSocketAddressWrapper", &[required("data", Record(&UNIX_ADDRESS))]);
 static ADDRESS_TYPE: Enum = Enum { name: "SocketAddressType", values: &["unix"] };
-static UNIX_ADDRESS: Object = object("UnixSocketAddress", &[required("path", Str)]);
+pub(super) static UNIX_ADDRESS: Object = object("UnixSocketAddress", &[required("path", Str)]);
 
 /// `--nbd-server`: the same, with the address's own members beside its type.
 pub static SERVER_OPTIONS_FLAT: Object = object(

@@ -1,14 +1,15 @@
 //! What may be said of nodes that are neither files nor images.
 
 use super::super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Object as Record, Str};
-use super::super::types::{Enum, Object, object, optional, required};
+use super::super::types::{Enum, Member, Object, Variants, object, optional, required};
+use super::exports::UNIX_ADDRESS;
 use super::{PERMISSION, REFERENCE};
 use crate::filter::blkdebug::IO_TYPE_WORDS;
 use seam::debug_event;
 
 /// The drivers there are.
-pub static DRIVERS: [&str; 8] =
-    ["blkdebug", "compress", "copy-on-read", "file", "null-co", "qcow2", "raw", "throttle"];
+pub static DRIVERS: [&str; 9] =
+    ["blkdebug", "compress", "copy-on-read", "file", "nbd", "null-co", "qcow2", "raw", "throttle"];
 
 /// `blkdebug`.
 pub(crate) static BLKDEBUG_OPTIONS: Object = object(
@@ -60,4 +61,27 @@ pub(crate) static COPY_ON_READ_OPTIONS: Object =
 pub(crate) static NULL_OPTIONS: Object = object(
     "BlockdevOptionsNull",
     &[optional("size", Int), optional("latency-ns", Int), optional("read-zeroes", Bool)],
+);
+
+/// `nbd`.
+pub(crate) static NBD_OPTIONS: Object = object(
+    "BlockdevOptionsNbd",
+    &[
+        required("server", Record(&SERVER_ADDRESS)),
+        optional("export", Str),
+        optional("tls-creds", Str),
+        optional("tls-hostname", Str),
+        Member { features: &["unstable"], ..optional("x-dirty-bitmap", Str) },
+        optional("reconnect-delay", Int),
+        optional("open-timeout", Int),
+    ],
+);
+static SERVER_ADDRESS: Object = Object {
+    variants: Some(Variants { tag: "type", cases: &[("inet", &INET_ADDRESS), ("unix", &UNIX_ADDRESS)] }),
+    ..object("SocketAddress", &[required("type", OneOf(&SERVER_ADDRESS_TYPE))])
+};
+static SERVER_ADDRESS_TYPE: Enum = Enum { name: "SocketAddressType", values: &["inet", "unix"] };
+static INET_ADDRESS: Object = object(
+    "InetSocketAddress",
+    &[required("host", Str), required("port", Str), optional("ipv4", Bool), optional("ipv6", Bool)],
 );
