@@ -8,6 +8,7 @@
 pub mod image;
 pub mod lines;
 pub mod nbd;
+pub mod nbd_reply;
 pub mod qmp_command;
 pub mod qmp_text;
 pub mod random;

@@ -3,4 +3,5 @@
 pub mod daemon;
 pub mod images;
 pub mod nbd;
+pub mod proxy;
 pub mod tools;
