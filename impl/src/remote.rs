@@ -124,6 +124,11 @@ impl Remote {
         .find_map(|(differs, option)| differs.then_some(option))
     }
 
+    /// Whether it is at least so long; a server decides that alone.
+    pub(crate) fn holds(&self, len_bytes: u64) -> bool {
+        len_bytes <= self.shared.export.len_bytes
+    }
+
     /// Whether the server takes no changes.
     pub(crate) fn is_read_only(&self) -> bool {
         self.shared.export.is_read_only()

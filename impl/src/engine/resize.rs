@@ -60,7 +60,11 @@ impl Engine {
             return Err(Refused::ImageReadOnly);
         }
         let failed = |what| move |errno| Refused::ResizeFailed { what, errno };
+        let lies_on = place.file.map(|file| graph.storage(graph.unfiltered(file)));
         match graph.storage(layer) {
+            Storage::Raw(_) if matches!(lies_on, Some(Storage::Nbd { remote, .. }) if !remote.holds(size)) => {
+                Err(Refused::RemoteNotGrown)
+            }
             Storage::File { disk, .. } => disk.resize(size).await.map_err(failed("resize file")),
             Storage::Raw(image) => image.resize(size).await.map_err(failed("resize file")),
             Storage::Qcow2(image) => {
