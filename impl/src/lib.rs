@@ -44,6 +44,9 @@
 //!   in `write_in_order`; `discard` gives the space of freed clusters back. Persistent bitmaps hang on a node's place while
 //!   it is open and go into the image when it is closed (`bitmaps`; `bitmap_directory` is their list, `bitmap_bits` what
 //!   they hold).
+//! - `nbd.rs`, `nbd/`: both sides of the protocol without I/O; `session` is a server, `client` a client, and what they have in
+//!   common is `request` and `wire`. `remote.rs`, `remote/`: the disk behind a server that the driver `nbd` is; `dial` makes
+//!   connections, `line` moves the bytes of one, `disk` cuts requests to what the server takes.
 //! - `budget.rs`: what images may make the engine hold, and when long work on them pauses or is given up. Inside qcow2
 //!   `walk` goes through all tables within those bounds, and `damage` reports metadata that cannot be. `graph/depth`
 //!   bounds chains.

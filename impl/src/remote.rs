@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 /// What a connection may hold.
 pub(crate) const CONNECTION_BYTES: u64 = 2 << 20;
+/// So long a server may take for an answer once the end has begun: a flush may take its time.
+const LAST_ANSWER_MAX: Nanos = Nanos(30 * Nanos::SECOND.0);
 /// A server that a request ends would be ended by it for ever: so often it is made again.
 const RERUNS_MAX: u32 = 16;
 
@@ -158,8 +160,14 @@ impl Shared {
         let command = Arc::new(command);
         for _ in 0..RERUNS_MAX {
             let line = self.line().await?;
-            if let Some(outcome) = line.ask(offset, &command).await {
+            let mut outcome = None;
+            let asked = async { outcome = line.ask(offset, &command).await };
+            either(asked, self.overdue()).await;
+            if let Some(outcome) = outcome {
                 return Ok(outcome);
+            }
+            if self.ending.has_begun() {
+                line.break_off();
             }
             // It may have been done or not; whoever does not wait does not know.
             if self.server.reconnect_delay == Nanos(0) {
@@ -167,6 +175,12 @@ impl Shared {
             }
         }
         Err(Errno::EIO)
+    }
+
+    /// The end has begun, and a server that has not answered by now is not waited for.
+    async fn overdue(&self) {
+        self.ending.begun().await;
+        self.host.sleep_until(self.host.now().plus(LAST_ANSWER_MAX)).await;
     }
 
     /// The connection, as soon as there is one.

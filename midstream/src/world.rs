@@ -20,3 +20,4 @@ pub mod socket;
 pub mod struck;
 mod wait;
 pub mod waiting;
+pub mod wire;

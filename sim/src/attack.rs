@@ -15,6 +15,7 @@ mod monitor;
 mod opened;
 mod readers;
 pub mod round;
+mod servers;
 mod victim;
 mod watch;
 
@@ -32,6 +33,8 @@ pub enum Kind {
     NbdBytes,
     /// Sound NBD requests with extreme values.
     NbdRequests,
+    /// Bytes from an NBD server that the daemon is a client of.
+    NbdServers,
     /// Images whose bytes and entries were changed.
     ImageBytes,
     /// Images whose related fields were changed together.
@@ -43,11 +46,12 @@ pub enum Kind {
 }
 
 /// Every kind.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     Kind::QmpBytes,
     Kind::QmpCommands,
     Kind::NbdBytes,
     Kind::NbdRequests,
+    Kind::NbdServers,
     Kind::ImageBytes,
     Kind::ImageFields,
     Kind::Traces,
@@ -62,6 +66,7 @@ impl Kind {
             Kind::QmpCommands => "qmp-commands",
             Kind::NbdBytes => "nbd-bytes",
             Kind::NbdRequests => "nbd-requests",
+            Kind::NbdServers => "nbd-servers",
             Kind::ImageBytes => "image-bytes",
             Kind::ImageFields => "image-fields",
             Kind::Traces => "traces",

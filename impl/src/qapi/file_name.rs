@@ -76,7 +76,8 @@ fn admit(options: &BlockdevOptions) -> Result<(), &'static str> {
     }
     match &options.driver {
         DriverOptions::File { locks: Some(false), .. } => Err("it decides how a file is opened"),
-        DriverOptions::File { .. } | DriverOptions::NullCo { .. } | DriverOptions::Nbd { .. } => Ok(()),
+        DriverOptions::Nbd { .. } => Err("it leads to a server"),
+        DriverOptions::File { .. } | DriverOptions::NullCo { .. } => Ok(()),
         DriverOptions::Filter { filter: FilterOptions::Blkdebug { taken, unshared, .. }, .. }
             if (*taken, *unshared) != (Set::NONE, Set::NONE) =>
         {
@@ -159,6 +160,7 @@ mod tests {
             (r#"json:{"driver":"raw","file":"n0"}"#, "it leads to a node of the operator's"),
             (r#"json:{"driver":"null-co","node-name":"n0"}"#, "it names a node"),
             (r#"json:{"driver":"null-co","read-only":false}"#, "it opens for writing"),
+            (r#"json:{"driver":"nbd","server.type":"unix","server.path":"/s"}"#, "it leads to a server"),
             (
                 r#"json:{"driver":"raw","file":{"driver":"file","filename":"/a","locking":"off"}}"#,
                 "it decides how a file is opened",

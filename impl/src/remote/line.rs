@@ -107,7 +107,7 @@ impl Line {
     }
 
     /// Nothing comes or goes any more.
-    fn break_off(&self) {
+    pub(super) fn break_off(&self) {
         self.state.lock().is_broken = true;
         self.stream.shut_down();
         self.changed.notify();

@@ -12,8 +12,10 @@ use crate::world::on_disk::OnDisk;
 use crate::world::shelf::Shelf;
 use crate::world::socket::{Doors, End};
 use crate::world::wait::{Asked, Wait};
+use crate::world::wire::Wire;
+use seam::address::{Address, NotConnected};
 use seam::footprint::{self, Access};
-use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, WallClock};
+use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, Stream, WallClock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -39,6 +41,8 @@ pub struct Core {
     pub thoughts: Alarms,
     /// Where somebody listens.
     doors: Doors,
+    /// What the engine's connections to others run over.
+    pub wire: Arc<Wire>,
     /// Where relative names lead to; empty for a world that has none.
     folder: String,
     /// Lines for whoever runs the program.
@@ -257,6 +261,23 @@ impl Host for SimHost {
 
     fn listen(&self, path: &str) -> IoResult<Arc<dyn Listener>> {
         self.core().doors.open(path)
+    }
+
+    fn connect(&self, address: &Address) -> Pending<'static, Result<Arc<dyn Stream>, NotConnected>> {
+        let connected = match address {
+            Address::Inet { .. } => Err(Errno::ENOTSUP),
+            Address::Unix { path } => {
+                let core = self.core();
+                let over = if core.wire.is_down() { None } else { Some(core.wire.clone()) };
+                let reached = over.and_then(|wire| core.doors.connect_over(path, Some(wire)));
+                reached.ok_or(Errno::ECONNREFUSED)
+            }
+        };
+        let connected = connected.map(|(end, listener)| {
+            listener.into_iter().for_each(Waker::wake);
+            Arc::new(end) as Arc<dyn Stream>
+        });
+        Box::pin(std::future::ready(connected.map_err(NotConnected::Failed)))
     }
 
     fn now(&self) -> Nanos {

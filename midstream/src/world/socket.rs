@@ -1,5 +1,6 @@
 //! Simulated sockets: bytes in order, both ways, that arrive at once. The world holds one end, the engine the other.
 
+use super::wire::Wire;
 use seam::{Errno, IoResult, Listener, Pending, Stream};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -32,17 +33,28 @@ fn wake(reader: Option<Waker>) {
 pub struct End {
     input: Shared<Pipe>,
     output: Shared<Pipe>,
+    /// What it runs over, if that can be cut.
+    wire: Option<Arc<Wire>>,
 }
 
 impl End {
     /// Both ends of a new connection.
     pub fn pair() -> (End, End) {
+        End::pair_over(None)
+    }
+
+    fn pair_over(wire: Option<Arc<Wire>>) -> (End, End) {
         let (there, back): (Shared<Pipe>, Shared<Pipe>) = Default::default();
-        (End { input: there.clone(), output: back.clone() }, End { input: back, output: there })
+        let ours = End { input: there.clone(), output: back.clone(), wire: wire.clone() };
+        (ours, End { input: back, output: there, wire })
     }
 
     /// Sends bytes; fails if the connection has ended.
     pub fn send(&self, data: &[u8]) -> IoResult<()> {
+        if self.wire.as_ref().is_some_and(|wire| !wire.passes()) {
+            self.shut_down();
+            return Err(EPIPE);
+        }
         let reader = {
             let mut pipe = lock(&self.output);
             if pipe.ended {
@@ -140,8 +152,13 @@ impl Doors {
 
     /// Connects to whoever listens there. The waker is that of the listener, to be woken without any lock held.
     pub fn connect(&self, path: &str) -> Option<(End, Option<Waker>)> {
+        self.connect_over(path, None)
+    }
+
+    /// The same, over a wire that can be cut.
+    pub(super) fn connect_over(&self, path: &str, wire: Option<Arc<Wire>>) -> Option<(End, Option<Waker>)> {
         let queue = self.find(path)?;
-        let (ours, theirs) = End::pair();
+        let (ours, theirs) = End::pair_over(wire);
         let mut queue = lock(queue);
         queue.waiting.push_back(theirs);
         Some((ours, queue.taker.take()))

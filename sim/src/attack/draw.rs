@@ -3,6 +3,7 @@
 use super::Kind;
 use super::material::Material;
 use super::victim::{EXPORT_BYTES, FILES, NAMES};
+use hostile::nbd_reply::{self, Wanted};
 use hostile::qmp_command::Commands;
 use hostile::random::Random;
 use hostile::{image, lines, nbd, qmp_text};
@@ -12,7 +13,7 @@ fn count(kind: Kind) -> u64 {
     match kind {
         Kind::QmpBytes => 400,
         Kind::QmpCommands => 150,
-        Kind::NbdBytes | Kind::NbdRequests => 60,
+        Kind::NbdBytes | Kind::NbdRequests | Kind::NbdServers => 60,
         Kind::ImageBytes | Kind::ImageFields => 12,
         Kind::Traces => 20,
         Kind::Histories => 40,
@@ -34,6 +35,7 @@ fn input(kind: Kind, material: &Material, random: &mut Random) -> Vec<u8> {
         }
         Kind::NbdBytes => nbd::stream(EXPORT_BYTES, random),
         Kind::NbdRequests => nbd::extreme_requests(EXPORT_BYTES, random),
+        Kind::NbdServers => server(random),
         Kind::ImageBytes => {
             let mut bytes = random.pick(&material.images).clone();
             match random.below(8) {
@@ -54,4 +56,17 @@ fn input(kind: Kind, material: &Material, random: &mut Random) -> Vec<u8> {
             lines::mutated(text, random)
         }
     }
+}
+
+/// A server whose client reads its disk from the start: it asks what is there, and then for that.
+fn server(random: &mut Random) -> Vec<u8> {
+    let piece = *random.pick(&[64_u32 << 10, 1 << 20]);
+    let count = 1 + random.below(8);
+    let request = |cookie: u64| {
+        let asks = cookie.is_multiple_of(2) == random.one_in(8);
+        let (wanted, len) = if asks { (Wanted::Status, EXPORT_BYTES as u32) } else { (Wanted::Data, piece) };
+        (wanted, cookie, (cookie - 1) / 2 * u64::from(piece), len)
+    };
+    let requests: Vec<_> = (1..=count).map(request).collect();
+    nbd_reply::stream(EXPORT_BYTES, &requests, random)
 }

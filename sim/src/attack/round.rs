@@ -3,7 +3,7 @@
 use super::finding::{ABORT, Finding, LATE, MEMORY};
 use super::material::Material;
 use super::victim::Victim;
-use super::{Kind, apart, guests, monitor, opened};
+use super::{Kind, apart, guests, monitor, opened, servers};
 use crate::live::target::Target;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -54,6 +54,7 @@ impl Ring<'_> {
             Kind::QmpBytes => monitor::bytes(&victim, inputs),
             Kind::QmpCommands => monitor::commands(&victim, inputs),
             Kind::NbdBytes | Kind::NbdRequests => guests::streams(&victim, inputs),
+            Kind::NbdServers => servers::servers(&victim, inputs),
             _ => opened::images(&victim, inputs),
         };
         let by_signal = inputs.first().is_some_and(|first| first.len() % 2 == 1);
