@@ -10,7 +10,7 @@ use crate::world::fault::Kind;
 use crate::world::notes::Shared;
 use crate::world::on_disk::OnDisk;
 use crate::world::shelf::Shelf;
-use crate::world::socket::{Doors, End};
+use crate::world::socket::{self, Doors, End};
 use crate::world::wait::{Asked, Wait};
 use crate::world::wire::Wire;
 use seam::address::{Address, NotConnected};
@@ -264,20 +264,11 @@ impl Host for SimHost {
     }
 
     fn connect(&self, address: &Address) -> Pending<'static, Result<Arc<dyn Stream>, NotConnected>> {
-        let connected = match address {
-            Address::Inet { .. } => Err(Errno::ENOTSUP),
-            Address::Unix { path } => {
-                let core = self.core();
-                let over = if core.wire.is_down() { None } else { Some(core.wire.clone()) };
-                let reached = over.and_then(|wire| core.doors.connect_over(path, Some(wire)));
-                reached.ok_or(Errno::ECONNREFUSED)
-            }
+        let reached = {
+            let core = self.core();
+            core.doors.reach(address, &core.wire)
         };
-        let connected = connected.map(|(end, listener)| {
-            listener.into_iter().for_each(Waker::wake);
-            Arc::new(end) as Arc<dyn Stream>
-        });
-        Box::pin(std::future::ready(connected.map_err(NotConnected::Failed)))
+        Box::pin(std::future::ready(reached.map(socket::enter)))
     }
 
     fn now(&self) -> Nanos {

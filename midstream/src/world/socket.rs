@@ -1,6 +1,7 @@
 //! Simulated sockets: bytes in order, both ways, that arrive at once. The world holds one end, the engine the other.
 
 use super::wire::Wire;
+use seam::address::{Address, NotConnected};
 use seam::{Errno, IoResult, Listener, Pending, Stream};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -109,6 +110,15 @@ impl Stream for End {
     }
 }
 
+/// A new connection, and the waker of the listener.
+pub(super) type Reached = (End, Option<Waker>);
+
+/// Goes through a door that was reached: without any lock held, the listener is woken.
+pub(super) fn enter((end, listener): Reached) -> Arc<dyn Stream> {
+    wake(listener);
+    Arc::new(end)
+}
+
 /// Connections that wait to be taken.
 #[derive(Debug, Default)]
 struct Queue {
@@ -155,8 +165,15 @@ impl Doors {
         self.connect_over(path, None)
     }
 
-    /// The same, over a wire that can be cut.
-    pub(super) fn connect_over(&self, path: &str, wire: Option<Arc<Wire>>) -> Option<(End, Option<Waker>)> {
+    /// The same for the engine, over a wire that can be cut. There is no network but that.
+    pub(super) fn reach(&self, address: &Address, wire: &Arc<Wire>) -> Result<Reached, NotConnected> {
+        let Address::Unix { path } = address else { return Err(NotConnected::Failed(Errno::ENOTSUP)) };
+        let over = if wire.is_down() { None } else { Some(wire.clone()) };
+        let reached = over.and_then(|wire| self.connect_over(path, Some(wire)));
+        reached.ok_or(NotConnected::Failed(Errno::ECONNREFUSED))
+    }
+
+    fn connect_over(&self, path: &str, wire: Option<Arc<Wire>>) -> Option<(End, Option<Waker>)> {
         let queue = self.find(path)?;
         let (ours, theirs) = End::pair_over(wire);
         let mut queue = lock(queue);
