@@ -16,7 +16,6 @@ use crate::world::wire::Wire;
 use seam::address::{Address, NotConnected};
 use seam::footprint::{self, Access};
 use seam::{Disk, Errno, FileUse, Host, IoResult, Listener, Nanos, OpenMode, Pending, Stream, WallClock};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -40,7 +39,7 @@ pub struct Core {
     /// Who waits for a step.
     pub thoughts: Alarms,
     /// Where somebody listens.
-    doors: Doors,
+    pub(super) doors: Doors,
     /// What the engine's connections to others run over.
     pub wire: Arc<Wire>,
     /// Where relative names lead to; empty for a world that has none.
@@ -123,8 +122,8 @@ pub struct SimHost {
     pub(super) shelf: Arc<Shelf>,
 }
 
-impl fmt::Debug for SimHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for SimHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SimHost")
     }
 }
@@ -264,10 +263,7 @@ impl Host for SimHost {
     }
 
     fn connect(&self, address: &Address) -> Pending<'static, Result<Arc<dyn Stream>, NotConnected>> {
-        let reached = {
-            let core = self.core();
-            core.doors.reach(address, &core.wire)
-        };
+        let reached = socket::reach(&self.core(), address);
         Box::pin(std::future::ready(reached.map(socket::enter)))
     }
 
@@ -338,8 +334,8 @@ impl Drop for SimDisk {
     }
 }
 
-impl fmt::Debug for SimDisk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SimDisk({})", self.file)
     }
 }

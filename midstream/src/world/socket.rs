@@ -1,5 +1,6 @@
 //! Simulated sockets: bytes in order, both ways, that arrive at once. The world holds one end, the engine the other.
 
+use super::host::Core;
 use super::wire::Wire;
 use seam::address::{Address, NotConnected};
 use seam::{Errno, IoResult, Listener, Pending, Stream};
@@ -113,6 +114,11 @@ impl Stream for End {
 /// A new connection, and the waker of the listener.
 pub(super) type Reached = (End, Option<Waker>);
 
+/// The door that an address leads to, over the wire of this world.
+pub(super) fn reach(core: &Core, address: &Address) -> Result<Reached, NotConnected> {
+    core.doors.reach(address, &core.wire)
+}
+
 /// Goes through a door that was reached: without any lock held, the listener is woken.
 pub(super) fn enter((end, listener): Reached) -> Arc<dyn Stream> {
     wake(listener);
@@ -166,7 +172,7 @@ impl Doors {
     }
 
     /// The same for the engine, over a wire that can be cut. There is no network but that.
-    pub(super) fn reach(&self, address: &Address, wire: &Arc<Wire>) -> Result<Reached, NotConnected> {
+    fn reach(&self, address: &Address, wire: &Arc<Wire>) -> Result<Reached, NotConnected> {
         let Address::Unix { path } = address else { return Err(NotConnected::Failed(Errno::ENOTSUP)) };
         let over = if wire.is_down() { None } else { Some(wire.clone()) };
         let reached = over.and_then(|wire| self.connect_over(path, Some(wire)));
