@@ -25,7 +25,7 @@ ACTIONS = [
     ["settle"],
     ["qmp", "{\"execute\":\"query-named-block-nodes\"}"],
     ["qmp", "{\"execute\":\"blockdev-reopen\",\"arguments\":{\"options\":[{\"driver\":\"qcow2\",\"node-name\":\"n0\",\"file\":\"f0\",\"backing\":null,\"read-only\":true,\"discard\":\"unmap\"}]}}"],
-    ["qmp", "{\"execute\":\"x-blockdev-amend\",\"arguments\":{\"job-id\":\"j0\",\"node-name\":\"j0\",\"options\":{\"driver\":\"blkverify\"}}}"],
+    ["qmp", "{\"execute\":\"x-blockdev-amend\",\"arguments\":{\"job-id\":\"j0\",\"node-name\":\"f0\",\"options\":{\"driver\":\"blkverify\"}}}"],
     ["qmp", "{\"execute\":\"blockdev-del\",\"arguments\":{\"node-name\":\"n0\"}}"],
     ["qmp", "{\"execute\":\"block-export-add\",\"arguments\":{\"type\":\"nbd\",\"id\":\"g4\",\"node-name\":\"n1\",\"name\":\"g4\",\"writable\":true,\"iothread\":\"io0\",\"fixed-iothread\":true}}"],
     ["connect", 4, "g4"],

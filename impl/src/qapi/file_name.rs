@@ -156,7 +156,7 @@ mod tests {
         for (name, why) in [
             ("json:", "it is not a JSON object"),
             ("json:[]", "it is not a JSON object"),
-            (r#"json:{"driver":"nbd"}"#, "Parameter 'driver' does not accept value 'nbd'"),
+            (r#"json:{"driver":"nbd"}"#, "Parameter 'server' is missing"),
             (r#"json:{"driver":"raw","file":"n0"}"#, "it leads to a node of the operator's"),
             (r#"json:{"driver":"null-co","node-name":"n0"}"#, "it names a node"),
             (r#"json:{"driver":"null-co","read-only":false}"#, "it opens for writing"),

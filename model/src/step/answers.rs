@@ -117,6 +117,10 @@ impl State {
                 });
                 // Whether a server runs, and what it serves, only its own answers show.
                 self.perhaps(Rule::ServerRefuses, Answer::ErrorAbout("NBD server"), answers);
+                // A job that makes its base longer holds it to that, if an earlier one has not done so before it failed.
+                if graph.alive().any(|(_, node)| node.bytes.is_none()) {
+                    self.perhaps(Rule::UnknownLengthNeeds, CONFLICT, answers);
+                }
                 if matches!(**exporting, Exporting::Add { has_bitmaps: true, .. }) {
                     self.perhaps(Rule::BitmapRefused, Answer::AnyError, answers);
                 }
