@@ -117,8 +117,11 @@ impl State {
                 });
                 // Whether a server runs, and what it serves, only its own answers show.
                 self.perhaps(Rule::ServerRefuses, Answer::ErrorAbout("NBD server"), answers);
-                // A job that makes its base longer holds it to that, if an earlier one has not done so before it failed.
-                if graph.alive().any(|(_, node)| node.bytes.is_none()) {
+                // A job that makes its base longer keeps others out, if an earlier one has not done so before it failed.
+                if let Exporting::Add { node, .. } = &**exporting
+                    && is_of_unknown_length(graph, node)
+                    && self.live_jobs().any(|id| self.job(id).plan.written == graph.find(node))
+                {
                     self.perhaps(Rule::UnknownLengthNeeds, CONFLICT, answers);
                 }
                 if matches!(**exporting, Exporting::Add { has_bitmaps: true, .. }) {
