@@ -38,11 +38,10 @@ impl Qcow2 {
         }
         header.autoclear &= !stale;
         self.write_header(&header).await?;
-        let flushed = self.flush_disk().await;
-        if flushed.is_err() {
-            // Perhaps that is lost: whoever changes the image next says it anew.
-            self.metadata.lock().header.autoclear |= stale;
-        }
-        flushed
+        // Until that is durable, and if it is perhaps lost, whoever else changes the image waits to say it anew.
+        self.metadata.lock().header.autoclear |= stale;
+        self.flush_disk().await?;
+        self.metadata.lock().header.autoclear &= !stale;
+        Ok(())
     }
 }
