@@ -95,12 +95,12 @@ impl Opened {
 impl<'e> Draft<'e> {
     /// The graph as it is now.
     pub(super) fn new(engine: &'e Engine) -> Draft<'e> {
-        // Others may change the graph while images are opened; neither shall find the other's names taken.
-        let graph = Graph::clone(&engine.graph());
-        let mut aside = None;
-        let dropped = engine.edit(|graph| aside = Some(graph.set_aside()));
+        // Others may change the graph while images are opened; neither shall find the other's names taken. The draft is of
+        // the moment in which its identities were set aside: of two that begin at once each has its own.
+        let mut begun = None;
+        let dropped = engine.edit(|graph| begun = Some((Graph::clone(graph), graph.set_aside())));
         assert!(dropped.is_empty(), "a draft drops {dropped:?}");
-        let aside = aside.expect("an edit is made once");
+        let (graph, aside) = begun.expect("an edit is made once");
         Draft { engine, graph, aside, new: Vec::new(), written: Vec::new(), overlays: Vec::new() }
     }
 
@@ -293,8 +293,11 @@ impl<'e> Draft<'e> {
 }
 
 impl Drop for Draft<'_> {
-    /// What was set aside and came to nothing the graph uses next.
+    /// What was set aside and came to nothing the graph uses next; what is in the graph it does not use again.
     fn drop(&mut self) {
-        let _nothing = self.engine.edit(|graph| graph.give_back(self.aside));
+        let _nothing = self.engine.edit(|graph| match self.new.iter().any(|id| graph.contains(*id)) {
+            true => graph.close_gap(self.aside, &self.graph),
+            false => graph.give_back(self.aside),
+        });
     }
 }
