@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-const HISTORIES: usize = 61;
+const HISTORIES: usize = 63;
 const BYTES_MAX: usize = 60 << 10;
 
 fn folder() -> PathBuf {

@@ -9,6 +9,7 @@ mod conflicts;
 mod data_path;
 mod described_names;
 mod mirror;
+mod opened_at_once;
 mod qcow2_bitmaps;
 mod qcow2_concurrent;
 mod qcow2_content;

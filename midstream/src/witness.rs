@@ -233,7 +233,8 @@ impl Witness {
         let look = if is_clean { Look::AfterCleanEnd } else { Look::AfterCrash };
         self.length_found(image, values.len() as u64, look);
         let file = image.to_owned();
-        let found = Found { chain: vec![file.clone()], file, values, corruptions: 0, leaks: 0 };
+        let found =
+            Found { chain: vec![file.clone()], file, values, corruptions: 0, leaks: 0, damage: Vec::new() };
         self.observe(if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) });
     }
 

@@ -8,6 +8,7 @@ pub mod crash;
 pub mod disk;
 pub mod fault;
 pub mod file;
+mod header;
 pub mod host;
 pub mod notes;
 pub mod on_disk;

@@ -181,7 +181,7 @@ quirks! {
     }
     FailedSnapshotLeaks {
         name: "failed-snapshot-leaks", id: "", harm: Harm::Leaks, releases: ALL,
-        what: "an internal snapshot that is refused, as where refcounts have one bit, leaves the clusters counted that it had taken for its L1 table",
+        what: "an internal snapshot that is refused, as where refcounts have one bit, leaves the clusters counted that it had taken for its L1 table; one that an error of its disk makes fail also counts data twice that tables call theirs alone",
         right: "a command that is refused gives back what it has taken",
         trace: "failed-snapshot-leaks.json", tries: 5, found_after_seconds: Some(98.5),
     }

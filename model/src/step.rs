@@ -64,6 +64,7 @@ impl State {
             Observation::SchemaCommand => Ok(()),
             Observation::SchemaCommandRefused { text } => {
                 self.refused_command_leaves(&Command::read(text).0);
+                self.failed_snapshot_may_corrupt(text);
                 Ok(())
             }
             Observation::GuestAttached { guest, node, writable } => self.attached(guest, node, writable),

@@ -283,8 +283,8 @@ impl Oracle {
     }
 
     /// What a file shows to the next process after a clean end: what its node showed at rest.
-    pub fn closed(&self, image: usize, mut recovered: Recovered) {
-        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
+    pub fn closed(&self, image: usize, recovered: Recovered) {
+        let (file, damage) = (recovered.file.clone(), recovered.damage.clone());
         let is_struck = self.host.core().disks.faults.struck() > 0;
         let wrong = self.inner().beside.recovered(image, &recovered);
         let missing = if is_struck { None } else { self.inner().beside.closed(image, &recovered) };

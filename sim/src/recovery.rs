@@ -53,8 +53,8 @@ pub struct Recovered {
 impl Recovered {
     /// As histories keep it, or why nobody can read it.
     pub fn found(self) -> Result<Found, String> {
-        let Recovered { file, values, chain, corruptions, leaks, .. } = self;
-        Ok(Found { file, values: values?, chain, corruptions, leaks })
+        let Recovered { file, values, chain, corruptions, leaks, damage, .. } = self;
+        Ok(Found { file, values: values?, chain, corruptions, leaks, damage })
     }
 }
 

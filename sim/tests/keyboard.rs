@@ -89,6 +89,9 @@ fn keys_lead_to_where_it_breaks_and_the_page_shows_law_chain_and_sector() {
     let written = "it was written by step 43, g1.0: write /n2.qcow2 0x6000+0x1000 (0*3 g1.0.7 0*2 n1*2) and overwritten by \
                    step 46, job j2: write /n2.qcow2 0x6000+0x1000 (0*6 n1*2)";
     assert!(fate.ends_with(written), "{fate}");
+    let suspects =
+        window.read("[...document.querySelectorAll('.suspect .step')].map((step) => step.textContent)");
+    assert_eq!(suspects, json!(["43", "44", "46"]), "the rows that the head points at are marked");
     assert_eq!(window.read(IS_IN_SIGHT), json!(true), "the row that breaks is in sight");
 
     window.press(&["Home"]);

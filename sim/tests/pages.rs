@@ -15,14 +15,9 @@ const WALK: &str = include_str!("pages/walk.js");
 /// Comes before all else on a page: what the console would show.
 const LISTEN: &str = "<head><script>window.errors = []; window.onerror = (text) => { errors.push(String(text)); }; \
                       console.error = (...texts) => { errors.push(texts.join(' ')); };</script>";
-/// The pages of live defects that are opened: by their traces, which say what was to be done, and by what was recorded of them.
-const LIVE: [&str; 5] = [
-    "no-flush",
-    "mirror-bypassed",
-    "grown-base-shows-below",
-    "flush-error-corrupts",
-    "commit-link-error-crash",
-];
+/// The five worst defects of a live daemon: their traces, which say what was to be done, and what was recorded of them.
+const LIVE: [&str; 5] =
+    ["short-layer-memory", "discard-under-write", "no-flush", "mirror-bypassed", "short-layer"];
 /// A page of a usual trace is smaller.
 const LEN_BYTES_MAX: usize = 1 << 20;
 
@@ -137,7 +132,7 @@ fn every_kept_trace_opens_as_a_small_page_without_an_error() {
         .map(|name| format!("traces/{name}"))
         .collect();
     paths.extend(LIVE.map(|name| format!("traces/live/{name}.json")));
-    paths.extend(LIVE.map(|name| format!("sim/tests/pages/{name}.jsonl")));
+    paths.extend(LIVE.map(|name| format!("tests/known/{name}.jsonl")));
     paths.sort();
     assert!(paths.len() > 60, "{}", paths.len());
     let pages: Vec<(String, String)> = paths.iter().map(|path| (path.clone(), page_of(path, &[]))).collect();
@@ -228,6 +223,19 @@ fn a_page_says_which_request_wrote_what_is_missing_and_which_one_overwrote_it() 
         has_no_errors(found);
         assert_eq!(found["fates"], serde_json::json!([fate]), "{name}");
     }
+}
+
+#[test]
+fn a_page_says_nothing_of_requests_of_disks_that_nobody_recorded() {
+    let path = "tests/known/short-layer-memory.jsonl";
+    let page = page_of(path, &[]);
+    let test = "a_page_says_nothing_of_requests_of_disks_that_nobody_recorded";
+    let Some(found) = walked(test, &[(path.to_owned(), page)]) else { return };
+    let fates = found[0]["fates"].as_array().expect("a list");
+    let [fate] = &fates[..] else { panic!("one line for sectors side by side: {fates:?}") };
+    let fate = fate.as_str().expect("a text");
+    assert!(fate.starts_with("sectors 30 to 31 seen through t0: must be n1, found zeroes"), "{fate}");
+    assert!(!fate.contains("request"), "{fate}");
 }
 
 /// What the server answers to a request line and its host.

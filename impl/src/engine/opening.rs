@@ -95,10 +95,9 @@ impl Opened {
 impl<'e> Draft<'e> {
     /// The graph as it is now.
     pub(super) fn new(engine: &'e Engine) -> Draft<'e> {
-        // Others may change the graph while images are opened; neither shall find the other's names taken. The draft is of
-        // the moment in which its identities were set aside: of two that begin at once each has its own.
+        // Others may change the graph while images are opened; neither shall find the other's names taken.
         let mut begun = None;
-        let dropped = engine.edit(|graph| begun = Some((Graph::clone(graph), graph.set_aside())));
+        let dropped = engine.edit(|graph| begun = Some(graph.draft()));
         assert!(dropped.is_empty(), "a draft drops {dropped:?}");
         let (graph, aside) = begun.expect("an edit is made once");
         Draft { engine, graph, aside, new: Vec::new(), written: Vec::new(), overlays: Vec::new() }

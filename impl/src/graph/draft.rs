@@ -15,12 +15,14 @@ pub struct SetAside {
 const SET_ASIDE: u64 = 1 << 32;
 
 impl Graph {
-    /// Sets identities and generated names aside for a draft of this graph, so that the two may change side by side.
-    pub(crate) fn set_aside(&mut self) -> SetAside {
+    /// A draft of this graph as it is, and the identities and generated names that are set aside for it alone, so that the
+    /// two, and other drafts, may change side by side.
+    pub(crate) fn draft(&mut self) -> (Graph, SetAside) {
+        let draft = self.clone();
         let first = SetAside { id: self.next_id, name: self.next_generated_name };
         self.next_id += SET_ASIDE;
         self.next_generated_name += SET_ASIDE;
-        first
+        (draft, first)
     }
 
     /// What was set aside is used up to where `draft` came; nobody who did not change the graph meanwhile notices.

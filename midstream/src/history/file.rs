@@ -110,6 +110,7 @@ mod tests {
             chain: vec![name(), "base".to_owned()],
             corruptions: 2,
             leaks,
+            damage: vec!["cluster 0x400: refcount 1, reference 2".to_owned()],
         };
         let mut durable = began(Operation::Write, 3, 1, vec![6]);
         if let Observed::Began { asked, .. } = &mut durable {

@@ -122,7 +122,10 @@ impl Observed {
             Observed::Crash { kind: CrashKind::Kill } => "crash     kill".to_owned(),
             Observed::Crash { kind: CrashKind::PowerCut } => "crash     power cut".to_owned(),
             Observed::Unreadable { file, why } => format!("reopened  {file} cannot be read: {why}"),
-            Observed::Recovered(found) | Observed::Closed(found) => format!("reopened  {}", found.text()),
+            Observed::Recovered(found) => {
+                format!("reopened  {}{}", found.text(), found.damage_text(found.corruptions > 0))
+            }
+            Observed::Closed(found) => format!("reopened  {}{}", found.text(), found.damage_text(true)),
             Observed::End => "end".to_owned(),
         }
     }
@@ -140,7 +143,20 @@ impl Asked {
     }
 }
 
+/// So many things that a check has found stand in a line.
+const DAMAGE_SHOWN_MAX: usize = 4;
+
 impl Found {
+    /// What the check has found, if that matters: after a crash, leaks do not.
+    fn damage_text(&self, matters: bool) -> String {
+        let shown = &self.damage[..self.damage.len().min(DAMAGE_SHOWN_MAX)];
+        if !matters || shown.is_empty() {
+            return String::new();
+        }
+        let more = if self.damage.len() > shown.len() { "; …" } else { "" };
+        format!("; the check: {}{more}", shown.join("; "))
+    }
+
     /// The chain and what it shows.
     pub fn text(&self) -> String {
         format!("{}: {}", self.chain.join(" -> "), tags_text(&self.values))

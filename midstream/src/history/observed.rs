@@ -167,6 +167,8 @@ pub struct Found {
     pub corruptions: u64,
     /// Leaked clusters it found. After a crash nobody asks for them.
     pub leaks: u64,
+    /// The first things it found, a line each, for readers: no judge looks at them.
+    pub damage: Vec<String>,
 }
 
 impl Observed {
@@ -198,7 +200,8 @@ impl Observed {
     pub fn of(observation: &Observation<'_>) -> Observed {
         let found = |file: &str, values: &[Tag], chain: &[&str], corruptions, leaks| {
             let chain = chain.iter().map(|file| (*file).to_owned()).collect();
-            Found { file: file.to_owned(), values: values.to_vec(), chain, corruptions, leaks }
+            let (file, values, damage) = (file.to_owned(), values.to_vec(), Vec::new());
+            Found { file, values, chain, corruptions, leaks, damage }
         };
         match *observation {
             Observation::Sent { client, text } => Observed::Sent { client, text: text.to_owned() },

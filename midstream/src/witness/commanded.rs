@@ -61,7 +61,7 @@ impl Witness {
         self.observe(match values {
             Err(why) => Observed::Unreadable { file, why },
             Ok(values) => {
-                let found = Found { file, values, chain, corruptions, leaks };
+                let found = Found { file, values, chain, corruptions, leaks, damage: Vec::new() };
                 if is_clean { Observed::Closed(found) } else { Observed::Recovered(found) }
             }
         });

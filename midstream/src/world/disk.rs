@@ -11,6 +11,7 @@ use crate::content::{is_of_a_run, tags, tags_text};
 use crate::world::crash::{Fate, survivors};
 use crate::world::fault::{Effect, Faults, Kind, Strike};
 pub use crate::world::file::{Change, File, Landed, apply};
+use crate::world::header;
 use crate::world::notes::{Shared, hash};
 use crate::world::on_disk::OnDisk;
 use crate::world::struck::Sort;
@@ -243,8 +244,9 @@ impl Disks {
                 let there = bytes.get(offset as usize..(offset + len) as usize).unwrap_or_default();
                 ("read", Some((offset, len)), held(there))
             }
-            Ask::Write(offset, Change::Bytes(bytes)) => {
-                ("write", Some((*offset, bytes.len() as u64)), held(bytes))
+            Ask::Write(offset, Change::Bytes(written)) => {
+                let holds = header::changes(bytes, *offset, written).unwrap_or_else(|| held(written));
+                ("write", Some((*offset, written.len() as u64)), holds)
             }
             Ask::Write(offset, Change::Zeroes(len)) => ("zero", Some((*offset, *len)), String::new()),
             Ask::Write(_, Change::Length(len)) => ("resize", None, format!("to {len:#x} bytes")),

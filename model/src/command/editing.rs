@@ -270,6 +270,10 @@ fn judge_snapshot(graph: &Graph, node: &str, overlay: &str) -> Result<Edit, Refu
     let mut after = graph.clone();
     after.put_above(above, below);
     admit_change(graph, &after, "")?;
+    // Whoever wrote to the node writes to the overlay now.
+    if after.unwritable() == Some(above) {
+        return Err(Refusal::ReadOnly);
+    }
     Ok(Edit::Overlay(above, below))
 }
 

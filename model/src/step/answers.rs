@@ -273,7 +273,14 @@ impl State {
                     }
                 }
             }
-            Editing::Snapshot { .. } => {}
+            Editing::Snapshot { node, overlay } => {
+                // Read-only for those who write to the node, unless a fault has kept it from that.
+                let overlay = graph.find(overlay).map(|id| graph.node(id));
+                let may_be = overlay.is_some_and(|node| node.read_only && node.may_have_stayed_writable);
+                if may_be && graph.find(node).is_some_and(|node| graph.has_writer(node)) {
+                    answers.push(Answer::Refused(Refusal::ReadOnly));
+                }
+            }
             Editing::SnapshotSync { .. } => {
                 self.perhaps(Rule::SnapshotSyncRefused, Answer::AnyError, answers);
             }

@@ -139,11 +139,26 @@ impl State {
             (bitmap.from, bitmap.dirty) = (began, changed);
         }
     }
-    /// Whether a job fails as an image that it made writable has bitmaps that have stayed read-only.
+
+    /// Whether a job fails as an image that it made writable has bitmaps that have stayed read-only: they do not let it write,
+    /// nor make the image longer.
     pub(super) fn is_for_bitmaps(&self, id: JobId, error: &str) -> bool {
         let may_be = self.is_struck_since(EVER) && self.allows(Rule::BitmapsStayReadOnly);
         let has_bitmaps =
             self.images.iter().any(|image| image.bitmaps) && self.job(id).plan.written.is_some();
-        may_be && has_bitmaps && error == "Operation not permitted"
+        let is_theirs = match error {
+            "Operation not permitted" => true,
+            "Operation not supported" => self.makes_its_base_longer(id),
+            _ => false,
+        };
+        may_be && has_bitmaps && is_theirs
+    }
+
+    /// Whether a job is a commit into a base that is shorter than its top, or was.
+    fn makes_its_base_longer(&self, id: JobId) -> bool {
+        let Work::Commit(span) = &self.job(id).plan.work else { return false };
+        let images = self.layer_of(&self.graph, span.base).zip(self.layer_of(&self.graph, span.top));
+        images
+            .is_some_and(|(base, top)| self.shortest_length(base) < self.views.layer(top).sectors() as usize)
     }
 }

@@ -193,9 +193,14 @@ impl State {
     /// An overlay of a committed top stands on the base now, which may be longer than the top was.
     pub(super) fn short_commit_shows_base(&mut self, overlay: ImageId, top: ImageId, base: ImageId) {
         if self.has(Quirk::ShortCommitShowsBase) {
-            let from = self.views.layer(top).sectors();
+            let from = self.copied_to(top);
             self.views.below_shows(overlay, base, from);
         }
+    }
+
+    /// As far as a commit of a top that gets longer meanwhile, as the base of another, copies it: that is settled as it starts.
+    fn copied_to(&self, top: ImageId) -> u32 {
+        self.shortest_length(top) as u32
     }
 
     /// What a copy is about to replace in its target, as long as nobody flushes that.
@@ -250,7 +255,7 @@ impl State {
         let images = self.layer_of(&self.graph, base).zip(self.layer_of(&self.graph, top));
         let Some((base, top)) = images else { return };
         let short_from = match self.has(Quirk::ShortCommitShowsBase) {
-            true => self.views.layer(top).sectors(),
+            true => self.copied_to(top),
             false => u32::MAX,
         };
         for (overlay, _) in self.next_headers(id) {
@@ -353,13 +358,20 @@ impl State {
         let meets = self.has(Quirk::DiscardUnderWriteCorrupts)
             && self.views.meets_a_change(image, sector, count, gives_up);
         let unflushed = self.has(Quirk::FlushErrorCorrupts) && gives_up && !self.faults.is_empty();
-        if (meets || unflushed) && !self.marred.corrupt.contains(&image) {
+        if meets || unflushed {
+            self.corrupts(image);
+        }
+    }
+
+    /// From now on the check of an image may find corruptions.
+    pub(super) fn corrupts(&mut self, image: ImageId) {
+        if !self.marred.corrupt.contains(&image) {
             self.marred.corrupt.push(image);
         }
     }
 
     /// Whether the check of an image may find corruptions.
-    pub(super) fn may_be_corrupt(&self, file: &str) -> bool {
+    pub(crate) fn may_be_corrupt(&self, file: &str) -> bool {
         self.opening().find(file).is_some_and(|image| self.marred.corrupt.contains(&image))
     }
 

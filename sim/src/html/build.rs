@@ -126,7 +126,8 @@ impl Builder {
                 }
             }
         }
-        row.f = self.is_set_up;
+        // A fault may be armed in the middle of a set-up, and is no part of it.
+        row.f = self.is_set_up && !matches!(entry.what, What::Armed(..));
         if is_shown {
             self.page.rows.push(row);
         }

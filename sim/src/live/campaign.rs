@@ -107,8 +107,8 @@ pub struct Shortest {
 pub struct Campaign {
     /// Sequences, those of the minimiser apart.
     pub runs: u64,
-    /// Those that were inconclusive.
-    pub inconclusive: u64,
+    /// Those that were inconclusive, by the reason.
+    pub inconclusive: BTreeMap<String, u64>,
     /// What they checked and reached.
     pub totals: Totals,
     /// Runs of the minimiser.
@@ -215,7 +215,9 @@ impl Shared<'_> {
                 }
                 campaign.runs += 1;
                 campaign.totals.add(seed, &record.outcome);
-                campaign.inconclusive += u64::from(record.outcome.is_inconclusive);
+                if let Some(why) = record.inconclusive.clone() {
+                    *campaign.inconclusive.entry(why).or_default() += 1;
+                }
                 campaign.crashes += record.crashes;
                 campaign.in_flight += record.in_flight;
                 campaign.read_twice += record.read_twice;

@@ -259,8 +259,8 @@ fn crash(
             return Err(Lost { law: "an image cannot be read".to_owned(), found: why.to_owned(), seen });
         }
     };
-    for mut recovered in all {
-        let (file, damage) = (recovered.file.clone(), std::mem::take(&mut recovered.damage));
+    for recovered in all {
+        let (file, damage) = (recovered.file.clone(), recovered.damage.clone());
         let observed = match recovered.found() {
             Ok(found) => Observed::Recovered(found),
             Err(why) => Observed::Unreadable { file, why },

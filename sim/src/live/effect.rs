@@ -148,7 +148,7 @@ pub(super) fn has_status(events: &[String], id: &Value, status: &str) -> bool {
 }
 
 /// Whether the success of a command changes nothing that the model shows.
-fn is_harmless(command: &Value) -> bool {
+pub(super) fn is_harmless(command: &Value) -> bool {
     let Some(name) = command["execute"].as_str() else { return false };
     let arguments = &command["arguments"];
     match name {

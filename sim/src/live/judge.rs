@@ -17,7 +17,7 @@ use midstream::recording::commands::Commands;
 use midstream::recording::explained as with_findings;
 use midstream::request::Operation;
 use midstream::verdict::{Detail, Outcome, Verdict};
-use model::{CrashKind, FaultKind, ImageSetup, Quirk};
+use model::{CrashKind, FaultKind, ImageSetup, Inconclusive, Quirk};
 use std::sync::Arc;
 
 /// The law a daemon breaks that ends by itself.
@@ -62,6 +62,10 @@ pub struct Judge {
     commands: Commands,
     /// Kept where the sequence can be cut at other points later.
     journal: Option<Journal>,
+    /// Whether nobody has changed files below the images in them.
+    are_files_intact: bool,
+    /// The first command of unknown effect, by its name.
+    unknown_command: Option<String>,
 }
 
 impl Judge {
@@ -79,6 +83,8 @@ impl Judge {
             last_command: String::new(),
             commands: Commands::default(),
             journal: None,
+            are_files_intact: true,
+            unknown_command: None,
         }
     }
 
@@ -204,14 +210,22 @@ impl Judge {
         self.observe(Observed::Sent { client, text: text.to_owned() })
     }
 
-    /// A command that it was not shown has succeeded.
-    pub fn schema_command(&mut self) -> Result<(), Broken> {
+    /// A command of that name, which it was not shown, has succeeded.
+    pub fn schema_command(&mut self, name: &str) -> Result<(), Broken> {
+        self.unknown_command.get_or_insert_with(|| name.to_owned());
         self.observe(Observed::SchemaCommand)
     }
 
     /// A command that it was not shown was refused.
     pub fn schema_command_refused(&mut self, text: &str) -> Result<(), Broken> {
         self.observe(Observed::SchemaCommandRefused { text: text.to_owned() })
+    }
+
+    /// Why not everything was judged, if that is so.
+    pub fn inconclusive(&self) -> Option<String> {
+        let why = self.judge.inconclusive()?;
+        let command = self.unknown_command.as_ref().filter(|_| why == Inconclusive::UnknownEffect);
+        Some(command.map_or_else(|| why.to_string(), |command| format!("{command}: {why}")))
     }
 
     /// Whether not everything is judged any more.
@@ -275,8 +289,17 @@ impl Judge {
         self.observe(Observed::Crash { kind: CrashKind::KillUnheard })
     }
 
+    /// A command that nobody knows has done to files what may damage the images in them.
+    pub fn files_may_be_damaged(&mut self) {
+        self.are_files_intact = false;
+    }
+
     /// What a file shows to the next process, after a clean end or not.
     pub fn reopened(&mut self, found: &Recovered, is_clean: bool) -> Result<(), Broken> {
+        if !self.are_files_intact {
+            debug_assert!(self.judge.is_inconclusive(), "nobody knows what became of the graph either");
+            return Ok(());
+        }
         let values = match found.clone().found() {
             Ok(values) => values,
             // Headers may name what somebody made them name.

@@ -67,6 +67,9 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
     if plan.target.on_disk {
         writeln!(text, "{}", crashes(&campaign.crashes)).expect("a string takes any text");
     }
+    for (why, runs) in &campaign.inconclusive {
+        writeln!(text, "inconclusive {runs:>4} runs  {why}").expect("a string takes any text");
+    }
     let failures = campaign.failures();
     write!(
         text,
@@ -79,7 +82,7 @@ pub fn table(campaign: &Campaign, plan: &Plan, cost: Cost) -> String {
         per_core(campaign, cost),
         campaign.minimiser_runs,
         campaign.found.len(),
-        campaign.inconclusive,
+        campaign.inconclusive.values().sum::<u64>(),
         campaign.in_flight,
         campaign.read_twice,
         plan.seed
@@ -128,7 +131,8 @@ pub fn json(campaign: &Campaign, plan: &Plan, cost: Cost) -> Value {
     };
     json!({
         "target": plan.target.to_string(), "seed": plan.seed, "jobs": plan.jobs,
-        "sequences": campaign.runs, "inconclusive": campaign.inconclusive, "minimiser_sequences": campaign.minimiser_runs,
+        "sequences": campaign.runs, "inconclusive": campaign.inconclusive.values().sum::<u64>(), "inconclusive_by": campaign.inconclusive,
+        "minimiser_sequences": campaign.minimiser_runs,
         "requests_in_flight": campaign.in_flight, "images_read_twice": campaign.read_twice,
         "wall_seconds": cost.wall.as_secs_f64(),
         "cpu_seconds": cost.cpu_seconds, "daemon_cpu_seconds": cost.children_cpu_seconds,

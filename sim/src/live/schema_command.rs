@@ -7,7 +7,7 @@
 //! network or another process is not drawn. Sizes are small, so that nothing fills a disk.
 
 use super::action::Action;
-use super::effect::{Effect, has_status, served_to_write};
+use super::effect::{Effect, has_status, is_harmless, served_to_write};
 use super::judge::Broken;
 use super::schema::{Member, Schema, Type};
 use super::sequence::{Live, OPERATOR};
@@ -93,6 +93,14 @@ pub(super) fn draw(
     Some(format!(r#"{{"execute":"{name}","arguments":{arguments}}}"#))
 }
 
+/// Whether a command gives a file another length below the image in it, which nobody may have open: what is left of that is
+/// the operator's own doing.
+fn makes_a_file_shorter(command: &Value, scenario: &Scenario) -> bool {
+    let named = &command["arguments"]["node-name"];
+    let is_image = (0..scenario.images.len()).any(|image| *named == scenario.node(image));
+    command["execute"] == "block_resize" && !is_image
+}
+
 impl Live<'_> {
     /// Sends a command that the model is not shown. Refused, it must have done nothing; if it succeeds and nothing is known
     /// of it, the model knows only that guests' data must hold.
@@ -108,11 +116,10 @@ impl Live<'_> {
         let reply = self.ask_schema_command(text, &mut events)?;
         let is_refused = reply.get("error").is_some();
         let effect = match is_refused {
-            // What it had done when its disk failed, nobody knows.
-            true if is_of_disk(&reply) => Effect::Unknown,
             true => {
                 self.judge.schema_command_refused(text)?;
-                Effect::Nothing
+                // What it had done when its disk failed, nobody knows, unless it never does what anybody sees.
+                if is_of_disk(&reply) && !is_harmless(&command) { Effect::Unknown } else { Effect::Nothing }
             }
             false => self.effect(&command, was_read_only, &mut events)?,
         };
@@ -125,7 +132,12 @@ impl Live<'_> {
                 self.judge.sent(OPERATOR, &listed.to_string())?;
                 self.judge.reply(OPERATOR, r#"{"return": {}}"#)?;
             }
-            Effect::Unknown => self.judge.schema_command()?,
+            Effect::Unknown => {
+                self.judge.schema_command(command["execute"].as_str().unwrap_or_default())?;
+                if makes_a_file_shorter(&command, self.scenario) {
+                    self.judge.files_may_be_damaged();
+                }
+            }
         }
         let is_gone = |event: &Value| has_no_job && created(&events, &event["data"]["id"]);
         let kept: Vec<&String> = events.iter().filter(|line| !is_gone(&read(line))).collect();

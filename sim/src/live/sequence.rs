@@ -37,6 +37,8 @@ pub(super) const OPERATOR: u32 = 99;
 pub struct Record {
     /// The judgement, the choice log, and the readable history if it was asked for.
     pub outcome: Outcome,
+    /// Why not everything was judged, if that is so.
+    pub inconclusive: Option<String>,
     /// What was done, until it broke first.
     pub actions: Vec<Action>,
     /// From what.
@@ -105,12 +107,23 @@ pub fn run_through(target: &Target, mut choices: Choices, detail: Detail, ordeal
     let fall =
         judge.take_fall().map(|fall| look_inside(target, baseline, &scratch, left.as_ref(), &actions, fall));
     let known = judge.known(baseline, fall.as_ref());
+    let inconclusive = judge.inconclusive();
     let mut outcome = judge.outcome(detail);
     if let (None, Some(fall), Verdict::Broken { detail, .. }) = (&known, &fall, &mut outcome.verdict) {
         fall.stacks.iter().for_each(|stack| *detail = format!("{detail}\nstack: {}", stack.join(" <- ")));
     }
-    let mut record =
-        Record { outcome, actions, scenario, last_reply, crashes, in_flight, read_twice, known, leaks };
+    let mut record = Record {
+        outcome,
+        inconclusive,
+        actions,
+        scenario,
+        last_reply,
+        crashes,
+        in_flight,
+        read_twice,
+        known,
+        leaks,
+    };
     // The devices' thread, which decides too, ends with them.
     drop(store);
     let choices = Arc::try_unwrap(choices).expect("nobody decides any more");

@@ -29,8 +29,8 @@ impl Oracle {
     }
 
     /// What a file shows to the next process after a crash.
-    pub fn recovered(&self, image: usize, mut recovered: Recovered) {
-        let damage = std::mem::take(&mut recovered.damage);
+    pub fn recovered(&self, image: usize, recovered: Recovered) {
+        let damage = recovered.damage.clone();
         let wrong = self.inner().beside.recovered(image, &recovered);
         self.report_damage(seen_after_crash(recovered), &damage);
         self.break_law_by(wrong);

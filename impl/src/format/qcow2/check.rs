@@ -39,8 +39,10 @@ pub struct CheckReport {
     pub total_clusters: u64,
     /// Where the last cluster ends that is counted or used.
     pub image_end_bytes: u64,
-    /// The first findings, a line each.
+    /// The first findings, a line each; leaks come last.
     pub lines: Vec<String>,
+    /// So many of these are no leaks.
+    damage_lines: usize,
 }
 
 impl CheckReport {
@@ -51,15 +53,16 @@ impl CheckReport {
 
     pub(super) fn corrupt(&mut self, times: u64, line: impl FnOnce() -> String) {
         self.corruptions += times;
-        self.say(line);
+        // Many leaks do not hide what endangers data.
+        if self.damage_lines < MAX_LINES {
+            self.lines.truncate(MAX_LINES - 1);
+            self.lines.insert(self.damage_lines, line());
+            self.damage_lines += 1;
+        }
     }
 
     fn leak(&mut self, line: impl FnOnce() -> String) {
         self.leaks += 1;
-        self.say(line);
-    }
-
-    fn say(&mut self, line: impl FnOnce() -> String) {
         if self.lines.len() < MAX_LINES {
             self.lines.push(line());
         }
@@ -265,4 +268,24 @@ async fn check_copied(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_leaks_do_not_hide_what_endangers_data() {
+        let mut report = CheckReport::default();
+        let lines = |report: &mut CheckReport, leaks: usize, damage: usize| {
+            (0..leaks).for_each(|at| report.leak(|| format!("leak {at}")));
+            (0..damage).for_each(|at| report.corrupt(1, || format!("damage {at}")));
+        };
+        lines(&mut report, MAX_LINES, 2);
+        assert_eq!(report.lines[..3], ["damage 0", "damage 1", "leak 0"]);
+        assert_eq!((report.lines.len(), report.leaks, report.corruptions), (MAX_LINES, MAX_LINES as u64, 2));
+        lines(&mut report, 1, MAX_LINES);
+        assert!(report.lines.iter().all(|line| line.starts_with("damage")), "{:?}", report.lines);
+        assert_eq!(report.lines.len(), MAX_LINES);
+    }
 }

@@ -113,13 +113,13 @@ impl Line {
             }
             Observed::View { node, values } => line.view = Some(View { node, values: Values(values) }),
             Observed::Crash { kind } => line.crash = Some(Crash { kind: kind.into() }),
-            Observed::Recovered(Found { file, values, chain, corruptions, .. }) => {
-                line.recovered =
-                    Some(Recovered { file, values: Values(values), chain: Some(chain), corruptions });
+            Observed::Recovered(Found { file, values, chain, corruptions, damage, .. }) => {
+                let (values, chain) = (Values(values), Some(chain));
+                line.recovered = Some(Recovered { file, values, chain, corruptions, damage });
             }
-            Observed::Closed(Found { file, values, chain, corruptions, leaks }) => {
-                line.closed =
-                    Some(Closed { file, values: Values(values), chain: Some(chain), corruptions, leaks });
+            Observed::Closed(Found { file, values, chain, corruptions, leaks, damage }) => {
+                let (values, chain) = (Values(values), Some(chain));
+                line.closed = Some(Closed { file, values, chain, corruptions, leaks, damage });
             }
             Observed::Unreadable { file, why } => line.unreadable = Some(Unreadable { file, why }),
             Observed::End => line.end = Some(End {}),
@@ -231,9 +231,10 @@ form!(Recovered {
     values: Values,
     chain: Option<Vec<String>>,
     #[serde(default)] corruptions: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")] damage: Vec<String>,
 } => {
     let chain = chain.unwrap_or_else(|| vec![file.clone()]);
-    Observed::Recovered(Found { file, values: values.0, chain, corruptions, leaks: 0 })
+    Observed::Recovered(Found { file, values: values.0, chain, corruptions, leaks: 0, damage })
 });
 form!(Closed {
     file: String,
@@ -241,9 +242,10 @@ form!(Closed {
     chain: Option<Vec<String>>,
     #[serde(default)] corruptions: u64,
     #[serde(default)] leaks: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")] damage: Vec<String>,
 } => {
     let chain = chain.unwrap_or_else(|| vec![file.clone()]);
-    Observed::Closed(Found { file, values: values.0, chain, corruptions, leaks })
+    Observed::Closed(Found { file, values: values.0, chain, corruptions, leaks, damage })
 });
 
 /// Two enums of the same variants: the file's names, and the model's.

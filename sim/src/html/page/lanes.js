@@ -32,7 +32,8 @@ function drawRows(choose) {
   const holder = element("div", { class: "rows" });
   lanes.rows = run.rows.map((row, at) => {
     const breaks = at === run.at;
-    const made = element("div", { class: `row lane${row.l}${breaks ? " breaks" : ""}`, style: `--lane:${row.l}`, role: "listitem",
+    const marks = `${breaks ? " breaks" : ""}${suspects.has(at) ? " suspect" : ""}`;
+    const made = element("div", { class: `row lane${row.l}${marks}`, style: `--lane:${row.l}`, role: "listitem",
       id: `row${at}`, click: () => choose(at) },
       element("span", { class: "step" }, row.s === "0" ? "" : row.s), element("span", { class: "text" }, row.t));
     return made;

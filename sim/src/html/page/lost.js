@@ -3,7 +3,7 @@
 
 function writeOf(row) {
   const parts = row.l === 3 && !row.f && row.t.match(/: write (\S+) 0x([0-9a-f]+)\+0x([0-9a-f]+)(?: \(([^)]*)\))?/);
-  if (!parts) return null;
+  if (!parts || parts[4]?.startsWith("header: ")) return null;
   const sectors = parseInt(parts[3], 16) / 512;
   // Nothing but zeroes has no name: it may be of a table as well.
   const words = (parts[4] ?? `?*${sectors}`).split(" ").map((word) => word.match(/^(.+?)(?:\*(\d+))?$/));
@@ -21,6 +21,8 @@ const valueAt = (write, place) => write.values[place - write.from];
 // What a guest wrote has a name of its own: its last write says the place. Before it something else was there, or behind it.
 function fateOf(differs, file) {
   const all = writesBefore(run.at);
+  // Nobody recorded the disks: that nothing was written does not follow.
+  if (all.length === 0) return {};
   const writes = all.filter((write) => write.file === file);
   const lastOf = (value) => value.startsWith("g") ? writes.findLast((write) => write.values.includes(value)) : undefined;
   const [wanted, found] = [differs.expected[0], differs.found.split(" ")[0]];

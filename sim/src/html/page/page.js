@@ -16,10 +16,17 @@ function drawHead() {
   byId("differs").replaceChildren(...run.absent.map(absentItem), ...differingRuns().slice(0, 6).map(differsItem));
 }
 
+// The rows that the head of the page points at: they are marked wherever the reader is.
+const suspects = new Set();
+
+function linkTo(at, text) {
+  suspects.add(at);
+  return element("button", { class: "link", click: () => choose(at) }, text);
+}
+
 // The flush that did not come, with the write that it should have followed.
 function absentItem(absent) {
-  const write = run.rows[absent.row].t;
-  return element("li", { "data-absent": absent.text }, `${absent.text}: `, element("button", { class: "link", click: () => choose(absent.row) }, write));
+  return element("li", { "data-absent": absent.text }, `${absent.text}: `, linkTo(absent.row, run.rows[absent.row].t));
 }
 
 // Sectors side by side that differ in the same way are one line.
@@ -41,7 +48,7 @@ function differsItem(differs) {
   const where = differs.to > differs.sector ? `sectors ${differs.sector} to ${differs.to}` : `sector ${differs.sector}`;
   const item = element("li", {}, `${where} seen through ${shortFile(file)}: must be ${differs.expected.map(word).join(" or ")}, found ${word(differs.found)}`);
   const text = ({ s, t }) => (s === "0" || s === "" ? t : `step ${s}, ${t}`);
-  const link = (at) => element("button", { class: "link", click: () => choose(at) }, text(run.rows[at]));
+  const link = (at) => linkTo(at, text(run.rows[at]));
   const changes = (at) => (run.rows[at].d || []).some(([image, sector]) => image === differs.image && sector === differs.sector);
   for (const cause of (run.rows[run.at].c || []).filter(changes)) item.append(" — it must be so since ", link(cause));
   item.append(...fateParts(differs, file, link));
