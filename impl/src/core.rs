@@ -10,7 +10,7 @@ use crate::budget::{Allowance, BUDGET_DEFAULT, Budget};
 use crate::error::TooDeep;
 use crate::event::EventSink;
 use crate::graph::Graph;
-use crate::graph::cell::GraphCell;
+use crate::graph::cell::{Dropped, GraphCell};
 use crate::graph::depth::{DEPTH_MAX, DEPTH_MAX_WITH_JOBS};
 use crate::graph::failed_flush::FailedFlushes;
 use crate::graph::node::{FileAccess, Node};
@@ -122,7 +122,7 @@ impl Core {
     pub(crate) fn try_edit<T, E: From<TooDeep>>(
         &self,
         change: impl FnOnce(&mut Graph) -> Result<T, E>,
-    ) -> Result<(T, Vec<Arc<Node>>), E> {
+    ) -> Result<(T, Vec<Dropped>), E> {
         self.graph.try_edit(|graph| {
             let before = graph.depth_beyond(DEPTH_MAX_WITH_JOBS);
             let answer = change(graph)?;
@@ -136,7 +136,7 @@ impl Core {
     }
 
     /// As `try_edit`, for a change that cannot be refused.
-    pub(crate) fn edit(&self, change: impl FnOnce(&mut Graph)) -> Vec<Arc<Node>> {
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Graph)) -> Vec<Dropped> {
         let changed: Result<_, std::convert::Infallible> = self.graph.try_edit(|graph| {
             change(graph);
             Ok(())
@@ -149,9 +149,9 @@ impl Core {
 
     /// Closes nodes that left the graph. Nobody can read through them any more, so an error is nobody's. Files that only
     /// they, or users who have gone, wrote to are read-only again.
-    pub(crate) async fn close(&self, dropped: Vec<Arc<Node>>) {
-        for node in dropped {
-            let _reported = self.close_node(&node).await;
+    pub(crate) async fn close(&self, dropped: Vec<Dropped>) {
+        for gone in dropped {
+            let _reported = self.close_node(&gone.node).await;
         }
         let graph = self.graph();
         for (id, place) in graph.nodes() {

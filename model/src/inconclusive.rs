@@ -11,6 +11,8 @@ pub enum Inconclusive {
     WrittenRaw,
     /// An overlay was put on the raw bytes of a format.
     SnapshotOfRaw,
+    /// A job copies the raw bytes of a format.
+    CopyOfRaw,
     /// An image was to stand on itself: two nodes have one file.
     StandsOnItself,
     /// A link past a commit's filter was changed, which must be refused.
@@ -28,6 +30,7 @@ impl std::fmt::Display for Inconclusive {
             Inconclusive::Requests => "the graph was edited under too many requests of guests",
             Inconclusive::WrittenRaw => "a guest wrote the raw bytes of a format",
             Inconclusive::SnapshotOfRaw => "an overlay was put on the raw bytes of a format",
+            Inconclusive::CopyOfRaw => "a job copies the raw bytes of a format",
             Inconclusive::StandsOnItself => "an image stands on itself: two nodes have one file",
             Inconclusive::ReopenedPastCommit => "a link past a commit's filter was changed",
             Inconclusive::MirroredIntoOwnChain => "a mirror writes into the chain that it copies",

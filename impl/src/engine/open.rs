@@ -7,7 +7,7 @@ use super::opening::{Draft, Opener};
 use crate::command::BlockdevOptions;
 use crate::error::Refused;
 use crate::graph::Graph;
-use crate::graph::auto_read_only::ComingWriter;
+use crate::graph::auto_read_only::OutsideWriter;
 use crate::graph::blocker::Op;
 use crate::graph::node::FileAccess;
 use crate::id::NodeId;
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Opens files that open for writing when a writer comes. The writer comes before the answer is dropped.
-    pub(super) async fn open_for_writing(&self, files: &[NodeId]) -> Result<Vec<ComingWriter>, Refused> {
+    pub(super) async fn open_for_writing(&self, files: &[NodeId]) -> Result<Vec<OutsideWriter>, Refused> {
         let graph = self.graph();
         let mut coming = Vec::new();
         for file in files {
@@ -85,7 +85,7 @@ impl Engine {
         &self,
         graph: &Graph,
         node: NodeId,
-    ) -> Result<Vec<ComingWriter>, Refused> {
+    ) -> Result<Vec<OutsideWriter>, Refused> {
         let layer = graph.unfiltered(node);
         if graph.place(layer).read_only {
             return Ok(Vec::new());

@@ -10,7 +10,7 @@ use crate::command::BackupArguments;
 use crate::error::Refused;
 use crate::error::backup::TransactionRefused;
 use crate::graph::Graph;
-use crate::graph::auto_read_only::ComingWriter;
+use crate::graph::auto_read_only::OutsideWriter;
 use crate::graph::blocker::Op;
 use crate::io::write;
 use crate::job::group::Group;
@@ -110,7 +110,7 @@ impl Engine {
         actions: Vec<Action>,
         group: &Option<Arc<Group>>,
         steps: &mut Vec<Step>,
-    ) -> Result<Vec<ComingWriter>, Refused> {
+    ) -> Result<Vec<OutsideWriter>, Refused> {
         let mut coming = Vec::new();
         let mut draft = Graph::clone(&self.graph());
         for action in actions {

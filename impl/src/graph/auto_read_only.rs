@@ -17,8 +17,8 @@ pub(crate) struct AutoReadOnly {
 #[derive(Debug, Default)]
 struct Now {
     is_writable: bool,
-    /// Writers that are not in the graph yet.
-    coming: usize,
+    /// Writers that are not in the graph: yet, or any more.
+    outside: usize,
 }
 
 impl AutoReadOnly {
@@ -28,33 +28,39 @@ impl AutoReadOnly {
     }
 }
 
-/// Somebody who is about to write to a file: until this is dropped it stays open for writing.
+/// Somebody who writes to a file and is not in the graph: who is about to come, or is gone and has not written everything
+/// yet. Until this is dropped the file stays open for writing.
 #[derive(Debug)]
-pub(crate) struct ComingWriter(Arc<WatchedDisk>);
+pub(crate) struct OutsideWriter(Arc<WatchedDisk>);
 
-impl Drop for ComingWriter {
+impl Drop for OutsideWriter {
     fn drop(&mut self) {
-        self.0.auto().now.lock().coming -= 1;
+        self.0.auto().now.lock().outside -= 1;
     }
 }
 
 impl WatchedDisk {
+    /// Keeps the file as it is for a writer that is leaving the graph.
+    pub(crate) fn keep_for_writer(self: &Arc<Self>) -> OutsideWriter {
+        self.auto().now.lock().outside += 1;
+        OutsideWriter(Arc::clone(self))
+    }
+
     /// Opens the file for a writer that comes into the graph before the answer is dropped.
-    pub(crate) async fn open_for_writer(self: &Arc<Self>) -> IoResult<ComingWriter> {
-        self.auto().now.lock().coming += 1;
-        let coming = ComingWriter(Arc::clone(self));
+    pub(crate) async fn open_for_writer(self: &Arc<Self>) -> IoResult<OutsideWriter> {
+        let coming = self.keep_for_writer();
         let _turn = self.auto().turn.acquire(0, 1, Mode::Exclusive).await;
         self.reopen(true).await?;
         Ok(coming)
     }
 
-    /// Whether it was opened for a writer, and nobody comes.
+    /// Whether it was opened for a writer, and nobody outside of the graph writes to it.
     pub(crate) fn may_be_closed_to_writers(&self) -> bool {
         let now = self.auto().now.lock_to_look();
-        now.is_writable && now.coming == 0
+        now.is_writable && now.outside == 0
     }
 
-    /// Opens the file read-only again, unless somebody writes to it or is about to. If that fails it stays as it is, and
+    /// Opens the file read-only again, unless somebody writes to it, is about to, or still has to. If that fails it stays as it is, and
     /// nobody asked for it.
     pub(crate) async fn close_to_writers(&self, has_writer: impl FnOnce() -> bool) {
         let _turn = self.auto().turn.acquire(0, 1, Mode::Exclusive).await;

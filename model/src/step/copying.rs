@@ -5,6 +5,7 @@ use crate::command::record::Job;
 use crate::command::starting::Sync;
 use crate::content::Decides;
 use crate::graph::{ImageId, JobId, NodeId};
+use crate::inconclusive::Inconclusive;
 use crate::law::LawId;
 use crate::quirk::Quirk;
 use crate::rule::Rule;
@@ -98,7 +99,9 @@ impl State {
             return self.stream_starts(id, target, &between);
         }
         let Some(route) = self.route(id) else { return };
-        let Some((source, target)) = self.images_of(&route) else { return };
+        let Some((source, target)) = self.images_of(&route) else {
+            return self.raw_copy_starts(&route);
+        };
         if matches!(self.job(id).plan.work, Work::Commit(_)) {
             self.base_may_grow(route.target, source, target);
         }
@@ -114,6 +117,14 @@ impl State {
         self.copies_interfere(id);
         for (image, sector, count) in self.changes_under_way() {
             self.copies_may_see(id, image, sector, count);
+        }
+    }
+
+    /// What lies in the raw bytes of a format, the model does not know, and so not what a copy of them shows.
+    fn raw_copy_starts(&mut self, route: &Route) {
+        let source = self.graph.unfiltered(route.source).and_then(|node| self.graph.node(node).image);
+        if source.is_some() && self.layer_of(&self.graph, route.target).is_some() {
+            self.lose(Inconclusive::CopyOfRaw);
         }
     }
 

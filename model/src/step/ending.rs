@@ -259,7 +259,34 @@ impl State {
     pub(super) fn give_up(&mut self, id: JobId) {
         self.count(LawId::GraphKept);
         self.has_ended(id);
+        self.headers_are_back(id);
         self.copy_stopped(id);
+    }
+
+    /// What a job made headers name before it failed, it has made them name no more, wherever the disk let it.
+    fn headers_are_back(&mut self, id: JobId) {
+        if self.is_half(id) {
+            return;
+        }
+        for Header { image, names, .. } in self.job(id).headers.clone() {
+            if self.may_name_for_another(id, image, &names) {
+                continue;
+            }
+            let headers = &mut self.images[usize::from(image.0)].headers;
+            let present = headers.pop();
+            headers.retain(|header| *header != names);
+            headers.extend(present);
+        }
+    }
+
+    /// Whether the header of an image may name this for another reason than a job: a fault of its disk, or somebody else.
+    fn may_name_for_another(&self, id: JobId, image: ImageId, names: &Option<String>) -> bool {
+        let file = &self.images[usize::from(image.0)].file;
+        let is_same = |(other, header): &(ImageId, Option<String>)| *other == image && header == names;
+        let mut others = self.live_jobs().filter(|other| *other != id);
+        self.either_headers.contains(&image)
+            || self.faults.iter().any(|fault| fault.file == *file)
+            || others.any(|other| self.next_headers(other).iter().any(is_same))
     }
 
     /// The job is gone, and with it what it held.

@@ -42,8 +42,8 @@ const DISABLE: &str = "block-dirty-bitmap-disable";
 /// The node and the name of a bitmap.
 type Name = (String, String);
 
-/// A bitmap that records, and the backup that holds it by its number.
-type Recording = (Name, Option<u64>);
+/// A bitmap that records, the backup that holds it by its number, and how many have begun to.
+type Recording = (Name, Option<u64>, u64);
 
 /// What must be dirty in bitmaps.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,7 @@ impl Bitmaps {
         if let Some(bitmap) = self.followed.get_mut(&name) {
             bitmap.is_stopped = true;
         }
-        self.under_way.values_mut().for_each(|(_, here)| here.retain(|(other, _)| *other != name));
+        self.under_way.values_mut().for_each(|(_, here)| here.retain(|(other, ..)| *other != name));
     }
 
     /// It records again, unless a command under way stops it.
@@ -155,7 +155,8 @@ impl Bitmaps {
     pub fn began(&mut self, request: u64, write: &Write) {
         let records = |((node, _), bitmap): &(&Name, &Bitmap)| *node == write.node && !bitmap.is_stopped;
         let here = self.followed.iter().filter(records);
-        let here = here.map(|(name, bitmap)| (name.clone(), bitmap.begun())).collect();
+        let here =
+            here.map(|(name, bitmap)| (name.clone(), bitmap.begun(), bitmap.backups_begun())).collect();
         self.under_way.insert(request, (write.clone(), here));
     }
 
@@ -167,8 +168,10 @@ impl Bitmaps {
     /// It has ended: what it changed is dirty. One that failed may have changed nothing.
     pub fn ended(&mut self, request: u64, is_well: bool) {
         let Some((write, here)) = self.under_way.remove(&request).filter(|_| is_well) else { return };
-        for (name, backup) in here {
-            if let Some(bitmap) = self.followed.get_mut(&name) {
+        for (name, backup, backups) in here {
+            // A backup that came and went meanwhile may have saved what was changed, and the bitmap forgot it.
+            let may_have_it = |bitmap: &&mut Bitmap| bitmap.backups_gone() <= backups;
+            if let Some(bitmap) = self.followed.get_mut(&name).filter(may_have_it) {
                 let granules =
                     write.bytes.start / bitmap.granularity..write.bytes.end.div_ceil(bitmap.granularity);
                 bitmap.dirty.extend(granules.clone());

@@ -199,6 +199,9 @@ pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, client: 
 
 fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> Option<Command> {
     let word = draw.entry("client # command #", of, TABLES[profile.commands as usize]);
+    // Where a commit is to fail half way, somebody tries.
+    let is_copy = matches!(word, Word::Mirror | Word::Backup | Word::Backups);
+    let word = if is_copy && jobs::half_committed(scenario, profile).is_some() { Word::Commit } else { word };
     let text = match word {
         Word::Nothing => return None,
         _ if profile.world == World::Wide && draw.below("client # command # rare", of, 8) == 1 => {
@@ -206,7 +209,7 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         }
         Word::SetSpeed if needs_spares(profile.commands) && changes(draw, profile, of) => change(draw, of),
         Word::Stream => jobs::stream(draw, scenario, of),
-        Word::Commit => jobs::commit(draw, scenario, of),
+        Word::Commit => jobs::commit(draw, scenario, profile, of),
         Word::Mirror => jobs::mirror(draw, scenario, profile, of),
         Word::Backup => jobs::backup(draw, scenario, profile, of),
         Word::Backups => jobs::backups(draw, scenario, profile, of),

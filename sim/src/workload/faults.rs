@@ -1,8 +1,9 @@
 //! Draws what disks do badly: which kinds of faults there are in a simulated world, and before a live daemon.
 
-use super::image::{Format, Image};
+use super::image::{Format, Image, Vouching};
 use super::tables::{Table, places};
 use midstream::choice::Draw;
+use midstream::world::crash::Fate;
 use midstream::world::fault::{Effect, Fault, Kind};
 use midstream::world::repertoire::{self, Repertoire, Turn};
 
@@ -50,19 +51,23 @@ const AIMS: [Option<Table>; 8] = [
     None,
     None,
     None,
-    None,
+    Some(Table::Header),
     Some(Table::L1),
     Some(Table::L2),
     Some(Table::Refcounts),
     Some(Table::RefcountTable),
 ];
 
-/// Lets one in two of the writes that fail be of a table, as it lies at first: few of those that a disk sees are.
+/// Lets more than one in two of the writes that fail be of the header or a table, as it lies at first: few of those that a disk sees are.
 fn aim(draw: &mut Draw<'_>, slot: u32, fault: &mut Fault, image: &Image) {
     if (fault.kind, fault.effect) != (Kind::Write, Effect::Fails) || image.format == Format::Raw {
         return;
     }
     let Some(table) = draw.entry("fault # aim", [slot, 0, 0], &AIMS) else { return };
+    if table == Table::Header {
+        fault.range = Some(HEADER);
+        return;
+    }
     let file = image.build(None);
     let (first, last) = (places(&file, table).min(), places(&file, table).max());
     if let (Some(first), Some(last)) = (first, last) {
@@ -72,18 +77,49 @@ fn aim(draw: &mut Draw<'_>, slot: u32, fault: &mut Fault, image: &Image) {
     }
 }
 
-/// Where two overlays stand on one image, a header that cannot be written is the second one's: a job that renames what both
-/// stand on has changed the first by then.
-fn aim_at_the_second(faults: &mut [Fault], images: &[Image]) {
+/// Whether a fault strikes a header.
+fn is_of_header(fault: &Fault) -> bool {
+    fault.kind == Kind::Write && fault.range == Some(HEADER)
+}
+
+/// The second of two overlays that stand on one image: a job that renames what both stand on has changed the header of the
+/// first by the time it comes to this one.
+fn second_overlay(images: &[Image]) -> Option<usize> {
     let stands_beside = |index: &usize| {
         let backing = images[*index].backing;
         let is_layer = images[*index].path.starts_with("/n");
         is_layer && backing.is_some() && images[..*index].iter().any(|other| other.backing == backing)
     };
-    let Some(second) = (0..images.len()).find(stands_beside) else { return };
-    for fault in faults.iter_mut().filter(|fault| fault.kind == Kind::Write && fault.range == Some(HEADER)) {
-        fault.file = second as u32;
+    (0..images.len()).find(stands_beside)
+}
+
+/// What two overlays stand on, where the header of the second cannot be written.
+pub(super) fn half_renamed(faults: &[Fault], images: &[Image]) -> Option<usize> {
+    let second = second_overlay(images)?;
+    let is_struck = faults.iter().any(|fault| is_of_header(fault) && fault.file as usize == second);
+    is_struck.then(|| images[second].backing).flatten()
+}
+
+/// Lets a header that cannot be written be one that somebody writes: of two overlays on one image the second one's, or that
+/// of an image which says more there than where its tables are. One in two is on the disk all the same.
+fn aim_at_header(draw: &mut Draw<'_>, slot: u32, fault: &mut Fault, images: &[Image]) {
+    // Headers are written very seldom.
+    fault.after = u32::from(fault.after > 3);
+    let how = draw.below("fault # header", [slot, 0, 0], 4);
+    if how % 2 == 1 {
+        fault.leaves = Fate::Whole;
     }
+    let says_more = |index: &usize| {
+        let image = &images[*index];
+        image.vouching != Vouching::Nothing || image.features.snapshot
+    };
+    let more: Vec<usize> = (0..images.len()).filter(says_more).collect();
+    let second = second_overlay(images);
+    let file = match more.get(fault.file as usize % more.len().max(1)) {
+        Some(more) if how >= 2 || second.is_none() => Some(*more),
+        _ => second,
+    };
+    fault.file = file.map_or(fault.file, |file| file as u32);
 }
 
 /// Draws the faults of a run.
@@ -96,11 +132,12 @@ pub fn draw(draw: &mut Draw<'_>, images: &[Image], disks: &Repertoire) -> Vec<Fa
     // Only a file whose bytes are the guest's has another length once it is resized.
     let raw = images.iter().rposition(|image| image.format == Format::Raw);
     if disks.turns.len() > 1 {
-        aim_at_the_second(&mut faults, images);
-        faults
-            .iter_mut()
-            .zip(0..)
-            .for_each(|(fault, slot)| aim(draw, slot, fault, &images[fault.file as usize]));
+        for (fault, slot) in faults.iter_mut().zip(0..) {
+            aim(draw, slot, fault, &images[fault.file as usize]);
+            if is_of_header(fault) {
+                aim_at_header(draw, slot, fault, images);
+            }
+        }
     }
     let of_length = faults.iter_mut().filter(|fault| fault.kind == Kind::Resize);
     of_length.for_each(|fault| fault.file = raw.map_or(fault.file, |raw| raw as u32));

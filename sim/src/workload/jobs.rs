@@ -1,6 +1,7 @@
 //! Draws the commands that start jobs: mostly such as the engine accepts, on nodes where something is to be done.
 
 use super::client::{execute, image, job};
+use super::faults;
 use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
 use midstream::world::fault::{Fault, Kind};
@@ -79,8 +80,15 @@ fn device(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> usize {
     }
 }
 
+/// What two overlays stand on, where the header of the second cannot be written: a commit of it fails half way.
+pub(super) fn half_committed(scenario: &Scenario, profile: Profile) -> Option<usize> {
+    let top = faults::half_renamed(&scenario.faults, &scenario.images)?;
+    let has_base = profile.world == World::Simulated && scenario.images[top].backing.is_some();
+    has_base.then_some(top)
+}
+
 /// `block-commit`: of the top layer, or of one further down.
-pub fn commit(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
+pub fn commit(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> String {
     let device = device(draw, scenario, of);
     let job = job(draw, of);
     let mut arguments = format!(r#""device":"n{device}","job-id":"j{job}""#);
@@ -91,6 +99,7 @@ pub fn commit(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
     } else {
         Some(below[far % (below.len() - 1)])
     };
+    let top = half_committed(scenario, profile).filter(|top| below.contains(top)).or(top);
     if let Some(top) = top {
         arguments += &format!(r#","top-node":"n{top}""#);
     }

@@ -8,13 +8,16 @@
 use super::World;
 use crate::recovery::findings;
 use crate::workload::lies::Rot;
-use crate::workload::tables::{Table, places};
+use crate::workload::tables::{Table, number, places};
 use midstream::content::{is_of_a_run, tag_of};
 use midstream::verdict::Verdict;
 use midstream::world::host::SimHost;
 use midstream::world::struck::Sort;
 use model::law::LawId;
 use std::sync::{Arc, Mutex};
+
+/// The bit of images whose entries are followed by the bits of subclusters.
+const SUBCLUSTERS: usize = 1 << 4;
 
 /// What is known of the bits that have flipped.
 #[derive(Debug, Default)]
@@ -34,6 +37,7 @@ pub(super) fn strike(rot: &Rot, path: &str, host: &SimHost, rots: &Rots) {
     let mut core = host.core();
     let Some(file) = core.disks.find(path) else { return };
     let before = core.disks.files[file as usize].bytes.clone();
+    let has_subclusters = number(&before, 4, 4) >= 3 && number(&before, 72, 8) & SUBCLUSTERS != 0;
     let Some((offset, bit)) = rot.place(&before) else { return };
     core.disks.rot(file, offset, bit, sort(rot.table));
     let after = core.disks.files[file as usize].bytes.clone();
@@ -41,7 +45,7 @@ pub(super) fn strike(rot: &Rot, path: &str, host: &SimHost, rots: &Rots) {
     let mut rots = rots.lock().expect("nobody panics holding it");
     rots.has_rotten_header |= rot.table == Table::Header;
     let is_seen = findings(path, before) != findings(path, after);
-    if is_seen || !is_checkable(rot.table, offset, bit) {
+    if is_seen || !is_checkable(rot.table, has_subclusters, offset, bit) {
         rots.excuses += 1;
     } else {
         rots.unseen.push(format!("{} of {path}: bit {bit} of byte {offset:#x}", rot.table.word()));
@@ -60,11 +64,12 @@ fn sort(table: Table) -> Sort {
 }
 
 /// Whether a bit can be checked against something. Data cannot; of a header only the cluster size and where the tables lie
-/// can; and that a cluster reads as zeroes is as good as that it does not.
-fn is_checkable(table: Table, offset: u64, bit: u32) -> bool {
+/// can; and that a cluster reads as zeroes is as good as that it does not, or that a subcluster is there.
+fn is_checkable(table: Table, has_subclusters: bool, offset: u64, bit: u32) -> bool {
     match table {
         Table::Data => false,
         Table::Header => matches!(offset, 0..4 | 20..24 | 36..60),
+        Table::L2 if has_subclusters && offset % 16 >= 8 => false,
         Table::L2 => offset % 8 != 7 || bit != 0,
         Table::L1 | Table::RefcountTable | Table::Refcounts => true,
     }

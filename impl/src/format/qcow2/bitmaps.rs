@@ -16,7 +16,7 @@ use super::bitmap_directory::{
 use super::discard::Why;
 use super::entry::HOST_OFFSET;
 use super::geometry::SECTOR;
-use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS};
+use super::header::{AUTOCLEAR_BITMAPS, EXTENSION_BITMAPS, Header};
 use crate::budget::OverBudget;
 use crate::sync::range_lock::Mode;
 use seam::{Errno, IoResult};
@@ -333,8 +333,8 @@ impl Qcow2 {
         })
     }
 
-    /// Turns the header to a new directory, durably, for a caller that holds `flushing`; the old one is freed. Once the
-    /// header is on its way to the disk nothing can be given back any more.
+    /// Turns the header to a new directory, durably, for a caller that holds `flushing`; the old one is freed. If that fails,
+    /// what was taken can be given back only once the header durably leads to the old one again.
     async fn replace_directory(&self, entries: Vec<Entry>, taken: &mut Vec<Range<u64>>) -> IoResult<()> {
         let bytes = encode(&entries);
         let len = bytes.len() as u64;
@@ -348,14 +348,13 @@ impl Qcow2 {
         let old = place(&before, u64::MAX).expect("it was read when the image was opened");
         let mut header = before.clone();
         header.set_bitmaps(new);
-        taken.clear();
-        let turned = match self.write_header(&header).await {
-            Ok(()) => self.flush_disk().await,
-            failed => failed,
-        };
+        let led_to = std::mem::take(taken);
+        let turned = self.write_header_durably(&header).await;
         if turned.is_err() {
             // Nobody knows what the disk has now; it must not say that bitmaps are true while the image is written.
-            let _as_far_as_it_can = self.write_header(&before).await;
+            if self.write_header_durably(&before).await.is_ok() {
+                *taken = led_to;
+            }
             return turned;
         }
         let mut metadata = self.metadata.lock();
@@ -364,6 +363,11 @@ impl Qcow2 {
             metadata.free_later(old.offset, old.len, Why::Other);
         }
         Ok(())
+    }
+
+    async fn write_header_durably(&self, header: &Header) -> IoResult<()> {
+        self.write_header(header).await?;
+        self.flush_disk().await
     }
 
     /// Frees tables and bits that no directory leads to any more.

@@ -78,6 +78,16 @@ impl Bitmap {
     pub(super) fn begun(&self) -> Option<u64> {
         self.held.as_ref().filter(|held| held.has_begun).map(|_| self.backups)
     }
+
+    /// How many backups have begun.
+    pub(super) fn backups_begun(&self) -> u64 {
+        self.backups - u64::from(self.held.as_ref().is_some_and(|held| !held.has_begun))
+    }
+
+    /// How many backups hold it no more.
+    pub(super) fn backups_gone(&self) -> u64 {
+        self.backups - u64::from(self.held.is_some())
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +119,22 @@ mod tests {
         bitmaps.event(&ends(""));
         let missed = said(&mut bitmaps, QUERY, &shows(0)).expect("a sector is missing");
         assert_eq!(missed, "bitmap b of node `n1` has 0 dirty bytes, and guests changed 512");
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(512)), None);
+    }
+
+    #[test]
+    fn what_is_under_way_while_a_backup_comes_and_goes_may_be_forgotten() {
+        let mut bitmaps = written();
+        let write = Write { node: "n1".to_owned(), operation: Operation::Write, bytes: 4096..4608 };
+        bitmaps.began(3, &write);
+        bitmaps.sent(1, BACKUP);
+        assert_eq!(bitmaps.reply(1, r#"{"return":{}}"#), None);
+        bitmaps.began(4, &Write { bytes: 8192..8704, ..write });
+        bitmaps.event(&ends(""));
+        bitmaps.ended(3, true);
+        assert_eq!(said(&mut bitmaps, QUERY, &shows(0)), None, "the backup may have it");
+        bitmaps.ended(4, true);
+        assert!(said(&mut bitmaps, QUERY, &shows(0)).is_some(), "the backup was there when it began");
         assert_eq!(said(&mut bitmaps, QUERY, &shows(512)), None);
     }
 
