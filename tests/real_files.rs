@@ -157,7 +157,8 @@ fn what_is_no_plain_file_is_no_node() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let (daemon, [mut client]) = Daemon::start(scratch.path());
     let mut add = |filename: &str, read_only: bool| {
-        let options = json!({"driver": "file", "node-name": "s", "filename": filename, "read-only": read_only});
+        let options =
+            json!({"driver": "file", "node-name": "s", "filename": filename, "read-only": read_only});
         client.execute("blockdev-add", options).expect_err(filename)
     };
     let folder = scratch.path().to_str().expect("UTF-8");
