@@ -150,3 +150,23 @@ fn a_kill_right_after_completion_loses_nothing() {
     daemon.kill();
     assert_streamed_to_n1(&chain);
 }
+
+// In the words of the real daemon, which are recorded.
+#[test]
+fn what_is_no_plain_file_is_no_node() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let (daemon, [mut client]) = Daemon::start(scratch.path());
+    let mut add = |filename: &str, read_only: bool| {
+        let options =
+            json!({"driver": "file", "node-name": "s", "filename": filename, "read-only": read_only});
+        client.execute("blockdev-add", options).expect_err(filename)
+    };
+    let folder = scratch.path().to_str().expect("UTF-8");
+    assert_eq!(add(folder, true), format!("'file' driver requires '{folder}' to be a regular file"));
+    assert_eq!(add(folder, false), format!("Could not open '{folder}': Is a directory"));
+    for device in ["/dev/null", "/dev/zero"] {
+        assert_eq!(add(device, false), format!("'file' driver requires '{device}' to be a regular file"));
+    }
+    client.done("quit", json!({}));
+    assert!(daemon.wait().success());
+}

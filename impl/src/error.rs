@@ -155,6 +155,8 @@ pub enum Refused {
     ReaderLocked,
     #[error("Could not open '{filename}': {errno}")]
     CannotOpen { filename: String, errno: Errno },
+    #[error("'file' driver requires '{0}' to be a regular file")]
+    NotAFile(String),
     #[error("Could not open '{0}': filesystem does not support O_DIRECT")]
     CacheNotAvoided(String),
     #[error("{0}")]
@@ -311,7 +313,7 @@ pub enum Refused {
     #[error("Cannot change the option '{0}'")]
     OptionFixed(String),
     #[error("Option '{0}' cannot be reset to its default value")]
-    OptionReset(&'static str),
+    OptionReset(String),
     #[error("Bitmap name cannot be empty")]
     BitmapNameEmpty,
     #[error("Bitmap name too long: {0}")]

@@ -123,7 +123,7 @@ impl Place {
     pub(crate) fn is_window(&self) -> bool {
         let cuts = |value: &options::Plain| *value != options::Plain::Int(0);
         self.options
-            .strong
+            .given
             .iter()
             .any(|(name, value)| **name == *"size" || (**name == *"offset" && cuts(value)))
     }

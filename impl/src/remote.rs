@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 /// What a connection may hold.
 pub(crate) const CONNECTION_BYTES: u64 = 2 << 20;
-/// So long a server may take for an answer once the end has begun: a flush may take its time.
-const LAST_ANSWER_MAX: Nanos = Nanos(30 * Nanos::SECOND.0);
+/// So long a server may take for an answer if the end has begun: a flush may take its time. Who has been silent so long by
+/// then is not waited for at all.
+const LAST_ANSWER_MAX: Nanos = Nanos(5 * Nanos::SECOND.0);
 /// A server that a request ends would be ended by it for ever: so often it is made again.
 const RERUNS_MAX: u32 = 16;
 
@@ -162,7 +163,7 @@ impl Shared {
             let line = self.line().await?;
             let mut outcome = None;
             let asked = async { outcome = line.ask(offset, &command).await };
-            either(asked, self.overdue()).await;
+            either(asked, self.overdue(self.host.now())).await;
             if let Some(outcome) = outcome {
                 return Ok(outcome);
             }
@@ -177,10 +178,10 @@ impl Shared {
         Err(Errno::EIO)
     }
 
-    /// The end has begun, and a server that has not answered by now is not waited for.
-    async fn overdue(&self) {
+    /// The end has begun, and a server that has not answered what it was asked then is not waited for.
+    async fn overdue(&self, asked: Nanos) {
         self.ending.begun().await;
-        self.host.sleep_until(self.host.now().plus(LAST_ANSWER_MAX)).await;
+        self.host.sleep_until(asked.plus(LAST_ANSWER_MAX)).await;
     }
 
     /// The connection, as soon as there is one.

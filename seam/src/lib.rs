@@ -57,6 +57,8 @@ impl Errno {
     pub const EIO: Errno = Errno(5);
     /// Resource temporarily unavailable: somebody else holds the lock.
     pub const EAGAIN: Errno = Errno(11);
+    /// Neither a plain file nor a block device.
+    pub const ENOTBLK: Errno = Errno(15);
     /// Cannot allocate memory: more than the budget has.
     pub const ENOMEM: Errno = Errno(12);
     /// Operation canceled: given up, because the end has begun.
@@ -169,6 +171,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>>;
     /// Changes between read-only and read-write in place. Requests in flight are not disturbed.
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>>;
+    /// Whether requests go around the system's cache, and whether flushes make anything durable, from now on. A world
+    /// without caches has nothing to do about it. EINVAL: nothing goes around it here.
+    fn set_cache(&self, direct: bool, flushes: bool) -> Pending<'static, IoResult<()>> {
+        let _always_durable = (direct, flushes);
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// A file gets a user, its first or one more: from now on nobody else may write it.
     fn claim(&self) -> Pending<'static, IoResult<()>> {
         Box::pin(std::future::ready(Ok(())))

@@ -16,8 +16,10 @@ pub struct NodeInfo {
     pub file: String,
     /// `backing_file`: file name of the backing node, if any.
     pub backing_file: Option<String>,
-    /// `backing_file_depth`: how many layers lie below.
+    /// `backing_file_depth`: how many nodes lie below in its chain, filters too.
     pub backing_file_depth: u64,
+    /// The name of the next of them.
+    pub below: Option<String>,
     /// Virtual size in bytes.
     pub virtual_size: u64,
     /// Cluster size in bytes, where the format has one.

@@ -34,8 +34,8 @@ pub struct NodeSettings {
     pub no_flush: Option<bool>,
     /// `force-share`; inherited.
     pub force_share: Option<bool>,
-    /// The driver's options without which the node would be another one, as the operator gave them.
-    pub strong: Vec<(Box<str>, Plain)>,
+    /// Every option as the operator gave it, flat, without children; those that make the node what it is come first.
+    pub given: Vec<(Box<str>, Plain)>,
 }
 
 /// The driver and what it needs.

@@ -23,6 +23,7 @@ use seam::{Disk, FileIdentity, FileUse, Pending};
 use std::sync::Arc;
 
 pub(super) use opener::Opener;
+pub(super) use storage::window;
 
 /// Memory of a node with its names, options and links.
 const NODE_BYTES: u64 = 4 << 10;
@@ -200,10 +201,10 @@ impl<'e> Draft<'e> {
             direct: inherited.direct,
             no_flush: inherited.no_flush,
             force_share: inherited.force_share,
-            strong: settings.strong.clone(),
+            given: settings.given.clone(),
             opened_backing,
         });
-        self.report_damage(&place);
+        self.engine.report_damage(&place.node);
         self.graph.insert(id, place);
         self.new.push(id);
         self.graph.admit_depth(id)?;

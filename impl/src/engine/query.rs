@@ -36,20 +36,21 @@ type Sizes = BTreeMap<NodeId, Option<u64>>;
 
 fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId) -> NodeInfo {
     let place = graph.place(id);
-    let layers_below = std::iter::successors(Some(id), |id| graph.layer_below(*id)).skip(1);
-    let layer = graph.unfiltered(id);
-    let backing = graph.place(layer).backing;
+    let knower = knower(graph, id);
+    let backing = place.backing.filter(|_| !place.node.is_filter());
+    let below = graph.below(id);
     NodeInfo {
         node_name: place.node.name.to_string(),
         driver: place.node.driver_name(),
         read_only: place.read_only,
         file: names.of(id).to_owned(),
-        backing_file: backing.filter(|_| !place.node.is_filter()).map(|backing| names.of(backing).to_owned()),
-        backing_file_depth: layers_below.take(graph.nodes().count()).count() as u64,
+        backing_file: backing.map(|backing| names.of(backing).to_owned()),
+        backing_file_depth: graph.chain(id).skip(1).count() as u64,
+        below: below.map(|below| graph.name(below).to_owned()),
         // A length that cannot be read is shown as nothing rather than refusing the whole answer.
         virtual_size: len_bytes(graph, id).unwrap_or(0).next_multiple_of(SECTOR_BYTES),
-        cluster_size: graph.node(layer).cluster_bytes(),
-        is_dirty: is_dirty(graph, layer),
+        cluster_size: graph.node(knower).cluster_bytes(),
+        is_dirty: is_dirty(graph, knower),
         actual_size: allocated_bytes(graph, sizes, id),
         named_backing: named_backing(place),
         specific: specific(&place.node.driver),
@@ -61,19 +62,26 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId)
     }
 }
 
+/// The node that knows about clusters: a filter asks what it filters, and a raw node what it lies on.
+fn knower(graph: &Graph, id: NodeId) -> NodeId {
+    let next = |id: &NodeId| match graph.node(*id).driver {
+        Driver::Storage(Storage::Raw(_)) => graph.place(*id).file,
+        Driver::Filter(_) => graph.below(*id),
+        _ => None,
+    };
+    std::iter::successors(Some(id), next).last().expect("the node itself is one of them")
+}
+
 /// Only what keeps its bytes in a file knows.
 fn is_dirty(graph: &Graph, id: NodeId) -> Option<bool> {
-    let place = graph.place(id);
-    let is_remote = |file| matches!(graph.node(file).driver, Driver::Storage(Storage::Nbd { .. }));
-    match &place.node.driver {
+    match &graph.node(id).driver {
         Driver::Storage(Storage::Qcow2(image)) => Some(image.is_dirty()),
-        Driver::Storage(Storage::Raw(_)) if place.file.is_some_and(is_remote) => None,
-        Driver::Storage(Storage::File { .. } | Storage::Raw(_)) => Some(false),
+        Driver::Storage(Storage::File { .. }) => Some(false),
         _ => None,
     }
 }
 
-/// What the files below a node take, without those of its backing. A server does not say it.
+/// What the files below a node take, without those of its backing. A server does not say it, and an error-injecting filter.
 fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> Option<u64> {
     if let Some(known) = sizes.get(&id) {
         return *known;
@@ -82,7 +90,8 @@ fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> Option<u64> 
     let bytes = match &place.node.driver {
         // As with lengths, one that cannot be read is shown as nothing.
         Driver::Storage(Storage::File { disk, .. }) => Some(disk.allocated_bytes().unwrap_or(0)),
-        Driver::Storage(Storage::Nbd { .. }) => None,
+        // What stands for something outside the graph answers for itself alone.
+        Driver::Storage(Storage::Nbd { .. }) | Driver::Filter(Filter::Blkdebug(_)) => None,
         Driver::Filter(Filter::CopyBeforeWrite(_)) => {
             place.file.map_or(Some(0), |child| allocated_bytes(graph, sizes, child))
         }

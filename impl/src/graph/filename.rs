@@ -5,7 +5,7 @@
 //! [`Filenames`]. Members of a `json:` name come in the order in which QEMU's dictionaries keep them, by hash.
 
 use super::node::{Driver, Filter, Link, Storage};
-use super::options::Plain;
+use super::options::{Plain, bucket};
 use super::{Graph, Place};
 use crate::id::NodeId;
 use seam::escape::push_string;
@@ -114,7 +114,8 @@ impl<'g> Filenames<'g> {
             let known = &self.known[&child];
             known.is_exact.then_some((self.graph.place(child), known))
         };
-        let has = |names: &[&str]| place.options.strong.iter().any(|(name, _)| !names.contains(&&**name));
+        let driver = place.node.driver_name();
+        let has = |names: &[&str]| place.options.strong(driver).any(|(name, _)| !names.contains(&&**name));
         match &place.node.driver {
             Driver::Storage(Storage::File { .. }) => Some(place.node.filename.clone()),
             Driver::Storage(Storage::Nbd { remote, .. }) if !has(&ADDRESS_MEMBERS) => Some(remote.uri()),
@@ -183,8 +184,9 @@ enum Member<'g> {
 }
 
 fn members(place: &Place, is_overridden: bool) -> Vec<(&str, Member<'_>)> {
+    let strong = place.options.strong(place.node.driver_name());
     let mut members: Vec<(&str, Member<'_>)> =
-        place.options.strong.iter().map(|(name, value)| (&**name, Member::Plain(value))).collect();
+        strong.map(|(name, value)| (&**name, Member::Plain(value))).collect();
     members.push(("driver", Member::Driver));
     if place.node.disk().is_some() {
         members.push(("filename", Member::Filename));
@@ -216,16 +218,6 @@ fn push_plain(out: &mut String, value: &Plain) {
         Plain::Int(number) => write!(out, "{number}").expect("a String takes everything"),
         Plain::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
     }
-}
-
-/// Which of its 512 buckets a dictionary keeps a key in: the hash of Samba's small database, by remainder.
-fn bucket(key: &str) -> u32 {
-    let start = 0x238f_13af_u32.wrapping_mul(key.len() as u32);
-    let mixed = key
-        .bytes()
-        .enumerate()
-        .fold(start, |sum, (i, byte)| sum.wrapping_add(u32::from(byte) << (i as u32 * 5 % 24)));
-    mixed.wrapping_mul(1_103_515_243).wrapping_add(12345) % 512
 }
 
 #[cfg(test)]

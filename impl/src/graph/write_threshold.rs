@@ -54,8 +54,9 @@ impl WriteThreshold {
 pub struct WatchedDisk {
     disk: Arc<dyn Disk>,
     threshold: Arc<WriteThreshold>,
-    /// Of a file whose flushes do something.
-    flushes: Option<FlushMemory>,
+    flushes: FlushMemory,
+    /// Whether they do something.
+    is_durable: Arc<Mutex<bool>>,
     /// `discard: unmap`.
     unmap: Mutex<bool>,
     auto: Arc<AutoReadOnly>,
@@ -66,10 +67,12 @@ impl WatchedDisk {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         threshold: Arc<WriteThreshold>,
-        flushes: Option<FlushMemory>,
+        flushes: FlushMemory,
+        is_durable: bool,
     ) -> Arc<WatchedDisk> {
+        let is_durable = Arc::new(Mutex::new(is_durable));
         let (unmap, auto) = (Mutex::new(false), Arc::default());
-        Arc::new(WatchedDisk { disk, threshold, flushes, unmap, auto })
+        Arc::new(WatchedDisk { disk, threshold, flushes, is_durable, unmap, auto })
     }
 
     /// Whether space is given back from now on.
@@ -124,10 +127,7 @@ impl Disk for WatchedDisk {
     }
 
     fn flush(&self) -> Pending<'static, IoResult<()>> {
-        match &self.flushes {
-            Some(memory) => memory.flush(&*self.disk),
-            None => self.disk.flush(),
-        }
+        if *self.is_durable.lock() { self.flushes.flush(&*self.disk) } else { self.disk.flush() }
     }
 
     fn resize(&self, len_bytes: u64) -> Pending<'static, IoResult<()>> {
@@ -139,6 +139,15 @@ impl Disk for WatchedDisk {
         Box::pin(async move {
             reopened.await?;
             auto.is_now(writable);
+            Ok(())
+        })
+    }
+
+    fn set_cache(&self, direct: bool, flushes: bool) -> Pending<'static, IoResult<()>> {
+        let (set, is_durable) = (self.disk.set_cache(direct, flushes), Arc::clone(&self.is_durable));
+        Box::pin(async move {
+            set.await?;
+            *is_durable.lock() = flushes;
             Ok(())
         })
     }

@@ -30,6 +30,8 @@ pub(crate) struct NodeDisk {
 struct Kept {
     below: Arc<Graph>,
     child: NodeId,
+    /// Whether the graph is still to get this way down, and until then leads down another.
+    is_ahead: bool,
 }
 
 impl NodeDisk {
@@ -41,19 +43,44 @@ impl NodeDisk {
         link: Link,
         child: NodeId,
     ) -> Arc<NodeDisk> {
-        let kept = Kept { below: Arc::new(draft.below_and_with(child)), child };
+        let kept = Kept { below: Arc::new(draft.below_and_with(child)), child, is_ahead: false };
+        NodeDisk::with(live, parent, link, kept)
+    }
+
+    /// The same of a parent that is in the graph, and stands on something else there until it is joined.
+    pub(crate) fn ahead(
+        live: &Arc<GraphCell>,
+        draft: &Graph,
+        parent: NodeId,
+        link: Link,
+        child: NodeId,
+    ) -> Arc<NodeDisk> {
+        let kept = Kept { below: Arc::new(draft.below_and_with(child)), child, is_ahead: true };
+        NodeDisk::with(live, parent, link, kept)
+    }
+
+    /// The graph has it: from now on it leads down.
+    pub(crate) fn join(&self) {
+        if let Some(kept) = &mut *self.kept.lock() {
+            kept.is_ahead = false;
+        }
+    }
+
+    fn with(live: &Arc<GraphCell>, parent: NodeId, link: Link, kept: Kept) -> Arc<NodeDisk> {
         Arc::new(NodeDisk { live: Arc::downgrade(live), parent, link, kept: Mutex::new(Some(kept)) })
     }
 
     fn resolve(&self) -> IoResult<(Arc<Graph>, NodeId)> {
+        let mut kept = self.kept.lock();
+        let is_ahead = kept.as_ref().is_some_and(|kept| kept.is_ahead);
         if let Some(graph) =
-            self.live.upgrade().map(|live| live.get()).filter(|live| live.contains(self.parent))
+            self.live.upgrade().map(|live| live.get()).filter(|live| !is_ahead && live.contains(self.parent))
         {
-            self.kept.lock().take();
+            kept.take();
             let child = graph.place(self.parent).child(self.link).ok_or(Errno::EIO)?;
             return Ok((graph, child));
         }
-        let kept = self.kept.lock().clone().ok_or(Errno::EIO)?;
+        let kept = kept.clone().ok_or(Errno::EIO)?;
         Ok((kept.below, kept.child))
     }
 
@@ -81,7 +108,8 @@ impl NodeDisk {
 impl Lower for NodeDisk {
     fn keep(&self, graph: &Graph) {
         let child = graph.place(self.parent).child(self.link);
-        let kept = child.map(|child| Kept { below: Arc::new(graph.below_and_with(child)), child });
+        let kept =
+            child.map(|child| Kept { below: Arc::new(graph.below_and_with(child)), child, is_ahead: false });
         *self.kept.lock() = kept;
     }
 }

@@ -23,7 +23,7 @@ struct Descriptors {
 pub(super) struct OsDisk {
     runtime: Handle,
     path: String,
-    wanted: FileUse,
+    wanted: Arc<Mutex<FileUse>>,
     descriptors: Arc<Mutex<Arc<Descriptors>>>,
     /// How many have claimed it.
     claims: Arc<Mutex<usize>>,
@@ -43,12 +43,17 @@ impl OsDisk {
             lock::lock(&descriptors.cached, writable)?;
         }
         let descriptors = Arc::new(Mutex::new(Arc::new(descriptors)));
+        let wanted = Arc::new(Mutex::new(wanted));
         Ok(OsDisk { runtime, path, wanted, descriptors, claims: Arc::default() })
     }
 
     /// Cuts the file to nothing.
     pub(super) fn empty(&self) -> IoResult<()> {
         fs::ftruncate(&self.present().cached, 0).map_err(errno)
+    }
+
+    fn wanted(&self) -> FileUse {
+        *self.wanted.lock()
     }
 
     fn present(&self) -> Arc<Descriptors> {
@@ -129,7 +134,7 @@ impl Disk for OsDisk {
     }
 
     fn flush(&self) -> Pending<'static, IoResult<()>> {
-        if !self.wanted.flushes {
+        if !self.wanted().flushes {
             return Box::pin(std::future::ready(Ok(())));
         }
         self.request(|descriptors| fs::fdatasync(&descriptors.cached))
@@ -139,9 +144,25 @@ impl Disk for OsDisk {
         self.request(move |descriptors| io::retry_on_intr(|| fs::ftruncate(&descriptors.cached, len_bytes)))
     }
 
+    fn set_cache(&self, direct: bool, flushes: bool) -> Pending<'static, IoResult<()>> {
+        let (present, wanted) = (Arc::clone(&self.descriptors), Arc::clone(&self.wanted));
+        blocking(&self.runtime, move || {
+            let mut wanted = wanted.lock();
+            let changed = FileUse { direct, flushes, ..*wanted };
+            if direct != wanted.direct {
+                let old = Arc::clone(&present.lock());
+                // Locks stay: a duplicate shares them.
+                let cached = io::fcntl_dupfd_cloexec(&old.cached, 0).map_err(errno)?;
+                *present.lock() = Arc::new(Descriptors::around(cached, is_writable(&old.cached)?, changed)?);
+            }
+            *wanted = changed;
+            Ok(())
+        })
+    }
+
     fn claim(&self) -> Pending<'static, IoResult<()>> {
         let (descriptors, claims) = (Arc::clone(&self.descriptors), Arc::clone(&self.claims));
-        let wanted = self.wanted;
+        let wanted = self.wanted();
         blocking(&self.runtime, move || {
             let mut claims = claims.lock();
             let present = Arc::clone(&descriptors.lock());
@@ -160,15 +181,16 @@ impl Disk for OsDisk {
         *claims -= 1;
         let present = self.present();
         // What cannot be asked is left as it is.
-        let is_free = *claims == 0 && self.wanted.unused && is_writable(&present.cached) == Ok(false);
-        if is_free && self.wanted.locks {
+        let wanted = self.wanted();
+        let is_free = *claims == 0 && wanted.unused && is_writable(&present.cached) == Ok(false);
+        if is_free && wanted.locks {
             lock::unlock(&present.cached);
         }
     }
 
     fn reopen(&self, writable: bool) -> Pending<'static, IoResult<()>> {
         let (present, claims) = (Arc::clone(&self.descriptors), Arc::clone(&self.claims));
-        let wanted = self.wanted;
+        let wanted = self.wanted();
         blocking(&self.runtime, move || {
             let claims = claims.lock();
             let old = Arc::clone(&present.lock());
@@ -197,13 +219,13 @@ impl Disk for OsDisk {
 
 impl Descriptors {
     fn open(path: &str, writable: bool, wanted: FileUse) -> IoResult<Descriptors> {
-        let cached = open_descriptor(path, writable, OFlags::empty())?;
-        let direct = match wanted.direct {
-            // The same file, whatever the name by now belongs to.
-            true => Some(by_number(&cached)),
-            false => None,
-        };
-        let direct = direct.map(|same| open_descriptor(&same, writable, OFlags::DIRECT)).transpose()?;
+        Descriptors::around(open_descriptor(path, writable, OFlags::empty())?, writable, wanted)
+    }
+
+    fn around(cached: OwnedFd, writable: bool, wanted: FileUse) -> IoResult<Descriptors> {
+        // The same file, whatever its name by now belongs to.
+        let same = wanted.direct.then(|| by_number(&cached));
+        let direct = same.map(|same| open_descriptor(&same, writable, OFlags::DIRECT)).transpose()?;
         Ok(Descriptors { cached, direct })
     }
 
@@ -220,8 +242,7 @@ fn open_descriptor(path: &str, writable: bool, way: OFlags) -> IoResult<OwnedFd>
     let descriptor = io::retry_on_intr(|| fs::open(path, flags, Mode::empty())).map_err(errno)?;
     match FileType::from_raw_mode(fs::fstat(&descriptor).map_err(errno)?.st_mode) {
         FileType::RegularFile | FileType::BlockDevice => Ok(descriptor),
-        FileType::Directory => Err(Errno::EISDIR),
-        _ => Err(Errno::EINVAL),
+        _ => Err(Errno::ENOTBLK),
     }
 }
 
@@ -377,9 +398,9 @@ pub(super) mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let host = OsHost::new(runtime.handle().clone());
         let open = |path: &str| runtime.block_on(host.open(path, OpenMode::ReadOnly)).err();
-        assert_eq!(open(folder.path().to_str().unwrap()), Some(Errno::EISDIR));
+        assert_eq!(open(folder.path().to_str().unwrap()), Some(Errno::ENOTBLK));
         assert_eq!(open(folder.path().join("none").to_str().unwrap()), Some(Errno::ENOENT));
-        assert_eq!(open("/dev/null"), Some(Errno::EINVAL));
+        assert_eq!(open("/dev/null"), Some(Errno::ENOTBLK));
         assert!(open("a\0b").is_some());
     }
 }

@@ -123,8 +123,12 @@ mod tests {
             r#"json:{"driver":"raw","offset":512,"size":1024,"file":{"driver":"file","filename":"/a"}}"#,
         );
         let Ok(Some(options)) = &expected else { panic!("{expected:?}") };
-        let file = ChildOptions::named_file("/a".to_owned());
-        assert_eq!(options.driver, DriverOptions::Raw { file, offset: 512, size: Some(1024) });
+        let DriverOptions::Raw { file: ChildOptions::Inline(file), offset: 512, size: Some(1024) } =
+            &options.driver
+        else {
+            panic!("{options:?}")
+        };
+        assert_eq!(file.driver, DriverOptions::File { filename: "/a".to_owned(), locks: None });
         for same in [
             r#"json:{"file.filename":"/a","driver":"raw","offset":512,"size":1024,"file.driver":"file"}"#,
             r#"json:{'driver':'raw','offset':'512','size':1024,'file':{'driver':'file','filename':'/a'}}"#,

@@ -8,9 +8,12 @@ use crate::command::{
     BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, FilterOptions, NodeSettings,
 };
 use crate::filter::blkdebug::{InjectError, SetState};
-use crate::graph::options::{DetectZeroes, Plain};
+use crate::graph::options::{DetectZeroes, Plain, strong_names};
 use crate::permission::Set;
 use serde_json::Value;
+
+/// Members that are nodes of their own.
+const CHILDREN: [&str; 4] = ["file", "backing", "image", "data-file"];
 
 /// The arguments of `blockdev-add`.
 pub(crate) fn blockdev(arguments: &Arguments) -> Result<BlockdevOptions, Refusal> {
@@ -99,27 +102,22 @@ fn settings(arguments: &Arguments) -> NodeSettings {
         direct: cached("direct"),
         no_flush: cached("no-flush"),
         force_share: truth(arguments, "force-share"),
-        strong: strong(arguments),
+        given: given(arguments),
     }
 }
 
-/// The options without which the node would be another one, flat as QEMU keeps them.
-fn strong(arguments: &Arguments) -> Vec<(Box<str>, Plain)> {
-    let names: &[&str] = match text(arguments, "driver") {
-        "raw" => &["offset", "size"],
-        "throttle" => &["throttle-group"],
-        "nbd" => &["server", "export", "tls-creds", "tls-hostname"],
-        "null-co" => &["size", "read-zeroes"],
-        "blkdebug" => &["align", "inject-error", "set-state"],
-        _ => &[],
-    };
-    let mut strong = Vec::new();
-    for name in names {
-        if let Some(value) = arguments.get(*name) {
-            flatten(&mut strong, (*name).to_owned(), value);
+/// Every option, flat as QEMU keeps them, without children.
+fn given(arguments: &Arguments) -> Vec<(Box<str>, Plain)> {
+    let strong = strong_names(text(arguments, "driver"));
+    let others = arguments.keys().map(String::as_str);
+    let others = others.filter(|name| !strong.contains(name) && !CHILDREN.contains(name));
+    let mut given = Vec::new();
+    for name in strong.iter().copied().chain(others) {
+        if let Some(value) = arguments.get(name) {
+            flatten(&mut given, name.to_owned(), value);
         }
     }
-    strong
+    given
 }
 
 fn flatten(out: &mut Vec<(Box<str>, Plain)>, name: String, value: &Value) {

@@ -189,6 +189,7 @@ static QCOW2_OPTIONS: Object = object(
     &[
         required("file", Either(&REFERENCE)),
         optional("backing", Either(&REFERENCE_OR_NULL)),
+        optional("data-file", Either(&REFERENCE)),
         optional("lazy-refcounts", Bool),
         optional("pass-discard-request", Bool),
         optional("pass-discard-snapshot", Bool),

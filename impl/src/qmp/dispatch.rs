@@ -159,7 +159,7 @@ async fn answer(
             let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
             engine.block_export_del(options::text(arguments, "id"), hard).await?;
         }
-        Action::ObjectAdd => engine.objects().add(export_options::object(arguments))?,
+        Action::ObjectAdd => engine.objects().add(export_options::object(arguments)?)?,
         Action::Edit(edit) => return edits::run(engine, edit, arguments).await,
         Action::SetWriteThreshold => {
             // Negative marks are read as unsigned ones and are never reached.

@@ -66,13 +66,34 @@ fn bitmaps(arguments: &Arguments) -> Vec<ExportedBitmap> {
 }
 
 /// The arguments of `object-add`.
-pub fn object(arguments: &Arguments) -> ObjectOptions {
+pub fn object(arguments: &Arguments) -> Result<ObjectOptions, Refusal> {
     let kind = match options::text(arguments, "qom-type") {
         "throttle-group" => ObjectKind::ThrottleGroup(limits(arguments)),
-        "iothread" => ObjectKind::IoThread,
+        "iothread" => {
+            admit_iothread(arguments)?;
+            ObjectKind::IoThread
+        }
         other => panic!("arguments were checked against the table, but qom-type is {other}"),
     };
-    ObjectOptions { id: options::text(arguments, "id").to_owned(), kind }
+    Ok(ObjectOptions { id: options::text(arguments, "id").to_owned(), kind })
+}
+
+/// How a thread waits and how many help it are the host's business here; what makes no sense is refused all the same.
+fn admit_iothread(arguments: &Arguments) -> Result<(), Refusal> {
+    const POOL_DEFAULT: (i64, i64) = (0, 64);
+    for name in
+        ["poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch", "thread-pool-min", "thread-pool-max"]
+    {
+        if options::integer(arguments, name).is_some_and(|value| value < 0) {
+            return Err(Refusal::generic(format!("{name} value must be in range [0, {}]", i64::MAX)));
+        }
+    }
+    let min = options::integer(arguments, "thread-pool-min").unwrap_or(POOL_DEFAULT.0);
+    let max = options::integer(arguments, "thread-pool-max").unwrap_or(POOL_DEFAULT.1);
+    match (1..=i64::from(i32::MAX)).contains(&max) && min <= max {
+        true => Ok(()),
+        false => Err(Refusal::generic("bad thread-pool-min/thread-pool-max values")),
+    }
 }
 
 /// `limits` as one object; each may also be given alone, with `x-` before its name.

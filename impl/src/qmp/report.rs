@@ -141,7 +141,7 @@ fn push_bitmap(out: &mut String, bitmap: &BitmapInfo) {
 }
 
 fn push_image(out: &mut String, node: &NodeInfo, chain: Option<&[NodeInfo]>) {
-    // Each turn goes one image down; the depth bounds them, whatever the names say.
+    // Each turn goes one image down.
     let mut image = Some(node);
     let mut open = 0;
     for _ in 0..=node.backing_file_depth {
@@ -210,12 +210,10 @@ fn push_bitmap_on_disk(out: &mut String, bitmap: &BitmapOnDisk) {
     o.close();
 }
 
-/// The image below: nodes of one file and format say the same of it, so any of them will do.
+/// The image below.
 fn below<'a>(node: &NodeInfo, nodes: &'a [NodeInfo]) -> Option<&'a NodeInfo> {
-    let file = node.backing_file.as_deref()?;
-    let mut same_file = nodes.iter().filter(|n| n.file == file);
-    let formatted = same_file.clone().find(|n| n.driver != "file");
-    formatted.or_else(|| same_file.next())
+    let name = node.below.as_deref()?;
+    nodes.iter().find(|other| other.node_name == name)
 }
 
 fn list<T>(elements: &[T], write: impl FnMut(&mut String, &T)) -> String {
@@ -230,13 +228,20 @@ mod tests {
     use crate::qapi::{check, schema};
     use serde_json::Value;
 
-    fn node(name: &str, driver: &'static str, file: &str, backing: Option<&str>, depth: u64) -> NodeInfo {
+    fn node(
+        name: &str,
+        driver: &'static str,
+        file: &str,
+        below: Option<(&str, &str)>,
+        depth: u64,
+    ) -> NodeInfo {
         NodeInfo {
             node_name: name.to_owned(),
             driver,
             read_only: false,
             file: file.to_owned(),
-            backing_file: backing.map(str::to_owned),
+            backing_file: below.map(|(_, file)| file.to_owned()),
+            below: below.map(|(name, _)| name.to_owned()),
             backing_file_depth: depth,
             virtual_size: 1 << 20,
             cluster_size: (driver == "qcow2").then_some(65536),
@@ -263,9 +268,9 @@ mod tests {
     #[test]
     fn an_image_carries_the_images_below_it_unless_flat() {
         let all = [
-            node("n2", "qcow2", "2", Some("1"), 2),
+            node("n2", "qcow2", "2", Some(("n1", "1")), 2),
             node("f1", "file", "1", None, 0),
-            node("n1", "qcow2", "1", Some("0"), 1),
+            node("n1", "qcow2", "1", Some(("n0", "0")), 1),
             node("f0", "file", "0", None, 0),
             node("n0", "raw", "0", None, 0),
         ];

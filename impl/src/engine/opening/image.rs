@@ -2,13 +2,12 @@
 
 use super::{ChildDisk, Claims, Draft, Opened, Opener};
 use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions};
-use crate::engine::named;
+use crate::engine::{Engine, named};
 use crate::error::Refused;
 use crate::event::Event;
 use crate::format::qcow2::{BackingName, BitmapsUnread, Damage, OpenCause, OpenError, Qcow2};
-use crate::graph::Place;
 use crate::graph::bitmap::load_bitmaps;
-use crate::graph::node::{Driver, Link, Storage};
+use crate::graph::node::{Driver, Link, Node, Storage};
 use crate::id::NodeId;
 use crate::warning::warn;
 use seam::Disk;
@@ -158,12 +157,14 @@ impl Draft<'_> {
         self.overlays.push(identity);
         Ok(())
     }
+}
 
+impl Engine {
     /// Damage that is found in an image later is reported to everybody.
-    pub(super) fn report_damage(&self, place: &Place) {
-        let Some(image) = place.node.qcow2() else { return };
-        let (events, host) = (self.engine.events.clone(), self.engine.host().clone());
-        let node_name = place.node.name.to_string();
+    pub(in crate::engine) fn report_damage(&self, node: &Node) {
+        let Some(image) = node.qcow2() else { return };
+        let (events, host) = (self.events.clone(), self.host().clone());
+        let node_name = node.name.to_string();
         image.on_damage(Box::new(move |Damage { text, range }, is_fatal| {
             warn(&*host, &match is_fatal {
                 true => format!(

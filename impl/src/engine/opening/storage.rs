@@ -39,13 +39,14 @@ impl Draft<'_> {
         let opened = self.engine.host().open_for(filename, mode, wanted).await;
         let writes = mode == OpenMode::ReadWrite;
         let disk = opened.map_err(|errno| match errno {
+            Errno::ENOTBLK => Refused::NotAFile(filename.to_owned()),
             Errno::EINVAL if wanted.direct => Refused::CacheNotAvoided(filename.to_owned()),
             _ => Refused::cannot_open(filename, errno, writes),
         })?;
         let write_threshold: Arc<WriteThreshold> = Arc::default();
         let host = &**self.engine.host();
         let flushes = FlushMemory::new(&self.engine.failed_flushes, host, filename, &*disk);
-        let disk = WatchedDisk::new(disk, write_threshold.clone(), wanted.flushes.then_some(flushes));
+        let disk = WatchedDisk::new(disk, write_threshold.clone(), flushes, wanted.flushes);
         disk.set_unmap(by.settle(&options.settings).unmap);
         let storage = Storage::File { disk, access, locks: wanted.locks };
         let opened = Opened::new(self.graph.next_node_id(), Driver::Storage(storage), read_only);
@@ -84,20 +85,25 @@ impl Draft<'_> {
         let id = self.graph.next_node_id();
         let ChildDisk { disk, filename, lower } = self.child_disk(id, file, Link::File, read_only)?;
         let unopened = |errno| Refused::CannotOpen { filename: filename.clone(), errno };
-        let disk = match (offset, size) {
-            (0, None) => disk,
-            _ => {
-                let len = disk.len_bytes().map_err(unopened)?;
-                Arc::new(window(disk, offset, size, len)?) as Arc<dyn Disk>
-            }
-        };
+        let disk = window(disk, offset, size, &filename)?;
         let raw = Raw::open(disk, !read_only).map_err(unopened)?;
         let opened = Opened::new(id, Driver::Storage(Storage::Raw(raw)), read_only);
         Ok(Opened { filename, file: Some(file), lower, claims, ..opened })
     }
 }
 
-fn window(disk: Arc<dyn Disk>, offset: i64, size: Option<i64>, len: u64) -> Result<Window, Refused> {
+/// The part of a disk that a raw node shows.
+pub(in crate::engine) fn window(
+    disk: Arc<dyn Disk>,
+    offset: i64,
+    size: Option<i64>,
+    filename: &str,
+) -> Result<Arc<dyn Disk>, Refused> {
+    if (offset, size) == (0, None) {
+        return Ok(disk);
+    }
+    let unopened = |errno| Refused::CannotOpen { filename: filename.to_owned(), errno };
+    let len = disk.len_bytes().map_err(unopened)?;
     let unsigned = |name, value: i64| u64::try_from(value).map_err(|_| Refused::OutOfRange { name, value });
     let offset = unsigned("offset", offset)?;
     let size = size.map(|size| unsigned("size", size)).transpose()?;
@@ -113,5 +119,5 @@ fn window(disk: Arc<dyn Disk>, offset: i64, size: Option<i64>, len: u64) -> Resu
         }
     }
     // A window without a size ends with the whole, in whole sectors.
-    Ok(Window { disk, offset, len: size })
+    Ok(Arc::new(Window { disk, offset, len: size }))
 }

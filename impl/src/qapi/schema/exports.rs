@@ -85,10 +85,24 @@ pub(crate) static EXPORT_DELETED: Object = object("BlockExportDeleted", &[requir
 
 /// `object-add`.
 pub static OBJECT_OPTIONS: Object = Object {
-    variants: Some(Variants { tag: "qom-type", cases: &[("throttle-group", &THROTTLE_GROUP)] }),
+    variants: Some(Variants {
+        tag: "qom-type",
+        cases: &[("iothread", &IOTHREAD), ("throttle-group", &THROTTLE_GROUP)],
+    }),
     ..object("ObjectOptions", &[required("qom-type", OneOf(&OBJECT_TYPE)), required("id", Str)])
 };
 static OBJECT_TYPE: Enum = Enum { name: "ObjectType", values: &["iothread", "throttle-group"] };
+static IOTHREAD: Object = object(
+    "IothreadProperties",
+    &[
+        optional("aio-max-batch", Int),
+        optional("thread-pool-min", Int),
+        optional("thread-pool-max", Int),
+        optional("poll-max-ns", Int),
+        optional("poll-grow", Int),
+        optional("poll-shrink", Int),
+    ],
+);
 static THROTTLE_GROUP: Object = object("ThrottleGroupProperties", THROTTLE_GROUP_MEMBERS);
 static THROTTLE_LIMITS: Object = object("ThrottleLimits", THROTTLE_LIMIT_MEMBERS);
 const THROTTLE_GROUP_MEMBERS: &[Member] = &[

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+/// So often somebody may step aside while nothing else can happen.
+const IDLE_LOOKS_MAX: usize = 1000;
 /// Steps that one thing done from outside may take.
 const STEPS_MAX: u64 = 5_000_000;
 /// Nanoseconds of a second.
@@ -92,11 +94,15 @@ impl World {
     /// Lets things happen, time only when nothing else can, until `look` sees what it waits for.
     fn until<T>(&mut self, seconds_max: f64, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         let end = self.now() + (seconds_max * SECOND) as u64;
+        let mut idle = 0;
         for _ in 0..STEPS_MAX {
             if let Some(seen) = look() {
                 return Some(seen);
             }
-            if !self.scheduler.step_now() && !self.scheduler.pass_time_until(end) {
+            // Who steps aside for others goes on, although there is nobody.
+            let goes_on = self.scheduler.step_now() || self.scheduler.pass_time_until(end);
+            idle = if goes_on { 0 } else { idle + 1 };
+            if idle > IDLE_LOOKS_MAX {
                 return None;
             }
         }
