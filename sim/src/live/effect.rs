@@ -6,6 +6,7 @@ use super::schema_command::{PLAIN_EXPORT, read};
 use super::sequence::Live;
 use super::timeout::Timeout;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// Beginnings of the names of commands that change nothing that readers of a node, an image or a job see.
 const HARMLESS: [&str; 7] = [
@@ -18,6 +19,9 @@ const HARMLESS: [&str; 7] = [
     "blockdev-snapshot-internal-sync",
 ];
 
+/// Asks for all nodes.
+const NODES: &str = r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#;
+
 /// What a command has done, as far as the model is concerned.
 pub(super) enum Effect {
     Nothing,
@@ -26,20 +30,49 @@ pub(super) enum Effect {
     Unknown,
 }
 
+/// What was there before a command.
+pub(super) struct Before {
+    /// Whether the node that it serves to writers was read-only.
+    was_read_only: Option<bool>,
+    /// The names of all nodes, where it may leave some behind.
+    nodes: Option<BTreeSet<String>>,
+}
+
 impl Live<'_> {
+    /// What is there now that says later what a command has done.
+    pub(super) fn before(&mut self, command: &Value, events: &mut Vec<String>) -> Result<Before, Broken> {
+        let was_read_only = self.is_read_only(served_to_write(command), events)?;
+        Ok(Before { was_read_only, nodes: self.node_names(command, events)? })
+    }
+
+    /// The names of all nodes, if a command makes an image and may leave some behind.
+    fn node_names(
+        &mut self,
+        command: &Value,
+        events: &mut Vec<String>,
+    ) -> Result<Option<BTreeSet<String>>, Broken> {
+        if command["execute"] != "blockdev-create" {
+            return Ok(None);
+        }
+        let reply = self.ask_schema_command(NODES, events)?;
+        let nodes = reply["return"].as_array().into_iter().flatten();
+        Ok(Some(nodes.filter_map(|node| node["node-name"].as_str().map(str::to_owned)).collect()))
+    }
+
     /// What a command that has succeeded has done. What nobody goes on from is undone first.
     pub(super) fn effect(
         &mut self,
         command: &Value,
-        was_read_only: Option<bool>,
+        before: &Before,
         events: &mut Vec<String>,
     ) -> Result<Effect, Broken> {
         let arguments = &command["arguments"];
         let is_nothing = match command["execute"].as_str() {
             Some("blockdev-create") => {
                 let has_failed = self.ends_in_nothing(&arguments["job-id"], events)?;
-                let options = &arguments["options"];
-                has_failed && !opens_nodes(options) || options["driver"] == "file"
+                let is_nothing = has_failed || arguments["options"]["driver"] == "file";
+                // QEMU may leave nodes behind that it opened for it.
+                is_nothing && self.node_names(command, events)? == before.nodes
             }
             // What jobs do to nodes that have become inactive under them is worth to be seen.
             Some("blockdev-set-active") if arguments["active"] == false => {
@@ -53,7 +86,7 @@ impl Live<'_> {
         // Of a read-only node it makes a read-only export, whatever it was asked for.
         if let Some(device) = served_to_write(command) {
             let is_read_only = self.is_read_only(Some(device), events)?;
-            return Ok(match was_read_only.filter(|before| Some(*before) == is_read_only) {
+            return Ok(match before.was_read_only.filter(|before| Some(*before) == is_read_only) {
                 Some(read_only) => Effect::Listed(served(arguments, device, !read_only)),
                 None => Effect::Unknown,
             });
@@ -72,14 +105,9 @@ impl Live<'_> {
     }
 
     /// Whether a node is read-only just now, if one is asked for and there.
-    pub(super) fn is_read_only(
-        &mut self,
-        node: Option<&str>,
-        events: &mut Vec<String>,
-    ) -> Result<Option<bool>, Broken> {
+    fn is_read_only(&mut self, node: Option<&str>, events: &mut Vec<String>) -> Result<Option<bool>, Broken> {
         let Some(name) = node else { return Ok(None) };
-        let query = r#"{"execute":"query-named-block-nodes","arguments":{"flat":true}}"#;
-        let reply = self.ask_schema_command(query, events)?;
+        let reply = self.ask_schema_command(NODES, events)?;
         let mut nodes = reply["return"].as_array().into_iter().flatten();
         Ok(nodes.find(|node| node["node-name"] == *name).and_then(|node| node["ro"].as_bool()))
     }
@@ -104,13 +132,8 @@ impl Live<'_> {
     }
 }
 
-/// Whether a command that makes an image opens nodes for it, which QEMU may leave behind when it fails.
-fn opens_nodes(options: &Value) -> bool {
-    options.as_object().into_iter().flatten().any(|(_, option)| option.is_object())
-}
-
 /// The node that `nbd-server-add` is to serve to writers.
-pub(super) fn served_to_write(command: &Value) -> Option<&str> {
+fn served_to_write(command: &Value) -> Option<&str> {
     let arguments = &command["arguments"];
     let is_to_write = command["execute"] == "nbd-server-add" && arguments["writable"] == true;
     arguments["device"].as_str().filter(|_| is_to_write)

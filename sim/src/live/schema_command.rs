@@ -7,7 +7,7 @@
 //! network or another process is not drawn. Sizes are small, so that nothing fills a disk.
 
 use super::action::Action;
-use super::effect::{Effect, has_status, is_harmless, served_to_write};
+use super::effect::{Effect, has_status, is_harmless};
 use super::judge::Broken;
 use super::schema::{Member, Schema, Type};
 use super::sequence::{Live, OPERATOR};
@@ -112,7 +112,7 @@ impl Live<'_> {
         self.did(Action::Command(text.to_owned()));
         self.receive(None, text)?;
         let mut events = Vec::new();
-        let was_read_only = self.is_read_only(served_to_write(&command), &mut events)?;
+        let before = self.before(&command, &mut events)?;
         let reply = self.ask_schema_command(text, &mut events)?;
         let is_refused = reply.get("error").is_some();
         let effect = match is_refused {
@@ -121,7 +121,7 @@ impl Live<'_> {
                 // What it had done when its disk failed, nobody knows, unless it never does what anybody sees.
                 if is_of_disk(&reply) && !is_harmless(&command) { Effect::Unknown } else { Effect::Nothing }
             }
-            false => self.effect(&command, was_read_only, &mut events)?,
+            false => self.effect(&command, &before, &mut events)?,
         };
         // Jobs that were created and then refused came and went.
         let has_no_job =
