@@ -66,6 +66,7 @@ rules! {
     ReopenConflict = "a reopen is refused for the needs of others",
     UnmodelledJobVerb = "a verb on a job of an unknown type is accepted or refused",
     ChangeRefused = "a change of a mirror is refused",
+    StopSeenLate = "a job that has said that it stops at an error has no I/O status of that yet",
     QueryMeetsFault = "a query of nodes fails with the error of a fault in what an image says of its bitmaps",
     BitmapsStayReadOnly = "a job cannot write to an image whose bitmaps have not become writable with it, as a fault has struck",
     CompleteAfterCancel = "a mirror that was cancelled can be completed",

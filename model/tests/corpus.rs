@@ -9,8 +9,8 @@ use model::{Judge, LawId, Quirk};
 use recorded::{Contents, Recording, Run, Seen, corpus, images, jobs, seen};
 use serde_json::Value;
 
-/// Recorded cases, without those of bitmaps.
-const CASES: usize = 607;
+/// Recorded cases, without those that are for engines.
+const CASES: usize = 644;
 
 /// What the model refuses, with the law that is broken and the known defect that is behind it.
 const REFUSED: [(&str, LawId, &str); 14] = [
@@ -237,6 +237,8 @@ fn mutations(all: &[Seen], index: usize) -> Vec<Mutation> {
 
 /// Of the spoilt recordings at least so many of a thousand must be rejected.
 const REJECTED_OF_THOUSAND: usize = 998;
+/// In these a job meets errors again and again, or fails by one that it may report nowhere: one report more or less says nothing.
+const MANY_ERRORS: &str = "commit-fails-";
 
 /// One case of the corpus in so many is spoilt, at every place; and all those about jobs beside streams.
 const EVERY: usize = 4;
@@ -246,7 +248,8 @@ fn spoilt_recordings_are_rejected() {
     let mut contents = Contents::default();
     let mut tally: std::collections::BTreeMap<&str, (usize, usize)> = Default::default();
     let mut missed = Vec::new();
-    for recording in corpus().into_iter().step_by(EVERY).chain(jobs()) {
+    let is_spoilt = |recording: &Recording| !recording.name.starts_with(MANY_ERRORS);
+    for recording in corpus().into_iter().filter(is_spoilt).step_by(EVERY).chain(jobs()) {
         let setups = images(&recording.case, &mut contents);
         let seen = seen(&recording.case, &recording.result);
         let mut run = Run::new(&setups, &mut contents);

@@ -2,7 +2,7 @@
 //!
 //! Where a function is called for every run, it does nothing as long as its quirk is not had.
 
-use crate::command::plan::{JobType, Work};
+use crate::command::plan::{JobType, Plan, Work};
 use crate::command::stream::Span;
 use crate::content::{ANYTHING, Decides, Moment, Views};
 use crate::graph::{ImageId, JobId, NodeId};
@@ -359,6 +359,21 @@ impl State {
             && self.views.meets_a_change(image, sector, count, gives_up);
         let unflushed = self.has(Quirk::FlushErrorCorrupts) && gives_up && !self.faults.is_empty();
         if meets || unflushed {
+            self.corrupts(image);
+        }
+    }
+
+    /// A job begins to write: zeroes that it copies give up what was there, as a guest's do.
+    pub(super) fn copy_may_corrupt(&mut self, plan: &Plan) {
+        let written = match &plan.work {
+            Work::Stream(span) => span.target,
+            Work::Commit(span) => span.base,
+            Work::Mirror(span) => span.target,
+            Work::Backup(span) => span.target,
+        };
+        let image = self.layer_of(&self.graph, written);
+        let unflushed = self.has(Quirk::FlushErrorCorrupts) && !self.faults.is_empty();
+        if let (true, Some(image)) = (unflushed, image) {
             self.corrupts(image);
         }
     }

@@ -3,6 +3,7 @@
 use crate::command::record::Job;
 use crate::command::reply::generated_name;
 use crate::graph::{Driver, Graph, JobId, NodeId};
+use crate::job::{IoStatus, Status};
 use crate::json::Json;
 use crate::law::{Broken, LawId};
 use crate::rule::Rule;
@@ -46,6 +47,12 @@ impl State {
         }
     }
 
+    /// Whether a job may be reported with this I/O status. It says that it stops before it does so.
+    fn io_status_fits(&self, job: &Job, word: &str) -> bool {
+        let is_stopping = job.stopped && matches!(job.status, Status::Running | Status::Ready);
+        job.io_status.fits(word) || is_stopping && IoStatus::Ok.fits(word) && self.allows(Rule::StopSeenLate)
+    }
+
     fn check_job(&mut self, jobs: &[Shared<Job>], entry: &Json<'_>, block: bool) -> Result<JobId, Broken> {
         let names =
             if block { ["device", "offset", "len"] } else { ["id", "current-progress", "total-progress"] };
@@ -62,7 +69,7 @@ impl State {
             || (auto("auto-finalize", job.auto_finalize)
                 && auto("auto-dismiss", job.auto_dismiss)
                 && entry.integer_of("speed") == Some(job.speed)
-                && job.io_status.fits(entry.text_of("io-status").unwrap_or("")));
+                && self.io_status_fits(job, entry.text_of("io-status").unwrap_or("")));
         if !status_fits || !block_fits || entry.text_of("type") != Some(job.plan.kind().word()) {
             let what = format!(
                 "reported {entry}\nit is a {} with a speed of {}, of I/O status {}",

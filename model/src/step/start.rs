@@ -168,6 +168,7 @@ impl State {
         let len_bytes = self.length_of_work(&plan);
         let cannot_fit = self.is_too_long_for_its_target(&plan);
         let may_not_grow = self.grows_over_a_longer_layer(&plan);
+        self.copy_may_corrupt(&plan);
         let filter = self.graph.start(&plan, id, start.filter_node_name.clone());
         let mut job = Job::new(start, since, plan, filter);
         job.read_only_before = read_only_before;

@@ -84,6 +84,6 @@ function drawDisk(at) {
   });
   if (box.hasChildNodes()) return;
   box.append(...shownOrder().map((index) => disk.drawn[index].map), element("p", { class: "legend" },
-    "Value by name: n0 was in n0 at first, g1.0.2 was written by that request, 0 is zeroes, 0*7 seven sectors of them; a|b: either. Pale: shown from the image below. " +
+    "Value by name: n0 was in n0 at first, g1.0.2 was written by that request, 0 is zeroes, 0*7 seven sectors of them; a|b: either. Pale: shown from the image below; dotted above: perhaps so, perhaps its own. " +
     "Dot: not durable yet. Blue line: changed just now. Red frame: not what it must be."));
 }
