@@ -1,6 +1,6 @@
 // The chain as a graph: overlays above what they stand on, guests above their nodes, links that jobs froze thick.
 
-const BOX = { width: 160, height: 40, across: 176, down: 80, top: 26, line: 15 };
+const BOX = { width: 160, height: 40, across: 176, down: 80, top: 26, line: 15, letter: 7.2 };
 
 // Protocol nodes say nothing that their format nodes do not, unless somebody uses them by themselves.
 function shownNodes(graph) {
@@ -99,6 +99,13 @@ function edgeLine(node, [role, to, frozen], at) {
     drawn("text", { class: frozen.length ? "frozen-name" : "soft", x: (x1 + x2) / 2 + 6, y: (y1 + y2) / 2 }, words));
 }
 
+// A user of a node. A long name is drawn narrower: beside the last column there is no room.
+function userLine(text, x, y) {
+  const line = drawn("text", { class: "user", x, y }, text);
+  if (text.length * BOX.letter > BOX.width) { line.setAttribute("textLength", BOX.width); line.setAttribute("lengthAdjust", "spacingAndGlyphs"); }
+  return line;
+}
+
 function drawGraph(graph, before) {
   if (graph.nodes.length === 0) return element("p", { class: "legend" }, "no node is known here");
   const nodes = shownNodes(graph);
@@ -113,7 +120,7 @@ function drawGraph(graph, before) {
   const users = nodes.filter((node) => usersOf.get(node.id).length).map((node) => {
     const place = at.get(node.id);
     return drawn("g", { "data-users": node.name }, usersOf.get(node.id).map((user, line) =>
-      drawn("text", { class: "user", x: place.x + 4, y: place.y - 6 - line * BOX.line }, `▼ ${user.name}${user.w ? " (writes)" : ""}`)));
+      userLine(`▼ ${user.name}${user.w ? " (writes)" : ""}`, place.x + 4, place.y - 6 - line * BOX.line)));
   });
   const drained = drainedNodes(graph, before || graph);
   const edges = nodes.flatMap((node) => node.to.map((link) => edgeLine(node, link, at)));
