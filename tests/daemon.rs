@@ -61,8 +61,9 @@ fn a_thousand_clients_of_the_first_moments_lose_no_byte() {
     // The start takes longer than a client's first words.
     let nodes: Vec<String> = (0..100).map(|n| format!("driver=null-co,node-name=n{n}")).collect();
     let more: Vec<&str> = nodes.iter().flat_map(|node| ["--blockdev", node]).collect();
-    let mut early = 0;
-    for start in 0..STARTS {
+    let (mut early, mut start) = (0, 0);
+    // On a busy machine fewer of them are early, and it takes more starts.
+    while start < STARTS || early <= STARTS / 2 && start < 4 * STARTS {
         let place = Place::new();
         let daemon = std::thread::scope(|scope| {
             let clients = [0, 1, 2, 3].map(|number| {
@@ -85,11 +86,12 @@ fn a_thousand_clients_of_the_first_moments_lose_no_byte() {
         Client::connect(&place.path("a")).done("quit", json!({}));
         assert!(daemon.wait().success());
         place.assert_tidied_up();
+        start += 1;
     }
     assert!(
         early > STARTS / 2,
         "only {early} of {} clients came before the daemon was ready",
-        STARTS * CLIENTS
+        start * CLIENTS
     );
 }
 
