@@ -34,6 +34,13 @@ struct Kept {
     is_ahead: bool,
 }
 
+impl Kept {
+    /// The way down to `child` as `graph` has it.
+    fn down(graph: &Graph, child: NodeId, is_ahead: bool) -> Kept {
+        Kept { below: Arc::new(graph.below_and_with(child)), child, is_ahead }
+    }
+}
+
 impl NodeDisk {
     /// The way from `parent`, which is about to come into the graph, to `child`.
     pub(crate) fn new(
@@ -43,8 +50,7 @@ impl NodeDisk {
         link: Link,
         child: NodeId,
     ) -> Arc<NodeDisk> {
-        let kept = Kept { below: Arc::new(draft.below_and_with(child)), child, is_ahead: false };
-        NodeDisk::with(live, parent, link, kept)
+        NodeDisk::with(live, parent, link, Kept::down(draft, child, false))
     }
 
     /// The same of a parent that is in the graph, and stands on something else there until it is joined.
@@ -55,8 +61,7 @@ impl NodeDisk {
         link: Link,
         child: NodeId,
     ) -> Arc<NodeDisk> {
-        let kept = Kept { below: Arc::new(draft.below_and_with(child)), child, is_ahead: true };
-        NodeDisk::with(live, parent, link, kept)
+        NodeDisk::with(live, parent, link, Kept::down(draft, child, true))
     }
 
     /// The graph has it: from now on it leads down.
@@ -108,8 +113,7 @@ impl NodeDisk {
 impl Lower for NodeDisk {
     fn keep(&self, graph: &Graph) {
         let child = graph.place(self.parent).child(self.link);
-        let kept =
-            child.map(|child| Kept { below: Arc::new(graph.below_and_with(child)), child, is_ahead: false });
+        let kept = child.map(|child| Kept::down(graph, child, false));
         *self.kept.lock() = kept;
     }
 }
