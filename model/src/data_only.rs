@@ -23,6 +23,7 @@
 //!     size_bytes: 8 * 512,
 //!     cluster_bytes: 512,
 //!     bitmaps: false,
+//!     subclusters: false,
 //!     backing: None,
 //!     own: vec![],
 //! };

@@ -13,6 +13,7 @@
 //!     size_bytes: 4 * 512,
 //!     cluster_bytes: 512,
 //!     bitmaps: false,
+//!     subclusters: false,
 //!     backing: backing.map(str::to_owned),
 //!     own,
 //! };

@@ -15,6 +15,8 @@ pub struct ImageSetup {
     pub backing: Option<String>,
     /// Whether it keeps bitmaps from the beginning.
     pub bitmaps: bool,
+    /// Whether its clusters are allocated in 32 parts (extended L2 entries).
+    pub subclusters: bool,
     /// Every sector this layer decides, with its value; 0 is zeroes. Ignored sectors read from the backing.
     pub own: Vec<(u64, u64)>,
 }

@@ -187,7 +187,7 @@ quirks! {
     }
     FailedWriteZeroes {
         name: "failed-write-zeroes", id: "", harm: Harm::WrongData, releases: ALL,
-        what: "a write over a data cluster and a zero cluster next to it first makes both zero: a reader beside it sees zeroes, and if it then fails, or the daemon is killed, what was written there before is gone",
+        what: "a write over a data cluster and a zero cluster next to it, or over such parts of one cluster with extended L2 entries, first makes both zero: a reader beside it sees zeroes, and if it then fails, or the daemon is killed, what was written there before is gone",
         right: "whether a write is under way, is cut off or fails, each of its sectors is as it was or as it was to be",
         trace: "failed-write-zeroes.json", tries: 5, found_after_seconds: Some(60.4),
     }

@@ -17,6 +17,7 @@ fn disk(format: Format) -> ImageSetup {
         size_bytes: SECTORS * 512,
         cluster_bytes: 65_536,
         bitmaps: false,
+        subclusters: false,
         backing: None,
         own: vec![(3, 30)],
     }

@@ -44,6 +44,7 @@ fn image(value: &Value) -> ImageSetup {
         size_bytes: number(&value["size"]),
         cluster_bytes: number(&value["cluster"]),
         bitmaps: false,
+        subclusters: false,
         backing: value["backing"].as_str().map(str::to_owned),
         own,
     }

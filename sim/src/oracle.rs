@@ -440,6 +440,7 @@ pub(crate) fn setup(image: &Image, scenario: &Scenario) -> ImageSetup {
         size_bytes: image.size_bytes,
         cluster_bytes: image.format.cluster_bytes(),
         bitmaps: image.vouching == Vouching::Bitmap,
+        subclusters: image.features.extended_l2,
         backing: image.backing.map(|below| scenario.images[below].path.clone()),
         own: own.collect(),
     }

@@ -68,6 +68,8 @@ pub struct ImageFacts {
     pub size_bytes: u64,
     /// Whether it keeps bitmaps, or had some once.
     pub bitmaps: bool,
+    /// Whether its clusters are allocated in 32 parts.
+    pub subclusters: bool,
 }
 
 const COMMON: [Member; 9] = [

@@ -132,10 +132,10 @@ impl Views {
         self.layer(image).cluster(sector).end
     }
 
-    /// Whether a change reaches over more than one cluster.
-    pub fn spans_clusters(&self, image: ImageId, sector: u32, count: u32) -> bool {
-        let layer = self.layer(image);
-        count > 0 && layer.cluster(sector).end < sector + count
+    /// Whether a change reaches over more than one cluster, or over more than one part where each has several.
+    pub fn spans_clusters(&self, image: ImageId, (sector, count): (u32, u32), parts: u32) -> bool {
+        let unit = (self.layer(image).cluster_sectors / parts).max(1);
+        count > 0 && sector / unit != (sector + count - 1) / unit
     }
 
     /// Whether the cluster of a sector was given up since the last flush of its image, and the value stands, or stood

@@ -290,6 +290,7 @@ mod tests {
             size_bytes: 1024,
             cluster_bytes: 512,
             bitmaps: false,
+            subclusters: false,
             backing: backing.map(str::to_owned),
             own: own.to_vec(),
         }

@@ -111,7 +111,14 @@ impl State {
         let backing = self.graph.node(node).filename.clone();
         let size_bytes = bytes.unwrap_or(0);
         let headers = vec![backing.as_deref().map(str::to_owned)];
-        self.images.push(ImageFacts { file: file.clone(), qcow2: true, headers, size_bytes, bitmaps: false });
+        self.images.push(ImageFacts {
+            file: file.clone(),
+            qcow2: true,
+            headers,
+            size_bytes,
+            bitmaps: false,
+            subclusters: false,
+        });
         self.streamed.push(false);
         self.touched.push(false);
         self.shortest.push(None);

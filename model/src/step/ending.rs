@@ -243,6 +243,9 @@ impl State {
             }
             self.overlay_forgotten(is_certain);
             self.header_was_not_flushed(image);
+            if self.is_renamed_by_another(id, image, &names) {
+                self.either_headers.push(image);
+            }
             let is_certain = is_certain && !self.either_headers.contains(&image);
             let headers = &mut self.images[usize::from(image.0)].headers;
             if is_certain {
@@ -253,6 +256,15 @@ impl State {
         if self.members(id).filter(|job| job.ended).count() > 1 {
             self.count(LawId::BackupsTogether);
         }
+    }
+
+    /// Whether another job is about to end that makes a header name something else. QEMU ends one in a drain of the other:
+    /// which of them wrote last, nobody saw.
+    fn is_renamed_by_another(&self, id: JobId, image: ImageId, names: &Option<String>) -> bool {
+        let is_other = |(at, header): &(ImageId, Option<String>)| *at == image && header != names;
+        let mut others = self.ending_jobs().filter(|other| *other != id);
+        self.allows(Rule::HeaderNamesEither)
+            && others.any(|other| self.next_headers(other).iter().any(is_other))
     }
 
     /// The job has failed or was cancelled: the chain is as before.

@@ -99,6 +99,8 @@ impl State {
     /// Who was on the image is on its overlay now. What is under way ends there.
     fn requests_follow(&mut self, image: ImageId, over: ImageId) {
         let certain = self.shortest_length(over) as u64;
+        // It may have come to its end on the image.
+        let failed_before = self.is_unwritable(image);
         for index in 0..self.requests.len() {
             let request = &self.requests[index];
             let is_moved = self.image_of_guest(request.guest) == Some(over);
@@ -109,7 +111,7 @@ impl State {
             let (sector, count) = request.op.range();
             let request = &mut self.requests[index];
             request.image = Some(over);
-            request.may_fail |= sector.checked_add(count).is_none_or(|end| end > certain);
+            request.may_fail |= failed_before || sector.checked_add(count).is_none_or(|end| end > certain);
             (request.sector, request.count) = (start, end - start);
         }
     }

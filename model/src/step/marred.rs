@@ -340,16 +340,18 @@ impl State {
         // What an error kept from the disk is lost at a clean end, too.
         (matches!(self.phase, Phase::Crashed(_)) || self.is_struck_since(EVER))
             && self.has(Quirk::ReusedClusterShows)
-            && self.views.at_or_below(image).into_iter().any(|at| {
-                let is_copied = self.marred.copied.contains(&at);
-                self.views.may_be_reused(at, sector, value, is_copied)
-            })
+            && self
+                .views
+                .at_or_below(image)
+                .into_iter()
+                .any(|at| self.views.may_be_reused(at, sector, value, self.marred.copied.contains(&at)))
     }
 
     /// A write of more than one cluster begins: until all of it is there, any of it may be zeroes.
-    pub(super) fn write_may_zero(&mut self, image: ImageId, (sector, count): (u32, u32)) {
-        if self.has(Quirk::FailedWriteZeroes) && self.views.spans_clusters(image, sector, count) {
-            (sector..sector + count).for_each(|at| self.views.may_show_too(image, at, 0));
+    pub(super) fn write_may_zero(&mut self, image: ImageId, sectors: (u32, u32)) {
+        let parts = if self.images[usize::from(image.0)].subclusters { 32 } else { 1 };
+        if self.has(Quirk::FailedWriteZeroes) && self.views.spans_clusters(image, sectors, parts) {
+            (sectors.0..sectors.0 + sectors.1).for_each(|at| self.views.may_show_too(image, at, 0));
         }
     }
 

@@ -119,7 +119,9 @@ impl State {
         // Names lead to other nodes than those that the graph has there.
         let other_chain = ["in the backing chain", "is busy: block device is in use by block job"];
         let other_chain = other_chain.into_iter().map(Answer::ErrorAbout);
-        let inactive = Some(Answer::ErrorAbout("nactive")).filter(|_| self.marred.inactive);
+        // Nodes that were made inactive have given up their bitmaps.
+        let inactive = ["nactive", "bitmaps that were not loaded"].map(Answer::ErrorAbout).into_iter();
+        let inactive = inactive.filter(|_| self.marred.inactive);
         let bitmap = Some(Answer::ErrorAbout("is readonly and cannot be modified"));
         let bitmap = bitmap.filter(|_| !self.marred.unwritable.is_empty());
         let read_only = read_only.chain(inactive).chain(bitmap);

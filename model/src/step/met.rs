@@ -71,6 +71,7 @@ impl State {
                 }
                 // What it changed was mirrored: its guest's new image has it as well.
                 Kind::Change if mirrored.is_some() && request.image == mirrored => {
+                    way.requests[index].may_fail |= mirrored.is_some_and(|image| self.is_unwritable(image));
                     way.requests[index].image = image;
                 }
                 // Which of the two it made durable is open.

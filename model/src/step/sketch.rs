@@ -121,6 +121,7 @@ mod tests {
             size_bytes: 8 * SECTOR_BYTES,
             cluster_bytes: SECTOR_BYTES,
             bitmaps: false,
+            subclusters: false,
             backing: None,
             own: Vec::new(),
         };

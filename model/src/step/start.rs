@@ -9,7 +9,7 @@ use crate::command::record::Job;
 use crate::command::reply::{Answer, Refusal};
 use crate::command::starting::{Asked, Start, Sync};
 use crate::content::{Moment, SECTOR_BYTES};
-use crate::graph::{Driver, ImageId, JobId, NodeId};
+use crate::graph::{Driver, Graph, ImageId, JobId, NodeId};
 use crate::job::Status;
 use crate::law::{Broken, LawId};
 use crate::rule::Rule;
@@ -73,7 +73,12 @@ impl State {
     fn created_for(&self, client: usize, name: &str) -> Vec<Creation> {
         let front = &self.clients[client].pending[0];
         let Some((start, is_grouped)) = next_start(front, name) else { return Vec::new() };
-        let Ok(plan) = plan(&self.graph, start, |id| self.find_job(id).is_some()) else { return Vec::new() };
+        let is_taken = |id: &str| self.find_job(id).is_some();
+        let planned = plan(&self.graph, start, is_taken).or_else(|refusal| match refusal {
+            Refusal::CannotFreeze(_) => plan(&self.with_kept_writable(), start, is_taken),
+            other => Err(other),
+        });
+        let Ok(plan) = planned else { return Vec::new() };
         let id = self.next_job();
         let first = front.created.first().map_or(id, |first| *first);
         let late = late_refusals(&self.graph, start, &plan, id);
@@ -88,6 +93,17 @@ impl State {
             (true, false) => vec![with(late), with(by_chance)],
             (false, _) => vec![with([late, by_chance].concat())],
         }
+    }
+
+    /// The graph in which every node is writable that a fault may have kept so.
+    fn with_kept_writable(&self) -> Graph {
+        let mut graph = Graph::clone(&self.graph);
+        let kept: Vec<NodeId> =
+            graph.alive().filter(|(_, node)| node.may_have_stayed_writable).map(|(id, _)| id).collect();
+        for node in kept.into_iter().filter(|_| self.allows(Rule::KeptWritable)) {
+            graph.node_mut(node).read_only = false;
+        }
+        graph
     }
 
     /// Whether a command beyond the model waits for its reply and would start a job of that name.
@@ -121,6 +137,9 @@ impl State {
     /// What a start may be refused for because of what the model cannot know.
     fn refusals_by_chance(&self, start: &Start, plan: &Plan) -> Vec<Refusal> {
         let mut refusals = Vec::new();
+        if self.left_read_only() && plan.written.is_some() {
+            refusals.push(Refusal::ReadOnly);
+        }
         if let Work::Mirror(span) = &plan.work {
             let target = self.graph.node(span.target);
             let is_possibly_writable = target.read_only && target.may_have_stayed_writable;

@@ -353,6 +353,7 @@ fn facts(image: &ImageSetup) -> ImageFacts {
         headers: vec![image.backing.clone()],
         size_bytes: image.size_bytes,
         bitmaps: image.bitmaps,
+        subclusters: image.subclusters,
     }
 }
 

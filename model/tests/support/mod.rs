@@ -51,6 +51,7 @@ impl Run {
                 size_bytes: length * 512,
                 cluster_bytes: 1024,
                 bitmaps: false,
+                subclusters: false,
                 backing: images.last().filter(|_| depth > 0).map(|image: &ImageSetup| image.file.clone()),
                 own: owned.map(|s| (s, value(s))).collect(),
             });

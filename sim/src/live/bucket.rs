@@ -67,6 +67,8 @@ struct Alike {
     job: Option<Job>,
     #[serde(default)]
     connecting: bool,
+    #[serde(default)]
+    threaded: bool,
 }
 
 #[derive(Deserialize, Debug)]
@@ -133,6 +135,7 @@ impl Alike {
             && (self.action.is_empty() || fall.actions.iter().any(|action| self.action.contains(action)))
             && self.job.as_ref().is_none_or(|job| fall.jobs.iter().any(|standing| job.fits(standing)))
             && (!self.connecting || fall.connecting)
+            && (!self.threaded || fall.threaded)
     }
 }
 

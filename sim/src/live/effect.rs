@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Beginnings of the names of commands that change nothing that readers of a node, an image or a job see.
-const HARMLESS: [&str; 7] = [
+const HARMLESS: [&str; 8] = [
     "query-",
+    "x-query-",
     "x-debug-",
     "qom-get",
     "qom-list",

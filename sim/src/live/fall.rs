@@ -20,6 +20,8 @@ pub struct Fall {
     pub actions: Vec<String>,
     /// A guest had connected a moment ago.
     pub connecting: bool,
+    /// A command has put a node or an export into a thread of its own.
+    pub threaded: bool,
     /// The commands of the last moments, the latest first.
     pub lately: Vec<String>,
     /// The jobs, as far as events have reported.
@@ -77,6 +79,7 @@ impl Fall {
             command: name,
             actions,
             connecting: false,
+            threaded: false,
             lately: Vec::new(),
             jobs,
             stacks: Vec::new(),

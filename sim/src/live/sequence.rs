@@ -238,7 +238,10 @@ fn look_inside(
     let is_served = |action: &&Action| matches!(action, Action::Request { .. } | Action::Answered { .. });
     let mut others = actions.iter().rev().filter(|action| !is_served(action)).take(MOMENT);
     let connecting = others.any(|action| matches!(action, Action::Connect { .. }));
-    let fall = Fall { connecting, ..fall };
+    let in_thread =
+        |action: &Action| matches!(action, Action::Command(text) if text.contains("\"iothread\""));
+    let threaded = actions.iter().any(in_thread);
+    let fall = Fall { connecting, threaded, ..fall };
     if bucket_of(baseline, &fall).is_some() {
         return fall;
     }

@@ -253,6 +253,7 @@ pub(super) fn setups<L: BlockLayer>(scenario: &Scenario) -> Vec<ImageSetup> {
             size_bytes: content.image.size_bytes,
             cluster_bytes: L::CLUSTER_BYTES,
             bitmaps: false,
+            subclusters: false,
             backing: content.image.backing.clone(),
             own: own.collect(),
         });

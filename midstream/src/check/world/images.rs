@@ -84,6 +84,7 @@ pub(super) fn setups<L: BlockLayer>(scenario: &Scenario) -> Vec<ImageSetup> {
             size_bytes: image.size_bytes,
             cluster_bytes: SECTOR,
             bitmaps: false,
+            subclusters: false,
             backing: None,
             own: own.collect(),
         });

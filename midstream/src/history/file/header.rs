@@ -101,6 +101,8 @@ pub struct ImageForm {
     cluster_bytes: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     bitmaps: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    subclusters: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backing: Option<String>,
     #[serde(default)]
@@ -143,6 +145,7 @@ impl ImageForm {
             size_bytes: image.size_bytes,
             cluster_bytes: image.cluster_bytes,
             bitmaps: image.bitmaps,
+            subclusters: image.subclusters,
             backing: image.backing.clone(),
             own,
         }
@@ -156,6 +159,7 @@ impl ImageForm {
             size_bytes: self.size_bytes,
             cluster_bytes: self.cluster_bytes,
             bitmaps: self.bitmaps,
+            subclusters: self.subclusters,
             backing: self.backing.clone(),
             own: self.own.iter().flat_map(run).collect(),
         }

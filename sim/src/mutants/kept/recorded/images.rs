@@ -55,6 +55,7 @@ pub fn images(case: &Value, contents: &mut Contents) -> Vec<ImageSetup> {
             size_bytes: size,
             cluster_bytes: cluster / parts,
             bitmaps: false,
+            subclusters: false,
             backing,
             own,
         });
