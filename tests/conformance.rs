@@ -14,7 +14,7 @@ use sim::conform::verdict::{Divergences, Verdict};
 use std::path::{Path, PathBuf};
 
 /// Cases of the corpus.
-const CASES: usize = 1017;
+const CASES: usize = 1277;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance")

@@ -2,15 +2,16 @@
 //!
 //! The QMP layer makes these from text and text from these; jobs and graph know nothing of JSON.
 
+mod create;
 mod exports;
 mod info;
 mod jobs;
 mod nodes;
+mod stats;
 
+pub use create::{NewFile, NewImage, NewQcow2, Preallocation};
 pub use exports::{ExportInfo, ExportOptions};
-pub use info::{
-    BitmapInfo, DeletedSnapshot, EdgeInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo, VertexInfo,
-};
+pub use info::{BitmapInfo, EdgeInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo, VertexInfo};
 pub use jobs::{
     BackupArguments, BackupSync, BitmapMode, BlockJobInfo, CommitArguments, Family, JobOptions,
     MirrorArguments, MirrorSync, OnError, StreamArguments, Verb,
@@ -18,3 +19,4 @@ pub use jobs::{
 pub use nodes::{
     BackingOptions, BlockdevOptions, ChildOptions, DiscardOptions, DriverOptions, FilterOptions, NodeSettings,
 };
+pub use stats::NodeStats;

@@ -1,9 +1,11 @@
 //! Why the engine refuses a command. Each variant carries its cause; its text is QEMU 10.0's.
 
 pub(crate) mod backup;
+pub(crate) mod create;
 
 use crate::budget::OverBudget;
 use backup::{BackupRefused, TransactionRefused};
+use create::CreateRefused;
 use seam::Errno;
 use thiserror::Error;
 
@@ -116,6 +118,8 @@ pub enum Refused {
     Backup(BackupRefused),
     #[error(transparent)]
     Transaction(TransactionRefused),
+    #[error(transparent)]
+    Create(CreateRefused),
     #[error(
         "Permission conflict on node '{node}': permissions '{permissions}' are both required by {taker} and unshared by {keeper}."
     )]

@@ -14,7 +14,7 @@
 //! - `graph.rs`, `graph/`: nodes, links, users. A `Graph` is a value: requests hold the one they began with, an edit clones
 //!   it, checks the clone and puts it in place (`Core::try_edit`), so a change happens entirely or not at all. `chain`
 //!   walks down, `blocker` says who forbids what, `permission` who needs what, `node` is what never changes, `orphan` what
-//!   an ended job still holds of nodes that are gone, `write_threshold` reports how far a node is written, `failed_flush` remembers of which files a flush has failed. `cell` is
+//!   an ended job still holds of nodes that are gone, `write_threshold` reports how far a node is written and what a file's discards came to, `failed_flush` remembers of which files a flush has failed. `cell` is
 //!   where the present graph stands, `options` the options that any node has, `filename` works out the name a node would be
 //!   opened by; `numbered` is for whoever goes through all nodes; `user` is who uses a node from outside, `draft` a graph on
 //!   which nodes are opened, `freeze` which links stay. A node is `Storage`, which keeps bytes, or a `Filter`, which passes
@@ -40,7 +40,7 @@
 //!   and `count` are the file as a whole; `mapping`, `alloc`, `entry`, `subclusters` (extended L2), `counter`, `pointers`,
 //!   `cache` and `metadata` are its tables in memory, changed one step at a time under one short-held mutex; `read`,
 //!   `write`, `zero`, `resize`, `backing`, `pack` (compressed clusters; `compressed` is the codec), `snapshot`, `bitmaps`,
-//!   `info` are the requests; `repair` repairs what was not closed cleanly; `flush` is the only file that writes tables,
+//!   `info` are the requests (`snapshot_list` is what queries show of snapshots); `repair` repairs what was not closed cleanly; `flush` is the only file that writes tables,
 //!   in `write_in_order`; `discard` gives the space of freed clusters back. Persistent bitmaps hang on a node's place while
 //!   it is open and go into the image when it is closed (`bitmaps`; `bitmap_directory` is their list, `bitmap_bits` what
 //!   they hold).
@@ -54,16 +54,16 @@
 //!   lost wake-up), over `shim`. `tests/loom.rs` compiles the same files over loom.
 //! - `engine.rs`, `engine/`: the commands, one file each: `open` (`blockdev-add`, `-del`; `opening` and `opening/` open nodes on a draft
 //!   of the graph, children first; `named` says what a header's name of a backing means, and asks `qapi/file_name` what a
-//!   `json:` name describes), `stream`, `query`, `debug` (the graph with all permissions); `jobs` makes, commands and
+//!   `json:` name describes), `stream`, `query`, `stats`, `debug` (the graph with all permissions); `jobs` makes, commands and
 //!   forgets jobs of any kind, `guest` is who reads and writes. What changes the graph or a node while jobs run: `amend` (a job that no `block-job-*` command
-//!   knows), `reopen`, `snapshot`, `internal_snapshot`, `resize`, `backing_file`, `bitmap`; their rules are functions of a
+//!   knows; `create`, which makes files and images, is the other), `reopen`, `snapshot`, `internal_snapshot`, `resize`, `backing_file`, `bitmap`; their rules are functions of a
 //!   `Graph` (`graph/snapshot.rs`, `graph/bitmap.rs`; `graph/backing_image.rs` finds a base by its file name), so
 //!   `transaction` does its actions to a draft of the graph first, and to the graph itself only when all can be done. A new
 //!   action: `qmp/transaction.rs`.
 //! - `command.rs`, `command/`: what operators ask and what they are shown, as plain data: `nodes`, `jobs`, `exports`, and the
 //!   `info` of queries.
 //! - `qapi/`: from text to options. `lexer` and `json` read, `schema` and `types` are the one table of commands from which
-//!   `check` follows, `options` and `node_options` make plain data of what passed.
+//!   `check` follows, `options`, `node_options` and `create_options` make plain data of what passed.
 //! - `qmp/`: text in, text out. `dispatch` calls the engine, `introspect` shows the table, `text` and `report` word the answers,
 //!   `monitor` and `outbox` are one client.
 //! - `nbd/`: the NBD protocol without I/O: `session` is one client, `option` its handshake, `request` and `reply` what

@@ -5,6 +5,7 @@
 //! passed; `keyval` and `file_name` take the same options as dotted keys and as names of backing files.
 
 pub mod check;
+pub(crate) mod create_options;
 pub(crate) mod file_name;
 pub mod json;
 pub mod keyval;

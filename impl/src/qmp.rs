@@ -9,11 +9,14 @@ mod drivers;
 mod edits;
 pub mod export_options;
 mod introspect;
+#[cfg(test)]
+mod missing;
 mod monitor;
 mod outbox;
 #[cfg(test)]
 mod recorded;
 mod report;
+mod stats;
 mod text;
 mod transaction;
 

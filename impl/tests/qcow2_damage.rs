@@ -195,7 +195,7 @@ fn tables_that_are_led_to_again_and_again_are_found_out() {
         let (_, image, reports) = open(bytes.clone(), true);
         let done = match shrinks {
             true => block_on(image.shrink(CLUSTER)),
-            false => block_on(image.create_snapshot("s", 1, 2)),
+            false => block_on(image.create_snapshot("s", 1, 2)).map(drop),
         };
         assert_eq!(done, Err(Errno::EIO));
         assert_eq!(reports.lock().unwrap()[0].0, "The L1 table leads to more L2 tables than there can be");

@@ -1,5 +1,6 @@
 //! What queries show of nodes and of what belongs to them.
 
+use crate::format::qcow2::Snapshot;
 use crate::permission::Set;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct NodeInfo {
     pub actual_size: Option<u64>,
     /// `backing-filename` and what belongs to it, as the image itself says.
     pub named_backing: Option<NamedBacking>,
+    /// `snapshots`, in the order of the image.
+    pub snapshots: Arc<[Snapshot]>,
     /// `format-specific`.
     pub specific: Option<SpecificInfo>,
     /// `detect_zeroes`.
@@ -116,17 +119,4 @@ pub struct BitmapInfo {
     pub is_busy: bool,
     /// `inconsistent`.
     pub is_inconsistent: bool,
-}
-
-/// An internal snapshot that was deleted.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DeletedSnapshot {
-    /// `id`.
-    pub id: String,
-    /// `name`.
-    pub name: String,
-    /// `date-sec`.
-    pub seconds: u64,
-    /// `date-nsec`.
-    pub nanoseconds: u64,
 }

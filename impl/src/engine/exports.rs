@@ -49,6 +49,14 @@ impl Engine {
         Ok(())
     }
 
+    /// `nbd-server-add`: of a read-only node it makes a read-only export, whatever it is asked for.
+    pub(crate) async fn nbd_server_add(self: &Arc<Self>, mut options: ExportOptions) -> Result<(), Refused> {
+        let graph = self.graph();
+        let node = graph.lookup(&options.node_name)?;
+        options.writable &= !graph.place(graph.unfiltered(node)).read_only;
+        self.block_export_add(&options).await
+    }
+
     /// `block-export-add`.
     pub(crate) async fn block_export_add(self: &Arc<Self>, options: &ExportOptions) -> Result<(), Refused> {
         if !is_well_formed_id(&options.id) {

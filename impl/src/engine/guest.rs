@@ -81,8 +81,13 @@ impl Engine {
             if writable && graph.place(graph.unfiltered(node)).read_only {
                 return Err(Refused::ReadOnly);
             }
-            let user = graph.add_guest(node, writable, shared);
+            // What a guest does is refused before what it forbids others.
+            let user = graph.add_guest(node, writable, Set::ALL);
             graph.admit_permissions()?;
+            if shared != Set::ALL {
+                graph.share_less(user, shared);
+                graph.admit_permissions()?;
+            }
             Ok::<_, Refused>(user)
         })?;
         assert!(dropped.is_empty(), "attaching a guest drops {dropped:?}");

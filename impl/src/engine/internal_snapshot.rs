@@ -2,9 +2,9 @@
 //! image.
 
 use super::Engine;
-use crate::command::DeletedSnapshot;
 use crate::error::Refused;
-use crate::format::qcow2::Qcow2;
+use crate::format::qcow2::{Qcow2, Snapshot};
+use crate::graph::Graph;
 use crate::graph::blocker::Op;
 use seam::Errno;
 use std::sync::Arc;
@@ -13,7 +13,16 @@ impl Engine {
     /// `blockdev-snapshot-internal-sync`.
     pub(crate) async fn create_internal_snapshot(&self, device: &str, name: &str) -> Result<(), Refused> {
         let _alone = self.gate.drain().await;
-        let graph = self.graph();
+        self.new_internal_snapshot(&self.graph(), device, name).await.map(drop)
+    }
+
+    /// Makes a snapshot inside the image of a node of this graph. Answers the image, and the snapshot's id.
+    pub(super) async fn new_internal_snapshot(
+        &self,
+        graph: &Graph,
+        device: &str,
+        name: &str,
+    ) -> Result<(Arc<Qcow2>, String), Refused> {
         let root = graph.lookup_root(device)?;
         graph.admit_op(Op::InternalSnapshot, root)?;
         let place = graph.place(root);
@@ -29,7 +38,8 @@ impl Engine {
         }
         let now = self.host.wall_clock();
         let (seconds, nanoseconds) = (now.seconds as u32, now.microseconds * 1000);
-        image.create_snapshot(name, seconds, nanoseconds).await.map_err(|errno| match errno {
+        let made = image.create_snapshot(name, seconds, nanoseconds).await;
+        made.map(|id| (image.clone(), id)).map_err(|errno| match errno {
             Errno::EEXIST => Refused::SnapshotExists { name: name.to_owned(), device: device.to_owned() },
             errno => {
                 let (name, device) = (name.to_owned(), device.to_owned());
@@ -44,7 +54,7 @@ impl Engine {
         device: &str,
         id: Option<&str>,
         name: Option<&str>,
-    ) -> Result<DeletedSnapshot, Refused> {
+    ) -> Result<Snapshot, Refused> {
         let _alone = self.gate.drain().await;
         let graph = self.graph();
         let root = graph.lookup_root(device)?;
@@ -63,16 +73,8 @@ impl Engine {
         if graph.place(root).read_only {
             return Err(Refused::DeviceReadOnly(device.to_owned()));
         }
-        let gone = image
-            .delete_snapshot(&found)
-            .await
-            .map_err(Refused::io("delete a snapshot of", graph.name(root)))?;
-        Ok(DeletedSnapshot {
-            id: gone.id,
-            name: gone.name,
-            seconds: gone.seconds.into(),
-            nanoseconds: gone.nanoseconds.into(),
-        })
+        let deleted = image.delete_snapshot(&found).await;
+        deleted.map_err(Refused::io("delete a snapshot of", graph.name(root)))
     }
 }
 

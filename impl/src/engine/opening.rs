@@ -106,8 +106,18 @@ impl<'e> Draft<'e> {
 
     /// Puts the new nodes into the graph, as it is by now.
     pub(super) fn put_into(&self, graph: &mut Graph) -> Result<(), Refused> {
+        self.close_gap(graph);
+        self.put_nodes_into(graph, &self.new)
+    }
+
+    /// Puts some of the new nodes into the graph, or into another draft of it.
+    pub(super) fn put_nodes_into(&self, graph: &mut Graph, nodes: &[NodeId]) -> Result<(), Refused> {
+        graph.adopt(&self.graph, nodes)
+    }
+
+    /// What this draft has used of what was set aside for it, nobody else uses; the rest is free.
+    pub(super) fn close_gap(&self, graph: &mut Graph) {
         graph.close_gap(self.aside, &self.graph);
-        graph.adopt(&self.graph, &self.new)
     }
 
     /// Opens a node and the children that are described with it.

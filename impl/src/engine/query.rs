@@ -3,7 +3,7 @@
 use super::Engine;
 use super::named::beside;
 use crate::command::{BitmapInfo, NamedBacking, NodeInfo, SpecificInfo};
-use crate::format::qcow2::BackingName;
+use crate::format::qcow2::{BackingName, Snapshot};
 use crate::graph::bitmap::Bitmap;
 use crate::graph::bitmap::held::Held;
 use crate::graph::filename::Filenames;
@@ -53,6 +53,7 @@ fn info(graph: &Graph, names: &mut Filenames<'_>, sizes: &mut Sizes, id: NodeId)
         is_dirty: is_dirty(graph, knower),
         actual_size: allocated_bytes(graph, sizes, id),
         named_backing: named_backing(place),
+        snapshots: snapshots(graph, id, knower),
         specific: specific(&place.node.driver),
         detect_zeroes: place.options.detect_zeroes.word(),
         direct: place.options.direct,
@@ -105,6 +106,16 @@ fn allocated_bytes(graph: &Graph, sizes: &mut Sizes, id: NodeId) -> Option<u64> 
     };
     sizes.insert(id, bytes);
     bytes
+}
+
+/// Those of the image whose bytes a node passes on. A backup's filter has two children, and passes on neither's.
+fn snapshots(graph: &Graph, id: NodeId, knower: NodeId) -> Arc<[Snapshot]> {
+    let next = |id: &NodeId| (*id != knower).then(|| graph.place(*id).file.or(graph.below(*id))).flatten();
+    let mut way = std::iter::successors(Some(id), next);
+    if way.any(|id| matches!(graph.node(id).driver, Driver::Filter(Filter::CopyBeforeWrite(_)))) {
+        return Arc::default();
+    }
+    graph.node(knower).qcow2().map(|image| image.shown_snapshots()).unwrap_or_default()
 }
 
 fn named_backing(place: &Place) -> Option<NamedBacking> {

@@ -12,7 +12,7 @@ use crate::permission::Set;
 use seam::Disk;
 
 /// The largest size QEMU takes.
-const LEN_BYTES_MAX: u64 = 0x7fff_ffff_c000_0000;
+pub(super) const LEN_BYTES_MAX: u64 = 0x7fff_ffff_c000_0000;
 
 impl Engine {
     /// `block_resize`.

@@ -1,6 +1,7 @@
 //! `blockdev-snapshot`, `blockdev-snapshot-sync`: a chain grows at its top.
 
 use super::Engine;
+use super::opening::{Draft, Opener};
 use crate::command::{BackingOptions, BlockdevOptions, ChildOptions, DriverOptions};
 use crate::error::Refused;
 use crate::format::qcow2::{BackingName, CreateError, CreateOptions, Qcow2};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 /// `blockdev-snapshot-sync`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct SyncOptions {
+pub struct SyncOptions {
     /// `device`.
     pub device: Option<String>,
     /// `node-name`: what gets an overlay.
@@ -50,26 +51,49 @@ impl Engine {
         options: &SyncOptions,
     ) -> Result<(), Refused> {
         let _alone = self.gate.drain().await;
-        let below = admit_sync(&self.graph(), options)?;
-        self.flush_below(below).await?;
-        let name = admit_overlay_name(&self.graph(), options)?;
-        if !options.must_exist {
-            self.create_overlay(below, options).await?;
-        }
-        let overlay = overlay_options(name, options)?;
-        let (draft, overlay) = self.open_new(&overlay).await?;
+        let mut draft = Draft::new(self);
+        let new = self.new_overlay(&self.graph(), &mut draft, options).await?;
         let ((), dropped) = self.try_edit(|graph| {
-            draft.put_into(graph)?;
-            graph.put_on_top(below, overlay)
+            draft.close_gap(graph);
+            new.put(graph, &draft)
         })?;
         self.close(dropped).await;
-        self.retire(below).await;
-        self.open_for_writing(&draft.written).await.map(drop)
+        self.settle_overlay(&new).await
+    }
+
+    /// Makes the overlay of `blockdev-snapshot-sync` and opens it in the draft. It is in no other graph yet.
+    pub(super) async fn new_overlay(
+        &self,
+        graph: &Arc<Graph>,
+        draft: &mut Draft<'_>,
+        options: &SyncOptions,
+    ) -> Result<NewOverlay, Refused> {
+        let below = admit_sync(graph, options)?;
+        // What was written before the snapshot is durable with it.
+        write::flush(graph, below).await.map_err(Refused::io("flush", graph.name(below)))?;
+        let name = admit_overlay_name(graph, options)?;
+        if !options.must_exist {
+            self.create_overlay(graph, below, options).await?;
+        }
+        let (opened, written) = (draft.new.len(), draft.written.len());
+        let overlay = draft.open(&overlay_options(name, options)?, Opener::Operator).await?;
+        let (nodes, written) = (draft.new[opened..].to_vec(), draft.written[written..].to_vec());
+        Ok(NewOverlay { below, overlay, nodes, written })
+    }
+
+    /// The overlay is in the graph: what is below it is not written any more, and it is.
+    pub(super) async fn settle_overlay(&self, new: &NewOverlay) -> Result<(), Refused> {
+        self.retire(new.below).await;
+        let graph = self.graph();
+        let written: Vec<_> = new.written.iter().copied().filter(|id| graph.contains(*id)).collect();
+        self.open_for_writing(&written).await.map(drop)
     }
 
     /// A node under its new overlay becomes read-only, unless somebody else writes to it.
     pub(crate) async fn retire(&self, below: NodeId) {
-        if !self.graph().place(below).read_only {
+        let graph = self.graph();
+        // With an overlay that nobody used, everything below may have gone that nobody else uses.
+        if graph.contains(below) && !graph.place(below).read_only {
             let _stays_writable = self.reopen(below, false).await;
         }
     }
@@ -88,8 +112,12 @@ impl Engine {
         }
     }
 
-    async fn create_overlay(&self, below: NodeId, options: &SyncOptions) -> Result<(), Refused> {
-        let graph = self.graph();
+    async fn create_overlay(
+        &self,
+        graph: &Graph,
+        below: NodeId,
+        options: &SyncOptions,
+    ) -> Result<(), Refused> {
         match options.format.as_deref() {
             None | Some("qcow2") => {}
             Some("raw") => return Err(Refused::FormatWithoutBacking("raw".to_owned())),
@@ -97,10 +125,10 @@ impl Engine {
         }
         let node = graph.node(graph.unfiltered(below));
         let backing = BackingName {
-            file: self.overlaid_filename(&graph, node.id),
+            file: self.overlaid_filename(graph, node.id),
             format: Some(node.driver_name().to_owned()),
         };
-        let len_bytes = known_len(&graph, below)?;
+        let len_bytes = known_len(graph, below)?;
         self.host.report(&formatting(&options.file, len_bytes, &backing));
         let create = CreateOptions { len_bytes, backing: Some(backing), ..CreateOptions::default() };
         let cannot = |errno| Refused::CannotCreate { filename: options.file.clone(), errno };
@@ -110,6 +138,24 @@ impl Engine {
             CreateError::BackingName => cannot(Errno::EINVAL),
             other => Refused::MalformedImage(other.to_string()),
         })
+    }
+}
+
+/// An overlay that is open in a draft.
+#[derive(Debug)]
+pub(super) struct NewOverlay {
+    below: NodeId,
+    overlay: NodeId,
+    /// It, and what it lies on.
+    nodes: Vec<NodeId>,
+    written: Vec<NodeId>,
+}
+
+impl NewOverlay {
+    /// Puts it into a graph, above what it stands on.
+    pub(super) fn put(&self, graph: &mut Graph, draft: &Draft<'_>) -> Result<(), Refused> {
+        draft.put_nodes_into(graph, &self.nodes)?;
+        graph.put_on_top(self.below, self.overlay)
     }
 }
 

@@ -40,6 +40,7 @@ mod read;
 mod repair;
 mod resize;
 mod snapshot;
+mod snapshot_list;
 mod snapshot_table;
 mod subclusters;
 mod trouble;
@@ -86,6 +87,8 @@ pub struct Qcow2 {
     flushes: Mutex<flush::Turns>,
     /// One compressed cluster at a time is put behind the last.
     packing: RangeLock,
+    /// What queries show of the snapshots.
+    shown: Mutex<snapshot_list::Shown>,
     /// Who learns of damage.
     alarm: damage::Alarm,
     allowance: Allowance,
@@ -124,7 +127,7 @@ impl Qcow2 {
             (None, true) => return Err(missing(&metadata.header).of(name)),
             (Some(_), false) => return Err(OpenCause::DataFileUnasked.of(name)),
         };
-        Ok(Arc::new(Qcow2 {
+        let image = Arc::new(Qcow2 {
             data,
             disk,
             geometry: metadata.geometry,
@@ -133,9 +136,12 @@ impl Qcow2 {
             flushing: RangeLock::new(),
             flushes: Mutex::new(flush::Turns::default()),
             packing: RangeLock::new(),
+            shown: Mutex::default(),
             alarm: damage::Alarm::default(),
             allowance: allowance.clone(),
-        }))
+        });
+        image.learn_snapshots().await;
+        Ok(image)
     }
 
     /// The image's metadata; if it is to be written and is dirty, repaired before.

@@ -109,6 +109,11 @@ impl Graph {
         self.add_user(node, UserKind::Guest, taken, shared)
     }
 
+    /// From now on a user lets others do no more than that.
+    pub(crate) fn share_less(&mut self, id: UserId, shared: Set) {
+        self.users.get_mut(&id).expect("a user that is there").shared = shared;
+    }
+
     /// Removes a user.
     pub(crate) fn remove_user(&mut self, id: UserId) {
         self.users.remove(&id);

@@ -18,6 +18,8 @@ pub(crate) type OnPassed = Box<dyn FnOnce(u64) + Send>;
 #[derive(Default)]
 pub struct WriteThreshold {
     armed: Mutex<Option<(u64, OnPassed)>>,
+    /// The end of the highest write so far.
+    highest: Mutex<u64>,
 }
 
 impl fmt::Debug for WriteThreshold {
@@ -37,8 +39,17 @@ impl WriteThreshold {
         self.armed.lock().as_ref().map_or(0, |(bytes, _)| *bytes)
     }
 
+    /// The end of the highest write so far.
+    pub(crate) fn highest(&self) -> u64 {
+        *self.highest.lock()
+    }
+
     /// A write up to `end` begins.
     pub fn passes(&self, end: u64) {
+        {
+            let mut highest = self.highest.lock();
+            *highest = end.max(*highest);
+        }
         let passed = {
             let mut armed = self.armed.lock();
             if armed.as_ref().is_some_and(|(bytes, _)| end > *bytes) { armed.take() } else { None }
@@ -47,6 +58,17 @@ impl WriteThreshold {
             on_passed(end - bytes);
         }
     }
+}
+
+/// What became of the discards of a file that takes them.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct DiscardStats {
+    /// `discard-nb-ok`.
+    pub done: u64,
+    /// `discard-nb-failed`.
+    pub failed: u64,
+    /// `discard-bytes-ok`.
+    pub done_bytes: u64,
 }
 
 /// A file's disk that looks how far it is written, and remembers whether a flush has failed.
@@ -60,6 +82,7 @@ pub struct WatchedDisk {
     /// `discard: unmap`.
     unmap: Mutex<bool>,
     auto: Arc<AutoReadOnly>,
+    discards: Arc<Mutex<DiscardStats>>,
 }
 
 impl WatchedDisk {
@@ -71,13 +94,18 @@ impl WatchedDisk {
         is_durable: bool,
     ) -> Arc<WatchedDisk> {
         let is_durable = Arc::new(Mutex::new(is_durable));
-        let (unmap, auto) = (Mutex::new(false), Arc::default());
-        Arc::new(WatchedDisk { disk, threshold, flushes, is_durable, unmap, auto })
+        let (unmap, auto, discards) = (Mutex::new(false), Arc::default(), Arc::default());
+        Arc::new(WatchedDisk { disk, threshold, flushes, is_durable, unmap, auto, discards })
     }
 
     /// Whether space is given back from now on.
     pub(crate) fn set_unmap(&self, unmap: bool) {
         *self.unmap.lock() = unmap;
+    }
+
+    /// What became of the discards that it took.
+    pub(crate) fn discards(&self) -> DiscardStats {
+        *self.discards.lock()
     }
 
     /// Of a file with `auto-read-only`: how it is open.
@@ -111,7 +139,19 @@ impl Disk for WatchedDisk {
     }
 
     fn discard(&self, offset: u64, len: u64) -> Pending<'static, IoResult<()>> {
-        if *self.unmap.lock() { self.disk.discard(offset, len) } else { Box::pin(std::future::ready(Ok(()))) }
+        if !*self.unmap.lock() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        let (discarded, stats) = (self.disk.discard(offset, len), Arc::clone(&self.discards));
+        Box::pin(async move {
+            let discarded = discarded.await;
+            let mut stats = stats.lock();
+            match discarded {
+                Ok(()) => (stats.done, stats.done_bytes) = (stats.done + 1, stats.done_bytes + len),
+                Err(_) => stats.failed += 1,
+            }
+            discarded
+        })
     }
 
     fn next_run(&self, offset: u64, len: u64) -> Pending<'static, IoResult<DiskRun>> {

@@ -18,8 +18,10 @@ use std::sync::Arc;
 
 pub(crate) use super::state::{Cancelled, Failure, Outcome};
 
-/// The type of the one kind of job that is no block job.
+/// The types of the jobs that are no block jobs.
 pub(crate) const AMEND: &str = "amend";
+/// See [`AMEND`].
+pub(crate) const CREATE: &str = "create";
 
 /// A job.
 #[derive(Debug)]
@@ -166,7 +168,7 @@ impl Job {
     pub(crate) fn discard(&self) {
         let end = End { outcome: Outcome::Cancelled, user_paused: false };
         let mut life = self.life.lock();
-        self.transition(&mut life, State::Aborting(end));
+        self.transition(&mut life, State::Aborting(end.clone()));
         self.transition(&mut life, State::Concluded(end));
     }
 
@@ -378,7 +380,7 @@ impl Job {
 
     /// Whether the job is gone, or waits for an operator to dismiss it.
     pub(crate) fn is_over(&self) -> bool {
-        match self.life.lock().state {
+        match &self.life.lock().state {
             State::Concluded(_) => self.manual_dismiss,
             State::Null => true,
             _ => false,
@@ -387,7 +389,7 @@ impl Job {
 
     /// Whether the commands and events of block jobs are for it.
     pub(crate) fn is_block_job(&self) -> bool {
-        self.kind != AMEND
+        ![AMEND, CREATE].contains(&self.kind)
     }
 
     /// Its status.

@@ -108,7 +108,7 @@ impl Mirror {
             grow::grow(&graph, self.top.target, source).await?;
         }
         if !self.top.is_commit && target != source {
-            return Err(Failure::Because("Source and target image have different sizes").into());
+            return Err(Failure::Because("Source and target image have different sizes".into()).into());
         }
         Ok(source)
     }

@@ -2,6 +2,7 @@
 
 use super::status::Status;
 use seam::Errno;
+use std::sync::Arc;
 
 /// A job's state.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +54,7 @@ pub(crate) enum Ending {
 }
 
 /// An ended job.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct End {
     pub(super) outcome: Outcome,
     /// A pause that was asked for and not resumed before the end came.
@@ -73,7 +74,7 @@ pub(super) enum Finalize {
 }
 
 /// How a job ended.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// It did what it was made for.
     Success,
@@ -84,12 +85,12 @@ pub(crate) enum Outcome {
 }
 
 /// Why a job failed.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Failure {
     /// A request did.
     Io(Errno),
     /// Something else, in words.
-    Because(&'static str),
+    Because(Arc<str>),
 }
 
 impl From<Errno> for Failure {
@@ -112,12 +113,12 @@ impl From<Errno> for Outcome {
 
 impl Outcome {
     /// The text of query-block-jobs and of BLOCK_JOB_COMPLETED.
-    pub(crate) fn error(self) -> Option<String> {
+    pub(crate) fn error(&self) -> Option<String> {
         match self {
             Outcome::Success => None,
             Outcome::Cancelled => Some("Operation canceled".to_owned()),
             Outcome::Failed(Failure::Io(errno)) => Some(errno.text()),
-            Outcome::Failed(Failure::Because(why)) => Some(why.to_owned()),
+            Outcome::Failed(Failure::Because(why)) => Some(why.to_string()),
         }
     }
 }

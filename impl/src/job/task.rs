@@ -29,7 +29,7 @@ pub(crate) async fn run(core: &Core, job: &Job, mut task: impl Task) -> Outcome 
     };
     job.set_busy(true);
     if outcome != Outcome::Success {
-        job.abort(outcome);
+        job.abort(outcome.clone());
         task.abort().await;
     }
     task.clean().await;

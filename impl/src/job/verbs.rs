@@ -188,8 +188,8 @@ impl Job {
     /// What query-block-jobs shows.
     pub(crate) fn info(&self) -> BlockJobInfo {
         let life = self.life.lock();
-        let outcome = match life.state {
-            State::Aborting(end) | State::Concluded(end) => Some(end.outcome),
+        let outcome = match &life.state {
+            State::Aborting(end) | State::Concluded(end) => Some(&end.outcome),
             _ => None,
         };
         let is_at_its_end = matches!(life.state, State::Waiting { .. } | State::Pending(_));

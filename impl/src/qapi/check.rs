@@ -30,6 +30,9 @@ pub enum Fault {
         /// What it should have been.
         expected: &'static str,
     },
+    /// Not a size.
+    #[error("Parameter '{0}' expects uint64")]
+    NoSize(String),
     /// Objects inside objects, deeper than any node may stand.
     #[error(transparent)]
     TooDeep(#[from] TooDeep),
@@ -141,6 +144,7 @@ fn check_type(value: &Value, expected: &Type, place: &Place<'_>) -> Result<(), F
         (Type::Any, _) => Ok(()),
         (Type::Str, Value::String(_)) => Ok(()),
         (Type::Int, Value::Number(n)) if n.is_i64() => Ok(()),
+        (Type::Size, Value::Number(n)) if n.is_i64() || n.is_u64() => Ok(()),
         (Type::Bool, Value::Bool(_)) => Ok(()),
         (Type::Null, Value::Null) => Ok(()),
         (Type::Enum(words), Value::String(word)) if words.values.contains(&word.as_str()) => Ok(()),
@@ -159,6 +163,7 @@ fn check_type(value: &Value, expected: &Type, place: &Place<'_>) -> Result<(), F
         },
         (Type::Str | Type::Enum(_), _) => ill_typed("string"),
         (Type::Int, _) => ill_typed("integer"),
+        (Type::Size, _) => Err(Fault::NoSize(place.to_string())),
         (Type::Bool, _) => ill_typed("boolean"),
         (Type::Null, _) => ill_typed("null"),
         (Type::Object(_), _) => ill_typed("object"),

@@ -71,7 +71,7 @@ fn driver(arguments: &Arguments) -> Result<DriverOptions, Refusal> {
     })
 }
 
-fn child(value: &Value) -> Result<ChildOptions, Refusal> {
+pub(super) fn child(value: &Value) -> Result<ChildOptions, Refusal> {
     match value {
         Value::String(name) => Ok(ChildOptions::Reference(name.clone())),
         Value::Object(options) => Ok(ChildOptions::Inline(Box::new(blockdev(options)?))),

@@ -35,6 +35,12 @@ pub fn integer(arguments: &Arguments, name: &str) -> Option<i64> {
     arguments.get(name).map(|value| value.as_i64().expect(CHECKED))
 }
 
+/// A size, if it is there. What uses the sign's bit is negative here, as QEMU takes it too.
+pub(crate) fn size(arguments: &Arguments, name: &str) -> Option<i64> {
+    let value = arguments.get(name)?;
+    Some(value.as_i64().unwrap_or_else(|| value.as_u64().expect(CHECKED) as i64))
+}
+
 /// What every command that starts a job says of it.
 pub fn job(arguments: &Arguments) -> JobOptions {
     JobOptions {
@@ -78,7 +84,7 @@ pub fn commit(arguments: &Arguments) -> CommitArguments {
 
 /// The arguments of `blockdev-mirror`.
 pub fn mirror(arguments: &Arguments) -> Result<MirrorArguments, Refusal> {
-    let granularity = u32::try_from(integer(arguments, "granularity").unwrap_or(0))
+    let granularity = u32::try_from(size(arguments, "granularity").unwrap_or(0))
         .map_err(|_| Refusal::generic("Parameter 'granularity' expects uint32_t"))?;
     Ok(MirrorArguments {
         job: job(arguments),

@@ -4,11 +4,13 @@
 //! here may use it: `base-node` of `block-stream` means that any node may be streamed into. What the engine does
 //! not do is not in the table.
 
+mod create;
 pub mod edits;
 pub mod exports;
 mod jobs;
 mod language;
 pub mod nodes;
+mod stats;
 pub mod transaction;
 
 use super::types::Type::{Alternate as Either, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str};
@@ -51,6 +53,7 @@ pub static COMMANDS: &[Command] = &[
     ),
     entry("x-debug-query-block-graph", Action::QueryBlockGraph, &EMPTY, Record(&GRAPH)),
     entry("blockdev-add", Action::BlockdevAdd, &BLOCKDEV_OPTIONS, NOTHING),
+    entry("blockdev-create", Action::BlockdevCreate, &create::CREATE, NOTHING),
     entry("blockdev-del", Action::BlockdevDel, &NODE_NAME, NOTHING),
     job("block-job-set-speed", BlockJob, SetSpeed, &jobs::DEVICE_AND_SPEED),
     job("block-job-cancel", BlockJob, Cancel, &jobs::DEVICE_AND_FORCE),
@@ -70,6 +73,9 @@ pub static COMMANDS: &[Command] = &[
     entry("block-export-del", Action::BlockExportDel, &exports::EXPORT_DEL, NOTHING),
     entry("nbd-server-start", Action::NbdServerStart, &exports::SERVER_OPTIONS, NOTHING),
     entry("nbd-server-stop", Action::NbdServerStop, &EMPTY, NOTHING),
+    entry("nbd-server-add", Action::NbdServerAdd, &exports::SERVER_ADD, NOTHING).with(&["deprecated"]),
+    entry("nbd-server-remove", Action::NbdServerRemove, &exports::SERVER_REMOVE, NOTHING)
+        .with(&["deprecated"]),
     entry("query-block-exports", Action::QueryBlockExports, &EMPTY, List(&Record(&exports::EXPORT_INFO))),
     entry("object-add", Action::ObjectAdd, &exports::OBJECT_OPTIONS, NOTHING),
     entry("object-del", Action::ObjectDel, &jobs::ID, NOTHING),
@@ -101,6 +107,7 @@ pub static COMMANDS: &[Command] = &[
     entry("block-set-write-threshold", Action::SetWriteThreshold, &edits::WRITE_THRESHOLD, NOTHING),
     entry("x-blockdev-amend", Action::BlockdevAmend, &edits::AMEND, NOTHING).with(&["unstable"]),
     entry("query-block", Action::QueryBlock, &EMPTY, List(&Record(&BLOCK_INFO))),
+    entry("query-blockstats", Action::QueryBlockstats, &stats::QUERY, List(&Record(&stats::BLOCK_STATS))),
     entry("query-version", Action::QueryVersion, &EMPTY, Record(&language::VERSION_INFO)),
     entry("x-query-memory", Action::QueryMemory, &EMPTY, Record(&exports::MEMORY_INFO)).with(&["unstable"]),
     entry("query-commands", Action::QueryCommands, &EMPTY, List(&Record(&language::COMMAND_INFO))),
@@ -156,7 +163,7 @@ pub static BLOCKDEV_OPTIONS: Object = Object {
     }),
     features: &[],
 };
-static DRIVER: Enum = Enum { name: "BlockdevDriver", values: &nodes::DRIVERS };
+pub(super) static DRIVER: Enum = Enum { name: "BlockdevDriver", values: &nodes::DRIVERS };
 static DISCARD: Enum = Enum { name: "BlockdevDiscardOptions", values: &["ignore", "unmap"] };
 static DETECT_ZEROES: Enum = Enum { name: "BlockdevDetectZeroesOptions", values: &["off", "on", "unmap"] };
 static CACHE: Object =
@@ -303,6 +310,7 @@ static IMAGE_INFO: Object = object(
         optional("backing-filename", Str),
         optional("full-backing-filename", Str),
         optional("backing-filename-format", Str),
+        optional("snapshots", List(&Record(&edits::SNAPSHOT_INFO))),
         optional("backing-image", Record(&IMAGE_INFO)),
         optional("format-specific", Record(&SPECIFIC)),
     ],
@@ -331,4 +339,4 @@ static SPECIFIC_QCOW2_DATA: Object = object(
         required("compression-type", OneOf(&COMPRESSION)),
     ],
 );
-static COMPRESSION: Enum = Enum { name: "Qcow2CompressionType", values: &["zlib", "zstd"] };
+pub(super) static COMPRESSION: Enum = Enum { name: "Qcow2CompressionType", values: &["zlib", "zstd"] };

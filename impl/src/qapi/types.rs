@@ -9,6 +9,8 @@ pub enum Type {
     Str,
     /// A signed 64-bit integer.
     Int,
+    /// A size in bytes: an integer that may use the sign's bit too.
+    Size,
     /// `true` or `false`.
     Bool,
     /// `null`.
@@ -114,6 +116,7 @@ pub enum Action {
     QmpCapabilities,
     QueryVersion,
     QueryMemory,
+    QueryBlockstats,
     QueryCommands,
     QueryQmpSchema,
     QueryJobs,
@@ -121,6 +124,7 @@ pub enum Action {
     QueryNamedBlockNodes,
     QueryBlockGraph,
     BlockdevAdd,
+    BlockdevCreate,
     BlockdevDel,
     BlockStream,
     BlockCommit,
@@ -130,6 +134,8 @@ pub enum Action {
     Job(Family, JobVerb),
     NbdServerStart,
     NbdServerStop,
+    NbdServerAdd,
+    NbdServerRemove,
     BlockExportAdd,
     BlockExportDel,
     QueryBlockExports,

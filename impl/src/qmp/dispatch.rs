@@ -1,15 +1,15 @@
 //! From a message to what it does: the envelope, the command, its arguments, the engine.
 
-use super::{edits, export_options, introspect, report, text, transaction};
+use super::{edits, export_options, introspect, report, stats, text, transaction};
 use crate::command::{Family, Verb};
 use crate::engine::Engine;
 use crate::engine::open::OpenedNode;
 use crate::error::Refused;
-use crate::qapi::node_options;
 use crate::qapi::options::{self, Arguments};
 use crate::qapi::refusal::Refusal;
 use crate::qapi::types::{Action, Command, JobVerb};
 use crate::qapi::{check, schema};
+use crate::qapi::{create_options, node_options};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -86,8 +86,8 @@ pub async fn begin<'e>(
 /// Whether a command only shows what is: then it need not wait for those that work.
 pub(crate) fn only_asks(command: &Command) -> bool {
     use Action::{
-        QueryBlock, QueryBlockExports, QueryBlockGraph, QueryBlockJobs, QueryCommands, QueryJobs,
-        QueryMemory, QueryNamedBlockNodes, QueryQmpSchema, QueryVersion,
+        QueryBlock, QueryBlockExports, QueryBlockGraph, QueryBlockJobs, QueryBlockstats, QueryCommands,
+        QueryJobs, QueryMemory, QueryNamedBlockNodes, QueryQmpSchema, QueryVersion,
     };
     matches!(
         command.action,
@@ -95,6 +95,7 @@ pub(crate) fn only_asks(command: &Command) -> bool {
             | QueryBlockExports
             | QueryBlockGraph
             | QueryBlockJobs
+            | QueryBlockstats
             | QueryCommands
             | QueryJobs
             | QueryMemory
@@ -147,6 +148,10 @@ async fn answer(
             Begun::Opened(opened) => engine.add_node(*opened).await?,
             Begun::Nothing => engine.blockdev_add(&node_options::blockdev(arguments)?).await?,
         },
+        Action::BlockdevCreate => {
+            let image = create_options::image(arguments)?;
+            engine.blockdev_create(options::text(arguments, "job-id"), image)?;
+        }
         Action::BlockdevDel => engine.blockdev_del(options::text(arguments, "node-name")).await?,
         Action::Job(family, verb) => {
             let id = options::text(arguments, job_member(command));
@@ -154,6 +159,11 @@ async fn answer(
         }
         Action::NbdServerStart => engine.nbd_server_start(&export_options::server(arguments)?)?,
         Action::NbdServerStop => engine.nbd_server_stop().await?,
+        Action::NbdServerAdd => engine.nbd_server_add(export_options::served(arguments)).await?,
+        Action::NbdServerRemove => {
+            let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
+            engine.block_export_del(options::text(arguments, "name"), hard).await?;
+        }
         Action::BlockExportAdd => engine.block_export_add(&export_options::export(arguments)).await?,
         Action::BlockExportDel => {
             let hard = arguments.get("mode").is_some_and(|mode| mode == "hard");
@@ -163,7 +173,7 @@ async fn answer(
         Action::Edit(edit) => return edits::run(engine, edit, arguments).await,
         Action::SetWriteThreshold => {
             // Negative marks are read as unsigned ones and are never reached.
-            let bytes = options::integer(arguments, "write-threshold").expect("it is required") as u64;
+            let bytes = options::size(arguments, "write-threshold").expect("it is required") as u64;
             engine.set_write_threshold(options::text(arguments, "node-name"), bytes)?;
         }
         Action::BlockdevAmend => {
@@ -171,25 +181,39 @@ async fn answer(
             let options = arguments["options"].as_object().expect("options are required");
             engine.blockdev_amend(job, node, options::text(options, "driver"))?;
         }
-        // No guest's devices are here to be shown.
-        Action::QueryBlock => return Ok(Cow::Borrowed("[]")),
         Action::ObjectDel => engine.objects().remove(options::text(arguments, "id"))?,
-        Action::QueryBlockExports => return Ok(report::exports(&engine.query_block_exports()).into()),
-        Action::QueryBlockJobs => return Ok(report::block_jobs(&engine.query_block_jobs()).into()),
-        Action::QueryJobs => return Ok(report::jobs(&engine.query_jobs()).into()),
-        Action::QueryNamedBlockNodes => {
-            let flat = options::truth(arguments, "flat").unwrap_or(false);
-            return Ok(report::nodes(&engine.query_named_block_nodes(), flat).into());
-        }
-        Action::QueryBlockGraph => return Ok(report::block_graph(&engine.query_block_graph()).into()),
-        Action::QueryMemory => return Ok(report::memory(engine.budget()).into()),
-        Action::QueryVersion => return Ok(text::version_text().into()),
-        Action::QueryCommands => return Ok(command_names().into()),
-        Action::QueryQmpSchema => return Ok(introspect::schema_text().into()),
-        // What these do concerns the monitor, not the engine.
-        Action::QmpCapabilities | Action::Quit => {}
+        asks => return Ok(shown(engine, asks, arguments)),
     }
     Ok(NOTHING)
+}
+
+/// The answer of a command that only asks.
+fn shown(engine: &Arc<Engine>, asks: Action, arguments: &Arguments) -> Cow<'static, str> {
+    match asks {
+        // No guest's devices are here to be shown.
+        Action::QueryBlock => Cow::Borrowed("[]"),
+        Action::QueryBlockExports => report::exports(&engine.query_block_exports()).into(),
+        Action::QueryBlockJobs => report::block_jobs(&engine.query_block_jobs()).into(),
+        Action::QueryJobs => report::jobs(&engine.query_jobs()).into(),
+        Action::QueryNamedBlockNodes => {
+            let flat = options::truth(arguments, "flat").unwrap_or(false);
+            report::nodes(&engine.query_named_block_nodes(), flat).into()
+        }
+        Action::QueryBlockGraph => report::block_graph(&engine.query_block_graph()).into(),
+        Action::QueryMemory => report::memory(engine.budget()).into(),
+        // Devices of guests would come first, and none is here.
+        Action::QueryBlockstats => {
+            let nodes = options::truth(arguments, "query-nodes").unwrap_or(false);
+            let all = if nodes { engine.query_node_stats() } else { Vec::new() };
+            stats::node_stats(&all).into()
+        }
+        Action::QueryVersion => text::version_text().into(),
+        Action::QueryCommands => command_names().into(),
+        Action::QueryQmpSchema => introspect::schema_text().into(),
+        // What these do concerns the monitor, not the engine.
+        Action::QmpCapabilities | Action::Quit => NOTHING,
+        other => panic!("{other:?} does not only ask"),
+    }
 }
 
 /// Checks and does a command given by name, as a daemon does with its command line.

@@ -6,7 +6,7 @@ use crate::engine::snapshot::SyncOptions;
 use crate::error::Refused;
 use crate::graph::bitmap::{BitmapName, NewBitmap};
 use crate::qapi::node_options;
-use crate::qapi::options::{Arguments, integer, owned_text, text, truth};
+use crate::qapi::options::{Arguments, integer, owned_text, size, text, truth};
 use crate::qapi::refusal::Refusal;
 use crate::qapi::types::Edit;
 use serde_json::Value;
@@ -107,7 +107,7 @@ pub(super) fn new_bitmap(arguments: &Arguments) -> NewBitmap {
     NewBitmap {
         node: text(arguments, "node").to_owned(),
         name: text(arguments, "name").to_owned(),
-        granularity: integer(arguments, "granularity"),
+        granularity: size(arguments, "granularity"),
         is_persistent: truth(arguments, "persistent").unwrap_or(false),
         is_disabled: truth(arguments, "disabled").unwrap_or(false),
     }

@@ -57,6 +57,22 @@ pub fn export(arguments: &Arguments) -> ExportOptions {
     }
 }
 
+/// The arguments of `nbd-server-add`: an export whose id is its name.
+pub(super) fn served(arguments: &Arguments) -> ExportOptions {
+    let device = options::text(arguments, "device");
+    let name = options::optional_text(arguments, "name").unwrap_or(device);
+    let bitmap = options::owned_text(arguments, "bitmap");
+    ExportOptions {
+        id: name.to_owned(),
+        node_name: device.to_owned(),
+        name: Some(name.to_owned()),
+        description: options::owned_text(arguments, "description"),
+        writable: options::truth(arguments, "writable").unwrap_or(false),
+        bitmaps: bitmap.into_iter().map(ExportedBitmap::Nearest).collect(),
+        ..ExportOptions::default()
+    }
+}
+
 fn bitmaps(arguments: &Arguments) -> Vec<ExportedBitmap> {
     let one = |value: &Value| match value {
         Value::Object(named) => ExportedBitmap::Of(bitmap_name(named)),

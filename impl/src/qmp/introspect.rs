@@ -46,7 +46,7 @@ impl Introspection {
     fn name(&mut self, kind: Type) -> String {
         let name = match kind {
             Type::Str => "str".to_owned(),
-            Type::Int => "int".to_owned(),
+            Type::Int | Type::Size => "int".to_owned(),
             Type::Bool => "bool".to_owned(),
             Type::Null => "null".to_owned(),
             Type::Any => "any".to_owned(),
@@ -95,7 +95,7 @@ impl Introspection {
         let name = self.name(kind);
         match kind {
             Type::Str => self.builtin(&name, "string"),
-            Type::Int => self.builtin(&name, "int"),
+            Type::Int | Type::Size => self.builtin(&name, "int"),
             Type::Bool => self.builtin(&name, "boolean"),
             Type::Null => self.builtin(&name, "null"),
             Type::Any => self.builtin(&name, "value"),

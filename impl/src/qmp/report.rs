@@ -3,10 +3,8 @@
 use super::dispatch::REPLY_BYTES_MAX;
 use super::text::{ObjectText, push_list};
 use crate::budget::Budget;
-use crate::command::{
-    BitmapInfo, BlockJobInfo, DeletedSnapshot, ExportInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo,
-};
-use crate::format::qcow2::{BitmapOnDisk, Info};
+use crate::command::{BitmapInfo, BlockJobInfo, ExportInfo, GraphInfo, NamedBacking, NodeInfo, SpecificInfo};
+use crate::format::qcow2::{BitmapOnDisk, Info, Snapshot};
 use seam::escape::push_string;
 
 /// `query-block-jobs`.
@@ -77,14 +75,10 @@ pub(super) fn exports(exports: &[ExportInfo]) -> String {
     })
 }
 
-/// `blockdev-snapshot-delete-internal-sync`: the guest's clock stands where ours does, nobody runs it.
-pub(super) fn deleted_snapshot(gone: &DeletedSnapshot) -> String {
+/// `blockdev-snapshot-delete-internal-sync`.
+pub(super) fn deleted_snapshot(gone: &Snapshot) -> String {
     let mut out = String::new();
-    let mut o = ObjectText::open(&mut out);
-    o.plain("vm-clock-nsec", 0).text("name", &gone.name).plain("date-sec", gone.seconds);
-    o.plain("date-nsec", gone.nanoseconds).plain("vm-clock-sec", 0).text("id", &gone.id);
-    o.plain("vm-state-size", 0);
-    o.close();
+    push_snapshot(&mut out, gone);
     out
 }
 
@@ -172,6 +166,9 @@ fn push_image_facts(o: &mut ObjectText<'_>, node: &NodeInfo) {
         o.text("backing-filename", file).optional_text("full-backing-filename", full.as_deref());
         o.optional_text("backing-filename-format", format.as_deref());
     }
+    if !node.snapshots.is_empty() {
+        push_list(o.member("snapshots"), node.snapshots.iter(), push_snapshot);
+    }
     match &node.specific {
         Some(SpecificInfo::File) => {
             o.plain("format-specific", r#"{"type": "file", "data": {}}"#);
@@ -179,6 +176,19 @@ fn push_image_facts(o: &mut ObjectText<'_>, node: &NodeInfo) {
         Some(SpecificInfo::Qcow2(info)) => push_qcow2(o.member("format-specific"), info),
         None => {}
     }
+}
+
+fn push_snapshot(out: &mut String, snapshot: &Snapshot) {
+    const SECOND: u64 = 1_000_000_000;
+    let mut o = ObjectText::open(out);
+    if let Some(instructions) = snapshot.instructions() {
+        o.plain("icount", instructions);
+    }
+    o.plain("vm-clock-nsec", snapshot.vm_clock % SECOND).text("name", &snapshot.name);
+    o.plain("date-sec", snapshot.seconds).plain("date-nsec", snapshot.nanoseconds);
+    o.plain("vm-clock-sec", snapshot.vm_clock / SECOND).text("id", &snapshot.id);
+    o.plain("vm-state-size", snapshot.vm_state_bytes);
+    o.close();
 }
 
 fn push_qcow2(out: &mut String, info: &Info) {
@@ -248,6 +258,7 @@ mod tests {
             is_dirty: Some(false),
             actual_size: Some(4096),
             named_backing: None,
+            snapshots: Default::default(),
             specific: (driver == "file").then_some(SpecificInfo::File),
             detect_zeroes: "off",
             direct: false,

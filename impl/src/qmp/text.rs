@@ -22,6 +22,11 @@ impl<'a> ObjectText<'a> {
         ObjectText { out, first: true }
     }
 
+    /// Goes on inside an object that is open already, and has no member yet; whoever opened it closes it.
+    pub(super) fn within(out: &'a mut String) -> Self {
+        ObjectText { out, first: true }
+    }
+
     /// Writes a member's name, one of ours: nothing in it is to be escaped. Its value is to be appended to what this
     /// returns.
     pub(super) fn member(&mut self, name: &'static str) -> &mut String {

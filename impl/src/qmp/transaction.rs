@@ -77,6 +77,11 @@ fn action(action: &Value) -> Action {
             node: text(data, "node").to_owned(),
             overlay: text(data, "overlay").to_owned(),
         },
+        "blockdev-snapshot-sync" => Action::SnapshotSync(edits::sync_options(data)),
+        "blockdev-snapshot-internal-sync" => Action::InternalSnapshot {
+            device: text(data, "device").to_owned(),
+            name: text(data, "name").to_owned(),
+        },
         "block-dirty-bitmap-add" => {
             let new = edits::new_bitmap(data);
             edit("block-dirty-bitmap-add", Box::new(move |graph| graph.add_bitmap(&new)))

@@ -141,6 +141,8 @@ pub(super) async fn create(disk: &dyn Disk, options: &CreateOptions) -> Result<(
     if disk.len_bytes()? > 0 {
         disk.resize(0).await?;
     }
+    // Some disks keep their length; nothing of what was there may be taken for a table.
+    let keeps_length = disk.len_bytes()? > 0;
     if end <= ONE_PIECE {
         let mut image = vec![0; end as usize];
         for (at, part) in parts {
@@ -148,7 +150,10 @@ pub(super) async fn create(disk: &dyn Disk, options: &CreateOptions) -> Result<(
         }
         disk.write(0, image).await?;
     } else {
-        disk.resize(end).await?;
+        match keeps_length {
+            true => disk.write_zeroes(0, end).await?,
+            false => disk.resize(end).await?,
+        }
         for (at, part) in parts {
             disk.write(at, part).await?;
         }

@@ -23,6 +23,9 @@ use std::ops::Range;
 
 const L2: TableKind = TableKind::L2;
 
+/// What is longer is cut off, as in QEMU.
+const NAME_BYTES_MAX: usize = 255;
+
 /// What happens to a reference.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Change {
@@ -49,8 +52,8 @@ impl Qcow2 {
     }
 
     /// Makes a snapshot of what the guest sees, durably. EEXIST if there is one of that name, ENOTSUP with a data file,
-    /// EINVAL if a refcount has no room for another reference.
-    pub async fn create_snapshot(&self, name: &str, seconds: u32, nanoseconds: u32) -> IoResult<()> {
+    /// EINVAL if a refcount has no room for another reference. Answers its id.
+    pub async fn create_snapshot(&self, name: &str, seconds: u32, nanoseconds: u32) -> IoResult<String> {
         self.assert_writable();
         if self.geometry.data_file {
             return Err(Errno::ENOTSUP);
@@ -62,7 +65,9 @@ impl Qcow2 {
         if snapshots.iter().any(|snapshot| snapshot.name == name) {
             return Err(Errno::EEXIST);
         }
-        if snapshots.len() >= MAX_SNAPSHOTS as usize || name.len() > u16::MAX.into() {
+        let cut = (0..=NAME_BYTES_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+        let name = &name[..cut.expect("a text begins at a boundary")];
+        if snapshots.len() >= MAX_SNAPSHOTS as usize {
             return Err(Errno::EFBIG);
         }
         let _copies = self.hold_l1_copies(self.metadata.lock().l1.len_bytes())?;
@@ -73,18 +78,22 @@ impl Qcow2 {
         self.change_references(&l1, Change::Raise).await?;
         self.set_copied(&l1).await?;
         let place = self.write_l1_copy(&l1).await?;
+        let id = next_id(&snapshots);
         snapshots.push(Snapshot {
-            id: next_id(&snapshots),
+            id: id.clone(),
             name: name.to_owned(),
             l1_offset: place,
             l1_entries: l1.len() as u32,
             seconds,
             nanoseconds,
+            // Nobody runs a guest here: its clock is ours, as in a storage daemon of QEMU.
+            vm_clock: u64::from(seconds) * 1_000_000_000 + u64::from(nanoseconds),
             len_bytes: self.len_bytes(),
             more: NO_INSTRUCTION_COUNT.to_vec(),
             ..Snapshot::default()
         });
-        self.replace_table(&snapshots).await
+        self.replace_table(&snapshots).await?;
+        Ok(id)
     }
 
     /// Deletes the snapshot of this id, or else of this name, durably; ENOENT if there is none.
@@ -166,6 +175,7 @@ impl Qcow2 {
         (header.snapshots, header.snapshots_offset) = (snapshots.len() as u32, offset);
         self.write_header(&header).await?;
         self.flush_disk().await?;
+        self.show_snapshots(snapshots);
         self.release_bytes(old.0, old.1).await
     }
 

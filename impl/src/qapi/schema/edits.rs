@@ -1,7 +1,7 @@
 //! What may be said to commands that change the graph or one of its nodes.
 
 use super::super::types::Type::{
-    Alternate as Either, Bool, Enum as OneOf, Int, List, Null, Object as Record, Str,
+    Alternate as Either, Bool, Enum as OneOf, Int, List, Null, Object as Record, Size, Str,
 };
 use super::super::types::{Alternate, Enum, Object, object, optional, required};
 use super::BLOCKDEV_OPTIONS;
@@ -67,7 +67,7 @@ pub(crate) static CHANGE_BACKING_FILE: Object = object(
 
 /// `block-set-write-threshold`.
 pub(crate) static WRITE_THRESHOLD: Object =
-    object("BlockSetWriteThreshold", &[required("node-name", Str), required("write-threshold", Int)]);
+    object("BlockSetWriteThreshold", &[required("node-name", Str), required("write-threshold", Size)]);
 
 /// `BLOCK_WRITE_THRESHOLD`.
 pub(crate) static THRESHOLD_PASSED: Object = object(
@@ -98,7 +98,7 @@ pub(crate) static BITMAP_ADD: Object = object(
     &[
         required("node", Str),
         required("name", Str),
-        optional("granularity", Int),
+        optional("granularity", Size),
         optional("persistent", Bool),
         optional("disabled", Bool),
     ],

@@ -69,6 +69,22 @@ pub(crate) static EXPORT_DEL: Object =
     object("BlockExportDel", &[required("id", Str), optional("mode", OneOf(&REMOVE_MODE))]);
 static REMOVE_MODE: Enum = Enum { name: "BlockExportRemoveMode", values: &["safe", "hard"] };
 
+/// `nbd-server-add`.
+pub(crate) static SERVER_ADD: Object = object(
+    "NbdServerAddOptions",
+    &[
+        optional("name", Str),
+        optional("description", Str),
+        required("device", Str),
+        optional("writable", Bool),
+        optional("bitmap", Str),
+    ],
+);
+
+/// `nbd-server-remove`.
+pub(crate) static SERVER_REMOVE: Object =
+    object("NbdServerRemove", &[required("name", Str), optional("mode", OneOf(&REMOVE_MODE))]);
+
 /// One entry of `query-block-exports`.
 pub(crate) static EXPORT_INFO: Object = object(
     "BlockExportInfo",

@@ -1,6 +1,6 @@
 //! Jobs: what starts one, what is asked of one, what is shown of one, and their events.
 
-use super::super::types::Type::{Bool, Enum as OneOf, Int, Str};
+use super::super::types::Type::{Bool, Enum as OneOf, Int, Size, Str};
 use super::super::types::{Enum, Object, Variants, object, optional, required};
 
 pub(in crate::qapi) static STREAM: Object = object(
@@ -47,7 +47,7 @@ pub(in crate::qapi) static MIRROR: Object = object(
         optional("replaces", Str),
         required("sync", OneOf(&MIRROR_SYNC)),
         optional("speed", Int),
-        optional("granularity", Int),
+        optional("granularity", Size),
         optional("buf-size", Int),
         optional("on-source-error", OneOf(&ON_ERROR)),
         optional("on-target-error", OneOf(&ON_ERROR)),

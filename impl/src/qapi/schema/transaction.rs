@@ -60,6 +60,8 @@ static ACTION: Object = Object {
             ("block-dirty-bitmap-merge", &BITMAP_MERGE),
             ("blockdev-backup", &BACKUP_ACTION),
             ("blockdev-snapshot", &SNAPSHOT),
+            ("blockdev-snapshot-internal-sync", &INTERNAL_SNAPSHOT),
+            ("blockdev-snapshot-sync", &SNAPSHOT_SYNC),
         ],
     }),
     ..object("TransactionAction", &[required("type", OneOf(&ACTION_KIND))])
@@ -70,7 +72,7 @@ static ACTION_KIND: Enum = Enum {
     values: &[
         "abort", "block-dirty-bitmap-add", "block-dirty-bitmap-remove", "block-dirty-bitmap-clear",
         "block-dirty-bitmap-enable", "block-dirty-bitmap-disable", "block-dirty-bitmap-merge", "blockdev-backup",
-        "blockdev-snapshot",
+        "blockdev-snapshot", "blockdev-snapshot-internal-sync", "blockdev-snapshot-sync",
     ],
 };
 static EMPTY: Object = object("Abort", &[]);
@@ -81,4 +83,8 @@ static BITMAP: Object = object("BlockDirtyBitmapWrapper", &[required("data", Rec
 static BITMAP_MERGE: Object =
     object("BlockDirtyBitmapMergeWrapper", &[required("data", Record(&edits::BITMAP_MERGE))]);
 static BACKUP_ACTION: Object = object("BlockdevBackupWrapper", &[required("data", Record(&BACKUP))]);
+static INTERNAL_SNAPSHOT: Object =
+    object("BlockdevSnapshotInternalWrapper", &[required("data", Record(&edits::INTERNAL_SNAPSHOT))]);
+static SNAPSHOT_SYNC: Object =
+    object("BlockdevSnapshotSyncWrapper", &[required("data", Record(&edits::SNAPSHOT_SYNC))]);
 static SNAPSHOT: Object = object("BlockdevSnapshotWrapper", &[required("data", Record(&edits::SNAPSHOT))]);

@@ -69,7 +69,11 @@ pub enum Op {
 
 /// Files whose cases the model is not shown. A copy of what was dirty alone is known by its hash only, which does not say what
 /// stands where; the others are about options and drivers that the model does not look into, and are for engines.
-const FOR_ENGINES: [&str; 4] = ["bitmap.jsonl.zst", "image.jsonl.zst", "pause.jsonl.zst", "reopen.jsonl.zst"];
+#[rustfmt::skip]
+const FOR_ENGINES: [&str; 8] = [
+    "bitmap.jsonl.zst", "create.jsonl.zst", "image.jsonl.zst", "pause.jsonl.zst", "reopen.jsonl.zst", "serve.jsonl.zst",
+    "stats.jsonl.zst", "transaction.jsonl.zst",
+];
 /// How the names of such cases begin in other files: their nodes take permissions that options give them, or an object has
 /// options.
 const NAMED_FOR_ENGINES: [&str; 2] = ["mirror-cancel-tight-", "schema-iothread-"];
