@@ -35,6 +35,17 @@ pub struct Command {
     pub slot: u32,
     /// The text as it is sent.
     pub text: String,
+    /// For what it waits before, if for anything.
+    pub awaits: Option<Awaited>,
+}
+
+/// A job, and the statuses of which it is to be in one.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Awaited {
+    /// Its number.
+    pub job: u32,
+    /// Any of these.
+    pub statuses: &'static [&'static str],
 }
 
 /// The kinds of commands.
@@ -192,27 +203,16 @@ pub fn needs_spares(profile: u32) -> bool {
 /// Draws client number `client`.
 pub fn draw(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, client: u32) -> ClientPlan {
     let slots = if profile.world == World::Wide { COMMANDS_WIDE } else { COMMANDS };
-    let (mut commands, mut last) = (Vec::new(), None);
-    for slot in 0..slots {
-        commands.extend(draw_command(draw, scenario, profile, [client, slot, 0], &mut last));
-    }
+    let commands =
+        (0..slots).filter_map(|slot| draw_command(draw, scenario, profile, [client, slot, 0])).collect();
     ClientPlan { client, commands }
 }
 
-/// Draws a command. `last` is the job that the command before it asked to complete: its operator may think better of that.
-fn draw_command(
-    draw: &mut Draw<'_>,
-    scenario: &Scenario,
-    profile: Profile,
-    of: [u32; 3],
-    last: &mut Option<u32>,
-) -> Option<Command> {
+fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32; 3]) -> Option<Command> {
     let word = draw.entry("client # command #", of, TABLES[profile.commands as usize]);
     // Where a commit is to fail half way, somebody tries.
     let is_copy = matches!(word, Word::Mirror | Word::Backup | Word::Backups);
     let word = if is_copy && jobs::half_committed(scenario, profile).is_some() { Word::Commit } else { word };
-    let before = last.take().filter(|_| word == Word::Cancel);
-    let again = before.filter(|_| draw.below("client # command # again", of, 2) == 1);
     let text = match word {
         Word::Nothing => return None,
         _ if profile.world == World::Wide && draw.below("client # command # rare", of, 8) == 1 => {
@@ -236,20 +236,14 @@ fn draw_command(
             execute("blockdev-del", &format!(r#""node-name":"{node}""#))
         }
         Word::Nonsense => draw.entry("client # command # nonsense", of, &NONSENSE).to_owned(),
-        verb => {
-            let job = again.unwrap_or_else(|| job(draw, of));
-            let may_regret = profile.world == World::Simulated && verb == Word::Complete;
-            *last = may_regret.then_some(job);
-            self::verb(draw, scenario, verb, job, of)
-        }
+        verb => self::verb(draw, scenario, verb, of),
     };
     // More commands at a time cost the judge much.
     let think = match profile.is_storm && profile.commands == VERBS {
-        _ if again.is_some() => 0,
         true => draw.entry("client # command # think", of, &[0, 0, 0, 0, 0, 1, 2, 2, 4, 8, 16, 64]),
         false => draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]),
     };
-    Some(Command { think, slot: of[1], text })
+    Some(Command { think, slot: of[1], text, awaits: None })
 }
 
 const QUERIES: [&str; 4] = [
@@ -277,6 +271,12 @@ pub(crate) fn execute(command: &str, arguments: &str) -> String {
     format!(r#"{{"execute":"{command}","arguments":{{{arguments}}}}}"#)
 }
 
+/// The number of the job that a command starts.
+pub(super) fn job_of(text: &str) -> Option<u32> {
+    let (_, id) = text.split_once(r#""job-id":"j"#)?;
+    id.split_once('"')?.0.parse().ok()
+}
+
 /// A job's id: mostly the client's own job, sometimes somebody else's.
 pub(super) fn job(draw: &mut Draw<'_>, of: [u32; 3]) -> u32 {
     match draw.below("client # command # job", of, 8) {
@@ -297,7 +297,8 @@ fn node(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     format!("{kind}{image}")
 }
 
-fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, job: u32, of: [u32; 3]) -> String {
+fn verb(draw: &mut Draw<'_>, scenario: &Scenario, word: Word, of: [u32; 3]) -> String {
+    let job = job(draw, of);
     let jobs_family = draw.below("client # command # family", of, 2) == 1;
     let (family, member) = if jobs_family { ("job", "id") } else { ("block-job", "device") };
     let mut arguments = format!(r#""{member}":"j{job}""#);

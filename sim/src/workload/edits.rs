@@ -133,7 +133,7 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
         }
         World::Simulated => &[
             "add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark",
-            "add", "disable", "enable", "enable",
+            "delete", "disable", "enable", "enable",
         ],
     };
     let verb = draw.entry("client # command # bitmap", of, words);
@@ -147,7 +147,8 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
         }
         "delete" => {
             let name = "blockdev-snapshot-delete-internal-sync";
-            return execute(name, &format!(r#""device":"n{top}","name":"s0""#));
+            let gone = if scenario.images[top].features.snapshot { "s" } else { "s0" };
+            return execute(name, &format!(r#""device":"n{top}","name":"{gone}""#));
         }
         "object" => return execute("object-add", r#""qom-type":"throttle-group","id":"g0""#),
         _ => {}
