@@ -12,6 +12,7 @@ pub mod images;
 pub mod increments;
 pub mod jobs;
 pub mod lies;
+pub mod patient;
 pub mod scenario;
 pub mod tables;
 pub mod threads;

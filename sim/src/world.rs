@@ -237,7 +237,8 @@ impl World {
         }
         for plan in std::mem::take(&mut self.scenario.clients) {
             let name = Point::new("client #", [plan.client, 0, 0]);
-            let task = client::run(plan, self.monitor.clone(), self.oracle.clone(), self.host.clone());
+            let (engine, monitor) = (self.engine.clone(), self.monitor.clone());
+            let task = client::run(plan, engine, monitor, self.oracle.clone(), self.host.clone());
             scripts.push(self.scheduler.spawn(name, Box::pin(task)));
         }
         for (number, rot) in (0..).zip(&self.scenario.rots) {

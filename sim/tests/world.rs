@@ -105,7 +105,7 @@ fn a_small_stream_survives_a_crash_at_every_step() {
         let mut crashed = 0;
         for step in 0..120 {
             let mut scenario = base_mid_top();
-            let command = Command { think: 0, slot: 0, text: text.clone() };
+            let command = Command { think: 0, slot: 0, text: text.clone(), awaits: None };
             scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
             scenario.crash = Some(Crash { step, ending });
             let outcome = sim::world::play(scenario, strategy::of_seed(step), Detail::Full);
@@ -137,7 +137,7 @@ fn a_commit_gets_in_step_with_a_guest_that_never_rests() {
         let (guest, lanes, restless) = (0, vec![vec![first]], Some(32));
         scenario.guests =
             vec![GuestPlan { guest, image: 1, writable: true, by_nbd: false, think: 0, lanes, restless }];
-        let command = Command { think: 0, slot: 0, text: commit.to_owned() };
+        let command = Command { think: 0, slot: 0, text: commit.to_owned(), awaits: None };
         scenario.clients = vec![ClientPlan { client: 0, commands: vec![command] }];
         let outcome = sim::world::play(scenario, strategy::of_seed(seed), Detail::Full);
         assert_eq!(outcome.verdict, Verdict::Passed, "seed {seed}: {}", outcome.history.text());

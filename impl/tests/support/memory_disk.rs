@@ -58,6 +58,7 @@ struct State {
     read_bytes: u64,
     /// Fails the request that is this many writes and flushes away.
     fail_in: Option<u64>,
+    fail_from: Option<u64>,
     failing: bool,
     delays: Option<(Random, u64)>,
     slow_reads: u64,
@@ -118,15 +119,21 @@ impl MemoryDisk {
         self.state().read_bytes
     }
 
-    /// Fails the `n`th write or flush from now with EIO, and if `always` all that follow.
+    /// Fails the `n`th write or flush from now with EIO.
     pub fn fail_in(&self, n: u64) {
         self.state().fail_in = Some(n);
+    }
+
+    /// Fails the `n`th write or flush from now with EIO, and all that follow.
+    pub fn fail_from(&self, n: u64) {
+        self.state().fail_from = Some(n);
     }
 
     /// Fails every write and flush, or none.
     pub fn fail_always(&self, failing: bool) {
         self.state().failing = failing;
         self.state().fail_in = None;
+        self.state().fail_from = None;
     }
 
     /// From now on, requests take a drawn number of polls below `most`, and so end in any order.
@@ -162,6 +169,7 @@ impl MemoryDisk {
             if event.end() > LEN_MAX {
                 return Err(Errno::EFBIG);
             }
+            state.failing |= count_down(&mut state.fail_from);
             if state.failing || count_down(&mut state.fail_in) {
                 return Err(Errno::EIO);
             }

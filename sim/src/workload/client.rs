@@ -35,6 +35,17 @@ pub struct Command {
     pub slot: u32,
     /// The text as it is sent.
     pub text: String,
+    /// For what it waits before, if for anything.
+    pub awaits: Option<Awaited>,
+}
+
+/// A job, and the statuses of which it is to be in one.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Awaited {
+    /// Its number.
+    pub job: u32,
+    /// Any of these.
+    pub statuses: &'static [&'static str],
 }
 
 /// The kinds of commands.
@@ -178,8 +189,8 @@ const TABLES: [&[Word; 32]; PROFILES as usize] = {
         ],
         &[
             Nothing, Resize, Resize, Resize, Resize, Resize, Resize, Resize, Resize, Reopen, Reopen, Reopen,
-            Reopen, Reopen, Reopen, Mark, Mark, Mark, Mark, Mark, Mark, Snapshot, Snapshot, Stream, Stream,
-            Commit, Commit, Backup, Query, Query, Nothing, Nothing,
+            Reopen, Reopen, Mark, Mark, Mark, Mark, Mark, Mark, Snapshot, Snapshot, Stream, Stream, Commit,
+            Commit, Commit, Commit, Backup, Query, Query, Nothing,
         ],
     ]
 };
@@ -232,7 +243,7 @@ fn draw_command(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: 
         true => draw.entry("client # command # think", of, &[0, 0, 0, 0, 0, 1, 2, 2, 4, 8, 16, 64]),
         false => draw.entry("client # command # think", of, &[0, 1, 2, 4, 8, 8, 16, 16, 32, 32, 64, 128]),
     };
-    Some(Command { think, slot: of[1], text })
+    Some(Command { think, slot: of[1], text, awaits: None })
 }
 
 const QUERIES: [&str; 4] = [
@@ -258,6 +269,12 @@ const NONSENSE: [&str; 10] = [
 /// A command as it is sent.
 pub(crate) fn execute(command: &str, arguments: &str) -> String {
     format!(r#"{{"execute":"{command}","arguments":{{{arguments}}}}}"#)
+}
+
+/// The number of the job that a command starts.
+pub(super) fn job_of(text: &str) -> Option<u32> {
+    let (_, id) = text.split_once(r#""job-id":"j"#)?;
+    id.split_once('"')?.0.parse().ok()
 }
 
 /// A job's id: mostly the client's own job, sometimes somebody else's.

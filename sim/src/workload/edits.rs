@@ -2,7 +2,7 @@
 
 use super::client::{execute, image};
 use super::guest::{Place, Request};
-use super::image::{BITMAP, Format, Vouching};
+use super::image::{BITMAP, Format, Image, Vouching};
 use super::scenario::{Profile, Scenario, World};
 use midstream::choice::Draw;
 use midstream::content::SECTOR_BYTES;
@@ -76,7 +76,7 @@ pub fn snapshot(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> Strin
     execute("blockdev-snapshot", &format!(r#""node":"n{layer}","overlay":"t{overlay}""#))
 }
 
-/// `block_resize`: a little longer, shorter, or to an odd size.
+/// `block_resize`: a little longer, past what the last table maps, shorter, or to an odd size.
 pub fn resize(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String {
     let layer = match draw.below("client # command # device", of, 4) {
         0..=2 => scenario.layers - 1,
@@ -87,7 +87,8 @@ pub fn resize(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
     let layer = struck.map_or(layer, |fault| fault.file as usize);
     let sectors = scenario.images[layer].sectors();
     let sectors = match draw.below("client # command # new size", of, 8) {
-        0..=2 => sectors + 8,
+        0 | 1 => sectors + 8,
+        2 => past_the_last_table(&scenario.images[layer]).unwrap_or(sectors + 8),
         3 => sectors + 1,
         4 => sectors * 2,
         5 => sectors,
@@ -96,6 +97,16 @@ pub fn resize(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3]) -> String 
     };
     let size = sectors * SECTOR_BYTES as u64;
     execute("block_resize", &format!(r#""node-name":"{}","size":{size}"#, scenario.node(layer)))
+}
+
+/// So many sectors that an image of these needs one more table; unless they were too many for a small world.
+fn past_the_last_table(image: &Image) -> Option<u64> {
+    const MORE_MAX: u64 = 256;
+    let entry_bytes = if image.features.extended_l2 { 16 } else { 8 };
+    let cluster_bytes = image.format.cluster_bytes();
+    let per_table = cluster_bytes / entry_bytes * (cluster_bytes / SECTOR_BYTES as u64);
+    let sectors = image.sectors().next_multiple_of(per_table) + 1;
+    (image.format != Format::Raw && sectors - image.sectors() <= MORE_MAX).then_some(sectors)
 }
 
 /// `change-backing-file`: the header of a layer names what lies below it, or what lies further down.
@@ -122,7 +133,7 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
         }
         World::Simulated => &[
             "add", "add", "clear", "remove", "mark", "snapshot", "snapshot", "delete", "object", "mark",
-            "add", "disable", "enable", "enable",
+            "delete", "disable", "enable", "enable",
         ],
     };
     let verb = draw.entry("client # command # bitmap", of, words);
@@ -136,7 +147,8 @@ pub fn mark(draw: &mut Draw<'_>, scenario: &Scenario, profile: Profile, of: [u32
         }
         "delete" => {
             let name = "blockdev-snapshot-delete-internal-sync";
-            return execute(name, &format!(r#""device":"n{top}","name":"s0""#));
+            let gone = if scenario.images[top].features.snapshot { "s" } else { "s0" };
+            return execute(name, &format!(r#""device":"n{top}","name":"{gone}""#));
         }
         "object" => return execute("object-add", r#""qom-type":"throttle-group","id":"g0""#),
         _ => {}

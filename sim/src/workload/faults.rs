@@ -4,7 +4,7 @@ use super::image::{Format, Image, Vouching};
 use super::tables::{Table, places};
 use midstream::choice::Draw;
 use midstream::world::crash::Fate;
-use midstream::world::fault::{Effect, Fault, Kind};
+use midstream::world::fault::{Effect, Fault, Kind, Often};
 use midstream::world::repertoire::{self, Repertoire, Turn};
 
 /// What faults of headers strike.
@@ -101,22 +101,29 @@ pub(super) fn half_renamed(faults: &[Fault], images: &[Image]) -> Option<usize> 
 }
 
 /// Lets a header that cannot be written be one that somebody writes: of two overlays on one image the second one's, or that
-/// of an image which says more there than where its tables are. One in two is on the disk all the same.
+/// of an image which says more there than where its tables are, mostly one that nothing stands on. One in two is on the disk
+/// all the same, and one in two cannot be written later either.
 fn aim_at_header(draw: &mut Draw<'_>, slot: u32, fault: &mut Fault, images: &[Image]) {
     // Headers are written very seldom.
     fault.after = u32::from(fault.after > 3);
-    let how = draw.below("fault # header", [slot, 0, 0], 4);
-    if how % 2 == 1 {
+    let how = draw.below("fault # header", [slot, 0, 0], 8);
+    if how & 1 != 0 {
         fault.leaves = Fate::Whole;
+    }
+    if how & 4 != 0 {
+        fault.often = Often::Always;
     }
     let says_more = |index: &usize| {
         let image = &images[*index];
         image.vouching != Vouching::Nothing || image.features.snapshot
     };
-    let more: Vec<usize> = (0..images.len()).filter(says_more).collect();
+    let stands_on = |index: usize| images.iter().any(|other| other.backing == Some(index));
+    let mut more: Vec<usize> = (0..images.len()).filter(says_more).collect();
+    let tops: Vec<usize> = more.iter().copied().filter(|index| !stands_on(*index)).collect();
+    more.extend(tops);
     let second = second_overlay(images);
     let file = match more.get(fault.file as usize % more.len().max(1)) {
-        Some(more) if how >= 2 || second.is_none() => Some(*more),
+        Some(more) if how & 2 != 0 || second.is_none() => Some(*more),
         _ => second,
     };
     fault.file = file.map_or(fault.file, |file| file as u32);

@@ -63,7 +63,7 @@ fn command(draw: &mut Draw<'_>, scenario: &Scenario, of: [u32; 3], node: usize) 
             _ => copy(draw, scenario, of, node, &SYNCS),
         },
     };
-    Some(Command { think, slot, text })
+    Some(Command { think, slot, text, awaits: None })
 }
 
 fn copy(

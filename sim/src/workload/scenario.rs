@@ -10,6 +10,7 @@ use super::image::{Cluster, Features, Format, Image, Vouching};
 use super::images;
 use super::increments;
 use super::lies::{self, Rot};
+use super::patient;
 use super::threads::{THREADS, Threads};
 use midstream::choice::{Choices, Draw};
 use midstream::request::PROFILES;
@@ -137,7 +138,8 @@ impl Scenario {
             World::Simulated | World::Wide => draw.below("profile hot", [0; 3], 4),
         };
         let is_storm = world == World::Simulated && heat == 3;
-        let hot_clusters = if is_storm { Some(1) } else { (heat == 1).then_some(guest::HOT) };
+        let storm = if is_storm { draw.entry("storm clusters", [0; 3], &[1, guest::HOT]) } else { 0 };
+        let hot_clusters = if is_storm { Some(storm) } else { (heat == 1).then_some(guest::HOT) };
         let profile = Profile { commands, operations, hot_clusters, is_storm, world };
         let mut images = images::draw_images(&mut draw, world);
         let layers = images.len();
@@ -175,8 +177,12 @@ impl Scenario {
         if scenario.guests.iter().any(|guest| guest.restless.is_some()) {
             scenario.request_nanos = draw.entry("disk speed", [0; 3], &[0, 100_000, 10_000_000]);
         }
+        // The last operator may be one who follows a job.
+        let can_follow = world == World::Simulated && client::needs_spares(profile.commands);
+        let follows = can_follow && draw.below("patient", [0; 3], 2) == 1;
         for client in 0..CLIENTS {
-            scenario.clients.push(client::draw(&mut draw, &scenario, profile, client));
+            let draw_one = if follows && client + 1 == CLIENTS { patient::draw } else { client::draw };
+            scenario.clients.push(draw_one(&mut draw, &scenario, profile, client));
         }
         scenario
     }

@@ -1,7 +1,7 @@
 //! A client at work: it sends one command after the other, and the oracle sees each, and its reply.
 
 use crate::oracle::Oracle;
-use crate::workload::client::{ClientPlan, execute};
+use crate::workload::client::{Awaited, ClientPlan, execute};
 use block::command::BlockJobInfo;
 use block::engine::Engine;
 use block::qmp::Monitor;
@@ -19,10 +19,35 @@ pub async fn send(client: u32, text: &str, monitor: &Monitor, oracle: &Oracle) {
 }
 
 /// Runs a client's script.
-pub async fn run(plan: ClientPlan, monitor: Arc<Monitor>, oracle: Arc<Oracle>, host: SimHost) {
+pub async fn run(
+    plan: ClientPlan,
+    engine: Arc<Engine>,
+    monitor: Arc<Monitor>,
+    oracle: Arc<Oracle>,
+    host: SimHost,
+) {
     for command in &plan.commands {
+        if let Some(awaited) = command.awaits {
+            wait_for(awaited, &engine, &host).await;
+        }
         host.think(command.think).await;
         send(plan.client, &command.text, &monitor, &oracle).await;
+    }
+}
+
+/// How often a patient operator looks after a job, and how many steps there are between two looks.
+const LOOKS_MAX: u32 = 32;
+const STEPS_BETWEEN: u32 = 8;
+
+/// Waits until a job has got somewhere, as long as it is there, and not for ever.
+async fn wait_for(awaited: Awaited, engine: &Engine, host: &SimHost) {
+    let id = format!("j{}", awaited.job);
+    for _ in 0..LOOKS_MAX {
+        let jobs = engine.query_block_jobs();
+        match jobs.iter().find(|job| *job.device == *id) {
+            Some(job) if !awaited.statuses.contains(&job.status) => host.think(STEPS_BETWEEN).await,
+            _ => return,
+        }
     }
 }
 

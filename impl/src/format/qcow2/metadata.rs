@@ -32,6 +32,8 @@ pub(super) struct Metadata {
     pub header: Header,
     /// A write of cluster 0 failed, and may have landed all the same: the next flush writes it again.
     pub header_may_be_old: bool,
+    /// Whether something is counted, after an error, that nobody uses: an image that is marked for a repair stays so.
+    pub is_miscounted: bool,
     /// The guest's disk size: the header's, in whole sectors.
     pub len_bytes: u64,
     /// The header's size field, as the next flush is to leave it.
@@ -94,6 +96,7 @@ impl Metadata {
             cache: TableCache::new(geometry.cluster_bytes(), share.budget().nothing()),
             header,
             header_may_be_old: false,
+            is_miscounted: false,
             l1,
             refcount_table,
             pending_frees: Vec::new(),

@@ -2,7 +2,8 @@
 //!
 //! A snapshot is a copy of the L1 table, and one more reference on everything it leads to. While references and COPIED
 //! flags change, version 3 is marked dirty, so that a stop in between is repaired by whoever writes next; version 2
-//! leaks at worst. The header's sector turns to the new list of snapshots in one write.
+//! leaks at worst. The header's sector turns to the new list of snapshots in one write. After an error before that, what
+//! the snapshot took is given back; where that cannot be, the mark stays.
 
 use super::Qcow2;
 use super::counter;
@@ -10,7 +11,7 @@ use super::damage;
 use super::discard::Freed;
 use super::entry::{COPIED, HOST_OFFSET, RawEntry, decode_l1, decode_l2};
 use super::geometry::MAX_L1_BYTES;
-use super::header::{Header, INCOMPATIBLE_DIRTY};
+use super::header::INCOMPATIBLE_DIRTY;
 use super::metadata::Metadata;
 use super::snapshot_table::{
     MAX_ENTRY_BYTES, MAX_SNAPSHOTS, MAX_TABLE_BYTES, NO_INSTRUCTION_COUNT, Snapshot, decode, encode,
@@ -31,6 +32,15 @@ const NAME_BYTES_MAX: usize = 255;
 enum Change {
     Raise,
     Lower,
+    /// What was raised, so many references from the first one on.
+    TakeBack,
+}
+
+/// What was taken for a list of snapshots that the header does not lead to yet.
+#[derive(Debug, Default)]
+struct Taken {
+    references: u64,
+    clusters: Vec<Range<u64>>,
 }
 
 impl Qcow2 {
@@ -61,7 +71,7 @@ impl Qcow2 {
         self.before_change().await?;
         let _alone = self.clusters.acquire(0, u64::MAX, Mode::Exclusive).await;
         self.flush().await?;
-        let mut snapshots = self.list_snapshots().await?;
+        let snapshots = self.list_snapshots().await?;
         if snapshots.iter().any(|snapshot| snapshot.name == name) {
             return Err(Errno::EEXIST);
         }
@@ -75,14 +85,10 @@ impl Qcow2 {
         self.refuse_full_refcounts(&l1).await?;
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         self.mark_dirty().await?;
-        self.change_references(&l1, Change::Raise).await?;
-        self.set_copied(&l1).await?;
-        let place = self.write_l1_copy(&l1).await?;
         let id = next_id(&snapshots);
-        snapshots.push(Snapshot {
+        let snapshot = Snapshot {
             id: id.clone(),
             name: name.to_owned(),
-            l1_offset: place,
             l1_entries: l1.len() as u32,
             seconds,
             nanoseconds,
@@ -91,9 +97,28 @@ impl Qcow2 {
             len_bytes: self.len_bytes(),
             more: NO_INSTRUCTION_COUNT.to_vec(),
             ..Snapshot::default()
-        });
-        self.replace_table(&snapshots).await?;
+        };
+        let mut taken = Taken::default();
+        let made = self.make(&l1, snapshots, snapshot, &mut taken).await;
+        self.finish_or_take_back(made, &l1, taken).await?;
         Ok(id)
+    }
+
+    /// Makes a snapshot of what an L1 table leads to, as the last one of the list.
+    async fn make(
+        &self,
+        l1: &[u64],
+        mut snapshots: Vec<Snapshot>,
+        mut snapshot: Snapshot,
+        taken: &mut Taken,
+    ) -> IoResult<()> {
+        self.change_references(l1, Change::Raise, &mut taken.references).await?;
+        self.set_copied(l1).await?;
+        snapshot.l1_offset = self.write_l1_copy(l1, &mut taken.clusters).await?;
+        snapshots.push(snapshot);
+        // Everything that the list leads to is there before it.
+        self.flush_in_turn().await?;
+        self.write_table(&snapshots, taken).await
     }
 
     /// Deletes the snapshot of this id, or else of this name, durably; ENOENT if there is none.
@@ -112,13 +137,50 @@ impl Qcow2 {
         let _turn = self.flushing.acquire(0, 1, Mode::Exclusive).await;
         self.mark_dirty().await?;
         // Nothing leads to it any more, and only then its references go.
-        self.write_table(&snapshots).await?;
-        self.change_references(&l1, Change::Lower).await?;
+        let mut taken = Taken::default();
+        let replaced = self.write_table(&snapshots, &mut taken).await;
+        if replaced.is_ok() {
+            let freed = self.free(&l1, &gone).await;
+            self.or_repair_later(freed)?;
+        }
+        self.finish_or_take_back(replaced, &[], taken).await?;
+        Ok(gone)
+    }
+
+    /// Gives back what only a snapshot that is gone had.
+    async fn free(&self, l1: &[u64], gone: &Snapshot) -> IoResult<()> {
+        self.change_references(l1, Change::Lower, &mut 0).await?;
         self.release_bytes(gone.l1_offset, u64::from(gone.l1_entries) * 8).await?;
         let active = self.metadata.lock().l1.entries().to_vec();
-        self.set_copied(&active).await?;
-        self.finish().await?;
-        Ok(gone)
+        self.set_copied(&active).await
+    }
+
+    /// Notes that a repair is due, if counts and COPIED flags were not all changed.
+    fn or_repair_later(&self, done: IoResult<()>) -> IoResult<()> {
+        self.metadata.lock().is_miscounted |= done.is_err();
+        done
+    }
+
+    /// Ends the work on a list of snapshots: if it is not there, what was taken for it is given back.
+    async fn finish_or_take_back(&self, listed: IoResult<()>, l1: &[u64], taken: Taken) -> IoResult<()> {
+        if listed.is_ok() {
+            return self.finish().await;
+        }
+        let taken_back = self.take_back(l1, taken).await;
+        if self.or_repair_later(taken_back).is_ok() {
+            // The next snapshot takes the mark off, or a repair.
+            let _marked = self.finish().await;
+        }
+        listed
+    }
+
+    /// Gives back what was taken for a list that the header does not lead to.
+    async fn take_back(&self, l1: &[u64], mut taken: Taken) -> IoResult<()> {
+        self.change_references(l1, Change::TakeBack, &mut taken.references).await?;
+        for clusters in taken.clusters {
+            self.step(|m| m.give_back(clusters.clone())).await?;
+        }
+        self.set_copied(l1).await
     }
 
     /// Marks a version 3 image as one whose refcounts may be stale.
@@ -132,32 +194,28 @@ impl Qcow2 {
         self.flush_disk().await
     }
 
-    /// Writes all tables, and takes the mark off again.
+    /// Writes all tables, and takes the mark off again, unless a repair is due.
     async fn finish(&self) -> IoResult<()> {
         self.flush_in_turn().await?;
         self.flush_in_turn().await?;
-        self.write_clean_header(|_| {}).await
+        if self.metadata.lock().is_miscounted {
+            return Ok(());
+        }
+        self.write_clean_header().await
     }
 
-    async fn write_clean_header(&self, change: impl FnOnce(&mut Header)) -> IoResult<()> {
+    async fn write_clean_header(&self) -> IoResult<()> {
         let mut header = self.metadata.lock().header.clone();
         header.incompatible &= !INCOMPATIBLE_DIRTY;
-        change(&mut header);
         if header != self.metadata.lock().header {
             self.write_header(&header).await?;
         }
         self.flush_disk().await
     }
 
-    /// Puts the list of snapshots behind everything that it leads to, then turns the header to it.
-    async fn replace_table(&self, snapshots: &[Snapshot]) -> IoResult<()> {
-        self.flush_in_turn().await?;
-        self.write_table(snapshots).await?;
-        self.finish().await
-    }
-
-    /// Writes the list at a new place, durably, and frees the old place.
-    async fn write_table(&self, snapshots: &[Snapshot]) -> IoResult<()> {
+    /// Writes the list at a new place, durably, and frees the old place. What was taken for it is so no more, unless that
+    /// fails and the header durably leads to the old list.
+    async fn write_table(&self, snapshots: &[Snapshot], taken: &mut Taken) -> IoResult<()> {
         let old = {
             let header = self.metadata.lock().header.clone();
             let len = encode(&self.list_snapshots().await?).len() as u64;
@@ -167,21 +225,37 @@ impl Qcow2 {
         let offset = match bytes.len() as u64 {
             0 => 0,
             len if len > MAX_TABLE_BYTES => return Err(Errno::EFBIG),
-            _ => self.put(bytes, &mut Vec::new()).await?,
+            _ => self.put(bytes, &mut taken.clusters).await?,
         };
         // Its place is counted before the header leads there.
         self.flush_in_turn().await?;
-        let mut header = self.metadata.lock().header.clone();
-        (header.snapshots, header.snapshots_offset) = (snapshots.len() as u32, offset);
-        self.write_header(&header).await?;
-        self.flush_disk().await?;
+        let led_to = std::mem::take(taken);
+        let before = self.metadata.lock().header.snapshots;
+        let turned = self.turn_to((snapshots.len() as u32, offset)).await;
+        if turned.is_err() {
+            // Nobody knows to which of the two lists the disk's header leads now.
+            match self.turn_to((before, old.0)).await {
+                Ok(()) => *taken = led_to,
+                Err(_) => self.metadata.lock().is_miscounted = true,
+            }
+            return turned;
+        }
         self.show_snapshots(snapshots);
-        self.release_bytes(old.0, old.1).await
+        let freed = self.release_bytes(old.0, old.1).await;
+        self.or_repair_later(freed)
     }
 
-    async fn write_l1_copy(&self, l1: &[u64]) -> IoResult<u64> {
+    /// Turns the header to a list of so many snapshots, durably.
+    async fn turn_to(&self, (count, offset): (u32, u64)) -> IoResult<()> {
+        let mut header = self.metadata.lock().header.clone();
+        (header.snapshots, header.snapshots_offset) = (count, offset);
+        self.write_header(&header).await?;
+        self.flush_disk().await
+    }
+
+    async fn write_l1_copy(&self, l1: &[u64], taken: &mut Vec<Range<u64>>) -> IoResult<u64> {
         let bytes: Vec<u8> = l1.iter().flat_map(|entry| (entry & !COPIED).to_be_bytes()).collect();
-        if bytes.is_empty() { Ok(0) } else { self.put(bytes, &mut Vec::new()).await }
+        if bytes.is_empty() { Ok(0) } else { self.put(bytes, taken).await }
     }
 
     async fn read_l1_copy(&self, snapshot: &Snapshot) -> IoResult<Vec<u64>> {
@@ -218,17 +292,29 @@ impl Qcow2 {
     }
 
     /// Raises or lowers every reference that an L1 table makes.
-    async fn change_references(&self, l1: &[u64], change: Change) -> IoResult<()> {
+    /// Counts in `count` what it raised, and takes back as many.
+    async fn change_references(&self, l1: &[u64], change: Change, count: &mut u64) -> IoResult<()> {
         let mut walk = self.walk();
         for entry in l1.iter().filter(|entry| **entry != 0) {
             self.next_table(&mut walk).await?;
             self.flush_if_crowded_in_turn().await?;
             for range in self.references_of(*entry).await? {
+                let clusters = self.geometry.touched(range.start, range.end - range.start);
                 match change {
                     Change::Lower => self.release_bytes(range.start, range.end - range.start).await?,
                     Change::Raise => {
-                        for cluster in self.geometry.touched(range.start, range.end - range.start) {
+                        for cluster in clusters {
                             self.step(|m| m.raise(cluster)).await?;
+                            *count += 1;
+                        }
+                    }
+                    Change::TakeBack => {
+                        for cluster in clusters {
+                            if *count == 0 {
+                                return Ok(());
+                            }
+                            self.step(|m| m.release(cluster)).await?;
+                            *count -= 1;
                         }
                     }
                 }
