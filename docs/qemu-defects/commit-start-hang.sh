@@ -1,5 +1,5 @@
 #!/bin/sh
-# a block-commit that makes its base writable, while two backups of one transaction work above it, one of them slowly, waits for them without end: the daemon answers nobody.
+# a block-commit that makes its base writable or puts in its filter, or a blockdev-snapshot, waits without end for a backup that works there with a limited speed: the daemon answers nobody.
 # Right instead: a backup that is slow waits until the drain is over.
 # Seen on 10.0.2. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2

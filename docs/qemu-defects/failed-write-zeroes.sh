@@ -1,5 +1,5 @@
 #!/bin/sh
-# a write over a data cluster and a zero cluster next to it first makes both zero: a reader beside it sees zeroes, and if it then fails, or the daemon is killed, what was written there before is gone.
+# a write over a data cluster and a zero cluster next to it, or over such parts of one cluster with extended L2 entries, first makes both zero: a reader beside it sees zeroes, and if it then fails, or the daemon is killed, what was written there before is gone.
 # Right instead: whether a write is under way, is cut off or fails, each of its sectors is as it was or as it was to be.
 # Seen on 10.0.2, 10.0.13, 11.1.3. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2

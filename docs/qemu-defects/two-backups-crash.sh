@@ -1,5 +1,5 @@
 #!/bin/sh
-# two backups of one node end one right after the other, or one is cancelled as the other ends: the daemon ends with a failed assertion, for the filter that is taken out is not drained any more.
+# two backups of one node end one right after the other, or one is cancelled as the other ends: the daemon ends with a failed assertion, for the filter that is taken out is not drained any more, or with a segmentation fault, for it is gone.
 # Right instead: both end, and both filters go.
 # Seen on 11.1.3. Ends with 1 if the defect shows.
 cd "$(mktemp -d)" || exit 2
