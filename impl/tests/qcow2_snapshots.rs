@@ -213,7 +213,7 @@ enum Act {
 impl Act {
     fn on(self, image: &Qcow2) -> Result<(), Errno> {
         match self {
-            Act::Create => block_on(image.create_snapshot("second", 0, 0)),
+            Act::Create => block_on(image.create_snapshot("second", 0, 0)).map(drop),
             Act::Delete => block_on(image.delete_snapshot("first")).map(drop),
         }
     }

@@ -72,6 +72,13 @@ pub struct ImageFacts {
     pub subclusters: bool,
 }
 
+impl ImageFacts {
+    /// Into how many parts of a cluster it allocates.
+    pub fn parts(&self) -> u32 {
+        if self.subclusters { 32 } else { 1 }
+    }
+}
+
 const COMMON: [Member; 9] = [
     required("driver", Type::Text),
     optional("node-name", Type::Text),

@@ -340,16 +340,15 @@ impl State {
         // What an error kept from the disk is lost at a clean end, too.
         (matches!(self.phase, Phase::Crashed(_)) || self.is_struck_since(EVER))
             && self.has(Quirk::ReusedClusterShows)
-            && self
-                .views
-                .at_or_below(image)
-                .into_iter()
-                .any(|at| self.views.may_be_reused(at, sector, value, self.marred.copied.contains(&at)))
+            && self.views.at_or_below(image).into_iter().any(|at| {
+                let is_copied = self.marred.copied.contains(&at);
+                self.views.may_be_reused(at, sector, value, is_copied)
+            })
     }
 
     /// A write of more than one cluster begins: until all of it is there, any of it may be zeroes.
     pub(super) fn write_may_zero(&mut self, image: ImageId, sectors: (u32, u32)) {
-        let parts = if self.images[usize::from(image.0)].subclusters { 32 } else { 1 };
+        let parts = self.images[usize::from(image.0)].parts();
         if self.has(Quirk::FailedWriteZeroes) && self.views.spans_clusters(image, sectors, parts) {
             (sectors.0..sectors.0 + sectors.1).for_each(|at| self.views.may_show_too(image, at, 0));
         }
@@ -373,9 +372,8 @@ impl State {
             Work::Mirror(span) => span.target,
             Work::Backup(span) => span.target,
         };
-        let image = self.layer_of(&self.graph, written);
-        let unflushed = self.has(Quirk::FlushErrorCorrupts) && !self.faults.is_empty();
-        if let (true, Some(image)) = (unflushed, image) {
+        let image = self.layer_of(&self.graph, written).filter(|_| self.has(Quirk::FlushErrorCorrupts));
+        if let Some(image) = image.filter(|_| !self.faults.is_empty()) {
             self.corrupts(image);
         }
     }
