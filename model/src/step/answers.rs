@@ -226,7 +226,13 @@ impl State {
             self.perhaps(Rule::BitmapRefused, Answer::ErrorAbout("Bitmap '"), answers);
         }
         match plan(graph, start, in_use) {
-            Err(refusal) => answers.push(Answer::Refused(refusal)),
+            Err(refusal) => {
+                let is_frozen = matches!(refusal, Refusal::CannotFreeze(_));
+                answers.push(Answer::Refused(refusal));
+                if is_frozen && let Err(other) = plan(&self.with_kept_writable(graph), start, in_use) {
+                    answers.push(Answer::Refused(other));
+                }
+            }
             // A job that never runs is created all the same, and its events come first.
             Ok(plan) => {
                 if graph.node(plan.under).unmodelled || start.is_unmodelled() {

@@ -75,7 +75,7 @@ impl State {
         let Some((start, is_grouped)) = next_start(front, name) else { return Vec::new() };
         let is_taken = |id: &str| self.find_job(id).is_some();
         let planned = plan(&self.graph, start, is_taken).or_else(|refusal| match refusal {
-            Refusal::CannotFreeze(_) => plan(&self.with_kept_writable(), start, is_taken),
+            Refusal::CannotFreeze(_) => plan(&self.with_kept_writable(&self.graph), start, is_taken),
             other => Err(other),
         });
         let Ok(plan) = planned else { return Vec::new() };
@@ -96,8 +96,8 @@ impl State {
     }
 
     /// The graph in which every node is writable that a fault may have kept so.
-    fn with_kept_writable(&self) -> Graph {
-        let mut graph = Graph::clone(&self.graph);
+    pub(super) fn with_kept_writable(&self, graph: &Graph) -> Graph {
+        let mut graph = graph.clone();
         let kept: Vec<NodeId> =
             graph.alive().filter(|(_, node)| node.may_have_stayed_writable).map(|(id, _)| id).collect();
         for node in kept.into_iter().filter(|_| self.allows(Rule::KeptWritable)) {
