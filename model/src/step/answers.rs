@@ -9,7 +9,7 @@ use crate::command::plan::plan;
 use crate::command::reply::{ANYTHING, Answer, Refusal};
 use crate::command::starting::{Asked, Start};
 use crate::content::Moment;
-use crate::graph::{Driver, Graph, NodeId};
+use crate::graph::{Driver, Graph, JobId, NodeId};
 use crate::rule::Rule;
 use crate::step::client::SUCCESS;
 use crate::step::state::{EVER, State};
@@ -127,7 +127,15 @@ impl State {
                 if matches!(**exporting, Exporting::Add { has_bitmaps: true, .. }) {
                     self.perhaps(Rule::BitmapRefused, Answer::AnyError, answers);
                 }
-                if exporting.may_be_read_only(graph) {
+                // A job that has made it writable may end while the export comes up.
+                let is_written = |node: &str| {
+                    let node = graph.find(node);
+                    let is_of = |id: &JobId| node.is_some() && self.job(*id).plan.written == node;
+                    self.live_jobs().any(|id| is_of(&id) && self.job(id).read_only_before)
+                };
+                let becomes_read_only = matches!(&**exporting,
+                    Exporting::Add { node, writable: true, .. } if is_written(node));
+                if becomes_read_only || exporting.may_be_read_only(graph) {
                     self.perhaps(Rule::ExportStillReadOnly, Answer::ErrorAbout("read-only"), answers);
                 }
             }
