@@ -120,7 +120,7 @@ impl State {
                 // A job that makes its base longer keeps others out, if an earlier one has not done so before it failed.
                 if let Exporting::Add { node, .. } = &**exporting
                     && is_of_unknown_length(graph, node)
-                    && self.live_jobs().any(|id| self.job(id).plan.written == graph.find(node))
+                    && self.writers_of(graph, node).next().is_some()
                 {
                     self.perhaps(Rule::UnknownLengthNeeds, CONFLICT, answers);
                 }
@@ -128,19 +128,20 @@ impl State {
                     self.perhaps(Rule::BitmapRefused, Answer::AnyError, answers);
                 }
                 // A job that has made it writable may end while the export comes up.
-                let is_written = |node: &str| {
-                    let node = graph.find(node);
-                    let is_of = |id: &JobId| node.is_some() && self.job(*id).plan.written == node;
-                    self.live_jobs().any(|id| is_of(&id) && self.job(id).read_only_before)
-                };
-                let becomes_read_only = matches!(&**exporting,
-                    Exporting::Add { node, writable: true, .. } if is_written(node));
+                let becomes_read_only = matches!(&**exporting, Exporting::Add { node, writable: true, .. }
+                    if self.writers_of(graph, node).any(|id| self.job(id).read_only_before));
                 if becomes_read_only || exporting.may_be_read_only(graph) {
                     self.perhaps(Rule::ExportStillReadOnly, Answer::ErrorAbout("read-only"), answers);
                 }
             }
             _ => {}
         }
+    }
+
+    /// The jobs that write a node of this name.
+    fn writers_of(&self, graph: &Graph, name: &str) -> impl Iterator<Item = JobId> {
+        let node = graph.find(name);
+        self.live_jobs().filter(move |id| node.is_some() && self.job(*id).plan.written == node)
     }
 
     /// A command, what it was answered, and the answers that it may get.

@@ -239,7 +239,7 @@ fn look_inside(
     let mut others = actions.iter().rev().filter(|action| !is_served(action)).take(MOMENT);
     let connecting = others.any(|action| matches!(action, Action::Connect { .. }));
     let in_thread =
-        |action: &Action| matches!(action, Action::Command(text) if text.contains("\"iothread\""));
+        |action: &Action| matches!(action, Action::Command(text) if text.contains("\"iothread\":"));
     let threaded = actions.iter().any(in_thread);
     let fall = Fall { connecting, threaded, ..fall };
     if bucket_of(baseline, &fall).is_some() {
